@@ -3,14 +3,17 @@
     python benchmarks/kinds.py [--units 128 256 512] [--arithmetics float32 bfloat16] [--pooling mean]
 
 Rows have different first and different last tokens, so nothing is shared in either direction. Only the products that a
-kind needs are counted: a GRU has three gates, a bidirectional layer two passes, and the first layer's input comes from
-a table. Rates and ratios are medians of `--repeats` interleaved runs; of ratios also the lowest and the highest.
+kind needs are counted: a GRU has three gates, a bidirectional layer two passes, a norm has none, and the first layer's
+input comes from a table. Rates and ratios are medians of `--repeats` interleaved runs; of ratios also the lowest and
+the highest.
 """
 
 import argparse
+import math
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +22,7 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.model.layer import LayerConfig
+from unrolled.model.token_map import MapConfig
 from unrolled.tokenization.ragged import Ragged
 from worker.engines.fused.engine import FusedEngine
 
@@ -26,7 +30,8 @@ VOCAB, EMBEDDING, LENGTH = 10_000, 10, 24
 
 
 def kinds(units: int) -> dict[str, ModelConfig]:
-    """Models of two layers each; the others are compared with the first."""
+    """Models of two recurrent layers each, the maps' with maps between; the others are compared with the first."""
+    half = max(units // 2, 1)
     layers = {
         "lstm": LayerConfig(units),
         "bidirectional": LayerConfig(units, direction="bidirectional"),
@@ -34,17 +39,35 @@ def kinds(units: int) -> dict[str, ModelConfig]:
         "gru, reset before": LayerConfig(units, "gru", reset="before"),
         "hard gates": LayerConfig(units, gates="hard_sigmoid"),
         "first state": LayerConfig(units, first_state=True),
-        "projected to half": LayerConfig(units, projection=max(units // 2, 1)),
+        "projected to half": LayerConfig(units, projection=half),
         "multiplicative": LayerConfig(units, "mlstm"),
         "clipped": LayerConfig(units, cell_clip=3.0),
+        "clipped projection": LayerConfig(units, projection=half, cell_clip=3.0, projection_clip=1.0),
     }
-    return {name: ModelConfig(VOCAB, LENGTH, EMBEDDING, (layer,) * 2) for name, layer in layers.items()}
+    stacks: dict[str, tuple[LayerConfig | MapConfig, ...]] = {name: (layer,) * 2 for name, layer in layers.items()}
+    low, norm = LayerConfig(units), MapConfig(units, "layer_norm", epsilon=1e-3)
+    stacks |= {
+        "residual": (low, replace(low, residual=True)),
+        "dense between": (low, MapConfig(units, activation="relu"), low),
+        "norm between": (low, norm, low),
+        "adapter between": (
+            low,
+            norm,
+            MapConfig(half, activation="relu"),
+            MapConfig(units, residual=True, span=3),
+            low,
+        ),
+    }
+    return {name: ModelConfig(VOCAB, LENGTH, EMBEDDING, stack) for name, stack in stacks.items()}
 
 
 def operations(config: ModelConfig, rows: int) -> float:
     """Floating-point operations of the products that are needed, two for each multiply-add."""
     total, steps = 0.0, rows * LENGTH
     for number, (layer, inputs) in enumerate(zip(config.layers, config.input_dims, strict=True)):
+        if isinstance(layer, MapConfig):
+            total += 2.0 * steps * math.prod(layer.shapes(inputs).get("kernel", (0,)))
+            continue
         # A multiplicative LSTM has the factors of m beside its four gates.
         gates = {"lstm": 4, "gru": 3, "mlstm": 5}[layer.kind]
         # A row's first token has no previous state, unless the layer begins with one.

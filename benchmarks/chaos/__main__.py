@@ -1,10 +1,12 @@
 """Real jobs under siege: kills, pauses, retries, cancels, lost keys, full disks, a bucket's server that goes wrong.
 
-    python benchmarks/chaos [--kind disk] [--rounds 200] [--seed 1] [--at-once 2] [--engine fused] [--table FILE]
+    python benchmarks/chaos [--kind disk] [--rounds 200] [--seed 1] [--scene growing] [--at-once 2]
+        [--engine fused] [--table FILE]
 
-A round is one job with a real broker, two real workers and the real commands. Rows come from a file that is queued,
-from a stream, or by `unrolled run`. Everything that happens to it is drawn from the round's seed, so the same seed
-brings the same disturbances again, though not to the microsecond. A round passes if the job completes by itself and
+A round is one job with a real broker, two real workers and the real commands. Rows come from a file, from one that
+grows, from a stream, or by `unrolled run`. Everything that happens to it is drawn from the round's seed, so the same
+seed brings the same disturbances again, though not to the microsecond. A round passes if the job completes by itself
+and
 - every input row is in exactly one part, or named by one as failed, or in quarantine, or in a dead shard; only what a
   stream's reader had in memory when it was killed may be missing,
 - every part equals, byte for byte, what an undisturbed run of the same rows gives, and never looked otherwise, or
@@ -36,8 +38,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from dataset import DATASETS, Dataset, prepare
 from nursery import preload
+from plan import SCENES
 from rounds import Result, run_round
 from workplace import add_engine
+
+from unrolled.job.offer import EngineName
 
 #: A round that takes longer hangs.
 ROUND_SECONDS = 600
@@ -47,6 +52,7 @@ def main() -> int:
     """Run the rounds and print a line each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kind", choices=("disk", "bucket"), default="disk", help="where the jobs are")
+    parser.add_argument("--scene", choices=SCENES, help="how the rows of all rounds arrive; drawn by default")
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1, help="of the first round; the next ones count up")
     parser.add_argument("--at-once", type=int, default=2, help="rounds side by side")
@@ -56,14 +62,13 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="unrolled-chaos-"))
     seeds = range(arguments.seed, arguments.seed + arguments.rounds)
     preload()
-    numbers = sorted({seed % DATASETS for seed in seeds})
-    for number, status in in_processes(numbers, lambda n: prepare(folder, n, arguments.engine), arguments.at_once):
-        if status:
-            raise SystemExit(f"dataset {number} can't be prepared")
+    _prepare(folder, seeds, arguments.engine, arguments.at_once)
     lines = ["\t".join(Result(0, "").columns())]
     print(lines[0], flush=True)
     results: list[Result] = []
-    for seed, _ in in_processes(seeds, lambda seed: _round(folder, arguments.kind, seed), arguments.at_once):
+    for seed, _ in in_processes(
+        seeds, lambda seed: _round(folder, arguments.kind, seed, arguments.scene), arguments.at_once
+    ):
         result = _result(folder, arguments.kind, seed)
         results.append(result)
         lines.append("\t".join(map(str, result.columns().values())))
@@ -81,6 +86,14 @@ def main() -> int:
         return 1
     shutil.rmtree(folder, ignore_errors=True)
     return 0
+
+
+def _prepare(folder: Path, seeds: Iterable[int], engine: EngineName, at_once: int) -> None:
+    """Make the inputs of some rounds."""
+    numbers = sorted({seed % DATASETS for seed in seeds})
+    for number, status in in_processes(numbers, lambda n: prepare(folder, n, engine), at_once):
+        if status:
+            raise SystemExit(f"dataset {number} can't be prepared")
 
 
 def in_processes(values: Iterable[int], action: Callable[[int], object], at_once: int) -> Iterator[tuple[int, int]]:
@@ -120,12 +133,12 @@ def _end_with(action: Callable[[int], object], value: int) -> None:
         os._exit(status)
 
 
-def _round(folder: Path, kind: str, seed: int) -> None:
+def _round(folder: Path, kind: str, seed: int, scene: str | None) -> None:
     """A round, whose result and whose output are left in files."""
     log = os.open(folder / f"{kind}-{seed}.log", os.O_WRONLY | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    result = run_round(folder, Dataset.load(folder / f"dataset-{seed % DATASETS}"), kind, seed)
+    result = run_round(folder, Dataset.load(folder / f"dataset-{seed % DATASETS}"), kind, seed, scene)
     (folder / f"{kind}-{seed}.json").write_text(json.dumps(vars(result)))
 
 

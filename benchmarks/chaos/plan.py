@@ -37,12 +37,14 @@ _JOB: tuple[Fault, ...] = (
 #: The disturbances that can happen for each way in which rows arrive.
 _SCENES: dict[str, tuple[Fault, ...]] = {
     "files": (*_JOB, commands.second_job),
+    "growing": (*_JOB, commands.second_producer, commands.second_producer),
     "follow": (*_JOB, processes.kill_settled_producer, processes.kill_settled_producer),
     "run": (*_WORKERS, *_PRODUCERS, processes.kill_producer, commands.second_run, commands.second_run,
             commands.cancel_and_enqueue),
 }  # fmt: skip
 #: How often rows arrive in each way.
-_WEIGHTS = {"files": 6, "follow": 3, "run": 1}
+_WEIGHTS = {"files": 6, "growing": 3, "follow": 3, "run": 1}
+SCENES = tuple(_WEIGHTS)
 _STORES: dict[str, tuple[Fault, ...]] = {
     "disk": (stores.fill_disk, stores.fill_disk),
     "bucket": (stores.storm,) * 6 + (stores.kill_server,) * 3 + (stores.kill_server_in_storm,) * 3,
@@ -85,15 +87,17 @@ class Plan:
     faults: tuple[Planned, ...]
 
 
-def draw(seed: int, kind: str) -> Plan:
+def draw(seed: int, kind: str, scene: str | None = None) -> Plan:
     """The plan of a seed; the same for the same version of this program.
 
     Args:
         seed: any number.
         kind: "disk" or "bucket".
+        scene: one of `SCENES`, in which its rows arrive; None to draw one.
     """
     rng = random.Random(f"{kind} {seed}")
-    scene = rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
+    drawn = rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
+    scene = scene or drawn
     moments = sorted(rng.uniform(0.3, FIRE_SECONDS) for _ in range(rng.randint(FEWEST, MOST)))
     choices = (*_SCENES[scene], *_STORES[kind])
     faults = [Planned(moment, rng.choice(choices), random.Random(rng.getrandbits(64))) for moment in moments]

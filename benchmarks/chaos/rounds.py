@@ -16,7 +16,7 @@ from contents import waiting
 from dataset import Dataset
 from nursery import Nursery
 from plan import FIRE_SECONDS, Plan, draw
-from scenes import Follow, make_scene
+from scenes import Follow, Growing, make_scene
 from stage import NEIGHBOUR, Stage
 from truth import snapshot, why_untrue
 from waiter import Waiter
@@ -79,11 +79,11 @@ class Result:
         return {name: value for name, value in asdict(self).items() if name not in ("failures", "directory")}
 
 
-def run_round(root: Path, dataset: Dataset, kind: str, seed: int) -> Result:
-    """Run one round; its directory goes unless it failed."""
+def run_round(root: Path, dataset: Dataset, kind: str, seed: int, scene: str | None) -> Result:
+    """Run one round, with some scene or one that is drawn; its directory goes unless it failed."""
     folder = root / f"{kind}-{seed}"
     folder.mkdir()
-    plan = draw(seed, kind)
+    plan = draw(seed, kind, scene)
     result = Result(seed, kind, plan.scene, directory=str(folder))
     began = time.monotonic()
     try:
@@ -103,7 +103,9 @@ def _run(nursery: Nursery, folder: Path, dataset: Dataset, plan: Plan, result: R
     scene = make_scene(plan.scene, dataset, FIRE_SECONDS)
     rows = None if isinstance(scene, Follow) else len(dataset.lines)
     with Stage(nursery, folder, dataset, result.kind, scene, result.seed, plan.seconds) as stage:
-        watcher = Watcher(stage.place, stage.address, rows, lossy=result.kind == "bucket")
+        # A growing job is complete after each of its growths.
+        known = None if isinstance(scene, Growing) else rows
+        watcher = Watcher(stage.place, stage.address, known, lossy=result.kind == "bucket")
         waiter = Waiter(watcher, wanted=plan.waits)
         stage.attendants.append(waiter)
         with watcher:

@@ -1,4 +1,4 @@
-"""The three ways in which a round's rows arrive: an input that is queued, a stream, and `unrolled run`.
+"""The four ways in which a round's rows arrive: a file, one that grows, a stream, and `unrolled run`.
 
 Over 150 lines: each way is a supervisor of its own.
 """
@@ -18,6 +18,8 @@ from stage import NEIGHBOUR, Scene, Stage
 RESTART_SECONDS = 0.2
 #: Bytes that one write to a pipe takes whole, so that no reader ever sees a part of a line.
 PIPE_BYTES = 4000
+#: The file that grows, and in how many steps it becomes whole.
+GROWING, GROWTHS = "growing.jsonl", 3
 #: Lines of a stream that are written at once, at the most.
 BURST_LINES = 15
 
@@ -68,10 +70,56 @@ class Files(_Supervised):
         if ended := self._has_ended():
             self._done = ended.status in (0, 3) and ended.started > self._must_start_after
         if self._is_due():
-            self._producer = stage.unrolled(*self._words(stage))
+            self._producer = stage.unrolled(*self.words(stage))
 
-    def _words(self, stage: Stage) -> list[str]:
+    def words(self, stage: Stage) -> list[str]:
+        """The words of the command."""
         return enqueue_words(stage.dataset, stage.out)
+
+
+class Growing(Files):
+    """`unrolled enqueue --append` on a file that has more rows now and then, also while a command reads it.
+
+    Args:
+        dataset: whose lines are written.
+        seconds: in which they are written.
+    """
+
+    name = "growing"
+
+    def __init__(self, dataset: Dataset, seconds: float) -> None:
+        super().__init__()
+        self._lines = [*dataset.lines.values()]
+        self._pause = seconds / GROWTHS
+        self._written = 0
+        self._next_growth = 0.0
+
+    def supervise(self, stage: Stage) -> None:
+        """See `Scene`."""
+        if self._written < len(self._lines) and time.monotonic() >= self._next_growth:
+            self._grow(stage)
+        if self._written:
+            super().supervise(stage)
+
+    def done(self) -> bool:
+        """See `Scene`."""
+        return self._done and self._written == len(self._lines)
+
+    def words(self, stage: Stage) -> list[str]:
+        """See `Files`."""
+        return [*enqueue_words(stage.dataset, stage.out, GROWING), "--append"]
+
+    def _grow(self, stage: Stage) -> None:
+        written = self._written + -(-len(self._lines) // GROWTHS)
+        path = stage.disk / GROWING
+        try:
+            path.with_suffix(".new").write_text("\n".join(self._lines[:written]) + "\n")
+            path.with_suffix(".new").replace(path)  # a reader must not see half of a line
+        except OSError:
+            return  # the disk is full; later
+        self._written = min(written, len(self._lines))
+        self._next_growth = time.monotonic() + self._pause
+        self.requeue()
 
 
 class Neighbour(Files):
@@ -79,7 +127,8 @@ class Neighbour(Files):
 
     name = "neighbour"
 
-    def _words(self, stage: Stage) -> list[str]:
+    def words(self, stage: Stage) -> list[str]:
+        """See `Files`."""
         return neighbour_words(stage.dataset, stage.out + NEIGHBOUR)
 
 
@@ -202,4 +251,6 @@ class Follow(_Supervised):
 
 def make_scene(name: str, dataset: Dataset, seconds: float) -> Scene:
     """A round's way."""
-    return {"files": Files, "run": Run}[name]() if name != "follow" else Follow(dataset, seconds)
+    plain: dict[str, type[Files | Run]] = {"files": Files, "run": Run}
+    fed: dict[str, type[Growing | Follow]] = {"growing": Growing, "follow": Follow}
+    return plain[name]() if name in plain else fed[name](dataset, seconds)

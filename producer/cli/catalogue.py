@@ -69,6 +69,8 @@ COMMANDS = {
     "tokenizer": Lazy("producer.cli.commands.prepare.tokenizer:tokenizer", "Make the tokenizer.json of a model."),
     "completion": Lazy("producer.cli.completion:completion", "Print the script that completes commands in a shell."),
 }
+#: Commands that go on where they were interrupted, if they are run again. Others only look, or write one whole file.
+RESUMED = frozenset({"run", "demo", "enqueue", "wait", "retry", "cancel", "discard", "model"})
 #: Commands of a group that are in the other package than the group itself.
 MEMBERS = {"model": ("producer.cli.commands.prepare.model_fit:fit",)}
 

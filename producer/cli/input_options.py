@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from producer.enqueue.submission import Submission
+from producer.sources.discovery import STANDARD_INPUT
+from producer.sources.heads import notices_of_empty
 from producer.sources.options import FORMATS, KINDS, SourceOptions
 from unrolled.format.output_spec import EMPTY_ROWS, PRECISIONS
 from unrolled.format.positions import ALL
@@ -167,6 +169,17 @@ def submission_of(arguments: dict[str, Any]) -> Submission:
     return Submission(
         source=source, **{name: arguments.pop(name) for name in ("inputs", "out", "model", "append", *_JOB)}
     )
+
+
+def notices_of_standard_input(submission: Submission, rows: int) -> list[str]:
+    """A line about standard input that had no row, which shows at its end only; none about other inputs.
+
+    Args:
+        submission: what was asked for.
+        rows: of all its inputs.
+    """
+    ended = submission.inputs == (STANDARD_INPUT,) and not submission.source.follow
+    return notices_of_empty([STANDARD_INPUT]) if ended and not rows else []
 
 
 def planned_submission_of(arguments: dict[str, Any]) -> Submission:

@@ -11,7 +11,7 @@ from unrolled.errors import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from producer.plan.plan import Choice, Input, Plan, Rows, Times
+    from producer.plan.plan import Choice, Input, Plan, Times
     from producer.plan.sampling.estimate import Estimate
 
 #: Inputs that are named, of those that can't be read.
@@ -31,7 +31,7 @@ def size_text(size_bytes: float) -> str:
 
 def report(plan: Plan) -> str:
     """The plan as text."""
-    lines = [*_input_lines(plan.input), "", *_row_lines(plan.rows, plan.max_length), "", *_size_lines(plan)]
+    lines = [*_input_lines(plan.input), "", *_row_lines(plan), "", *_size_lines(plan)]
     lines += [
         "",
         *(_time_lines(plan.times) if plan.times else [f"time      not known: {plan.no_times or 'not measured'}"]),
@@ -58,7 +58,9 @@ def _input_lines(found: Input) -> Iterator[str]:
     yield f"input     {counted(found.files, 'input')}, {size_text(found.size_bytes)}; {read}"
 
 
-def _row_lines(rows: Rows, max_length: int) -> Iterator[str]:
+def _row_lines(plan: Plan) -> Iterator[str]:
+    rows = plan.rows
+
     def about(estimate: Estimate) -> str:
         return with_error(estimate, figure(estimate.value))
 
@@ -73,9 +75,12 @@ def _row_lines(rows: Rows, max_length: int) -> Iterator[str]:
     if rows.computed_share < 1:
         yield f"sharing   {100 * rows.computed_share:.0f} % of the tokens are computed; other rows begin with the rest"
     if rows.longer.value >= 1:
+        fate = (
+            "the model pads rows to this length, so they go to quarantine" if plan.padded else "they are computed whole"
+        )
         yield (
-            f"longer    {about(rows.longer)} {_rows_have(rows.longer)} more than {max_length:,} tokens "
-            "(max_length of the model); they are computed whole"
+            f"longer    {about(rows.longer)} {_rows_have(rows.longer)} more than {plan.max_length:,} tokens "
+            f"(max_length of the model); {fate}"
         )
     if rows.empty.value >= 1:
         yield f"empty     {about(rows.empty)} {_rows_have(rows.empty)} no token, and so no vector"

@@ -12,7 +12,7 @@ try:
 except ModuleNotFoundError:
     raise SystemExit("unrolled: this is the reader alone; for the commands: pip install 'unrolled[producer]'") from None
 
-from producer.cli.catalogue import COMMANDS, CommandFailedError, completed, load_command
+from producer.cli.catalogue import COMMANDS, RESUMED, CommandFailedError, completed, load_command
 from producer.cli.exit_status import ExitStatus, exit_help
 from producer.terminal.lines import tell
 from producer.terminal.signals import Terminated
@@ -62,7 +62,8 @@ class LazyGroup(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt as reason:
-            tell("Interrupted; what is done is kept. Run the same command again and it resumes.")
+            resumed = ctx.invoked_subcommand in RESUMED
+            tell(f"Interrupted{'; what is done is kept. Run the same command again and it resumes' * resumed}.")
             ctx.exit(ExitStatus.TERMINATED if isinstance(reason, Terminated) else ExitStatus.INTERRUPTED)
         except Exception as error:
             if ctx.params["debug"]:

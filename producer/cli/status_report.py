@@ -28,8 +28,11 @@ def report(found: JobStatus, width: int | None = None) -> str:
 
     Args:
         found: what to show.
-        width: cells of a line; None for the terminal's width.
+        width: cells of a line; None for what `producer.terminal.table.table` takes then.
     """
+    head, advice = f"{found.out}: {found.state}; job {found.job}", [f"→ {line}" for line in diagnose(found).values()]
+    if found.discarded:
+        return "\n".join([head, *advice])
     more = "" if found.ended else ", and the input isn't at its end"
     moving = found.tokens_per_second and found.waiting and found.at_work
     speed = f", {figure(found.tokens_per_second or 0)} tokens/s" if moving else ""
@@ -40,14 +43,14 @@ def report(found: JobStatus, width: int | None = None) -> str:
         missing = f", {found.queue.missing:,} not in Redis" if found.queue.missing else ""
         split = f"{found.queue.running:,} running, {found.queue.queued:,} queued{missing}"
     lines = [
-        f"{found.out}: {found.state}; job {found.job}, {found.offer.describe()}",
+        f"{head}, {found.offer.describe()}",
         f"rows    {found.rows_done:,} of {found.rows:,}{more}; {bad:,} in quarantine",
         f"tokens  {found.tokens_done:,} of {found.tokens:,}{speed}{left}",
         f"shards  {found.done:,} done, {split}, {found.dead:,} dead, of {found.shards:,}",
     ]
     if found.queue and found.queue.workers:
         lines += _tables(found.queue.workers, found.offer, width)
-    return "\n".join(lines + [f"→ {line}" for line in diagnose(found).values()])
+    return "\n".join(lines + advice)
 
 
 def _tables(workers: Sequence[WorkerStatus], offer: Offer, width: int | None) -> list[str]:

@@ -34,7 +34,8 @@ def check_workers(
     what = offer.describe() if isinstance(offer, Offer) else f"model {offer[:SHORT]}…" if offer else "any model"
     if not serving:
         others = f", {len(workers)} for other jobs" if workers else ""
-        yield Check("workers", "warn", f"none offers {what}{others}", "start one: unrolled worker --model DIR")
+        how = f" --engine {offer.engine} --arithmetic {offer.arithmetic}" if isinstance(offer, Offer) else ""
+        yield Check("workers", "warn", f"none offers {what}{others}", f"start one: unrolled worker --model DIR{how}")
     else:
         yield Check(
             "workers",

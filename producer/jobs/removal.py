@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 from unrolled.errors import RequestError
 from unrolled.job.offer import Offer
@@ -10,25 +11,35 @@ from unrolled.queue.broker import Broker
 from unrolled.queue.ledger import as_text
 from unrolled.queue.member import JOB_KEY
 
+if TYPE_CHECKING:
+    from unrolled.patience import Patience
 
-def remove_key(job_key: str, broker: str, namespace: str) -> int:
+
+def remove_key(job_key: str, broker: str, namespace: str, patience: Patience) -> int:
     """Take the waiting shards of a job out of the queue, whatever it asks for.
 
     Args:
         job_key: the job's key, as the worker's log shows it.
         broker: URL of the Redis server.
         namespace: prefix of every key.
+        patience: waits for a broker that is away, and says so.
 
     Returns:
         How many shards were taken out.
 
     Raises:
         RequestError: this is no key.
-        BrokerAwayError: the broker is away.
         BrokerRefusesError: the broker doesn't let this user in or do this.
     """
     if not JOB_KEY.fullmatch(job_key):
         raise RequestError(f"job key {job_key[:80]!r}: 16 hexadecimal digits are expected, as in the worker's log")
-    with closing(Broker(broker)) as server, server.asked():
-        offers = [Offer.parse(as_text(raw)) for raw in server.client.smembers(f"{namespace}:offers")]
-        return sum(server.ledger(namespace, offer).cancel(job_key) for offer in offers if offer)
+    removed = 0
+    with closing(Broker(broker)) as server:
+
+        def attempt() -> int:
+            nonlocal removed
+            for offer in (Offer.parse(as_text(raw)) for raw in server.client.smembers(f"{namespace}:offers")):
+                removed += server.ledger(namespace, offer).cancel(job_key) if offer else 0
+            return removed
+
+        return server.until_done(patience, "reach the broker", attempt)

@@ -169,7 +169,7 @@ class JobScreen:
 
     def _body(self, width: int) -> Iterator[Text]:
         status = self._status
-        if status is None:
+        if status is None or status.discarded:
             return
         total = self._total(status)
         yield _with_bar(status.tokens_done, total, width)

@@ -71,8 +71,8 @@ class JobStatus:
 
     @property
     def waiting(self) -> int:
-        """Shards that are neither published nor dead: running or queued."""
-        return self.shards - self.done - self.dead
+        """Shards that are neither published nor dead: running or queued; none where the job was discarded."""
+        return 0 if self.discarded else self.shards - self.done - self.dead
 
     @property
     def at_work(self) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from producer.jobs.status import JobStatus
@@ -78,7 +79,7 @@ class StatusReader:
         failed = self._count_failed()
         retried = log.retried.items()
         brought_again = sum(log.entries[shard].rows for source, shard in retried if source in tally.published)
-        return JobStatus(
+        status = JobStatus(
             out=job.place,
             job=job.key,
             offer=job.job.offer,
@@ -102,6 +103,10 @@ class StatusReader:
             away=asked.away if asked else None,
             death=self._death(),
         )
+        if log.discarded:  # the log still counts them, and nothing of them is kept or will be computed
+            queue = status.queue and replace(status.queue, running=0, queued=0, missing=0)
+            return replace(status, quarantined=0, failed=0, dead=0, strays=0, death=None, queue=queue)
+        return status
 
     def _queue(self, asked: Asked) -> QueueStatus:
         waiting, life = self._tally.waiting, self.log.life

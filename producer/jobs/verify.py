@@ -108,7 +108,11 @@ def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Ve
     log, chapters = Log(), sorted(objects.list(names.CHAPTERS))
     catch_up(log, objects, by_chapters=False)
     parts, published = _listed(log, objects)
+    cut = log.entries.columns[log.entries.columns["hash"] < FIRST_RETRY]
+    rows_in = int(cut["rows"].sum() + cut["quarantined"].sum())
     problems = list(_of_job(job, log, chapters))
+    if log.discarded:  # that each of its parts is missing says nothing more
+        return Verification(rows_in, 0, 0, 0, 0, 0, tuple(problems))
     rows = tokens = files = quarantined = failed = 0
     widths: dict[tuple[int, ...], ShardId] = {}
     for entry, checked in _check_all(job, log, published):
@@ -123,8 +127,6 @@ def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Ve
         found = ", ".join(f"{', '.join(map(str, each))} in {shard}" for each, shard in sorted(widths.items()))
         problems.append(Problem("*.parquet", f"vectors are of different widths: {found}"))
     problems += _strays((shard for shard in parts.unknown if shard not in log.entries), parts.others)
-    cut = log.entries.columns[log.entries.columns["hash"] < FIRST_RETRY]
-    rows_in = int(cut["rows"].sum() + cut["quarantined"].sum())
     if not problems and rows + quarantined + failed != rows_in:
         problems.append(Problem(names.LOG, f"{rows_in:,} rows went in, {rows + quarantined + failed:,} came out"))
     return Verification(rows_in, rows, quarantined, failed, tokens, files, tuple(problems))
@@ -209,6 +211,8 @@ def _why_missing(job: OpenJob, log: Log, entry: Entry, gone: str | None) -> str:
         return f"was given up, the reason is in {gone}: unrolled retry {job.place}"
     if entry.shard in log.retried:
         return f"is missing, and its failed rows are in {part_object(log.retried[entry.shard])}: restore it from a copy"
+    if log.cancelled:
+        return "is missing, because the job was cancelled; the same `unrolled run` or `unrolled enqueue` resumes it"
     return "is missing: wait for the workers, or run the same `unrolled run` or `unrolled enqueue` again"
 
 

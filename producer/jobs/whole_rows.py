@@ -9,6 +9,7 @@ import numpy as np
 
 from unrolled.errors import PayloadError
 from unrolled.format.rows_digest import RowsDigest
+from unrolled.reading.arrays import numbers, truths
 from unrolled.reading.part_file import Part
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ def digest_with(store: Store, name: str, failed: Sequence[FailedRow], kept: Payl
 
     for batch in Part(store, name).record_batches(["id", "mask"]):
         names, masks_of = batch.column("id").to_pylist(), batch.column("mask")
-        offsets = masks_of.offsets.to_numpy() - masks_of.offsets[0].as_py()
-        values = masks_of.flatten().to_numpy(zero_copy_only=False)
+        offsets = numbers(masks_of.offsets) - masks_of.offsets[0].as_py()
+        values = truths(masks_of.flatten())
         start = 0
         while start < len(names):
             at, left = put_back(at)

@@ -42,7 +42,7 @@ class EmbeddedBroker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the server once it has written everything out, and remove its files."""
+        """End the server at once, and remove its files: what is to be kept of a job is in its store."""
         self._stop()
 
     @property
@@ -63,7 +63,7 @@ class EmbeddedBroker:
             raise
 
     def _stop(self) -> None:
-        self._end(signal.SIGTERM)
+        self._end(signal.SIGKILL)
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None

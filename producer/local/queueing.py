@@ -20,7 +20,7 @@ from unrolled.errors import UnrolledError
 from unrolled.queue.broker import Broker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from producer.enqueue.submission import Prepared
     from producer.enqueue.summary import Summary
@@ -40,7 +40,6 @@ def queue_and_wait(
     priority: int | None,
     crew: Workers,
     figures: ProducerFigures | None,
-    meanwhile: Callable[[], object],
 ) -> tuple[Summary, JobStatus]:
     """Queue the input of a job, and wait until the job is complete; arguments as in `producer.local.run.run_job`.
 
@@ -48,12 +47,11 @@ def queue_and_wait(
         UnrolledError: the workers don't run, or the input or the job can't be used any more.
     """
     if sys.stderr.isatty():
-        return _on_screen(prepared, url, namespace, max_queued_tokens, priority, crew, figures, meanwhile)
+        return _on_screen(prepared, url, namespace, max_queued_tokens, priority, crew, figures)
     summary = enqueue(prepared, url, namespace, max_queued_tokens, priority, figures=figures)
     if crew.failure:  # a live input was ended by it, in order
         raise crew.failure
     with progress("computing") as bar:
-        meanwhile()
         job = prepared.job
         status = wait_for_job(job, url, namespace, bar, starting_seconds=START_SECONDS, figures=figures)
         return summary, status
@@ -67,7 +65,6 @@ def _on_screen(
     priority: int | None,
     crew: Workers,
     figures: ProducerFigures | None,
-    meanwhile: Callable[[], object],
 ) -> tuple[Summary, JobStatus]:
     """Queue the input and wait, on one screen that shows the workers from the start."""
     job = prepared.job
@@ -77,7 +74,6 @@ def _on_screen(
             summary = enqueue(prepared, url, namespace, max_queued_tokens, priority, screen, figures)
         if crew.failure:
             raise crew.failure
-        meanwhile()
         waited = wait_for_job(job, url, namespace, screen, starting_seconds=START_SECONDS, figures=figures)
         return summary, waited
 

@@ -23,7 +23,7 @@ from unrolled.store.posix import PosixStore
 from unrolled.telemetry.json_log import about
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from types import FrameType
 
     from producer.enqueue.summary import Summary
@@ -46,7 +46,6 @@ def run_job(
     environment: Mapping[str, str],
     priority: int | None = None,
     figures: ProducerFigures | None = None,
-    meanwhile: Callable[[], object] = lambda: None,
 ) -> tuple[Summary, JobStatus]:
     """Do a job from its inputs to its last published file.
 
@@ -60,7 +59,6 @@ def run_job(
             own, and the workers take the next ones.
         priority: the job's share of the workers, where the broker has other jobs too.
         figures: receive how far the job is.
-        meanwhile: called once when all is queued and the workers compute, or still start.
 
     Returns:
         What was queued, and the job's status at the end.
@@ -93,7 +91,7 @@ def run_job(
             # Imported while the workers start: Celery takes a third of a second here, and the workers take longer.
             from producer.local.queueing import queue_and_wait  # noqa: PLC0415
 
-            return queue_and_wait(prepared, url, namespace, max_queued_tokens, priority, crew, figures, meanwhile)
+            return queue_and_wait(prepared, url, namespace, max_queued_tokens, priority, crew, figures)
         except KeyboardInterrupt as reason:
             if crew.failure:
                 raise crew.failure from None

@@ -132,6 +132,7 @@ class Plan:
         times: None where the engine could not be measured.
         worker_bytes: memory of a worker; None where it could not be measured.
         no_times: why the engine could not be measured.
+        padded: whether the model pads rows to max_length, and so computes no longer ones.
     """
 
     model: str
@@ -145,6 +146,7 @@ class Plan:
     times: Times | None = None
     worker_bytes: int | None = None
     no_times: str | None = None
+    padded: bool = False
     format_version: int = field(default=1)
 
     @property

@@ -79,13 +79,14 @@ def make_plan(submission: Submission, options: WorkerOptions, workers: int, *, m
     rows = _real(run)
     ordinary = [row for row in rows if row.size <= LONG_ROW_TOKENS]
     share = 1.0
-    if (submission.engine or local_engine()) == "fused":
+    if (submission.engine or local_engine()) == "fused" and config.padding is None:
         stored = 1 + max(column.layer_of(len(config.layers)) for column in spec.columns(config))
         share = computed_share(ordinary, config.layers[:stored])
     total_bytes = sum(source.size_bytes or 0 for source in found.files)
     plan = Plan(
         model=model.fingerprint,
         max_length=config.max_length,
+        padded=config.padding is not None,
         input=Input(
             files=len(found.files),
             size_bytes=total_bytes,
@@ -95,7 +96,7 @@ def make_plan(submission: Submission, options: WorkerOptions, workers: int, *, m
             unreadable=inputs.problems | {label: why for frame in frames for label, why in frame.unread.items()},
             not_sampled=not_sampled,
             unchecked=inputs.unchecked,
-            notices=found.notices,
+            notices=[*found.notices, *inputs.notices],
         ),
         rows=_rows(sample, share),
         parts=round(parts),

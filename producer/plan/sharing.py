@@ -7,23 +7,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unrolled.model.layer import LayerConfig
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from unrolled.model.layer import LayerConfig
+    from unrolled.model.token_map import MapConfig
 
 
-def computed_share(rows: Sequence[NDArray[np.int32]], layers: Sequence[LayerConfig]) -> float:
-    """The share of the tokens of a pool that the fused engine computes, a mean over layers and directions.
+def computed_share(rows: Sequence[NDArray[np.int32]], layers: Sequence[LayerConfig | MapConfig]) -> float:
+    """The share of the tokens of a pool that the fused engine computes, a mean over recurrent layers and directions.
 
     Layers of one direction are computed together. The first of these stages shares what rows begin with, or what they
     end with where it reads them backward; what is above it depends on the whole row, so only equal rows are shared.
 
     Args:
         rows: real token ids of each row of the pool.
-        layers: from the first to the last one whose states are stored.
+        layers: from the first to the last one whose states are stored. Maps don't count.
 
     Returns:
         1 where nothing is shared, or there is no token.
@@ -31,7 +33,8 @@ def computed_share(rows: Sequence[NDArray[np.int32]], layers: Sequence[LayerConf
     tokens = sum(row.size for row in rows)
     if not tokens:
         return 1.0
-    stages = [(direction, len(list(same))) for direction, same in groupby(layer.direction for layer in layers)]
+    directions = [layer.direction for layer in layers if isinstance(layer, LayerConfig)]
+    stages = [(direction, len(list(same))) for direction, same in groupby(directions)]
     stages = [stage for direction, count in stages for stage in _single(direction, count)]
     distinct = list({row.tobytes(): row for row in rows}.values())
     done = passes = 0

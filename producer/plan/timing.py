@@ -137,7 +137,8 @@ def times_of(plan: Plan, sample: Sample, speed: Speed, producer: tuple[float, fl
     if speed.ordinary:
         # Fewer rows were measured than are computed together, and more rows share more.
         shares = min(1.0, plan.rows.computed_share), speed.ordinary.computed_share
-        more_sharing = shares[0] / shares[1] if speed.ordinary.whole_rows and shares[1] <= 1 else 1.0
+        is_known = speed.ordinary.whole_rows and shares[1] <= 1 and not plan.padded
+        more_sharing = shares[0] / shares[1] if is_known else 1.0
         computing += (tokens - long_tokens) * speed.ordinary.seconds_per_token * more_sharing
     if speed.long:
         computing += long_tokens * speed.long.seconds_per_token

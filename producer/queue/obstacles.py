@@ -9,6 +9,8 @@ from producer.terminal.text import duration
 from unrolled.errors import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from producer.queue.queue_status import QueueStatus
     from unrolled.job.offer import Offer
 
@@ -27,13 +29,7 @@ def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
     # Over 40 lines: a text for each kind, in the order in which they are shown.
     found, troubles, silent = {}, dict[str, list[str]](), list[str]()
     if not any(worker.offer == offer for worker in queue.workers):
-        others = Counter(worker.offer.describe() for worker in queue.workers if worker.offer)
-        alive = "; ".join(f"{count} for {offer}" for offer, count in sorted(others.items()))
-        found["worker"] = (
-            f"no worker offers what this job asks for, {offer.describe()} "
-            f"({f'alive: {alive}' if alive else 'none is alive'}); start one: unrolled worker --model DIR "
-            f"--engine {offer.engine} --arithmetic {offer.arithmetic}"
-        )
+        found["worker"] = no_worker(offer, [worker.offer for worker in queue.workers])
     for worker in queue.workers:
         if worker.offer != offer:
             continue
@@ -55,6 +51,34 @@ def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
             "comes when a worker is free"
         )
     return found
+
+
+def no_worker(offer: Offer, alive: Sequence[Offer | None]) -> str:
+    """The line that says that no worker computes a job.
+
+    Args:
+        offer: what the job asks workers for.
+        alive: the offers of the workers that are alive.
+    """
+    others = Counter(other.describe() for other in alive if other)
+    listed = "; ".join(f"{count} for {other}" for other, count in sorted(others.items()))
+    line = (
+        f"no worker offers what this job asks for, {offer.describe()} "
+        f"({f'alive: {listed}' if listed else 'none is alive'}); start one: unrolled worker --model DIR "
+        f"--engine {offer.engine} --arithmetic {offer.arithmetic}"
+    )
+    if other := other_offer(offer, alive):
+        line += (
+            f"; or queue the rows for the workers that are alive: the same `unrolled enqueue` with "
+            f"--engine {other.engine} --arithmetic {other.arithmetic} and another --out"
+        )
+    return line
+
+
+def other_offer(offer: Offer, alive: Sequence[Offer | None]) -> Offer | None:
+    """An offer of the same model by another engine or in another arithmetic; None where no worker has one."""
+    same_model = (each for each in alive if each and each.fingerprint == offer.fingerprint)
+    return min((each for each in same_model if each != offer), default=None)
 
 
 def _some(texts: list[str]) -> str:

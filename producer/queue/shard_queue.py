@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 from celery import Celery
 from kombu.entity import Queue
 
-from producer.queue.obstacles import obstacles
+from producer.queue.obstacles import no_worker, obstacles, other_offer
 from producer.queue.queue_status import QueueStatus, ask
 from unrolled.errors import UnrolledError, counted
+from unrolled.job.offer import Offer
 from unrolled.queue.broker import SOCKET_SECONDS, Broker
 from unrolled.queue.broker_url import celery_url
 from unrolled.queue.job_ledger import JobLedger
@@ -22,7 +23,6 @@ from unrolled.queue.messages import TASK, queue_name, transport_options
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from unrolled.job.offer import Offer
     from unrolled.patience import Patience
     from unrolled.protocol.opening import OpenJob
     from unrolled.queue.member import Member
@@ -75,6 +75,7 @@ class ShardQueue:
         self._patience = patience
         self._max_queued_tokens = max_queued_tokens
         self._threads, self._count_at = 0, 0.0
+        self._said_other = False
         queue = queue_name(offer)
         self._celery = Celery("unrolled-producer", broker=celery_url(broker), set_as_current=False)
         self._celery.conf.update(
@@ -123,11 +124,20 @@ class ShardQueue:
         return max(FEW_TOKENS, SHARDS_PER_THREAD * self.threads() * mean) - counts.tokens
 
     def threads(self) -> int:
-        """The number of threads of the offer's living workers, counted now and then."""
+        """The number of threads of the offer's living workers, counted now and then.
+
+        If only workers that compute the model otherwise are alive for a while, it is said: the shards wait in vain.
+        """
         if time.monotonic() >= self._count_at:
-            alive = [facts for facts in self.ledger.workers().values() if facts["offer"] == str(self.ledger.offer)]
+            workers, offer = self.ledger.workers().values(), self.ledger.offer
+            alive = [facts for facts in workers if facts["offer"] == str(offer)]
             counts = [facts.get("concurrency") for facts in alive]
             self._threads = sum(count for count in counts if isinstance(count, int) and 0 < count <= MOST_THREADS)
+            if self._count_at and not alive and not self._said_other:  # at the end, `JobQueue.obstacles` says it anyway
+                offers = [Offer.parse(str(facts["offer"])) for facts in workers]
+                self._said_other = other_offer(offer, offers) is not None
+                if self._said_other:
+                    self.say(no_worker(offer, offers))
             self._count_at = time.monotonic() + WORKERS_PAUSE
         return self._threads
 

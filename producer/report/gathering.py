@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from producer.jobs.quarantine_lists import BadRowListed, refused_rows
 from producer.jobs.tally import Tally
@@ -32,7 +31,7 @@ from unrolled.job.names import dead_object, part_object
 from unrolled.job.time_record import TimeRecord
 from unrolled.model.directory import open_model
 from unrolled.protocol.log import Log, read_entries
-from unrolled.reading.arrays import row_vectors
+from unrolled.reading.arrays import arrow, numbers, row_vectors, truths
 from unrolled.reading.part_file import Part
 from unrolled.reading.tables import record_batches
 from unrolled.tokenization.ragged import offsets_of
@@ -41,6 +40,7 @@ from unrolled.tokenization.tokenizer import load_tokenizer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from producer.plan.beside import Beside
@@ -199,7 +199,7 @@ class Gathering:
                 columns += ["positions", "mask"]
         lengths, at = [], 0
         for rows in record_batches([part], columns if self._sample is not None else ["length"]):
-            lengths.append(rows.column(0).to_numpy())
+            lengths.append(numbers(rows.column(0)))
             for start in range(0, len(rows) if self._sample is not None else 0, _ROWS_AT_ONCE):
                 at += self._add_vectors(shard, at, rows.slice(start, _ROWS_AT_ONCE))
         self._lengths.add(np.concatenate(lengths) if lengths else np.empty(0, np.int32))
@@ -236,20 +236,20 @@ class Gathering:
         assert self._sample is not None  # noqa: S101 - the caller has checked
         assert self._covariance is not None  # noqa: S101 - the caller has checked
         lists = rows.column(2)
-        lengths = rows.column(0).to_numpy()
+        lengths = numbers(rows.column(0))
         if self._options.of_tokens:
             vectors = _matrix(lists.flatten())
-            offsets = offsets_of(lists.value_lengths().to_numpy())
+            offsets = offsets_of(numbers(lists.value_lengths()))
             self._covariance.add(vectors)
             chosen, keys = self._sample.wanted(shard, at, len(vectors))
             of_rows = np.searchsorted(offsets, chosen, side="right") - 1
             positions = (chosen - offsets[of_rows]).astype(np.int32)
             if "positions" in rows.schema.names:
-                positions = _places(rows, of_rows, rows.column("positions").flatten().to_numpy()[chosen])
+                positions = _places(rows, of_rows, numbers(rows.column("positions").flatten())[chosen])
         else:
             vectors = _matrix(lists)
             # A row without a token has no vector, nor has one without a chosen position.
-            real = (lengths > 0) & lists.is_valid().to_numpy(zero_copy_only=False)
+            real = (lengths > 0) & truths(lists.is_valid())
             self._covariance.add(vectors if real.all() else vectors[real])
             chosen, keys = self._sample.wanted(shard, at, len(vectors))
             kept = real[chosen]
@@ -330,7 +330,7 @@ def _matrix(lists: pa.FixedSizeListArray) -> NDArray[np.floating]:
 
 def _places(rows: pa.RecordBatch, of_rows: NDArray[np.int64], at: NDArray[np.int32]) -> NDArray[np.int32]:
     """Places among the real tokens, from places in the rows as they came in."""
-    masks = rows.column("mask").take(pa.array(of_rows)).to_pylist()
+    masks = rows.column("mask").take(arrow(of_rows)).to_pylist()
     places = [sum(mask[:place]) for mask, place in zip(masks, at.tolist(), strict=True)]
     return np.array(places, np.int32)
 
@@ -346,7 +346,7 @@ def _points(
     positions: NDArray[np.int32],
 ) -> Points:
     stored = ["tokens"] * ("tokens" in rows.schema.names)
-    few = rows.select(["length", "id", *stored]).take(pa.array(of_rows))
+    few = rows.select(["length", "id", *stored]).take(arrow(of_rows))
     tokens = np.full(len(chosen), None, np.object_)
     if stored:
         for number, ids in enumerate(few.column(2).to_pylist()):
@@ -355,5 +355,5 @@ def _points(
     order[:, 0], order[:, 1], order[:, 2] = shard.index, shard.retries, at + chosen
     return Points(
         keys, order, vectors[chosen].astype(np.float32), np.array(few.column(1).to_pylist(), np.object_),
-        few.column(0).to_numpy(), positions, tokens, np.full(len(chosen), shard, np.object_),
+        numbers(few.column(0)), positions, tokens, np.full(len(chosen), shard, np.object_),
     )  # fmt: skip

@@ -37,12 +37,15 @@ def read_rows(source: SourceFile, chunks: Iterable[bytes], options: SourceOption
         yield from read_delimited(chunks, source.label, DELIMITERS[source.format], options)
 
 
-def check_rows(source: SourceFile, batches: Iterator[Sequence[object]]) -> None:
+def check_rows(source: SourceFile, batches: Iterator[Sequence[object]]) -> bool:
     """Refuse an input whose first rows are all bad: most likely an option is wrong, and no row can be used.
 
     Args:
         source: the input.
         batches: batches of its rows, tokenized or not; closed at the end.
+
+    Returns:
+        Whether there is a row.
 
     Raises:
         DamagedInputError: there is a row, and none of the first 1,000 can be used.
@@ -53,13 +56,13 @@ def check_rows(source: SourceFile, batches: Iterator[Sequence[object]]) -> None:
         for batch in islice(some, _FIRST_BATCHES):
             for row in batch[: _FIRST_ROWS - seen]:
                 if not isinstance(row, BadRow):
-                    return
+                    return True
                 first, seen = first or row, seen + 1
             if seen >= _FIRST_ROWS:
                 break
         else:
             if next(some, None) is not None:
-                return  # rows are so long that a few say nothing
+                return True  # rows are so long that a few say nothing
     if first is not None:
         advice = f"Correct the options that say how {source.label} is read, such as --text-field, or the file"
         if first.reason.startswith("not UTF-8"):
@@ -67,3 +70,4 @@ def check_rows(source: SourceFile, batches: Iterator[Sequence[object]]) -> None:
         raise DamagedInputError(
             f"none of its first {seen:,} rows can be used; row {first.position}: {first.reason}. {advice}"
         )
+    return False

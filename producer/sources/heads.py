@@ -1,7 +1,9 @@
 """The check of an input's first bytes, before anything is queued."""
 
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import PurePath
+from typing import NamedTuple
 
 from producer.sources.discovery import SourceFile
 from producer.sources.errors import DamagedInputError
@@ -13,7 +15,7 @@ from producer.sources.formats.lines import LongLine, split_lines
 from producer.sources.options import SourceOptions
 from producer.sources.places.place import Place
 from producer.sources.streams.compression import raw_chunks, sniff, unpacked
-from unrolled.errors import RowError
+from unrolled.errors import RowError, counted
 from unrolled.patience import at_once
 
 # First bytes of files that are refused, so that they are never read as text by accident.
@@ -28,18 +30,29 @@ _FOREIGN = {
     b"%PDF-": f"a PDF document; {_ALLOWED}",
 }
 _TABLES = {b"PAR1": "parquet", b"ARROW1": "arrow"}
+#: Inputs without a row that are named; the others are counted.
+_NAMED = 3
 
 
-def check_head(source: SourceFile, place: Place, options: SourceOptions) -> bool:
+class Head(NamedTuple):
+    """The facts that an input's beginning shows.
+
+    Attributes:
+        holds_text: whether the rows contain text.
+        is_empty: whether it is known that there is no row.
+    """
+
+    holds_text: bool
+    is_empty: bool = False
+
+
+def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head:
     """Check the beginning of an input.
 
     Args:
         source: the input.
         place: where it is; no pipe, whose first bytes can't be put back.
         options: the names of the fields, and whether the user named the format.
-
-    Returns:
-        Whether the rows contain text, as far as the beginning shows.
 
     Raises:
         DamagedInputError: the content doesn't match the name or the format, or lacks a field.
@@ -57,14 +70,26 @@ def check_head(source: SourceFile, place: Place, options: SourceOptions) -> bool
             )
         if source.format not in ("parquet", "arrow"):
             holds_text = _lines_hold_text(head, source, options)
-            check_rows(source, read_rows(source, chain([head], chunks), options))
-            return holds_text
+            return Head(holds_text, not check_rows(source, read_rows(source, chain([head], chunks), options)))
     if source.compression != "none":
         # The schema may be at the end; it is checked after the file has been decompressed.
-        return options.kind == "text"
+        return Head(options.kind == "text")
     from producer.sources.formats.tables import check_table  # noqa: PLC0415 - pyarrow is slow to import
 
-    return check_table(place, source.format, options, at_once).is_text
+    columns, rows = check_table(place, source.format, options, at_once)
+    return Head(columns.is_text, rows == 0)
+
+
+def notices_of_empty(labels: Sequence[str]) -> list[str]:
+    """A line for people about inputs without a row; none where each has rows.
+
+    Args:
+        labels: of those inputs.
+    """
+    if not labels:
+        return []
+    more = f" and {len(labels) - _NAMED:,} more" if len(labels) > _NAMED else ""
+    return [f"{counted(len(labels), 'input has', 'inputs have')} no rows: {', '.join(labels[:_NAMED])}{more}"]
 
 
 def _check_compression(magic: bytes, source: SourceFile) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from producer.sources.discovery import SourceFile, discover
 from producer.sources.errors import DamagedInputError, SourceError
 from producer.sources.first_rows import read_rows
-from producer.sources.heads import check_head
+from producer.sources.heads import Head, check_head, notices_of_empty
 from producer.sources.options import SourceOptions
 from producer.sources.places.local_file import LocalFile
 from producer.sources.rows import SourceBatch
@@ -41,7 +41,7 @@ class InputPlan:
 
     Attributes:
         files: in the order in which they are read.
-        notices: messages for the user: inputs named twice, names left out.
+        notices: messages for the user: inputs named twice, names left out, inputs without a row.
         text_file: label of the first input with text, which needs a tokenizer; None if the first bytes of no input
             show text.
         size_bytes: size of all inputs as they are stored; None if one of them is a pipe.
@@ -65,34 +65,37 @@ def check_inputs(inputs: Sequence[str], options: SourceOptions) -> InputPlan:
         RequestError: an input is missing or unreadable, has another format than its name says, or lacks a field.
     """
     found = discover(inputs, options)
-    text_file = None
-    for source, holds_text in zip(found.files, _holding_text(found.files, options), strict=True):
-        if holds_text and text_file is None:
+    text_file, empty = None, list[str]()
+    for source, head in zip(found.files, _heads(found.files, options), strict=True):
+        if head.holds_text and text_file is None:
             text_file = source.label
+        if head.is_empty:
+            empty.append(source.label)
+    notices = (*found.notices, *notices_of_empty(empty))
     sizes = [source.size_bytes for source in found.files]
     size_bytes = None if None in sizes else sum(size for size in sizes if size is not None)
-    return InputPlan(tuple(found.files), tuple(found.notices), text_file, size_bytes)
+    return InputPlan(tuple(found.files), notices, text_file, size_bytes)
 
 
-def _holding_text(files: Sequence[SourceFile], options: SourceOptions) -> Iterator[bool]:
-    """Yield for each input whether it contains text, as far as its beginning shows."""
+def _heads(files: Sequence[SourceFile], options: SourceOptions) -> Iterator[Head]:
+    """Yield the facts that each input's beginning shows."""
     if not any(source.place and source.place.is_distant for source in files):
-        yield from (_holds_text(source, options) for source in files)
+        yield from (_head(source, options) for source in files)
         return
     pool = ThreadPoolExecutor(_CHECKS_AT_ONCE)
     try:
-        yield from pool.map(lambda source: _holds_text(source, options), files)
+        yield from pool.map(lambda source: _head(source, options), files)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _holds_text(source: SourceFile, options: SourceOptions) -> bool:
+def _head(source: SourceFile, options: SourceOptions) -> Head:
     try:
         if source.place is not None and source.size_bytes is not None:
             return check_head(source, source.place, options)
     except (DamagedInputError, OSError) as error:
         raise RequestError(f"input {source.label}: {error}") from error
-    return options.kind == "text" or (options.kind == "auto" and source.format == "text")
+    return Head(options.kind == "text" or (options.kind == "auto" and source.format == "text"))
 
 
 def first_batches(plan: InputPlan, options: SourceOptions) -> tuple[SourceFile, Iterator[SourceBatch]] | None:

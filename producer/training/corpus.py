@@ -80,6 +80,8 @@ def _make_rows(request: FitRequest, plan: InputPlan, words: dict[str, Any], say:
             train.add(sides[0])
             validation.add(sides[1])
     _check_sides(train, validation, options, seen)
+    for line in seen.left_out():
+        say(line)
     counted = (RowCount(side.rows, side.tokens) for side in (train, validation))
     return FitPlan(options, words, {"files": len(plan.files), **seen.facts()}, *counted)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from producer.sources.rows import Row
+from unrolled.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +47,16 @@ class Seen:
             "rows": self.rows, "tokens": self.tokens, "bad_rows": self.bad, "rows_without_targets": self.short,
             "sha256": self.digest.hexdigest(),
         }  # fmt: skip
+
+    def left_out(self) -> list[str]:
+        """Lines about the rows that nothing is learnt from, for people; empty if there are none."""
+        lines = []
+        if self.short:
+            rows = counted(self.short, "row has", "rows have")
+            lines.append(f"{rows} fewer than {FEWEST_TOKENS} tokens, and so nothing to predict; left out")
+        if self.bad:
+            lines.append(f"{counted(self.bad, 'row')} can't be used; left out{self.reason}")
+        return lines
 
 
 def rows_with_targets(batch: RowBatch, seen: Seen) -> Iterator[NDArray[np.int32]]:

@@ -68,6 +68,7 @@ def main() -> None:
         "stanza_forward": stanza("stanza_forward", forward=True, layers=1),
         "stanza_backward": stanza("stanza_backward", forward=False, layers=2),
         "stanza_cells": stanza("stanza_cells", forward=True, layers=2, rec_dropout=0.2),
+        "flair_nout": flair("flair_nout", forward=False, layers=1, nout=7),
     }
     expected = {f"{name}.{row}": one for name, rows in made.items() for row, one in enumerate(rows)}
     np.savez_compressed(HERE / "expected.npz", **expected)

@@ -46,6 +46,12 @@ def pieces(x, arithmetic):
     return [first] if arithmetic == "bfloat16" else [first, rounded(np.asarray(x, np.float32) - first)]
 
 
+def kept(x, arithmetic):
+    """X as an input or a state of the next product is kept: in pieces, which are added again."""
+    first, *second = pieces(x, arithmetic)
+    return first + second[0] if second else first
+
+
 def blocks(weights, x, arithmetic):
     """The total of the products of `x` (depth) and `weights` (depth, columns), in pieces: block after block."""
     padding = -len(x) % BLOCK
@@ -126,8 +132,7 @@ class Layer:
         return exp2(x, self.arithmetic)
 
     def tanh(self, x):
-        e = self.exp2(x)
-        return (ONE - e) / (ONE + e)
+        return tanh(x, self.arithmetic)
 
     def blocks(self, weights, x):
         return blocks(weights, x, self.arithmetic)
@@ -198,12 +203,55 @@ class Layer:
         return fma(state, ONE + c, z * (ONE - c)) / ((ONE + z) * (ONE + c))
 
 
+def sum_of(terms):
+    """Float64 terms (count,), summed as maps sum them: eight sums of every eighth term, which are added in pairs."""
+    padded = np.concatenate([terms, np.zeros(-len(terms) % 8)]).reshape(-1, 8)
+    sums = [0.0] * 8
+    for row in padded:
+        sums = [one + term for one, term in zip(sums, row, strict=True)]
+    return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]))
+
+
+def tanh(x, arithmetic):
+    e = exp2(x, arithmetic)
+    return (ONE - e) / (ONE + e)
+
+
+ACTIVATIONS = {
+    "linear": lambda x, _: x,
+    "tanh": tanh,
+    "relu": lambda x, _: np.where(x < 0, np.float32(0), x),
+    "sigmoid": lambda x, arithmetic: ONE / (ONE + exp2(x, arithmetic)),
+}
+FACTORS = {"tanh": -2 * LOG2E, "sigmoid": -LOG2E}
+
+
+def map_output(layer, x, tensors, arithmetic):
+    """The output of a map for one vector, which is rounded to pieces first; norms and scales are float64."""
+    factor, bias = FACTORS.get(layer.activation, 1.0), tensors["bias"]
+    if layer.kind == "dense":
+        kernel, bias = ((one.astype(np.float64) * factor).astype(np.float32) for one in (tensors["kernel"], bias))
+        return ACTIVATIONS[layer.activation](blocks(kernel, x, arithmetic) + bias, arithmetic)
+    x = kept(x, arithmetic).astype(np.float64)
+    if layer.kind == "layer_norm":
+        x = x - sum_of(x) / len(x)
+        x = x * (1 / np.sqrt(sum_of(x * x) / len(x) + layer.epsilon))
+    scaled = (x * tensors["gain"] + bias).astype(np.float32)
+    return ACTIVATIONS[layer.activation](scaled * np.float32(factor), arithmetic)
+
+
 def layer_states(config, weights, row, tabled, arithmetic="bfloat16"):
     """Every layer's states (tokens, width) of one row; `tabled` says whether the engine has a table."""
     embedding = weights.get("embedding")
-    results, found = None if embedding is None else embedding[row], []
+    made = [None if embedding is None else embedding[row]]
     for number, layer in enumerate(config.layers):
-        outputs = []
+        outputs, results = [], made[-1]
+        if not hasattr(layer, "direction"):
+            tensors = {part: weights[f"{layer.kind}.{number}.{part}"] for part in layer.shapes(1)}
+            output = np.array([map_output(layer, x, tensors, arithmetic) for x in results], np.float32)
+            output = output.reshape(-1, layer.units)
+            made.append(output + kept(made[-layer.span], arithmetic) if layer.residual else output)
+            continue
         for backward, prefix in zip(
             {"forward": [False], "backward": [True], "bidirectional": [False, True]}[layer.direction],
             layer.prefixes(number),
@@ -221,8 +269,5 @@ def layer_states(config, weights, row, tabled, arithmetic="bfloat16"):
             states = cell.states(*(part if part is None else part[turn] for part in (starts, factors, inputs)))
             outputs.append(np.array(states, np.float32).reshape(len(row), layer.projection or layer.units)[turn])
         output = np.concatenate(outputs, axis=1)
-        if layer.residual:
-            output = output + sum(pieces(results, arithmetic))
-        found.append(output)
-        results = output
-    return found
+        made.append(output + kept(made[-layer.span], arithmetic) if layer.residual else output)
+    return made[1:]

@@ -39,6 +39,7 @@ class RestartableBroker(EmbeddedBroker):
 
     def stop(self) -> None:
         """End the server in order, and remove what is temporary."""
+        self._end(signal.SIGTERM)
         self._stop()
 
     def kill(self) -> None:

@@ -12,6 +12,11 @@ from support.imported import imported
 from support.reference import gru_states, layer_states, lstm_states
 
 from unrolled.errors import ModelError
+from worker.model_import.importer import ImportOptions
+from worker.model_import.parity.own_graph import run_own
+from worker.model_import.readers.formats import read_source
+from worker.model_import.selection.choice import choose
+from worker.model_import.selection.stack import AskedPadding
 
 #: The outcome of a file that is imported and computes what its own program computes.
 RIGHT = ""
@@ -29,6 +34,7 @@ class Case:
         options: of the import.
         then: options with which the import is right after the refusal; None if there are none.
         suffix: of the file.
+        run: whether the file's graph is run, too, as the comparison of the import runs it.
     """
 
     name: str
@@ -37,14 +43,45 @@ class Case:
     options: dict = field(default_factory=dict)
     then: dict | None = None
     suffix: str = ".safetensors"
+    run: bool = False
+
+    @property
+    def padding(self):
+        """How the user says that rows are padded, if the model is right then."""
+        return (self.then or self.options).get("padding", None)
+
+    def padded(self, own):
+        """From a function of rows as the source reads them to one that pads rows, and gives the states of tokens."""
+        padding = self.padding
+        if padding is None:
+            return own
+
+        def of_tokens(row):
+            states = own(padded_row(row, padding))
+            return states[: len(row)] if padding.side == "after" else states[len(states) - len(row) :]
+
+        return of_tokens
+
+
+def padded_row(row, padding):
+    """A row of the source's ids as its program pads it; -1 is a vector of zeros."""
+    if padding is None:
+        return np.array(row)
+    more = [-1 if padding.zeros else padding.id or 0] * (padding.length - len(row))
+    return np.array([*row, *more] if padding.side == "after" else [*more, *row])
+
+
+def pad(length, side="after", **more):
+    """The option --pad."""
+    return AskedPadding(length, side, **more)
 
 
 class Cases(list):
     """The cases of a test file."""
 
-    def case(self, outcome=RIGHT, then=None, suffix=".safetensors", **options):
+    def case(self, outcome=RIGHT, then=None, suffix=".safetensors", run=False, **options):
         def add(make):
-            self.append(Case(make.__name__, make, outcome, options, then, suffix))
+            self.append(Case(make.__name__, make, outcome, options, then, suffix, run))
             return make
 
         return add
@@ -64,6 +101,8 @@ def check(case, source, own, directory, rows):
         directory: for the model directories.
         rows: of the source's ids.
     """
+    if case.run:
+        assert_graph_runs(source, own, rows, ImportOptions(**(case.then or case.options)))
     if case.outcome == RIGHT:
         assert_right(source, own, directory / "model", rows, case.options)
         return
@@ -83,6 +122,18 @@ def assert_right(source, own, directory, rows, options):
         wanted = own(np.array(row))
         assert found.shape == wanted.shape
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+
+
+def assert_graph_runs(source, own, rows, options):
+    """The import's comparison runs the file's graph, and gets its states."""
+    found = read_source(source, None, None)
+    padding = options.padding
+    name, made = run_own(found, choose(found, options.asked), [padded_row(row, padding) for row in rows])
+    assert not isinstance(made, str), f"{name}: {made}"
+    for number, states in made.items():
+        length = len(rows[number])
+        start = 0 if padding is None or padding.side == "after" else len(states) - length
+        np.testing.assert_allclose(states[start : start + length], own(np.array(rows[number])), rtol=0, atol=1e-5)
 
 
 class Tensors(dict):

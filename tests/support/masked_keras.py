@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from unrolled.model.config import ModelConfig
 from unrolled.model.layer import LayerConfig
+from unrolled.model.token_map import MapConfig
 from worker.models.gates import gate_function
 from worker.models.lstm_cells import ClippedLSTMCell, MultiplicativeLSTMCell
 from worker.models.tensorflow import tf
@@ -30,6 +31,20 @@ def make_cell(layer: LayerConfig) -> Any:
         clips = {"cell_clip": layer.cell_clip, "projection_clip": layer.projection_clip}
         return ClippedLSTMCell(layer.units, layer.projection, **clips, **gates)
     return tf.keras.layers.LSTMCell(layer.units, **gates)
+
+
+def make_map(layer: MapConfig, inputs: int, arrays: list[NDArray[np.float32]]) -> Any:
+    """A Keras layer that computes a map, with these arrays; a scale is a trained BatchNormalization."""
+    if layer.kind == "dense":
+        made = tf.keras.layers.Dense(layer.units)
+    elif layer.kind == "layer_norm":
+        made = tf.keras.layers.LayerNormalization(epsilon=layer.epsilon)
+    else:
+        made = tf.keras.layers.BatchNormalization(epsilon=0)
+        arrays = [*arrays, np.zeros_like(arrays[0]), np.ones_like(arrays[0])]
+    made.build((None, None, inputs))
+    made.set_weights(arrays)
+    return tf.keras.Sequential([tf.keras.Input((None, inputs)), made, tf.keras.layers.Activation(layer.activation)])
 
 
 class MaskedKeras:
@@ -52,6 +67,10 @@ class MaskedKeras:
         self._passes: list[list[Any]] = []  # of each layer, one or two
         for number, (layer, inputs) in enumerate(zip(config.layers, config.input_dims, strict=True)):
             passes = []
+            if isinstance(layer, MapConfig):
+                (prefix,) = layer.prefixes(number)
+                self._passes.append([make_map(layer, inputs, [weights[f"{prefix}.{p}"] for p in layer.shapes(1)])])
+                continue
             for prefix in layer.prefixes(number):
                 rnn = tf.keras.layers.RNN(
                     make_cell(layer), return_sequences=True, go_backwards=prefix.endswith("backward"), dtype=tf.float32
@@ -75,9 +94,13 @@ class MaskedKeras:
         input_sequences = tf.convert_to_tensor(input_sequences)
         binary_sequences = tf.math.sign(input_sequences)
         mask = tf.cast(binary_sequences, tf.bool)  # (batch, time)
-        sequence = self._embed(input_sequences)  # (batch, time, D)
-        layer_outputs = []
+        made = [self._embed(input_sequences)]  # (batch, time, D), then each layer's output
         for layer, passes in zip(self.config.layers, self._passes, strict=True):
+            sequence = made[-1]
+            if isinstance(layer, MapConfig):
+                outputs = passes[0](sequence)
+                made.append(outputs + made[-layer.span] if layer.residual else outputs)
+                continue
             # A backward pass returns its outputs in the order in which it computed them.
             directions = []
             for rnn, first in passes:
@@ -85,6 +108,5 @@ class MaskedKeras:
                 outputs = rnn(sequence, mask=mask, initial_state=states)
                 directions.append(tf.reverse(outputs, [1]) if rnn.go_backwards else outputs)
             outputs = tf.concat(directions, axis=2)  # (batch, time, output_dim)
-            sequence = outputs + sequence if layer.residual else outputs
-            layer_outputs.append(sequence)
-        return tuple(layer_outputs), binary_sequences
+            made.append(outputs + made[-layer.span] if layer.residual else outputs)
+        return tuple(made[1:]), binary_sequences

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from unrolled.model.config import ModelConfig
 from unrolled.model.layer import DIRECTIONS, GATES, RESETS, LayerConfig
+from unrolled.model.token_map import ACTIVATIONS, MAP_KINDS, MapConfig
 
 #: Bounds that some states reach.
 CLIPS = st.none() | st.sampled_from([0.1, 0.5])
@@ -37,14 +38,37 @@ def with_residual(layer, inputs):
 
 
 @st.composite
+def maps(draw, widest, inputs):
+    """One map on inputs of this width, without a residual connection."""
+    kind, activation = draw(st.sampled_from(MAP_KINDS)), draw(st.sampled_from(ACTIVATIONS))
+    if kind == "dense":
+        return MapConfig(draw(st.integers(1, widest)), kind, activation)
+    # A small epsilon would turn vectors that are nearly constant into rounding errors.
+    epsilon = draw(st.sampled_from([0.1, 0.5])) if kind == "layer_norm" else None
+    return MapConfig(inputs, kind, activation, epsilon)
+
+
+def with_span(layer, widths, draw):
+    """The map, or the recurrent layer, with a sum over some layers, if one below is as wide as it."""
+    spans = [span for span in range(1, len(widths) + 1) if widths[-span] == layer.output_dim]
+    return replace(layer, residual=True, span=draw(st.sampled_from(spans))) if spans else layer
+
+
+@st.composite
 def model_configs(draw, widest=5, deepest=3, largest_vocabulary=6):
     """Models of any kind of layers, on an embedding or on one-hot ids."""
     vocab_size = draw(st.integers(1, largest_vocabulary))
     embedding_dim = draw(st.none() | st.integers(1, widest))
-    stack, inputs = [], embedding_dim
+    stack, widths = [], [embedding_dim]
     for layer in draw(st.lists(layers(widest), min_size=1, max_size=deepest)):
-        stack.append(with_residual(layer, inputs) if inputs and draw(st.booleans()) else layer)
-        inputs = stack[-1].output_dim
+        stack.append(with_residual(layer, widths[-1]) if widths[-1] and draw(st.booleans()) else layer)
+        if not stack[-1].residual and draw(st.booleans()):
+            stack[-1] = with_span(layer, widths, draw)
+        widths.append(stack[-1].output_dim)
+        for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
+            above = draw(maps(widest, widths[-1]))
+            stack.append(with_span(above, widths, draw) if draw(st.booleans()) else above)
+            widths.append(stack[-1].output_dim)
     return ModelConfig(vocab_size, draw(st.integers(1, 50)), embedding_dim, tuple(stack))
 
 
@@ -101,6 +125,21 @@ KINDS = {
         LayerConfig(5, projection=3, cell_clip=0.2, projection_clip=0.1),
         LayerConfig(4, gates=HARD, cell_clip=0.3),
         LayerConfig(4, "mlstm", cell_clip=0.1, residual=True),
+    ),
+    "maps": _model(
+        LayerConfig(5),
+        MapConfig(6, activation="relu"),
+        LayerConfig(4, direction="backward"),
+        MapConfig(4, "layer_norm", "tanh", epsilon=0.01),
+        MapConfig(4, "scale", residual=True, span=2),
+    ),
+    "maps-bidirectional": _model(
+        LayerConfig(5, direction=BOTH),
+        MapConfig(10, "layer_norm", epsilon=0.01),
+        LayerConfig(5, direction=BOTH, residual=True, span=2),
+        MapConfig(3, activation="sigmoid"),
+        MapConfig(10, residual=True, span=2),
+        LayerConfig(3),
     ),
     "everything": _model(
         LayerConfig(6, direction=BOTH, projection=2, residual=True),

@@ -67,6 +67,25 @@ def gru_states(inputs, kernel, recurrent_kernel, bias, first_state=None, gate=si
     return np.array(states).reshape(len(inputs), len(recurrent_kernel))
 
 
+#: The functions of maps.
+ACTIVATIONS = {
+    "linear": lambda x: x,
+    "tanh": np.tanh,
+    "relu": lambda x: np.where(x < 0, 0, x),
+    "sigmoid": sigmoid,
+}
+
+
+def map_outputs(layer, inputs, kernel=None, gain=None, bias=None):
+    """From inputs (time, D) to the outputs (time, U) of a map: Dense, Ba et al. 2016's LayerNorm, or a scale."""
+    if layer.kind == "dense":
+        return ACTIVATIONS[layer.activation](inputs @ kernel + bias)
+    if layer.kind == "layer_norm":
+        centred = inputs - inputs.mean(1, keepdims=True)
+        inputs = centred / np.sqrt((centred**2).mean(1, keepdims=True) + layer.epsilon)
+    return ACTIVATIONS[layer.activation](inputs * gain + bias)
+
+
 def layer_states(config, weights, tokens):
     """The states of every layer over one row.
 
@@ -76,14 +95,24 @@ def layer_states(config, weights, tokens):
         tokens: (time,) ids, each in 1..vocab_size: the row's real tokens.
 
     Returns:
-        For each layer float64 (time, its output_dim).
+        For each layer float64 (time, its output_dim). If rows are padded, padding is computed, but not in the result.
     """
+    ids, padding = np.asarray(tokens, int), config.padding
+    if padding is not None:
+        more = np.full(padding.length - len(ids), padding.id)
+        ids = np.concatenate([ids, more] if padding.side == "after" else [more, ids])
     if config.embedding_dim is None:
-        inputs = np.eye(config.vocab_size)[np.asarray(tokens, int) - 1]
+        inputs = np.concatenate([np.zeros((1, config.vocab_size)), np.eye(config.vocab_size)])[ids]
     else:
-        inputs = weights["embedding"].astype(np.float64)[np.asarray(tokens, int)]
-    of_layers = []
+        inputs = weights["embedding"].astype(np.float64)[ids]
+    made = [inputs]
     for number, layer in enumerate(config.layers):
+        inputs = made[-1]
+        if not hasattr(layer, "direction"):
+            given = {part: weights[f"{layer.kind}.{number}.{part}"].astype(np.float64) for part in layer.shapes(1)}
+            outputs = map_outputs(layer, inputs, **given)
+            made.append(outputs + made[-layer.span] if layer.residual else outputs)
+            continue
         run = {"lstm": lstm_states, "gru": gru_states, "mlstm": lstm_states}[layer.kind]
         clips = {name: getattr(layer, name) for name in ("cell_clip", "projection_clip") if getattr(layer, name)}
         directions = []
@@ -96,9 +125,11 @@ def layer_states(config, weights, tokens):
             step = -1 if prefix.endswith("backward") else 1
             directions.append(run(inputs[::step], **given, **clips, gate=GATES[layer.gates])[::step])
         outputs = np.concatenate(directions, axis=1)
-        inputs = outputs + inputs if layer.residual else outputs
-        of_layers.append(inputs)
-    return of_layers
+        made.append(outputs + made[-layer.span] if layer.residual else outputs)
+    if padding is None:
+        return made[1:]
+    real = slice(len(tokens)) if padding.side == "after" else slice(len(ids) - len(tokens), None)
+    return [states[real] for states in made[1:]]
 
 
 def column(states, pooling):

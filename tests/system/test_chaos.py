@@ -8,8 +8,8 @@ import pytest
 from support.shell import ENGINE, REPOSITORY, environment
 from support.skips import long
 
-#: Seeds whose rounds are of all three kinds, with kills, pauses, retries, a cancel, two commands at once and lost keys.
-DISK, BUCKET = "801", "1910"
+#: Seeds whose rounds have all four scenes, kills, pauses, retries, a cancel, two commands at once and a full disk.
+DISK, BUCKET = "3869", "936"
 
 
 def chaos(folder, *arguments):

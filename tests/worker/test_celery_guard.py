@@ -3,19 +3,21 @@
 import base64
 import json
 import pickle
+import threading
 import zlib
 
 import pytest
 from celery import Celery
 from hypothesis import given
 from hypothesis import strategies as st
-from kombu import Queue
+from kombu import Connection, Consumer, Queue
 from kombu.transport.virtual import Message
 from support.processes import check_outputs, eventually, make_rows, open_site
 
 from unrolled.errors import PayloadError
-from unrolled.queue.messages import TASK
-from worker.celery_guard import KEPT_MESSAGES, MAX_BODY_BYTES, REFUSED, check_hint
+from unrolled.queue.broker_url import celery_url
+from unrolled.queue.messages import TASK, transport_options
+from worker.celery_guard import KEPT_MESSAGES, MAX_BODY_BYTES, REFUSED, GuardedTransport, check_hint
 
 JOB, LIFE = "0123456789abcdef", "000000-0123456789ab.0"
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
@@ -178,6 +180,22 @@ def message_of(entry):
             return base64.b64decode(body)
 
     return Message(entry, channel=Plain(), accept={"application/json"})
+
+
+def test_a_channel_closes_while_it_waits_for_a_message(broker_url):
+    """At once, and not when the server's answer is due, which here is in an hour."""
+    options = {**transport_options("test"), "polling_interval": 3600}
+    connection = Connection(celery_url(broker_url), transport_options=options)
+    connection.transport_cls = GuardedTransport
+    consumer = Consumer(connection.channel(), [Queue("q")], callbacks=[print])
+    consumer.consume()
+    with pytest.raises(TimeoutError):
+        connection.drain_events(timeout=0.1)
+    assert consumer.channel._in_poll
+    closing = threading.Thread(target=connection.close, daemon=True)
+    closing.start()
+    closing.join(60)
+    assert not closing.is_alive()
 
 
 def test_what_celery_sends_is_let_through(broker_url):

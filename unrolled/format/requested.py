@@ -77,7 +77,7 @@ def positions_of(text: str, config: ModelConfig, tokenizer: Tokenizer | None) ->
             "positions word-ends: the tokens of this model are not characters with a blank among them; give every:N or "
             "last:K, or leave --positions out"
         )
-    direction, *others = {layer.direction for layer in config.layers}
+    direction, *others = {layer.direction for layer in config.recurrent_layers}
     if others:
         raise RequestError(
             "positions word-ends: the layers of this model read in different directions, so a vector has no place of "

@@ -20,7 +20,7 @@ from unrolled.format.columns import POOLINGS, column_name, parse_name
 from unrolled.format.positions import ALL
 from unrolled.learning.batches import Example, ExampleBatch, padded
 from unrolled.learning.labels import read_labels
-from unrolled.reading.arrays import row_vectors
+from unrolled.reading.arrays import numbers, row_vectors
 from unrolled.reading.dataset import Dataset
 from unrolled.reading.id_index import hashes_of
 from unrolled.tokenization.ragged import offsets_of
@@ -210,8 +210,8 @@ class Examples:
 
     def _wanted(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
         """The rows of a row group that are in the share, and have a vector and a label."""
-        ids, numbers = rows.column(0), rows.column(1)
-        is_wanted = (numbers if self._counted == "length" else numbers.value_lengths()).to_numpy() > 0
+        ids, counts = rows.column(0), rows.column(1)
+        is_wanted = numbers(counts if self._counted == "length" else counts.value_lengths()) > 0
         if self.share != (0, 1):
             places = (hashes_of(ids) >> np.uint64(11)).astype(np.float64) / 2**53
             is_wanted &= (places >= self.share[0]) & (places < self.share[1])
@@ -247,8 +247,8 @@ class _Rows(NamedTuple):
         if pa.types.is_fixed_size_list(lists.type):
             return cls(number, ids, row_vectors(lists), None, wanted)
         vectors = lists.flatten()
-        values = vectors.flatten().to_numpy().reshape(-1, vectors.type.list_size)
-        return cls(number, ids, values, offsets_of(lists.value_lengths().to_numpy()).tolist(), wanted)
+        values = numbers(vectors.flatten()).reshape(-1, vectors.type.list_size)
+        return cls(number, ids, values, offsets_of(numbers(lists.value_lengths())).tolist(), wanted)
 
     def example(self, row: int, labels: Mapping[str, Any] | None) -> Example:
         name = self.ids[row]

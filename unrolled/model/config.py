@@ -7,22 +7,26 @@ All sizes are checked before memory is taken. Over 150 lines, because the checks
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import groupby
 from typing import Any, Self
 
 from unrolled.errors import ModelError
-from unrolled.model.checks import LARGEST_WIDTH, check_names, check_number
-from unrolled.model.layer import LayerConfig
+from unrolled.model.checks import LARGEST_WIDTH, MOST_LAYERS, check_choice, check_names, check_number
+from unrolled.model.layer import KINDS, LayerConfig
+from unrolled.model.padding import Padding
+from unrolled.model.token_map import MAP_KINDS, MapConfig
 
 FORMAT_VERSION = 1
 # Larger numbers are typing errors, not models.
 LARGEST_VOCAB_SIZE = 2**31 - 2  # ids are int32, and the embedding has one row more
 LARGEST_LENGTH = 2**31 - 1
-MOST_LAYERS = 64
 MOST_PARAMETERS = 2**32  # 16 GiB of float32
-#: Fields of a layer that config.json contains only if they are true, or a number.
-_SELDOM = frozenset({"first_state", "cell_clip", "projection_clip"})
+#: Fields of a layer that config.json contains only if they don't have their defaults.
+_SELDOM = {
+    LayerConfig: frozenset({"first_state", "cell_clip", "projection_clip", "span"}),
+    MapConfig: frozenset({"activation", "epsilon", "residual", "span"}),
+}
 
 
 def default_embedding_dim(vocab_size: int) -> int:
@@ -39,7 +43,9 @@ class ModelConfig:
         max_length: number of tokens in a row that the model was made for. Longer rows are computed too.
         embedding_dim: width of the embedding, or None if ids enter as one-hot vectors. The first layer's kernel then
             has vocab_size rows, and id i reads row i - 1.
-        layers: first to last.
+        layers: first to last; the first one is recurrent. A vector of every layer can be stored, of maps, too.
+        padding: how rows are padded before they are computed; None for no padding, the usual case. `max_length` is
+            then the length of padded rows, and longer rows can't be computed.
 
     Raises:
         ModelError: a value is not a whole number in its range, widths don't fit, or the weights would exceed 16 GiB.
@@ -48,18 +54,22 @@ class ModelConfig:
     vocab_size: int
     max_length: int
     embedding_dim: int | None
-    layers: tuple[LayerConfig, ...]
+    layers: tuple[LayerConfig | MapConfig, ...]
+    padding: Padding | None = None
 
     def __post_init__(self) -> None:
         check_number("model", "vocab_size", self.vocab_size, LARGEST_VOCAB_SIZE)
         check_number("model", "max_length", self.max_length, LARGEST_LENGTH)
         if self.embedding_dim is not None:
             check_number("model", "embedding_dim", self.embedding_dim, LARGEST_WIDTH)
-        if not isinstance(self.layers, tuple) or not all(isinstance(layer, LayerConfig) for layer in self.layers):
-            raise ModelError(f"model: layers is {self.layers!r:.80}; give a tuple of LayerConfig")
+        kinds = (LayerConfig, MapConfig)
+        if not isinstance(self.layers, tuple) or not all(isinstance(layer, kinds) for layer in self.layers):
+            raise ModelError(f"model: layers is {self.layers!r:.80}; give a tuple of LayerConfig and MapConfig")
         if not 1 <= len(self.layers) <= MOST_LAYERS:
             raise ModelError(f"model: it has {len(self.layers)} layers; give 1..{MOST_LAYERS}")
+        self._check_maps()
         self._check_residuals()
+        self._check_padding()
         if self.parameters > MOST_PARAMETERS:
             raise ModelError(
                 f"model: these sizes make {self.parameters:,} parameters, but at most {MOST_PARAMETERS:,} are allowed; "
@@ -88,7 +98,13 @@ class ModelConfig:
     @property
     def is_stacked(self) -> bool:
         """Whether `stacked` could have made it."""
-        return self.embedding_dim is not None and set(self.layers) == {LayerConfig(self.layers[0].units)}
+        plain = self.embedding_dim is not None and self.padding is None
+        return plain and set(self.layers) == {LayerConfig(self.layers[0].units)}
+
+    @property
+    def recurrent_layers(self) -> tuple[LayerConfig, ...]:
+        """The layers that are no maps."""
+        return tuple(layer for layer in self.layers if isinstance(layer, LayerConfig))
 
     @property
     def layer_dims(self) -> tuple[int, ...]:
@@ -130,10 +146,11 @@ class ModelConfig:
 
     def to_json(self) -> str:
         """The text of config.json. Fields that few models need are left out if they have their defaults."""
-        layers = [
-            {name: one for name, one in asdict(layer).items() if name not in _SELDOM or one} for layer in self.layers
-        ]
-        return json.dumps({"format_version": FORMAT_VERSION, **asdict(self), "layers": layers}, indent=2) + "\n"
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "padding"}
+        content = {"format_version": FORMAT_VERSION, **own, "layers": [_fields_of(layer) for layer in self.layers]}
+        if self.padding is not None:
+            content["padding"] = asdict(self.padding)
+        return json.dumps(content, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -155,30 +172,73 @@ class ModelConfig:
                 f"model: config.json has format_version {version!r:.80}, but this program reads {FORMAT_VERSION}; use "
                 "the version of unrolled that wrote it, or make a new directory"
             )
-        check_names(cls, found, "config.json")
+        check_names(cls, found, "config.json", frozenset({"padding"}))
         layers = found["layers"]
         if not isinstance(layers, list) or not 1 <= len(layers) <= MOST_LAYERS:
             raise ModelError(f"model: layers is {layers!r:.80}; give a list of 1..{MOST_LAYERS} objects")
-        return cls(**{**found, "layers": tuple(_layer_of(number, layer) for number, layer in enumerate(layers))})
+        padding = Padding.from_json(found["padding"]) if "padding" in found else None
+        made = tuple(_layer_of(number, layer) for number, layer in enumerate(layers))
+        return cls(**{**found, "layers": made, "padding": padding})
+
+    def _check_padding(self) -> None:
+        if self.padding is None:
+            return
+        if not isinstance(self.padding, Padding):
+            raise ModelError(f"model: padding is {self.padding!r:.80}; give a Padding, or None")
+        if self.padding.id > self.vocab_size:
+            raise ModelError(f"model: padding has id {self.padding.id}; give 0 or an id in 1..{self.vocab_size}")
+        if self.padding.length != self.max_length:
+            raise ModelError(
+                f"model: max_length is {self.max_length}, but rows are padded to {self.padding.length} tokens; make "
+                "the two numbers equal"
+            )
+
+    def _check_maps(self) -> None:
+        if isinstance(self.layers[0], MapConfig):
+            raise ModelError(
+                f"model: layers[0] is a {self.layers[0].kind}; the first layer must be recurrent: make what a map "
+                "gives for each id a part of the embedding"
+            )
+        for number, (layer, inputs) in enumerate(zip(self.layers, self.input_dims, strict=True)):
+            if isinstance(layer, MapConfig) and layer.keeps_width and inputs != layer.units:
+                raise ModelError(
+                    f"model: layers[{number}] is a {layer.kind} {layer.units} wide, but its input has width {inputs}; "
+                    "make them equal"
+                )
 
     def _check_residuals(self) -> None:
-        for number, (layer, inputs) in enumerate(zip(self.layers, self.input_dims, strict=True)):
+        for number, layer in enumerate(self.layers):
             if not layer.residual:
                 continue
-            if number == 0 and self.embedding_dim is None:
-                raise ModelError("model: layers[0] is residual, but one-hot ids can't be added to its output")
-            if inputs != layer.output_dim:
+            source = number - layer.span  # -1 is the embedding
+            if source < -1:
                 raise ModelError(
-                    f"model: layers[{number}] is residual, but its input has width {inputs} and its output width "
+                    f"model: layers[{number}] has span {layer.span}, but only {number + 1} inputs are below its "
+                    f"output; give a span of at most {number + 1}"
+                )
+            if source < 0 and self.embedding_dim is None:
+                raise ModelError(f"model: layers[{number}] is residual, but one-hot ids can't be added to its output")
+            width = self.embedding_dim if source < 0 else self.layers[source].output_dim
+            if width != layer.output_dim:
+                raise ModelError(
+                    f"model: layers[{number}] is residual, but its input has width {width} and its output width "
                     f"{layer.output_dim}; make them equal, or set residual to false"
                 )
 
 
-def _layer_of(number: int, found: object) -> LayerConfig:
+def _fields_of(layer: LayerConfig | MapConfig) -> dict[str, Any]:
+    seldom = _SELDOM[type(layer)]
+    found = {field.name: (getattr(layer, field.name), field.default) for field in fields(layer)}
+    return {name: value for name, (value, default) in found.items() if name not in seldom or value != default}
+
+
+def _layer_of(number: int, found: object) -> LayerConfig | MapConfig:
     if not isinstance(found, dict):
         raise ModelError(f"model: layers[{number}] is {found!r:.80}; it must be an object")
-    check_names(LayerConfig, found, f"layers[{number}]", _SELDOM)
+    kind = MapConfig if found.get("kind") in MAP_KINDS else LayerConfig
+    check_names(kind, found, f"layers[{number}]", _SELDOM[kind])
     try:
-        return LayerConfig(**found)
+        check_choice("kind", found["kind"], (*KINDS, *MAP_KINDS))
+        return kind(**found)
     except ModelError as error:
         raise ModelError(f"model: layers[{number}]: {str(error).removeprefix('layer: ')}") from error

@@ -4,7 +4,8 @@
     model.safetensors  float32 tensors in Keras's layout; N is the number of the layer, from 0
     tokenizer.json     in the format of Hugging Face `tokenizers`; absent if rows are token ids
 
-    embedding                (V + 1, E)  V = vocab_size, E = embedding_dim; row 0 is padding; absent for one-hot ids
+    embedding                (V + 1, E)  V = vocab_size, E = embedding_dim; row 0 is padding, and is read only by models
+                                         that pad rows (`Padding`); absent for one-hot ids
     lstm.N.kernel            (D, 4 U)    D = width of the layer's input, U = units; gates i, f, c, o
     lstm.N.recurrent_kernel  (S, 4 U)    S = width of the state: projection, or units
     lstm.N.bias              (4 U,)
@@ -18,6 +19,9 @@
     lstm.N.first_state       (S,)        the state before a row's first token, if it isn't zero; also of the others
     lstm.N.first_cell        (U,)        and the cell's; also of an mlstm
     lstm.N.backward.*        and of the others: tensors of the pass from a row's last token to its first
+    dense.N.kernel           (D, U)      a map above a recurrent layer; its output is activation(x kernel + bias)
+    layer_norm.N.gain        (U,)        U = D; also scale.N.gain
+    dense.N.bias             (U,)        also of a layer_norm and a scale
 
 The fingerprint identifies the exact bytes of the three files; all outputs of a model are stored with it.
 That tokenizer.json fits the vocabulary is checked when it is loaded, not when the directory is opened.
@@ -182,7 +186,10 @@ def save_model(
             if (place.exists() or place.is_symlink()) and place.read_bytes() != content:
                 raise ModelError(f"{directory}: contains another {name}; choose another directory, or remove the file")
     except OSError as error:
-        raise ModelError(f"{directory}: can't be written ({error})") from error
+        raise ModelError(
+            f"{directory}: can't be written ({error.strerror or error}); choose another directory, or let this user "
+            "write there"
+        ) from error
     for name, content in contents.items():
         publish_bytes(directory / name, content)
     return open_model(directory)

@@ -3,10 +3,13 @@
 Notation: D the layer's input width, U its units, S the width of its state.
 """
 
+# Over 150 lines: the description of every field, its check and its words.
+
 from dataclasses import dataclass
 
 from unrolled.errors import ModelError
-from unrolled.model.checks import LARGEST_WIDTH, check_choice, check_number
+from unrolled.model.checks import LARGEST_WIDTH, check_choice, check_number, check_residual
+from unrolled.model.token_map import describe_residual
 
 KINDS = ("lstm", "gru", "mlstm")
 DIRECTIONS = ("forward", "backward", "bidirectional")
@@ -30,7 +33,8 @@ class LayerConfig:
         direction: "forward", "backward" (a row's real tokens from last to first; output t is the state after
             tokens T-1..t) or "bidirectional" (both, concatenated in this order).
         projection: width that an LSTM's state is projected to (LSTMP), or None for no projection.
-        residual: whether the layer's input is added to its output; both must have the same width.
+        residual: whether the layer's input, or the output of another layer below, is added to its output; both must
+            have the same width.
         reset: where a GRU's reset gate acts: "after" the recurrent product (Keras, PyTorch, cuDNN) or "before"
             it. None for an LSTM; None becomes "after" for a GRU.
         gates: activation of the gates, Keras's recurrent_activation: "sigmoid"; "hard_sigmoid", which is
@@ -40,6 +44,8 @@ class LayerConfig:
         cell_clip: the largest magnitude of an LSTM's cell state, to which it is clipped before the hidden state is
             computed from it (TensorFlow's cell_clip); None for no limit.
         projection_clip: and of a projected state (TensorFlow's proj_clip).
+        span: how many layers a residual's sum spans: 1 adds the layer's own input, 2 the input of the layer below, and
+            so on.
 
     Raises:
         ModelError: a value is not allowed, or two of them contradict each other.
@@ -55,15 +61,16 @@ class LayerConfig:
     first_state: bool = False
     cell_clip: float | None = None
     projection_clip: float | None = None
+    span: int = 1
 
     def __post_init__(self) -> None:
         check_number("layer", "units", self.units, LARGEST_WIDTH)
         check_choice("kind", self.kind, KINDS)
         check_choice("direction", self.direction, DIRECTIONS)
         check_choice("gates", self.gates, GATES)
-        for name, value in (("residual", self.residual), ("first_state", self.first_state)):
-            if type(value) is not bool:
-                raise ModelError(f"layer: {name} is {value!r:.80}; give true or false")
+        check_residual(self.residual, self.span)
+        if type(self.first_state) is not bool:
+            raise ModelError(f"layer: first_state is {self.first_state!r:.80}; give true or false")
         if self.projection is not None:
             check_number("layer", "projection", self.projection, LARGEST_WIDTH)
             if self.kind != "lstm":
@@ -144,5 +151,5 @@ class LayerConfig:
             + f"{self.kind} {self.units}"
             + (f" projected to {self.projection}" if self.projection else "")
             + (f" ({', '.join(words)})" if words else "")
-            + (" + its input" if self.residual else "")
+            + describe_residual(self.residual, self.span)
         )

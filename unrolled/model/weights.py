@@ -1,14 +1,21 @@
 """The tensors of a model: new ones, and the check that tensors fit a configuration."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unrolled.errors import ModelError, from_extra
-from unrolled.model.config import ModelConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from unrolled.model.config import ModelConfig
 
 #: From a tensor's name to its type and shape.
 _Kinds = Mapping[str, tuple[str, tuple[int, ...]]]
@@ -18,8 +25,8 @@ def new_weights(config: ModelConfig, seed: int) -> dict[str, NDArray[np.float32]
     """Untrained weights, by Keras's default initializers.
 
     The embedding is uniform in ±0.05, kernels and projections are Glorot uniform, recurrent kernels are orthogonal.
-    Biases and first states are 0, and 1 for an LSTM's forget gate. A seed always gives the same numbers, except that
-    the recurrent kernels may differ in the last bits with another version of NumPy or LAPACK.
+    Biases and first states are 0, and 1 for an LSTM's forget gate; gains are 1. A seed always gives the same numbers,
+    except that the recurrent kernels may differ in the last bits with another version of NumPy or LAPACK.
     """
     random = np.random.default_rng(seed)
     weights: dict[str, NDArray[np.float32]] = {}
@@ -31,9 +38,11 @@ def new_weights(config: ModelConfig, seed: int) -> dict[str, NDArray[np.float32]
             weights[name] = _orthogonal(random, shape)
         elif part == "bias":
             weights[name] = np.zeros(shape, np.float32)
-            if kind != "gru":
+            if kind in ("lstm", "mlstm"):
                 units = shape[0] // 4
                 weights[name][units : 2 * units] = 1
+        elif part == "gain":
+            weights[name] = np.ones(shape, np.float32)
         elif part.startswith("first_"):
             weights[name] = np.zeros(shape, np.float32)
         else:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from unrolled.errors import counted
 from unrolled.format.columns import VectorColumn
-from unrolled.reading.arrays import row_vectors
+from unrolled.reading.arrays import numbers, row_vectors, truths
 from unrolled.reading.row import Row, Vectors, column_of, outputs_of, shapes_of
 from unrolled.tokenization.ragged import offsets_of
 
@@ -55,20 +55,20 @@ class Batch:
             rows: the record batch.
             columns: the file's columns of vectors.
         """
-        mask, lengths = rows.column("mask"), rows.column("length").to_numpy()
+        mask, lengths = rows.column("mask"), numbers(rows.column("length"))
         per_token = [column.name for column in columns if column.per_token]
-        tokens = rows.column("tokens").flatten().to_numpy() if "tokens" in rows.schema.names else None
+        tokens = numbers(rows.column("tokens").flatten()) if "tokens" in rows.schema.names else None
         return cls(
             ids=rows.column("id").to_pylist(),
             lengths=lengths,
             vectors={column.name: _flat(rows.column(column.name), column) for column in columns},
             # All columns with a vector for each token have these offsets: `unrolled.reading.inspection` checks it.
             offsets=_offsets(rows.column(per_token[0])) if per_token else offsets_of(lengths),
-            mask_values=mask.flatten().to_numpy(zero_copy_only=False),
+            mask_values=truths(mask.flatten()),
             mask_offsets=_offsets(mask),
             tokens=tokens,
             columns=columns,
-            positions=rows.column("positions").flatten().to_numpy() if "positions" in rows.schema.names else None,
+            positions=numbers(rows.column("positions").flatten()) if "positions" in rows.schema.names else None,
         )
 
     @property
@@ -109,11 +109,11 @@ def _flat(array: pa.Array, column: VectorColumn) -> Vectors:
     if not column.per_token:
         return row_vectors(array)
     # flatten() respects the slice at every level. It copies nothing, because no list here is null.
-    values: Vectors = array.flatten().flatten().to_numpy()
+    values: Vectors = numbers(array.flatten().flatten())
     return values.reshape(-1, column.width)
 
 
 def _offsets(lists: pa.ListArray) -> NDArray[np.int64]:
-    offsets: NDArray[np.int64] = lists.offsets.to_numpy().astype(np.int64)
+    offsets: NDArray[np.int64] = numbers(lists.offsets).astype(np.int64)
     offsets -= offsets[0]
     return offsets

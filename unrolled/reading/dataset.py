@@ -23,6 +23,7 @@ from unrolled.job.shard_id import ShardId
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log
 from unrolled.protocol.opening import open_job
+from unrolled.reading.arrays import numbers
 from unrolled.reading.batch import Batch
 from unrolled.reading.card import card
 from unrolled.reading.lookup import Lookup
@@ -88,11 +89,19 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
 
 def _why_none(jobs: Iterable[OpenJob | None]) -> str:
     """Why there is no part to read, for people."""
-    if any(job and standing(Log(), job.objects, live=job.job.live).complete for job in jobs):
-        return (
-            "the job is complete, and its input had no row that can be computed; `unrolled quarantine` lists bad rows"
-        )
-    return "give the output directory of a job that has begun"
+    why = "give the output directory of a job that has begun"
+    for job in jobs:
+        if job:
+            log = Log()
+            if standing(log, job.objects, live=job.job.live).complete:
+                return (
+                    "the job is complete, and its input had no row that can be computed; `unrolled quarantine` lists "
+                    "bad rows"
+                )
+            why = "none is published yet; `unrolled status` shows how far the job is"
+            if log.discarded:
+                why = "the job was discarded, and nothing of it is kept"
+    return why
 
 
 def open_part(store: Store, shard: ShardId) -> Dataset:
@@ -265,7 +274,7 @@ class Dataset:
     def _batches(self, max_rows: int | None, max_tokens: int | None) -> Iterator[Batch]:
         for part in self._parts:
             for rows in part.record_batches():
-                ends = np.cumsum(rows.column("length").to_numpy(), dtype=np.int64)
+                ends = np.cumsum(numbers(rows.column("length")), dtype=np.int64)
                 for start, stop in runs(ends, max_tokens, most_rows=max_rows):
                     with explained(part.where):
                         batch = Batch.from_arrow(rows.slice(start, stop - start), part.columns)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from unrolled.job.payload import strings
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -34,7 +36,7 @@ class IdIndex:
 
     def rows(self, id: str) -> list[int]:  # noqa: A002 - the column's name
         """The numbers of all rows that may have this id, counted from 0, ascending."""
-        (wanted,) = hashes_of(pa.array([id]))
+        (wanted,) = hashes_of(strings([id]))
         first, last = np.searchsorted(self._hashes, wanted, "left"), np.searchsorted(self._hashes, wanted, "right")
         return [int(row) for row in self._rows[first:last]]
 

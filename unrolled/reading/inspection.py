@@ -11,6 +11,7 @@ from unrolled.errors import FileFormatError
 from unrolled.format.positions import WORD_ENDS
 from unrolled.format.rows_digest import RowsDigest
 from unrolled.format.seal import check_seal
+from unrolled.reading.arrays import numbers, truths
 from unrolled.reading.batch import Batch
 from unrolled.reading.part_file import Part, explained
 from unrolled.tokenization.ragged import Ragged, offsets_of
@@ -89,7 +90,7 @@ def _check_positions(batch: Batch, record_batch: pa.RecordBatch, rows_before: in
     """Check positions against the vectors, the mask and the rule; the ends of words only if the tokens are stored."""
     counts, places = np.diff(batch.offsets), batch.positions
     columns = ["positions", *(column.name for column in batch.columns if column.per_token)]
-    lengths = [record_batch.column(name).value_lengths().to_numpy() for name in columns]
+    lengths = [numbers(record_batch.column(name).value_lengths()) for name in columns]
     sound = all(np.array_equal(one, counts) for one in lengths)
     if places is None or not sound or not _are_positions(batch, counts, places, rule):
         raise FileFormatError(
@@ -120,7 +121,7 @@ def _check(batch: Batch, record_batch: pa.RecordBatch, rows_before: int) -> None
     found = {"mask": np.diff(ones)}
     for column in batch.columns:
         if column.per_token and batch.positions is None:
-            found[column.name] = record_batch.column(column.name).value_lengths().to_numpy()
+            found[column.name] = numbers(record_batch.column(column.name).value_lengths())
         elif record_batch.schema.field(column.name).nullable:
             _check_nulls(batch, record_batch.column(column.name), column.name, rows_before)
     for name, lengths in found.items():
@@ -137,7 +138,7 @@ def _check(batch: Batch, record_batch: pa.RecordBatch, rows_before: int) -> None
 
 
 def _check_nulls(batch: Batch, vectors: pa.FixedSizeListArray, name: str, rows_before: int) -> None:
-    is_null = vectors.is_null().to_numpy(zero_copy_only=False)
+    is_null = truths(vectors.is_null())
     if len(wrong := np.flatnonzero(is_null != (batch.lengths == 0))):
         row = int(wrong[0])
         raise FileFormatError(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from unrolled.reading.arrays import row_vectors
+from unrolled.reading.arrays import numbers, row_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,7 +58,7 @@ def nearest(
         if wanted.shape != vectors.shape[1:]:
             raise ValueError(f"the query has the shape {wanted.shape}, the job's vectors {vectors.shape[1:]}")
         near = _nearness(vectors, wanted, norm, metric)
-        near[rows.column(1).to_numpy() == 0] = -np.inf
+        near[numbers(rows.column(1)) == 0] = -np.inf
         best += [
             (float(near[row]), -(seen + row), rows.column(0)[row].as_py())
             for row in np.argsort(-near, kind="stable")[:count].tolist()

@@ -16,6 +16,7 @@ from unrolled.errors import FileFormatError, TransientError
 from unrolled.format.file_info import FileInfo
 from unrolled.format.schema import read_schema
 from unrolled.format.vector_pages import is_plain, read_vectors
+from unrolled.reading.arrays import arrow, numbers
 from unrolled.tokenization.ragged import offsets_of
 
 if TYPE_CHECKING:
@@ -137,8 +138,8 @@ class Part:
         counted = "length" if self.spec.positions is None else "positions"
         decoded = [name for name in wanted if name not in direct]
         rows = _one(file.read_row_group(group, columns=[*decoded, counted]))
-        numbers = rows.column(counted)
-        counts = (numbers if counted == "length" else numbers.value_lengths()).to_numpy()
+        column_of_counts = rows.column(counted)
+        counts = numbers(column_of_counts if counted == "length" else column_of_counts.value_lengths())
         if len(counts) and counts.min() < 0:
             raise FileFormatError("damaged (the length of a row is negative); restore it from a copy")
         offsets = offsets_of(counts)
@@ -167,8 +168,8 @@ def _one(table: pa.Table) -> pa.RecordBatch:
 def _lists(vectors: NDArray[Any], kind: pa.DataType, offsets: NDArray[np.int64] | None) -> pa.Array:
     """Vectors as Arrow has them, without a copy; offsets say where each row begins, if a row has many."""
     vector = kind if offsets is None else kind.value_type
-    lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), type=vector)
-    return lists if offsets is None else pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), lists, type=kind)
+    lists = pa.FixedSizeListArray.from_arrays(arrow(vectors.reshape(-1)), type=vector)
+    return lists if offsets is None else pa.ListArray.from_arrays(arrow(offsets.astype(np.int32)), lists, type=kind)
 
 
 @contextlib.contextmanager

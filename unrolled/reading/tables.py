@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from unrolled.format.columns import column_name, parse_name
+from unrolled.reading.arrays import arrow, numbers
 from unrolled.reading.part_file import explained
 from unrolled.reading.pooling import pool_rows
 from unrolled.tokenization.ragged import offsets_of
@@ -88,9 +89,9 @@ def _computed_field(stored: pa.Schema, name: str) -> pa.Field:
 
 def _computed(lists: pa.ListArray, field: pa.Field) -> pa.Array:
     width = field.type.list_size
-    values = lists.flatten().flatten().to_numpy().reshape(-1, width)
+    values = numbers(lists.flatten().flatten()).reshape(-1, width)
     pooling, _ = parse_name(field.name) or ("none", None)
-    lengths = lists.value_lengths().to_numpy()
+    lengths = numbers(lists.value_lengths())
     pooled = pool_rows(values, offsets_of(lengths), pooling)
-    is_null = pa.array(lengths == 0) if not lengths.all() else None
-    return pa.FixedSizeListArray.from_arrays(pa.array(pooled.reshape(-1)), width, mask=is_null)
+    is_null = arrow(lengths == 0) if not lengths.all() else None
+    return pa.FixedSizeListArray.from_arrays(arrow(pooled.reshape(-1)), width, mask=is_null)

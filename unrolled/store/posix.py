@@ -8,6 +8,7 @@ the file system (on NFS the server) does only where there is no file of that nam
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -23,6 +24,9 @@ from unrolled.store.store import Content, Creation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+#: What helps where a directory can't be made, by the error's number: nothing was there that could come back.
+_CANT_BE_MADE = {errno.ENOENT: "no directory can be made there, so name another place"}
 
 
 class PosixStore:
@@ -44,7 +48,7 @@ class PosixStore:
         self.path = Path(path)
         self._folders = Folders(self.path)
         if make:
-            with explained(f"make {self.path}"):
+            with explained(f"make {self.path}", _CANT_BE_MADE):
                 make_directory(self.path)
 
     def __str__(self) -> str:

@@ -5,6 +5,7 @@ after a crash there is the old file, the new one or none. Of two publishers of o
 whole. Objects of a job are never replaced: they are created in a store.
 """
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,7 @@ def publish(directory: Path, name: str, write: Callable[[BinaryIO], object], *, 
     """
     path = directory / name
     with (
-        explained(f"write {path}"),
+        explained(f"write {path}", {errno.ENOENT: f"make the directory {directory}, or bring it back"}),
         opened_directory(directory) as descriptor,
         hidden_file(descriptor, name) as (temporary, file),
     ):

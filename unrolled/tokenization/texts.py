@@ -57,7 +57,19 @@ def _encoded_part(texts: Sequence[str], tokenizer: "Tokenizer", add_special_toke
         encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
     except Exception as error:  # noqa: BLE001 - tokenizers raises plain Exception
         if len(texts) == 1:
-            return [RowError(f"the tokenizer refuses this text: {error}")]
+            return [RowError(_unknown_word(texts[0], tokenizer) or f"the tokenizer refuses this text: {error}")]
         # Only one of the texts is bad.
         return [ids for text in texts for ids in _encoded_part([text], tokenizer, add_special_tokens)]
     return [encoding.ids for encoding in encodings]
+
+
+def _unknown_word(text: str, tokenizer: "Tokenizer") -> str | None:
+    """The reason why a tokenizer without a token for unknown words refuses a text; None if that isn't the reason."""
+    model, split = tokenizer.model, tokenizer.pre_tokenizer
+    if type(model).__name__ != "WordLevel" or split is None or tokenizer.token_to_id(model.unk_token) is not None:
+        return None
+    whole = text if tokenizer.normalizer is None else tokenizer.normalizer.normalize_str(text)
+    unknown = next((word for word, _ in split.pre_tokenize_str(whole) if tokenizer.token_to_id(word) is None), None)
+    if unknown is None:
+        return None
+    return f"has {unknown!r:.80}, which isn't in the model's vocabulary, and there is no token for unknown words"

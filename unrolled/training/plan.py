@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from unrolled.errors import JobError, RequestError
-from unrolled.model.checks import LARGEST_WIDTH
-from unrolled.model.config import LARGEST_LENGTH, LARGEST_VOCAB_SIZE, MOST_LAYERS, ModelConfig
+from unrolled.model.checks import LARGEST_WIDTH, MOST_LAYERS
+from unrolled.model.config import LARGEST_LENGTH, LARGEST_VOCAB_SIZE, ModelConfig
 from unrolled.settings.declaration import check, option
 
 SCRATCH = "_fit"

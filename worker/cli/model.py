@@ -93,6 +93,7 @@ def show(directory: Path, as_json: bool) -> None:
         **facts,
         "layers": opened.config.describe_layers(),
         "embedding_dim": facts["embedding_dim"] or "none, ids are one-hot",
+        "padding": "none" if opened.config.padding is None else f"rows are padded {opened.config.padding}",
     }
     width = max(map(len, people))
     for name, value in people.items():
@@ -107,6 +108,7 @@ def _facts(directory: ModelDirectory) -> dict[str, Any]:
         "max_length": config.max_length,
         "embedding_dim": config.embedding_dim,
         "layers": [asdict(layer) for layer in config.layers],
+        "padding": None if config.padding is None else asdict(config.padding),
         "output_dim": config.output_dim,
         "parameters": config.parameters,
         "bytes": (directory.path / WEIGHTS_FILE).stat().st_size,

@@ -13,15 +13,44 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unrolled.model.layer import GATES, LARGEST_CLIP
+from unrolled.model.padding import AFTER, BEFORE, LARGEST_PADDED_LENGTH
 
 if TYPE_CHECKING:
     from worker.model_import.importer import Imported
     from worker.model_import.parity.comparison import Parity
+    from worker.model_import.selection.stack import AskedPadding
 
 _CLIP = click.FloatRange(min=0, min_open=True, max=LARGEST_CLIP, max_open=True)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 #: Names of what was left, in one line for people; JSON has them all.
 _LEFT_SHOWN = 12
+_ZEROS = "zeros"
+_MOST_DIGITS = 10
+
+
+def _read_pad(_: click.Context, __: click.Parameter, given: str | None) -> tuple[int, str] | None:
+    """The length and the side of LENGTH, LENGTH:post or LENGTH:pre."""
+    if given is None:
+        return None
+    length, _colon, side = given.partition(":")
+    if not (length.isascii() and length.isdecimal()) or not 1 <= int(length[:_MOST_DIGITS]) <= LARGEST_PADDED_LENGTH:
+        raise click.BadParameter(
+            f"{given!r:.40}: give a number of tokens from 1 to {LARGEST_PADDED_LENGTH:,}, as in 40 or 40:pre"
+        )
+    if side not in ("", "pre", "post"):
+        raise click.BadParameter(
+            f"{given!r:.40}: after the colon only pre (before the tokens) and post (after them) are allowed"
+        )
+    return int(length), BEFORE if side == "pre" else AFTER
+
+
+def _read_pad_id(_: click.Context, __: click.Parameter, given: str | None) -> int | str | None:
+    """A number from 0, or "zeros"."""
+    if given is None or given == _ZEROS:
+        return given
+    if not (given.isascii() and given.isdecimal() and len(given) <= _MOST_DIGITS):
+        raise click.BadParameter(f"{given!r:.40}: give a number from 0, or zeros")
+    return int(given)
 
 
 @click.command("import")
@@ -58,6 +87,13 @@ _LEFT_SHOWN = 12
     "that follows it (tanh, relu, sigmoid, …); repeat it for each, in their order.",
 )
 @click.option(
+    "--top",
+    metavar="NAME",
+    show_default="the last recurrent layer",
+    help="Last layer to take, if it is a Dense layer, a normalization, an activation or a sum above the last recurrent "
+    "layer; for files with a graph.",
+)
+@click.option(
     "--one-hot",
     is_flag=True,
     help="The vectors that the first layer reads are ids as one-hot vectors, where the file doesn't show it.",
@@ -66,6 +102,20 @@ _LEFT_SHOWN = 12
     "--unpadded",
     is_flag=True,
     help="Take a model that computes padding like tokens: rows get the vectors that they have without padding.",
+)
+@click.option(
+    "--pad",
+    metavar="LENGTH[:pre]",
+    callback=_read_pad,
+    help="Take a model that computes padding like tokens, and compute it, too: the model's program pads each row to "
+    "LENGTH tokens, after the row's tokens, or with :pre before them.",
+)
+@click.option(
+    "--pad-id",
+    metavar="ID|zeros",
+    callback=_read_pad_id,
+    show_default="0",
+    help="The source's id of padding; zeros if its one-hot vectors of padding have only zeros.",
 )
 @click.option(
     "--ids-from",
@@ -81,6 +131,20 @@ _LEFT_SHOWN = 12
     help="Number of tokens that rows usually have.",
 )
 @click.option("--tokenizer", metavar="FILE", type=_FILE, help="A tokenizer.json to put into the model.")
+@click.option(
+    "--vocabulary",
+    metavar="FILE",
+    type=_FILE,
+    help="The words that an ELMo will read, one on each line of a text file.",
+)
+@click.option(
+    "--options",
+    "elmo_options",
+    metavar="FILE",
+    type=_FILE,
+    show_default="options.json beside the weights",
+    help="The options of an ELMo.",
+)
 @click.option(
     "--recurrent-activation",
     "gates",
@@ -122,14 +186,15 @@ def import_command(source: Path, directory: Path, *, no_parity: bool, as_json: b
     """Convert the model in SOURCE, trained elsewhere, to a model directory in DIRECTORY.
 
     SOURCE is a Keras file (.keras, .h5, .hdf5; also weights alone), a TensorFlow SavedModel or checkpoint (.index), a
-    PyTorch state dict (.pt, .safetensors), or ONNX. The embedding and the LSTM or GRU layers above it are found and
-    taken. What is above these layers, such as a head, is left out; anything else that would change the states is
-    refused. No code in the file is run.
+    PyTorch state dict (.pt, .safetensors), ONNX, or an ELMo (weights.hdf5). The embedding and the LSTM or GRU layers
+    above it are found and taken. What is above these layers, such as a head, is left out; anything else that would
+    change the states is refused. No code in the file is run.
 
     \b
     Examples:
       unrolled model import tagger.keras model/
       unrolled model import lm.pt model/ --layer encoder.lstm --tokenizer tokenizer.json
+      unrolled model import weights.hdf5 elmo/ --vocabulary words.txt
     """
     # TensorFlow's log lines are about itself, not about the model; it reads this when it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -137,6 +202,7 @@ def import_command(source: Path, directory: Path, *, no_parity: bool, as_json: b
 
     if no_parity:
         given["parity"] = None
+    given["padding"] = _padding(given.pop("pad"), given.pop("pad_id"))
     given["ids_from"] = None if given["ids_from"] is None else int(given["ids_from"])
     done = import_model(source, directory, ImportOptions(**given))
     if as_json:
@@ -144,6 +210,16 @@ def import_command(source: Path, directory: Path, *, no_parity: bool, as_json: b
         return
     for line in _lines(done):
         click.echo(line)
+
+
+def _padding(pad: tuple[int, str] | None, pad_id: int | str | None) -> AskedPadding | None:
+    from worker.model_import.selection.stack import AskedPadding  # noqa: PLC0415 - other commands start without it
+
+    if pad is None:
+        if pad_id is not None:
+            raise click.UsageError("--pad-id needs --pad, which says to which length rows are padded")
+        return None
+    return AskedPadding(*pad, id=pad_id if isinstance(pad_id, int) else None, zeros=pad_id == _ZEROS)
 
 
 def _facts(done: Imported) -> dict[str, Any]:
@@ -154,6 +230,7 @@ def _facts(done: Imported) -> dict[str, Any]:
         "vocab_size": done.made.config.vocab_size,
         "parameters": done.made.config.parameters,
         "ids_from": done.made.ids_from,
+        "padding": None if done.made.config.padding is None else asdict(done.made.config.padding),
         "taken": done.made.taken,
         "left": done.made.left,
         "notes": done.made.notes,
@@ -177,11 +254,20 @@ def _lines(done: Imported) -> list[str]:
     ]
 
 
+def _rounded_lines(parity: Parity) -> list[str]:
+    if parity.rounded is None:
+        return []
+    programs = f"{parity.rounded.left}, which rounds vectors to 8 bits, and {parity.rounded.right}"
+    share = f"{100 * parity.rounded_share:.2g} % of the outputs"
+    return [f"near  {programs}: largest difference {parity.rounded.largest:.1e}, on average {share}"]
+
+
 def _parity_lines(parity: Parity | None) -> list[str]:
     if parity is None:
         return []
     return [
         *(f"same  {one.left} and {one.right}: largest difference {one.largest:.1e}" for one in parity.comparisons),
+        *_rounded_lines(parity),
         *(f"not compared: {text}" for text in parity.missing),
         f"      float32's rounding alone makes up to {parity.rounding:.1e}",
     ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from unrolled.errors import ModelError
+from unrolled.errors import ModelError, RowError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import open_model
 from unrolled.settings.worker_options import WorkerOptions
@@ -211,11 +211,16 @@ class Encoder:
         return _reload, (os.path.abspath(self._model.path), self._model.fingerprint, self._options)  # noqa: PTH100 - keeps links
 
     def _read(self, rows: Any, *, add_special_tokens: bool) -> Rows:
-        return read_rows(
+        found = read_rows(
             rows,
             lambda texts: ids_of_texts(texts, self._tokenizer, self._lookup, add_special_tokens=add_special_tokens),
             self._model.config.vocab_size,
         )
+        if (padding := self._model.config.padding) is not None:
+            lengths = found.real.lengths
+            for row in np.flatnonzero(lengths > padding.length)[:1]:
+                raise RowError(f"row {row}: {padding.why_too_long(int(lengths[row]))}")
+        return found
 
     def _columns(self, pooling: str | None, layers: Layers) -> tuple[tuple[VectorColumn, ...], bool]:
         """The columns of vectors, and whether the result is one rather than a dictionary."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import BrokenWorkerError, UnrolledError
 from unrolled.job.offer import Offer
 from worker.engines.fused.engine import FusedEngine
 from worker.engines.fused.library import forced_isa, kernel_isa, why_no_tiles, why_unavailable
+from worker.engines.padded import make_padded
 
 if TYPE_CHECKING:
     from unrolled.model.directory import ModelDirectory
@@ -42,19 +43,20 @@ def choose_engine(settings: WorkerOptions, model: ModelDirectory) -> Engine:
     if wanted == "fused":
         if settings.arithmetic == "bfloat16x3" and not settings.emulate:
             _check_tiles()
-        return FusedEngine(model, settings.arithmetic, settings.threads)
+        return make_padded(model, lambda each: FusedEngine(each, settings.arithmetic, settings.threads))
     # It takes seconds and 500 MB to load.
     from worker.engines.tensorflow.engine import TensorFlowEngine  # noqa: PLC0415 - only who needs it waits for it
 
-    return TensorFlowEngine(model, threads=settings.threads)
+    return make_padded(model, lambda each: TensorFlowEngine(each, threads=settings.threads))
 
 
 def choose_and_measure(settings: WorkerOptions, model: ModelDirectory) -> Engine:
     """The engine that the settings ask for, like `choose_engine`; the fused engine's rate is measured and logged."""
     engine = choose_engine(settings, model)
-    if isinstance(engine, FusedEngine):
-        giga = engine.rate() / 1e9
-        log.info("two layers of 256 units: %.0f GFLOP/s in %s by %s now", giga, engine.arithmetic, engine.isa)
+    if engine.name == "fused":
+        fused: Any = engine  # one that pads rows has what the engine within it has
+        giga = fused.rate() / 1e9
+        log.info("two layers of 256 units: %.0f GFLOP/s in %s by %s now", giga, fused.arithmetic, fused.isa)
     return engine
 
 

@@ -19,7 +19,7 @@ from unrolled.model.directory import open_model
 from unrolled.settings.worker_options import WorkerOptions
 from unrolled.tokenization.ragged import Ragged, runs
 from worker.engines.choice import choose_engine
-from worker.measurement.cuts import cut_to, rows_beyond
+from worker.measurement.cuts import Cut, cut_to, rows_beyond
 from worker.parquet.shard_file import encode
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ class Session:
 
     def __init__(self, request: MeasurementRequest, rows: Ragged) -> None:
         model = open_model(request.model)
-        self._request, self._rows = request, rows
+        self._request, self._padding = request, model.config.padding
+        # A model that pads rows computes none that is longer.
+        self._rows = rows if self._padding is None else _beginnings(rows, rows.rows, self._padding.length)
         self._spec = OutputSpec.from_options(request.stored)
         self._columns = self._spec.columns(model.config)
         self._fingerprint = model.fingerprint
@@ -79,7 +81,7 @@ class Session:
         loaded = _peak_bytes()
         lengths = self._rows.lengths.copy()
         for row, length in self._request.lengths.items():
-            lengths[row] = length
+            lengths[row] = length if self._padding is None else min(length, self._padding.length)
         pools, start = [], 0
         for rows in self._request.pools:
             stop = start + rows
@@ -103,7 +105,7 @@ class Session:
         seconds = self._request.seconds / len(self._request.pools)
         sent = pool.lengths
         longest = int(sent[sent < lengths].min(initial=int(lengths.max())))
-        cut = cut_to(lengths, _TRIAL_TOKENS, longest)
+        cut = self._cut(lengths, _TRIAL_TOKENS, longest)
         self._run(_beginnings(pool, *cut))  # memory is touched for the first time, and TensorFlow makes its graph
         head = self._run(_beginnings(pool, *cut))
         # A small run is slower than a large one, so the first guess may be far too low.
@@ -111,7 +113,7 @@ class Session:
             if cut.size(lengths) == lengths.sum() or head.seconds > _TOO_SHORT * _HEAD * seconds:
                 break
             affordable = round(head.tokens * _HEAD * seconds / max(head.seconds, 1e-6))
-            cut = cut_to(lengths, min(affordable, self._most_tokens(pool)), longest)
+            cut = self._cut(lengths, min(affordable, self._most_tokens(pool)), longest)
             if cut.size(lengths) <= head.tokens:
                 break
             if self._engine.name == "tensorflow":
@@ -129,6 +131,12 @@ class Session:
             "level_cut": bool(beyond),
             "measured_tokens": head.tokens,
         }
+
+    def _cut(self, lengths: NDArray[np.int64], most: int, longest: int) -> Cut:
+        """The part of a pool that is measured; of padded rows whole ones, because each takes equally long."""
+        if self._padding is None:
+            return cut_to(lengths, most, longest)
+        return Cut(max(1, min(len(lengths), most // self._padding.length)), self._padding.length)
 
     def _tail(self, pool: Ragged, rows: int, seconds: float) -> Run:
         """Some rows that advance together for a while, without a common beginning."""

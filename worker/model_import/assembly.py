@@ -6,21 +6,26 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from unrolled.model.config import ModelConfig
 from unrolled.model.layer import LayerConfig
+from unrolled.model.padding import Padding
+from unrolled.model.token_map import MapConfig
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.first_id import decide_first_id
 from worker.model_import.found import Alphabet, Float32, Found, Layer
 from worker.model_import.layouts import convert
-from worker.model_import.selection.stack import Stack
+from worker.model_import.selection.padding import describe_padding, settle_padding
+from worker.model_import.selection.stack import AskedPadding, Stack
+from worker.model_import.selection.steps import Part, parts_of
 from worker.model_import.token_maps import apply_maps
 
 #: The model's max_length if neither the file nor the user says how long rows are, in tokens.
 DEFAULT_LENGTH = 512
+_ROUNDS = ". The file's own runtime also rounds the vectors that layers read to 8 bits, so its outputs differ a little"
 
 
 @dataclass(slots=True)
@@ -32,21 +37,28 @@ class Assembled:
         weights: its tensors, by the configuration's names.
         ids_from: 1 if ids are the source's; 0 if they are the source's plus one.
         ids_reason: why, for the user.
+        names: of each layer, its name in the source.
         taken: what was imported, one text each.
         left: what was left out, one text each.
         notes: remarks for the user.
+        padding: how the source's program pads rows, in the model's ids, also if the model leaves it out because it
+            changes nothing; None if it doesn't, or the user doesn't say.
     """
 
     config: ModelConfig
     weights: dict[str, Float32]
     ids_from: int
     ids_reason: str
+    names: list[str] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    padding: Padding | None = None
 
 
-def assemble(found: Found, stack: Stack, ids_from: int | None, max_length: int | None) -> Assembled:
+def assemble(
+    found: Found, stack: Stack, ids_from: int | None, max_length: int | None, padding: AskedPadding | None = None
+) -> Assembled:
     """Read the arrays of the chosen layers and convert them.
 
     Args:
@@ -54,12 +66,16 @@ def assemble(found: Found, stack: Stack, ids_from: int | None, max_length: int |
         stack: the layers to import.
         ids_from: 0 or 1, or None to decide.
         max_length: tokens that a row is meant to have, or None for the file's length, or 512.
+        padding: how the source's program pads rows, if the user says that it computes padding.
 
     Raises:
         ImportRefusedError: the directions don't fit together, or an array can't be read.
         ModelError: the configuration isn't allowed.
     """
-    layers, passes = _directions(stack)
+    # Over 40 lines: half of it is the description of its arguments.
+    with _damage_named("a layer above a recurrent one"):
+        parts = parts_of(stack.chain)
+    layers, passes = _directions(stack, parts)
     table = None
     if stack.table is not None:
         with _damage_named(stack.table.name):
@@ -75,14 +91,35 @@ def assemble(found: Found, stack: Stack, ids_from: int | None, max_length: int |
         table = _changed(stack, table)
     length = max_length or found.length or DEFAULT_LENGTH
     config = ModelConfig(rows - start, length, None if table is None else table.shape[1], tuple(layers))
-    weights = _tensors(config, passes)
+    weights = _tensors(config, passes, parts)
     if table is None:
         _drop_first_row(config, weights, start)
     else:
         weights["embedding"] = table if start else np.concatenate([np.zeros_like(table[:1]), table])
-    made = Assembled(config, weights, start, reason, notes=[*found.notes])
-    _describe(made, found, stack)
+    made = Assembled(config, weights, start, reason, [part.name for part in parts], notes=[*found.notes])
+    _describe(made, found, stack, parts)
+    if padding is not None:
+        one_hot = table is None and any(node.role == "onehot" for node in (found.graph or {}).values())
+        _pad(made, padding, max_length, vectors=table is None and not one_hot)
+    elif stack.computes_padding:
+        made.notes.append(
+            "the source doesn't mask padding"
+            + (" in all of its layers" if stack.masks_partly else "")
+            + ": where its rows are padded, its vectors depend on the padding. Rows have the vectors here that they "
+            + ("have without padding" if stack.masks_partly else "have without padding; --pad computes padding, too")
+        )
     return made
+
+
+def _pad(made: Assembled, asked: AskedPadding, max_length: int | None, *, vectors: bool) -> None:
+    """Put padding into the configuration, unless it changes no vector of a token."""
+    padding = made.padding = settle_padding(asked, made.config, made.ids_from, vectors=vectors)
+    matters = padding.matters({layer.direction for layer in made.config.recurrent_layers})
+    if matters:
+        if max_length not in (None, padding.length):
+            raise ImportRefusedError(f"--max-length {max_length}: rows are padded to {padding.length}; leave it out")
+        made.config = replace(made.config, max_length=padding.length, padding=padding)
+    (made.taken if matters else made.notes).append(describe_padding(padding, asked, matters=matters))
 
 
 def _changed(stack: Stack, table: Float32) -> Float32:
@@ -124,14 +161,26 @@ def _damage_named(name: str) -> Iterator[None]:
         raise ImportRefusedError(f"{name}: its arrays can't be read ({error}); get a fresh copy") from error
 
 
-def _directions(stack: Stack) -> tuple[list[LayerConfig], list[Layer]]:
-    """Each layer's configuration, and the layer with its passes in the row's order.
+def _directions(stack: Stack, parts: list[Part]) -> tuple[list[LayerConfig | MapConfig], list[Layer]]:
+    """Each layer's configuration, and the recurrent layers with their passes in the row's order.
 
     A reversed layer returns the last token's output first, so the next layer reads the row from its end.
     """
-    configs, layers = [], []
+    # Over 40 lines: the reasons why a layer that reads in another order can't follow.
+    configs: list[LayerConfig | MapConfig] = []
+    layers = []
     turned = False
-    for layer, residual in zip(stack.layers, stack.residual, strict=True):
+    for part in parts:
+        layer, residual, span = part.layer, part.span > 0, max(part.span, 1)
+        if part.map is not None:
+            if residual and any(one.reversed for one in stack.layers):
+                raise ImportRefusedError(
+                    f"{part.name}: it is added to another output, and a layer with go_backwards turns the order of "
+                    "outputs; such a sum can't be imported"
+                )
+            configs.append(replace(part.map.config, residual=residual, span=span))
+        if layer is None:
+            continue
         both = len(layer.passes) > 1
         if turned and (both or residual):
             raise ImportRefusedError(
@@ -150,11 +199,12 @@ def _directions(stack: Stack) -> tuple[list[LayerConfig], list[Layer]]:
             LayerConfig(
                 *(one.units, one.kind, direction, one.projection),
                 residual=residual,
+                span=span,
                 reset=one.reset,
                 gates=one.gates,
                 first_state=bool(one.first),
-                cell_clip=stack.clips[0],
-                projection_clip=stack.clips[1],
+                cell_clip=stack.clips[0] if one.clips[0] is None else one.clips[0],
+                projection_clip=stack.clips[1] if one.clips[1] is None else one.clips[1],
             )
         )
         layers.append(Layer(layer.name, ahead, back))
@@ -162,9 +212,16 @@ def _directions(stack: Stack) -> tuple[list[LayerConfig], list[Layer]]:
     return configs, layers
 
 
-def _tensors(config: ModelConfig, layers: list[Layer]) -> dict[str, Float32]:
+def _tensors(config: ModelConfig, layers: list[Layer], parts: list[Part]) -> dict[str, Float32]:
     weights: dict[str, Float32] = {}
-    for number, (layer, description) in enumerate(zip(layers, config.layers, strict=True)):
+    recurrent = iter(layers)
+    for number, (part, description) in enumerate(zip(parts, config.layers, strict=True)):
+        if part.map is not None:
+            (prefix,) = description.prefixes(number)
+            made = {f"{prefix}.{name}": np.asarray(array, np.float32) for name, array in part.map.tensors.items()}
+            weights |= {name: np.ascontiguousarray(array) for name, array in made.items()}
+            continue
+        layer = next(recurrent)
         for one, prefix in zip(layer.passes, description.prefixes(number), strict=True):
             with _damage_named(layer.name):
                 made = convert(one)
@@ -180,28 +237,30 @@ def _drop_first_row(config: ModelConfig, weights: dict[str, Float32], start: int
             weights[name] = np.ascontiguousarray(weights[name][start:])
 
 
-def _describe(made: Assembled, found: Found, stack: Stack) -> None:
+def _describe(made: Assembled, found: Found, stack: Stack, parts: list[Part]) -> None:
     """Fill in what was imported and what was left out."""
     if stack.table is None:
         made.taken.append(f"no embedding: ids are read as one-hot vectors of {stack.layers[0].inputs}")
     else:
         rows, width = stack.table.array.shape
-        made.taken.append(f"{stack.table.name}: embedding of {rows:,} rows, {width} wide")
+        made.taken.append(stack.table.label or f"{stack.table.name}: embedding of {rows:,} rows, {width} wide")
         made.taken += [f"{node}: computed once for each id, as a part of the embedding" for node in stack.maps]
-    for layer, config in zip(stack.layers, made.config.layers, strict=True):
-        made.taken.append(f"{layer.name}: {config}")
-        made.notes += [f"{layer.name}: {note}" for note in layer.notes]
-    if stack.computes_padding:
-        made.notes.append(
-            "the source doesn't mask padding: where its rows are padded, its vectors depend on the padding. Rows have "
-            "the vectors here that they have without padding"
-        )
+    for part, config in zip(parts, made.config.layers, strict=True):
+        made.taken.append(f"{part.name}: {config}")
+    made.notes += [f"{layer.name}: {note}" for layer in stack.layers for note in layer.notes]
     if found.alphabet is not None:
         made.taken.append(_describe_alphabet(found.alphabet))
+    if found.words is not None:
+        made.taken.append(f"tokenizer: {found.words.description}")
+    if stack.quantized:
+        made.notes.append(
+            "the file has weights as 8-bit integers; they are computed as the numbers that they mean, in float32"
+            + ("" if stack.quantized == "weights" else _ROUNDS)
+        )
     names = {layer.name for layer in stack.layers}
     if found.graph is not None:  # of weights alone, each array that is left over has been named
         made.left += [f"{table.name} (embedding)" for table in found.tables.values() if table is not stack.table]
-        taken = {node.name for node in stack.maps}
+        taken = {node.name for node in (*stack.maps, *(one for part in parts for one in part.nodes))}
         others = [node for node in found.graph.values() if node.role == "map" and node.name not in taken]
         made.left += map(str, others)
     made.left += [f"{layer.name} (recurrent layer)" for layer in found.layers.values() if layer.name not in names]

@@ -1,7 +1,7 @@
 """Whether row 0 of a source's embedding is padding, as id 0 is here, or a token."""
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.found import Alphabet, Float32, Found, Table
+from worker.model_import.found import Alphabet, Float32, Found, Table, Words
 
 
 def decide_first_id(found: Found, table: Table | None, rows: Float32 | None, asked: int | None) -> tuple[int, str]:
@@ -18,10 +18,11 @@ def decide_first_id(found: Found, table: Table | None, rows: Float32 | None, ask
 
     Raises:
         ImportRefusedError: the user asks for vectors of an id that the source masks, or for other ids than those of the
-            file's characters.
+            file's characters or words.
     """
-    if found.alphabet is not None:
-        return _by_alphabet(found.alphabet, asked)
+    known = found.alphabet or found.words
+    if known is not None:
+        return _by_index(known, asked)
     if asked == 0 and table is not None and table.mask_zero:
         raise ImportRefusedError(
             f"--ids-from 0: {table.name} masks id 0, so the source computes no vector for it; leave --ids-from out"
@@ -41,16 +42,11 @@ def decide_first_id(found: Found, table: Table | None, rows: Float32 | None, ask
     )
 
 
-def _by_alphabet(alphabet: Alphabet, asked: int | None) -> tuple[int, str]:
-    if asked not in (None, alphabet.first_id):
-        raise ImportRefusedError(
-            f"--ids-from {asked}: {_whose(alphabet)} characters need {alphabet.first_id}; leave --ids-from out"
-        )
-    return (
-        alphabet.first_id,
-        f"by {_whose(alphabet)} characters, id 0 is {'never read' if alphabet.first_id else 'a token'}",
-    )
-
-
-def _whose(alphabet: Alphabet) -> str:
-    return "the model's" if alphabet.description else "the file's own"
+def _by_index(known: Alphabet | Words, asked: int | None) -> tuple[int, str]:
+    if isinstance(known, Words):
+        whose = "the model's words"
+    else:
+        whose = "the model's characters" if known.description else "the file's own characters"
+    if asked not in (None, known.first_id):
+        raise ImportRefusedError(f"--ids-from {asked}: {whose} need {known.first_id}; leave --ids-from out")
+    return known.first_id, f"by {whose}, id 0 is {'never read' if known.first_id else 'a token'}"

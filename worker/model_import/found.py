@@ -6,7 +6,7 @@ Over 150 lines, because readers, selection and assembly share all these classes.
 
 # Over 150 lines: what readers find, in the words that selection asks in.
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -51,6 +51,7 @@ class Pass:
         gates: the activation of the gates, one of `LayerConfig`'s.
         forget_bias: what the source's program adds to the forget gate at run time.
         first: the state before a row's first token, (state,), and for an LSTM the cell's, (U,); empty if it is zero.
+        clips: the largest magnitudes of cell states and of projected states, if the file shows them; None for any.
         problem: why it can't be imported; raised only if it is chosen.
     """
 
@@ -64,6 +65,7 @@ class Pass:
     gates: str = "sigmoid"
     forget_bias: float = 0.0
     first: tuple[Array, ...] = ()
+    clips: tuple[float | None, float | None] = (None, None)
     problem: str | None = None
 
 
@@ -121,12 +123,14 @@ class Table:
         array: (rows, width).
         mask_zero: whether the source masks id 0; None if the file doesn't say.
         named: whether its name, or the file's graph, says that it is an embedding.
+        label: a description for people, if its name and its shape don't describe it.
     """
 
     name: str
     array: Array
     mask_zero: bool | None = None
     named: bool = True
+    label: str = ""
 
 
 Role = Literal["input", "table", "onehot", "layer", "map", "through", "add", "other"]
@@ -147,10 +151,13 @@ class Node:
         target: name of its table or layer. One that is called twice has two nodes.
         recurs: whether it reads a sequence step by step; layers that can't be read do too.
         masks: it hides the tokens whose vectors have only this number.
-        masked: whether padding is hidden from it by lengths that the model is given.
+        masked: whether padding is hidden from it by lengths that the model is given, or by a mask of its own.
+        drops_mask: the mask of what it reads isn't passed on to what reads it.
         doubt: why the file alone doesn't prove that it is what its role says.
         map: the function of a "map".
         label: its name for people, if `name` is another.
+        quantized: "weights" if the file has its weights as 8-bit integers; "activations" if it rounds the vectors that
+            it reads or passes on to 8 bits, too, which isn't imported.
     """
 
     name: str
@@ -161,9 +168,11 @@ class Node:
     recurs: bool = False
     masks: float | None = None
     masked: bool = False
+    drops_mask: bool = False
     doubt: str | None = None
     map: TokenMap | None = None
     label: str = ""
+    quantized: Literal["", "weights", "activations"] = ""
 
     def __str__(self) -> str:
         return f"{self.label or self.name} ({self.what})"
@@ -194,6 +203,20 @@ class OnnxGraph:
 
 
 @dataclass(frozen=True, slots=True)
+class Equations:
+    """The program of a file whose computation is known, in plain float64.
+
+    Attributes:
+        name: its name for people.
+        run: gives for rows of the source's ids, and a number of layers, the states of the rows, (time, outputs), by the
+            numbers of the rows.
+    """
+
+    name: str
+    run: Callable[[Sequence[NDArray[np.int64]], int], dict[int, Float32]]
+
+
+@dataclass(frozen=True, slots=True)
 class Alphabet:
     """The characters that a character model reads.
 
@@ -214,6 +237,27 @@ class Alphabet:
     description: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words that a model reads.
+
+    Attributes:
+        index: the source's id of each word.
+        unknown: the word whose id all other words have; if it isn't in the index, texts with other words are refused.
+        first_id: the id from which words are counted: 1 if the source's id 0 is never read.
+        description: what they are, for people.
+        after: words that the source's program puts after each text.
+        of_characters: whether each character of a text is a word; otherwise blanks separate words.
+    """
+
+    index: Mapping[str, int]
+    unknown: str
+    first_id: int
+    description: str
+    after: tuple[str, ...] = ()
+    of_characters: bool = False
+
+
 @dataclass(slots=True)
 class Found:
     """The content of a file.
@@ -232,6 +276,9 @@ class Found:
         why_empty: why there is no layer, if the file shows more than that.
         own: what its framework needs to run the graph; None if the file has none, or no framework here can run it.
         alphabet: the characters that the model reads, if the file contains them.
+        words: the words that the model reads, if they are known.
+        above: the functions of each token's vector above the last layer that make the source's outputs, if the file has
+            no graph and is of a kind that has them.
     """
 
     format: str
@@ -245,5 +292,7 @@ class Found:
     zero_is_padding: bool = False
     notes: list[str] = field(default_factory=list)
     why_empty: str | None = None
-    own: KerasGraph | OnnxGraph | None = None
+    own: KerasGraph | OnnxGraph | Equations | None = None
     alphabet: Alphabet | None = None
+    words: Words | None = None
+    above: tuple[Node, ...] = ()

@@ -1,7 +1,10 @@
 """The whole import: read, select, convert, compare, and only then write."""
 
+# Over 150 lines: the options of an import, its steps in their order, and what each refuses or notes.
+
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,13 +12,14 @@ from typing import TYPE_CHECKING
 from unrolled.errors import ModelError
 from unrolled.job.directories import refuse_job
 from unrolled.model.directory import ModelDirectory, save_model
+from unrolled.model.weights import check_finite
 from worker.model_import.assembly import Assembled, assemble
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.parity.comparison import Parity, check, compare
 from worker.model_import.readers.formats import read_source
 from worker.model_import.selection.choice import choose
-from worker.model_import.selection.stack import Asked
-from worker.model_import.tokenizer_file import character_tokenizer, read_tokenizer
+from worker.model_import.selection.stack import Asked, AskedPadding
+from worker.model_import.tokenizer_file import own_tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,8 +39,10 @@ class ImportOptions:
         leave: names of arrays or modules that are not between ids and states, if the file has only weights.
         maps: Linear modules between the embedding and the first layer, "NAME" or "NAME:FUNCTION", if the file has only
             weights.
+        top: name of the last function of each token's vector above the last recurrent layer to import; None for none.
         one_hot: whether the vectors that the first layer reads are ids as one-hot vectors.
         unpadded: whether rows may get the vectors without padding, if the source computes padding.
+        padding: how the source's program pads rows, if it computes padding.
         ids_from: 1 if ids are the source's, whose row 0 is padding; 0 if they are the source's plus one; None to
             decide by the file.
         max_length: tokens that a row is meant to have; None for the file's length, or 512.
@@ -45,6 +51,8 @@ class ImportOptions:
         cell_clip: the largest magnitude of cell states, if the file has only weights; None if they aren't clipped.
         projection_clip: and of projected states.
         tokenizer: a tokenizer.json to include.
+        elmo_options: the file of options of an ELMo; None for the one beside its weights.
+        vocabulary: the words that an ELMo will read.
         parity: the largest difference allowed beyond float32's rounding; None to compare nothing.
     """
 
@@ -53,8 +61,10 @@ class ImportOptions:
     residual: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
     maps: tuple[str, ...] = ()
+    top: str | None = None
     one_hot: bool = False
     unpadded: bool = False
+    padding: AskedPadding | None = None
     ids_from: int | None = None
     max_length: int | None = None
     gates: str | None = None
@@ -62,14 +72,16 @@ class ImportOptions:
     cell_clip: float | None = None
     projection_clip: float | None = None
     tokenizer: Path | None = None
+    elmo_options: Path | None = None
+    vocabulary: Path | None = None
     parity: float | None = 1e-5
 
     @property
     def asked(self) -> Asked:
         """The statements that concern the selection."""
         return Asked(
-            *(self.embedding, self.layers, self.residual, self.leave, self.maps, self.one_hot, self.unpadded),
-            *(self.cell_clip, self.projection_clip),
+            *(self.embedding, self.layers, self.residual, self.leave, self.maps, self.top),
+            *(self.one_hot, self.unpadded, self.padding, self.cell_clip, self.projection_clip),
         )
 
 
@@ -99,16 +111,17 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
         TransientError: a file can't be written.
     """
     refuse_job(directory)
-    found = read_source(source, options.gates, options.forget_bias)
+    found = read_source(
+        source, options.gates, options.forget_bias, elmo_options=options.elmo_options, vocabulary=options.vocabulary
+    )
     try:
         stack = choose(found, options.asked)
-        made = assemble(found, stack, options.ids_from, options.max_length)
+        made = assemble(found, stack, options.ids_from, options.max_length, options.padding)
     except ModelError as error:
         raise ImportRefusedError(f"{source} ({found.format}): {error}") from error
-    if options.tokenizer is not None:
-        tokenizer: str | None = read_tokenizer(options.tokenizer, made.config.vocab_size)
-    else:
-        tokenizer = None if found.alphabet is None else character_tokenizer(found.alphabet)
+    check_finite({_in_source(name, stack, made): array for name, array in made.weights.items()}, source)
+    made.notes += _notes_of_states(found, stack)
+    tokenizer = _tokenizer(found, made, options.tokenizer)
     if options.parity is None:
         if stack.doubts:
             raise ImportRefusedError(
@@ -125,6 +138,18 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
     return Imported(model, found.format, made, parity)
 
 
+def _tokenizer(found: Found, made: Assembled, path: Path | None) -> str | None:
+    """The text of the tokenizer.json: the user's with the model's ids, or the file's own; None if there is none."""
+    if path is None:
+        return own_tokenizer(found)
+    # A file with an alphabet or words gives the model's own ids, and so does a tokenizer in its place.
+    first_id = 1 if found.alphabet or found.words else made.ids_from
+    text = read_tokenizer(path, made.config.vocab_size, first_id)
+    if not first_id:
+        made.notes.append("the tokenizer's ids are one higher here too, so texts stay as they are")
+    return text
+
+
 def _compared(found: Found, stack: Stack, made: Assembled, tokenizer: str | None, parent: Path, bound: float) -> Parity:
     """Compare the model with the original, in a temporary directory below `parent`."""
     try:
@@ -133,6 +158,31 @@ def _compared(found: Found, stack: Stack, made: Assembled, tokenizer: str | None
     except OSError as error:
         raise ImportRefusedError(f"{parent}: can't be written ({error.strerror or error})") from error
     with scratch as path:
-        parity = compare(save_model(path, made.config, made.weights, tokenizer), found, stack, made.ids_from)
+        saved = save_model(path, made.config, made.weights, tokenizer)
+        parity = compare(saved, found, stack, made.ids_from, made.padding)
         check(parity, bound)
     return parity
+
+
+def _in_source(name: str, stack: Stack, made: Assembled) -> str:
+    """A tensor's name by the layer or the embedding that it was made of, so that it is found in the source."""
+    if name == "embedding" and stack.table is not None:
+        return stack.table.name
+    _, number, part = name.split(".", 2)
+    return f"{made.names[int(number)]} ({part})"
+
+
+def _notes_of_states(found: Found, stack: Stack) -> list[str]:
+    """Notes about arrays that the user had left out and that have the shape of the layers' first states."""
+    passes = [one for layer in stack.layers for one in layer.passes]
+    widths = {size for one in passes for size in (one.units, one.projection)}
+    return [
+        f"{one.name} {one.shape} is left out, and rows begin with states of zero. If the source begins them with this "
+        "array (a learned first state), its states differ from those here: then save the model with its graph (ONNX), "
+        "and import that"
+        for one in found.rest
+        if f"{one.name} (--leave)" in found.left
+        and one.shape[-1:]
+        and one.shape[-1] in widths
+        and math.prod(one.shape[:-1]) <= len(passes)
+    ]

@@ -79,6 +79,12 @@ def join_models(forward: ModelDirectory, backward: ModelDirectory, directory: Pa
     Raises:
         ModelError: the two don't fit together, or `directory` contains another model.
     """
+    for one in (forward, backward):
+        if one.config.padding is not None:
+            raise ImportRefusedError(
+                f"{one.path}: its rows are padded, and only models without padding can be joined; store the outputs of "
+                "the two in two jobs"
+            )
     layers = _layers(forward.config, backward.config)
     vocabulary = _vocabulary(forward, backward)
     widths = [config.embedding_dim for config in (forward.config, backward.config)]
@@ -100,14 +106,19 @@ def join_models(forward: ModelDirectory, backward: ModelDirectory, directory: Pa
 
 def _layers(forward: ModelConfig, backward: ModelConfig) -> tuple[LayerConfig, ...]:
     for which, config, direction in (("first", forward, "forward"), ("second", backward, "backward")):
-        found = sorted({layer.direction for layer in config.layers} - {direction})
+        if len(config.recurrent_layers) < len(config.layers):
+            raise ImportRefusedError(
+                f"the {which} model has other layers than recurrent ones: {config.describe_layers()}; such models "
+                "can't be joined. Store the outputs of the two in two jobs"
+            )
+        found = sorted({layer.direction for layer in config.recurrent_layers} - {direction})
         if found:
             raise ImportRefusedError(
                 f"the {which} model has {found[0]} layers; give a model that "
                 "reads forward and then one that reads backward"
             )
     made = []
-    pairs = zip(forward.layers, backward.layers, strict=False)
+    pairs = zip(forward.recurrent_layers, backward.recurrent_layers, strict=False)
     for one, other in pairs:
         first = one.first_state or other.first_state
         both = [replace(layer, direction="bidirectional", first_state=first) for layer in (one, other)]

@@ -1,15 +1,23 @@
 """Functions that a model applies to each token's vector alone, such as a Dense layer on top of the embedding.
 
 Between the embedding and the first recurrent layer they are computed once for each id, at the import, and become part
-of the embedding. All take and give vectors in the last axis, in float64.
+of the embedding. Above a recurrent layer they become maps of the model. All take and give vectors in the last axis, in
+float64.
 """
+
+# Over 150 lines: each function, and the map that computes it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from unrolled.model import token_map as of_model
+from unrolled.model.token_map import MapConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,54 +29,211 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class MapLayer:
+    """A map of a model.
+
+    Attributes:
+        config: its configuration.
+        tensors: its tensors in float64, by the last part of their names.
+    """
+
+    config: MapConfig
+    tensors: dict[str, Vectors]
+
+
+class Map(ABC):
+    """A function of each token's vector that may become a map of a model."""
+
+    @abstractmethod
+    def __call__(self, vectors: Vectors) -> Vectors:
+        """The vectors (…, width) that the function makes of others."""
+
+    @property
+    def computable(self) -> bool:
+        """Whether a map computes the function."""
+        return True
+
+    @abstractmethod
+    def layer(self, inputs: int) -> MapLayer:
+        """The map for vectors of this width, of a function that is computable."""
+
+
 def apply_maps(table: Float32, maps: Sequence[TokenMap]) -> Float32:
     """The vectors of all ids after these functions, (rows, width)."""
     made = reduce(lambda vectors, one: one(vectors), maps, table.astype(np.float64))
     return np.ascontiguousarray(made, np.float32)
 
 
-def dense(kernel: Array, bias: Array | None, activation: str, *, turned: bool = False) -> TokenMap:
+@dataclass(frozen=True, slots=True)
+class Dense(Map):
     """A product with a kernel (inputs, outputs), or (outputs, inputs) if it is turned; plus a bias; then a function."""
 
-    def run(vectors: Vectors) -> Vectors:
-        matrix = kernel.read().astype(np.float64)
-        made = vectors @ (matrix.T if turned else matrix)
-        return ACTIVATIONS[activation](made if bias is None else made + bias.read().astype(np.float64))
+    kernel: Array
+    bias: Array | None
+    activation: str
+    turned: bool = False
 
-    return run
+    def __call__(self, vectors: Vectors) -> Vectors:
+        """The results."""
+        made = vectors @ self._matrix()
+        return ACTIVATIONS[self.activation](made if self.bias is None else made + _exact(self.bias))
+
+    @property
+    def computable(self) -> bool:
+        """Whether the engines have its activation."""
+        return self.activation in of_model.ACTIVATIONS
+
+    def layer(self, inputs: int) -> MapLayer:
+        """A dense map."""
+        del inputs
+        outputs = self.kernel.shape[0 if self.turned else 1]
+        bias = np.zeros(outputs) if self.bias is None else _exact(self.bias)
+        return MapLayer(MapConfig(outputs, "dense", self.activation), {"kernel": self._matrix(), "bias": bias})
+
+    def _matrix(self) -> Vectors:
+        matrix = _exact(self.kernel)
+        return matrix.T if self.turned else matrix
 
 
-def layer_norm(scale: Array | None, shift: Array | None, epsilon: float) -> TokenMap:
+@dataclass(frozen=True, slots=True)
+class LayerNorm(Map):
     """Each vector minus its mean, divided by its deviation, scaled and shifted."""
 
-    def run(vectors: Vectors) -> Vectors:
+    scale: Array | None
+    shift: Array | None
+    epsilon: float
+
+    def __call__(self, vectors: Vectors) -> Vectors:
+        """The results."""
         centred = vectors - vectors.mean(axis=-1, keepdims=True)
-        made = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + epsilon)
-        return _affine(made, scale, shift)
+        made = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + self.epsilon)
+        return _affine(made, self.scale, self.shift)
 
-    return run
+    @property
+    def computable(self) -> bool:
+        """Whether no vector makes a division by zero."""
+        return self.epsilon > 0
+
+    def layer(self, inputs: int) -> MapLayer:
+        """A layer_norm."""
+        gain = np.ones(inputs) if self.scale is None else _exact(self.scale)
+        bias = np.zeros(inputs) if self.shift is None else _exact(self.shift)
+        return MapLayer(MapConfig(inputs, "layer_norm", epsilon=self.epsilon), {"gain": gain, "bias": bias})
 
 
-def batch_norm(mean: Array, variance: Array, scale: Array | None, shift: Array | None, epsilon: float) -> TokenMap:
+@dataclass(frozen=True, slots=True)
+class BatchNorm(Map):
     """Each number minus the mean of the training, divided by its deviation there, scaled and shifted."""
 
-    def run(vectors: Vectors) -> Vectors:
-        made = (vectors - mean.read().astype(np.float64)) / np.sqrt(variance.read().astype(np.float64) + epsilon)
-        return _affine(made, scale, shift)
+    mean: Array
+    variance: Array
+    scale: Array | None
+    shift: Array | None
+    epsilon: float
 
-    return run
+    def __call__(self, vectors: Vectors) -> Vectors:
+        """The results."""
+        made = (vectors - _exact(self.mean)) / np.sqrt(_exact(self.variance) + self.epsilon)
+        return _affine(made, self.scale, self.shift)
+
+    def layer(self, inputs: int) -> MapLayer:
+        """A scale."""
+        return _scale(inputs, self)
 
 
-def with_constant(operator: str, constant: NDArray[Any], *, constant_first: bool = False) -> TokenMap:
+@dataclass(frozen=True, slots=True)
+class Rescaling(Map):
+    """A product with a number, plus a number."""
+
+    scale: float
+    offset: float
+
+    def __call__(self, vectors: Vectors) -> Vectors:
+        """The results."""
+        return np.asarray(vectors * self.scale + self.offset)
+
+    def layer(self, inputs: int) -> MapLayer:
+        """A scale."""
+        return _scale(inputs, self)
+
+
+@dataclass(frozen=True, slots=True)
+class WithConstant(Map):
     """A sum, difference, product or quotient with the same numbers for every token."""
-    function, numbers = _OPERATORS[operator], np.ravel(constant).astype(np.float64)
-    return lambda vectors: np.asarray(function(numbers, vectors) if constant_first else function(vectors, numbers))
+
+    operator: str
+    numbers: Vectors
+    constant_first: bool = False
+
+    def __call__(self, vectors: Vectors) -> Vectors:
+        """The results."""
+        function = _OPERATORS[self.operator]
+        pair = (self.numbers, vectors) if self.constant_first else (vectors, self.numbers)
+        return np.asarray(function(*pair))
+
+    @property
+    def computable(self) -> bool:
+        """Whether it is not a quotient whose divisor is the vector, or zero."""
+        return self.operator != "div" or not (self.constant_first or (self.numbers == 0).any())
+
+    def layer(self, inputs: int) -> MapLayer:
+        """A scale."""
+        return _scale(inputs, self)
+
+
+@dataclass(frozen=True, slots=True)
+class Activation(Map):
+    """A function of each number or, in the case of softmax, of each vector."""
+
+    name: str
+
+    def __call__(self, vectors: Vectors) -> Vectors:
+        """The results."""
+        return ACTIVATIONS[self.name](vectors)
+
+    @property
+    def computable(self) -> bool:
+        """Whether the engines have it."""
+        return self.name in of_model.ACTIVATIONS
+
+    def layer(self, inputs: int) -> MapLayer:
+        """A scale by 1 with the function."""
+        tensors = {"gain": np.ones(inputs), "bias": np.zeros(inputs)}
+        return MapLayer(MapConfig(inputs, "scale", self.name), tensors)
+
+
+def with_constant(operator: str, constant: NDArray[Any], *, constant_first: bool = False) -> Map:
+    """A sum, difference, product or quotient with the same numbers for every token."""
+    return WithConstant(operator, np.ravel(constant).astype(np.float64), constant_first)
+
+
+def _scale(inputs: int, function: Map) -> MapLayer:
+    """The scale that gives the results of a function of the form gain x + bias."""
+    bias = function(np.zeros(inputs))
+    gain = function(np.ones(inputs)) - bias
+    return MapLayer(MapConfig(inputs, "scale"), {"gain": gain, "bias": bias})
+
+
+def merged(below: MapLayer, above: MapLayer) -> MapLayer | None:
+    """One map that computes two, or None: a scale can be a part of the map below it, if that has no function."""
+    if above.config.kind != "scale" or below.config.activation != "linear":
+        return None
+    gain, shift = above.tensors["gain"], above.tensors["bias"]
+    factor = "kernel" if below.config.kind == "dense" else "gain"
+    tensors = {factor: below.tensors[factor] * gain, "bias": below.tensors["bias"] * gain + shift}
+    config = MapConfig(below.config.units, below.config.kind, above.config.activation, below.config.epsilon)
+    return MapLayer(config, tensors)
+
+
+def _exact(array: Array) -> Vectors:
+    return array.read().astype(np.float64)
 
 
 def _affine(vectors: Vectors, scale: Array | None, shift: Array | None) -> Vectors:
     if scale is not None:
-        vectors = vectors * scale.read().astype(np.float64)
-    return vectors if shift is None else vectors + shift.read().astype(np.float64)
+        vectors = vectors * _exact(scale)
+    return vectors if shift is None else vectors + _exact(shift)
 
 
 def _sigmoid(x: Vectors) -> Vectors:

@@ -1,22 +1,29 @@
-"""The tokenizer.json of an imported model: the user's, or one made of the file's own characters."""
+"""The tokenizer.json of an imported model: of the source's texts, or made of the file's own characters or words."""
 
 from pathlib import Path
 
-from unrolled.tokenization.characters import build
+from unrolled.tokenization import characters, word_list
 from worker.model_import.errors import ImportRefusedError, refuse_missing
-from worker.model_import.found import Alphabet
+from worker.model_import.found import Found, Words
 from worker.model_import.limits import MOST_JSON_BYTES
+from worker.model_import.shifted_tokenizer import NoShiftError, shifted
 
 _INSTALL = "pip install 'unrolled[import]'"
 _MOST_BYTES = 16 * MOST_JSON_BYTES
 
 
-def read_tokenizer(path: Path, vocab_size: int) -> str:
-    """Read a tokenizer.json whose ids fit the model.
+def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> str:
+    """Read a tokenizer.json whose ids are those of the source, as one with the ids of the model.
+
+    Args:
+        path: of the file.
+        vocab_size: the model's vocab_size.
+        first_id: the first of the source's ids that is a token: with 0, each id becomes one higher.
 
     Raises:
-        ImportRefusedError: it can't be read, an id is above vocab_size, or id 0 is a token other than padding.
+        ImportRefusedError: it can't be read, the source has no row for an id, or id 0 is a token other than padding.
     """
+    # Over 40 lines: what a file may be, check by check, each with its refusal.
     try:
         from tokenizers import Tokenizer  # noqa: PLC0415 - in the extra [import]; most imports bring no tokenizer
     except ModuleNotFoundError as error:
@@ -34,32 +41,47 @@ def read_tokenizer(path: Path, vocab_size: int) -> str:
         raise ImportRefusedError(f"{path}: can't be read as a tokenizer.json ({str(error)[:200]})") from error
     vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
     word, largest = max(vocabulary.items(), key=lambda item: item[1], default=("", 0))
-    if largest > vocab_size:
+    last = vocab_size if first_id else vocab_size - 1
+    if largest > last:
         raise ImportRefusedError(
-            f"{path}: the id of {word!r} is {largest}, but the model has ids 1..{vocab_size}; give the tokenizer that "
-            "the model was trained with"
+            f"{path}: the id of {word!r} is {largest}, but the source has ids {first_id}..{last}; give the tokenizer "
+            f"that the model was trained with{'' if first_id else '; the import makes its ids one higher itself'}"
         )
+    if not first_id:
+        try:
+            return shifted(text)
+        except NoShiftError as error:
+            raise ImportRefusedError(
+                f"{path}: the source's id k becomes k + 1, and the tokenizer's ids can't be changed: {error}; leave "
+                "--tokenizer out, and give token ids instead of text, each one higher"
+            ) from error
     zero = [word for word, number in vocabulary.items() if number == 0]
     padding = tokenizer.padding
     allowed = padding is not None and padding["pad_id"] == 0 and padding["pad_token"] in zero
     if zero and not allowed and not all(word.strip("[]<>|").lower() in ("pad", "padding") for word in zero):
         raise ImportRefusedError(
-            f"{path}: id 0 is the token {zero[0]!r}, but here 0 is padding. With --ids-from 0, ids are the "
-            "tokenizer's plus one: shift them in the file, or enqueue token ids instead of text"
+            f"{path}: id 0 is the token {zero[0]!r}, but with --ids-from 1 id 0 is padding. If row 0 of the embedding "
+            "is a token, give --ids-from 0: the import then makes each id of the tokenizer one higher"
         )
     return text
 
 
-def character_tokenizer(alphabet: Alphabet) -> str:
-    """The text of a tokenizer.json that gives the model's ids of characters.
+def own_tokenizer(found: Found) -> str | None:
+    """The text of a tokenizer.json that gives the model's ids of characters or words; None if they aren't known.
 
     Raises:
         ImportRefusedError: the package tokenizers isn't installed.
     """
-    shift = 1 - alphabet.first_id
-    index = {character: number + shift for character, number in alphabet.index.items()}
+    known = found.alphabet or found.words
+    if known is None:
+        return None
+    shift = 1 - known.first_id
+    index = {token: number + shift for token, number in known.index.items()}
     try:
-        made = build(index, alphabet.unknown + shift, before=alphabet.before, after=alphabet.after)
+        if isinstance(known, Words):
+            made = word_list.build(index, known.unknown, after=known.after, of_characters=known.of_characters)
+        else:
+            made = characters.build(index, known.unknown + shift, before=known.before, after=known.after)
     except ModuleNotFoundError as error:
         raise refuse_missing("tokenizers", _INSTALL) from error
     return made.to_str()

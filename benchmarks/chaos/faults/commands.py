@@ -8,7 +8,6 @@ from pathlib import Path
 
 import psutil
 from command import Command
-from dataset import enqueue_words
 from scenes import Files, Follow, Neighbour, Run
 from stage import Stage
 
@@ -56,7 +55,7 @@ def second_producer(stage: Stage, rng: random.Random) -> None:
         if first:
             stage.rest_until_ended(first, seconds=60)
     elif isinstance(stage.scene, Files):
-        second = stage.unrolled(*enqueue_words(stage.dataset, stage.out))
+        second = stage.unrolled(*stage.scene.words(stage))
         if rng.random() < 0.3:
             stage.rest(rng.uniform(0.3, 1.5))
             second.end(signal.SIGKILL)

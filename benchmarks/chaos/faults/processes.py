@@ -8,7 +8,6 @@ import signal
 import time
 
 import psutil
-from dataset import enqueue_words
 from scenes import Files, Follow
 from stage import Stage
 
@@ -114,7 +113,7 @@ def outpace_producer(stage: Stage, rng: random.Random) -> None:
                 stage.scene.take_over(stage)
                 stage.rest(PAUSE_SECONDS[0])
             elif isinstance(stage.scene, Files):
-                stage.rest_until_ended(stage.unrolled(*enqueue_words(stage.dataset, stage.out)), seconds=60)
+                stage.rest_until_ended(stage.unrolled(*stage.scene.words(stage)), seconds=60)
         finally:
             producer.send(signal.SIGCONT)
         stage.rest_until_ended(producer, seconds=60)

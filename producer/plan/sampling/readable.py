@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from producer.plan.sampling.pieces import spread
 from producer.sources.errors import DamagedInputError
-from producer.sources.heads import check_head
+from producer.sources.heads import check_head, notices_of_empty
 from unrolled.errors import RequestError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Readable:
         files: the inputs, without those that can't be read.
         problems: why the others can't be read, by their labels.
         text_file: an input that contains text; None where none does.
+        notices: messages for the user about inputs without a row.
         unchecked: inputs that were not looked at, for lack of time.
         seconds: how long it takes to look at them all.
     """
@@ -33,6 +34,7 @@ class Readable:
     files: list[SourceFile]
     problems: dict[str, str] = field(default_factory=dict)
     text_file: str | None = None
+    notices: list[str] = field(default_factory=list)
     unchecked: int = 0
     seconds: float = 0.0
 
@@ -51,18 +53,23 @@ def readable(files: Sequence[SourceFile], options: SourceOptions, seconds: float
             )
     began = time.monotonic()
     order = sorted(range(len(files)), key=spread)
-    found, bad = Readable([]), set[int]()
+    found, bad, empty = Readable([]), set[int](), set[int]()
     for count, number in enumerate(order):
         source = files[number]
         if count and time.monotonic() - began > seconds:
             found.unchecked = len(files) - count
             break
         try:
-            if source.place is not None and check_head(source, source.place, options):
-                found.text_file = found.text_file or source.label
+            head = None if source.place is None else check_head(source, source.place, options)
         except (DamagedInputError, OSError) as error:
             found.problems[source.label] = str(error)
             bad.add(number)
+            continue
+        if head and head.holds_text:
+            found.text_file = found.text_file or source.label
+        if head and head.is_empty:
+            empty.add(number)
+    found.notices = notices_of_empty([files[number].label for number in sorted(empty)])
     found.seconds = (time.monotonic() - began) * len(files) / max(1, len(files) - found.unchecked)
     found.files = [source for number, source in enumerate(files) if number not in bad]
     return found

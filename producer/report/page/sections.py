@@ -148,7 +148,10 @@ def _steps_table(facts: Facts) -> str:
             f"{share(1 - facts.time.computed_share, 1)} of the tokens needed no computation.</p>"
         )
     elif facts.time and facts.time.computed_share > 1:
-        saved = '<p class="caption">The TensorFlow engine pads its batches, so it computed more steps than tokens.</p>'
+        saved = (
+            '<p class="caption">More steps than tokens: the TensorFlow engine pads its batches, and some models '
+            "compute padding.</p>"
+        )
     return (
         "<h3>Steps of the recurrent layers, and what padding would have cost</h3>"
         + table(("", "steps", "of the tokens", ""), rows, (1, 2), "steps")

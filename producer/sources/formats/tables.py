@@ -35,8 +35,11 @@ def check_table(
     format: Format,  # noqa: A002 - the option's name
     options: SourceOptions,
     steadily: Steadily,
-) -> InputColumns:
+) -> tuple[InputColumns, int | None]:
     """Read the file's schema and find the columns.
+
+    Returns:
+        The columns, and the number of rows; None for Arrow, where only the batches themselves show it.
 
     Raises:
         DamagedInputError: the file can't be opened, lacks a column, or a column has a type that can't be used.
@@ -45,16 +48,21 @@ def check_table(
         return _columns_of(source, format, options)
 
 
-def _columns_of(source: Any, format: Format, options: SourceOptions) -> InputColumns:  # noqa: A002 - the option's name
+def _columns_of(
+    source: Any,
+    format: Format,  # noqa: A002 - the option's name
+    options: SourceOptions,
+) -> tuple[InputColumns, int | None]:
+    rows = None
     if format == "parquet":
         with pq.ParquetFile(source, pre_buffer=False) as file:
-            schema = file.schema_arrow
+            schema, rows = file.schema_arrow, file.metadata.num_rows
     else:
         schema = _open_ipc(source, None).schema
     source.seek(0)
     columns = find_columns(list(schema.names), options)
     check_types(schema, columns)
-    return columns
+    return columns, rows
 
 
 def read_table(
@@ -83,7 +91,7 @@ def read_table(
     with ExitStack() as stack:
         with _damage("can't be opened as " + format):
             source = stack.enter_context(place.open_table(steadily, mapped=format == "arrow"))
-            columns = _columns_of(source, format, options)
+            columns, _ = _columns_of(source, format, options)
         if format == "parquet":
             read_bytes = _DISTANT_READ_BYTES if place.is_distant else _READ_BYTES
             pieces = _parquet_pieces(source, columns, options.batch_rows, read_bytes, groups)

@@ -17,6 +17,7 @@ from support.jobs import finished_job, job_of, log_of, make_job, publish_shard, 
 
 from producer.cli.root import cli
 from producer.jobs import decisions, wait
+from producer.jobs.removal import remove_key
 from producer.local.broker_record import BROKER_FILE
 from producer.terminal.progress import Progress
 from unrolled.errors import FileFormatError, JobError, TransientError, UnrolledError
@@ -24,6 +25,7 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names
 from unrolled.job.names import Life, part_object, quarantine_object
 from unrolled.job.offer import Offer
+from unrolled.patience import Patience
 from unrolled.queue.broker import Broker
 from unrolled.queue.member import Member
 from unrolled.queue.messages import queue_name
@@ -156,7 +158,8 @@ def test_status_says_that_only_workers_of_another_arithmetic_are_alive(tmp_path,
     assert lines[-1] == (
         "→ no worker offers what this job asks for, model abababababab… in float32 by fused (alive: 1 for model "
         "abababababab… in bfloat16 by fused); start one: unrolled worker --model DIR --engine fused "
-        "--arithmetic float32"
+        "--arithmetic float32; or queue the rows for the workers that are alive: the same `unrolled enqueue` with "
+        "--engine fused --arithmetic bfloat16 and another --out"
     )
 
 
@@ -708,6 +711,24 @@ def test_cancel_by_key_works_where_the_directory_is_gone(tmp_path, broker, ledge
     assert run_with(broker, "cancel").exit_code == run_with(broker, "cancel", tmp_path, "--key", job.key).exit_code == 2
 
 
+def test_cancel_by_key_waits_for_a_broker_that_is_away(tmp_path, broker, ledger):
+    """As all commands that change a job do."""
+    job = make_job(tmp_path, shards=2)
+    enter(ledger, job, *waiting(job))
+    broker.kill()
+    said = []
+
+    def say(line):
+        said.append(line)
+        if len(said) == 1:
+            broker.restart()
+
+    assert remove_key(job.key, broker.url, NAMESPACE, Patience(say)) == 2
+    assert ledger.counts().shards == 0
+    assert re.match("can't reach the broker: broker .* is away .*; trying again until it works", said[0])
+    assert said[1].startswith("can reach the broker again, after ")
+
+
 def test_discard_deletes_all_but_the_tombstone(tmp_path, broker, ledger):
     """A paused worker can't bring the job back, and no other job takes the directory."""
     job = make_job(tmp_path, shards=4, bad=[1])
@@ -724,9 +745,44 @@ def test_discard_deletes_all_but_the_tombstone(tmp_path, broker, ledger):
     assert kept == {names.JOB, *(names.segment_name(number) for number in range(3))}
     assert ledger.counts().shards == 0
     publish_shard(job, second, content=rows)
-    assert run("status", tmp_path).stdout.startswith(f"{tmp_path}: discarded; ")
+    for option in ("--once", "--watch"):  # which ends: nothing more can happen
+        assert run("status", tmp_path, option).stdout.strip() == (
+            f"{tmp_path}: discarded; job {job.key}\n→ it was discarded: nothing of it is kept; use another --out"
+        )
     assert json.loads(run_with(broker, "discard", tmp_path, "--yes", "--json").stdout) == {"discarded": 1}
     assert published(job) == []
+
+
+def test_nothing_of_a_discarded_job_is_left(tmp_path, broker, ledger):
+    """No command suggests that something of it waits, or will come."""
+    job = make_job(tmp_path, shards=3, bad=[1])
+    first, second, _ = waiting(job)
+    publish_shard(job, first, failed={1: "ValueError: no"})
+    enter(ledger, job, second)
+    ledger.beat("host-1", {})
+    decisions.discard(job.objects, None)
+    found = json.loads(run_with(broker, "status", tmp_path, "--json").stdout)
+    assert (found["discarded"], found["finished"]) == (True, False)
+    assert [found[name] for name in ("waiting", "quarantined", "failed", "dead", "strays")] == [0] * 5
+    assert [found["queue"][name] for name in ("running", "queued", "missing")] == [0] * 3
+    lines = run_with(broker, "jobs").stdout.splitlines()
+    assert lines[1].split("float32 by fused")[1].split()[:2] == [str(found["rows"]), "discarded"]
+    assert run("show", tmp_path).stderr == f"Error: {tmp_path}: the job was discarded, and no row of it is kept\n"
+    assert run("neighbours", tmp_path, "--id", "a").stderr == (
+        f"Error: no part in {tmp_path}: the job was discarded, and nothing of it is kept\n"
+    )
+    assert run_with(broker, "cancel", tmp_path).stdout.splitlines()[1] == (
+        "the job was discarded before: nothing of it is kept; use another --out"
+    )
+    assert ledger.counts().shards == 0
+
+
+def test_readers_say_that_no_part_is_published_yet(tmp_path):
+    """The job has begun: that is not what is missing."""
+    make_job(tmp_path)
+    assert run("neighbours", tmp_path, "--id", "a").stderr == (
+        f"Error: no part in {tmp_path}: none is published yet; `unrolled status` shows how far the job is\n"
+    )
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", ""])

@@ -227,6 +227,27 @@ def test_a_directory_without_permission(place, broker, models):
     assert queued(broker, models) == 0
 
 
+def test_an_output_directory_that_can_not_be_made(place, broker):
+    """Nothing was there that could come back."""
+    write_rows(place / "rows.jsonl", {"a": [1]})
+    result = enqueue(broker, "rows.jsonl", out="/proc/out")
+    refused(
+        result,
+        "cannot make /proc/out: No such file or directory; no directory can be made there, so name another place",
+    )
+
+
+def test_an_input_without_rows(place, broker):
+    """It is named, and the others are queued."""
+    write_rows(place / "rows.jsonl", {"a": [1]})
+    write_rows(place / "empty.jsonl", {})
+    result = enqueue(broker, "rows.jsonl", "empty.jsonl")
+    assert (result.exit_code, "1 input has no rows: empty.jsonl\n" in result.stderr) == (0, True)
+    for text, said in (("", True), ('{"tokens": [1]}\n', False)):
+        result = enqueue(broker, "-", "--format", "jsonl", out=f"piped-{said}", stdin=text)
+        assert (result.exit_code, "1 input has no rows: -\n" in result.stderr) == (0, said)
+
+
 def test_no_broker(place):
     """Both ways to name one."""
     write_rows(place / "rows.jsonl", {"a": [1]})
@@ -258,7 +279,7 @@ def test_the_broker_of_a_run_that_is_working_on_the_job(place, broker, models):
     assert result.exit_code == 2
     assert result.stderr.endswith("UNROLLED_BROKER (no `unrolled run` is working on out)\n")
     (place / "out" / BROKER_FILE).write_text(broker.url)
-    assert run(*command).stdout.endswith("1 was cut before; 0 are queued\n")
+    assert run(*command).stdout.endswith("; an earlier run had queued 1 of them, and 0 are queued now\n")
     assert queued(broker, models) == 1
 
 
@@ -368,7 +389,10 @@ def test_an_output_directory_below_the_input_is_no_input(place, broker):
     (entry,) = entries(place / "corpus" / "out")
     pq.write_table(pa.table({"tokens": [[1]]}), place / "corpus" / "out" / f"part-{entry.shard}.parquet")
     again = enqueue(broker, "corpus", out="corpus/out")
-    assert (again.exit_code, again.stdout) == (0, "2 rows with 2 tokens in 1 shard; 1 was cut before; 0 are queued\n")
+    assert (again.exit_code, again.stdout) == (
+        0,
+        "2 rows with 2 tokens in 1 shard; an earlier run had queued 1 of them, and 0 are queued now\n",
+    )
     assert enqueue(broker, "corpus", out="other").exit_code == 0
     assert rows_in("other") == 2
 
@@ -382,7 +406,7 @@ def test_a_command_line_of_many_long_names_resumes(place, broker):
     assert len(" ".join(names)) > 2**20
     assert enqueue(broker, *names).exit_code == 0
     assert (place / "out" / "_unrolled" / "job.json").stat().st_size < 10_000
-    assert enqueue(broker, *names).stdout.endswith("; 0 are queued\n")
+    assert enqueue(broker, *names).stdout.endswith(", and 0 are queued now\n")
     assert enqueue(broker, *names[:-1]).stderr.startswith("Error: out: holds a job with other inputs (")
 
 

@@ -1,6 +1,7 @@
 """`unrolled plan`, as a person types it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +13,7 @@ from producer.cli.root import cli
 from producer.plan.plan import Choice, Input, Plan, Rows, Times
 from producer.plan.sampling.estimate import Estimate
 from unrolled.model.directory import save_model
+from unrolled.model.padding import Padding
 from unrolled.model.weights import new_weights
 
 
@@ -45,6 +47,14 @@ def test_a_plan_is_read_by_people(text, model):
     assert lines[-1] == "time      not known: not measured"
 
 
+def test_rows_that_a_model_which_pads_cannot_compute(tmp_path, text):
+    """They are named as what they will be: rows of the quarantine."""
+    config = replace(STACKED, padding=Padding(STACKED.max_length))
+    model = save_model(tmp_path / "padded", config, new_weights(config, 1), words().to_str()).path
+    result = run("plan", text, "--model", model, "--no-measure")
+    assert "(max_length of the model); the model pads rows to this length, so they go to quarantine" in result.output
+
+
 def test_a_plan_is_read_by_programs(text, model):
     """The whole plan on one line."""
     result = run("plan", text, "--model", model, "--no-measure", "--json", "--workers", "4")
@@ -53,6 +63,14 @@ def test_a_plan_is_read_by_programs(text, model):
     assert [choice["chosen"] for choice in found["choices"]].count(True) == 1
     assert found["times"] is None
     assert found["format_version"] == 1
+
+
+def test_inputs_without_rows_are_named(tmp_path, text, model):
+    """As `unrolled enqueue` names them."""
+    (tmp_path / "empty.jsonl").touch()
+    result = run("plan", text, tmp_path / "empty.jsonl", "--model", model, "--no-measure")
+    assert result.exit_code == 0
+    assert f"→ 1 input has no rows: {tmp_path}/empty.jsonl" in result.output.splitlines()
 
 
 def test_inputs_that_can_not_be_read_give_a_status(tmp_path, text, model):

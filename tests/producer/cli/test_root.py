@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from support.jobs import make_job, waiting
+from support.jobs import finished_job, make_job, waiting
+from support.shell import Crew, make_model, write_rows
 
 from producer.cli import root as module
 from producer.cli.catalogue import COMMANDS, Lazy, load_command
@@ -235,16 +236,86 @@ def test_debug_shows_where_an_error_comes_from(boom, how):
     assert result.stderr.endswith("\nError: ZeroDivisionError: no such number\n")
 
 
-def test_an_interrupt_ends_with_130_and_says_how_to_go_on(boom):
+def test_an_interrupt_ends_with_130_and_says_how_to_go_on(boom, monkeypatch):
     """The status is the shell's for Ctrl-C."""
 
     def interrupt():
         os.kill(os.getpid(), signal.SIGINT)
 
     boom(interrupt)
-    result = run("boom")
-    assert result.exit_code == 130
-    assert result.stderr == ("Interrupted; what is done is kept. Run the same command again and it resumes.\n")
+    for command, said in (
+        ("boom", "Interrupted.\n"),
+        ("run", "Interrupted; what is done is kept. Run the same command again and it resumes.\n"),
+    ):
+        monkeypatch.setitem(COMMANDS, command, COMMANDS["boom"])
+        result = run(command)
+        assert (result.exit_code, result.stderr) == (130, said)
+
+
+@pytest.mark.parametrize("words", [
+    ["verify"], ["show"], ["neighbours", "--id", "a"], ["report"], ["card"],
+])  # fmt: skip
+def test_a_command_that_looks_at_a_job_is_interrupted(tmp_path, monkeypatch, words):
+    """Wherever Ctrl-C finds it: one line, nothing to resume, and no file that wasn't there."""
+    finished_job(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+
+    def interrupt(*_, **__):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile.__init__", interrupt)
+    result = run(words[0], str(tmp_path), *words[1:])
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "Interrupted.\n")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_plan_is_interrupted(tmp_path, monkeypatch):
+    """While the engine is measured, in a process that ends too."""
+    make_model(tmp_path / "model")
+    write_rows(tmp_path / "rows.jsonl", {"a": [1, 2]})
+    started = []
+
+    class Interrupted(subprocess.Popen):
+        def __enter__(self):
+            started.append(self)
+            self.stdin.close()
+            self.stdin = types.SimpleNamespace(write=lambda _: os.kill(os.getpid(), signal.SIGINT), close=lambda: None)
+            return self
+
+    monkeypatch.setattr("subprocess.Popen", Interrupted)
+    result = run("plan", str(tmp_path / "rows.jsonl"), "--model", str(tmp_path / "model"))
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "Interrupted.\n")
+    (process,) = started
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_ctrl_c_in_a_terminal(tmp_path):
+    """A process of its own, as a shell starts it, in the middle of a report: one line, and no page."""
+    finished_job(tmp_path / "out")
+    os.mkfifo(tmp_path / "plan.json")
+    with Crew() as crew:
+        process = crew.start("report", tmp_path / "out", "--plan", tmp_path / "plan.json")
+        with (tmp_path / "plan.json").open("w"):  # it waits for what is written there
+            os.killpg(process.pid, signal.SIGINT)
+            out, said = process.communicate(timeout=60)
+    assert (process.returncode, out, said) == (130, "", "Interrupted.\n")
+    assert not [path for path in tmp_path.rglob("*") if "report" in path.name]
+
+
+def test_ctrl_c_before_anything_has_begun(tmp_path):
+    """While Python imports the command line, there is no traceback either."""
+    (tmp_path / "click.py").write_text("print('importing', flush=True)\nimport time\ntime.sleep(600)\n")
+    with subprocess.Popen(
+        [sys.executable, "-m", "producer"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"},
+    ) as process:
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(signal.SIGINT)
+        out, said = process.communicate(timeout=60)
+    assert (process.returncode, out, said) == (-signal.SIGINT, "", "")
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):

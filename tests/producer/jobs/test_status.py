@@ -268,7 +268,8 @@ def test_hints_name_the_command_that_helps(job, server, ledger):
         "makes them again",
         "worker": "no worker offers what this job asks for, model abababababab… in float32 by fused "
         "(alive: 1 for model abababababab… in bfloat16 by fused); "
-        "start one: unrolled worker --model DIR --engine fused --arithmetic float32",
+        "start one: unrolled worker --model DIR --engine fused --arithmetic float32; or queue the rows for the workers "
+        "that are alive: the same `unrolled enqueue` with --engine fused --arithmetic bfloat16 and another --out",
     }
 
 

@@ -21,6 +21,7 @@ from unrolled.format.seal import Sealing
 from unrolled.job import names
 from unrolled.job.segment import Segment
 from unrolled.protocol import chapters
+from unrolled.protocol.finishing import sweep_discarded
 from unrolled.protocol.log import append
 from unrolled.protocol.spooling import select_rows, spool
 from unrolled.reading.dataset import open_dataset
@@ -334,9 +335,20 @@ def test_an_input_that_was_not_read_to_its_end_is_a_problem(tmp_path):
 
 
 def test_a_discarded_job_is_a_problem(job):
-    """Whatever is still there."""
+    """Whatever is still there, and nothing else is: no shard of it is waited for."""
     decide(job, Segment("discard"))
-    assert problems(job)[names.LOG] == "the job was discarded; nothing of it is kept"
+    assert problems(job) == {names.LOG: "the job was discarded; nothing of it is kept"}
+    sweep_discarded(job.objects)
+    assert problems(job) == {names.LOG: "the job was discarded; nothing of it is kept"}
+
+
+def test_a_cancelled_job_waits_for_no_worker(tmp_path):
+    """Its missing parts are made when it is resumed."""
+    job = make_job(tmp_path, shards=2)
+    decide(job, Segment("cancel"))
+    assert set(problems(job).values()) == {
+        "is missing, because the job was cancelled; the same `unrolled run` or `unrolled enqueue` resumes it"
+    }
 
 
 def test_rows_that_no_run_has_queued_are_a_problem(tmp_path):

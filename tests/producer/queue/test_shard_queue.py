@@ -229,6 +229,23 @@ def test_a_full_queue_says_why(broker, job, monkeypatch):
     )
 
 
+def test_only_workers_of_another_engine_are_alive(broker, monkeypatch):
+    """It is said while the input is read, once: the shards would wait in vain."""
+    monkeypatch.setattr("producer.queue.shard_queue.WORKERS_PAUSE", 0.0)
+    said, other = [], Offer(OFFER.fingerprint, "tensorflow", "float32")
+    with closing(ShardQueue(broker.url, "unrolled", OFFER, Patience(said.append))) as queue:
+        ledger = queue.broker.ledger("unrolled", OTHER_OFFER)
+        ledger.beat("host-0", {})
+        assert [queue.threads(), queue.threads(), said] == [0, 0, []]  # of another model: one may come for this one
+        queue.broker.ledger("unrolled", other).beat("host-1", {})
+        assert [queue.threads(), queue.threads()] == [0, 0]
+        queue.ledger.beat("host-2", {"concurrency": 2})
+        assert queue.threads() == 2
+    (line,) = said
+    assert line.startswith(f"no worker offers what this job asks for, {OFFER.describe()} (alive: 1 for ")
+    assert line.endswith("with --engine tensorflow --arithmetic float32 and another --out")
+
+
 def test_a_jobs_priority(queue, job):
     """It is in the ledger from the first shard on."""
     run = FileRun(job.objects, queue.of_job(job, 30), lambda *_: None, Growth(job))

@@ -21,6 +21,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 """
 
 
+@pytest.mark.timeout(900)  # of the long form
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="machine: the system doesn't say how much was used")
 @pytest.mark.parametrize("rows", [30_000, pytest.param(1_000_000, marks=long("writes 2 GB"))])
 def test_memory_and_page(tmp_path, rows):

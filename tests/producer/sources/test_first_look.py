@@ -3,6 +3,8 @@
 import gzip
 import random
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from support.inputs import plain, rows_of, write
 
@@ -60,6 +62,36 @@ def test_one_usable_row_is_enough(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"txet": "x"}\n' * 999 + '{"text": "x"}\n')
     assert sum(isinstance(row, BadRow) for row in rows_of(path)) == 999
     assert rows_of(write(tmp_path / "empty.jsonl", "")) == []
+
+
+def notices(*paths, **options):
+    return check_inputs([str(path) for path in paths], SourceOptions(**options)).notices
+
+
+@pytest.mark.parametrize("encode", [bytes, gzip.compress])
+@pytest.mark.parametrize(("name", "content"), [("a.jsonl", ""), ("a.txt", ""), ("a.csv", "text\n")])
+def test_an_input_without_rows_is_named(tmp_path, name, content, encode):
+    """Most likely another program has failed to write it."""
+    path = write(tmp_path / f"{name}{'' if encode is bytes else '.gz'}", content, encode)
+    assert notices(path) == (f"1 input has no rows: {path}",)
+    more = write(tmp_path / f"more{path.name}", content + '{"text": "x"}\n', encode)
+    assert notices(more) == ()
+
+
+def test_a_table_without_rows_is_named(tmp_path):
+    """By its footer."""
+    for name, texts in (("none", []), ("one", ["x"])):
+        pq.write_table(pa.table({"text": pa.array(texts, pa.string())}), tmp_path / f"{name}.parquet")
+    assert notices(tmp_path / "none.parquet", tmp_path / "one.parquet") == (
+        f"1 input has no rows: {tmp_path}/none.parquet",
+    )
+
+
+def test_some_of_many_inputs_without_rows_are_named(tmp_path):
+    """The others are counted."""
+    paths = [write(tmp_path / f"{number}.jsonl", "") for number in range(5)]
+    assert notices(*paths) == (f"5 inputs have no rows: {paths[0]}, {paths[1]}, {paths[2]} and 2 more",)
+    assert notices(write(tmp_path / "blank.txt", "\n")) == ()  # a row without a token
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])

@@ -26,6 +26,16 @@ def test_wide_characters_take_two_cells():
     assert text.splitlines()[1:] == ["日本語  1", "abcdef  2"]
 
 
+def test_a_table_for_a_program_is_whole(monkeypatch):
+    """A pipe has no width, whatever the terminal's is; an id that is cut is no id."""
+    monkeypatch.setenv("COLUMNS", "20")
+    text = "a-very-long-identifier" * 50
+    assert table(("id", "length"), [(text, 7)]).splitlines()[1] == f"{text}       7"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert len(table(("id", "length"), [(text, 7)]).splitlines()[1]) == 20
+
+
 def test_numbers_are_cut_last():
     """A text that is cut still says what it is; half a number is another number."""
     text = table(("id", "tokens"), [("a-very-long-identifier", 123_456_789)], width=16)

@@ -91,6 +91,25 @@ def test_padding_bad_rows_and_rows_of_one_token(tmp_path):
     assert plan.corpus["tokens"] == sum(map(len, IDS)) + 4
 
 
+def test_rows_that_are_left_out_are_said(tmp_path):
+    """Nothing is learnt from them, and people should know."""
+    said = []
+    for name, rows in (("a", [*IDS, [7], [], [0, 8, 0], [99]]), ("b", IDS), ("c", [*IDS, [7]])):
+        said.append([])
+        prepare(asked([write(tmp_path / f"{name}.jsonl", rows)], tmp_path / name), said[-1].append)
+    assert said == [
+        [
+            "3 rows have fewer than 2 tokens, and so nothing to predict; left out",
+            (
+                f"1 row can't be used; left out; first: row 403 of {tmp_path}/a.jsonl token 99 at position 0 (from 0); "
+                "allowed: 0 (padding) and 1..50"
+            ),
+        ],
+        [],
+        ["1 row has fewer than 2 tokens, and so nothing to predict; left out"],
+    ]
+
+
 def test_long_rows_are_cut(tmp_path):
     """Each token but the first is still a target once."""
     long = [int(n) for n in np.random.default_rng(3).integers(1, 50, 100)]

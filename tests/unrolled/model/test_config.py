@@ -12,6 +12,7 @@ from support.model_configs import STACKED, model_configs
 from unrolled.errors import ModelError
 from unrolled.model.config import ModelConfig, default_embedding_dim
 from unrolled.model.layer import LayerConfig
+from unrolled.model.padding import Padding
 from unrolled.model.weights import new_weights
 
 MIXED = ModelConfig(
@@ -223,3 +224,47 @@ def test_hostile_layers(layers, message):
     with pytest.raises(ModelError, match=message) as caught:
         ModelConfig.from_json(text)
     assert len(str(caught.value)) < 400
+
+
+def test_padding_is_stored():
+    """As an object, and only if rows are padded; it changes no shape."""
+    config = replace(MIXED, padding=Padding(9, "before", 3))
+    assert json.loads(config.to_json())["padding"] == {"length": 9, "side": "before", "id": 3}
+    assert ModelConfig.from_json(config.to_json()) == config
+    assert config.shapes() == MIXED.shapes()
+    assert "padding" not in json.loads(MIXED.to_json())
+    plain = replace(STACKED, padding=Padding(STACKED.max_length))
+    assert (STACKED.is_stacked, plain.is_stacked) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("padding", "reason"),
+    [
+        ({"length": 8, "side": "after", "id": 0}, "max_length is 9, but rows are padded to 8"),
+        ({"length": 9, "side": "left", "id": 0}, "side is 'left'"),
+        ({"length": 9, "side": "after", "id": -1}, "id is -1"),
+        ({"length": 9, "side": "after", "id": True}, "id is True"),
+        ({"length": 9, "side": "after", "id": 51}, r"id 51; give 0 or an id in 1\.\.50"),
+        ({"length": "9", "side": "after", "id": 0}, "length is '9'"),
+        ({"length": 2**21, "side": "after", "id": 0}, "length is 2097152"),
+        ({"length": 9, "side": "after"}, r"padding lacks the fields \['id'\]"),
+        ({"length": 9, "side": "after", "id": 0, "more": 1}, r"unknown fields \['more'\]"),
+        (None, "padding is None; it must be an object"),
+        ([9], r"padding is \[9\]; it must be an object"),
+    ],
+)
+def test_padding_is_checked(padding, reason):
+    """A damaged or hostile configuration is refused with the place and what is allowed."""
+    content = json.loads(MIXED.to_json()) | {"padding": padding}
+    with pytest.raises(ModelError, match=reason):
+        ModelConfig.from_json(json.dumps(content))
+
+
+def test_where_padding_matters():
+    """Layers that read it after all tokens have the same vectors without it."""
+    assert not Padding(9).matters({"forward"})
+    assert not Padding(9, "before").matters({"backward"})
+    assert Padding(9).matters({"backward"})
+    assert Padding(9, "before").matters({"forward"})
+    assert Padding(9).matters({"forward", "backward"})
+    assert Padding(9).matters({"bidirectional"})

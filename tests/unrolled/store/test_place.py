@@ -85,6 +85,8 @@ def test_a_directory_is_made_only_where_that_is_asked_for(tmp_path):
     open_store(tmp_path / "a/b", make=True).create("x", b"1")
     open_store(tmp_path / "a/b", make=True).create("y", b"1")
     assert (tmp_path / "a/b/x").read_bytes() == b"1"
+    with pytest.raises(TransientError, match=r"cannot make /proc/a: .*; no directory can be made there, so name"):
+        open_store("/proc/a", make=True)
     with pytest.raises(TransientError, match=r"cannot make .*x/c: File exists; put a directory in place of"):
         open_store(tmp_path / "a/b/x/c", make=True)
 

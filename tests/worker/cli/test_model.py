@@ -88,6 +88,7 @@ def test_show(tmp_path):
             layer | {"first_state": False, "cell_clip": None, "projection_clip": None}
             for layer in STACKED_JSON["layers"]
         ],
+        "padding": None,
         "output_dim": 8,
         "parameters": 101 * 3 + (3 + 8 + 1) * 32 + (8 + 8 + 1) * 32,
         "bytes": (tmp_path / "m" / "model.safetensors").stat().st_size,
@@ -98,7 +99,7 @@ def test_show(tmp_path):
     assert table.keys() == facts.keys()
     assert table["layers"] == "2 x lstm 8 on an embedding of 3"
     assert table["parameters"] == "1,231"
-    assert table["tokenizer"] == "no"
+    assert (table["tokenizer"], table["padding"]) == ("no", "none")
 
 
 def test_show_of_what_is_no_model(tmp_path):

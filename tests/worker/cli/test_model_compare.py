@@ -1,6 +1,7 @@
 """`unrolled model compare`: rows that the user's own program computed, and where they differ first."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from producer.cli.exit_status import ExitStatus
 from producer.cli.root import cli
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import open_model, save_model
+from unrolled.model.padding import Padding
 from unrolled.model.weights import new_weights
 from worker.cli.model_compare import EXIT_DIFFERENT
 
@@ -81,6 +83,20 @@ def test_the_first_difference_is_named(name, write, model, tmp_path):
     facts = json.loads(run(model.path, tmp_path / name, "--json").output)
     assert (facts["same"], facts["first"]["row"], facts["first"]["token"]) == (False, 2, 3)
     assert run(model.path, tmp_path / name, "--bound", "0.3").exit_code == ExitStatus.DONE
+
+
+def test_a_model_that_pads_rows(model, tmp_path):
+    """The user's rows have no padding; the model computes it, and a row that is too long is refused."""
+    config = replace(model.config, max_length=5, padding=Padding(5, "before"))
+    padded = save_model(tmp_path / "padded", config, model.weights())
+    states = states_of(padded)
+    assert np.abs(states[0] - states_of(model)[0]).max() > 0.01
+    ragged_file(tmp_path / "rows.npz", ROWS, states)
+    assert run(padded.path, tmp_path / "rows.npz").exit_code == ExitStatus.DONE
+    ragged_file(tmp_path / "long.npz", [[1] * 6], [np.zeros((6, 5))])
+    result = run(padded.path, tmp_path / "long.npz")
+    assert result.exit_code == ExitStatus.FAILED
+    assert "row 0: the row has 6 tokens, and the model reads at most 5" in result.output
 
 
 def test_ids_that_count_from_0(model, tmp_path):

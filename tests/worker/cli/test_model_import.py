@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from producer.cli.root import cli
 from unrolled.model.directory import open_model
@@ -73,24 +75,129 @@ def test_a_difference_above_the_bound_writes_nothing(tmp_path, monkeypatch):
 
 
 def test_a_tokenizer_comes_along(tmp_path):
-    """--tokenizer is checked against the model's ids, and becomes part of the model."""
-    tokenizer = pytest.importorskip("tokenizers")
-    good = tokenizer.Tokenizer(tokenizer.models.WordLevel({"a": 1, "b": 11}, unk_token="a"))
-    bad = tokenizer.Tokenizer(tokenizer.models.WordLevel({"a": 1, "b": 12}, unk_token="a"))
-    zero = tokenizer.Tokenizer(tokenizer.models.WordLevel({"a": 0, "b": 2}, unk_token="a"))
-    for name, one in (("good", good), ("bad", bad), ("zero", zero)):
-        one.save(str(tmp_path / f"{name}.json"))
-    source = MODELS / "lstm1.safetensors"
-    result = run(source, tmp_path / "model", "--no-parity", "--tokenizer", tmp_path / "good.json")
-    assert result.exit_code == 0, result.output
-    assert open_model(tmp_path / "model").tokenizer_path is not None
-    result = run(source, tmp_path / "bad", "--no-parity", "--tokenizer", tmp_path / "bad.json")
-    assert "the id of 'b' is 12, but the model has ids 1..11" in result.output
-    result = run(source, tmp_path / "zero", "--no-parity", "--tokenizer", tmp_path / "zero.json")
-    assert "id 0 is the token 'a', but here 0 is padding" in result.output
+    """--tokenizer is checked against the source's ids, and becomes part of the model."""
+    for name, vocabulary in (
+        ("good", {"a": 1, "b": 10}),
+        ("bad", {"a": 1, "b": 11}),
+        ("zero", {"a": 0, "b": 2}),
+    ):
+        Tokenizer(models.WordLevel(vocabulary, unk_token="a")).save(str(tmp_path / f"{name}.json"))
+
+    def tried(name, *more):
+        source = MODELS / "lstm1.safetensors"
+        return run(source, tmp_path / name, "--no-parity", "--tokenizer", tmp_path / f"{name}.json", *more)
+
+    assert tried("good", "--ids-from", 1).exit_code == 0
+    assert open_model(tmp_path / "good").tokenizer().get_vocab() == {"a": 1, "b": 10}
+    result = tried("bad", "--ids-from", 1)
+    assert "the id of 'b' is 11, but the source has ids 1..10; give the tokenizer that" in result.output
+    assert "bad.json: the id of 'b' is 11, but the source has ids 0..10; give the" in tried("bad").output
+    result = tried("zero", "--ids-from", 1)
+    assert "id 0 is the token 'a', but with --ids-from 1 id 0 is padding. If row 0" in result.output
     (tmp_path / "noise.json").write_text("{}")
-    result = run(source, tmp_path / "noise", "--no-parity", "--tokenizer", tmp_path / "noise.json")
-    assert "can't be read as a tokenizer.json" in result.output
+    assert "can't be read as a tokenizer.json" in tried("noise").output
+    assert not any((tmp_path / name).exists() for name in ("bad", "zero", "noise"))
+
+
+TOKENS = {
+    "[PAD]": 0,
+    "[CLS]": 1,
+    "[SEP]": 2,
+    "[UNK]": 3,
+    "one": 4,
+    "two": 5,
+    "t": 6,
+    "##wo": 7,
+    "o": 8,
+    "n": 9,
+    "e": 10,
+}
+
+
+def template():
+    return processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)])
+
+
+def word_level():
+    return Tokenizer(models.WordLevel(TOKENS, unk_token="[UNK]"))
+
+
+def word_piece():
+    made = Tokenizer(models.WordPiece({**TOKENS, "two": 11}, unk_token="[UNK]"))
+    made.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
+    made.add_special_tokens(["[CLS]", "[SEP]"])
+    return made
+
+
+def byte_pairs():
+    made = Tokenizer(models.BPE(TOKENS, [], unk_token="[UNK]"))
+    made.post_processor = processors.Sequence([template()])
+    made.enable_padding(pad_id=0, pad_token="[PAD]", length=9)
+    made.enable_truncation(5)
+    return made
+
+
+@pytest.mark.parametrize("make", [word_level, word_piece, byte_pairs])
+def test_a_tokenizer_of_ids_from_0_is_shifted_with_them(tmp_path, make):
+    """Row k of the source's embedding is row k + 1 here, so each text gets the ids that are one higher."""
+    made = make()
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.post_processor = made.post_processor or template()
+    made.save(str(tmp_path / "own.json"))
+    made.no_padding()
+    made.no_truncation()
+    source = MODELS / "lstm1.safetensors"
+    if max(made.get_vocab().values()) > 10:
+        tensors = load_file(source)
+        tensors["embedding.weight"] = np.resize(tensors["embedding.weight"], (12, tensors["embedding.weight"].shape[1]))
+        source = tmp_path / "wider.safetensors"
+        save_file(tensors, source)
+    result = run(source, tmp_path / "model", "--no-parity", "--tokenizer", tmp_path / "own.json")
+    assert result.exit_code == 0, result.output
+    assert "note  the tokenizer's ids are one higher here too, so texts stay as they are" in result.output.splitlines()
+    found = open_model(tmp_path / "model").tokenizer()
+    for text in ("one two", "two [SEP] what", "", "one [PAD] one two one two one"):
+        assert found.encode(text).ids == [number + 1 for number in made.encode(text).ids], text
+    assert 0 in found.get_vocab().values()
+
+
+def test_a_tokenizer_without_a_list_of_ids_is_refused_where_ids_shift(tmp_path):
+    """The ids of a unigram model are the places of its pieces."""
+    Tokenizer(models.Unigram([("<unk>", 0.0), ("a", -1.0)], 0)).save(str(tmp_path / "own.json"))
+    result = run(MODELS / "lstm1.safetensors", tmp_path / "model", "--no-parity", "--tokenizer", tmp_path / "own.json")
+    assert result.exit_code == 1
+    assert "the tokenizer's ids can't be changed: its model (Unigram) has no list of ids; leave" in result.output
+
+
+def test_a_first_state_that_is_left_out_is_noted(tmp_path):
+    """The states differ then, and nothing else says so; a head is no first state."""
+    tensors = load_file(MODELS / "lstm1.safetensors")
+    width = next(array.shape[1] for name, array in tensors.items() if "weight_hh" in name)
+    tensors["h0"] = np.ones((1, 1, width), np.float32)
+    tensors["attention"] = np.ones((7, width), np.float32)
+    save_file(tensors, tmp_path / "own.safetensors")
+    arguments = (tmp_path / "own.safetensors", tmp_path / "model", "--no-parity", "--leave", "attention")
+    assert "h0 (1, 1, " in run(*arguments).output
+    result = run(*arguments, "--leave", "h0")
+    assert result.exit_code == 0, result.output
+    (line,) = (line for line in result.output.splitlines() if "first state" in line)
+    assert line.startswith(f"note  h0 (1, 1, {width}) is left out, and rows begin with states of zero. If the source")
+
+
+@pytest.mark.parametrize("option", ["--no-parity", "--ids-from=0"])
+@pytest.mark.parametrize(("array", "named"), [("weight_hh_l0", "rnn (recurrent_kernel)"), ("embedding", "embedding")])
+def test_a_weight_that_is_no_number_is_named_with_its_file(tmp_path, option, array, named):
+    """By the layer in the source, and not by a temporary file."""
+    tensors = load_file(MODELS / "lstm1.safetensors")
+    next(found for name, found in tensors.items() if array in name).flat[-1] = np.nan
+    save_file(tensors, tmp_path / "nan.safetensors")
+    result = run(tmp_path / "nan.safetensors", tmp_path / "model", option)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"Error: {tmp_path}/nan.safetensors: tensor {named} has NaN or infinity in it; use weights from before that "
+        "happened\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["nan.safetensors"]
 
 
 def test_importing_twice_changes_nothing_and_another_model_is_refused(tmp_path):
@@ -101,6 +208,52 @@ def test_importing_twice_changes_nothing_and_another_model_is_refused(tmp_path):
     other = run(MODELS / "gru2.safetensors", tmp_path / "model", "--no-parity")
     assert other.exit_code == 1
     assert "another model" in other.output or "is there" in other.output
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--pad", "0"], "give a number of tokens from 1"),
+        (["--pad", "-3"], "give a number of tokens from 1"),
+        (["--pad", "many"], "give a number of tokens from 1"),
+        (["--pad", "9:left"], "only pre (before the tokens) and post"),
+        (["--pad", "9", "--pad-id", "none"], "give a number from 0, or zeros"),
+        (["--pad-id", "3"], "--pad-id needs --pad"),
+    ],
+)
+def test_padding_is_read_strictly(options, reason, tmp_path):
+    """What can't be meant is a usage error that says what is allowed."""
+    result = run(MODELS / "lstm1.safetensors", tmp_path / "model", *options)
+    assert result.exit_code == 2
+    assert reason in " ".join(result.output.split())
+
+
+def test_padding_is_a_part_of_the_model(tmp_path):
+    """It is printed, stored, changes the fingerprint, and is computed by both engines like by PyTorch."""
+    source = MODELS / "lstm2_projected_bidirectional.safetensors"
+    plain = run(source, tmp_path / "plain", "--json", "--no-parity")
+    padded = run(source, tmp_path / "padded", "--json", "--pad", "12:pre", "--pad-id", "3")
+    assert padded.exit_code == 0, padded.output
+    facts = json.loads(padded.output)
+    assert json.loads(plain.output)["padding"] is None
+    # The source's id k is k + 1.
+    assert facts["padding"] == {"length": 12, "side": "before", "id": 4}
+    assert facts["fingerprint"] != json.loads(plain.output)["fingerprint"]
+    assert any(
+        "rows are padded to 12 tokens with the source's id 3, before the tokens" in text for text in facts["taken"]
+    )
+    assert all(one["largest"] < 1e-5 for one in facts["parity"]["comparisons"])
+    assert open_model(tmp_path / "padded").config.max_length == 12
+    shown = CliRunner().invoke(cli, ["model", "show", str(tmp_path / "padded")]).output
+    assert "rows are padded to 12 tokens with id 4, before the tokens" in shown
+
+
+def test_padding_that_changes_nothing_is_left_out(tmp_path):
+    """After the tokens of a row, for layers that read forward."""
+    result = run(MODELS / "lstm2.safetensors", tmp_path / "model", "--pad", "12", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output)["padding"] is None
+    assert any("it changes no vector of a token" in note for note in json.loads(result.output)["notes"])
 
 
 def test_the_command_line_stays_light():

@@ -25,6 +25,7 @@ from unrolled.errors import ModelError, RequestError, RowError
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import open_model, save_model
 from unrolled.model.layer import LayerConfig
+from unrolled.model.padding import Padding
 from worker.engines.fused.library import why_unavailable
 
 CONFIG = ModelConfig(9, 20, 3, (LayerConfig(4), LayerConfig(5)))
@@ -351,3 +352,16 @@ def test_tokens_of_rows(encoder):
     assert [ids.tolist() for ids in encoder.tokenize(ROWS)] == REAL
     assert [ids.tolist() for ids in encoder.tokenize(["a zzz b", ""])] == [[1, 3, 2], []]
     assert encoder.tokenize([]) == []
+
+
+def test_a_model_that_pads_rows(tmp_path):
+    """Padding is computed, but has no vector; a row that is too long is refused before anything is computed."""
+    config = ModelConfig(9, 5, 3, (LayerConfig(4, direction="bidirectional"),), Padding(5, "before"))
+    model = save_model(tmp_path / "model", config, random_weights(config, seed=1))
+    encoder = unrolled.load(tmp_path / "model", threads=1)
+    for found, row in zip(encoder.encode(ROWS), REAL, strict=True):
+        same(found, layer_states(config, model.weights(), row)[-1].reshape(len(row), 8))
+    mean = encoder.encode([7, 8], pooling="mean")
+    same(mean, layer_states(config, model.weights(), [7, 8])[-1].mean(axis=0))
+    with pytest.raises(RowError, match=r"row 1: the row has 6 tokens, and the model reads at most 5"):
+        encoder.encode([[1], [1, 2, 3, 4, 5, 6]])

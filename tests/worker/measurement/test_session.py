@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from unrolled.errors import ModelError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job.payload import Payload, encode, strings
 from unrolled.model.directory import save_model
+from unrolled.model.padding import Padding
 from unrolled.model.weights import new_weights
 from unrolled.settings.measurement import MeasurementRequest
 from unrolled.tokenization.ragged import Ragged
@@ -58,6 +60,18 @@ def test_long_rows_are_measured_by_their_beginnings(model):
     # Each token of the long row takes its time, as nothing advances with it. If the seconds were those of the measured
     # tokens alone, they would be less than a thousandth of that.
     assert long["seconds"] / long["tokens"] > 0.05 * ordinary["seconds"] / ordinary["tokens"]
+
+
+def test_padded_rows_are_measured_whole(tmp_path):
+    """Each takes the steps of a padded row, and a longer row is none that is computed."""
+    config = replace(STACKED, max_length=8, padding=Padding(8, "before"))
+    path = save_model(tmp_path, config, new_weights(config, 1)).path
+    found = Session(request_for(path, [40, 1], lengths={40: 9_000}), rows_of([3] * 40 + [500])).measure()
+    ordinary, long = found["pools"]
+    assert (ordinary["tokens"], long["tokens"]) == (120, 8)
+    assert not ordinary["level_cut"]
+    assert not long["level_cut"]
+    assert ordinary["computed_share"] > 1  # padding is computed, too
 
 
 @pytest.mark.parametrize("pooling", [("none",), ("mean",), ("none", "last")])

@@ -21,7 +21,8 @@ from worker.model_import.found import Array
 from worker.model_import.readers.formats import read_source
 from worker.model_import.readers.keras.graph import read_calls
 from worker.model_import.readers.keras.layers import find_layers
-from worker.model_import.readers.keras.maps import token_map
+from worker.model_import.readers.keras.maps import OPERATIONS, operation_map, token_map
+from worker.model_import.readers.keras.tensors import numbers_in, operands_in
 from worker.model_import.selection.choice import choose
 from worker.model_import.selection.stack import Asked
 
@@ -96,6 +97,24 @@ def test_arrays_that_are_not_stored(tmp_path):
         read_source(tmp_path / "model.h5")
 
 
+@pytest.mark.parametrize("place", ["lstm", "RNN_0/RNN/MultiRNNCell/Cell0/LSTMCell"])
+def test_groups_with_many_names_are_not_read_for_ever(place, tmp_path):
+    """Twenty-five groups, each with two links to the next, have thirty million paths."""
+    with h5py.File(tmp_path / "weights.hdf5", "w") as file:
+        file.attrs["layer_names"] = [place]
+        group = file.create_group(place)
+        for _ in range(25):
+            below = file.create_group(None)
+            group["a"] = group["b"] = below
+            group = below
+        group["kernel"] = np.ones(3, np.float32)
+    for name in ("options.json", "words.txt"):
+        (tmp_path / name).write_bytes((MODELS.parent / "elmo_models/published" / name).read_bytes())
+    words = None if place == "lstm" else tmp_path / "words.txt"
+    with pytest.raises(ImportRefusedError, match="has several names in the file"):
+        read_source(tmp_path / "weights.hdf5", vocabulary=words)
+
+
 def test_links_to_other_files_are_not_followed(tmp_path):
     """HDF5's external links and external storage could read any file here."""
     with h5py.File(tmp_path / "secret.h5", "w") as file:
@@ -129,10 +148,14 @@ def test_a_link_in_the_place_of_a_group_is_not_followed(place, tmp_path):
 
 
 def test_groups_without_end(tmp_path):
-    """A group that contains itself."""
+    """A group that contains itself, and a long chain."""
     with h5py.File(tmp_path / "model.h5", "w") as file:
         group = file.create_group("a")
         group["a"] = group
+    with pytest.raises(ImportRefusedError, match=r"/a/a: this group has several names"):
+        read_source(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file.create_group("a/" * 33)
     with pytest.raises(ImportRefusedError, match=r"groups are nested more than 32 deep"):
         read_source(tmp_path / "model.h5")
 
@@ -446,3 +469,85 @@ def test_settings_of_layers_on_the_embedding_may_be_anything(value):
     ):  # fmt: skip
         for name in ("activation", "axis", "epsilon", "use_bias", "scale", "center", "layer", "max_value"):
             token_map(kind, {"axis": -1, name: value}, arrays)
+
+
+@given(JSON | st.integers(-(10**400), 10**400), st.sampled_from(sorted(OPERATIONS)))
+def test_constants_of_operations_may_be_anything(value, kind):
+    """Any JSON among the arguments of an operation gives a function of finite numbers or none, never an error."""
+    tensor = {"class_name": "__keras_tensor__", "config": {"keras_history": ["a", 0, 0]}}
+    array = {"class_name": "__numpy__", "config": {"value": value}}
+    for arguments in ([tensor, value], [value, tensor], [tensor, array], value, [value], [tensor, tensor]):
+        node = {"args": arguments}
+        assert all(np.isfinite(number) for number in numbers_in(node))
+        operation_map(kind, tuple(operands_in(node)))
+
+
+def quantized_lstm(path, inputs, **arrays):
+    """ONNX Runtime's LSTM with 8-bit weights, and these of its inputs."""
+    onnx = pytest.importorskip("onnx")
+    stored = {
+        "words": np.ones((4, 3), np.float32),
+        "W": np.ones((1, 3, 8), np.int8),
+        "R": np.ones((1, 2, 8), np.int8),
+        "scale": np.ones(1, np.float32),
+        "zero": np.zeros(1, np.int8),
+        **arrays,
+    }
+    nodes = [
+        onnx.helper.make_node("Gather", ["words", "ids"], ["x"]),
+        onnx.helper.make_node("DynamicQuantizeLSTM", inputs, ["y"], domain="com.microsoft", hidden_size=2),
+    ]
+    ids = onnx.helper.make_tensor_value_info("ids", onnx.TensorProto.INT64, ["time", "rows"])
+    made = [onnx.numpy_helper.from_array(array, name) for name, array in stored.items()]
+    graph = onnx.helper.make_graph(nodes, "hostile", [ids], [], made)
+    onnx.save(onnx.helper.make_model(graph), path)
+
+
+GOOD = ["x", "W", "R", "", "", "", "", "", "scale", "zero", "scale", "zero"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "arrays", "reason"),
+    [
+        (GOOD, {}, None),
+        (["x", "W", "R"], {}, r"scale or zero point isn't a constant|weights are not constants"),
+        ([*GOOD[:8], "ids", *GOOD[9:]], {}, r"scale or zero point isn't a constant"),
+        ([*GOOD[:9], "ids", *GOOD[10:]], {}, r"scale or zero point isn't a constant"),
+        (["x", "ids", *GOOD[2:]], {}, r"weights are not constants"),
+        (GOOD, {"scale": np.ones(5, np.float32)}, r"its scale \(5,\) doesn't fit \(1, 3, 8\)"),
+        (GOOD, {"scale": np.ones((1, 8), np.float32), "zero": np.zeros((1, 8), np.int8)}, None),
+        (GOOD, {"zero": np.zeros((3, 3), np.int8)}, r"doesn't fit"),
+        (GOOD, {"W": np.ones((0, 3, 8), np.int8)}, r"direction is 'forward' with weights for 0"),
+        (GOOD, {"W": np.ones((3, 8), np.int8)}, r"weights are not constants"),
+    ],
+)
+def test_damaged_quantized_layers(inputs, arrays, reason, tmp_path):
+    """Each is read, or refused with what is wrong in it."""
+    quantized_lstm(tmp_path / "model.onnx", inputs, **arrays)
+    if reason is None:
+        assert imported(tmp_path / "model.onnx", tmp_path / "model").made.config.layers[0].units == 2
+        return
+    with pytest.raises(ImportRefusedError, match=reason):
+        imported(tmp_path / "model.onnx", tmp_path / "model")
+
+
+@pytest.mark.parametrize("shapes", [((1 << 20,), (1 << 20,)), ((), (1 << 20,)), ((0,), (0,))])
+def test_scales_of_any_size_are_judged_in_a_moment(shapes, tmp_path):
+    """Thousands of operators with one huge scale don't read it thousands of times."""
+    onnx = pytest.importorskip("onnx")
+    count = 2000
+    arrays = {"words": np.ones((4, 3), np.int8), "one": np.ones(shapes[0], np.float32),
+              "two": np.ones(shapes[1], np.float32), "W": np.ones((1, 8, 3), np.float32),
+              "R": np.ones((1, 8, 2), np.float32)}  # fmt: skip
+    nodes = [onnx.helper.make_node("Gather", ["words", "ids"], ["x0"])]
+    for number in range(count):
+        nodes += [
+            onnx.helper.make_node("DequantizeLinear", [f"x{number}", "one"], [f"d{number}"]),
+            onnx.helper.make_node("QuantizeLinear", [f"d{number}", "two"], [f"x{number + 1}"]),
+        ]
+    nodes.append(onnx.helper.make_node("LSTM", [f"d{count - 1}", "W", "R"], ["y"], hidden_size=2))
+    ids = onnx.helper.make_tensor_value_info("ids", onnx.TensorProto.INT64, ["time", "rows"])
+    made = [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph(nodes, "hostile", [ids], [], made)), tmp_path / "m.onnx")
+    with pytest.raises(ImportRefusedError, match=r"reads d\d+ \(DequantizeLinear\)|DequantizeLinear"):
+        imported(tmp_path / "m.onnx", tmp_path / "model")

@@ -14,6 +14,7 @@ from producer.cli.root import cli
 from unrolled.errors import ModelError
 from unrolled.format.requested import positions_of
 from unrolled.model.directory import open_model, save_model
+from unrolled.model.padding import Padding
 from unrolled.tokenization.characters import build
 from unrolled.tokenization.tokenizer import load_tokenizer
 from worker.model_import.importer import ImportOptions, import_model
@@ -123,12 +124,14 @@ def test_pairs_that_dont_fit_are_refused(tmp_path):
     gru, _ = pair(KINDS["gru"], tmp_path / "b")
     small, _ = pair(replace(config, vocab_size=9), tmp_path / "c")
     one_hot, _ = pair(replace(config, embedding_dim=None), tmp_path / "d")
+    padded, _ = pair(replace(config, padding=Padding(config.max_length, "before")), tmp_path / "h")
     for models, message in (
         ((back, ahead), "the first model has backward layers"),
         ((ahead, ahead), "the second model has forward layers"),
         ((gru, back), "their layers differ: 2 x gru 5"),
         ((small, back), "vocabularies have 9 and 20 ids"),
         ((one_hot, back), "one model has an embedding"),
+        ((padded, back), "its rows are padded, and only models without padding can be joined"),
         (pair(config, tmp_path / "e", (characters, None)), "not both are made of characters"),
         (pair(config, tmp_path / "f", (characters, dropping)), "not both are made of characters"),
         (pair(config, tmp_path / "g", (characters, other)), "add different numbers of tokens"),

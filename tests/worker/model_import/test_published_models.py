@@ -427,26 +427,45 @@ def test_two_bidirectional_layers_of_characters(package, member, embedding, head
 
 
 def test_eng_syl(tmp_path, keras2):
-    """eng-syl, syllables and sounds of English words: GRUs and an LSTM, on words that are padded as it pads them."""
+    """eng-syl, syllables and sounds of English words: GRUs and an LSTM, on words without padding, as it pads them."""
     names = ["syllabler", "op", "onceler"]
     members = [*(f"eng_syl/{name}_best_weights.h5" for name in names), "eng_syl/e2i.pkl"]
     *sources, letters = download_all("eng-syl==4.0.8.2", members, tmp_path)
     index = load(letters).content
     random = np.random.default_rng(0)
     for name, source in zip(names, sources, strict=True):
-        config, weights = run_import(source, tmp_path / name, "--unpadded", "--ids-from", "0")
         package = keras2.models.load_model(source, compile=False)
         length = package.input_shape[1]
-        rows = np.zeros((4, length), int)
-        for row, word in zip(rows, ("unrolled", "syllable", "a", "recurrently"), strict=True):
-            ids = (
-                [index[letter] for letter in word]
-                if name == "syllabler"
-                else random.integers(1, config.vocab_size, len(word))
-            )
-            row[: len(ids)] = ids[:length]
+        config, weights = run_import(source, tmp_path / name, "--pad", str(length), "--ids-from", "0")
+        words = [
+            [index[letter] for letter in word]
+            if name == "syllabler"
+            else random.integers(1, config.vocab_size, len(word)).tolist()
+            for word in ("unrolled", "syllable", "a", "recurrently")
+        ]
+        rows = np.array([word + [0] * (length - len(word)) for word in words])
         kernel, bias = (np.asarray(one) for one in package.weights[-2:])
-        for row, own in zip(rows, package.predict(rows, verbose=0), strict=True):
-            logits = layer_states(config, weights, row + 1)[-1] @ kernel + bias
+        for word, own in zip(words, package.predict(rows, verbose=0), strict=True):
+            logits = layer_states(config, weights, np.array(word) + 1)[-1] @ kernel + bias
             found = np.exp(logits - logits.max(axis=1, keepdims=True))
-            np.testing.assert_allclose(found / found.sum(axis=1, keepdims=True), own, rtol=0, atol=1e-4)
+            found /= found.sum(axis=1, keepdims=True)
+            np.testing.assert_allclose(found, own[: len(word)], rtol=0, atol=1e-4)
+
+
+def test_dksplit(tmp_path):
+    """dksplit, words of domain names: three bidirectional LSTMs whose weights are 8-bit integers in ONNX."""
+    onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    source = download("dksplit==1.0.2", "models/dksplit-int8.onnx", tmp_path)
+    config, weights = run_import(source, tmp_path / "model")
+    assert config.describe_layers() == "3 x bidirectional lstm 384 on an embedding of 384"
+    arrays = {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load(source).graph.initializer}
+    kernel, zero, scale = (arrays[f"onnx::MatMul_584_{part}"] for part in ("quantized", "zero_point", "scale"))
+    kernel = (kernel.astype(float) - zero) * scale
+    session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
+    letters = {letter: number for number, letter in enumerate("abcdefghijklmnopqrstuvwxyz0123456789", 2)}
+    for name in ("chatgptlogin", "kubernetescluster", "mercedesbenzlogo", "a", "the2026worldcupfinal"):
+        ids = np.array([letters[letter] for letter in name])
+        own = session.run(None, {"chars": ids[None]})[0][0]
+        ours = layer_states(config, weights, ids)[-1] @ kernel + arrays["hidden2tag.bias"]
+        np.testing.assert_array_equal(ours.argmax(axis=1), own.argmax(axis=1))
+        np.testing.assert_allclose(ours, own, rtol=0, atol=0.05 * np.abs(own).max())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from unrolled.errors import MisplacedError, TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _ADVICE = {
     errno.ENOSPC: "free some space",
@@ -30,11 +30,12 @@ _MISPLACED = {errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.EISDIR}
 
 
 @contextlib.contextmanager
-def explained(action: str) -> Iterator[None]:
+def explained(action: str, advice: Mapping[int, str] | None = None) -> Iterator[None]:
     """Turn what the operating system refuses into an error that names the action, the reason and the remedy.
 
     Args:
         action: with the path, such as "write /data/out/part".
+        advice: remedies by the error's number, where others than the usual ones help.
 
     Raises:
         TransientError: in place of an OSError; a MisplacedError where something of another kind is in the way.
@@ -42,6 +43,6 @@ def explained(action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = _ADVICE.get(error.errno or 0, "check the directory")
+        remedy = {**_ADVICE, **(advice or {})}.get(error.errno or 0, "check the directory")
         kind = MisplacedError if error.errno in _MISPLACED else TransientError
-        raise kind(f"cannot {action}: {error.strerror or error}; {advice}") from error
+        raise kind(f"cannot {action}: {error.strerror or error}; {remedy}") from error

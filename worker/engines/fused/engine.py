@@ -24,6 +24,7 @@ from worker.engines.fused import library
 from worker.engines.fused.arrays import PoolArrays
 from worker.engines.fused.cpus import threads_for
 from worker.engines.fused.weights import Weights
+from worker.engines.padded import refuse_padding
 
 __all__ = ["FusedEngine"]
 
@@ -66,6 +67,7 @@ class FusedEngine:
             raise RequestError(f"arithmetic is {arithmetic!r}; allowed: {', '.join(library.ARITHMETICS)}")
         if threads is not None and threads < 1:
             raise RequestError(f"threads is {threads}; give at least 1, or leave it out for all processors")
+        refuse_padding(model.config)
         self._library = library.load()
         self.arithmetic = arithmetic
         self.isa = self._kernel()

@@ -38,22 +38,28 @@ class PassWeights(Structure):
         ("state_factor", c_void_p),
         ("first_state", c_void_p),
         ("first_cell", c_void_p),
+        ("gain", c_void_p),
     )
 
 
 class LayerWeights(Structure):
-    """One layer: its kind as src/model/model.h numbers it, its sizes, and the tensors of one or two directions."""
+    """One layer: its kind as src/model/model.h numbers it, its sizes, and the tensors of one or two directions.
+
+    A map has one direction, the forward one.
+    """
 
     _fields_ = (
         ("cell", c_int32),
         ("direction", c_int32),
-        ("residual", c_int32),
+        ("span", c_int32),
         ("gates", c_int32),
         ("cell_clip", c_float),
         ("projection_clip", c_float),
         ("inputs", c_int64),
         ("units", c_int64),
         ("projection", c_int64),
+        ("epsilon", c_double),
+        ("activation", c_int32),
         ("passes", PassWeights * 2),
     )
 

@@ -8,10 +8,13 @@ from numpy.typing import NDArray
 from unrolled.errors import ModelError
 from unrolled.model.config import ModelConfig
 from unrolled.model.layer import LayerConfig
+from unrolled.model.token_map import MapConfig
 from worker.engines.fused import library
 
 _CELLS = {("lstm", None): 0, ("gru", "after"): 1, ("gru", "before"): 2, ("mlstm", None): 3}
 _GATES = {"sigmoid": 0, "hard_sigmoid": 1, "hard_sigmoid_keras3": 2}
+_MAPS = {"dense": 4, "layer_norm": 5, "scale": 6}
+_ACTIVATIONS = {"linear": 0, "tanh": 1, "relu": 2, "sigmoid": 3}
 _DIRECTIONS = {"forward": 0, "backward": 1, "bidirectional": 2}
 
 
@@ -35,13 +38,16 @@ class Weights:
         self.embedding = None if config.embedding_dim is None else self._address("embedding")
         self.layers = (library.LayerWeights * len(config.layers))()
         for number, (layer, inputs) in enumerate(zip(config.layers, config.input_dims, strict=True)):
-            self.layers[number] = self._layer(number, layer, inputs)
+            if isinstance(layer, MapConfig):
+                self.layers[number] = self._map(number, layer, inputs)
+            else:
+                self.layers[number] = self._layer(number, layer, inputs)
 
     def _layer(self, number: int, layer: LayerConfig, inputs: int) -> library.LayerWeights:
         found = library.LayerWeights(
             _CELLS[layer.kind, layer.reset],
             _DIRECTIONS[layer.direction],
-            int(layer.residual),
+            layer.span if layer.residual else 0,
             _GATES[layer.gates],
             layer.cell_clip or 0.0,
             layer.projection_clip or 0.0,
@@ -50,16 +56,27 @@ class Weights:
             layer.projection or 0,
         )
         for index, prefix in enumerate(layer.prefixes(number)):
-            found.passes[index] = library.PassWeights(
-                self._address(f"{prefix}.kernel"),
-                self._address(f"{prefix}.recurrent_kernel"),
-                self._address(f"{prefix}.bias"),
-                *(
-                    self._address(f"{prefix}.{part}") if f"{prefix}.{part}" in self._shapes else None
-                    for part in ("projection", "input_factor", "state_factor", "first_state", "first_cell")
-                ),
-            )
+            found.passes[index] = self._pass(prefix)
         return found
+
+    def _map(self, number: int, layer: MapConfig, inputs: int) -> library.LayerWeights:
+        found = library.LayerWeights(
+            cell=_MAPS[layer.kind],
+            span=layer.span if layer.residual else 0,
+            inputs=inputs,
+            units=layer.units,
+            epsilon=layer.epsilon or 0.0,
+            activation=_ACTIVATIONS[layer.activation],
+        )
+        found.passes[0] = self._pass(layer.prefixes(number)[0])
+        return found
+
+    def _pass(self, prefix: str) -> library.PassWeights:
+        """The addresses of the tensors whose names begin with a prefix; None for those that the layer doesn't have."""
+        names = {part: f"{prefix}.{part}" for part, _ in library.PassWeights._fields_}
+        return library.PassWeights(
+            **{part: self._address(name) for part, name in names.items() if name in self._shapes}
+        )
 
     def _address(self, name: str) -> int:
         array = np.ascontiguousarray(self._tensors.get(name, ()), np.float32)

@@ -27,6 +27,7 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import ModelDirectory
 from unrolled.tokenization.ragged import Ragged
 from worker.engines.engine import PoolStats
+from worker.engines.padded import refuse_padding
 from worker.engines.tensorflow.buckets import CHUNK, ROW_COUNTS, TIMES, Limits, Shape, plan
 from worker.engines.tensorflow.carrying import Carried
 from worker.engines.tensorflow.device import Device, find_gpu, set_threads
@@ -75,6 +76,7 @@ class TensorFlowEngine:
         device: Device = "auto",
         threads: int | None = None,
     ) -> None:
+        refuse_padding(model.config)
         if threads is not None:
             set_threads(threads)
         gpu = find_gpu(device)
@@ -89,7 +91,7 @@ class TensorFlowEngine:
         self._computed_steps = 0  # of the present pool
         self._config = config
         self._limits = limits
-        self._reads_backward = any(layer.direction != "forward" for layer in config.layers)
+        self._reads_backward = any(layer.direction != "forward" for layer in config.recurrent_layers)
         self._device = "/GPU:0" if gpu else "/CPU:0"
         with tf.device(self._device):
             self._stack = Stack(config, weights, cudnn=gpu is not None)
@@ -221,7 +223,7 @@ class TensorFlowEngine:
     def _describe(self, gpu: str | None, device: Device) -> str:
         graph = self._stack.function(self._columns).get_concrete_function().graph
         on_cudnn = sum(operation.type == "CudnnRNNV3" for operation in graph.get_operations())
-        passes = sum(len(layer.prefixes(0)) for layer in self._config.layers)
+        passes = sum(len(layer.prefixes(0)) for layer in self._config.recurrent_layers)
         if on_cudnn:
             path = "cuDNN" if on_cudnn == passes else f"cuDNN in {on_cudnn} of {passes} passes, Keras's loop in others"
             reason = f"GPU {gpu}"

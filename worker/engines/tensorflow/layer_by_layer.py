@@ -4,6 +4,9 @@ A backward pass begins at the end of a row, so the next layer can't begin before
 directions. The inputs and outputs of one layer are kept for a few rows at a time; the device has one chunk of them.
 """
 
+# Over 150 lines: one walk through the layers, with the memory that it takes.
+
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ from numpy.typing import NDArray
 
 from unrolled.errors import RequestError, TransientError
 from unrolled.model.config import ModelConfig
+from unrolled.model.token_map import MapConfig
 from worker.engines.tensorflow.buckets import CHUNK
 from worker.engines.tensorflow.partial_pooling import pool_row
 from worker.engines.tensorflow.row_store import RowStore
@@ -38,10 +42,11 @@ class LayerByLayer:
         self._stack = stack
         self._embedding = embedding
         self._batch_rows = batch_rows
+        self._last_readers = _last_readers(config)
         # The inputs of the first layer take no memory, because they are looked up chunk by chunk.
         self._token_bytes = 4 * max(
-            outputs + (inputs if number else 0)
-            for number, (inputs, outputs) in enumerate(zip(config.input_dims, config.layer_dims, strict=True))
+            outputs + sum(config.layer_dims[below] for below in range(number) if self._last_readers[below] >= number)
+            for number, outputs in enumerate(config.layer_dims)
         )
 
     def compute(self, store: RowStore, rows: NDArray[np.int64]) -> int:
@@ -80,23 +85,37 @@ class LayerByLayer:
     def _compute_group(self, store: RowStore, rows: list[int]) -> int:
         ids = [store.row(row) for row in rows]
         edges = np.cumsum([0, *map(len, ids)])
-        inputs: list[NDArray[Any]] = list(ids)
+        made: dict[int, list[NDArray[Any]]] = {-1: list(ids)}  # outputs by the numbers of the layers
         deepest = max(column.layer_of(len(self._config.layers)) for column in store.columns)
         for number, layer in enumerate(self._config.layers[: deepest + 1]):
             outputs = np.empty((edges[-1], layer.output_dim), np.float32)
             of_rows = np.split(outputs, edges[1:-1])  # views
-            for direction, prefix in enumerate(layer.prefixes(number)):
-                across = slice(direction * layer.state_dim, (direction + 1) * layer.state_dim)
-                # A pass that reads backward gets reversed rows, and writes to reversed views.
-                along = slice(None, None, -1 if prefix.endswith("backward") else 1)
-                self._run_pass(number, direction, [each[along] for each in inputs], [o[along, across] for o in of_rows])
+            self._run_layer(number, made[number - 1], of_rows)
             if layer.residual:
-                for output, each in zip(of_rows, inputs, strict=True):
-                    np.add(output, each if number or self._embedding is None else self._embedding[each], out=output)
+                source = number - layer.span
+                for output, each in zip(of_rows, made[source], strict=True):
+                    np.add(
+                        output, each if source >= 0 or self._embedding is None else self._embedding[each], out=output
+                    )
             self._store(store, number, rows, of_rows)
-            inputs = of_rows
+            made[number] = of_rows
+            for below in [below for below in made if below >= 0 and self._last_readers[below] <= number]:
+                del made[below]
         steps: int = len(range(0, len(ids[0]), CHUNK)) * CHUNK * self._batch_rows
         return steps
+
+    def _run_layer(self, number: int, inputs: list[NDArray[Any]], outputs: list[NDArray[np.float32]]) -> None:
+        """Fill in the outputs (tokens, width) of rows, without the sum of a residual layer."""
+        layer = self._config.layers[number]
+        if isinstance(layer, MapConfig):
+            self._run_chunks(inputs, outputs, lambda batch: self._stack.run_map(number, batch), number)
+            return
+        for direction, prefix in enumerate(layer.prefixes(number)):
+            across = slice(direction * layer.state_dim, (direction + 1) * layer.state_dim)
+            # A pass that reads backward gets reversed rows, and writes to reversed views.
+            along = slice(None, None, -1 if prefix.endswith("backward") else 1)
+            turned = [each[along] for each in inputs], [each[along, across] for each in outputs]
+            self._run_pass(number, direction, *turned)
 
     def _run_pass(
         self, number: int, direction: int, inputs: list[NDArray[Any]], outputs: list[NDArray[np.float32]]
@@ -105,13 +124,29 @@ class LayerByLayer:
         states: Any = [
             np.tile(state, (self._batch_rows, 1)) for state in self._stack.first_states_of(number, direction)
         ]
+
+        def run(batch: Any) -> Any:
+            nonlocal states
+            results, states = self._stack.run_pass(number, direction, batch, states)
+            return results
+
+        self._run_chunks(inputs, outputs, run, number)
+
+    def _run_chunks(
+        self,
+        inputs: list[NDArray[Any]],
+        outputs: list[NDArray[np.float32]],
+        run: Callable[[Any], Any],
+        number: int,
+    ) -> None:
+        """Fill in outputs with what `run` makes of the inputs, a chunk of all rows at a time."""
         for begun in range(0, len(inputs[0]), CHUNK):
             chunks = [each[begun : begun + CHUNK] for each in inputs if len(each) > begun]
             batch = np.zeros((self._batch_rows, CHUNK, *inputs[0].shape[1:]), inputs[0].dtype)
             for place, chunk in zip(batch, chunks, strict=False):
                 place[: len(chunk)] = chunk
             try:
-                results, states = self._stack.run_pass(number, direction, tf.constant(batch), states)
+                results = run(tf.constant(batch))
             except tf.errors.ResourceExhaustedError as error:
                 raise TransientError(
                     f"out of memory with {self._batch_rows} rows of {CHUNK} tokens in layer {number}; free memory on "
@@ -130,3 +165,12 @@ class LayerByLayer:
                 continue
             for row, each in zip(numbers, outputs, strict=True):
                 store.put_tokens(index, row[None], 0, store.lengths[row[None]], each[None])
+
+
+def _last_readers(config: ModelConfig) -> list[int]:
+    """For each layer the number of the last one that reads its output: the next one, or a residual layer above it."""
+    last = [number + 1 for number in range(len(config.layers))]
+    for number, layer in enumerate(config.layers):
+        if layer.residual and number >= layer.span:
+            last[number - layer.span] = max(last[number - layer.span], number)
+    return last

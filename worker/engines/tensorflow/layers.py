@@ -1,4 +1,4 @@
-"""A model's layers as Keras layers: one `Pass` for each direction of each layer."""
+"""A model's recurrent layers as Keras layers: one `Pass` for each direction of each layer."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from unrolled.model.config import ModelConfig
 from unrolled.model.layer import LayerConfig
+from unrolled.model.token_map import MapConfig
 from worker.models.gates import gate_function
 from worker.models.lstm_cells import ClippedLSTMCell, MultiplicativeLSTMCell
 from worker.models.tensorflow import tf
@@ -42,13 +43,17 @@ def build_passes(
         cudnn: whether cuDNN computes the layers that it can.
 
     Returns:
-        A function from ids (batch, time) to the first layer's inputs (batch, time, D); and each layer's passes.
+        A function from ids (batch, time) to the first layer's inputs (batch, time, D); and each layer's passes, none of
+        a map.
     """
     lookup, width, kernels = _first_inputs(config, weights)
     weights = {**weights, **kernels}
-    passes = []
+    passes: list[list[Pass]] = []
     for number, (layer, inputs) in enumerate(zip(config.layers, (width, *config.input_dims[1:]), strict=True)):
-        directions = []
+        directions: list[Pass] = []
+        if isinstance(layer, MapConfig):
+            passes.append(directions)
+            continue
         for prefix in layer.prefixes(number):
             keras_layer = _keras_layer(layer, cudnn=cudnn)
             keras_layer.build((None, None, inputs))
@@ -100,8 +105,9 @@ def _first_inputs(config: ModelConfig, weights: Weights) -> tuple[Callable[[Any]
     if config.embedding_dim is not None:
         table = tf.constant(weights["embedding"])  # (vocab_size + 1, embedding_dim)
         return lambda ids: tf.gather(table, ids), config.embedding_dim, {}
-    readers = [part for part in ("kernel", "input_factor") if part in config.layers[0].shapes(1)]
-    names = [f"{prefix}.{part}" for prefix in config.layers[0].prefixes(0) for part in readers]
+    first = config.recurrent_layers[0]
+    readers = [part for part in ("kernel", "input_factor") if part in first.shapes(1)]
+    names = [f"{prefix}.{part}" for prefix in first.prefixes(0) for part in readers]
     rows = np.concatenate([weights[name] for name in names], axis=1)  # (vocab_size, gates of all directions)
     gates = rows.shape[1]
     edges = np.cumsum([weights[name].shape[1] for name in names])[:-1]

@@ -8,7 +8,8 @@ It is one file because every function here becomes part of one traced graph.
 
 # Over 150 lines: the layers in the order in which they compute.
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 
 from unrolled.format.columns import VectorColumn
 from unrolled.model.config import ModelConfig
+from unrolled.model.token_map import MapConfig
 from worker.engines.tensorflow.layers import Pass, Weights, build_passes
 from worker.models.tensorflow import tf
+from worker.models.token_maps import token_map
 
 
 class Stack:
@@ -36,6 +39,7 @@ class Stack:
     def __init__(self, config: ModelConfig, weights: Weights, *, cudnn: bool) -> None:
         self._config = config
         self._lookup, self._passes = build_passes(config, weights, cudnn=cudnn)
+        self._maps = _build_maps(config, weights, at_once=cudnn)
         self.state_dims = tuple(dim for layer in self._passes for each in layer for dim in each.state_dims)
         self.first_states = [state for layer in self._passes for each in layer for state in each.first_states]
         self._stacks: dict[tuple[tuple[int, str], ...], Any] = {}
@@ -73,6 +77,18 @@ class Stack:
             self._alone[key] = self._trace_pass(self._passes[number][direction], embed=number == 0)
         return self._alone[key](inputs, tuple(states))
 
+    def run_map(self, number: int, inputs: Any) -> Any:
+        """Compute one map, without the sum of a residual map: from float32 (batch, time, D) to (batch, time, units)."""
+        key = (number, 0)
+        if key not in self._alone:
+            width = self._config.input_dims[number]
+            self._alone[key] = tf.function(
+                self._maps[number],
+                input_signature=[tf.TensorSpec((None, None, width), tf.float32)],
+                autograph=False,
+            )
+        return self._alone[key](inputs)
+
     def first_states_of(self, number: int, direction: int) -> tuple[NDArray[np.float32], ...]:
         """The states of one pass before a row's first token in the order of its inputs, each (dim,)."""
         return self._passes[number][direction].first_states
@@ -101,21 +117,22 @@ class Stack:
             autograph=False,  # its Python code runs while tracing, and AutoGraph can't read all of Python 3.13
         )
         def stack(tokens: Any, lengths: Any, states: Any) -> Any:
-            sequence = self._lookup(tokens)  # (batch, time, D)
+            made = [self._lookup(tokens)]  # (batch, time, D), then each layer's output
             left, after = list(states), []
             results: dict[tuple[int, str], Any] = {}
             for number, (layer, passes) in enumerate(zip(self._config.layers, self._passes, strict=True)):
                 if number > deepest:
                     after += left  # no column needs these layers
                     break
-                directions = []
+                directions = [self._maps[number](made[-1])] if number in self._maps else []
                 for each in passes:
                     before, left = left[: len(each.state_dims)], left[len(each.state_dims) :]
-                    outputs, state = _run_pass(each, sequence, lengths, before)
+                    outputs, state = _run_pass(each, made[-1], lengths, before)
                     directions.append(outputs)
                     after += state
                 outputs = tf.concat(directions, axis=2) if len(directions) > 1 else directions[0]
-                sequence = outputs + sequence if layer.residual else outputs  # (batch, time, output_dim)
+                sequence = outputs + made[-layer.span] if layer.residual else outputs  # (batch, time, output_dim)
+                made.append(sequence)
                 results |= {(n, pooling): _pooled(pooling, sequence, lengths) for n, pooling in wanted if n == number}
             return [results[each] for each in wanted], after
 
@@ -135,6 +152,27 @@ class Stack:
             return outputs, after
 
         return alone
+
+
+def _build_maps(config: ModelConfig, weights: Weights, *, at_once: bool) -> dict[int, Callable[[Any], Any]]:
+    """The maps by the numbers of their layers, each from (batch, time, D) to (batch, time, units)."""
+    maps: dict[int, Callable[[Any], Any]] = {}
+    for number, layer in enumerate(config.layers):
+        if isinstance(layer, MapConfig):
+            (prefix,) = layer.prefixes(number)
+            function = token_map(layer, {part: weights[f"{prefix}.{part}"] for part in layer.shapes(1)})
+            maps[number] = function if at_once else partial(_step_by_step, function, layer.units)
+    return maps
+
+
+def _step_by_step(function: Callable[[Any], Any], units: int, sequence: Any) -> Any:
+    """A map, computed for one step after another, as recurrent layers are.
+
+    One product for all steps may sum in another order in a batch of another width.
+    """
+    steps = tf.transpose(sequence, (1, 0, 2))  # (time, batch, D)
+    made = tf.map_fn(function, steps, fn_output_signature=tf.TensorSpec((None, units), tf.float32))
+    return tf.transpose(made, (1, 0, 2))
 
 
 def _run_pass(each: Pass, sequence: Any, lengths: Any, states: list[Any]) -> tuple[Any, list[Any]]:

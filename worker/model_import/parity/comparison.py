@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from unrolled.errors import ModelError, UnrolledError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.tokenization.ragged import Ragged
 from worker.engines.fused.library import why_unavailable
+from worker.engines.padded import make_padded
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.parity.original import find_original, run_stack
 from worker.model_import.parity.own_graph import NO_GRAPH, run_own
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from unrolled.model.config import ModelConfig
     from unrolled.model.directory import ModelDirectory
+    from unrolled.model.padding import Padding
     from worker.engines.engine import Engine
     from worker.model_import.found import Float32, Found
     from worker.model_import.selection.stack import Stack
@@ -45,6 +47,9 @@ PLAIN = "plain float64 arithmetic"
 #: How many times the measured rounding is allowed: two float32 programs round at different places. Ten sets of rows of
 #: russtress, chars2vec and textgenrnn needed 5 at most, with any instruction set; an error in a gate makes thousands.
 ROUNDINGS = 8
+#: The largest differences from a graph that rounds vectors to 8 bits, as a share of the outputs. Models of random
+#: weights have 0.002 to 0.006, and dksplit 0.008; reading a wrong axis, layer or gate makes more than 0.5.
+MOST_ROUNDED_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +75,18 @@ class Parity:
         comparisons: each with the original framework, or with plain arithmetic if there is none.
         missing: what couldn't be compared, and why, one text each.
         rounding: the largest difference between plain arithmetic in float32 and in float64.
+        rounded: the comparison with a file's graph that rounds vectors to 8 bits, which the model doesn't; or None.
+        rounded_share: the differences of that comparison in relation to the outputs, as root mean squares.
     """
 
     comparisons: list[Comparison]
     missing: list[str]
     rounding: float
+    rounded: Comparison | None = None
+    rounded_share: float = 0.0
 
 
-def compare(model: ModelDirectory, found: Found, stack: Stack, ids_from: int) -> Parity:
+def compare(model: ModelDirectory, found: Found, stack: Stack, ids_from: int, padding: Padding | None = None) -> Parity:
     """Compute a few ragged rows with every program here that can compute the model.
 
     Args:
@@ -85,32 +94,19 @@ def compare(model: ModelDirectory, found: Found, stack: Stack, ids_from: int) ->
         found: the content of the file.
         stack: the layers that it was made from.
         ids_from: see `Assembled`.
+        padding: as the source's program pads rows; the original gets padded rows, and its outputs at the real tokens
+            are compared.
 
     Raises:
         ImportRefusedError: the file alone leaves doubts, and its graph can't be run.
     """
     # Over 40 lines: half of it is the description of its arguments.
     config, weights = model.config, model.weights()
-    rows = _rows(config.vocab_size, found.length)
-    source_ids = [row.astype(np.int64) - (1 - ids_from) for row in rows]
-    made: dict[str, dict[int, Float32]] = {}
-    missing = []
-    name, own = run_own(found, stack, source_ids)
-    if isinstance(own, str):
-        missing.append(NO_GRAPH if found.graph is None else f"{name}: {own}")
-        if stack.doubts:
-            raise ImportRefusedError(
-                f"{'; '.join(stack.doubts)}. Only a run of {name} can prove it, and there is none: {own}"
-            )
-        name, run, reason = find_original(stack)
-        if run is not None and stack.clips != (None, None):
-            run, reason = None, "they don't clip states"
-        if run is None:
-            missing.append(f"{name}: {reason}")
-        else:
-            made[name] = _numbered(run_stack(stack, run, rows, ids_from))
-    else:
-        made[name] = own
+    rows = _rows(config.vocab_size, found.length, padding)
+    source_ids = [_source_row(row, ids_from, padding, one_hot=stack.table is None) for row in rows]
+    original = _original(found, stack, source_ids)
+    missing = original.missing
+    made = {name: _real(states, rows, padding) for name, states in original.exact.items()}
     exact = made[PLAIN] = _numbered([last_states(config, weights, row, np.float64) for row in rows])
     rounding = _largest(exact, _numbered([last_states(config, weights, row, np.float32) for row in rows]))
     for engine in ("fused", "tensorflow"):
@@ -123,15 +119,67 @@ def compare(model: ModelDirectory, found: Found, stack: Stack, ids_from: int) ->
     comparisons = [Comparison(first, other, _largest(made[first], made[other])) for other in others]
     if len(made[first]) < len(rows):  # the graph takes rows of one length
         comparisons += [Comparison(PLAIN, other, _largest(exact, made[other])) for other in others if other != PLAIN]
-    return Parity(comparisons, missing, rounding)
+    parity = Parity(comparisons, missing, rounding)
+    for name, states in original.rounded.items():
+        rounded = _real(states, rows, padding)
+        parity.rounded = Comparison(name, PLAIN, _largest(rounded, exact))
+        parity.rounded_share = _share(rounded, exact)
+    return parity
+
+
+class _Original(NamedTuple):
+    """The original's outputs, by the name of the program, and what couldn't be computed.
+
+    Attributes:
+        exact: of a program that computes in float32; empty if there is none.
+        rounded: of the file's graph, if it rounds vectors to 8 bits.
+        missing: as in `Parity`.
+    """
+
+    exact: dict[str, dict[int, Float32]]
+    rounded: dict[str, dict[int, Float32]]
+    missing: list[str]
+
+
+def _original(found: Found, stack: Stack, source_ids: Sequence[NDArray[np.int64]]) -> _Original:
+    """Run the file's own graph or, if it can't be run or rounds vectors, the framework's layers.
+
+    Raises:
+        ImportRefusedError: the file alone leaves doubts, and its graph can't be run.
+    """
+    made = _Original({}, {}, [])
+    name, own = run_own(found, stack, source_ids)
+    if not isinstance(own, str):
+        (made.rounded if stack.quantized == "activations" else made.exact)[name] = own
+    else:
+        made.missing.append(NO_GRAPH if found.graph is None else f"{name}: {own}")
+        if stack.doubts:
+            raise ImportRefusedError(
+                f"{'; '.join(stack.doubts)}. Only a run of {name} can prove it, and there is none: {own}"
+            )
+    if not made.exact:
+        name, run, reason = find_original(stack)
+        if run is not None and stack.clips != (None, None):
+            run, reason = None, "they don't clip states"
+        if run is None:
+            made.missing.append(f"{name}: {reason}")
+        else:
+            made.exact[name] = _numbered(run_stack(stack, run, source_ids))
+    return made
 
 
 def check(parity: Parity, bound: float) -> None:
     """Check all differences: at most `bound`, or ROUNDINGS times the model's rounding if that is larger.
 
     Raises:
-        ModelError: a difference is larger.
+        ModelError: a difference is larger, or those from a graph that rounds vectors are a larger share of them.
     """
+    if parity.rounded is not None and not parity.rounded_share <= MOST_ROUNDED_SHARE:
+        raise ModelError(
+            f"{parity.rounded.left} and {parity.rounded.right} differ by {parity.rounded.largest:.2e}, "
+            f"{100 * parity.rounded_share:.0f} % of the outputs; rounding to 8 bits makes at most "
+            f"{100 * MOST_ROUNDED_SHARE:.0f} %. Nothing was written; import the float32 model that it was made from"
+        )
     allowed = max(bound, ROUNDINGS * parity.rounding)
     for found in parity.comparisons:
         if not found.largest <= allowed:
@@ -151,11 +199,31 @@ def run_engine(engine: Engine, config: ModelConfig, rows: Sequence[NDArray[np.in
     return np.split(outputs, shard.offsets[1:-1])
 
 
-def _rows(vocab_size: int, length: int | None) -> list[NDArray[np.int32]]:
+def _rows(vocab_size: int, length: int | None, padding: Padding | None) -> list[NDArray[np.int32]]:
     """Random ids; one row more if the source has a fixed length."""
     random = np.random.default_rng(0)
-    lengths = LENGTHS if length is None or length in LENGTHS else (*LENGTHS, length)
+    lengths: tuple[int, ...] = LENGTHS
+    if padding is not None:
+        length, lengths = padding.length, tuple(one for one in LENGTHS if one < padding.length)
+    lengths = lengths if length is None or length in lengths else (*lengths, length)
     return [random.integers(1, vocab_size + 1, length, dtype=np.int32) for length in lengths]
+
+
+def _source_row(row: NDArray[np.int32], ids_from: int, padding: Padding | None, *, one_hot: bool) -> NDArray[np.int64]:
+    """A row of the source's ids, padded if the source pads rows; -1 is a vector of zeros."""
+    ids = row.astype(np.int64) - (1 - ids_from)
+    if padding is None:
+        return ids
+    made = np.full(padding.length, -1 if one_hot and not padding.id else padding.id - (1 - ids_from), np.int64)
+    made[padding.real(len(ids))] = ids
+    return made
+
+
+def _real(states: dict[int, Float32], rows: Sequence[NDArray[np.int32]], padding: Padding | None) -> dict[int, Float32]:
+    """The states at the real tokens of rows that were padded."""
+    if padding is None:
+        return states
+    return {number: made[padding.real(len(rows[number]))] for number, made in states.items()}
 
 
 def _numbered(states: list[Float32]) -> dict[int, Float32]:
@@ -170,6 +238,15 @@ def _largest(left: dict[int, Float32], right: dict[int, Float32]) -> float:
     )
 
 
+def _share(left: dict[int, Float32], right: dict[int, Float32]) -> float:
+    """The root mean square of the differences, as a share of that of `right`, in the rows of `left`."""
+    pairs = [(states, right[number]) for number, states in left.items()]
+    if any(one.shape != other.shape for one, other in pairs):
+        return float("inf")
+    differences = sum(float(np.square(one - other).sum()) for one, other in pairs)
+    return float(np.sqrt(differences / max(sum(float(np.square(other).sum()) for _, other in pairs), 1e-30)))
+
+
 def find_engine(name: str, model: ModelDirectory) -> Engine | str:
     """An engine for the model, or the reason why there is none."""
     try:
@@ -178,11 +255,11 @@ def find_engine(name: str, model: ModelDirectory) -> Engine | str:
                 return lacking
             from worker.engines.fused.engine import FusedEngine  # noqa: PLC0415 - only if the kernel is built
 
-            return FusedEngine(model, "float32", 1)
+            return make_padded(model, lambda each: FusedEngine(each, "float32", 1))
         if find_spec("tensorflow") is None:
             return "TensorFlow isn't installed"
         from worker.engines.tensorflow.engine import TensorFlowEngine  # noqa: PLC0415 - TensorFlow takes seconds to import
 
-        return TensorFlowEngine(model, device="cpu")
+        return make_padded(model, lambda each: TensorFlowEngine(each, device="cpu"))
     except UnrolledError as error:
         return str(error)

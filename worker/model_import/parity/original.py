@@ -56,14 +56,13 @@ def find_original(stack: Stack) -> tuple[str, Run | None, str]:
     return name, run, ""
 
 
-def run_stack(stack: Stack, run: Run, rows: Sequence[NDArray[np.int32]], ids_from: int) -> list[Float32]:
+def run_stack(stack: Stack, run: Run, rows: Sequence[NDArray[np.int64]]) -> list[Float32]:
     """Compute the last layer's outputs of each row.
 
     Args:
         stack: the imported layers.
         run: from `find_original`.
-        rows: token ids of the model directory, each in 1..vocab_size.
-        ids_from: see `Assembled`; converts them to the source's ids.
+        rows: the source's ids; of one-hot vectors, -1 is a vector of zeros.
 
     Returns:
         For each row float32 (time, outputs), in the order of the row's tokens.
@@ -71,13 +70,16 @@ def run_stack(stack: Stack, run: Run, rows: Sequence[NDArray[np.int32]], ids_fro
     table = None if stack.table is None else apply_maps(stack.table.array.read(), stack.functions)
     width = stack.layers[0].inputs
     outputs = []
-    for row in rows:
-        ids = row.astype(np.int64) - (1 - ids_from)
-        state = np.eye(width, dtype=np.float32)[ids] if table is None else table[ids]
+    for ids in rows:
+        state = np.eye(width + 1, width, dtype=np.float32)[ids] if table is None else table[ids]
+        states = [state]
         turned = False
-        for layer, residual in zip(stack.layers, stack.residual, strict=True):
-            made = run(layer, state)
-            state = made + state if residual else made
-            turned ^= layer.reversed
-        outputs.append(state[::-1] if turned else state)
+        for step in stack.chain:
+            if step.layer is not None:
+                made = run(step.layer, states[-1])
+                turned ^= step.layer.reversed
+            else:
+                made = apply_maps(states[-1], [step.node.map] if step.node is not None and step.node.map else [])
+            states.append(made if step.source is None else made + states[step.source + 1])
+        outputs.append(states[-1][::-1] if turned else states[-1])
     return outputs

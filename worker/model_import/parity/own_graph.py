@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.found import KerasGraph, OnnxGraph
+from worker.model_import.found import Equations, KerasGraph, OnnxGraph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ def run_own(found: Found, stack: Stack, rows: Sequence[NDArray[np.int64]]) -> tu
     Args:
         found: the content of the file.
         stack: what is imported.
-        rows: rows of the source's ids.
+        rows: rows of the source's ids; of one-hot vectors, -1 is a vector of zeros.
 
     Returns:
         The name of the program, and the outputs of those rows that have a length that the graph takes, by their
@@ -39,6 +39,8 @@ def run_own(found: Found, stack: Stack, rows: Sequence[NDArray[np.int64]]) -> tu
     own = found.own
     if own is None:
         return "the file's graph", "no framework here can run it"
+    if isinstance(own, Equations):
+        return own.name, own.run(rows, len(stack.layers))
     name, package = ("Keras", "tensorflow") if isinstance(own, KerasGraph) else ("ONNX Runtime", "onnxruntime")
     name = f"the file's graph in {name}"
     if find_spec(package) is None:

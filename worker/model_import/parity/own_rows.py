@@ -189,6 +189,10 @@ def _computed(model: ModelDirectory, rows: list[Row], ids_from: int) -> tuple[st
         raise ModelError(
             f"id {bad} isn't one of the model's: with --ids-from {ids_from}, ids {low}..{high} are allowed{more}"
         )
+    padding = config.padding
+    for number, row in enumerate(rows):
+        if padding is not None and row.ids.size > padding.length:
+            raise ModelError(f"row {number}: {padding.why_too_long(row.ids.size)}")
     ids = [(row.ids + 1 - ids_from).astype(np.int32) for row in rows]
     for name in ("fused", "tensorflow"):
         engine = find_engine(name, model)

@@ -4,6 +4,8 @@ A float32 sum begins with the bias and adds one product after another, as the en
 by side and adds the bias last, and so rounds less: half as much for hard gates and large biases.
 """
 
+# Over 150 lines: every kind of layer, in one arithmetic.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unrolled.model.layer import HARD_SLOPES
+from unrolled.model.token_map import MapConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def last_states(config: ModelConfig, weights: Mapping[str, Float32], row: NDArray[np.int32], kind: DTypeLike) -> Floats:
-    """The last layer's state after each token of a row, (time, outputs).
+    """The last layer's state after each token of a row, (time, outputs); padding is computed, and left out.
 
     Args:
         config: the model's configuration.
@@ -34,19 +37,46 @@ def last_states(config: ModelConfig, weights: Mapping[str, Float32], row: NDArra
         row: token ids, each in 1..vocab_size.
         kind: dtype of the arithmetic, float32 or float64.
     """
+    real, padding = slice(None), config.padding
+    if padding is not None:
+        real = padding.real(len(row))
+        padded = np.full(padding.length, padding.id, row.dtype)
+        padded[real] = row
+        row = padded
     if config.embedding_dim is None:
-        inputs = np.eye(config.vocab_size, dtype=kind)[row - 1]
+        # The row after the last one is a vector of zeros, for padding with id 0.
+        inputs = np.eye(config.vocab_size + 1, config.vocab_size, dtype=kind)[row - 1]
     else:
         inputs = weights["embedding"][row].astype(kind)
+    outputs = [inputs]
     for number, layer in enumerate(config.layers):
+        inputs = outputs[-1]
+        if isinstance(layer, MapConfig):
+            parts = {part: weights[f"{layer.kind}.{number}.{part}"].astype(kind) for part in layer.shapes(1)}
+            made = _mapped(layer, inputs, parts)
+            outputs.append(made + outputs[-layer.span] if layer.residual else made)
+            continue
         passes = []
         for prefix in layer.prefixes(number):
             parts = {part: weights[f"{prefix}.{part}"].astype(kind) for part in layer.shapes(1)}
             step = -1 if prefix.endswith("backward") else 1
             passes.append(_run(layer, inputs[::step], parts)[::step])
         made = np.concatenate(passes, axis=1)
-        inputs = made + inputs if layer.residual else made
-    return inputs
+        outputs.append(made + outputs[-layer.span] if layer.residual else made)
+    return outputs[-1][real]
+
+
+def _mapped(layer: MapConfig, inputs: Floats, parts: Mapping[str, Floats]) -> Floats:
+    """The results of a map for inputs (time, D), (time, units)."""
+    bias = parts["bias"]
+    if layer.kind == "dense":
+        made = np.array([_sums(bias, row, parts["kernel"]) for row in inputs])
+    else:
+        if layer.kind == "layer_norm":
+            inputs = inputs - inputs.mean(axis=1, keepdims=True)
+            inputs = inputs / np.sqrt((inputs**2).mean(axis=1, keepdims=True) + inputs.dtype.type(layer.epsilon or 0))
+        made = inputs * parts["gain"] + bias
+    return np.asarray(_FUNCTIONS[layer.activation](made))
 
 
 def _run(layer: LayerConfig, inputs: Floats, parts: Mapping[str, Floats]) -> Floats:
@@ -114,3 +144,11 @@ def _gate(layer: LayerConfig) -> Gate:
 def _sigmoid(x: Floats) -> Floats:
     # By tanh, because exponentials overflow.
     return np.asarray((1 + np.tanh(x / 2)) / 2)
+
+
+_FUNCTIONS: dict[str, Gate] = {
+    "linear": lambda x: x,
+    "tanh": np.tanh,
+    "relu": lambda x: np.maximum(x, 0),
+    "sigmoid": _sigmoid,
+}

@@ -1,5 +1,7 @@
 """The format of a source, by its content, and its reader."""
 
+# Over 150 lines: one list of formats, each with its reader.
+
 import zipfile
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from worker.model_import.limits import check_count
 _ALLOWED = (
     "a Keras file (.keras, .h5, .hdf5), a TensorFlow SavedModel directory or checkpoint (.index), a PyTorch state "
     "dict (.pt, .pth, .safetensors), arrays with PyTorch's or UniRep's names (.npz, .pkl, or "
-    "a directory of .npy files), or ONNX (.onnx)"
+    "a directory of .npy files), ONNX (.onnx), or an ELMo (weights.hdf5 with options.json, or the directory of both)"
 )
 _HDF5, _ZIP, _PICKLE = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80"
 #: Formats that no first bytes show.
@@ -20,24 +22,53 @@ _BY_NAME = {
 }  # fmt: skip
 
 
-def read_source(source: Path, gates: str | None = None, forget_bias: float | None = None) -> Found:
+def read_source(
+    source: Path,
+    gates: str | None = None,
+    forget_bias: float | None = None,
+    *,
+    elmo_options: Path | None = None,
+    vocabulary: Path | None = None,
+) -> Found:
     """Read a model from any of the formats.
 
     Args:
         source: a file or a directory.
         gates: the activation of the gates, one of `LayerConfig`'s, if the user says it and the file doesn't.
         forget_bias: what a TensorFlow 1 program adds to the forget gate; None for 1.0.
+        elmo_options: the file of options of an ELMo; None for the one beside its weights.
+        vocabulary: the words that an ELMo will read.
 
     Raises:
         ImportRefusedError: it has none of the formats, or contains something that can't be imported; the text names
             the source.
     """
     try:
-        return _read(source, gates, forget_bias)
+        return _read_elmo(source, elmo_options, vocabulary) or _read(source, gates, forget_bias)
     except ImportRefusedError as error:
         raise ImportRefusedError(f"{source}: {error}") from error
     except OSError as error:
         raise ImportRefusedError(f"{source}: can't be read ({error.strerror or error})") from error
+
+
+def _read_elmo(source: Path, options: Path | None, vocabulary: Path | None) -> Found | None:
+    """Read an ELMo, or a directory with one; None if the source is something else."""
+    if source.is_dir() and (source / "options.json").is_file() and (source / "weights.hdf5").is_file():
+        source /= "weights.hdf5"
+    if source.is_file() and _begins_with(source, _HDF5):
+        from worker.model_import.readers.elmo.file import is_elmo, read_elmo  # noqa: PLC0415 - as in `_read`
+
+        if is_elmo(source):
+            return read_elmo(source, options, vocabulary)
+    if options is not None or vocabulary is not None:
+        option = "--vocabulary" if options is None else "--options"
+        raise ImportRefusedError(f"it has no weights of an ELMo, so {option} says nothing about it; leave it out")
+    return None
+
+
+def _begins_with(source: Path, head: bytes) -> bool:
+    with source.open("rb") as file:
+        return file.read(len(head)) == head
 
 
 def _read(source: Path, gates: str | None, forget_bias: float | None) -> Found:

@@ -5,10 +5,14 @@
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from unrolled.model.token_map import ACTIVATIONS
 from worker.model_import import token_maps
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Found, Layer, Node
+from worker.model_import.selection.padding import check_padding
 from worker.model_import.selection.stack import ONE_HOT, Asked, Stack
+from worker.model_import.selection.steps import FIRST_INPUT, Step
+from worker.model_import.token_maps import Map
 
 
 def choose_by_graph(found: Found, asked: Asked) -> Stack:
@@ -19,8 +23,8 @@ def choose_by_graph(found: Found, asked: Asked) -> Stack:
     named = list(asked.layers)
     paths = _Paths(found, asked)
     ways: dict[tuple[str, ...], Stack | str] = {}
-    for node in paths.ends(named):
-        names, stack = paths.back_from(node, named)
+    for end in paths.ends(named):
+        names, stack = paths.back_from(end, named)
         ways.setdefault(names, stack)
     stacks = [way for way in ways.values() if isinstance(way, Stack)]
     if asked.embedding is not None:
@@ -53,16 +57,37 @@ def _longest(stacks: list[Stack]) -> list[Stack]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Origin:
-    """The node that a layer's input comes from: a "table", "onehot", a "layer", the "input", or something "other".
+class _Link:
+    """A node that changes each token's vector alone, or a layer, with what is added to its output.
 
-    Between a table and the layer may be nodes that change each token's vector alone, `maps`, in their order.
+    Attributes:
+        node: the node.
+        end: name of the node whose output is the result: its own or, if something is added, that of the sum.
+        added: name of the node whose output is added, or None.
+    """
+
+    node: Node
+    end: str
+    added: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """The node that a vector comes from: a "table", "onehot", a "layer", the "input", or something "other".
+
+    Attributes:
+        role: which of them.
+        name: its name.
+        end: name of the node whose output is its result; of a layer to whose output something is added, the sum's.
+        added: name of the node whose output is added to a layer's, or None.
+        links: the nodes between that change each token's vector alone, in their order.
     """
 
     role: str
     name: str
-    residual: bool = False
-    maps: tuple[Node, ...] = ()
+    end: str = ""
+    added: str | None = None
+    links: tuple[_Link, ...] = ()
 
 
 class _Paths:
@@ -82,20 +107,41 @@ class _Paths:
             for name in set(node.inputs):
                 self._readers.setdefault(name, []).append(node)
 
-    def ends(self, named: list[str]) -> list[Node]:
-        """The calls of the last named layer, or of all layers that no other layer reads."""
-        read = {origin.name for origin in self._origins.values() if origin.role == "layer"}
-        return [node for node in self._layers if (node.target == named[-1] if named else node.name not in read)]
+    def ends(self, named: list[str]) -> list[_Origin]:
+        """The calls of the last named layer, or of all layers that no other layer reads.
 
-    def back_from(self, last: Node, named: list[str]) -> tuple[tuple[str, ...], Stack | str]:
+        Raises:
+            ImportRefusedError: above the layers is no node that the user names.
+        """
+        if self._asked.top is not None:
+            return [self._top(self._asked.top)]
+        read = {origin.name for origin in self._origins.values() if origin.role == "layer"}
+        nodes = [node for node in self._layers if (node.target == named[-1] if named else node.name not in read)]
+        return [self._sum_of(node) for node in nodes]
+
+    def _top(self, name: str) -> _Origin:
+        """The layer below a node, and what is between."""
+        nodes = [node.name for node in self._graph.values() if name in (node.name, node.label)]
+        origins = [self._origin(node) for node in nodes]
+        if len(origins) != 1 or origins[0].role != "layer" or not origins[0].links:
+            what = "there is no such node" if not nodes else f"it reads {origins[0].name}"
+            raise ImportRefusedError(
+                f"--top {name}: {what}; name a Dense layer, a normalization, an activation or a sum above a recurrent "
+                "layer"
+            )
+        return origins[0]
+
+    def back_from(self, top: _Origin, named: list[str]) -> tuple[tuple[str, ...], Stack | str]:
         """The names of the layers that end in a node, and their stack or the reason why there is none."""
-        end = self._sum_of(last)
-        nodes, residual = [last], [end != last.name]
-        while (origin := self._origins[nodes[-1].name]).role == "layer" and len(nodes) != len(named):
+        last, origin = self._graph[top.name], top
+        nodes: list[Node] = []
+        links: list[_Link] = []  # from the last to the first
+        while origin.role == "layer" and (not nodes or len(nodes) != len(named)):
             nodes.append(self._graph[origin.name])
-            residual.append(origin.residual)
+            links += [*origin.links[::-1], _Link(nodes[-1], origin.end, origin.added)]
             if len(nodes) > len(self._graph):
                 return (last.name,), f"{last.name}: the graph has a cycle; get a fresh copy of the file"
+            origin = self._origins[nodes[-1].name]
         layers = [self._found.layers[node.target or ""] for node in reversed(nodes)]
         names = tuple(layer.name for layer in layers)
         if named and list(names) != named:
@@ -105,7 +151,30 @@ class _Paths:
         if problem is not None:
             return names, problem
         table = self._found.tables[self._graph[origin.name].target or ""] if origin.role == "table" else None
-        return names, Stack(table, layers, residual[::-1], last.name, end, maps=origin.maps)
+        maps = tuple(link.node for link in origin.links)
+        steps = self._steps(links[::-1], maps[-1].name if maps else origin.name)
+        if isinstance(steps, str):
+            return names, steps
+        residual = [step.source == number - 1 for number, step in enumerate(steps) if step.layer is not None]
+        end = (top.links[-1] if top.links else links[0]).end
+        return names, Stack(table, layers, residual, last.name, end, maps=maps, steps=steps)
+
+    def _steps(self, links: list[_Link], first_input: str) -> tuple[Step, ...] | str:
+        """The steps of a stack, first to last, or the reason why there are none.
+
+        Args:
+            links: the layers and the functions above them, first to last.
+            first_input: name of the node that the first layer reads.
+        """
+        numbers = {first_input: FIRST_INPUT} | {link.end: number for number, link in enumerate(links)}
+        steps = []
+        for number, link in enumerate(links):
+            source = None if link.added is None else numbers.get(link.added)
+            if link.added is not None and (source is None or source >= number):
+                return f"{link.node} has {link.added} added to its output, which can't be imported"
+            layer = self._found.layers[link.node.target or ""] if link.node.role == "layer" else None
+            steps.append(Step(layer, None if layer else link.node, source))
+        return tuple(steps)
 
     def complete(self, stack: Stack) -> None:
         """Fill in what the stack's nodes say of masks and doubts.
@@ -121,17 +190,12 @@ class _Paths:
                 "import a model whose mask is the embedding's (mask_zero=True)"
             )
         stack.doubts = tuple(f"{node.name} ({node.what}): {node.doubt}" for node in between if node.doubt)
-        masked = all(node.masked for node in between if node.role == "layer")
-        masked = masked or (stack.table is not None and bool(stack.table.mask_zero))
-        stack.computes_padding = not (masked or stack.hidden)
-        length = self._found.length
-        if stack.computes_padding and length is not None and not self._asked.unpadded:
-            raise ImportRefusedError(
-                f"the source reads rows of {length} tokens and doesn't mask padding, so it computes padding like a "
-                f"token, and the vectors of shorter rows depend on it. Unrolled computes no padding: only rows of "
-                f"{length} tokens get the source's vectors. If all rows have that length, or you want vectors without "
-                "padding: --unpadded"
-            )
+        kinds = {node.quantized for node in between}
+        stack.quantized = next((one for one in ("activations", "weights") if one in kinds), "")
+        masked = self._masked([node for node in between if node.role == "layer"])
+        stack.computes_padding = not all(masked.values())
+        stack.masks_partly = stack.computes_padding and any(masked.values())
+        check_padding(self._asked, self._found.length, masked)
 
     def check_top(self, stack: Stack) -> None:
         """Check that nothing above the stack reads it step by step: such a layer would be left out in silence.
@@ -159,9 +223,33 @@ class _Paths:
         reads = f" reads {origin.name}" if origin is not None and origin.role == "other" else " reads its states"
         return (
             f"{stack.layers[-1].name} isn't the last recurrent layer: {node.target or node.name} ({node.what}){reads}, "
-            "and only dropout and masking may be between two layers that are imported. If the states of the first "
-            f"layers are what you want: {_options(stack)}"
+            "and only dropout, masking and what changes each token's vector alone (Dense, normalization, "
+            f"{', '.join(ACTIVATIONS)}) may be between two layers that are imported. If the states of the first layers "
+            f"are what you want: {_options(stack)}"
         )
+
+    def _masked(self, layers: list[Node]) -> dict[str, bool]:
+        """For each layer, by its name, whether a mask hides padding from it.
+
+        An embedding and Masking make masks, and layers pass them on; operations don't.
+        """
+        carried: dict[str, bool] = {}
+        for node in self._whole.values():  # each follows what it reads
+            carries = [carried.get(name, False) for name in node.inputs]
+            if node.role == "table":
+                table = self._found.tables[node.target or ""]
+                carried[node.name] = bool(table.mask_zero)
+            elif node.role == "through" and node.masks is not None:
+                carried[node.name] = True
+            else:
+                passes = node.role in ("through", "map", "add", "layer") and not node.drops_mask
+                carried[node.name] = passes and bool(carries) and all(carries)
+        return {
+            node.target or node.name: node.masked
+            or node.masks is not None
+            or any(carried.get(name, False) for name in node.inputs[:1])
+            for node in layers
+        }
 
     def _before(self, name: str) -> list[Node]:
         """The node and all that it reads, directly or not."""
@@ -174,34 +262,63 @@ class _Paths:
         return [node for node in self._whole.values() if node.name in reached]
 
     def _origin(self, name: str) -> _Origin:
-        node = self._graph.get(name)
-        maps: list[Node] = []
-        while node is not None and node.role == "map" and len(maps) <= len(self._graph):
-            maps.append(node)
-            node = self._graph.get(node.inputs[0])
-        if maps and (node is None or node.role != "table"):
-            node = maps[0]  # only vectors that a table contains can be changed once for all
+        """Follow the way down from a node, through functions and sums."""
+        links: list[_Link] = []
+        end, added = name, None
+        for _ in range(2 * len(self._graph) + 1):
+            node = self._graph.get(name)
+            if node is None or node.role not in ("add", "map"):
+                break
+            if node.role == "map":
+                links.append(_Link(node, end, added))
+                name = end = node.inputs[0]
+                added = None
+                continue
+            parts = self._split(node)
+            if parts is None or added is not None:
+                return _Origin("other", str(node))
+            name, added = parts
         if node is None:
             return _Origin("other", name)
-        if node.role == "add" and (layer := self._added(node)) is not None:
-            return _Origin("layer", layer.name, residual=True)
-        if node.role in ("table", "onehot", "layer", "input"):
-            return _Origin(node.role, node.name, maps=tuple(maps[::-1]))
-        return _Origin("other", f"{node.name} ({node.what})")
+        top = links[0].node if links else node
+        if node.role == "layer":
+            if all(isinstance(link.node.map, Map) and link.node.map.computable for link in links):
+                return _Origin("layer", node.name, end, added, tuple(links[::-1]))
+            node = top
+        elif added is not None or any(link.added for link in links) or (links and node.role != "table"):
+            node = top  # only vectors that a table contains can be changed once for all
+        elif node.role in ("table", "onehot", "input"):
+            return _Origin(node.role, node.name, links=tuple(links[::-1]))
+        return _Origin("other", str(node))
 
-    def _added(self, node: Node) -> Node | None:
-        """The layer whose input a sum adds to its output; None for any other sum."""
+    def _split(self, node: Node) -> tuple[str, str] | None:
+        """The two parts of a sum: the last node of the way, and a node below it whose output is added; or None."""
         for name, other in (node.inputs, node.inputs[::-1]):
-            layer = self._graph.get(name)
-            if layer is not None and layer.role == "layer" and layer.inputs[:1] == (other,):
-                return layer
+            if other in self._below(name):
+                return name, other
         return None
 
-    def _sum_of(self, last: Node) -> str:
-        """The last layer's name or, if its only reader is its sum with its input, the name of the sum."""
+    def _below(self, name: str) -> set[str]:
+        """The nodes that the way to a node goes through, and those that are added on the way."""
+        reached: set[str] = set()
+        waiting = [name]
+        while waiting:
+            node = self._graph.get(waiting.pop())
+            if node is None or node.role not in ("layer", "map", "add"):
+                continue
+            new = set(node.inputs[:1] if node.role == "layer" else node.inputs) - reached
+            reached |= new
+            waiting += new
+        return reached - {name}
+
+    def _sum_of(self, last: Node) -> _Origin:
+        """The last layer, with its sum with an output below, if that is its only reader."""
         readers = self._readers.get(last.name, [])
-        added = len(readers) == 1 and readers[0].role == "add" and self._added(readers[0]) is last
-        return readers[0].name if added else last.name
+        if len(readers) == 1 and readers[0].role == "add":
+            parts = self._split(readers[0])
+            if parts is not None and parts[0] == last.name:
+                return _Origin("layer", last.name, readers[0].name, parts[1])
+        return _Origin("layer", last.name, last.name)
 
     def _why_cut(self, first: Layer, origin: _Origin) -> str | None:
         """Why a stack can't begin with a layer; None if it can."""
@@ -221,8 +338,9 @@ class _Paths:
             )
         return (
             f"{layer} reads {origin.name}; a recurrent layer can be imported if it reads an embedding, ids as one-hot "
-            "vectors or another recurrent layer, with nothing but dropout and masking between or, after an embedding, "
-            f"what changes each token's vector alone (Dense, normalization, {', '.join(token_maps.ACTIVATIONS)})"
+            "vectors or another recurrent layer, with nothing between but dropout, masking and, after an embedding or "
+            f"a recurrent layer, what changes each token's vector alone (Dense, normalization, {', '.join(ACTIVATIONS)}"
+            f"; after an embedding also {', '.join(one for one in token_maps.ACTIVATIONS if one not in ACTIVATIONS)})"
         )
 
     def _why_changed(self, node: Node) -> str | None:

@@ -14,6 +14,8 @@ def choose_by_widths(found: Found, asked: Asked) -> Stack:
 
     Arguments and errors are those of `choose`.
     """
+    if asked.top is not None:
+        raise ImportRefusedError(f"--top {asked.top}: weights alone don't show what is above a layer; leave it out")
     layers = [found.layers[name] for name in asked.layers] or list(found.layers.values())
     for layer in layers:
         if layer.problem:

@@ -9,6 +9,7 @@ from worker.model_import.selection.by_widths import choose_by_widths
 from worker.model_import.selection.leftovers import check_leftovers
 from worker.model_import.selection.names import names_of
 from worker.model_import.selection.stack import Asked, Stack
+from worker.model_import.selection.steps import chain_of
 
 
 def choose(found: Found, asked: Asked) -> Stack:
@@ -30,6 +31,8 @@ def choose(found: Found, asked: Asked) -> Stack:
         )
     if asked.embedding is not None and asked.one_hot:
         raise ImportRefusedError("--embedding and --one-hot: one-hot vectors need no embedding; leave one of them out")
+    if asked.padding is not None and asked.unpadded:
+        raise ImportRefusedError("--pad and --unpadded contradict each other; leave one of them out")
     asked = replace(asked, layers=tuple(name for given in asked.layers for name in _expand(found, given)))
     if found.graph is None:
         stack = choose_by_widths(found, asked)
@@ -41,6 +44,7 @@ def choose(found: Found, asked: Asked) -> Stack:
         stack = choose_by_graph(found, asked)
     _mark_clips(found, stack, asked)
     _mark_residual(found, stack, [name for given in asked.residual for name in _expand(found, given)])
+    _put_above(found, stack)
     for layer in stack.layers:
         if layer.problem:
             raise ImportRefusedError(f"{layer.name}: {layer.problem}")
@@ -73,6 +77,12 @@ def _mark_residual(found: Found, stack: Stack, residual: list[str]) -> None:
         found.notes.append("weights alone don't show whether a layer's input is added to its output: --residual NAME")
 
 
+def _put_above(found: Found, stack: Stack) -> None:
+    """Add the functions above the last layer of a file whose kind has them."""
+    if found.above and stack.layers[-1] is list(found.layers.values())[-1]:
+        stack.steps = chain_of(stack.layers, stack.residual, found.above)
+
+
 def _mark_clips(found: Found, stack: Stack, asked: Asked) -> None:
     """Mark the bounds of states that the user names; weights alone don't show them."""
     stack.clips = asked.cell_clip, asked.projection_clip
@@ -88,8 +98,10 @@ def _mark_clips(found: Found, stack: Stack, asked: Asked) -> None:
 
 
 def _check_widths(stack: Stack) -> None:
-    # The width after maps is checked when they are applied.
+    # The width after functions is checked when they are computed.
     before = None if stack.table is None or stack.maps else (stack.table.name, stack.table.array.shape[1])
+    if any(step.node is not None for step in stack.steps):
+        return
     for layer, residual in zip(stack.layers, stack.residual, strict=True):
         if before is not None and before[1] != layer.inputs:
             raise ImportRefusedError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Found, Node
 from worker.model_import.selection.names import module_of, names_of
-from worker.model_import.token_maps import ACTIVATIONS, dense
+from worker.model_import.token_maps import ACTIVATIONS, Dense
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,4 +57,4 @@ def _take(found: Found, name: str, function: str) -> Linear:
     found.rest = [array for array in found.rest if array.name not in used]
     found.tables = {key: table for key, table in found.tables.items() if table.array.name not in used}
     what = "Linear" if function == "linear" else f"Linear, {function}"
-    return Linear(Node(name, "map", what, map=dense(matrices[0], bias, function, turned=turned)), inputs)
+    return Linear(Node(name, "map", what, map=Dense(matrices[0], bias, function, turned)), inputs)

@@ -1,14 +1,33 @@
 """The user's request for a selection, and its result: an embedding and the recurrent layers on top of it."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from worker.model_import.found import Layer, Node, Table, TokenMap
+from worker.model_import.selection.steps import Step, chain_of
 
 #: What to do if the first layer reads vectors that no embedding makes.
 ONE_HOT = (
     "If they are ids as one-hot vectors: --one-hot. Models that read other vectors (audio, sensors, vectors of another "
     "program) can't be imported"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class AskedPadding:
+    """The user's statement about how the source's program pads rows.
+
+    Attributes:
+        length: tokens in a padded row.
+        side: "after" or "before" the row's tokens.
+        id: the source's id of padding; None for 0.
+        zeros: whether padding is a vector of zeros, which no id has, if ids are one-hot vectors.
+    """
+
+    length: int
+    side: str = "after"
+    id: int | None = None
+    zeros: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +41,10 @@ class Asked:
         leave: names of arrays or modules that are beside the way, if the file has only weights.
         maps: what is between the embedding and the first layer, if the file has only weights: names of Linear modules,
             each with ":" and the name of a function, if one follows.
+        top: name of the last function of each token's vector above the last layer, or None for none.
         one_hot: whether vectors that no embedding makes are ids as one-hot vectors.
         unpadded: whether rows get the vectors that they have without padding, though the source computes padding.
+        padding: how the source's program pads rows; None if it doesn't, or the user doesn't say.
         cell_clip: the largest magnitude of cell states, if the file has only weights.
         projection_clip: and of projected states.
     """
@@ -33,8 +54,10 @@ class Asked:
     residual: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
     maps: tuple[str, ...] = ()
+    top: str | None = None
     one_hot: bool = False
     unpadded: bool = False
+    padding: AskedPadding | None = None
     cell_clip: float | None = None
     projection_clip: float | None = None
 
@@ -46,11 +69,14 @@ class Stack:
     Attributes:
         table: the embedding, or None if ids enter as one-hot vectors.
         layers: the recurrent layers, first to last.
-        residual: for each layer, whether its input is added to its output.
+        residual: for each layer, whether its own input is added to its output.
+        steps: the layers and the functions above them, with all sums; empty if layers read each other directly.
         last: name of the last layer's node in the graph, or "".
-        end: name of the node whose output is the stack's: the last layer's, or the sum with its input.
+        end: name of the node whose output is the stack's: the last layer's, a sum's, or that of a function above.
         hidden: numbers; the source skips tokens whose vectors consist of one of them.
-        computes_padding: whether the source computes padding like a token.
+        computes_padding: whether the source computes padding like a token, in all or some of its layers.
+        masks_partly: whether it masks padding in some of its layers only.
+        quantized: what of the file is in 8 bits, see `Node`: "activations" if any of its nodes rounds these.
         maps: the nodes between the embedding and the first layer that change each token's vector alone, in their order.
         clips: the largest magnitudes of cell states and of projected states, as the user says; None for any.
         doubts: what the file alone doesn't prove: only a comparison with its own computation can.
@@ -63,9 +89,17 @@ class Stack:
     end: str = ""
     hidden: tuple[float, ...] = ()
     computes_padding: bool = False
+    masks_partly: bool = False
     clips: tuple[float | None, float | None] = (None, None)
     doubts: tuple[str, ...] = ()
+    quantized: Literal["", "weights", "activations"] = ""
     maps: tuple[Node, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def chain(self) -> tuple[Step, ...]:
+        """The layers and the functions above them, in the order of computation."""
+        return self.steps or chain_of(self.layers, self.residual)
 
     @property
     def functions(self) -> list[TokenMap]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from producer.cli.exit_status import ExitStatus
-from producer.cli.input_options import input_options, submission_of
+from producer.cli.input_options import input_options, notices_of_standard_input, submission_of
 from producer.cli.options import (
     broker_option,
     json_option,
@@ -84,6 +84,8 @@ def enqueue(
     ):
         summary = session.enqueue(prepared, url, namespace, max_queued_tokens, priority, figures=figures)
     click.echo(json.dumps(asdict(summary)) if as_json else as_text(summary, submission.out))
+    for text in notices_of_standard_input(submission, summary.rows):
+        tell(text)
     for text in summary.in_the_way:
         tell(f"→ {text}")
     context.exit(ExitStatus.QUARANTINE if summary.quarantined else ExitStatus.DONE)
@@ -92,9 +94,11 @@ def enqueue(
 def as_text(summary: Summary, out: str) -> str:
     """The summary as text for people."""
     unseen = summary.coverage_lines()
-    before = f"; {counted(summary.known, 'was', 'were')} cut before" if summary.known else ""
     rows, tokens, shards = (counted(getattr(summary, f"{noun}s"), noun) for noun in ("row", "token", "shard"))
-    lines = [f"{rows} with {tokens} in {shards}{before}; {counted(summary.sent, 'is', 'are')} queued"]
+    queued = f"{counted(summary.sent, 'is', 'are')} queued"
+    if summary.known:
+        queued = f"an earlier run had queued {summary.known:,} of them, and {queued} now"
+    lines = [f"{rows} with {tokens} in {shards}; {queued}"]
     if summary.quarantined:
         bad = counted(summary.quarantined, "row is", "rows are")
         lines.append(f"{bad} in quarantine, with reasons: unrolled quarantine {out}")

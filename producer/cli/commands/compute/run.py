@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import fields, replace
-from importlib import import_module
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -13,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from producer.cli.exit_status import ExitStatus
-from producer.cli.input_options import input_options, submission_of
+from producer.cli.input_options import input_options, notices_of_standard_input, submission_of
 from producer.cli.options import broker_option, json_option, namespace_option, served, start_log
 from producer.local.engine import local_engine
 from producer.terminal.figures import ProducerFigures
@@ -87,15 +86,15 @@ def run(
         served(figures.collect, options.metrics_port, options.metrics_address),
         closing(start_tracing(options.tracing, "unrolled-producer")),
     ):
-        cut, status = run_job(
-            submission, broker, namespace, max_queued_tokens, workers, settings, priority, figures, _load_the_rest
-        )
-    from producer.cli.commands.inspect.verify import report  # noqa: PLC0415 - see `_load_the_rest`
+        cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, settings, priority, figures)
+    from producer.cli.commands.inspect.verify import report  # noqa: PLC0415 - as above
     from producer.cli.commands.watch.wait import exit_status, summary  # noqa: PLC0415 - as above
     from producer.cli.status_report import as_line  # noqa: PLC0415 - as above
     from producer.jobs.verify import verify_job  # noqa: PLC0415 - as above
     from producer.report.writing import report_after_run  # noqa: PLC0415 - as above
 
+    for text in notices_of_standard_input(submission, cut.rows):
+        tell(text)
     job = open_job(submission.out)
     found = verify_job(job)
     if as_json:
@@ -109,9 +108,3 @@ def run(
     if with_report:
         click.echo(report_after_run(job, submission.model), err=as_json)
     context.exit(ExitStatus.FAILED if found.problems else exit_status(status))
-
-
-def _load_the_rest() -> None:
-    """Import what the end of a run needs while its workers compute: after their start, and not before their end."""
-    for name in ("cli.commands.inspect.verify", "cli.commands.watch.wait", "cli.status_report", "report.writing"):
-        import_module(f"producer.{name}")

@@ -64,7 +64,10 @@ def published_rows(job: OpenJob) -> Iterator[Row]:
         UnrolledError: no part is published yet, or one is damaged.
     """
     shards = sorted(names.parts_in(job.objects.list(names.PARTS)))
-    if not shards and not standing(Log(), job.objects, live=job.job.live).complete:
+    log = Log()
+    if not shards and not standing(log, job.objects, live=job.job.live).complete:
+        if log.discarded:
+            raise JobError(f"{job.place}: the job was discarded, and no row of it is kept")
         raise JobError(f"{job.place}: no part is published yet; see `unrolled status {job.place}`")
     for shard in shards:
         yield from open_part(job.objects.store, shard).rows()

@@ -37,18 +37,19 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
     """
     if (out is None) == (key is None):
         raise click.UsageError("name the job by its directory OUT, or by --key if that is gone")
+    patience = Patience(lambda line: click.echo(line, err=True))
+    log = Log()
     if out is None:
-        count = remove_key(str(key), need_broker(broker, None), namespace)
+        count = remove_key(str(key), need_broker(broker, None), namespace, patience)
         if not count:
             raise JobError(f"no shard of a job {key} waits in this broker; `unrolled jobs` lists its jobs")
     else:
         job = job_at(out)
-        if standing(Log(), job.objects, live=job.job.live).finished:
+        if standing(log, job.objects, live=job.job.live).finished:
             # A cancelled job isn't complete, and this one may be.
             nothing = f"{out}: the job is finished and no shard waits, so nothing is changed"
             click.echo(json.dumps({"cancelled": 0}) if as_json else nothing)
             return
-        patience = Patience(lambda line: click.echo(line, err=True))
         queue = ShardQueue(need_broker(broker, out), namespace, job.job.offer, patience)
         with closing(queue):
             count = queue.steadily("reach the broker", lambda: len(queue.ledger.members(job.key)[0]))
@@ -57,5 +58,7 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
         click.echo(json.dumps({"cancelled": count}))
         return
     click.echo(f"{out or key}: {counted(count, 'shard is', 'shards are')} taken out of the queue")
-    if out is not None:
+    if log.discarded:
+        click.echo("the job was discarded before: nothing of it is kept; use another --out")
+    elif out is not None:
         click.echo("the same `unrolled run` or `unrolled enqueue` resumes the job")

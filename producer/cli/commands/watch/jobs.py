@@ -57,6 +57,8 @@ def _cells(job: QueuedJob) -> tuple[object, ...]:
         more = "" if job.status.ended else "+"  # its input isn't at its end
         rows = f"{job.status.rows:,}{more}"
         done = f"{100 * job.status.rows_done // max(1, job.status.rows)} %"
+        if job.status.discarded:
+            done = "discarded"
     since = "" if job.since is None else duration(time.time() - job.since)
     waiting = job.waiting - job.running
     return job.job, job.offer.describe(), rows, done, job.running, waiting, since, job.priority, job.place or "?"

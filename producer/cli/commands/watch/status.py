@@ -71,7 +71,7 @@ def _watch(reader: StatusReader, every_seconds: float, show: Callable[[JobStatus
         began = time.monotonic()
         found = reader.read()
         show(found)
-        if found.finished:
+        if found.finished or found.discarded:
             return found
         # A look at a directory of 100,000 files takes half a second: don't keep the file system busy with it.
         time.sleep(max(every_seconds, time.monotonic() - began))

@@ -16,6 +16,7 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.model.layer import LayerConfig
+from unrolled.model.token_map import MapConfig
 from unrolled.tokenization.ragged import Ragged
 from worker.engines.fused import engine as fused
 from worker.engines.fused import library
@@ -55,6 +56,31 @@ STACKS = {
             LayerConfig(40, projection=17, cell_clip=0.3, projection_clip=0.2),
             LayerConfig(33, gates="hard_sigmoid", cell_clip=0.2),
             LayerConfig(18, "mlstm", cell_clip=0.1),
+        ],
+    ),
+    "maps": (
+        5,
+        [
+            LayerConfig(40),
+            MapConfig(70, activation="relu"),
+            MapConfig(70, "layer_norm", epsilon=0.1),
+            LayerConfig(33, "gru", "backward"),
+            MapConfig(33, "layer_norm", "tanh", epsilon=0.1, residual=True),
+            MapConfig(21, activation="sigmoid"),
+        ],
+    ),
+    "maps-bidirectional": (
+        12,
+        [
+            LayerConfig(6, direction="bidirectional"),
+            MapConfig(12, "layer_norm", epsilon=0.1),
+            LayerConfig(6, direction="bidirectional", residual=True, span=2),
+            MapConfig(3, activation="tanh"),
+            MapConfig(12, residual=True, span=2),
+            LayerConfig(12, "gru", "bidirectional"),
+            MapConfig(12, activation="linear", residual=True, span=7),
+            LayerConfig(12, residual=True, span=5),
+            MapConfig(12, "scale", "relu"),
         ],
     ),
     "all": (

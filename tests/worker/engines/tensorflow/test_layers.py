@@ -25,6 +25,7 @@ from worker.engines.tensorflow.stack import Stack
         ("hard-keras3", 1),
         ("multiplicative", 0),
         ("clipped", 0),
+        ("maps", 2),
     ],
 )
 def test_cudnn_gets_what_it_has(kind, passes, monkeypatch):

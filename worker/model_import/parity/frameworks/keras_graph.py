@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.readers.keras.configuration import MODELS, config_of, layer_configs, name_of
+from worker.model_import.readers.keras.configuration import MODELS, config_of, is_operation, layer_configs, name_of
 from worker.model_import.readers.keras.layers import THROUGH
-from worker.model_import.readers.keras.maps import MAPS
+from worker.model_import.readers.keras.maps import MAPS, OPERATIONS
 from worker.model_import.readers.keras.tensors import tensors_in
 from worker.models.tensorflow import keras
 
@@ -31,9 +31,12 @@ if TYPE_CHECKING:
 
 #: The classes that are rebuilt.
 _CLASSES = {
-    *THROUGH, *MAPS, "InputLayer", "Embedding", "LSTM", "GRU", "Bidirectional", "RNN", "LSTMCell", "GRUCell",
-    "StackedRNNCells", "Activation", "Add", "TimeDistributed", "OneHot", "CategoryEncoding", "NotEqual", "Any",
+    *THROUGH, *MAPS, *OPERATIONS, "InputLayer", "Embedding", "LSTM", "GRU", "Bidirectional", "RNN", "LSTMCell",
+    "GRUCell", "StackedRNNCells", "Activation", "Add", "TimeDistributed", "OneHot", "CategoryEncoding", "NotEqual",
+    "Any", "LogicalOr", "LogicalAnd",
 }  # fmt: skip
+#: Operations that are in another module of Keras than the others.
+_OF_NN = {"Relu", "Selu", "Sigmoid", "Silu", "Softplus", "Softsign", "OneHot"}
 #: Arguments that don't change what a trained layer computes, or whose values would be looked up by name.
 _DROPPED = ("_initializer", "_regularizer", "_constraint")
 _ASIDE = {
@@ -145,10 +148,18 @@ def _plain(layer: Mapping[str, Any], *, all_outputs: bool) -> dict[str, Any]:
             config[name] = value
     if all_outputs and "return_sequences" in config:
         config |= {"return_sequences": True, "return_state": False}
-    kept = {name: layer[name] for name in ("class_name", "name", "inbound_nodes", "module") if name in layer}
+    kept = {name: layer[name] for name in ("class_name", "name", "inbound_nodes") if name in layer} | _module_of(layer)
     if "module" in kept:
         kept |= {"registered_name": None}
     return {**kept, "config": config}
+
+
+def _module_of(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """The module of a layer or operation; without one, Keras takes an operation for a layer of its name."""
+    if "module" in layer:
+        return {"module": layer["module"]}
+    of_nn = layer.get("class_name") in _OF_NN
+    return {"module": "keras.src.ops.nn" if of_nn else "keras.src.ops.numpy"} if is_operation(layer) else {}
 
 
 def _known(config: dict[str, Any]) -> dict[str, Any]:
@@ -184,7 +195,9 @@ def _run(model: Any, stack: Stack, rows: Sequence[NDArray[np.int64]]) -> dict[in
         if shape[1] not in (None, len(row)):
             continue
         batch = np.stack([row, np.roll(row, 1)[::-1]])
-        given = np.eye(stack.layers[0].inputs, dtype=np.float32)[batch] if len(shape) == 3 else batch.astype(np.int32)
+        width = stack.layers[0].inputs
+        # The row after the last one is a vector of zeros, for the id -1.
+        given = np.eye(width + 1, width, dtype=np.float32)[batch] if len(shape) == 3 else batch.astype(np.int32)
         states = np.asarray(keras.ops.convert_to_numpy(model(given)), np.float32)[0]
         made[number] = states[::-1] if turned else states
     if not made:

@@ -19,6 +19,7 @@ import onnx
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.readers.onnx.constants import Constants
 from worker.model_import.readers.onnx.file import load
+from worker.model_import.readers.onnx.quantized import DOMAIN, is_quantized_lstm
 from worker.model_import.readers.onnx.recurrent import GATES
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ def run_onnx(own: OnnxGraph, found: Found, stack: Stack, rows: Sequence[NDArray[
             if batch is None:
                 continue
             size = batch.shape[0 if rows_first else -1] if batch.ndim > 1 else 1
-            vectors = np.eye(stack.layers[0].inputs, dtype=np.int64)[batch] if _rank(ids) == 3 else batch
+            width = stack.layers[0].inputs
+            # The row after the last one is a vector of zeros, for the id -1.
+            vectors = np.eye(width + 1, width, dtype=np.int64)[batch] if _rank(ids) == 3 else batch
             feeds[number] = {
                 ids.name: _typed(vectors, ids),
                 **{one.name: _typed(np.full(size, len(row)), one) for one in lengths},
@@ -83,13 +86,14 @@ def _cut(model: Any, end: str, directory: Path) -> Any:
         node = made.get(name)
         if node is None:
             continue
-        if node.domain not in ("", "ai.onnx") or any(one.HasField("g") or one.graphs for one in node.attribute):
+        known = node.domain in ("", "ai.onnx") or is_quantized_lstm(node)
+        if not known or any(one.HasField("g") or one.graphs for one in node.attribute):
             raise ImportRefusedError(f"{node.name} ({node.op_type}) is an operator that isn't run here")
         needed.add(id(node))
         waiting += [source for source in node.input if source]
     kept = onnx.ModelProto()
     kept.ir_version = model.ir_version
-    kept.opset_import.extend(one for one in model.opset_import if one.domain in ("", "ai.onnx"))
+    kept.opset_import.extend(one for one in model.opset_import if one.domain in ("", "ai.onnx", DOMAIN))
     kept.graph.name = "cut"
     kept.graph.node.extend(node for node in nodes if id(node) in needed)
     kept.graph.input.extend(one for one in model.graph.input if one.name in names)
@@ -115,7 +119,7 @@ def _inputs(cut: Any, found: Found, stack: Stack) -> tuple[Any, list[Any], list[
     name, steps = stack.last, 0
     while (node := graph.get(name)) is not None and node.role != "input" and node.inputs and steps <= len(graph):
         name, steps = node.inputs[0], steps + 1
-    layers = [node for node in cut.graph.node if node.op_type in GATES]
+    layers = [node for node in cut.graph.node if node.op_type in GATES or is_quantized_lstm(node)]
     lengths = _sources(cut, [node.input[4] for node in layers if len(node.input) > 4])
     states = _sources(cut, [state for node in layers for state in node.input[5:7]])
     given = {one.name: one for one in cut.graph.input}

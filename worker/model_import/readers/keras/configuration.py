@@ -8,6 +8,8 @@ from worker.model_import.errors import ImportRefusedError
 from worker.model_import.limits import check_count
 
 MODELS = ("Sequential", "Functional", "Model")
+#: The packages in which the classes of Keras are.
+_OWN = ("keras", "tf_keras", "tensorflow", "builtins")
 
 
 def json_object(text: str | bytes, place: str) -> dict[str, Any]:
@@ -49,6 +51,26 @@ def layer_configs(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         return []
     check_count("the model's configuration", len(layers))
     return [layer for layer in layers if isinstance(layer, dict)]
+
+
+def kind_of(layer: Mapping[str, Any]) -> str:
+    """The name of a layer's class; after the name of its package, if that isn't Keras."""
+    kind = str(layer.get("class_name"))
+    package, _, registered = str(layer.get("registered_name") or "").partition(">")
+    if registered:
+        return f"{package}>{kind}"
+    module = str(layer.get("module") or "keras")
+    return kind if module.partition(".")[0] in _OWN else f"{module}.{kind}"
+
+
+def is_operation(layer: Mapping[str, Any]) -> bool:
+    """Whether it is an operation and not a layer; in HDF5 only operations have no configuration but a name."""
+    module = str(layer.get("module") or "").split(".")
+    if layer.get("class_name") == "TFOpLambda":
+        return True
+    if module != [""]:
+        return module[0] == "keras" and "layers" not in module
+    return config_of(layer).keys() == {"name"}
 
 
 def name_of(layer: Mapping[str, Any]) -> str:

@@ -7,10 +7,27 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.limits import check_calls
-from worker.model_import.readers.keras.configuration import MODELS, config_of, layer_configs, name_of
-from worker.model_import.readers.keras.tensors import Tensor, keywords_of, numbers_in, tensors_in, tensors_read
+from worker.model_import.readers.keras.configuration import (
+    MODELS,
+    config_of,
+    is_operation,
+    kind_of,
+    layer_configs,
+    name_of,
+)
+from worker.model_import.readers.keras.tensors import (
+    Tensor,
+    keywords_of,
+    numbers_in,
+    operands_in,
+    tensors_in,
+    tensors_read,
+)
 
 _DEPTH = 16
 #: What the name of a call's second or third output ends in.
@@ -30,6 +47,8 @@ class Call:
         has_state: whether it starts from another layer's state.
         masks: names of the calls that compute a mask that it is given.
         numbers: the numbers among its arguments.
+        operands: if it is an operation with a constant: its arguments in their order, None for a tensor.
+        is_operation: whether it is an operation and not a layer. Operations pass no mask on.
     """
 
     name: str
@@ -40,6 +59,8 @@ class Call:
     has_state: bool = False
     masks: tuple[str, ...] = ()
     numbers: tuple[float, ...] = ()
+    operands: tuple[NDArray[np.float64] | None, ...] = ()
+    is_operation: bool = False
 
 
 def read_calls(model: Mapping[str, Any]) -> list[Call]:
@@ -124,7 +145,12 @@ class _Reader:
         made = self._call(call.layer, path, sources, depth, has_state=has_state)
         if self.calls and made == [self.calls[-1].name]:
             masks = tuple("/".join((*path[:-1], one.layer)) for one in tensors_in([keywords.get("mask")]))
-            self.calls[-1] = replace(self.calls[-1], masks=masks, numbers=tuple(numbers_in(call.node)))
+            self.calls[-1] = replace(
+                self.calls[-1],
+                masks=masks,
+                numbers=tuple(numbers_in(call.node)),
+                operands=tuple(operands_in(call.node)),
+            )
         return made
 
     def _call(
@@ -142,8 +168,8 @@ class _Reader:
             return self.read(layer, path, sources, depth + 1)
         again = self._times[path] = self._times.get(path, -1) + 1
         name = "/".join(path) + (f"#{again}" if again else "")
-        kind = str(layer.get("class_name"))
-        self.calls.append(Call(name, path, kind, config_of(layer), tuple(sources), has_state))
+        found = (kind_of(layer), config_of(layer), tuple(sources), has_state)
+        self.calls.append(Call(name, path, *found, is_operation=is_operation(layer)))
         return [name]
 
 

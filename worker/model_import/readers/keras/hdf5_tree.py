@@ -67,19 +67,28 @@ def group_at(group: h5py.Group, path: str) -> h5py.Group | None:
     return group
 
 
-def arrays(group: h5py.Group, prefix: str = "", depth: int = 0) -> Iterator[Array]:
+def arrays(group: h5py.Group) -> Iterator[Array]:
     """All float arrays below a group, each named by its path from there.
 
     Raises:
-        ImportRefusedError: groups are nested too deep, or `array_of` refuses an array.
+        ImportRefusedError: groups are nested too deep or have several names, or `array_of` refuses an array.
     """
+    return _below(group, "", 0, set())
+
+
+def _below(group: h5py.Group, prefix: str, depth: int, seen: set[int]) -> Iterator[Array]:
+    """The arrays below a group; `seen` are the places of groups in the file: links can lead to one in many ways."""
     import h5py  # noqa: PLC0415 - `open_file` has imported it
 
+    place = h5py.h5o.get_info(group.id).addr
+    if place in seen:
+        raise ImportRefusedError(f"{group.name}: this group has several names in the file; no model's has")
+    seen.add(place)
     if depth > _DEPTH:
         raise ImportRefusedError(f"{group.name}: groups are nested more than {_DEPTH} deep; no model's are")
     for name, member in members(group):
         if isinstance(member, h5py.Group):
-            yield from arrays(member, f"{prefix}{name}/", depth + 1)
+            yield from _below(member, f"{prefix}{name}/", depth + 1, seen)
         elif isinstance(member, h5py.Dataset) and member.dtype.kind == "f":
             yield array_of(member, prefix + name)
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.found import Array, Found, KerasGraph, Layer, Node, Role, Table
+from worker.model_import.found import Array, Found, KerasGraph, Layer, Node, Role, Table, TokenMap
 from worker.model_import.limits import check_layers
 from worker.model_import.readers.activations import hard_gates
-from worker.model_import.readers.keras.configuration import inner_of
+from worker.model_import.readers.keras.configuration import inner_of, kind_of
 from worker.model_import.readers.keras.graph import STATE, Call, read_calls
-from worker.model_import.readers.keras.maps import MAPS, token_map
-from worker.model_import.readers.keras.masks import hide_masked
+from worker.model_import.readers.keras.maps import MAPS, operation_map, token_map
+from worker.model_import.readers.keras.masks import find_masks, hide_masked
 from worker.model_import.readers.keras.recurrent import is_recurrent, recurrent_layers
 
 #: Layers that pass their input on unchanged after training.
@@ -84,11 +84,15 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
             _add_nodes(graph, call, made[name])
         else:
             role = _role(call)
-            function = token_map(call.kind, call.config, weights(call.layer)) if _is_map(call, role) else None
+            function = _function(call, weights) if role == "other" and len(call.inputs) == 1 else None
             role = "map" if function else role
             masks = float(call.config.get("mask_value") or 0) if call.kind == "Masking" else None
             graph[call.name] = Node(
-                call.name, role, call.kind, call.inputs, recurs=_recurs(call), masks=masks, map=function
+                *(call.name, role, call.kind, call.inputs),
+                recurs=_recurs(call),
+                masks=masks,
+                drops_mask=call.is_operation,
+                map=function,
             )
             if role == "other":
                 found.left.append(f"{call.name} ({call.kind})")
@@ -98,9 +102,10 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
 
 def _finish(found: Found, graph: dict[str, Node], calls: list[Call]) -> None:
     """Note what can be seen only when all calls are known: masks, and recurrent layers that can't be read."""
+    masks = find_masks(graph, calls)
     for call in calls:
         if call.masks and graph[call.name].role == "layer":
-            hide_masked(found, call, {each.name: each for each in calls})
+            hide_masked(found, call, masks)
     inside = [node for node in graph.values() if node.recurs]
     if inside:
         found.why_empty = (
@@ -109,9 +114,12 @@ def _finish(found: Found, graph: dict[str, Node], calls: list[Call]) -> None:
         )
 
 
-def _is_map(call: Call, role: Role) -> bool:
-    """Whether a call may be one that changes each token's vector alone."""
-    return role == "other" and call.kind in MAPS and len(call.inputs) == 1 and not _recurs(call)
+def _function(call: Call, weights: Weights) -> TokenMap | None:
+    """The function of a call with one input, if it changes each token's vector alone."""
+    if call.is_operation:
+        return operation_map(call.kind, call.operands)
+    is_known = call.kind in MAPS and not _recurs(call)
+    return token_map(call.kind, call.config, weights(call.layer)) if is_known else None
 
 
 def _recurs(call: Call) -> bool:
@@ -142,7 +150,7 @@ def _role(call: Call) -> Role:
         return "onehot"
     if call.kind in THROUGH or (call.kind == "Activation" and call.config.get("activation") == "linear"):
         return "through"
-    if call.kind == "TimeDistributed" and str(inner_of(call.config, "layer").get("class_name")) in THROUGH:
+    if call.kind == "TimeDistributed" and kind_of(inner_of(call.config, "layer")) in THROUGH:
         return "through"
     sums = call.kind == "Add" or (call.kind == "TFOpLambda" and call.config.get("function") in _SUMS)
     return "add" if sums and len(call.inputs) == 2 else "other"

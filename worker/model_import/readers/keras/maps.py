@@ -5,15 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from worker.model_import import token_maps
-from worker.model_import.readers.keras.configuration import config_of, inner_of
+from worker.model_import.readers.keras.configuration import config_of, inner_of, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from worker.model_import.found import Array, TokenMap
 
 #: The classes that `token_map` knows.
-MAPS = {"Dense", "Activation", "ReLU", "LayerNormalization", "BatchNormalization", "TimeDistributed"}
+MAPS = {"Activation", "BatchNormalization", "Dense", "LayerNormalization", "ReLU", "Rescaling", "TimeDistributed"}
+#: The operations that `operation_map` knows: with a constant, and alone.
+_WITH_CONSTANT = {"Add": "add", "Subtract": "sub", "Multiply": "mul", "Divide": "div", "TrueDivide": "div"}
+_ALONE = {
+    "Tanh": "tanh", "Sigmoid": "sigmoid", "Relu": "relu", "Softplus": "softplus", "Softsign": "softsign",
+    "Silu": "silu", "Selu": "selu",
+}  # fmt: skip
+#: The operations that `operation_map` knows.
+OPERATIONS = {*_WITH_CONSTANT, *_ALONE}
 #: Where a token's numbers are in (rows, tokens, numbers).
 _LAST = (-1, [-1], 2, [2])
 
@@ -26,20 +37,42 @@ def token_map(kind: str, config: Mapping[str, Any], arrays: Sequence[Array]) -> 
         config: its arguments.
         arrays: its arrays, in Keras's order.
     """
-    # One return for each class.
     if kind == "TimeDistributed":
         inner = inner_of(config, "layer")
-        return token_map(str(inner.get("class_name")), config_of(inner), arrays)
-    if kind == "Dense":
-        return _dense(config, arrays)
-    if kind == "LayerNormalization":
-        return _layer_norm(config, arrays)
-    if kind == "BatchNormalization":
-        return _batch_norm(config, arrays)
-    if kind == "Activation":
-        return _activation(config, None)
+        return token_map(kind_of(inner), config_of(inner), arrays)
+    find = _FOUND_BY.get(kind)
+    return None if find is None else find(config, arrays)
+
+
+def operation_map(kind: str, operands: Sequence[NDArray[np.float64] | None]) -> TokenMap | None:
+    """The function of an operation of Keras 3; None if it isn't one of each token's vector alone, or isn't known.
+
+    Args:
+        kind: the name of its class.
+        operands: its arguments, None for the vectors.
+    """
+    constants = [one for one in operands if one is not None]
+    if kind in _ALONE and len(operands) == 1 and not constants:
+        return token_maps.Activation(_ALONE[kind])
+    if kind not in _WITH_CONSTANT or len(operands) != 2 or len(constants) != 1:
+        return None
+    numbers = constants[0]
+    # Numbers along another axis are different ones for each place in a row.
+    if not numbers.size or (numbers.size > 1 and numbers.shape[-1] != numbers.size):
+        return None
+    return token_maps.with_constant(_WITH_CONSTANT[kind], numbers, constant_first=operands[0] is not None)
+
+
+def _relu(config: Mapping[str, Any], _: Sequence[Array]) -> TokenMap | None:
     plain = not config.get("max_value") and not config.get("negative_slope") and not config.get("threshold")
-    return token_maps.ACTIVATIONS["relu"] if kind == "ReLU" and plain else None
+    return token_maps.Activation("relu") if plain else None
+
+
+def _rescaling(config: Mapping[str, Any], _: Sequence[Array]) -> TokenMap | None:
+    scale, offset = config.get("scale"), config.get("offset", 0.0)
+    if not isinstance(scale, int | float) or not isinstance(offset, int | float):
+        return None
+    return token_maps.Rescaling(scale, offset)
 
 
 def _dense(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap | None:
@@ -49,13 +82,13 @@ def _dense(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap | Non
     known = len(kernels) == 1 and len(biases) == int(biased) and len(arrays) == 1 + int(biased)
     if not known or _activation(config, "linear") is None:
         return None
-    return token_maps.dense(kernels[0], biases[0] if biased else None, config.get("activation") or "linear")
+    return token_maps.Dense(kernels[0], biases[0] if biased else None, config.get("activation") or "linear")
 
 
 def _activation(config: Mapping[str, Any], default: str | None) -> TokenMap | None:
     """The function that a layer names; a function of the model's own has a configuration in place of a name."""
     name = config.get("activation") or default
-    return token_maps.ACTIVATIONS.get(name) if isinstance(name, str) else None
+    return token_maps.Activation(name) if isinstance(name, str) and name in token_maps.ACTIVATIONS else None
 
 
 def _epsilon(config: Mapping[str, Any]) -> float | None:
@@ -70,7 +103,7 @@ def _layer_norm(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap 
         return None
     parts = iter(arrays)
     scale, shift = (next(parts) if one else None for one in wanted)
-    return token_maps.layer_norm(scale, shift, epsilon)
+    return token_maps.LayerNorm(scale, shift, epsilon)
 
 
 def _batch_norm(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap | None:
@@ -81,4 +114,14 @@ def _batch_norm(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap 
     parts = iter(arrays)
     scale, shift = (next(parts) if one else None for one in wanted)
     mean, variance = parts
-    return token_maps.batch_norm(mean, variance, scale, shift, epsilon)
+    return token_maps.BatchNorm(mean, variance, scale, shift, epsilon)
+
+
+_FOUND_BY: dict[str, Callable[[Mapping[str, Any], Sequence[Array]], TokenMap | None]] = {
+    "Activation": lambda config, _: _activation(config, None),
+    "BatchNormalization": _batch_norm,
+    "Dense": _dense,
+    "LayerNormalization": _layer_norm,
+    "ReLU": _relu,
+    "Rescaling": _rescaling,
+}

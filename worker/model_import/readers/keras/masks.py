@@ -1,31 +1,76 @@
 """The masks that a Keras model gives to its recurrent layers: those of id 0 and of Masking can be imported.
 
 Keras 3 writes the mask of an embedding as an operation of its own, ids != 0, and that of Masking as any(x != value).
+`Add` joins the masks of its inputs with "or": a layer's output and its input have one mask, so the result is that mask.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from worker.model_import.found import Found, Node
 from worker.model_import.readers.keras.graph import Call
 
+_JOINS = {"LogicalOr", "LogicalAnd"}
 
-def hide_masked(found: Found, call: Call, calls: Mapping[str, Call]) -> None:
+
+class Mask(NamedTuple):
+    """A mask that hides tokens.
+
+    Attributes:
+        source: name of the call whose ids or vectors are compared.
+        value: the vectors that are hidden have only this number; None for a mask that hides id 0.
+    """
+
+    source: str
+    value: float | None
+
+
+def find_masks(graph: Mapping[str, Node], calls: Iterable[Call]) -> dict[str, Mask]:
+    """The masks that can be imported, by the names of the calls that compute them.
+
+    Args:
+        graph: the model's nodes.
+        calls: all calls, each after those that it reads.
+    """
+    by_name = {call.name: call for call in calls}
+    maskings = {
+        (one.inputs[:1], float(one.config.get("mask_value") or 0)) for one in by_name.values() if one.kind == "Masking"
+    }
+    masks: dict[str, Mask] = {}
+    for name, call in by_name.items():
+        if call.kind == "NotEqual" and call.numbers == (0.0,):
+            source = _input_of(graph, call.inputs)
+            if source is not None:
+                masks[name] = Mask(source, None)
+        elif call.kind == "Any" and call.inputs:
+            compared = by_name.get(call.inputs[0])
+            if compared is None or compared.kind != "NotEqual" or len(compared.numbers) != 1:
+                continue
+            if (compared.inputs[:1], compared.numbers[0]) in maskings:
+                masks[name] = Mask(compared.inputs[0], compared.numbers[0])
+        elif call.kind in _JOINS and call.inputs:
+            joined = {masks.get(source) for source in call.inputs}
+            mask = joined.pop()
+            if not joined and mask is not None:
+                masks[name] = mask
+    return masks
+
+
+def hide_masked(found: Found, call: Call, masks: Mapping[str, Mask]) -> None:
     """Note on a recurrent layer's node which tokens its mask hides, or on the layer why it can't be imported.
 
     Args:
         found: the model.
         call: a call of a recurrent layer with a mask.
-        calls: all calls, by name.
+        masks: from `find_masks`.
     """
     graph = found.graph or {}
     node = graph[call.name]
     for name in call.masks:
-        mask = calls.get(name)
-        if mask is not None and mask.kind == "NotEqual" and mask.numbers == (0.0,) and _is_input(graph, mask.inputs):
-            graph[call.name] = node = replace(node, masked=True)
-        elif mask is not None and mask.kind == "Any" and (value := _masking_of(mask, calls)) is not None:
-            graph[call.name] = node = replace(node, masks=value)
+        mask = masks.get(name)
+        if mask is not None:
+            graph[call.name] = node = replace(node, masked=node.masked or mask.value is None, masks=mask.value)
         elif node.target is not None:
             layer = found.layers[node.target]
             layer.problem = layer.problem or (
@@ -34,25 +79,12 @@ def hide_masked(found: Found, call: Call, calls: Mapping[str, Call]) -> None:
             )
 
 
-def _masking_of(mask: Call, calls: Mapping[str, Call]) -> float | None:
-    """The value of the Masking layer whose mask is computed; None if it is another."""
-    compared = calls.get(mask.inputs[0]) if mask.inputs else None
-    if compared is None or compared.kind != "NotEqual" or len(compared.numbers) != 1:
-        return None
-    values = [
-        float(one.config.get("mask_value") or 0)
-        for one in calls.values()
-        if one.kind == "Masking" and one.inputs == compared.inputs
-    ]
-    return compared.numbers[0] if compared.numbers[0] in values else None
-
-
-def _is_input(graph: Mapping[str, Node], inputs: tuple[str, ...]) -> bool:
-    """Whether the first of the inputs is an input of the model, or passes one on."""
+def _input_of(graph: Mapping[str, Node], inputs: tuple[str, ...]) -> str | None:
+    """The input of the model that the first of these names is, or passes on; None if it is something else."""
     name = inputs[0] if inputs else ""
     for _ in graph:
         node = graph.get(name)
         if node is None or node.role != "through" or not node.inputs:
-            return node is not None and node.role == "input"
+            return name if node is not None and node.role == "input" else None
         name = node.inputs[0]
-    return False
+    return None

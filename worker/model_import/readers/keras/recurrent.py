@@ -8,7 +8,7 @@ from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Layer, Pass
 from worker.model_import.readers.activations import activation_problem
 from worker.model_import.readers.cells import find_cells
-from worker.model_import.readers.keras.configuration import config_of, inner_of
+from worker.model_import.readers.keras.configuration import config_of, inner_of, kind_of
 from worker.model_import.readers.keras.graph import Call
 
 _SIMPLE = {"LSTM": "lstm", "GRU": "gru", "CuDNNLSTM": "lstm", "CuDNNGRU": "gru", "LSTMV1": "lstm", "GRUV1": "gru"}
@@ -57,17 +57,17 @@ def _one(name: str, kind: str, config: Mapping[str, Any], passes: list[Pass], ha
 
 def _bidirectional(name: str, config: Mapping[str, Any], passes: list[Pass], hard: str) -> Layer:
     inner = inner_of(config, "layer")
-    kind = str(inner.get("class_name"))
+    kind = kind_of(inner)
     if kind == "RNN":
         inner = inner_of(config_of(inner), "cell")
-        kind = {"LSTMCell": "LSTM", "GRUCell": "GRU"}.get(str(inner.get("class_name")), str(inner.get("class_name")))
+        kind = {"LSTMCell": "LSTM", "GRUCell": "GRU"}.get(kind_of(inner), kind_of(inner))
     if kind not in _SIMPLE:
         return _unknown(name, f"Bidirectional({kind})", passes)
     if len(passes) != 2:
         raise _mismatch(name, 2, passes)
     cudnn = kind.startswith("CuDNN")
     own = inner_of(config, "backward_layer")
-    if own and own.get("class_name") != inner_of(config, "layer").get("class_name"):
+    if own and kind_of(own) != kind_of(inner_of(config, "layer")):
         return _unknown(name, f"Bidirectional with a backward layer {own.get('class_name')!r:.30}", passes)
     own = inner_of(config_of(own), "cell") or own
     ahead, problem = _checked(passes[0], _SIMPLE[kind], config_of(inner), hard, cudnn=cudnn)
@@ -88,10 +88,10 @@ def _bidirectional(name: str, config: Mapping[str, Any], passes: list[Pass], har
 def _from_cells(name: str, config: Mapping[str, Any], passes: list[Pass], hard: str) -> list[Layer]:
     cell = inner_of(config, "cell")
     cells = [cell]
-    if cell.get("class_name") == "StackedRNNCells":
+    if kind_of(cell) == "StackedRNNCells":
         stacked = config_of(cell).get("cells")
         cells = [one for one in stacked if isinstance(one, dict)] if isinstance(stacked, list) else []
-    kinds = [str(one.get("class_name")) for one in cells]
+    kinds = [kind_of(one) for one in cells]
     if not cells or not all(kind in _CELLS for kind in kinds):
         return [_unknown(name, f"RNN of {', '.join(kinds)}"[:100], passes)]
     if len(passes) != len(cells):

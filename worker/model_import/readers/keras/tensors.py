@@ -4,9 +4,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from worker.model_import.readers.keras.configuration import config_of
 
 _DEPTH = 16
+#: A larger whole number isn't a float.
+_LARGEST = 1e300
+#: How Keras 3 writes constant arrays.
+_ARRAYS = ("__numpy__", "__tensor__")
 #: Keywords whose tensors a layer doesn't compute with.
 _ASIDE = ("mask", "initial_state", "training", "attention_mask", "query_mask", "value_mask", "key_mask")
 
@@ -40,8 +47,31 @@ def numbers_in(node: Any) -> Iterator[float]:
     """The numbers among the arguments of a call, as Keras 3 writes them."""
     given = node.get("args") if isinstance(node, dict) else None
     for value in given if isinstance(given, list) else ():
-        if type(value) in (int, float):
+        if type(value) in (int, float) and abs(value) < _LARGEST:
             yield float(value)
+
+
+def operands_in(node: Any) -> Iterator[NDArray[np.float64] | None]:
+    """The arguments of an operation of Keras 3, None for a tensor; nothing if one of them is neither that nor numbers.
+
+    An array of NumPy is written as nested lists.
+    """
+    given = node.get("args") if isinstance(node, dict) else None
+    found: list[NDArray[np.float64] | None] = []
+    for value in given if isinstance(given, list) else ():
+        if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+            found.append(None)
+            continue
+        is_array = isinstance(value, dict) and value.get("class_name") in _ARRAYS
+        numbers = config_of(value).get("value") if is_array else value
+        try:
+            array = np.asarray(numbers, np.float64)
+        except (TypeError, ValueError, OverflowError):
+            return
+        if not np.isfinite(array).all():  # nothing becomes NaN
+            return
+        found.append(array)
+    yield from found
 
 
 def keywords_of(node: Any) -> Mapping[str, Any]:

@@ -62,7 +62,7 @@ class AxesOfGraph:
             return (*before[:2], "d", "f")
         return (before[0], "d", before[1], "f")
 
-    _gru = _lstm
+    _gru = _dynamicquantizelstm = _lstm
 
     def _gather(self, node: Any, _: Axes, settings: dict[str, Any]) -> Axes:
         ids = self.of(node.input[1]) if len(node.input) > 1 else None
@@ -74,7 +74,7 @@ class AxesOfGraph:
     def _same(self, _: Any, before: Axes, __: dict[str, Any]) -> Axes:
         return before
 
-    _cast = _identity = _dropout = _same
+    _cast = _identity = _dropout = _quantizelinear = _dequantizelinear = _same
 
     _tanh = _relu = _sigmoid = _softplus = _softsign = _layernormalization = _same
 

@@ -1,5 +1,7 @@
 """The constant arrays of an ONNX graph: initializers, constants, and arrays that exporters compute from them."""
 
+# Over 150 lines: one lookup, with each way in which a graph can contain an array.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ from worker.model_import.limits import check_array
 from worker.model_import.readers.onnx.folds import FOLDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -40,6 +43,11 @@ class Constants:
         self._computed_bytes = 0
         self._starts: dict[str, str] = {}
         self._inputs = {value.name for value in graph.input}
+        self._derived: dict[str, tuple[tuple[int, ...], Callable[[], NDArray[Any]]]] = {}
+
+    def derive(self, name: str, shape: tuple[int, ...], make: Callable[[], NDArray[Any]]) -> None:
+        """Add an array that is made of others each time that it is read, so that it takes no memory before."""
+        self._derived[name] = (shape, make)
 
     def get(self, name: str, depth: int = 0) -> NDArray[Any] | None:
         """The array, or None if it isn't constant.
@@ -49,17 +57,44 @@ class Constants:
         """
         if name in self._stored:
             return self._counted(name, self._stored[name])
+        if name in self._derived:
+            return self._derived[name][1]()
         if name not in self._computed:
             self._computed[name] = None  # if a graph is a cycle
             self._computed[name] = self._compute(name, depth)
         return self._computed[name]
 
     def shape(self, name: str) -> tuple[int, ...] | None:
-        """The shape of an array, without reading it if it is an initializer; None as in `get`."""
+        """The shape of an array, without reading it if it is an initializer, maybe of integers; None as in `get`."""
+        node = None if name in self._stored else self._made.get(name)
+        dequantizes = node is not None and node.op_type == "DequantizeLinear" and any(node.input[:1])
+        if node is not None and dequantizes and all(source in self._stored for source in node.input if source):
+            name = node.input[0]
         if name in self._stored:
             return tuple(self._stored[name].dims)
+        if name in self._derived:
+            return self._derived[name][0]
         found = self.get(name)
         return None if found is None else found.shape
+
+    def integers(self, name: str) -> str:
+        """The type of an array that is stored as integers, such as "int8"; "" for any other."""
+        tensor = self._stored.get(name)
+        if tensor is None:
+            return ""
+        import onnx  # noqa: PLC0415 - in the extra [import]
+
+        kind = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
+        return kind if kind.startswith(("int", "uint")) else ""
+
+    def is_dequantized(self, name: str, depth: int = 0) -> bool:
+        """Whether an array is made of integers that the file stores, and a scale."""
+        node = None if name in self._stored else self._made.get(name)
+        if node is None or depth > _DEPTH or not node.input:
+            return False
+        return node.op_type == "DequantizeLinear" or (
+            node.op_type in FOLDS and self.is_dequantized(node.input[0], depth + 1)
+        )
 
     def start(self, name: str, depth: int = 0) -> str:
         """The kind of an initial state: "zero", "input" (of the model, whose user sets it), or "other".
@@ -88,8 +123,9 @@ class Constants:
         inputs = [self.get(source, depth + 1) if source else None for source in node.input]
         if any(value is None and source for value, source in zip(inputs, node.input, strict=True)):
             return None
-        if node.op_type == "Concat":  # the only one whose output is larger than an input
-            self._computed_bytes += sum(array.nbytes for array in inputs if array is not None)
+        if node.op_type in ("Concat", "DequantizeLinear"):  # the only ones whose output is larger than an input
+            growth = 1 if node.op_type == "Concat" else 4  # from int8 to float32
+            self._computed_bytes += growth * sum(array.nbytes for array in inputs if array is not None)
             if self._computed_bytes > _MOST_GROWTH * sum(self._read_bytes.values()):
                 raise ImportRefusedError(
                     f"{node.name}: the graph makes constants of {self._computed_bytes:,} bytes from those that the "

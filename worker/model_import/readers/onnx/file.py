@@ -4,21 +4,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from worker.model_import.errors import ImportRefusedError, refuse_missing
-from worker.model_import.found import Array, Found, Layer, Node, OnnxGraph, Pass, Table
+from worker.model_import.found import Array, Found, Node, OnnxGraph, Table
 from worker.model_import.limits import MOST_BYTES, check_calls, check_layers
 from worker.model_import.readers.onnx.axes import AxesOfGraph
 from worker.model_import.readers.onnx.constants import Constants
 from worker.model_import.readers.onnx.inner import InnerGraphs
 from worker.model_import.readers.onnx.maps import token_map
+from worker.model_import.readers.onnx.quantized import dequantize, is_quantized_lstm, with_float_weights
 from worker.model_import.readers.onnx.recurrent import GATES, read_float, recurrent_layer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from worker.model_import.found import Role
+
+    Quantized = Literal["", "weights", "activations"]
 
 #: Operators that move numbers without changing them, between layouts of time, batch and direction.
 THROUGH = {"Cast", "Dropout", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
@@ -27,6 +35,8 @@ THROUGH = {"Cast", "Dropout", "Identity", "Reshape", "Squeeze", "Transpose", "Un
 #: Element types that a Cast may have without changing ids or vectors: integers of 32 and 64 bits, and floats.
 _INTEGERS, _FLOATS = {6, 7}, {1, 10, 11, 16}
 _STANDARD = ("", "ai.onnx")
+#: More numbers than a scale of vectors has.
+_MOST_SCALES = 2**16
 
 
 def read_onnx(path: Path) -> Found:
@@ -38,7 +48,7 @@ def read_onnx(path: Path) -> Found:
     model = load(path)
     graph = model.graph
     check_calls(len(graph.node))
-    check_layers(sum(node.op_type in GATES for node in graph.node))
+    check_layers(sum(node.op_type in GATES or is_quantized_lstm(node) for node in graph.node))
     reader = _Reader(model, path)
     for number, node in enumerate(graph.node):
         reader.add(node, number)
@@ -80,6 +90,9 @@ class _Reader:
         self._nodes: dict[str, Node] = {}
         self._times: set[str] = set()
         self._inner = InnerGraphs(model)
+        #: The scale and zero point of each embedding of integers; the nodes that round vectors, by their outputs.
+        self._integers: dict[str, tuple[str, ...]] = {}
+        self._rounding: dict[str, Any] = {}
         self.found = Found("ONNX model", graph=self._nodes, length=_length(model.graph), own=OnnxGraph(path))
         for value in model.graph.input:
             self._nodes[value.name] = Node(value.name, "input", "input")
@@ -91,18 +104,19 @@ class _Reader:
         output = next(iter(node.output), "") or name
         self._axes.add(node)
         if node.domain in _STANDARD and node.op_type in GATES:
-            self._add_layer(node, name, output)
-        elif node.op_type in ("DynamicQuantizeLSTM", "QLinearLSTM"):
-            problem = "its weights are quantized to 8 bits; import the float32 model that it was made from"
-            self.found.layers[name] = Layer(name, Pass("onnx", "lstm", 1, 1, {}), problem=problem)
-            self._nodes[output] = Node(output, "layer", node.op_type, inputs[:1], name)
+            self._add_layer(node, name, output, "weights" if self._has_integers(node.input[1:3]) else "")
+        elif is_quantized_lstm(node):
+            self._add_layer(with_float_weights(node, self._constants), name, output, "activations")
         elif node.domain in _STANDARD and (table := self._table(node)) is not None:
             self.found.tables[table.name] = table
-            self._nodes[output] = Node(output, "table", "Gather", inputs[1:], table.name)
+            kind: Quantized = "weights" if self._has_integers(node.input[:1]) else ""
+            self._nodes[output] = Node(output, "table", "Gather", inputs[1:], table.name, quantized=kind)
+        elif node.domain in _STANDARD and node.op_type == "DequantizeLinear" and self._dequantizes(node, output):
+            pass  # added
         else:
             self._add_other(node, name, inputs)
 
-    def _add_layer(self, node: Any, name: str, output: str) -> None:
+    def _add_layer(self, node: Any, name: str, output: str, quantized: Quantized) -> None:
         layer = self.found.layers[name] = recurrent_layer(name, node, self._constants)
         time = self._axes.time_of(node)
         self._times |= {time} if time else set()
@@ -122,6 +136,7 @@ class _Reader:
             tuple(node.input[:1]),
             name,
             masked=bool(lengths),
+            quantized=quantized,
             doubt="; ".join(doubts) or None,
         )
         for state in node.output[1:]:
@@ -136,12 +151,73 @@ class _Reader:
         shape = self._constants.shape(name)
         if shape is None or len(shape) != 2:
             return None
-        return Table(name, Array(name, shape, lambda: read_float(self._constants, name)))
+        kind = self._constants.integers(name)
+        return Table(name, Array(name, shape, lambda: read_float(self._constants, name), kind))
+
+    def _has_integers(self, names: Iterable[str]) -> bool:
+        """Whether one of these tensors is made of integers that the file stores."""
+        return any(self._constants.is_dequantized(name) for name in names)
+
+    def _dequantizes(self, node: Any, output: str) -> bool:
+        """Add a DequantizeLinear whose input the graph computes: rows of an embedding of integers, or rounded vectors.
+
+        Returns:
+            False if it is something else.
+        """
+        source = node.input[0] if node.input else ""
+        while (before := self._nodes.get(source)) is not None and before.role == "through" and before.inputs:
+            source = before.inputs[0]
+        if before is None:
+            return False
+        if before.role == "table" and before.target in self.found.tables:
+            table = self.found.tables[before.target]
+            if table.array.dtype:
+                array = self._dequantized(table, node)
+                if array is None:
+                    return False
+                self.found.tables[table.name] = replace(table, array=array)
+                self._integers[table.name] = tuple(node.input[1:])
+            elif self._integers.get(table.name) != tuple(node.input[1:]):
+                return False
+            self._nodes[output] = Node(output, "through", node.op_type, (node.input[0],), quantized="weights")
+            return True
+        rounded = self._rounding.get(node.input[0])
+        if rounded is None or not self._are_same(rounded.input[1:], node.input[1:]):
+            return False
+        self._nodes[output] = Node(output, "through", node.op_type, (rounded.input[0],), quantized="activations")
+        return True
+
+    def _dequantized(self, table: Table, node: Any) -> Array | None:
+        """The numbers that the integers of an embedding mean; None if their scale isn't one for all."""
+        names = [name for name in node.input[1:3] if name]
+        # Shapes first: a file may have thousands of nodes with one huge constant.
+        shapes = [self._constants.shape(name) for name in names]
+        if not names or any(shape is None or math.prod(shape) != 1 for shape in shapes):
+            return None
+        parts = [self._constants.get(name) for name in names]
+        scale, zero = (*parts, None)[:2]
+        return Array(
+            table.array.name,
+            table.array.shape,
+            lambda: dequantize([self._constants.get(table.array.name), scale, zero], {}),
+        )
+
+    def _are_same(self, some: Sequence[str], others: Sequence[str]) -> bool:
+        """Whether constants of two nodes have the same numbers."""
+        if len(some) != len(others):
+            return False
+        pairs = [pair for pair in zip(some, others, strict=True) if any(pair)]
+        shapes = [[self._constants.shape(name) for name in pair] for pair in pairs]
+        if any(None in both or both[0] != both[1] or math.prod(both[0] or ()) > _MOST_SCALES for both in shapes):
+            return False
+        return all(np.array_equal(*map(self._constants.get, pair)) for pair in pairs)  # type: ignore[arg-type]
 
     def _add_other(self, node: Any, name: str, inputs: tuple[str, ...]) -> None:
         dynamic = tuple(source for source in inputs if self._constants.shape(source) is None)
         role = self._role(node, dynamic)
         function = None
+        if node.op_type == "QuantizeLinear" and node.domain in _STANDARD:
+            self._rounding |= dict.fromkeys(node.output[:1], node)
         if role == "other" and len(dynamic) == 1 and node.domain in _STANDARD:
             function = token_map(node, self._constants, self._axes.of(dynamic[0]))
             role = "map" if function else role
@@ -151,8 +227,10 @@ class _Reader:
         outputs = [each for each in node.output if each]
         read = (*dynamic, *(inner.reads if inner else ()))
         recurs = inner is not None or node.op_type == "RNN"
+        quantized: Quantized = "weights" if role == "map" and self._has_integers(inputs) else ""
         self._nodes |= {
-            each: Node(each, role, node.op_type, read, recurs=recurs, map=function, label=name) for each in outputs
+            each: Node(each, role, node.op_type, read, recurs=recurs, map=function, label=name, quantized=quantized)
+            for each in outputs
         }
         if inner is not None and inner.layer:
             self.found.why_empty = (

@@ -1,7 +1,8 @@
-"""The operations with which exporters compute constants from others, in NumPy; none makes more than it reads.
+"""The operations with which exporters compute constants from others, in NumPy.
 
-They are NumPy functions and not `onnx.reference`, because that reads all attributes of a node before it
-runs it: tensors from files relative to the working directory, and names that replace methods of its operators.
+Only Concat and DequantizeLinear make more than one of their inputs. They are NumPy functions
+and not `onnx.reference`, because that reads all attributes of a node before it runs it: tensors from files relative to
+the working directory, and names that replace methods of its operators.
 """
 
 import math
@@ -10,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from worker.model_import.readers.onnx.quantized import dequantize
 
 
 def _axes(inputs: list[Any], settings: Mapping[str, Any]) -> tuple[int, ...] | None:
@@ -42,6 +45,7 @@ def _reshape(inputs: list[Any], _: Mapping[str, Any]) -> NDArray[Any]:
 #: By operator: from the inputs (None where one is left out) and the attributes to the output.
 FOLDS: dict[str, Callable[[list[Any], Mapping[str, Any]], NDArray[Any]]] = {
     "Concat": lambda inputs, settings: np.concatenate(inputs, axis=settings["axis"].i),
+    "DequantizeLinear": dequantize,
     "Identity": lambda inputs, _: inputs[0],
     "Reshape": _reshape,
     "Slice": _slice,

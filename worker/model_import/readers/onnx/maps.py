@@ -30,13 +30,15 @@ def token_map(node: Any, constants: Constants, axes: Axes) -> TokenMap | None:
         constants: the graph's constants.
         axes: those of the node's input that isn't constant: its last one must be a vector's numbers.
     """
-    if axes is None or axes[-1:] != ("f",):
+    # Before constants are read: a file may have thousands of other nodes with one huge constant.
+    is_known = node.op_type in ELEMENTWISE or node.op_type == "MatMul"
+    if axes is None or axes[-1:] != ("f",) or not is_known:
         return None
     if node.op_type in _FUNCTIONS:
-        return token_maps.ACTIVATIONS[_FUNCTIONS[node.op_type]]
+        return token_maps.Activation(_FUNCTIONS[node.op_type])
     found = [constants.get(name) for name in node.input]
     if node.op_type == "MatMul" and len(found) == 2 and found[1] is not None and found[1].ndim == 2:
-        return token_maps.dense(_array(node.input[1], found[1]), None, "linear")
+        return token_maps.Dense(_array(node.input[1], found[1]), None, "linear")
     if node.op_type in _WITH_CONSTANT and len(found) == 2:
         first = found[0] is not None
         numbers = found[0] if first else found[1]
@@ -53,7 +55,7 @@ def _layer_norm(node: Any, found: list[NDArray[Any] | None]) -> TokenMap | None:
     if len(constants) != len(found) - 1 or not constants or ("axis" in settings and settings["axis"].i != -1):
         return None
     scale, shift = (*(_array(name, one) for name, one in zip(node.input[1:], constants, strict=True)), None)[:2]
-    return token_maps.layer_norm(scale, shift, settings["epsilon"].f if "epsilon" in settings else 1e-5)
+    return token_maps.LayerNorm(scale, shift, settings["epsilon"].f if "epsilon" in settings else 1e-5)
 
 
 def _array(name: str, numbers: NDArray[Any]) -> Array:

@@ -8,6 +8,8 @@ Sources: flair/models/language_model.py, flair/embeddings/token.py (`FlairEmbedd
 stanza/models/common/char_model.py (`CharacterLanguageModel`), stanza/models/common/vocab.py.
 """
 
+# Over 150 lines: two programs' files, with a reason for each that can't be imported.
+
 from __future__ import annotations
 
 import re
@@ -18,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.found import Alphabet, Array
+from worker.model_import.found import Alphabet, Array, Node
 from worker.model_import.readers.torch.modules import find_modules
 from worker.model_import.readers.torch.unpickling import Inert
+from worker.model_import.token_maps import Dense
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,18 +63,27 @@ def _flair(content: Mapping[str, Any], arrays: Sequence[Array]) -> Found:
         texts = [one.decode() if isinstance(one, bytes) else str(one) for one in items]
     except (TypeError, UnicodeDecodeError) as error:
         raise ImportRefusedError(f"its dictionary of characters can't be read ({error}); get a fresh copy") from error
-    if any(array.name.startswith("proj.") for array in arrays):
-        raise ImportRefusedError(
-            "its vectors are those of a Linear layer above the LSTM (proj), which can't be imported. For the LSTM's "
-            "own states, save torch.save(model.state_dict(), 'model.pt') and import that with --leave proj"
-        )
     forward, delimiter = _is_forward(content), content.get("document_delimiter", "\n")
     if not isinstance(delimiter, str) or not delimiter:
         raise ImportRefusedError(f"its document_delimiter is {delimiter!r:.80}; a text is expected")
-    found = _found("Flair language model", arrays, forward=forward)
+    above = {array.name: array for array in arrays if array.name in ("proj.weight", "proj.bias")}
+    found = _found("Flair language model", [one for one in arrays if one.name not in above], forward=forward)
+    if above:
+        found.above = (_projection(found, above),)
     found.alphabet = _alphabet({text: number for number, text in enumerate(texts)}, 0, delimiter, 0, forward=forward)
     _check_size(found, "encoder", len(texts))
     return found
+
+
+def _projection(found: Found, arrays: Mapping[str, Array]) -> Node:
+    """The Linear layer above the LSTM (nout), which makes the vectors of `FlairEmbeddings`."""
+    weight, bias = arrays.get("proj.weight"), arrays.get("proj.bias")
+    top = list(found.layers.values())[-1] if found.layers else None
+    if weight is None or bias is None or top is None or weight.dtype or bias.dtype:
+        raise ImportRefusedError("its layer proj has no weights and biases of floats; get a fresh copy")
+    if weight.shape[1:] != (top.outputs,) or bias.shape != weight.shape[:1]:
+        raise ImportRefusedError("its layer proj doesn't fit the layer below it; get a fresh copy")
+    return Node("proj", "map", "Linear", map=Dense(weight, bias, "linear", turned=True))
 
 
 def _stanza(content: Mapping[str, Any], arrays: Sequence[Array]) -> Found:

@@ -13,6 +13,7 @@ from worker.model_import.found import Array, Found
 from worker.model_import.limits import check_array, check_count
 from worker.model_import.readers.torch.archive import load
 from worker.model_import.readers.torch.character_models import read_character_model
+from worker.model_import.readers.torch.laser import read_laser
 from worker.model_import.readers.torch.modules import find_modules, is_recurrent
 from worker.model_import.readers.torch.unpickling import Inert, PickledArray, Tensor
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 def read_torch(path: Path) -> Found:
     """Read a file of `torch.save` or a pickle: a state dict or arrays, also within the dictionaries of a checkpoint.
 
-    Character language models of Flair and Stanza are recognized. PyTorch isn't needed, and nothing in the file is run.
+    Character language models of Flair and Stanza, and LASER's encoders, are recognized. PyTorch isn't needed, and
+    nothing in the file is run.
 
     Raises:
         ImportRefusedError: it can't be read, or contains a whole module.
@@ -40,7 +42,11 @@ def read_torch(path: Path) -> Found:
         )
     tensors, optimizers = tensors_of(loaded.content, (Tensor, PickledArray))
     arrays = [loaded.array(name, tensor) for name, tensor in tensors.items()]
-    found = read_character_model(loaded.content, arrays) or find_modules(arrays, "PyTorch state dict")
+    found = (
+        read_character_model(loaded.content, arrays)
+        or read_laser(loaded.content, arrays)
+        or find_modules(arrays, "PyTorch state dict")
+    )
     found.left += [f"{name} (optimizer)" for name in optimizers]
     return found
 

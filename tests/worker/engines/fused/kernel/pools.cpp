@@ -13,6 +13,7 @@
 
 namespace {
 
+using unrolled::Activation;
 using unrolled::Arithmetic;
 using unrolled::Cell;
 using unrolled::Column;
@@ -141,7 +142,7 @@ struct Sample {
   }
   std::int64_t add(std::int64_t inputs, Cell cell, Direction direction, std::int64_t units, std::int64_t projection,
                    bool residual, GateKind kind = GateKind::sigmoid, bool first = false) {
-    LayerWeights layer{cell, direction, residual, kind, 0, 0, inputs, units, projection, {}};
+    LayerWeights layer{cell, direction, residual, kind, 0, 0, inputs, units, projection, 0, Activation::linear, {}};
     const bool factors = cell == Cell::mlstm;
     const std::int64_t gates = (unrolled::is_gru(cell) ? 3 : 4) * units, state = projection ? projection : units;
     const std::int64_t directions = direction == Direction::bidirectional ? 2 : 1;
@@ -149,10 +150,21 @@ struct Sample {
       layer.passes[d] = {array(inputs * gates), array(state * gates), array(2 * gates),
                          projection ? array(units * projection) : nullptr, factors ? array(inputs * units) : nullptr,
                          factors ? array(units * units) : nullptr, first ? array(state) : nullptr,
-                         first && !unrolled::is_gru(cell) ? array(units) : nullptr};
+                         first && !unrolled::is_gru(cell) ? array(units) : nullptr, nullptr};
     }
     layers.push_back(layer);
     return directions * state;
+  }
+  std::int64_t add_map(std::int64_t inputs, Cell cell, std::int64_t units, Activation activation, std::int32_t span) {
+    LayerWeights layer{cell, Direction::forward, span, GateKind::sigmoid, 0, 0, inputs, units, 0, 0.01, activation, {}};
+    layer.passes[0].bias = array(units);
+    if (cell == Cell::dense) {
+      layer.passes[0].kernel = array(inputs * units);
+    } else {
+      layer.passes[0].gain = array(units);
+    }
+    layers.push_back(layer);
+    return units;
   }
 };
 
@@ -171,7 +183,7 @@ void run_sample(const char* isa, Arithmetic arithmetic, const Sample& sample, st
 }
 
 void run_models(const char* isa, Arithmetic arithmetic, std::int64_t units) {
-  Sample plain(3), gru(3), projected(0), all(7), hard(3), first(3), factors(0), clipped(3);
+  Sample plain(3), gru(3), projected(0), all(7), hard(3), first(3), factors(0), clipped(3), maps(3);
   for (std::int64_t width = 3; plain.layers.size() < 2;) {
     width = plain.add(width, Cell::lstm, Direction::forward, units, 0, false);
   }
@@ -196,7 +208,18 @@ void run_models(const char* isa, Arithmetic arithmetic, std::int64_t units) {
   width = clipped.add(width, Cell::mlstm, Direction::backward, units, 0, false);
   clipped.add(width, Cell::lstm, Direction::forward, units, 0, false, GateKind::hard_sixth);
   for (LayerWeights& layer : clipped.layers) layer.cell_clip = layer.projection_clip = 0.1f;
-  for (const Sample* sample : {&plain, &gru, &projected, &all, &hard, &first, &factors, &clipped}) {
+  width = maps.add(3, Cell::lstm, Direction::forward, units, 0, false);
+  width = maps.add_map(width, Cell::dense, 5, Activation::relu, 0);
+  width = maps.add_map(width, Cell::layer_norm, 5, Activation::tanh, 1);
+  width = maps.add(width, Cell::gru, Direction::bidirectional, units, 0, false);
+  width = maps.add_map(width, Cell::layer_norm, width, Activation::linear, 0);
+  width = maps.add(width, Cell::lstm, Direction::bidirectional, units, 0, true);
+  maps.layers.back().span = 2;
+  width = maps.add_map(width, Cell::dense, 3, Activation::sigmoid, 7);
+  width = maps.add(width, Cell::lstm, Direction::backward, units, 0, false);
+  width = maps.add_map(width, Cell::dense, 2 * units, Activation::linear, 3);
+  maps.add_map(width, Cell::scale, width, Activation::linear, 4);
+  for (const Sample* sample : {&plain, &gru, &projected, &all, &hard, &first, &factors, &clipped, &maps}) {
     run_sample(isa, arithmetic, *sample, 1 << 20);
     run_sample(isa, arithmetic, *sample, 0);
   }
@@ -212,7 +235,8 @@ void refuse_unfit_models() {
     }
     return false;
   };
-  Sample none(3), narrow(3), residual(3), unknown(3), ungated(3), half(3), factors(3), clipped(3);
+  Sample none(3), narrow(3), residual(3), unknown(3), ungated(3), half(3), factors(3), clipped(3), mapped(3), wide(3);
+  Sample far(3), flat(3);
   narrow.add(3, Cell::lstm, Direction::bidirectional, 4, 0, false);
   narrow.add(4, Cell::lstm, Direction::forward, 4, 0, false);
   residual.add(3, Cell::lstm, Direction::forward, 4, 0, true);
@@ -224,6 +248,15 @@ void refuse_unfit_models() {
   factors.layers[0].passes[0].state_factor = nullptr;
   clipped.add(3, Cell::gru, Direction::forward, 4, 0, false);
   clipped.layers[0].cell_clip = 1;
+  mapped.add_map(3, Cell::dense, 4, Activation::tanh, 0);
+  wide.add_map(wide.add(3, Cell::lstm, Direction::forward, 4, 0, false), Cell::scale, 5, Activation::tanh, 0);
+  far.add_map(far.add(3, Cell::lstm, Direction::forward, 3, 0, false), Cell::scale, 3, Activation::tanh, 3);
+  flat.add_map(flat.add(3, Cell::lstm, Direction::forward, 3, 0, false), Cell::layer_norm, 3, Activation::tanh, 0);
+  flat.layers[1].passes[0].gain = nullptr;
+  check(refused(mapped), "a map below all recurrent layers");
+  check(refused(wide), "a map that scales vectors of another width");
+  check(refused(far), "a sum that begins below the embedding");
+  check(refused(flat), "a norm without a gain");
   check(refused(factors), "a multiplicative LSTM without a factor");
   check(refused(clipped), "a GRU whose cell states are clipped");
   check(refused(none), "a model without layers");

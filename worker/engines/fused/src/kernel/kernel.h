@@ -17,6 +17,9 @@ namespace unrolled {
 
 constexpr int kGates = 4;
 
+// The function of a map's results; mirrored in library.py.
+enum class Activation : std::int32_t { linear = 0, tanh = 1, relu = 2, sigmoid = 3 };
+
 struct PackedLayer {
   const void* panels;         // [panel_count][steps_a + steps_b][kGates * lanes] of steps; bfloat16: see blocks.h
   std::int64_t panel_count;   // ceil(units / lanes)
@@ -25,6 +28,7 @@ struct PackedLayer {
   std::int64_t units;
   std::int64_t panel_bytes;   // distance from one panel to the next
   float bound;                // of the cell states, in a kind that clips them; of a projection's results, or infinity
+  Activation activation;      // of a dense map
 };
 
 // One layer over one block of nodes. Every array has one entry for each node of the block.
@@ -69,7 +73,9 @@ struct Kernel {
   // One pass over a block for each kind of layer (kinds.h); of two, the first is for sigmoid gates and the second for
   // gates that are a straight line.
   using RunLayer = void (*)(const PackedLayer&, const LayerBlock&);
-  RunLayer lstm[2], clipped_lstm[2], gru[2], reset_gates[2], reset_candidate[2], projection, factors;
+  RunLayer lstm[2], clipped_lstm[2], gru[2], reset_gates[2], reset_candidate[2], projection, factors, dense;
+  // Applies a function to `count` values; there is room for a whole vector after the last one.
+  void (*activate)(Activation activation, float* values, std::int64_t count);
   // Only the sums: sums[node][panel_count][kGates * lanes], `sums_stride` floats apart. Null but in float32.
   void (*project)(const PackedLayer&, std::int64_t nodes, const float* start, const void* const* input,
                   float* sums, std::int64_t sums_stride);

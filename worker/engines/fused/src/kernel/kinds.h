@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "kernel/gates/activations.h"
 #include "kernel/gates/gru_gates.h"
 #include "kernel/tile.h"
 
@@ -255,6 +256,37 @@ struct Factors {
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
         store_result<P>(layer, block, place.node + r, unit, Isa::mul(sums[r][group], sums[r][kGroups + group]));
+      }
+    }
+  }
+};
+
+// A dense map: a product, plus a bias, with which the sums begin.
+template <class P>
+struct Dense : Wide<P> {
+  using Isa = typename P::Isa;
+
+  template <int R>
+  static UNROLLED_INLINE void begin(const PackedLayer&, const LayerBlock& block, const Place& place,
+                                    Sums<P, R>& sums) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int group = 0; group < kGates; ++group) {
+        sums[r][group] = Isa::load(block.start[place.node + r] + Wide<P>::first_unit(place, group));
+      }
+    }
+  }
+  template <int R>
+  static UNROLLED_INLINE void finish(const PackedLayer& layer, const LayerBlock& block, const Place& place,
+                                     Sums<P, R>& sums) {
+#pragma GCC unroll 4
+    for (int group = 0; group < kGates; ++group) {
+      const std::int64_t unit = Wide<P>::first_unit(place, group);
+      if (unit >= layer.units) return;
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        store_result<P>(layer, block, place.node + r, unit, activated<Isa, P::fine>(layer.activation, sums[r][group]));
       }
     }
   }

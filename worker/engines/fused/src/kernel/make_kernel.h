@@ -35,6 +35,8 @@ constexpr Kernel make_kernel(const char* isa, const Kernel* (*table_kernel)()) {
                 {run_layer<P, ResetCandidate<P, Sigmoid>>, run_layer<P, ResetCandidate<P, HardSigmoid>>},
                 run_layer<P, Projection<P>>,
                 run_layer<P, Factors<P>>,
+                run_layer<P, Dense<P>>,
+                activate<P>,
                 project_of<P>(),
                 cell_update<P>,
                 spin<P>,

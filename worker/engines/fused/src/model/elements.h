@@ -74,13 +74,14 @@ inline void put_element(const Kernel& kernel, void* elements, std::int64_t at, f
 }
 
 inline float get_element(const Kernel& kernel, const void* elements, std::int64_t at) {
-  std::int64_t place = element_at(kernel, at);
-  float x = 0.0f;  // pieces are added without an error: together they have fewer bits than float32
-  for (int piece = 0; piece < kernel.pieces; ++piece, place += kernel.block_inputs) {
-    x += piece_bytes(kernel) == 2 ? from_bfloat16(static_cast<const std::uint16_t*>(elements)[place])
-                                  : static_cast<const float*>(elements)[place];
-  }
-  return x;
+  const std::int64_t place = element_at(kernel, at);
+  const auto piece_at = [&](std::int64_t piece) {
+    return piece_bytes(kernel) == 2 ? from_bfloat16(static_cast<const std::uint16_t*>(elements)[piece])
+                                    : static_cast<const float*>(elements)[piece];
+  };
+  const float first = piece_at(place);
+  // Pieces are added without an error: together they have fewer bits than float32.
+  return kernel.pieces == 1 ? first : first + piece_at(place + kernel.block_inputs);
 }
 
 // Makes the elements [from, to) zero.
@@ -91,6 +92,15 @@ inline void clear_elements(const Kernel& kernel, void* elements, std::int64_t fr
     return;
   }
   for (std::int64_t at = from; at < to; ++at) put_element(kernel, elements, at, 0.0f);
+}
+
+// The first `count` numbers of an input or a state, in their order.
+inline void get_elements(const Kernel& kernel, const void* elements, std::int64_t count, float* to) {
+  if (kernel.pieces == 1 && kernel.element_bytes == sizeof(float)) {
+    std::memcpy(to, elements, static_cast<std::size_t>(count) * sizeof(float));  // in no other order
+    return;
+  }
+  for (std::int64_t k = 0; k < count; ++k) to[k] = get_element(kernel, elements, k);
 }
 
 // Copies `count` elements: from[from_first, ...) to to[to_first, ...).

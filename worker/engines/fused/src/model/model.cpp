@@ -1,12 +1,25 @@
 #include "model/model.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "model/elements.h"
+#include "model/maps.h"
 #include "model/pack.h"
 
 namespace unrolled {
 namespace {
+
+void check_map(const LayerWeights& layer, std::int64_t inputs) {
+  const PassWeights& pass = layer.passes[0];
+  const bool known = layer.activation >= Activation::linear && layer.activation <= Activation::sigmoid;
+  const bool dense = layer.cell == Cell::dense;
+  const bool sized = layer.units > 0 && layer.inputs == inputs && (dense || layer.units == inputs);
+  const bool normal = layer.cell != Cell::layer_norm || layer.epsilon > 0;
+  if (!known || !sized || !normal || !pass.bias || !(dense ? pass.kernel : pass.gain)) {
+    throw std::invalid_argument("no such map");
+  }
+}
 
 void check(const LayerWeights& layer, std::int64_t inputs) {
   const bool known = layer.cell == Cell::lstm || layer.cell == Cell::mlstm || is_gru(layer.cell);
@@ -39,10 +52,32 @@ Model::Model(const Kernel& kernel, std::int64_t vocab_size, std::int64_t embeddi
     : kernel_(kernel), vocab_size_(vocab_size) {
   if (layers.empty()) throw std::invalid_argument("no layers");
   for (const LayerWeights& weights : layers) {
-    check(weights, layers_.empty() ? (embedding_dim ? embedding_dim : vocab_size) : layers_.back().output_dim);
-    add_layer(weights, embedding_dim ? embedding : nullptr, table_bytes);
+    const std::int64_t inputs =
+        layers_.empty() ? (embedding_dim ? embedding_dim : vocab_size) : layers_.back().output_dim;
+    if (unrolled::is_map(weights.cell) && !layers_.empty()) {
+      check_map(weights, inputs);
+      layers_.push_back({Direction::forward, weights.span != 0, 0, inputs, weights.units, {}});
+      layers_.back().passes.push_back(pack_map(kernel_, weights, weights.passes[0]));
+    } else {
+      check(weights, inputs);
+      add_layer(weights, embedding_dim ? embedding : nullptr, table_bytes);
+    }
+    aim_source(weights.span, embedding_dim);
   }
-  if (embedding_dim && (!has_table() || layers_[0].residual)) keep_embedding(embedding_dim, embedding);
+  const bool added = std::any_of(layers_.begin(), layers_.end(),
+                                 [](const Layer& layer) { return layer.residual && layer.source < 0; });
+  if (embedding_dim && (!has_table() || added)) keep_embedding(embedding_dim, embedding);
+}
+
+// Sets and checks what is added to the last layer's output.
+void Model::aim_source(std::int64_t span, std::int64_t embedding_dim) {
+  Layer& layer = layers_.back();
+  if (!layer.residual) return;
+  layer.source = static_cast<std::int64_t>(layers_.size()) - 1 - span;
+  if (span < 1 || layer.source < -1) throw std::invalid_argument("a residual layer adds what is not below it");
+  const std::int64_t width =
+      layer.source < 0 ? embedding_dim : layers_[static_cast<std::size_t>(layer.source)].output_dim;
+  if (width != layer.output_dim) throw std::invalid_argument("a residual layer's input and output differ in width");
 }
 
 void Model::add_layer(const LayerWeights& weights, const float* embedding, std::int64_t table_bytes) {
@@ -53,15 +88,12 @@ void Model::add_layer(const LayerWeights& weights, const float* embedding, std::
   const std::int64_t row_bytes = sums * round_up(weights.units, 16) * std::int64_t{sizeof(float)};
   const bool fits = (vocab_size_ + 1) * directions <= table_bytes / row_bytes;
   const bool tabled = layers_.empty() && (fits || !embedding);
-  Layer layer{weights.direction, weights.residual != 0, weights.inputs, 0, {}};
+  Layer layer{weights.direction, weights.span != 0, 0, weights.inputs, 0, {}};
   for (std::int64_t d = 0; d < directions; ++d) {
     Pass pass = pack_pass(kernel_, weights, weights.passes[d], tabled);
     if (tabled) make_table(*kernel_.table_kernel(), pass, weights, weights.passes[d], vocab_size_, embedding);
     layer.output_dim += pass.state_dim;
     layer.passes.push_back(std::move(pass));
-  }
-  if (layer.residual && (layer.output_dim != layer.inputs || (layers_.empty() && !embedding))) {
-    throw std::invalid_argument("a residual layer's input and output differ in width");
   }
   layers_.push_back(std::move(layer));
 }
@@ -81,8 +113,11 @@ std::vector<Stage> Model::stages(std::size_t layers) const {
   std::vector<Stage> stages;
   for (std::size_t l = 0; l < layers; ++l) {
     const Direction direction = layers_[l].direction;
-    if (!stages.empty() && !stages.back().both() && stages.back().direction == direction) {
-      stages.back().end = l + 1;
+    Stage* const last = stages.empty() ? nullptr : &stages.back();
+    bool maps = last != nullptr;  // whether the last stage has only maps; it takes the direction of what is above them
+    for (std::size_t k = last ? last->first : l; k < l; ++k) maps = maps && is_map(k);
+    if (last && (maps || (!last->both() && (is_map(l) || last->direction == direction)))) {
+      *last = {last->first, l + 1, is_map(l) ? last->direction : direction};
     } else {
       stages.push_back({l, l + 1, direction});
     }

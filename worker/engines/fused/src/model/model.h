@@ -10,14 +10,18 @@
 namespace unrolled {
 
 // Mirrored in library.py.
-enum class Cell : std::int32_t { lstm = 0, gru = 1, gru_reset_before = 2, mlstm = 3 };
+enum class Cell : std::int32_t {
+  lstm = 0, gru = 1, gru_reset_before = 2, mlstm = 3, dense = 4, layer_norm = 5, scale = 6
+};
 inline bool is_gru(Cell cell) { return cell == Cell::gru || cell == Cell::gru_reset_before; }
+// Whether a layer is a map: it changes each token's vector alone, and has no state and no direction.
+inline bool is_map(Cell cell) { return cell == Cell::dense || cell == Cell::layer_norm || cell == Cell::scale; }
 // The function of a layer's gates: sigmoid, or clamp(slope x + 1/2, 0, 1) with a slope of 1/5 or 1/6.
 enum class GateKind : std::int32_t { sigmoid = 0, hard_fifth = 1, hard_sixth = 2 };
 enum class Direction : std::int32_t { forward = 0, backward = 1, bidirectional = 2 };
 
 // The weights of one direction of a layer in Keras's layout, with G gates side by side: i, f, c, o of an LSTM, z, r, h
-// of a GRU.
+// of a GRU. A dense map has one such matrix; a layer_norm and a scale have a gain instead.
 struct PassWeights {
   const float* kernel;            // (inputs, G * units)
   const float* recurrent_kernel;  // (state, G * units)
@@ -27,18 +31,21 @@ struct PassWeights {
   const float* state_factor;      // (units, units), of one too
   const float* first_state;       // (state), before the first token of a row; null for zeros
   const float* first_cell;        // (units); null for zeros, and for a GRU
+  const float* gain;              // (units), of a layer_norm or a scale
 };
 
 struct LayerWeights {
   Cell cell;
   Direction direction;
-  std::int32_t residual;    // whether the input is added to the output
+  std::int32_t span;        // 0, or the output of the layer that is `span` layers below is added; 1 is the input
   GateKind gates;
   float cell_clip;          // the largest magnitude of a cell state; 0 for any
   float projection_clip;    // and of a projected state
   std::int64_t inputs;
   std::int64_t units;
   std::int64_t projection;  // width of the projected state, or 0
+  double epsilon;           // of a layer_norm
+  Activation activation;    // of a map
   PassWeights passes[2];    // the only one, or forward and backward
 };
 
@@ -72,6 +79,10 @@ struct Pass {
   std::int64_t table_stride = 0;  // floats, also in `bias`
   std::int64_t factor_at = 0;     // where in a row of the table, or in `bias`, the input's factor begins
 
+  // Of a layer_norm or a scale: float (units); `bias` then has as many.
+  Buffer gain;
+  double epsilon = 0;
+
   const float* start(std::int32_t token) const {
     return has_table ? table.as<float>() + token * table_stride : bias.as<float>();
   }
@@ -80,6 +91,7 @@ struct Pass {
 struct Layer {
   Direction direction;
   bool residual;
+  std::int64_t source;       // of what is added in a residual layer: a layer's number, or -1 for the embedding
   std::int64_t inputs;
   std::int64_t output_dim;
   std::vector<Pass> passes;  // two if it is bidirectional, forward first
@@ -90,7 +102,9 @@ struct Layer {
 };
 
 // Layers that one walk computes together: each reads the output of the layer below for the same token. A stage above
-// the first one reads the vectors of the stage below, one for every token of a row.
+// the first one reads the vectors of the stage below, one for every token of a row. Maps belong to the stage of the
+// layer below, or, if that is bidirectional, to the next stage: both of its directions compute them then, because that
+// costs less than keeping their results.
 struct Stage {
   std::size_t first, end;   // layers
   Direction direction;
@@ -111,6 +125,7 @@ class Model {
   std::int64_t vocab_size() const { return vocab_size_; }
   const std::vector<Layer>& layers() const { return layers_; }
   bool has_table() const { return layers_[0].passes[0].has_table; }
+  bool is_map(std::size_t l) const { return unrolled::is_map(layers_[l].passes[0].cell); }
 
   // A token's row of the embedding; null if no layer reads it.
   const void* input(std::int32_t token) const {
@@ -122,6 +137,7 @@ class Model {
 
  private:
   void add_layer(const LayerWeights& weights, const float* embedding, std::int64_t table_bytes);
+  void aim_source(std::int64_t span, std::int64_t embedding_dim);
   void keep_embedding(std::int64_t embedding_dim, const float* embedding);
 
   const Kernel& kernel_;

@@ -8,6 +8,7 @@
 
 #include "model/elements.h"
 #include "model/strides.h"
+#include "kernel/gates/activations.h"
 #include "kernel/gates/gates.h"
 #include "kernel/gates/gru_gates.h"
 
@@ -252,6 +253,30 @@ std::int64_t table_stride(const Kernel& kernel, const LayerWeights& layer) {
 Pass pack_pass(const Kernel& kernel, const LayerWeights& layer, const PassWeights& weights, bool tabled) {
   Pass pass = pack_parts(kernel, layer, weights, {!tabled, true}, gates_of(layer));
   keep_first(kernel, pass, weights);
+  return pass;
+}
+
+Pass size_map(const Kernel& kernel, const LayerWeights& layer) {
+  Pass pass;
+  pass.cell = layer.cell;
+  pass.packed.units = pass.state_dim = layer.units;
+  pass.packed.activation = layer.activation;
+  pass.written_units = pass.written_state = round_up(layer.units, kernel.lanes);
+  pass.padded_units = pass.padded_state = round_up(pass.written_state, kernel.block_inputs);
+  return pass;
+}
+
+Pass pack_dense(const Kernel& kernel, const LayerWeights& layer, const PassWeights& weights) {
+  Pass pass = size_map(kernel, layer);
+  PackedLayer& packed = pass.packed;
+  const double scale = activation_scale(layer.activation);
+  packed.steps_a = steps_of(kernel, layer.inputs);
+  char* const panels = reserve_panels(kernel, packed, pass.panels, kGates * kernel.lanes, packed.steps_a * kGates);
+  pack_columns(kernel, packed, panels, {weights.kernel, layer.inputs, layer.units, layer.units, scale, kGates});
+  const std::size_t count = static_cast<std::size_t>(packed.panel_count * kGates * kernel.lanes);
+  float* const bias = pass.bias.reserve<float>(count);
+  std::memset(bias, 0, count * sizeof(float));
+  for (std::int64_t u = 0; u < layer.units; ++u) bias[u] = static_cast<float>(weights.bias[u] * scale);
   return pass;
 }
 

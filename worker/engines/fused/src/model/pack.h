@@ -12,6 +12,12 @@ namespace unrolled {
 // Throws std::bad_alloc.
 Pass pack_pass(const Kernel& kernel, const LayerWeights& layer, const PassWeights& weights, bool tabled);
 
+// The sizes of a map's pass, without weights.
+Pass size_map(const Kernel& kernel, const LayerWeights& layer);
+
+// Packs a dense map. Throws std::bad_alloc.
+Pass pack_dense(const Kernel& kernel, const LayerWeights& layer, const PassWeights& weights);
+
 // Floats in a row of the table.
 std::int64_t table_stride(const Kernel& kernel, const LayerWeights& layer);
 

@@ -82,7 +82,8 @@ void Engine::run(const std::vector<Course>& courses) {
 
   Crew crew(threads);
   for (const Course& course : courses) {
-    const std::size_t max_rows = std::max<std::size_t>(kStateBytes / States::node_bytes(course), 192);
+    const std::size_t bytes = std::max<std::size_t>(States::node_bytes(course), 1);  // a stage of maps has no states
+    const std::size_t max_rows = std::max<std::size_t>(kStateBytes / bytes, 192);
     for (const Span& span : cut_spans(course.rows(), threads, max_rows)) {
       crew.give({&course, Walk(course.rows(), span), {}, span.last - span.first});
     }
@@ -93,8 +94,14 @@ void Engine::run(const std::vector<Course>& courses) {
   if (crew.failed()) std::rethrow_exception(crew.failure());
 }
 
-void Engine::run_piece(std::vector<Row>& rows, const std::vector<Stage>& stages, const Outputs& outputs,
-                       Counts& counts) {
+std::int64_t Engine::recurrent_layers(const Stage& stage) const {
+  std::int64_t count = 0;
+  for (std::size_t l = stage.first; l < stage.end; ++l) count += !model_.is_map(l);
+  return count;
+}
+
+void Engine::run_piece(std::vector<Row>& rows, const std::vector<Stage>& stages, const std::vector<Handed>& handed,
+                       const Outputs& outputs, Counts& counts) {
   std::int64_t tokens = 0;
   for (const Row& row : rows) tokens += row.length;
   for (std::size_t s = 0; s < stages.size(); ++s) {
@@ -105,22 +112,19 @@ void Engine::run_piece(std::vector<Row>& rows, const std::vector<Stage>& stages,
       sort_rows(reversed, true, model_.vocab_size());
     }
     if (s == 1) share_nothing(rows);  // from here on, shared tokens may read different vectors
-    const Vectors* const below = s > 0 ? &vectors_[(s + 1) % 2] : nullptr;
-    Vectors* above = nullptr;
-    if (s + 1 < stages.size()) {
-      above = &vectors_[s % 2];
-      above->prepare(model_.kernel(), model_.layers()[stage.end - 1].output_dim, tokens);
+    std::vector<Vectors*> vectors(model_.layers().size(), nullptr);
+    for (const Handed& each : handed) {
+      if (each.from > s || each.until < s) continue;
+      vectors[each.layer] = &vectors_[each.slot];
+      if (each.from < s) continue;
+      vectors_[each.slot].prepare(model_.kernel(), model_.layers()[each.layer].output_dim, tokens);
     }
     std::vector<Course> courses;
-    if (stage.direction != Direction::backward) {
-      courses.emplace_back(model_, stage, false, rows, below, above, outputs);
-    }
+    if (stage.direction != Direction::backward) courses.emplace_back(model_, stage, false, rows, vectors, outputs);
     if (stage.direction != Direction::forward) {
-      courses.emplace_back(model_, stage, true, reversed.empty() ? rows : reversed, below, above, outputs);
+      courses.emplace_back(model_, stage, true, reversed.empty() ? rows : reversed, vectors, outputs);
     }
-    for (const Course& course : courses) {
-      counts.done += course.nodes() * static_cast<std::int64_t>(stage.end - stage.first);
-    }
+    for (const Course& course : courses) counts.done += course.nodes() * recurrent_layers(stage);
     run(courses);
   }
 }
@@ -153,12 +157,13 @@ PoolStats Engine::compute(const Shard* shards, std::int64_t shard_count, const C
 
   const auto planned = std::chrono::steady_clock::now();
   Counts counts;
-  for (const Stage& stage : stages) {
-    counts.passes += static_cast<std::int64_t>(stage.end - stage.first) * (stage.both() ? 2 : 1);
-  }
-  for (const Span& piece : cut_pieces(rows, piece_tokens(model_, stages, vector_bytes_))) {
+  for (const Stage& stage : stages) counts.passes += recurrent_layers(stage) * (stage.both() ? 2 : 1);
+  const std::vector<Handed> handed = list_handed(model_, stages);
+  for (const Handed& each : handed) vectors_.resize(std::max(vectors_.size(), each.slot + 1));
+  const std::int64_t token_bytes = handed_bytes(model_, stages, handed);
+  for (const Span& piece : cut_pieces(rows, piece_tokens(token_bytes, vector_bytes_))) {
     std::vector<Row> taken = take_piece(rows, piece);
-    run_piece(taken, stages, outputs, counts);
+    run_piece(taken, stages, handed, outputs, counts);
   }
   copy_duplicates(duplicates, outputs);
   outputs.clear_empty_rows(shard_count);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "pool/plan/course.h"
+#include "pool/plan/handing.h"
 #include "model/model.h"
 #include "pool/outputs.h"
 #include "pool/plan/plan.h"
@@ -15,7 +16,7 @@ namespace unrolled {
 
 struct PoolStats {
   std::int64_t tokens;          // real tokens in the pool
-  std::int64_t nodes;           // tokens computed for them, averaged over layers and directions
+  std::int64_t nodes;           // tokens computed for them, averaged over recurrent layers and directions
   double plan_seconds;
   double compute_seconds;
 };
@@ -32,9 +33,12 @@ class Engine {
 
  private:
   struct Counts {
-    std::int64_t done = 0, passes = 0;  // nodes computed in all passes; passes, one for each layer and direction
+    // Nodes computed in all passes; passes, one for each recurrent layer and direction.
+    std::int64_t done = 0, passes = 0;
   };
-  void run_piece(std::vector<Row>& rows, const std::vector<Stage>& stages, const Outputs& outputs, Counts& counts);
+  std::int64_t recurrent_layers(const Stage& stage) const;
+  void run_piece(std::vector<Row>& rows, const std::vector<Stage>& stages, const std::vector<Handed>& handed,
+                 const Outputs& outputs, Counts& counts);
   void run(const std::vector<Course>& courses);
   void copy_duplicates(const std::vector<Duplicate>& duplicates, const Outputs& outputs) const;
 
@@ -43,7 +47,7 @@ class Engine {
   const std::int64_t vector_bytes_;
   std::mutex busy_;
   std::vector<States> states_;  // one for each thread
-  Vectors vectors_[2];          // what stages hand to each other: a stage reads one and writes the other
+  std::vector<Vectors> vectors_;  // what stages hand to each other, one for each slot
 };
 
 }  // namespace unrolled

@@ -57,6 +57,7 @@ std::size_t spare_slots(const Course& course) { return 2 * block_nodes(course); 
 std::size_t States::node_bytes(const Course& course) {
   std::size_t bytes = 0;
   for (std::size_t l = course.first(); l < course.end(); ++l) {
+    if (course.model().is_map(l)) continue;
     bytes += hidden_bytes(course.model().kernel(), course.pass(l)) + cell_bytes(course.pass(l));
   }
   for (const Course::Pooled& pooled : course.pooled()) {
@@ -81,6 +82,10 @@ void States::prepare(const Course& course, std::size_t rows) {
   layers_.clear();
   for (std::size_t l = course.first(); l < course.end(); ++l) {
     const Pass& pass = course.pass(l);
+    if (course.model().is_map(l)) {
+      layers_.push_back({nullptr, nullptr});
+      continue;
+    }
     layers_.push_back({take(hidden_bytes(kernel, pass)), take(cell_bytes(pass))});
     // What a block reads beyond a state's last panel has weights of 0, but must not be NaN.
     for (std::size_t slot = 0; pass.written_state < pass.padded_state && slot < slots_; ++slot) {
@@ -105,7 +110,8 @@ void States::prepare(const Course& course, std::size_t rows) {
   between_.reserve(block * element * static_cast<std::size_t>(elements_apart(kernel, widest.units)));
   if (widest.resets) between_floats_.reserve<float>(2 * block * static_cast<std::size_t>(floats_apart(widest.units)));
   floats_.reserve<float>(block * static_cast<std::size_t>(floats_apart(widest.state)));
-  mixed_.reserve(block * element * static_cast<std::size_t>(elements_apart(kernel, widest.state)));
+  prepare_results(course, block);
+  vector_.reserve<float>(static_cast<std::size_t>(2 * widest.state));
   // The kernel prefetches for a whole tile after the last one; what these entries point to is never read.
   const std::size_t entries = block + static_cast<std::size_t>(kernel.tile_rows);
   start_.resize(entries);
@@ -115,6 +121,28 @@ void States::prepare(const Course& course, std::size_t rows) {
   recurrent_.resize(entries);
   between_rows_.resize(entries);
   outputs_.resize(entries);
+}
+
+// Memory for the results of layers that aren't states in the ring.
+void States::prepare_results(const Course& course, std::size_t block) {
+  const Kernel& kernel = course.model().kernel();
+  const auto makes = [&](std::size_t l) { return course.model().is_map(l) || course.layer(l).residual; };
+  std::size_t bytes = 0;
+  for (std::size_t l = course.first(); l < course.end(); ++l) {
+    if (makes(l)) bytes += block * hidden_bytes(kernel, course.pass(l));
+  }
+  char* at = made_.reserve<char>(bytes);
+  results_.clear();
+  for (std::size_t l = course.first(); l < course.end(); ++l) {
+    const Pass& pass = course.pass(l);
+    results_.push_back({makes(l) ? at : nullptr, nullptr, hidden_bytes(kernel, pass)});
+    if (!makes(l)) continue;
+    // What is read beyond the last panel has weights of 0, but must not be NaN.
+    for (std::size_t k = 0; k < block; ++k) {
+      clear_elements(kernel, at + k * results_.back().stride, pass.written_state, pass.padded_state);
+    }
+    at += block * results_.back().stride;
+  }
 }
 
 void States::compute(const Course& course, const Walk& walk) {
@@ -141,6 +169,7 @@ void States::compute(const Course& course, const Walk& walk) {
 template <class Action>
 void States::for_each_state(const Course& course, Action action) const {
   for (std::size_t l = course.first(); l < course.end(); ++l) {
+    if (course.model().is_map(l)) continue;
     const LayerStates& states = layers_[l - course.first()];
     action(states.hidden, hidden_bytes(course.model().kernel(), course.pass(l)));
     action(states.cell, cell_bytes(course.pass(l)));

@@ -54,17 +54,20 @@ class States {
     const Walk& walk;
     std::size_t first, count, slot;
   };
+  void prepare_results(const Course& course, std::size_t block);
   void compute_block(const Block& block);
   void read_tokens(const Block& block);
   void read_vectors(const Block& block);
   void aim_outputs(const Block& block, std::size_t l);
   void read_parents(const Block& block, std::size_t l);
   void run_pass(const Block& block, std::size_t l, bool with_outputs);
+  void run_map(const Block& block, std::size_t l, bool with_outputs);
+  const void* source_of(const Block& block, std::size_t l, std::size_t k) const;
   void run_factors(const Block& block, const Pass& pass, LayerBlock& gates);
   void aim_between(const Block& block, const Pass& pass, std::int64_t stride);
   void add_input(const Block& block, std::size_t l);
   void add_to_poolings(const Block& block, std::size_t l);
-  void hand_over(const Block& block, const char* results, std::size_t stride) const;
+  void hand_over(const Block& block, std::size_t l) const;
   template <class Action>
   void for_each_state(const Course& course, Action action) const;
 
@@ -79,7 +82,16 @@ class States {
   // For a block, between the two products of a layer that has two: what the second one multiplies, and sums.
   Buffer between_, between_floats_;
   Buffer floats_;      // a block's states in float32, if no column keeps them
-  Buffer mixed_;       // a block's results of a residual layer
+  // A block's results of a layer, as the layers above read them: a node's states in the ring or, if the layer is a map
+  // or residual, a part of `made_`.
+  struct Results {
+    char* made;
+    const char* at;
+    std::size_t stride;  // bytes
+  };
+  std::vector<Results> results_;  // one for each layer
+  Buffer made_;
+  Buffer vector_;      // of a map: the vector that it reads and the one that it makes
   std::vector<const float*> start_, factor_start_, cell_in_;
   std::vector<const void*> input_, recurrent_, between_rows_;
   std::vector<float*> outputs_;

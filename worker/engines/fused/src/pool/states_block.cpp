@@ -1,8 +1,10 @@
 // Takes one block of nodes through the layers of a course. It is one file because each function fills in the arrays
 // that the next one reads.
 #include <algorithm>
+#include <cstring>
 
 #include "model/elements.h"
+#include "model/maps.h"
 #include "pool/states.h"
 #include "model/strides.h"
 
@@ -10,35 +12,32 @@ namespace unrolled {
 
 void States::compute_block(const Block& block) {
   const Course& course = block.course;
-  if (course.below()) {
+  if (course.first() > 0) {
     read_vectors(block);
   } else {
     read_tokens(block);
   }
   for (std::size_t l = course.first(); l < course.end(); ++l) {
     const bool wants_floats = course.wants_floats(l);
+    Results& results = results_[l - course.first()];
     if (wants_floats) aim_outputs(block, l);
-    read_parents(block, l);
-    run_pass(block, l, wants_floats);
-
-    const Kernel& kernel = course.model().kernel();
-    std::size_t stride = hidden_bytes(kernel, course.pass(l));
-    const char* results = layers_[l - course.first()].hidden + block.slot * stride;
-    if (course.layer(l).residual) {
-      add_input(block, l);
-      results = mixed_.as<char>();
-      stride = static_cast<std::size_t>(elements_apart(kernel, course.pass(l).padded_state) * kernel.element_bytes);
+    if (course.model().is_map(l)) {
+      run_map(block, l, wants_floats);
+    } else {
+      read_parents(block, l);
+      run_pass(block, l, wants_floats);
     }
+    if (course.layer(l).residual) add_input(block, l);
+    results.at = results.made;
+    if (!results.made) results.at = layers_[l - course.first()].hidden + block.slot * results.stride;
     if (wants_floats) add_to_poolings(block, l);
-    if (l + 1 == course.end()) {
-      if (course.above()) hand_over(block, results, stride);
-      continue;
-    }
+    if (l + 1 == course.end()) continue;
     for (std::size_t k = 0; k < block.count; ++k) {
       start_[k] = course.pass(l + 1).bias.as<float>();
-      input_[k] = results + k * stride;
+      input_[k] = results.at + k * results.stride;
     }
   }
+  for (const std::size_t l : course.given()) hand_over(block, l);
 }
 
 void States::read_tokens(const Block& block) {
@@ -55,12 +54,13 @@ void States::read_tokens(const Block& block) {
 
 void States::read_vectors(const Block& block) {
   const Course& course = block.course;
+  const Vectors& below = course.vectors(course.first() - 1);
   const float* const bias = course.pass(course.first()).bias.as<float>();
   const std::int32_t level = block.walk.level();
   for (std::size_t k = 0; k < block.count; ++k) {
     const Row& row = block.walk.row(block.first + k);
     start_[k] = bias;
-    input_[k] = course.below()->at(row, row.position(level, course.backward()));
+    input_[k] = below.at(row, row.position(level, course.backward()));
   }
 }
 
@@ -161,17 +161,65 @@ void States::aim_between(const Block& at, const Pass& pass, std::int64_t stride)
   }
 }
 
-// The results of a residual layer are its states plus its input. The next step reads the states without the input.
+// Runs a map. It reads the vectors of the layer below, and keeps no states.
+void States::run_map(const Block& at, std::size_t l, bool with_outputs) {
+  const Kernel& kernel = at.course.model().kernel();
+  const Pass& pass = at.course.pass(l);
+  const Results& results = results_[l - at.course.first()];
+  if (pass.cell == Cell::dense) {
+    LayerBlock block{};
+    block.nodes = static_cast<std::int64_t>(at.count);
+    block.start = start_.data();
+    block.input = block.recurrent = input_.data();
+    block.hidden_out = results.made;
+    block.hidden_stride = elements_apart(kernel, pass.padded_state);
+    block.outputs = with_outputs ? outputs_.data() : nullptr;
+    block.outputs_read = at.course.reads_floats(l);
+    block.sums = sums_.as<float>();
+    block.gathered = gathered_.as<void>();
+    kernel.dense(pass.packed, block);
+    return;
+  }
+  const std::int64_t units = pass.packed.units;
+  float* const from = vector_.as<float>();
+  float* const to = from + units;  // with room for a whole panel
+  for (std::size_t k = 0; k < at.count; ++k) {
+    get_elements(kernel, input_[k], units, from);
+    apply_map(pass, from, to);
+    kernel.activate(pass.packed.activation, to, units);
+    std::memcpy(outputs_[k], to, static_cast<std::size_t>(units) * sizeof(float));
+    char* const made = results.made + k * results.stride;
+    for (std::int64_t u = 0; u < units; ++u) put_element(kernel, made, u, to[u]);
+    for (std::int64_t u = units; u < pass.written_state; ++u) put_element(kernel, made, u, 0.0f);  // NaN spreads
+  }
+}
+
+// What is added to the results of a residual layer for a node, as the kernel reads it.
+const void* States::source_of(const Block& block, std::size_t l, std::size_t k) const {
+  const Course& course = block.course;
+  const std::int64_t source = course.layer(l).source;
+  const Row& row = block.walk.row(block.first + k);
+  const std::int32_t position = row.position(block.walk.level(), course.backward());
+  if (source < 0) return course.model().input(row.tokens[position]);
+  const std::size_t below = static_cast<std::size_t>(source);
+  if (below < course.first()) return course.vectors(below).at(row, position);
+  const Results& results = results_[below - course.first()];
+  return results.at + k * results.stride;
+}
+
+// The results of a residual layer are its states plus the output of a layer below. The next step reads the states
+// without it.
 void States::add_input(const Block& block, std::size_t l) {
   const Kernel& kernel = block.course.model().kernel();
   const Pass& pass = block.course.pass(l);
-  const std::int64_t stride = elements_apart(kernel, pass.padded_state) * kernel.element_bytes;
+  const Results& results = results_[l - block.course.first()];
   const std::int64_t offset = block.course.offset(l);
   for (std::size_t k = 0; k < block.count; ++k) {
     float* const output = outputs_[k];
-    void* const mixed = mixed_.as<char>() + static_cast<std::int64_t>(k) * stride;
+    const void* const source = source_of(block, l, k);
+    void* const mixed = results.made + k * results.stride;
     for (std::int64_t u = 0; u < pass.state_dim; ++u) {
-      output[u] += get_element(kernel, input_[k], offset + u);
+      output[u] += get_element(kernel, source, offset + u);
       put_element(kernel, mixed, u, output[u]);
     }
     clear_elements(kernel, mixed, pass.state_dim, pass.padded_state);
@@ -194,14 +242,14 @@ void States::add_to_poolings(const Block& block, std::size_t l) {
   }
 }
 
-void States::hand_over(const Block& block, const char* results, std::size_t stride) const {
+void States::hand_over(const Block& block, std::size_t l) const {
   const Course& course = block.course;
-  const std::size_t top = course.end() - 1;
+  const Results& results = results_[l - course.first()];
   for (std::size_t k = 0; k < block.count; ++k) {
     const Row& row = block.walk.row(block.first + k);
-    char* const vector = course.above()->at(row, row.position(block.walk.level(), course.backward()));
-    copy_elements(course.model().kernel(), vector, course.offset(top), results + k * stride, 0,
-                  course.pass(top).state_dim);
+    char* const vector = course.given_vectors(l).at(row, row.position(block.walk.level(), course.backward()));
+    copy_elements(course.model().kernel(), vector, course.offset(l), results.at + k * results.stride, 0,
+                  course.pass(l).state_dim);
   }
 }
 

@@ -66,6 +66,8 @@ constexpr Kernel make_tile_kernel(const char* isa, const Kernel* (*table_kernel)
                 {run_tiles<P, ResetCandidate<P, Sigmoid>, Tiles>, run_tiles<P, ResetCandidate<P, HardSigmoid>, Tiles>},
                 run_tiles<P, Projection<P>, Tiles>,
                 run_tiles<P, Factors<P>, Tiles>,
+                run_tiles<P, Dense<P>, Tiles>,
+                activate<P>,
                 nullptr,
                 cell_update<P>,
                 spin_tiles<P, Tiles>,

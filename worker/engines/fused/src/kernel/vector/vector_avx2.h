@@ -38,6 +38,8 @@ struct Avx2 {
   }
   // Clamps to 0..1; NaN stays NaN.
   static Vec clamp(Vec x) { return _mm256_min_ps(set1(1.0f), _mm256_max_ps(_mm256_setzero_ps(), x)); }
+  // The larger of 0 and x; NaN stays NaN, and -0 stays -0.
+  static Vec rectify(Vec x) { return _mm256_max_ps(_mm256_setzero_ps(), x); }
   // Clamps to -bound..bound; NaN stays NaN.
   static Vec limit(Vec x, Vec bound) { return _mm256_min_ps(bound, _mm256_max_ps(_mm256_sub_ps(set1(-0.0f), bound), x)); }
   static Vec whole(Vec x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }

@@ -43,6 +43,8 @@ struct Avx512 {
   static Vec cap(Vec x) { return _mm512_range_ps(x, set1(40.0f), 0b0010); }
   // Clamps to 0..1; NaN stays NaN.
   static Vec clamp(Vec x) { return _mm512_min_ps(set1(1.0f), _mm512_max_ps(_mm512_setzero_ps(), x)); }
+  // The larger of 0 and x; NaN stays NaN, and -0 stays -0.
+  static Vec rectify(Vec x) { return _mm512_max_ps(_mm512_setzero_ps(), x); }
   // Clamps to -bound..bound; NaN stays NaN.
   static Vec limit(Vec x, Vec bound) { return _mm512_min_ps(bound, _mm512_max_ps(_mm512_sub_ps(set1(-0.0f), bound), x)); }
   static Vec whole(Vec x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }

@@ -63,6 +63,8 @@ struct Portable {
     const Vec bottom = pick(x < set1(0.0f), set1(0.0f), x);
     return pick(bottom > set1(1.0f), set1(1.0f), bottom);
   }
+  // The larger of 0 and x; NaN stays NaN, and -0 stays -0.
+  static Vec rectify(Vec x) { return pick(x < set1(0.0f), set1(0.0f), x); }
   // Clamps to -bound..bound; NaN stays NaN.
   static Vec limit(Vec x, Vec bound) {
     const Vec bottom = pick(x < -bound, -bound, x);

@@ -56,6 +56,9 @@ struct Sixteen {
   static Vec clamp(Vec x) {
     return each([&](int k) { return Part::clamp(x.part[k]); });
   }
+  static Vec rectify(Vec x) {
+    return each([&](int k) { return Part::rectify(x.part[k]); });
+  }
   static Vec limit(Vec x, Vec bound) {
     return each([&](int k) { return Part::limit(x.part[k], bound.part[k]); });
   }

@@ -42,12 +42,17 @@ void Vectors::shrink(std::size_t bytes) {
 }
 
 Course::Course(const Model& model, const Stage& stage, bool backward, const std::vector<Row>& rows,
-               const Vectors* below, Vectors* above, const Outputs& outputs)
-    : model_(model), stage_(stage), backward_(backward), rows_(rows), below_(below), above_(above),
+               const std::vector<Vectors*>& handed, const Outputs& outputs)
+    : model_(model), stage_(stage), backward_(backward), rows_(rows), handed_(handed),
       outputs_(outputs), per_token_(stage.end - stage.first, kNone) {
+  // If both directions compute a map, one of them keeps its results.
+  const auto keeps = [&](std::size_t l) { return !(stage.both() && backward && model.is_map(l)); };
+  for (std::size_t l = stage.first; l < stage.end; ++l) {
+    if (handed[l] && keeps(l)) given_.push_back(l);
+  }
   for (std::size_t c = 0; c < outputs.size(); ++c) {
     const std::size_t l = static_cast<std::size_t>(outputs.column(c).layer);
-    if (l < stage.first || l >= stage.end) continue;
+    if (l < stage.first || l >= stage.end || !keeps(l)) continue;
     if (outputs.column(c).pooling == Pooling::none) {
       per_token_[l - stage.first] = c;
     } else {
@@ -85,11 +90,11 @@ void Course::copy_shared(const Walk::Branch& branch, std::int32_t level) const {
     std::memcpy(outputs_.of_row(pooled.column, row) + part, outputs_.of_row(pooled.column, owner) + part,
                 static_cast<std::size_t>(pass(pooled.layer).state_dim * kFloat));
   }
-  if (above_) {
-    const std::size_t top = stage_.end - 1;
+  for (const std::size_t l : given_) {
+    const Vectors& vectors = given_vectors(l);
     for (std::int64_t k = 0; k < level; ++k) {
-      copy_elements(model_.kernel(), above_->at(row, to + k), offset(top), above_->at(owner, from + k), offset(top),
-                    pass(top).state_dim);
+      copy_elements(model_.kernel(), vectors.at(row, to + k), offset(l), vectors.at(owner, from + k), offset(l),
+                    pass(l).state_dim);
     }
   }
 }

@@ -41,9 +41,10 @@ class Course {
   };
   static constexpr std::size_t kNone = ~std::size_t{0};
 
-  // `below` is null if the stage reads tokens, `above` if no stage follows.
-  Course(const Model& model, const Stage& stage, bool backward, const std::vector<Row>& rows, const Vectors* below,
-         Vectors* above, const Outputs& outputs);
+  // `handed` has the vectors of each layer that a stage hands to a later one, of those that this stage reads or writes;
+  // null for other layers.
+  Course(const Model& model, const Stage& stage, bool backward, const std::vector<Row>& rows,
+         const std::vector<Vectors*>& handed, const Outputs& outputs);
 
   const Model& model() const { return model_; }
   const Outputs& outputs() const { return outputs_; }
@@ -51,8 +52,11 @@ class Course {
   std::size_t first() const { return stage_.first; }
   std::size_t end() const { return stage_.end; }
   bool backward() const { return backward_; }
-  const Vectors* below() const { return below_; }
-  Vectors* above() const { return above_; }
+  // The vectors of a layer of an earlier stage.
+  const Vectors& vectors(std::size_t l) const { return *handed_[l]; }
+  // The layers whose vectors this course hands to a later stage.
+  const std::vector<std::size_t>& given() const { return given_; }
+  Vectors& given_vectors(std::size_t l) const { return *handed_[l]; }
 
   const Layer& layer(std::size_t l) const { return model_.layers()[l]; }
   const Pass& pass(std::size_t l) const { return layer(l).pass(backward_); }
@@ -63,7 +67,10 @@ class Course {
   std::size_t per_token(std::size_t l) const { return per_token_[l - stage_.first]; }
   const std::vector<Pooled>& pooled() const { return pooled_; }
   // Whether a layer's states are needed in float32.
-  bool wants_floats(std::size_t l) const { return per_token(l) != kNone || reads_floats(l); }
+  bool wants_floats(std::size_t l) const {
+    const Cell cell = pass(l).cell;
+    return per_token(l) != kNone || reads_floats(l) || cell == Cell::layer_norm || cell == Cell::scale;
+  }
   // Whether they are read again: for a pooled vector, or for a residual layer's result.
   bool reads_floats(std::size_t l) const;
   // Whether a pooling takes the vector of a row's first level rather than that of its last level.
@@ -77,8 +84,8 @@ class Course {
   const Stage stage_;
   const bool backward_;
   const std::vector<Row>& rows_;
-  const Vectors* below_;
-  Vectors* above_;
+  const std::vector<Vectors*> handed_;
+  std::vector<std::size_t> given_;
   const Outputs& outputs_;
   std::vector<std::size_t> per_token_;
   std::vector<Pooled> pooled_;

@@ -1,22 +1,11 @@
 #include "pool/plan/pieces.h"
 
-#include <algorithm>
 #include <limits>
-
-#include "pool/plan/course.h"
 
 namespace unrolled {
 
-std::int64_t piece_tokens(const Model& model, const std::vector<Stage>& stages, std::int64_t bytes) {
-  std::int64_t below = 0, most = 0;  // bytes for each token
-  for (std::size_t s = 0; s < stages.size(); ++s) {
-    const bool last = s + 1 == stages.size();
-    const std::int64_t width = model.layers()[stages[s].end - 1].output_dim;
-    const std::int64_t above = last ? 0 : Vectors::bytes_of(model.kernel(), width);
-    most = std::max(most, below + above);
-    below = above;
-  }
-  return most ? bytes / most : std::numeric_limits<std::int64_t>::max();
+std::int64_t piece_tokens(std::int64_t token_bytes, std::int64_t bytes) {
+  return token_bytes ? bytes / token_bytes : std::numeric_limits<std::int64_t>::max();
 }
 
 std::vector<Span> cut_pieces(const std::vector<Row>& rows, std::int64_t tokens) {

@@ -2,16 +2,16 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
-#include "model/model.h"
 #include "pool/plan/plan.h"
 
 namespace unrolled {
 
-// The most tokens of a piece, so that the vectors that a stage reads and those that it writes take `bytes` together; no
-// limit if there is only one stage. A row is never cut, however long it is.
-std::int64_t piece_tokens(const Model& model, const std::vector<Stage>& stages, std::int64_t bytes);
+// The most tokens of a piece, so that the vectors that stages hand to each other take `bytes` at any time; no limit if
+// `token_bytes`, what they take for each token, is 0. A row is never cut, however long it is.
+std::int64_t piece_tokens(std::int64_t token_bytes, std::int64_t bytes);
 
 // Cuts sorted rows into pieces of at most `tokens` tokens, or of one row.
 std::vector<Span> cut_pieces(const std::vector<Row>& rows, std::int64_t tokens);

@@ -1,0 +1,124 @@
+"""Functions of each token's vector above recurrent layers: as maps of the model they compute the same."""
+
+import numpy as np
+import pytest
+from support.reference import map_outputs
+
+from worker.model_import import token_maps
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.found import Array, Layer, Node, Pass
+from worker.model_import.selection.steps import FIRST_INPUT, Step, parts_of
+
+RANDOM = np.random.default_rng(4)
+VECTORS = RANDOM.normal(0, 1, (5, 6))
+
+
+def array(*shape, low=-1.0):
+    numbers = RANDOM.uniform(low, 1, shape).astype(np.float32)
+    return Array("array", shape, lambda: numbers)
+
+
+FUNCTIONS = {
+    "dense": token_maps.Dense(array(6, 3), array(3), "sigmoid"),
+    "turned": token_maps.Dense(array(3, 6), None, "relu", turned=True),
+    "layer norm": token_maps.LayerNorm(array(6), None, 1e-3),
+    "plain layer norm": token_maps.LayerNorm(None, array(6), 1e-5),
+    "batch norm": token_maps.BatchNorm(array(6), array(6, low=0.1), array(6), array(6), 1e-3),
+    "sum": token_maps.with_constant("add", RANDOM.normal(0, 1, (1, 1, 6))),
+    "difference": token_maps.with_constant("sub", np.array(2.0), constant_first=True),
+    "product": token_maps.with_constant("mul", RANDOM.normal(0, 1, 6)),
+    "quotient": token_maps.with_constant("div", np.array([4.0])),
+    "tanh": token_maps.Activation("tanh"),
+}
+
+
+def node(name, function=None):
+    return Node(name, "map", name, map=function or FUNCTIONS[name])
+
+
+def lstm(name, inputs, units=6):
+    return Layer(name, Pass("keras", "lstm", inputs, units, {}))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_map_computes_the_function(name):
+    """With its configuration and tensors alone."""
+    function = FUNCTIONS[name]
+    assert function.computable
+    made = function.layer(6)
+    found = map_outputs(made.config, VECTORS, **made.tensors)
+    np.testing.assert_allclose(found, function(VECTORS), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        token_maps.Dense(array(6, 3), None, "elu"),
+        token_maps.Activation("softmax"),
+        token_maps.LayerNorm(None, None, 0.0),
+        token_maps.with_constant("div", np.ones(6), constant_first=True),
+        token_maps.with_constant("div", np.zeros(6)),
+    ],
+)
+def test_functions_that_no_map_computes(function):
+    """Other activations, norms that may divide by zero, and quotients of another form."""
+    assert not function.computable
+
+
+def test_functions_that_follow_each_other_become_one_map():
+    """A product, a sum, a norm's scale and a function; a function ends it."""
+    plain = token_maps.Dense(FUNCTIONS["dense"].kernel, None, "linear")
+    bias = token_maps.with_constant("add", RANDOM.normal(0, 1, 3))
+    steps = [
+        Step(lstm("low", 4)),
+        Step(node=node("product", plain)),
+        Step(node=node("bias", bias)),
+        Step(node=node("tanh")),
+        Step(node=node("tanh")),
+    ]
+    parts = parts_of(steps)
+    assert [part.name for part in parts] == [
+        "low",
+        "product (product), bias (bias), tanh (tanh)",
+        "tanh (tanh)",
+    ]
+    found = map_outputs(parts[1].map.config, VECTORS, **parts[1].map.tensors)
+    np.testing.assert_allclose(found, np.tanh(bias(plain(VECTORS))), rtol=0, atol=1e-12)
+    assert str(parts[1].map.config) == "dense 3 (tanh)"
+
+
+def test_what_is_added_elsewhere_stays_a_layer():
+    """Spans count the layers of the new model."""
+    steps = [
+        Step(lstm("low", 6)),
+        Step(node=node("product")),
+        Step(node=node("sum")),
+        Step(node=node("tanh"), source=1),
+        Step(lstm("top", 6), source=FIRST_INPUT),
+    ]
+    parts = parts_of(steps)
+    assert [(part.name, part.span) for part in parts] == [
+        ("low", 0),
+        ("product (product)", 0),
+        ("sum (sum), tanh (tanh)", 1),
+        ("top", 4),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (FUNCTIONS["dense"], "top reads vectors 6 wide, but those below it are 3 wide"),
+        (
+            token_maps.Dense(array(5, 6), None, "linear"),
+            r"its array has the shape \(5, 6\), but it reads vectors 6 wide",
+        ),
+        (token_maps.LayerNorm(array(4), array(4), 1e-3), r"its array has the shape \(4,\)"),
+        (token_maps.with_constant("mul", np.ones(4)), "its arrays don't fit vectors 6 wide"),
+        (lambda vectors: vectors, "no layer of Unrolled computes it"),
+    ],
+)
+def test_widths_that_do_not_fit(function, reason):
+    """The error names the function or the layer."""
+    with pytest.raises(ImportRefusedError, match=reason):
+        parts_of([Step(lstm("low", 4)), Step(node=node("function", function)), Step(lstm("top", 6))])

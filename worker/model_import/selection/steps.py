@@ -1,0 +1,121 @@
+"""The layers of an imported model in the order in which the source computes them, and their maps as layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.token_maps import Map, MapLayer, merged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from worker.model_import.found import Layer, Node
+
+#: The source of a sum with the first layer's input.
+FIRST_INPUT = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A recurrent layer, or a function of each token's vector above one.
+
+    Attributes:
+        layer: the recurrent layer, or None.
+        node: the node of a function, or None.
+        source: the number of the step whose output is added to the result, or FIRST_INPUT; None if nothing is added.
+    """
+
+    layer: Layer | None = None
+    node: Node | None = None
+    source: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in the source, for people."""
+        return self.layer.name if self.layer is not None else str(self.node)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A layer of the new model.
+
+    Attributes:
+        layer: the recurrent layer of the source, or None.
+        map: the map, or None.
+        nodes: the functions of the source that the map computes.
+        span: how many layers the sum spans; 0 if nothing is added.
+    """
+
+    layer: Layer | None
+    map: MapLayer | None
+    nodes: tuple[Node, ...] = ()
+    span: int = 0
+
+    @property
+    def name(self) -> str:
+        """Its name in the source, for people."""
+        return self.layer.name if self.layer is not None else ", ".join(map(str, self.nodes))
+
+
+def parts_of(steps: Sequence[Step]) -> list[Part]:
+    """The layers of the new model. Functions that follow each other become one map where one map computes them.
+
+    Raises:
+        ImportRefusedError: the widths of functions don't fit together.
+        OSError, ValueError, IndexError, EOFError: an array can't be read.
+    """
+    sources = {step.source for step in steps}
+    parts: list[Part] = []
+    numbers = {FIRST_INPUT: -1}  # from a step to the number of its layer
+    width = 0
+    for number, step in enumerate(steps):
+        one: MapLayer | None = None
+        nodes: tuple[Node, ...] = ()
+        if step.layer is not None:
+            if number and step.layer.inputs != width:
+                raise ImportRefusedError(
+                    f"{step.name} reads vectors {step.layer.inputs} wide, but those below it are {width} wide; get a "
+                    "fresh copy of the file"
+                )
+            width = step.layer.outputs
+        elif step.node is not None:
+            one, nodes = _map_of(step.node, width), (step.node,)
+            width = one.config.units
+        below = parts[-1] if parts else None
+        # A map whose result is added somewhere must stay.
+        joined = None
+        if one is not None and below is not None and below.map is not None and not below.span:
+            joined = None if number - 1 in sources else merged(below.map, one)
+        if joined is not None and below is not None:
+            parts[-1] = replace(below, map=joined, nodes=(*below.nodes, *nodes))
+        else:
+            parts.append(Part(step.layer, one, nodes))
+        numbers[number] = len(parts) - 1
+        if step.source is not None:
+            parts[-1] = replace(parts[-1], span=len(parts) - 1 - numbers[step.source])
+    return parts
+
+
+def chain_of(layers: Iterable[Layer], residual: Iterable[bool], above: Iterable[Node] = ()) -> tuple[Step, ...]:
+    """Recurrent layers that read each other directly, each with its input added or not, and functions above them."""
+    steps = [
+        Step(layer, None, number - 1 if adds else None)
+        for number, (layer, adds) in enumerate(zip(layers, residual, strict=True))
+    ]
+    return (*steps, *(Step(None, node) for node in above))
+
+
+def _map_of(node: Node, width: int) -> MapLayer:
+    if not isinstance(node.map, Map):
+        raise ImportRefusedError(f"{node}: no layer of Unrolled computes it")
+    try:
+        one = node.map.layer(width)
+    except ValueError as error:  # NumPy's, of arrays that don't fit vectors of this width
+        raise ImportRefusedError(f"{node}: its arrays don't fit vectors {width} wide ({error})") from error
+    first, shape = next((name, array.shape) for name, array in one.tensors.items())
+    expected = (width, one.config.units) if first == "kernel" else (width,)
+    if shape != expected:
+        raise ImportRefusedError(f"{node}: its array has the shape {shape}, but it reads vectors {width} wide")
+    return one
