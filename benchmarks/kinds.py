@@ -41,6 +41,7 @@ def kinds(units: int) -> dict[str, ModelConfig]:
         "first state": LayerConfig(units, first_state=True),
         "projected to half": LayerConfig(units, projection=half),
         "multiplicative": LayerConfig(units, "mlstm"),
+        "layer norm": LayerConfig(units, norm="carried", epsilon=1e-5),
         "clipped": LayerConfig(units, cell_clip=3.0),
         "clipped projection": LayerConfig(units, projection=half, cell_clip=3.0, projection_clip=1.0),
     }

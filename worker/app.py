@@ -22,7 +22,7 @@ from unrolled.errors import BrokenWorkerError, UnrolledError
 from unrolled.model.directory import open_model
 from unrolled.queue.broker_url import celery_url
 from unrolled.queue.messages import TASK, queue_name, transport_options
-from worker.celery_guard import guard_transport
+from worker.celery_guard import guard_signals, guard_transport
 from worker.engines.choice import choose_engine, offer_of
 from worker.runtime.assembly import Assembly
 from worker.settings import Settings
@@ -83,6 +83,7 @@ def create_app(settings: Settings, make_engine: MakeEngine = choose_engine) -> W
     app.conf.update(_configuration(settings, queue))
     app.steps["worker"].add(AssemblyStep)
     guard_transport()
+    guard_signals()
 
     @app.task(name=TASK, typing=False)  # type: ignore[untyped-decorator]  # Celery is untyped
     def shard(*values: object) -> str:

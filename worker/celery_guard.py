@@ -24,8 +24,8 @@ import contextlib
 import json
 import logging
 import os
-import sys
 import time
+from functools import partial
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ from unrolled.errors import PayloadError
 from unrolled.queue.broker_url import without_secret
 from unrolled.queue.member import Member
 from unrolled.queue.messages import TASK
-from unrolled.telemetry.json_log import line_of
+from unrolled.telemetry import json_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +56,9 @@ KEPT_CHARACTERS = 4096
 MAX_BODY_BYTES = 4096
 #: Pause between two tries to reach the broker. `worker.runtime.heartbeat` logs the trouble, once.
 RECONNECT_SECONDS = 1.0
+_STANDARD_ERROR = 2
+#: The signals to stop that this process has received.
+_came: list[str] = []
 #: Headers that make Celery wait, expire a message, or do more than the task.
 _UNUSED_HEADERS = ("eta", "expires", "group", "shadow", "stamped_headers", "compression")
 
@@ -217,14 +220,38 @@ def _put_aside(message: Any, error: Exception) -> None:
             client.rpop(REFUSED)
 
 
-def announce_as_json() -> None:
-    """Make Celery's announcements of a shutdown, which it writes past all logging, lines of a log of JSON."""
+def guard_signals() -> None:
+    """Make SIGTERM and Ctrl-C end this process's worker in the same way: with exit status 0, in this worker's words.
 
-    def say(message: str, *_: object) -> None:
-        # Called by signal handlers, where no lock may be taken, and so no logger used.
-        os.write(sys.__stderr__.fileno(), line_of("WARNING", message.strip()).encode())  # type: ignore[union-attr]  # a worker has one
+    Celery's own Ctrl-C has exit status 1, and announces that a second one kills the shards on board: here it gives them
+    back, as a second SIGTERM does. What Celery itself announces goes to the log, too.
+    """
+    celery.apps.worker.safe_say = _announce
+    for name, signal_name in (("term", "SIGTERM"), ("int", "SIGINT")):
+        setattr(celery.apps.worker, f"install_worker_{name}_handler", partial(_install_handler, signal_name))
 
-    celery.apps.worker.safe_say = say
+
+def _install_handler(signal_name: str, worker: Any) -> None:
+    def say(_: object) -> None:
+        again = bool(_came)
+        _came.append(signal_name)  # first of all: another signal may interrupt this one's handler
+        if again:
+            _announce(f"stopping at once after another signal ({signal_name})")
+        else:
+            _announce(f"stopping after {signal_name}; a second signal gives back at once what is on board")
+
+    celery.apps.worker._shutdown_handler(worker, signal_name, "Warm", callback=say, verbose=False)  # noqa: SLF001 - Celery has no other way
+
+
+def _announce(message: str, *_: object) -> None:
+    """Log a line from a signal handler, where no lock may be taken, and so no logger used."""
+    with contextlib.suppress(OSError):  # its reader may have gone
+        if json_log.is_active():
+            os.write(_STANDARD_ERROR, json_log.line_of("INFO", message.strip()).encode())
+            return
+        start = "\r\x1b[K" if os.isatty(_STANDARD_ERROR) else ""  # a terminal shows ^C there
+        now = time.strftime("%Y-%m-%d %H:%M:%S") + f",{int(time.time() * 1000) % 1000:03d}"
+        os.write(_STANDARD_ERROR, f"{start}{now} INFO {__name__}: {message.strip()}\n".encode())
 
 
 def guard_transport() -> None:

@@ -29,8 +29,8 @@ class ExitStatus(IntEnum):
     BROKEN = 70, "`worker`: the engine broke while it computed"
     UNUSABLE = 75, "`worker`: the engine, the broker's login or --metrics-port can't be used"
     TIMED_OUT = 124, "`wait`: the time of --timeout is over"
-    INTERRUPTED = 130, "interrupted by Ctrl-C"
-    TERMINATED = 143, "ended by SIGTERM (`worker` finishes its shards first, and reports 0)"
+    INTERRUPTED = 130, "interrupted by Ctrl-C (a `worker`: 0)"
+    TERMINATED = 143, "ended by SIGTERM (a `worker`: 0)"
 
 
 #: What the statuses of a command mean, in its own words; other commands have 0 to 2 with the meanings above.

@@ -108,14 +108,10 @@ def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Ve
     log, chapters = Log(), sorted(objects.list(names.CHAPTERS))
     catch_up(log, objects, by_chapters=False)
     parts, published = _listed(log, objects)
-    cut = log.entries.columns[log.entries.columns["hash"] < FIRST_RETRY]
-    rows_in = int(cut["rows"].sum() + cut["quarantined"].sum())
     problems = list(_of_job(job, log, chapters))
-    if log.discarded:  # that each of its parts is missing says nothing more
-        return Verification(rows_in, 0, 0, 0, 0, 0, tuple(problems))
     rows = tokens = files = quarantined = failed = 0
     widths: dict[tuple[int, ...], ShardId] = {}
-    for entry, checked in _check_all(job, log, published):
+    for entry, checked in () if log.discarded else _check_all(job, log, published):  # its parts are all missing
         problems += checked.problems
         quarantined += checked.quarantined
         failed += checked.failed
@@ -127,9 +123,16 @@ def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Ve
         found = ", ".join(f"{', '.join(map(str, each))} in {shard}" for each, shard in sorted(widths.items()))
         problems.append(Problem("*.parquet", f"vectors are of different widths: {found}"))
     problems += _strays((shard for shard in parts.unknown if shard not in log.entries), parts.others)
+    rows_in = _rows_in(log)
     if not problems and rows + quarantined + failed != rows_in:
         problems.append(Problem(names.LOG, f"{rows_in:,} rows went in, {rows + quarantined + failed:,} came out"))
     return Verification(rows_in, rows, quarantined, failed, tokens, files, tuple(problems))
+
+
+def _rows_in(log: Log) -> int:
+    """The number of input rows; a retry brings none."""
+    cut = log.entries.columns[log.entries.columns["hash"] < FIRST_RETRY]
+    return int(cut["rows"].sum() + cut["quarantined"].sum())
 
 
 def _listed(log: Log, objects: Objects) -> tuple[Found, NDArray[np.bool_]]:

@@ -99,7 +99,7 @@ def _draw_throughput(axes: Any, time: Timeline, facts: Facts) -> None:
     axes.bar(starts / unit, time.rates, width=0.94 * time.width / unit, align="edge", color=_ACCENT)
     axes.grid(axis="y", color=_RULE, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.set(xlabel=f"{name} since the start", ylim=(0, None), xlim=(0, time.seconds / unit))
+    axes.set(xlabel=f"{name} of work", ylim=(0, None), xlim=(0, time.seconds / unit))
     axes.yaxis.set_major_formatter(lambda value, _: figure(value))
     axes.set_title(
         f"Tokens a second: {figure(facts.tokens_published)} of {_plain(title_of(facts))} in {duration(time.seconds)}",

@@ -79,6 +79,27 @@ def exp2(x, arithmetic):
     return np.ldexp(p, whole.astype(np.int32))
 
 
+def tanh(x, arithmetic):
+    e = exp2(x, arithmetic)
+    return (ONE - e) / (ONE + e)
+
+
+def sum_of(terms):
+    """Float64 terms (count,), summed as maps sum them: eight sums of every eighth term, which are added in pairs."""
+    padded = np.concatenate([terms, np.zeros(-len(terms) % 8)]).reshape(-1, 8)
+    sums = [0.0] * 8
+    for row in padded:
+        sums = [one + term for one, term in zip(sums, row, strict=True)]
+    return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]))
+
+
+def normalized(x, epsilon):
+    """A vector (float32) minus its mean, times the inverse of its deviation, in float64."""
+    x = x.astype(np.float64)
+    centred = x - sum_of(x) / len(x)
+    return centred * (1 / np.sqrt(sum_of(centred * centred) / len(x) + epsilon))
+
+
 class Layer:
     """One direction of a layer, with its weights scaled as the engine scales them."""
 
@@ -106,7 +127,13 @@ class Layer:
         self.input_factor, self.state_factor = (weights.get(f"{prefix}.{side}_factor") for side in ("input", "state"))
         clips = (np.inf if clip is None else clip for clip in (config.cell_clip, config.projection_clip))
         self.cell_clip, self.projection_clip = map(np.float32, clips)
+        names = ("bias", "input_shift", "input_gain", "state_shift", "state_gain", "cell_gain", "cell_bias")
+        self.norms = {name: weights[f"{prefix}.{name}"] for name in names} if config.norm else None
+        if self.norms:  # the scales are in the gates, after the norms
+            self.kernel, self.state_kernel = weights[f"{prefix}.kernel"], weights[f"{prefix}.recurrent_kernel"]
+            self.input_bias = self.norms["input_shift"]
         state = config.projection or self.units
+        self.zero = not config.first_state
         self.first_state = weights.get(f"{prefix}.first_state", np.zeros(state, np.float32))
         self.first_cell = weights.get(f"{prefix}.first_cell", np.zeros(self.units, np.float32))
 
@@ -148,6 +175,10 @@ class Layer:
         for k in range(len(starts if inputs is None else inputs)):
             start = self.input_bias if starts is None else starts[k]
             x = np.zeros(0, np.float32) if inputs is None else inputs[k]
+            if self.norms:
+                hidden, cell = self._normed(x, hidden, cell, start, first=k == 0)
+                found.append(hidden)
+                continue
             if self.state_factor is not None:
                 factor = self.blocks(self.input_factor, x) if factors is None else factors[k]
                 hidden = self.blocks(self.state_factor, hidden) * factor
@@ -183,6 +214,22 @@ class Layer:
             hidden = np.clip(self.blocks(self.projection, hidden), -self.projection_clip, self.projection_clip)
         return hidden, cell
 
+    def _normed(self, x, hidden, cell, start, *, first):
+        given = start if not len(x) else self.blocks(self.kernel, x) + start
+        before, epsilon = self.norms["state_shift"], self.config.epsilon
+        if not (first and self.zero):
+            before = self.blocks(self.state_kernel, hidden) + before
+        total = normalized(given, epsilon) * self.norms["input_gain"]
+        total = total + normalized(before, epsilon) * self.norms["state_gain"] + self.norms["bias"]
+        i, f, g, o = map(self.exp2, np.split((total * np.repeat(self.scale, self.units)).astype(np.float32), 4))
+        sides = (ONE + i) * (ONE + g)
+        cell = fma(cell, sides, (ONE - g) * (ONE + f)) / (sides * (ONE + f))
+        normal = normalized(cell, epsilon) * self.norms["cell_gain"] + self.norms["cell_bias"]
+        normal = normal.astype(np.float32)
+        e = self.exp2(normal * TANH)
+        hidden = (ONE - e) / ((ONE + o) * (ONE + e))
+        return hidden, normal if self.config.norm == "carried" else cell
+
     def _clipped(self, cell):
         return np.clip(cell, -self.cell_clip, self.cell_clip)
 
@@ -203,20 +250,6 @@ class Layer:
         return fma(state, ONE + c, z * (ONE - c)) / ((ONE + z) * (ONE + c))
 
 
-def sum_of(terms):
-    """Float64 terms (count,), summed as maps sum them: eight sums of every eighth term, which are added in pairs."""
-    padded = np.concatenate([terms, np.zeros(-len(terms) % 8)]).reshape(-1, 8)
-    sums = [0.0] * 8
-    for row in padded:
-        sums = [one + term for one, term in zip(sums, row, strict=True)]
-    return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]))
-
-
-def tanh(x, arithmetic):
-    e = exp2(x, arithmetic)
-    return (ONE - e) / (ONE + e)
-
-
 ACTIVATIONS = {
     "linear": lambda x, _: x,
     "tanh": tanh,
@@ -232,10 +265,8 @@ def map_output(layer, x, tensors, arithmetic):
     if layer.kind == "dense":
         kernel, bias = ((one.astype(np.float64) * factor).astype(np.float32) for one in (tensors["kernel"], bias))
         return ACTIVATIONS[layer.activation](blocks(kernel, x, arithmetic) + bias, arithmetic)
-    x = kept(x, arithmetic).astype(np.float64)
-    if layer.kind == "layer_norm":
-        x = x - sum_of(x) / len(x)
-        x = x * (1 / np.sqrt(sum_of(x * x) / len(x) + layer.epsilon))
+    x = kept(x, arithmetic)
+    x = normalized(x, layer.epsilon) if layer.kind == "layer_norm" else x.astype(np.float64)
     scaled = (x * tensors["gain"] + bias).astype(np.float32)
     return ACTIVATIONS[layer.activation](scaled * np.float32(factor), arithmetic)
 

@@ -13,7 +13,7 @@ from unrolled.model.config import ModelConfig
 from unrolled.model.layer import LayerConfig
 from unrolled.model.token_map import MapConfig
 from worker.models.gates import gate_function
-from worker.models.lstm_cells import ClippedLSTMCell, MultiplicativeLSTMCell
+from worker.models.lstm_cells import ClippedLSTMCell, MultiplicativeLSTMCell, NormedLSTMCell
 from worker.models.tensorflow import tf
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ def make_cell(layer: LayerConfig) -> Any:
         return tf.keras.layers.GRUCell(layer.units, reset_after=layer.reset == "after", **gates)
     if layer.kind == "mlstm":
         return MultiplicativeLSTMCell(layer.units, cell_clip=layer.cell_clip, **gates)
+    if layer.norm is not None:
+        return NormedLSTMCell(layer.units, carries=layer.norm == "carried", epsilon=layer.epsilon)
     if layer.projection is not None or layer.cell_clip is not None:
         clips = {"cell_clip": layer.cell_clip, "projection_clip": layer.projection_clip}
         return ClippedLSTMCell(layer.units, layer.projection, **clips, **gates)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from unrolled.model.config import ModelConfig
-from unrolled.model.layer import DIRECTIONS, GATES, RESETS, LayerConfig
+from unrolled.model.layer import DIRECTIONS, GATES, NORMS, RESETS, LayerConfig
 from unrolled.model.token_map import ACTIVATIONS, MAP_KINDS, MapConfig
 
 #: Bounds that some states reach.
@@ -19,6 +19,10 @@ def layers(draw, widest):
     more = {"gates": draw(st.sampled_from(GATES)), "first_state": draw(st.booleans())}
     if draw(st.booleans()):
         return LayerConfig(units, "gru", direction, reset=draw(st.sampled_from(RESETS)), **more)
+    if draw(st.booleans()) and more["gates"] == "sigmoid":
+        # As that of maps, so large that a vector that is nearly constant doesn't become noise.
+        norms = {"norm": draw(st.sampled_from(NORMS)), "epsilon": draw(st.sampled_from([0.1, 0.5]))}
+        return LayerConfig(units, "lstm", direction, first_state=more["first_state"], **norms)
     more["cell_clip"] = draw(CLIPS)
     if draw(st.booleans()):
         return LayerConfig(units, "mlstm", direction, **more)
@@ -126,6 +130,11 @@ KINDS = {
         LayerConfig(4, gates=HARD, cell_clip=0.3),
         LayerConfig(4, "mlstm", cell_clip=0.1, residual=True),
     ),
+    "normed": _model(
+        LayerConfig(5, norm="carried", epsilon=0.01),
+        LayerConfig(6, direction=BOTH, norm="output", epsilon=0.01, first_state=True),
+    ),
+    "normed-one-hot": _model(LayerConfig(2, norm="output", epsilon=0.01), embedding_dim=None, vocab_size=60),
     "maps": _model(
         LayerConfig(5),
         MapConfig(6, activation="relu"),

@@ -21,6 +21,7 @@ GATES = {
 
 
 FACTORS = ("input_factor", "state_factor")
+NORMS = ("input_shift", "input_gain", "state_shift", "state_gain", "cell_gain", "cell_bias")
 
 
 def lstm_states(
@@ -50,6 +51,29 @@ def lstm_states(
             state = np.clip(state @ projection, -projection_clip, projection_clip)
         states.append(state)
     return np.array(states).reshape(len(inputs), len(recurrent_kernel))
+
+
+def normalized(x, epsilon):
+    return (x - x.mean()) / np.sqrt(x.var() + epsilon)
+
+
+def normed_states(
+    inputs, kernel, recurrent_kernel, bias, input_shift, input_gain, state_shift, state_gain, cell_gain, cell_bias,
+    first_state=None, first_cell=None, *, epsilon, carries,
+):  # fmt: skip
+    """From inputs (time, D) to states (time, U) of Ba et al. 2016's LSTM: norms of both products and of the cell."""
+    units = len(cell_gain)
+    cell, state = (np.zeros(units) if one is None else one for one in (first_cell, first_state))
+    states = []
+    for x in inputs:
+        given = normalized(x @ kernel + input_shift, epsilon) * input_gain
+        before = normalized(state @ recurrent_kernel + state_shift, epsilon) * state_gain
+        i, f, candidate, o = np.split(given + before + bias, 4)
+        cell = sigmoid(f) * cell + sigmoid(i) * np.tanh(candidate)
+        normal = normalized(cell, epsilon) * cell_gain + cell_bias
+        state, cell = sigmoid(o) * np.tanh(normal), normal if carries else cell
+        states.append(state)
+    return np.array(states).reshape(len(inputs), units)
 
 
 def gru_states(inputs, kernel, recurrent_kernel, bias, first_state=None, gate=sigmoid):
@@ -117,12 +141,16 @@ def layer_states(config, weights, tokens):
         clips = {name: getattr(layer, name) for name in ("cell_clip", "projection_clip") if getattr(layer, name)}
         directions = []
         for prefix in (f"{layer.kind}.{number}", f"{layer.kind}.{number}.backward"):
-            parts = ("kernel", "recurrent_kernel", "bias", "projection", "first_state", "first_cell", *FACTORS)
+            parts = ("kernel", "recurrent_kernel", "bias", "projection", "first_state", "first_cell", *FACTORS, *NORMS)
             names = {part: f"{prefix}.{part}" for part in parts}
             given = {part: weights[name].astype(np.float64) for part, name in names.items() if name in weights}
             if not given:
                 continue
             step = -1 if prefix.endswith("backward") else 1
+            if layer.norm:
+                norms = {"epsilon": layer.epsilon, "carries": layer.norm == "carried"}
+                directions.append(normed_states(inputs[::step], **given, **norms)[::step])
+                continue
             directions.append(run(inputs[::step], **given, **clips, gate=GATES[layer.gates])[::step])
         outputs = np.concatenate(directions, axis=1)
         made.append(outputs + made[-layer.span] if layer.residual else outputs)

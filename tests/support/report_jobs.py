@@ -94,8 +94,8 @@ def report_job(
     return job
 
 
-def record_time(job, tokens, shards, rows, workers=2, seconds=90.0):
-    """Records of workers that computed a job side by side, the later ones a little slower."""
+def record_time(job, tokens, shards, rows, workers=2, seconds=90.0, later=0.0):
+    """Records of workers that computed a job side by side, the later ones a little slower; `later` by some seconds."""
     shares = np.arange(workers, 0, -1) / (workers * (workers + 1) / 2)
     for number, part in enumerate(shares):
         count = 45
@@ -110,9 +110,9 @@ def record_time(job, tokens, shards, rows, workers=2, seconds=90.0):
         )  # fmt: skip
         record = TimeRecord(
             f"node-{number + 1}-{4711 + number}-a1b2c{number}", "fused engine: avx512, float32, 2 threads", 4,
-            1_790_000_000.0 + number, seconds / count, intervals,
+            1_790_000_000.0 + number + later, seconds / count, intervals,
         )  # fmt: skip
-        job.objects.create(times_object(f"node-{number}-000000"), record.encode())
+        job.objects.create(times_object(f"node-{number}-{int(later):06d}"), record.encode())
 
 
 def _vectors(column, tokens, random):

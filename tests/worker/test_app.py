@@ -138,7 +138,14 @@ def test_the_log_of_a_worker_is_calm(site):
     lines = [line for line in worker.log.splitlines() if line.strip()]
     assert len(lines) == 10, worker.log
     published = [" is published"] * 5
-    expected = ("worker.runtime.assembly: model", "Connected to", "ready.", *published, "Warm shutdown", "5 shards, ")
+    expected = (
+        "worker.runtime.assembly: model",
+        "Connected to",
+        "ready.",
+        *published,
+        "stopping after SIGTERM",
+        "5 shards, ",
+    )
     for line, said in zip(lines, expected, strict=True):
         assert said in line
 

@@ -24,7 +24,7 @@ LARGEST_LENGTH = 2**31 - 1
 MOST_PARAMETERS = 2**32  # 16 GiB of float32
 #: Fields of a layer that config.json contains only if they don't have their defaults.
 _SELDOM = {
-    LayerConfig: frozenset({"first_state", "cell_clip", "projection_clip", "span"}),
+    LayerConfig: frozenset({"first_state", "cell_clip", "projection_clip", "norm", "epsilon", "span"}),
     MapConfig: frozenset({"activation", "epsilon", "residual", "span"}),
 }
 

@@ -16,6 +16,9 @@
     gru.N.kernel             (D, 3 U)    gates z, r, h; h' = z h + (1 - z) candidate
     gru.N.recurrent_kernel   (U, 3 U)
     gru.N.bias               (2, 3 U)    for the input and for the state; (3 U,) if reset is "before"
+    lstm.N.input_gain        (4 U,)      if it has norms: norm(x kernel + input_shift) input_gain
+    lstm.N.state_gain        (4 U,)      + norm(h recurrent_kernel + state_shift) state_gain + bias; also the shifts
+    lstm.N.cell_gain         (U,)        norm(c) cell_gain + cell_bias
     lstm.N.first_state       (S,)        the state before a row's first token, if it isn't zero; also of the others
     lstm.N.first_cell        (U,)        and the cell's; also of an mlstm
     lstm.N.backward.*        and of the others: tensors of the pass from a row's last token to its first
@@ -169,6 +172,7 @@ def save_model(
             finite, or the directory can't be made.
         TransientError: a file can't be written.
     """
+    # Over 40 lines: half of it is the description of what it may refuse.
     with from_extra("writing a model", "encode"):
         from safetensors.numpy import save  # noqa: PLC0415 - as in `ModelDirectory.weights`
 
@@ -186,10 +190,7 @@ def save_model(
             if (place.exists() or place.is_symlink()) and place.read_bytes() != content:
                 raise ModelError(f"{directory}: contains another {name}; choose another directory, or remove the file")
     except OSError as error:
-        raise ModelError(
-            f"{directory}: can't be written ({error.strerror or error}); choose another directory, or let this user "
-            "write there"
-        ) from error
+        raise ModelError(f"{directory}: can't be written ({error.strerror or error}); choose another") from error
     for name, content in contents.items():
         publish_bytes(directory / name, content)
     return open_model(directory)

@@ -8,7 +8,7 @@ Notation: D the layer's input width, U its units, S the width of its state.
 from dataclasses import dataclass
 
 from unrolled.errors import ModelError
-from unrolled.model.checks import LARGEST_WIDTH, check_choice, check_number, check_residual
+from unrolled.model.checks import LARGEST_WIDTH, check_choice, check_epsilon, check_number, check_residual
 from unrolled.model.token_map import describe_residual
 
 KINDS = ("lstm", "gru", "mlstm")
@@ -18,6 +18,7 @@ RESETS = ("after", "before")
 #: relu6(x + 3) / 6.
 HARD_SLOPES = {"hard_sigmoid": 1 / 5, "hard_sigmoid_keras3": 1 / 6}
 GATES = ("sigmoid", *HARD_SLOPES)
+NORMS = ("carried", "output")
 #: A larger bound of a state clips nothing.
 LARGEST_CLIP = 1e9
 
@@ -44,6 +45,10 @@ class LayerConfig:
         cell_clip: the largest magnitude of an LSTM's cell state, to which it is clipped before the hidden state is
             computed from it (TensorFlow's cell_clip); None for no limit.
         projection_clip: and of a projected state (TensorFlow's proj_clip).
+        norm: whether an LSTM is layer-normalized: its product with the input and its product with the state, each over
+            all four gates, and its cell state. "carried": the next step reads the normalized cell state (TensorFlow
+            Addons and PyTorch's examples); "output": only the hidden state is computed from it. None for no norms.
+        epsilon: what the norms add to variances, a number above 0; None without norms.
         span: how many layers a residual's sum spans: 1 adds the layer's own input, 2 the input of the layer below, and
             so on.
 
@@ -61,6 +66,8 @@ class LayerConfig:
     first_state: bool = False
     cell_clip: float | None = None
     projection_clip: float | None = None
+    norm: str | None = None
+    epsilon: float | None = None
     span: int = 1
 
     def __post_init__(self) -> None:
@@ -76,6 +83,7 @@ class LayerConfig:
             if self.kind != "lstm":
                 raise ModelError(f"layer: projection is {self.projection}, but only an lstm has one; leave it out")
         self._check_clips()
+        self._check_norm()
         if self.kind == "gru":
             object.__setattr__(self, "reset", "after" if self.reset is None else self.reset)
             check_choice("reset", self.reset, RESETS)
@@ -95,6 +103,20 @@ class LayerConfig:
             if not has:
                 raise ModelError(f"layer: {name} is {value}, but {lacking}; leave it out")
             object.__setattr__(self, name, float(value))
+
+    def _check_norm(self) -> None:
+        if self.norm is None:
+            if self.epsilon is not None:
+                raise ModelError(f"layer: epsilon is {self.epsilon!r:.80}, but no norm is given; leave it out")
+            return
+        check_choice("norm", self.norm, NORMS)
+        plain = self.projection is None and self.cell_clip is None and self.gates == "sigmoid"
+        if self.kind != "lstm" or not plain:
+            raise ModelError(
+                f"layer: norm is {self.norm!r}, but only an lstm with sigmoid gates, without projection and clips, has "
+                "norms; leave it out"
+            )
+        object.__setattr__(self, "epsilon", check_epsilon(self.epsilon))
 
     @property
     def state_dim(self) -> int:
@@ -128,6 +150,9 @@ class LayerConfig:
             shapes["projection"] = (self.units, self.projection)
         if self.kind == "mlstm":
             shapes |= {"input_factor": (inputs, self.units), "state_factor": (self.units, self.units)}
+        if self.norm is not None:
+            shapes |= {"input_shift": (gates,), "input_gain": (gates,), "state_shift": (gates,), "state_gain": (gates,)}
+            shapes |= {"cell_gain": (self.units,), "cell_bias": (self.units,)}
         return shapes | self.first_shapes()
 
     def first_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -142,6 +167,7 @@ class LayerConfig:
         words = [
             *(["reset before"] if self.reset == "before" else []),
             *([self.gates.replace("_", " ")] if self.gates != "sigmoid" else []),
+            *(["layer norm"] if self.norm == "carried" else ["layer norm of outputs"] if self.norm else []),
             *(["first state of its own"] if self.first_state else []),
             *([f"cell clipped to {self.cell_clip:g}"] if self.cell_clip else []),
             *([f"projection clipped to {self.projection_clip:g}"] if self.projection_clip else []),

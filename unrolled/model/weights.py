@@ -41,9 +41,9 @@ def new_weights(config: ModelConfig, seed: int) -> dict[str, NDArray[np.float32]
             if kind in ("lstm", "mlstm"):
                 units = shape[0] // 4
                 weights[name][units : 2 * units] = 1
-        elif part == "gain":
+        elif part.endswith("gain"):
             weights[name] = np.ones(shape, np.float32)
-        elif part.startswith("first_"):
+        elif part.startswith("first_") or part.endswith(("_shift", "_bias")):
             weights[name] = np.zeros(shape, np.float32)
         else:
             limit = math.sqrt(6 / sum(shape))

@@ -46,8 +46,8 @@ _QUIETER = {
 def worker(context: click.Context, /, log_level: str, **options: Any) -> None:
     """Compute and publish shards until stopped.
 
-    SIGTERM lets the shards that the worker holds finish within the grace, then gives them back; a second SIGTERM gives
-    them back at once. Start as many workers as there is memory and work for.
+    SIGTERM or Ctrl-C lets the shards that the worker holds finish within the grace, then gives them back; a second one
+    gives them back at once. Start as many workers as there is memory and work for.
 
     \b
     Examples:
@@ -68,9 +68,6 @@ def start_log(log_format: str, log_level: str) -> None:
     if log_format == "json":
         from celery.signals import setup_logging  # noqa: PLC0415 - Celery's import is a third of a second
 
-        from worker.celery_guard import announce_as_json  # noqa: PLC0415 - it needs Celery
-
-        announce_as_json()
         log_json(log_level)
         # Celery gives some of its loggers handlers of their own, unless somebody else sets up logging.
         setup_logging.connect(_set_up, weak=False)

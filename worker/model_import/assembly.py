@@ -203,6 +203,8 @@ def _directions(stack: Stack, parts: list[Part]) -> tuple[list[LayerConfig | Map
                 reset=one.reset,
                 gates=one.gates,
                 first_state=bool(one.first),
+                norm=one.norm,
+                epsilon=one.epsilon,
                 cell_clip=stack.clips[0] if one.clips[0] is None else one.clips[0],
                 projection_clip=stack.clips[1] if one.clips[1] is None else one.clips[1],
             )

@@ -50,6 +50,8 @@ class Pass:
         reset: "after" or "before" for a GRU, else None.
         gates: the activation of the gates, one of `LayerConfig`'s.
         forget_bias: what the source's program adds to the forget gate at run time.
+        norm: how it is layer-normalized, one of `LayerConfig`'s norms, or None.
+        epsilon: what its norms add to variances, or None.
         first: the state before a row's first token, (state,), and for an LSTM the cell's, (U,); empty if it is zero.
         clips: the largest magnitudes of cell states and of projected states, if the file shows them; None for any.
         problem: why it can't be imported; raised only if it is chosen.
@@ -64,6 +66,8 @@ class Pass:
     reset: str | None = None
     gates: str = "sigmoid"
     forget_bias: float = 0.0
+    norm: str | None = None
+    epsilon: float | None = None
     first: tuple[Array, ...] = ()
     clips: tuple[float | None, float | None] = (None, None)
     problem: str | None = None

@@ -7,11 +7,13 @@ D inputs, U units, P projection, S state (P or U).
     keras   kernel (D, 4U)   recurrent (S, 4U)   bias (4U,)         GRU: (D, 3U), (U, 3U), (2, 3U) or (3U,)
     cudnn   kernel (D, 4U)   recurrent (U, 4U)   bias (8U,)         each gate's block transposed; GRU: bias (6U,)
     keras1  W_g (D, U)       U_g (U, U)          b_g (U,)           one of each for every gate g
-    torch   w_ih (4U, D)     w_hh (4U, S)        b_ih, b_hh (4U,)   w_hr (P, U); GRU: gates r, z, n
+    torch   w_ih (4U, D)     w_hh (4U, S)        b_ih, b_hh (4U,)   w_hr (P, U); GRU: gates r, z, n; layernorm_i, h, c
     onnx    W (4U, D)        R (4U, U)           B (8U,)            gates i, o, f, c; GRU z, r, h
     unirep  wx (D, 4U)   wh (U, 4U)   wmx (D, U)   wmh (U, U)   b (4U,)   gates i, f, o, c; a scale of each column, gx …
     tf1     kernel (D + S, 4U)                   bias (4U,)         gates i, c, f, o; projection (U, P); GRU: gates r, u
 """
+
+# Over 150 lines: every layout, beside the table that describes it.
 
 from collections.abc import Callable, Mapping
 
@@ -85,7 +87,22 @@ def _torch(one: Pass, arrays: Parts) -> dict[str, Float32]:
     }
     if one.projection is not None:
         made["projection"] = arrays["w_hr"].T
+    if one.norm is not None:
+        made |= _torch_norms(arrays, biases)
     return made
+
+
+def _torch_norms(arrays: Parts, biases: list[Float32]) -> dict[str, Float32]:
+    """The norms of PyTorch's example of a layer-normalized LSTM. Their shifts are added after them, so one has all."""
+    return {
+        "bias": arrays["layernorm_i.bias"] + arrays["layernorm_h.bias"],
+        "input_shift": biases[0],
+        "input_gain": arrays["layernorm_i.weight"],
+        "state_shift": biases[1],
+        "state_gain": arrays["layernorm_h.weight"],
+        "cell_gain": arrays["layernorm_c.weight"],
+        "cell_bias": arrays["layernorm_c.bias"],
+    }
 
 
 def _onnx(one: Pass, arrays: Parts) -> dict[str, Float32]:

@@ -31,13 +31,13 @@ def token_map(layer: MapConfig, tensors: Mapping[str, NDArray[np.float32]]) -> C
         if layer.kind == "dense":
             return function(tf.linalg.matmul(vectors, constants["kernel"]) + constants["bias"])
         if layer.kind == "layer_norm":
-            vectors = _normalized(vectors, layer.epsilon)
+            vectors = normalized(vectors, layer.epsilon)
         return function(vectors * constants["gain"] + constants["bias"])
 
     return run
 
 
-def _normalized(vectors: Any, epsilon: float | None) -> Any:
+def normalized(vectors: Any, epsilon: float | None) -> Any:
     """Vectors minus their means, divided by their deviations; in float64, as in the fused engine."""
     exact = tf.cast(vectors, tf.float64)
     centred = exact - tf.reduce_mean(exact, axis=-1, keepdims=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from producer.report.lengths import BATCH_ROWS
 from producer.report.page.markup import Column, Mark, columns_chart, number, quoted, share, size, strip, table, text
-from producer.report.throughput import STAGES
+from producer.report.throughput import SHORTEST_PAUSE, STAGES
 from producer.terminal.text import duration, figure
 from unrolled.errors import counted
 from unrolled.format.columns import POOLINGS
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Workers that have a line of their own.
 _MOST_WORKERS = 24
+#: Pauses up to which each is marked in the chart; the labels of more would meet.
+_MOST_MARKS = 3
 _STATES = {"complete": "", "not complete": "open"}
 
 
@@ -70,7 +72,8 @@ def _lead(facts: Facts) -> str:
     how = f"{facts.job.engine} engine, {facts.job.arithmetic}"
     took = ""
     if facts.time:
-        took = f" {counted(len(facts.time.workers), 'worker')} computed it in {_took(facts.time.seconds)}."
+        workers = counted(len(facts.time.workers), "worker")
+        took = f" {workers} computed it in {_took(facts.time.seconds)}{_paused(facts.time)}."
     left = facts.shards - facts.parts - facts.dead
     if facts.state == "complete":
         end = "Every shard is published."
@@ -84,6 +87,16 @@ def _lead(facts: Facts) -> str:
 
 def _took(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)  # noqa: PLR2004 - a digit more where it is short
+
+
+def _paused(found: Timeline) -> str:
+    """The pauses, which aren't in the time before; empty if there are none."""
+    if not found.pauses:
+        return ""
+    took = _took(sum(pause.seconds for pause in found.pauses))
+    if len(found.pauses) == 1:
+        return f" (a pause of {took} isn't counted)"
+    return f" ({len(found.pauses):,} pauses of {took} in all aren't counted)"
 
 
 def lengths(facts: Facts) -> str:
@@ -174,26 +187,48 @@ def time(facts: Facts) -> str:
             number * found.width / found.seconds,
             min(1.0, (number + 1) * found.width / found.seconds),
             rate / _top(top),
-            f"{_clock(number * found.width)} after the start: {figure(rate)} tokens/s",
+            f"after {_clock(number * found.width)} of work: {figure(rate)} tokens/s",
         )
         for number, rate in enumerate(found.rates)
     ]
     up = [Mark(value / _top(top), figure(value)) for value in _steps(top)]
     across = [Mark(value / found.seconds, _clock(value)) for value in _time_steps(found.seconds)]
-    label = f"Tokens a second over {_took(found.seconds)}, at most {figure(top)}."
-    began = datetime.fromtimestamp(found.began, UTC)
-    covered = min(1.0, found.tokens / max(facts.tokens_published, 1))
-    note = f"Tokens a second, all workers together, from {began:%-d %B %Y, %H:%M} UTC."
-    if covered < 0.995:  # noqa: PLR2004 - what a record's rounding can't explain
-        note += (
-            f" The records cover {share(covered, 1)} of the published tokens: a worker that was killed loses its last."
-        )
+    marks = (
+        [Mark(pause.after / found.seconds, f"pause of {_took(pause.seconds)}") for pause in found.pauses]
+        if len(found.pauses) <= _MOST_MARKS
+        else []
+    )
+    label = f"Tokens a second over {_took(found.seconds)} of work, at most {figure(top)}."
     return _section(
         "Time",
         "Reading, computing and writing overlap: the engine computes one pool of shards while other threads read and "
         "write.",
-        columns_chart(columns, across, up, [], label) + f'<p class="caption">{note}</p>' + _workers(found),
+        columns_chart(columns, across, up, marks, label)
+        + f'<p class="caption">{_time_note(facts, found)}</p>'
+        + _workers(found),
     )
+
+
+def _time_note(facts: Facts, found: Timeline) -> str:
+    """What is below the chart of the time."""
+    began = datetime.fromtimestamp(found.began, UTC)
+    covered = found.tokens / max(facts.tokens_published, 1)
+    note = f"Tokens a second, all workers together, from {began:%-d %B %Y, %H:%M} UTC."
+    if found.pauses:
+        note += (
+            f" Times without work of more than {SHORTEST_PAUSE:.0f} s, as between two commands, are cut out:"
+            f" {counted(len(found.pauses), 'pause')}, {_took(sum(pause.seconds for pause in found.pauses))} in all."
+        )
+    if covered < 0.995:  # noqa: PLR2004 - what a record's rounding can't explain
+        note += (
+            f" The records cover {share(covered, 1)} of the published tokens: a worker that was killed loses its last."
+        )
+    if covered > 1.005:  # noqa: PLR2004 - as above
+        note += (
+            f" The workers computed {number(found.tokens - facts.tokens_published)} tokens more than are published: a"
+            " shard whose part was deleted, or whose failed rows were retried, is computed again."
+        )
+    return note
 
 
 def _workers(found: Timeline) -> str:
@@ -224,7 +259,7 @@ def _workers(found: Timeline) -> str:
 def _worker_row(worker: WorkerTime) -> tuple[str, ...]:
     spent = sum(worker.seconds.values()) or 1.0
     words = ", ".join(f"{stage} {share(worker.seconds[stage], spent)}" for stage in STAGES)
-    span = max(worker.last - worker.first, 1e-9)
+    span = max(worker.at_work, 1e-9)
     return (
         f'<span class="name">{quoted(worker.name)}</span>',
         _took(span),
@@ -295,7 +330,8 @@ def provenance(facts: Facts) -> str:
         ("pooling", text(", ".join(pooling))),
         ("token ids", "stored" if options.get("with_tokens") is True else "not stored"),
         ("shards", f"{facts.shards:,}{_up_to(options.get('shard_tokens'))}"),
-        ("job", f'<span class="hash">{text(job.id)}</span>'),
+        ("job", text(facts.key)),
+        ("job's identity, in each part", f'<span class="hash">{text(job.id)}</span>'),
     ]
     if facts.model:
         rows.insert(1, ("layers", text(facts.model.describe_layers())))

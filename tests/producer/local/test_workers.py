@@ -52,7 +52,7 @@ def test_workers_run_until_the_end_of_the_block(tmp_path, settings):
     assert psutil.Process().children() == before
     logs = sorted((tmp_path / "logs").iterdir())
     assert [log.name for log in logs] == ["worker-0.log", "worker-1.log"]
-    assert all("Warm shutdown" in log.read_text() for log in logs)
+    assert all("stopping after SIG" in log.read_text() for log in logs)
 
 
 def test_a_worker_that_died_is_started_again(tmp_path, settings):
@@ -121,7 +121,7 @@ def test_workers_end_with_a_killed_owner(tmp_path, settings):
         assert len(workers_of(owner.pid)) == 2
         owner.kill()
     eventually(lambda: gone(below), f"nothing left of {below}", 60)
-    assert sum(log.read_text().count("Warm shutdown") for log in tmp_path.glob("*.log")) == 2
+    assert sum(log.read_text().count("stopping after SIG") for log in tmp_path.glob("*.log")) == 2
 
 
 def test_each_worker_has_a_port_for_figures_of_its_own():

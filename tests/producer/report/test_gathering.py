@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 from support.jobs import finished_job, make_job, record_death
-from support.report_jobs import report_job
+from support.report_jobs import record_time, report_job
 
 from producer.report.gathering import Gathering
 from producer.report.options import ReportOptions
 from producer.report.page.page import render
+from producer.terminal.text import figure
 from unrolled.errors import OptionError, TransientError
 from unrolled.format.positions import Positions
 from unrolled.job import names
@@ -180,6 +181,33 @@ def test_a_column_that_does_not_fit_is_refused(tmp_path, pooling, options, said)
     job = report_job(tmp_path / "out", 20, pooling=pooling)
     with pytest.raises(OptionError, match=said):
         shown(job, **options)
+
+
+def test_the_time_between_two_commands_is_no_working_time(tmp_path):
+    """The page names the pause, and its rate is that of the work."""
+    job = report_job(tmp_path / "out", 128, records=False)
+    tokens = shown(job).facts.tokens
+    record_time(job, tokens // 2, 1, 64, workers=1, seconds=2.0)
+    page = render(shown(job))
+    assert "isn't counted" not in page
+    record_time(job, tokens - tokens // 2, 1, 64, workers=1, seconds=2.0, later=170.0)
+    found = shown(job)
+    assert found.facts.time.seconds == pytest.approx(4, abs=0.1)
+    page = render(found)
+    assert "computed it in 4.0 s (a pause of 2 min 48 s isn't counted)" in page
+    assert "pause of 2 min 48 s</text>" in page
+    assert f"<dt>tokens a second</dt><dd>{figure(found.facts.time.tokens / found.facts.time.seconds)}</dd>" in page
+    assert "tokens more than are published" not in page
+    record_time(job, tokens, 2, 128, workers=1, seconds=2.0, later=180.0)
+    assert "tokens more than are published" in render(shown(job))
+
+
+def test_a_job_has_one_name(tmp_path):
+    """In the heading and in the table of what gave the vectors."""
+    job = report_job(tmp_path / "out", 20)
+    page = render(shown(job))
+    assert f"job {job.key} " in page
+    assert f"<tr><td>job</td><td>{job.key}</td></tr>" in page
 
 
 def test_a_job_that_has_just_begun_has_a_report(tmp_path):

@@ -108,6 +108,29 @@ def test_clips_are_in_json_where_they_are_given():
     assert str(layer) == "lstm 8 projected to 4 (cell clipped to 3, projection clipped to 0.5)"
 
 
+def test_layer_normalized_lstms_have_norms():
+    """Beside the tensors of an LSTM: shifts and gains of both products, and the norm of the cell state."""
+    layer = LayerConfig(5, norm="carried", epsilon=1e-5)
+    config = replace(STACKED, layers=(layer, LayerConfig(3, direction="backward", norm="output", epsilon=1)))
+    assert list(config.shapes().items())[4:10] == [
+        ("lstm.0.input_shift", (20,)),
+        ("lstm.0.input_gain", (20,)),
+        ("lstm.0.state_shift", (20,)),
+        ("lstm.0.state_gain", (20,)),
+        ("lstm.0.cell_gain", (5,)),
+        ("lstm.0.cell_bias", (5,)),
+    ]
+    assert ModelConfig.from_json(config.to_json()) == config
+    assert config.describe_layers() == (
+        "lstm 5 (layer norm), backward lstm 3 (layer norm of outputs) on an embedding of 3"
+    )
+    weights = new_weights(config, 1)
+    gains = [array for name, array in weights.items() if name.endswith("_gain")]
+    assert len(gains) == 6
+    assert all((gain == 1).all() for gain in gains)
+    assert not any(weights[f"lstm.0.{part}"].any() for part in ("input_shift", "state_shift", "cell_bias"))
+
+
 def test_one_hot_has_no_embedding():
     """The first kernel has a row for each id."""
     shapes = replace(STACKED, embedding_dim=None).shapes()
@@ -168,6 +191,19 @@ def test_bad_sizes_are_named(name, value):
         ),
         ({"kind": "gru", "cell_clip": 3.0}, "a gru has no cell state"),
         ({"projection_clip": 3.0}, "no projection is given"),
+        ({"epsilon": 1e-5}, "epsilon is 1e-05, but no norm is given"),
+        ({"norm": "all", "epsilon": 1e-5}, "norm is 'all'; give one of carried, output"),
+        *(
+            ({"norm": "carried", "epsilon": value}, r"epsilon is .*above 0 and below 1e\+09")
+            for value in (None, 0, True, "1", math.nan)
+        ),
+        *(
+            (
+                {"norm": "output", "epsilon": 1e-5, **more},
+                "only an lstm with sigmoid gates, without projection and clips",
+            )
+            for more in ({"kind": "gru"}, {"projection": 3}, {"cell_clip": 3.0}, {"gates": "hard_sigmoid"})
+        ),
     ],
 )
 def test_bad_layers_are_refused(change, message):

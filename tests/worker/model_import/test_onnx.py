@@ -181,7 +181,7 @@ def test_what_stands_between_is_refused(tmp_path):
     model.graph.node.insert(2, helper.make_node("CumSum", ["x0", "W"], ["squashed"], name="squash"))
     next(node for node in model.graph.node if node.op_type == "LSTM").input[0] = "squashed"
     onnx.save(model, tmp_path / "model.onnx")
-    with pytest.raises(ImportRefusedError, match=r"layer0 reads squashed \(CumSum\)"):
+    with pytest.raises(ImportRefusedError, match=r"layer0 reads squash \(CumSum\)"):
         imported(tmp_path / "model.onnx", tmp_path / "model")
 
 
@@ -197,7 +197,7 @@ def test_constants_are_computed_once(tmp_path):
     lstm = helper.make_node("LSTM", ["c60", "W", "R", "", "", "c60"], ["y"], hidden_size=1)
     arrays = {"c0": np.zeros(0, np.float32), "W": np.ones((1, 4, 1), np.float32), "R": np.ones((1, 4, 1), np.float32)}
     save_graph(tmp_path / "model.onnx", [*nodes, lstm], **arrays)
-    with pytest.raises(ImportRefusedError, match=r"LSTM_60 reads c60 \(Concat\)"):
+    with pytest.raises(ImportRefusedError, match=r"LSTM_60 reads Concat_59 \(Concat\)"):
         imported(tmp_path / "model.onnx", tmp_path / "model")
 
 

@@ -86,12 +86,18 @@ def sigmoid(x):
 
 
 def test_asmscan(tmp_path):
-    """asmscan-bilstm, amyloid motifs: a bidirectional and a plain LSTM; compared is its score of 40 letters."""
+    """asmscan-bilstm, amyloid motifs: a bidirectional and a plain LSTM, on fragments padded to 40 letters as it does.
+
+    Its score is that of the last step, which is a letter if the fragment has 40; here, each step is scored.
+    """
     keras = pytest.importorskip("keras")
     source = download("asmscan-bilstm==1.0.0", "cvms/bass-model1.h5", tmp_path)
-    config, weights = run_import(source, tmp_path / "model", "--unpadded")
+    config, weights = run_import(source, tmp_path / "model", "--pad", "40")
     assert [str(layer) for layer in config.layers] == ["bidirectional lstm 8", "lstm 4"]
     fragments = np.random.default_rng(0).integers(1, 26, (5, 40), dtype=np.int32)
+    lengths = (40, 39, 17, 6, 1)
+    for fragment, length in zip(fragments, lengths, strict=True):
+        fragment[length:] = 0
     # Keras 3 can't read this file's configuration, so its layers are built here; Keras reads the weights.
     layers = keras.layers
     package = keras.Sequential(
@@ -99,17 +105,19 @@ def test_asmscan(tmp_path):
             layers.Input((40,)),
             layers.Embedding(26, 8),
             layers.Bidirectional(layers.LSTM(8, return_sequences=True)),
-            layers.LSTM(4),
+            layers.LSTM(4, return_sequences=True),
             layers.Dense(1, activation="sigmoid"),
         ]
     )
     package.load_weights(source)
-    own = np.asarray(package(fragments)).ravel()
+    own = np.asarray(package(fragments))[:, :, 0]
     with h5py.File(source) as file:
         head = file["model_weights/classif/classif"]
         kernel, bias = head["kernel:0"][()], head["bias:0"][()]
-    scores = [sigmoid(layer_states(config, weights, row)[-1][-1] @ kernel + bias)[0] for row in fragments]
-    np.testing.assert_allclose(scores, own, rtol=0, atol=1e-4)
+    for fragment, length, wanted in zip(fragments, lengths, own, strict=True):
+        found = sigmoid(layer_states(config, weights, fragment[:length])[-1] @ kernel + bias)[:, 0]
+        np.testing.assert_allclose(found, wanted[:length], rtol=0, atol=1e-4)
+        print(np.abs(found - wanted[:length]).max())  # noqa: T201 - shown with pytest -s
 
 
 def test_textgenrnn(tmp_path):
@@ -224,14 +232,15 @@ def test_russtress(tmp_path, keras2):
     """russtress, the stress of Russian words: a bidirectional LSTM with hard gates on one-hot letters."""
     source = download("russtress==0.1.4", "russtress/weights.96.hdf5", tmp_path)
     described = download("russtress==0.1.4", "russtress/text_model.json", tmp_path)
-    config, weights = run_import(source, tmp_path / "model", "--one-hot", "--unpadded")
+    padding = ("--pad", "40:pre", "--pad-id", "zeros")  # the package puts vectors of zeros before shorter texts
+    config, weights = run_import(source, tmp_path / "model", "--one-hot", *padding)
     assert config.describe_layers() == "bidirectional lstm 64 (hard sigmoid) on one-hot ids"
     package = keras2.models.model_from_json(described.read_text())
     package.load_weights(source)
     with h5py.File(source) as file:
         head = file["model_weights/dense_1/dense_1"]
         kernel, bias = head["kernel:0"][()], head["bias:0"][()]
-    # The package puts vectors of zeros, which are not letters, before shorter texts, so these have 40.
+    # The probabilities are those of a state at the first step, which is a letter if the text has 40.
     letters = np.random.default_rng(0).integers(0, 36, (8, 40))
     own = package(np.eye(36, dtype=np.float32)[letters]).numpy()
     for row, wanted in zip(letters, own, strict=True):
@@ -239,6 +248,14 @@ def test_russtress(tmp_path, keras2):
         logits = np.concatenate([states[-1, :64], states[0, 64:]]) @ kernel + bias
         found = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
+    layer = package.layers[0]
+    layer.forward_layer.return_sequences = layer.backward_layer.return_sequences = layer.return_sequences = True
+    given = np.eye(36, dtype=np.float32)[letters]
+    for row, length in zip(given, (1, 5, 12, 20, 30, 38, 39, 40), strict=True):
+        row[: 40 - length] = 0
+        own = np.asarray(layer(row[None]))[0, 40 - length :]
+        found = layer_states(config, weights, row[40 - length :].argmax(axis=1) + 1)[-1]
+        np.testing.assert_allclose(found, own, rtol=0, atol=1e-4)
 
 
 def test_chars2vec(tmp_path, keras2):

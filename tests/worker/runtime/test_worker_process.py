@@ -1,8 +1,11 @@
 """Real worker processes under real signals."""
 
+import contextlib
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 from contextlib import closing
 
@@ -11,6 +14,7 @@ from support.jobs import dead, published, waiting
 from support.processes import (
     LEASE_SECONDS,
     NAMESPACE,
+    REPOSITORY,
     check_outputs,
     eventually,
     failed_ids,
@@ -164,7 +168,7 @@ def test_sigterm_lets_shards_finish_within_the_grace(site):
     job = site.enqueue(rows)
     busy(site, 2)
     worker.signal(signal.SIGTERM)
-    eventually(lambda: "Warm shutdown" in worker.log, "the signal to arrive")
+    eventually(lambda: "stopping after SIGTERM" in worker.log, "the signal to arrive")
     site.gate.touch()
     assert worker.wait() == 0
     check_outputs(job, rows)
@@ -178,7 +182,7 @@ def test_a_second_sigterm_gives_back_at_once(site):
     job = site.enqueue(rows)
     busy(site, 2)
     worker.signal(signal.SIGTERM)
-    eventually(lambda: "Warm shutdown" in worker.log, "the signal to arrive")
+    eventually(lambda: "stopping after SIGTERM" in worker.log, "the signal to arrive")
     assert worker.alive
     worker.signal(signal.SIGTERM)
     assert worker.wait() == 0
@@ -186,6 +190,64 @@ def test_a_second_sigterm_gives_back_at_once(site):
     site.worker(lease_seconds=600).wait_ready()
     site.wait_done(job)
     check_outputs(job, rows)
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_ctrl_c_is_the_same_as_sigterm(site, log_format):
+    """What ends within the grace is published, the exit status is 0, and the log speaks of nothing else."""
+    rows = make_rows(2)
+    worker = held(site, grace_seconds=60, log_format=log_format)
+    job = site.enqueue(rows)
+    busy(site, 2)
+    worker.signal(signal.SIGINT)
+    eventually(lambda: "stopping after SIGINT; a second signal gives back" in worker.log, "the signal to arrive")
+    site.gate.touch()
+    assert worker.wait() == 0
+    check_outputs(job, rows)
+    assert "Hitting Ctrl+C" not in worker.log
+    assert "shutdown" not in worker.log
+
+
+def test_a_second_ctrl_c_gives_back_at_once(site):
+    """As a second SIGTERM does; a third changes nothing, and the exit status is still 0."""
+    worker = held(site, grace_seconds=600, lease_seconds=600)
+    site.enqueue(make_rows(2))
+    busy(site, 2)
+    worker.signal(signal.SIGINT)
+    eventually(lambda: "stopping after SIGINT" in worker.log, "the signal to arrive")
+    assert worker.alive
+    worker.signal(signal.SIGINT)
+    eventually(lambda: "stopping at once" in worker.log, "the second signal to arrive")
+    worker.signal(signal.SIGINT)
+    assert worker.wait() == 0
+    assert site.ledger.counts().running == 0
+    assert "Traceback" not in worker.log
+
+
+def test_ctrl_c_on_a_terminal(site):
+    """The terminal itself sends the signal, and an idle worker ends at once with status 0."""
+    controller, terminal = os.openpty()
+    code = (
+        "import fcntl, os, sys, termios\n"
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'producer', 'worker'])\n"
+    )
+    environ = {**os.environ, **site.environ(), "PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=terminal, stdout=terminal, stderr=terminal, env=environ,
+        start_new_session=True,
+    ) as worker:  # fmt: skip
+        os.close(terminal)
+        shown = b""
+        while b" ready." not in shown:
+            shown += os.read(controller, 4096)
+        os.write(controller, b"\x03")
+        with contextlib.suppress(OSError):  # the worker's end closes the terminal
+            while more := os.read(controller, 4096):
+                shown += more
+        assert worker.wait() == 0, shown
+    os.close(controller)
+    assert b"stopping after SIGINT" in shown
 
 
 def test_a_lost_message_is_sent_again(site):

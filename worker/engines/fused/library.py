@@ -39,6 +39,12 @@ class PassWeights(Structure):
         ("first_state", c_void_p),
         ("first_cell", c_void_p),
         ("gain", c_void_p),
+        ("input_shift", c_void_p),
+        ("input_gain", c_void_p),
+        ("state_shift", c_void_p),
+        ("state_gain", c_void_p),
+        ("cell_gain", c_void_p),
+        ("cell_bias", c_void_p),
     )
 
 
@@ -59,6 +65,7 @@ class LayerWeights(Structure):
         ("units", c_int64),
         ("projection", c_int64),
         ("epsilon", c_double),
+        ("norm", c_int32),
         ("activation", c_int32),
         ("passes", PassWeights * 2),
     )

@@ -13,6 +13,8 @@ from worker.engines.fused import library
 
 _CELLS = {("lstm", None): 0, ("gru", "after"): 1, ("gru", "before"): 2, ("mlstm", None): 3}
 _GATES = {"sigmoid": 0, "hard_sigmoid": 1, "hard_sigmoid_keras3": 2}
+_NORMED_CELL = 7
+_NORMS = {None: 0, "carried": 1, "output": 2}
 _MAPS = {"dense": 4, "layer_norm": 5, "scale": 6}
 _ACTIVATIONS = {"linear": 0, "tanh": 1, "relu": 2, "sigmoid": 3}
 _DIRECTIONS = {"forward": 0, "backward": 1, "bidirectional": 2}
@@ -45,7 +47,7 @@ class Weights:
 
     def _layer(self, number: int, layer: LayerConfig, inputs: int) -> library.LayerWeights:
         found = library.LayerWeights(
-            _CELLS[layer.kind, layer.reset],
+            _NORMED_CELL if layer.norm else _CELLS[layer.kind, layer.reset],
             _DIRECTIONS[layer.direction],
             layer.span if layer.residual else 0,
             _GATES[layer.gates],
@@ -54,6 +56,8 @@ class Weights:
             inputs,
             layer.units,
             layer.projection or 0,
+            layer.epsilon or 0.0,
+            _NORMS[layer.norm],
         )
         for index, prefix in enumerate(layer.prefixes(number)):
             found.passes[index] = self._pass(prefix)

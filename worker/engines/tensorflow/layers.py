@@ -10,7 +10,7 @@ from unrolled.model.config import ModelConfig
 from unrolled.model.layer import LayerConfig
 from unrolled.model.token_map import MapConfig
 from worker.models.gates import gate_function
-from worker.models.lstm_cells import ClippedLSTMCell, MultiplicativeLSTMCell
+from worker.models.lstm_cells import ClippedLSTMCell, MultiplicativeLSTMCell, NormedLSTMCell
 from worker.models.tensorflow import tf
 
 Weights = Mapping[str, NDArray[np.float32]]
@@ -69,13 +69,18 @@ def build_passes(
 
 def has_cudnn(layer: LayerConfig) -> bool:
     """Whether Keras can have cuDNN compute a layer."""
-    usual = layer.kind != "mlstm" and layer.projection is None and layer.cell_clip is None
-    return usual and layer.reset != "before" and layer.gates == "sigmoid"
+    return not _needs_cell(layer) and layer.reset != "before" and layer.gates == "sigmoid"
+
+
+def _needs_cell(layer: LayerConfig) -> bool:
+    """Whether Keras has no layer of this kind, only a loop over a cell."""
+    clipped = layer.projection is not None or layer.cell_clip is not None
+    return layer.kind == "mlstm" or layer.norm is not None or clipped
 
 
 def _keras_layer(layer: LayerConfig, *, cudnn: bool) -> Any:
     both: dict[str, Any] = {"return_sequences": True, "return_state": True}
-    if layer.kind == "mlstm" or layer.projection is not None or layer.cell_clip is not None:
+    if _needs_cell(layer):
         return tf.keras.layers.RNN(_cell(layer), **both)
     # True rather than "auto": a GPU on which cuDNN doesn't run is an error, and must not be slow in silence.
     both["recurrent_activation"] = gate_function(layer)
@@ -86,6 +91,8 @@ def _keras_layer(layer: LayerConfig, *, cudnn: bool) -> Any:
 
 
 def _cell(layer: LayerConfig) -> Any:
+    if layer.norm is not None:
+        return NormedLSTMCell(layer.units, carries=layer.norm == "carried", epsilon=layer.epsilon or 0.0)
     clips: dict[str, Any] = {"cell_clip": layer.cell_clip, "recurrent_activation": gate_function(layer)}
     if layer.kind == "mlstm":
         return MultiplicativeLSTMCell(layer.units, **clips)

@@ -40,6 +40,8 @@ def find_original(stack: Stack) -> tuple[str, Run | None, str]:
     """
     layouts = {one.layout for layer in stack.layers for one in layer.passes}
     layout = layouts.pop()
+    if any(one.norm is not None for layer in stack.layers for one in layer.passes):
+        return "PyTorch's layers", None, "PyTorch has no layer-normalized LSTM"
     if layout == "unirep":
         return "multiplicative LSTM", None, "no framework has it"
     if layouts or layout not in _FRAMEWORKS:

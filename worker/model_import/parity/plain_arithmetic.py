@@ -72,10 +72,7 @@ def _mapped(layer: MapConfig, inputs: Floats, parts: Mapping[str, Floats]) -> Fl
     if layer.kind == "dense":
         made = np.array([_sums(bias, row, parts["kernel"]) for row in inputs])
     else:
-        if layer.kind == "layer_norm":
-            inputs = inputs - inputs.mean(axis=1, keepdims=True)
-            inputs = inputs / np.sqrt((inputs**2).mean(axis=1, keepdims=True) + inputs.dtype.type(layer.epsilon or 0))
-        made = inputs * parts["gain"] + bias
+        made = (_normalized(layer, inputs) if layer.kind == "layer_norm" else inputs) * parts["gain"] + bias
     return np.asarray(_FUNCTIONS[layer.activation](made))
 
 
@@ -92,9 +89,13 @@ def _run(layer: LayerConfig, inputs: Floats, parts: Mapping[str, Floats]) -> Flo
     if layer.kind == "mlstm":
         nothing = np.zeros(layer.units, inputs.dtype)
         factors = np.array([_sums(nothing, row, parts["input_factor"]) for row in inputs])
+    if layer.norm is not None:
+        given = np.array([_sums(parts["input_shift"], row, kernel) for row in inputs])
     for time, gates in enumerate(given):
         state = states[time]
-        if layer.has_cell:
+        if layer.norm is not None:
+            states[time + 1], cell = _normed_step(layer, gates, state, cell, parts)
+        elif layer.has_cell:
             if layer.kind == "mlstm":
                 state = factors[time] * _sums(np.zeros_like(state), state, parts["state_factor"])
             i, f, candidate, o = np.split(_sums(gates, state, recurrent), 4)
@@ -107,6 +108,24 @@ def _run(layer: LayerConfig, inputs: Floats, parts: Mapping[str, Floats]) -> Flo
         else:
             states[time + 1] = _gru_step(layer, gates, state, recurrent, bias)
     return states[1:]
+
+
+def _normed_step(
+    layer: LayerConfig, given: Floats, state: Floats, cell: Floats, parts: Mapping[str, Floats]
+) -> tuple[Floats, Floats]:
+    """The states after a step of a layer-normalized LSTM, from the product with its input."""
+    before = _sums(parts["state_shift"], state, parts["recurrent_kernel"])
+    gates = _normalized(layer, given) * parts["input_gain"] + _normalized(layer, before) * parts["state_gain"]
+    i, f, candidate, o = np.split(gates + parts["bias"], 4)
+    cell = _sigmoid(f) * cell + _sigmoid(i) * np.tanh(candidate)
+    normal = _normalized(layer, cell) * parts["cell_gain"] + parts["cell_bias"]
+    return _sigmoid(o) * np.tanh(normal), normal if layer.norm == "carried" else cell
+
+
+def _normalized(layer: LayerConfig | MapConfig, x: Floats) -> Floats:
+    """Vectors (…, width) minus their means, divided by their deviations."""
+    centred = x - x.mean(axis=-1, keepdims=True)
+    return np.asarray(centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + x.dtype.type(layer.epsilon or 0)))
 
 
 def _clipped(state: Floats, bound: float | None) -> Floats:

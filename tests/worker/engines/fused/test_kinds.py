@@ -58,6 +58,15 @@ STACKS = {
             LayerConfig(18, "mlstm", cell_clip=0.1),
         ],
     ),
+    "normed": (
+        5,
+        [
+            LayerConfig(40, norm="carried", epsilon=0.01),
+            LayerConfig(33, direction="bidirectional", norm="output", epsilon=0.01, first_state=True),
+            LayerConfig(66, norm="carried", epsilon=0.1, residual=True),
+        ],
+    ),
+    "normed-one-hot": (None, [LayerConfig(20, norm="output", epsilon=0.01), LayerConfig(9, "gru")]),
     "maps": (
         5,
         [

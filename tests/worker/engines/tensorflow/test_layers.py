@@ -25,6 +25,7 @@ from worker.engines.tensorflow.stack import Stack
         ("hard-keras3", 1),
         ("multiplicative", 0),
         ("clipped", 0),
+        ("normed", 0),
         ("maps", 2),
     ],
 )

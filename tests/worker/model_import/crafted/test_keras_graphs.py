@@ -272,6 +272,19 @@ def padded_and_changed_before_the_first_layer():
     return ids, layers.Bidirectional(lstm())(layers.Dense(3, activation="tanh")(words()(ids)))
 
 
+@case(padding=pad(9, "before"), suffix=".keras")
+def padded_with_a_dense_layer_between():
+    ids = text(9)
+    low = layers.Dense(6, activation="tanh")(layers.Bidirectional(lstm())(words()(ids)))
+    return ids, lstm()(low)
+
+
+@case(r"masks padding in low, but not in top", then={"unpadded": True}, suffix=".keras")
+def product_between_two_layers_that_drops_the_mask_in_fixed_rows():
+    ids = text(9)
+    return ids, lstm(name="top")(lstm(4, name="low")(words(**MASKED)(ids)) * 0.5)
+
+
 @case(padding=pad(9), suffix=".keras")
 def padded_to_a_length_that_only_the_program_knows():
     ids = text()

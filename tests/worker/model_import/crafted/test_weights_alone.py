@@ -29,6 +29,56 @@ def plain_model():
     return tensors, own
 
 
+def normalized_lstm(tensors, module, inputs, *, biases=()):
+    """Add the arrays of a layer of PyTorch's custom_lstms.py; returns its function."""
+    w_ih, w_hh = (tensors.add(f"{module}weight_{name}", 20, n) for name, n in (("ih", inputs), ("hh", UNITS)))
+    shifts = [tensors.add(f"{module}bias_{name}", 20) if name in biases else 0 for name in ("ih", "hh")]
+    norms = {
+        side: [tensors.add(f"{module}layernorm_{side}.{part}", 20 if side != "c" else 5) for part in ("weight", "bias")]
+        for side in "ihc"
+    }
+
+    def norm(side, x):
+        weight, bias = norms[side]
+        return (x - x.mean()) / np.sqrt(x.var() + 1e-5) * weight + bias
+
+    def run(vectors):
+        state, cell, states = np.zeros(UNITS), np.zeros(UNITS), []
+        for x in vectors.astype(float):
+            gates = norm("i", w_ih @ x + shifts[0]) + norm("h", w_hh @ state + shifts[1])
+            i, f, g, o = np.split(gates, 4)
+            i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
+            cell = norm("c", f * cell + i * np.tanh(g))
+            state = o * np.tanh(cell)
+            states.append(state)
+        return np.array(states)
+
+    return run
+
+
+@case()
+def layer_normalized_lstm():
+    tensors, rows = embedded()
+    run = normalized_lstm(tensors, "layers.0.cell.", WIDTH)
+    return tensors, lambda row: run(rows[row])
+
+
+@case(layers=("layers.0.cell", "layers.1.cell"))
+def layer_normalized_lstms_with_biases():
+    tensors, rows = embedded()
+    low = normalized_lstm(tensors, "layers.0.cell.", WIDTH, biases=("ih", "hh"))
+    top = normalized_lstm(tensors, "layers.1.cell.", UNITS, biases=("ih",))
+    return tensors, lambda row: top(low(rows[row]))
+
+
+@case(r"between.*layernorm_h|layernorm_h.*between|layernorm_[ihc]")
+def layer_normalized_lstm_without_a_part():
+    tensors, rows = embedded()
+    normalized_lstm(tensors, "layers.0.cell.", WIDTH)
+    del tensors["layers.0.cell.layernorm_c.bias"]
+    return tensors, lambda row: rows[row]
+
+
 MAPPED = {"maps": ("bridge:tanh", "narrow")}
 
 

@@ -1,7 +1,10 @@
 """The recurrent modules and embeddings in a state dict, by the names of its tensors."""
 
+# Over 150 lines: one reading of a state dict's names, with its reasons for refusing.
+
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from worker.model_import.found import Array, Found, Layer, Pass, Table
 from worker.model_import.limits import check_layers
@@ -10,6 +13,12 @@ from worker.model_import.selection.names import module_of, says_embedding
 #: Names in nn.LSTM, nn.GRU and their cells. fastai's AWD-LSTM stores the weights before dropout as …_raw.
 _PART = re.compile(
     r"^(?P<module>.*?)[._]?(?P<what>weight|bias|w|b)_(?P<side>ih|hh|hr)(_l(?P<number>\d+))?(?P<back>_reverse)?(?P<raw>_raw)?$"
+)
+#: What nn.LayerNorm adds to variances, if the program doesn't say otherwise.
+_EPSILON = 1e-5
+_NORMS = (
+    "by its names, the layer-normalized LSTM of PyTorch's examples (custom_lstms.py): the next step reads the "
+    "normalized cell state, and norms add 1e-5 to variances"
 )
 #: Two numbers for each weight, of which weight norm computes the weights: its old and its new names.
 _NORMED = re.compile(r"(weight_(ih|hh)_l\d+(_reverse)?_[gv]|parametrizations\.weight_(ih|hh)_l\d+.*original[01])$")
@@ -48,6 +57,8 @@ def find_modules(stored: Iterable[Array], format_: str) -> Found:
             parts[part] = array
         if match["raw"]:
             raw.add(key)
+    for module, passes in modules.items():
+        rest = _take_norms(scopes[module], passes, rest)
     check_layers(sum(len(passes) for passes in modules.values()))
     normed = {array.name.partition(".parametrizations")[0] for array in rest if _NORMED.search(array.name)}
     for module, passes in modules.items():
@@ -57,6 +68,18 @@ def find_modules(stored: Iterable[Array], format_: str) -> Found:
         found.why_empty = _WEIGHT_NORM
     _add_tables(found, rest)
     return found
+
+
+def _take_norms(scope: str, passes: dict[tuple[int, bool], dict[str, Array]], rest: list[Array]) -> list[Array]:
+    """Move the norms of a module to its pass, if it is a layer-normalized LSTM; returns what is left."""
+    prefix = f"{scope}." if scope else ""
+    norms = {f"layernorm_{side}.{part}" for side in "ihc" for part in ("weight", "bias")}
+    found = {name: array for array in rest if (name := array.name.removeprefix(prefix)) in norms}
+    if len(passes) != 1 or found.keys() != norms:
+        return rest
+    (parts,) = passes.values()
+    parts |= found
+    return [array for array in rest if array not in found.values()]
 
 
 _WEIGHT_NORM = (
@@ -82,7 +105,8 @@ def _add_module(
             problem = _WEIGHT_NORM if weight_norm else ahead if isinstance(ahead, str) else str(back)
             found.layers[name] = Layer(name, Pass("torch", "lstm", 1, 1, {}), problem=problem)
         else:
-            found.layers[name] = Layer(name, ahead, back, below=below, scope=scope)
+            notes = [_NORMS] if any(one is not None and one.norm for one in (ahead, back)) else []
+            found.layers[name] = Layer(name, ahead, back, below=below, scope=scope, notes=notes)
         below = name
 
 
@@ -109,8 +133,19 @@ def _pass(parts: dict[str, Array]) -> Pass | str:
     if any(parts[bias].shape != (width,) for bias in ("b_ih", "b_hh") if bias in parts):
         return f"its biases are not {width} long"
     if gates == 4:
-        return Pass("torch", "lstm", ih.shape[1], units, parts, projection)
+        return _normalized(Pass("torch", "lstm", ih.shape[1], units, parts, projection))
     return Pass("torch", "gru", ih.shape[1], units, parts, reset="after")
+
+
+def _normalized(one: Pass) -> Pass | str:
+    """An LSTM with its norms, if it has them, or the reason why they don't fit."""
+    norms = {name: array for name, array in one.parts.items() if name.startswith("layernorm_")}
+    if not norms:
+        return one
+    lengths = {name: one.units * (1 if name.startswith("layernorm_c") else 4) for name in norms}
+    if one.projection is not None or any(norms[name].shape != (length,) for name, length in lengths.items()):
+        return "its norms don't fit its weights"
+    return replace(one, norm="carried", epsilon=_EPSILON)
 
 
 def _add_tables(found: Found, rest: list[Array]) -> None:

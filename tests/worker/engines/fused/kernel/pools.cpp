@@ -22,6 +22,7 @@ using unrolled::Engine;
 using unrolled::GateKind;
 using unrolled::InputError;
 using unrolled::LayerWeights;
+using unrolled::NormKind;
 using unrolled::Shard;
 
 std::mt19937 generator(1);
@@ -142,7 +143,8 @@ struct Sample {
   }
   std::int64_t add(std::int64_t inputs, Cell cell, Direction direction, std::int64_t units, std::int64_t projection,
                    bool residual, GateKind kind = GateKind::sigmoid, bool first = false) {
-    LayerWeights layer{cell, direction, residual, kind, 0, 0, inputs, units, projection, 0, Activation::linear, {}};
+    LayerWeights layer{cell, direction, residual, kind, 0, 0, inputs, units, projection, 0, NormKind::none,
+                       Activation::linear, {}};
     const bool factors = cell == Cell::mlstm;
     const std::int64_t gates = (unrolled::is_gru(cell) ? 3 : 4) * units, state = projection ? projection : units;
     const std::int64_t directions = direction == Direction::bidirectional ? 2 : 1;
@@ -155,8 +157,23 @@ struct Sample {
     layers.push_back(layer);
     return directions * state;
   }
+  std::int64_t add_normed(std::int64_t inputs, Direction direction, std::int64_t units, NormKind norm) {
+    const std::int64_t width = add(inputs, Cell::normed_lstm, direction, units, 0, false);
+    LayerWeights& layer = layers.back();
+    layer.epsilon = 0.01;
+    layer.norm = norm;
+    for (unrolled::PassWeights& pass : layer.passes) {
+      for (const float** part : {&pass.input_shift, &pass.input_gain, &pass.state_shift, &pass.state_gain}) {
+        *part = array(4 * units);
+      }
+      pass.cell_gain = array(units);
+      pass.cell_bias = array(units);
+    }
+    return width;
+  }
   std::int64_t add_map(std::int64_t inputs, Cell cell, std::int64_t units, Activation activation, std::int32_t span) {
-    LayerWeights layer{cell, Direction::forward, span, GateKind::sigmoid, 0, 0, inputs, units, 0, 0.01, activation, {}};
+    LayerWeights layer{cell, Direction::forward, span, GateKind::sigmoid, 0, 0, inputs, units, 0, 0.01,
+                       NormKind::none, activation, {}};
     layer.passes[0].bias = array(units);
     if (cell == Cell::dense) {
       layer.passes[0].kernel = array(inputs * units);
@@ -183,7 +200,7 @@ void run_sample(const char* isa, Arithmetic arithmetic, const Sample& sample, st
 }
 
 void run_models(const char* isa, Arithmetic arithmetic, std::int64_t units) {
-  Sample plain(3), gru(3), projected(0), all(7), hard(3), first(3), factors(0), clipped(3), maps(3);
+  Sample plain(3), gru(3), projected(0), all(7), hard(3), first(3), factors(0), clipped(3), maps(3), normed(3);
   for (std::int64_t width = 3; plain.layers.size() < 2;) {
     width = plain.add(width, Cell::lstm, Direction::forward, units, 0, false);
   }
@@ -219,7 +236,9 @@ void run_models(const char* isa, Arithmetic arithmetic, std::int64_t units) {
   width = maps.add(width, Cell::lstm, Direction::backward, units, 0, false);
   width = maps.add_map(width, Cell::dense, 2 * units, Activation::linear, 3);
   maps.add_map(width, Cell::scale, width, Activation::linear, 4);
-  for (const Sample* sample : {&plain, &gru, &projected, &all, &hard, &first, &factors, &clipped, &maps}) {
+  width = normed.add_normed(3, Direction::bidirectional, units, NormKind::carried);
+  normed.add_normed(width, Direction::forward, units, NormKind::output);
+  for (const Sample* sample : {&normed, &plain, &gru, &projected, &all, &hard, &first, &factors, &clipped, &maps}) {
     run_sample(isa, arithmetic, *sample, 1 << 20);
     run_sample(isa, arithmetic, *sample, 0);
   }
@@ -240,7 +259,7 @@ void refuse_unfit_models() {
   narrow.add(3, Cell::lstm, Direction::bidirectional, 4, 0, false);
   narrow.add(4, Cell::lstm, Direction::forward, 4, 0, false);
   residual.add(3, Cell::lstm, Direction::forward, 4, 0, true);
-  unknown.add(3, static_cast<Cell>(7), Direction::forward, 4, 0, false);
+  unknown.add(3, static_cast<Cell>(9), Direction::forward, 4, 0, false);
   ungated.add(3, Cell::lstm, Direction::forward, 4, 0, false, static_cast<GateKind>(3));
   half.add(3, Cell::lstm, Direction::forward, 4, 0, false, GateKind::sigmoid, true);
   half.layers[0].passes[0].first_cell = nullptr;

@@ -48,7 +48,7 @@ struct LayerBlock {
   bool first_level;               // nodes without a parent: their previous state is zero
   // What a GRU that resets before the recurrent product keeps from its first pass to its second, `cell_stride` floats
   // apart: the sums of z, and the input's part of the candidate.
-  float* updates;
+  float* updates;                 // also where the sums of products alone go
   float* candidates;
   void* gathered;                 // scratch of a kernel that multiplies tiles: the inputs of all nodes
 };
@@ -73,9 +73,12 @@ struct Kernel {
   // One pass over a block for each kind of layer (kinds.h); of two, the first is for sigmoid gates and the second for
   // gates that are a straight line.
   using RunLayer = void (*)(const PackedLayer&, const LayerBlock&);
-  RunLayer lstm[2], clipped_lstm[2], gru[2], reset_gates[2], reset_candidate[2], projection, factors, dense;
+  RunLayer lstm[2], clipped_lstm[2], gru[2], reset_gates[2], reset_candidate[2], projection, factors, dense, products;
   // Applies a function to `count` values; there is room for a whole vector after the last one.
   void (*activate)(Activation activation, float* values, std::int64_t count);
+  // The two parts of an LSTM's cell, see gates/cell_parts.h.
+  void (*cells)(std::int64_t count, std::int64_t apart, const float* gates, const float* cell_in, float* cell_out);
+  void (*hidden)(std::int64_t count, const float* gate, const float* cell, float* hidden);
   // Only the sums: sums[node][panel_count][kGates * lanes], `sums_stride` floats apart. Null but in float32.
   void (*project)(const PackedLayer&, std::int64_t nodes, const float* start, const void* const* input,
                   float* sums, std::int64_t sums_stride);

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernel/gates/activations.h"
+#include "kernel/gates/cell_parts.h"
 #include "kernel/gates/gru_gates.h"
 #include "kernel/tile.h"
 
@@ -170,6 +171,37 @@ struct Wide {
   }
   static UNROLLED_INLINE void fetch(const LayerBlock& block, const Place& place, std::int64_t line) {
     fetch_result<P>(block, place.node, first_unit(place, 0) + line * (kLine / 4));
+  }
+};
+
+// Only the products of an LSTM's panels: a norm of all gates follows.
+template <class P>
+struct Products {
+  using Isa = typename P::Isa;
+  using Input = To<0, 1, 2, 3>;
+  using State = To<0, 1, 2, 3>;
+  static constexpr std::int64_t kFetches = (kGates * Isa::lanes * 4 + kLine - 1) / kLine;
+
+  static UNROLLED_INLINE float* place_of(const LayerBlock& block, std::int64_t node, std::int64_t panel) {
+    return block.updates + node * block.cell_stride + panel * kGates * Isa::lanes;
+  }
+  static UNROLLED_INLINE void fetch(const LayerBlock& block, const Place& place, std::int64_t line) {
+    __builtin_prefetch(place_of(block, place.node, place.panel) + line * (kLine / 4), 1);
+  }
+  template <int R>
+  static UNROLLED_INLINE void begin(const PackedLayer& layer, const LayerBlock& block, const Place& place,
+                                    Sums<P, R>& sums) {
+    Started<P>::template begin<R>(layer, block, place, sums);
+  }
+  template <int R>
+  static UNROLLED_INLINE void finish(const PackedLayer&, const LayerBlock& block, const Place& place,
+                                     Sums<P, R>& sums) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      float* const to = place_of(block, place.node + r, place.panel);
+#pragma GCC unroll 4
+      for (int gate = 0; gate < kGates; ++gate) Isa::store(to + gate * Isa::lanes, sums[r][gate]);
+    }
   }
 };
 

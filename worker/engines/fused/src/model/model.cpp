@@ -5,6 +5,7 @@
 
 #include "model/elements.h"
 #include "model/maps.h"
+#include "model/normed_lstm.h"
 #include "model/pack.h"
 
 namespace unrolled {
@@ -22,7 +23,10 @@ void check_map(const LayerWeights& layer, std::int64_t inputs) {
 }
 
 void check(const LayerWeights& layer, std::int64_t inputs) {
-  const bool known = layer.cell == Cell::lstm || layer.cell == Cell::mlstm || is_gru(layer.cell);
+  const bool normed = layer.cell == Cell::normed_lstm;
+  const bool known = layer.cell == Cell::lstm || layer.cell == Cell::mlstm || is_gru(layer.cell) || normed;
+  const bool norms = normed ? layer.epsilon > 0 && (layer.norm == NormKind::carried || layer.norm == NormKind::output)
+                            : layer.norm == NormKind::none;
   const bool directed = layer.direction == Direction::forward || layer.direction == Direction::backward ||
                         layer.direction == Direction::bidirectional;
   const bool gated = layer.gates == GateKind::sigmoid || layer.gates == GateKind::hard_fifth ||
@@ -36,11 +40,16 @@ void check(const LayerWeights& layer, std::int64_t inputs) {
     if (!pass.first_state != !pass.first_cell && !is_gru(layer.cell)) {
       throw std::invalid_argument("an LSTM's first state has two parts");
     }
+    const bool shifted = pass.input_shift && pass.state_shift && pass.input_gain && pass.state_gain;
+    if (normed && !(shifted && pass.cell_gain && pass.cell_bias)) {
+      throw std::invalid_argument("a normed LSTM has three norms");
+    }
     if (layer.cell == Cell::mlstm && (!pass.input_factor || !pass.state_factor)) {
       throw std::invalid_argument("a multiplicative LSTM has two factors");
     }
   }
-  if (!known || !gated || !directed || !sized || !clips || (layer.projection && layer.cell != Cell::lstm)) {
+  if (normed && (clipped || layer.gates != GateKind::sigmoid)) throw std::invalid_argument("norms of plain gates only");
+  if (!known || !norms || !gated || !directed || !sized || !clips || (layer.projection && layer.cell != Cell::lstm)) {
     throw std::invalid_argument("no such layer");
   }
 }
@@ -90,8 +99,11 @@ void Model::add_layer(const LayerWeights& weights, const float* embedding, std::
   const bool tabled = layers_.empty() && (fits || !embedding);
   Layer layer{weights.direction, weights.span != 0, 0, weights.inputs, 0, {}};
   for (std::int64_t d = 0; d < directions; ++d) {
-    Pass pass = pack_pass(kernel_, weights, weights.passes[d], tabled);
-    if (tabled) make_table(*kernel_.table_kernel(), pass, weights, weights.passes[d], vocab_size_, embedding);
+    const bool normed = weights.cell == Cell::normed_lstm;
+    const PassWeights& own = weights.passes[d];
+    Pass pass = normed ? pack_normed(kernel_, weights, own, tabled) : pack_pass(kernel_, weights, own, tabled);
+    const PassWeights begun = normed ? shifted_input(own) : own;
+    if (tabled) make_table(*kernel_.table_kernel(), pass, weights, begun, vocab_size_, embedding);
     layer.output_dim += pass.state_dim;
     layer.passes.push_back(std::move(pass));
   }

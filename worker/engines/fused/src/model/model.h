@@ -1,4 +1,4 @@
-// A model's weights, packed for one kernel.
+// A model's weights, packed for one kernel. One file, because what the caller gives and what is packed mirror each other.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,10 @@ namespace unrolled {
 
 // Mirrored in library.py.
 enum class Cell : std::int32_t {
-  lstm = 0, gru = 1, gru_reset_before = 2, mlstm = 3, dense = 4, layer_norm = 5, scale = 6
+  lstm = 0, gru = 1, gru_reset_before = 2, mlstm = 3, dense = 4, layer_norm = 5, scale = 6, normed_lstm = 7
 };
+// Which cell state the next step of a normed LSTM reads: the normalized one, or the one before its norm.
+enum class NormKind : std::int32_t { none = 0, carried = 1, output = 2 };
 inline bool is_gru(Cell cell) { return cell == Cell::gru || cell == Cell::gru_reset_before; }
 // Whether a layer is a map: it changes each token's vector alone, and has no state and no direction.
 inline bool is_map(Cell cell) { return cell == Cell::dense || cell == Cell::layer_norm || cell == Cell::scale; }
@@ -32,6 +34,14 @@ struct PassWeights {
   const float* first_state;       // (state), before the first token of a row; null for zeros
   const float* first_cell;        // (units); null for zeros, and for a GRU
   const float* gain;              // (units), of a layer_norm or a scale
+  // Of a normed LSTM: what is added to the products before their norms, and the gains of these, (4 units) each; and of
+  // the cell state's norm, (units).
+  const float* input_shift = nullptr;
+  const float* input_gain = nullptr;
+  const float* state_shift = nullptr;
+  const float* state_gain = nullptr;
+  const float* cell_gain = nullptr;
+  const float* cell_bias = nullptr;
 };
 
 struct LayerWeights {
@@ -44,7 +54,8 @@ struct LayerWeights {
   std::int64_t inputs;
   std::int64_t units;
   std::int64_t projection;  // width of the projected state, or 0
-  double epsilon;           // of a layer_norm
+  double epsilon;           // of norms
+  NormKind norm;            // of a normed LSTM
   Activation activation;    // of a map
   PassWeights passes[2];    // the only one, or forward and backward
 };
@@ -61,7 +72,8 @@ struct Pass {
   Buffer bias;                    // float [panel_count][kGates * lanes], scaled: added to the products
 
   // Another product, if the layer has one: an LSTM's projection, the candidate's recurrent kernel of a GRU that resets
-  // before it, or the factors of a multiplicative LSTM, which are multiplied first. Its depth is 0 otherwise.
+  // before it, the factors of a multiplicative LSTM, which are multiplied first, or a normed LSTM's product with its
+  // state. Its depth is 0 otherwise.
   PackedLayer projection{};
   Buffer projection_panels;
   std::int64_t state_dim = 0;     // width of the state that the next step reads
@@ -79,9 +91,11 @@ struct Pass {
   std::int64_t table_stride = 0;  // floats, also in `bias`
   std::int64_t factor_at = 0;     // where in a row of the table, or in `bias`, the input's factor begins
 
-  // Of a layer_norm or a scale: float (units); `bias` then has as many.
+  // Of a layer_norm or a scale: float (units); `bias` then has as many. Of a normed LSTM: see normed_lstm.cpp.
   Buffer gain;
   double epsilon = 0;
+  Buffer state_start;             // of a normed LSTM: what the products with the state begin with, as `bias`
+  bool carries_norm = false;
 
   const float* start(std::int32_t token) const {
     return has_table ? table.as<float>() + token * table_stride : bias.as<float>();

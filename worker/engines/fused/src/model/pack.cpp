@@ -71,6 +71,8 @@ void add_to_sums(const Kernel& kernel, float* sums, const float* gates, std::int
 
 Gates gates_of(const LayerWeights& layer) {
   static constexpr const double* kScales[2][3] = {{kGateScale, kFifths, kSixths}, {kGruScale, kGruFifths, kGruSixths}};
+  static constexpr double kPlain[4] = {1, 1, 1, 1};  // a norm follows, and has the factors
+  if (layer.cell == Cell::normed_lstm) return {kPlain, 4, 4, 4};
   const bool gru = is_gru(layer.cell);
   const int width = gru ? 3 : 4;
   return {kScales[gru][static_cast<int>(layer.gates)], width, width, width};
@@ -162,20 +164,6 @@ void pack_factors(const Kernel& kernel, Pass& pass, const LayerWeights& layer, c
   pack_columns(kernel, packed, part, {weights.state_factor, layer.units, layer.units, layer.units, 1, kGroups});
 }
 
-// Keeps the state before a row's first token, in whole panels and blocks.
-void keep_first(const Kernel& kernel, Pass& pass, const PassWeights& weights) {
-  if (!weights.first_state) return;
-  pass.has_first = true;
-  char* const state = pass.first_state.reserve<char>(hidden_bytes(kernel, pass));
-  std::memset(state, 0, hidden_bytes(kernel, pass));
-  for (std::int64_t u = 0; u < pass.state_dim; ++u) put_element(kernel, state, u, weights.first_state[u]);
-  // What a block carries from step to step in float32 is an LSTM's cell state, or a GRU's state.
-  const float* const carried = is_gru(pass.cell) ? weights.first_state : weights.first_cell;
-  float* const cell = static_cast<float*>(pass.first_cell.reserve(cell_bytes(pass)));
-  std::memset(cell, 0, cell_bytes(pass));
-  std::memcpy(cell, carried, static_cast<std::size_t>(pass.packed.units) * sizeof(float));
-}
-
 // Which of a pass's matrices are packed.
 struct Parts {
   bool input, state;
@@ -250,10 +238,27 @@ std::int64_t table_stride(const Kernel& kernel, const LayerWeights& layer) {
   return gates + (layer.cell == Cell::mlstm ? round_up(layer.units, kGates * kernel.lanes) : 0);
 }
 
+void keep_first(const Kernel& kernel, Pass& pass, const PassWeights& weights) {
+  if (!weights.first_state) return;
+  pass.has_first = true;
+  char* const state = pass.first_state.reserve<char>(hidden_bytes(kernel, pass));
+  std::memset(state, 0, hidden_bytes(kernel, pass));
+  for (std::int64_t u = 0; u < pass.state_dim; ++u) put_element(kernel, state, u, weights.first_state[u]);
+  // What a block carries from step to step in float32 is an LSTM's cell state, or a GRU's state.
+  const float* const carried = is_gru(pass.cell) ? weights.first_state : weights.first_cell;
+  float* const cell = static_cast<float*>(pass.first_cell.reserve(cell_bytes(pass)));
+  std::memset(cell, 0, cell_bytes(pass));
+  std::memcpy(cell, carried, static_cast<std::size_t>(pass.packed.units) * sizeof(float));
+}
+
 Pass pack_pass(const Kernel& kernel, const LayerWeights& layer, const PassWeights& weights, bool tabled) {
   Pass pass = pack_parts(kernel, layer, weights, {!tabled, true}, gates_of(layer));
   keep_first(kernel, pass, weights);
   return pass;
+}
+
+Pass pack_side(const Kernel& kernel, const LayerWeights& layer, const PassWeights& weights, bool input, bool state) {
+  return pack_parts(kernel, layer, weights, {input, state}, gates_of(layer));
 }
 
 Pass size_map(const Kernel& kernel, const LayerWeights& layer) {

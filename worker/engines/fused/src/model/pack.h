@@ -12,6 +12,12 @@ namespace unrolled {
 // Throws std::bad_alloc.
 Pass pack_pass(const Kernel& kernel, const LayerWeights& layer, const PassWeights& weights, bool tabled);
 
+// Packs the product with the input, or with the state, of one direction of a normed LSTM, without a first state.
+Pass pack_side(const Kernel& kernel, const LayerWeights& layer, const PassWeights& weights, bool input, bool state);
+
+// Keeps the state before a row's first token, if it isn't zero, in whole panels and blocks. Throws std::bad_alloc.
+void keep_first(const Kernel& kernel, Pass& pass, const PassWeights& weights);
+
 // The sizes of a map's pass, without weights.
 Pass size_map(const Kernel& kernel, const LayerWeights& layer);
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "model/elements.h"
+#include "model/normed_lstm.h"
 #include "model/strides.h"
 
 namespace unrolled {
@@ -19,6 +20,7 @@ struct Widest {
   std::int64_t units = 0, state = 0;
   std::int64_t steps = 0;  // of one product
   bool resets = false;
+  std::int64_t normed = 0, scratch = 0;  // floats of a normed LSTM, for the products of a node and for its norms
 
   explicit Widest(const Course& course) {
     for (std::size_t l = course.first(); l < course.end(); ++l) {
@@ -28,6 +30,9 @@ struct Widest {
         steps = std::max(steps, packed->steps_a + packed->steps_b);
       }
       resets = resets || course.pass(l).cell == Cell::gru_reset_before;
+      if (course.pass(l).cell != Cell::normed_lstm) continue;
+      normed = std::max(normed, floats_apart(kGates * course.pass(l).written_units));
+      scratch = std::max(scratch, normed_scratch(course.pass(l)) + course.pass(l).written_units);
     }
   }
 };
@@ -108,10 +113,11 @@ void States::prepare(const Course& course, std::size_t rows) {
     gathered_.reserve(static_cast<std::size_t>(nodes * widest.steps * kernel.step_inputs * kernel.element_bytes));
   }
   between_.reserve(block * element * static_cast<std::size_t>(elements_apart(kernel, widest.units)));
-  if (widest.resets) between_floats_.reserve<float>(2 * block * static_cast<std::size_t>(floats_apart(widest.units)));
+  const std::int64_t floats = std::max(widest.normed, widest.resets ? floats_apart(widest.units) : 0);
+  between_floats_.reserve<float>(2 * block * static_cast<std::size_t>(floats));
   floats_.reserve<float>(block * static_cast<std::size_t>(floats_apart(widest.state)));
   prepare_results(course, block);
-  vector_.reserve<float>(static_cast<std::size_t>(2 * widest.state));
+  vector_.reserve<float>(static_cast<std::size_t>(std::max(2 * widest.state, widest.scratch)));
   // The kernel prefetches for a whole tile after the last one; what these entries point to is never read.
   const std::size_t entries = block + static_cast<std::size_t>(kernel.tile_rows);
   start_.resize(entries);

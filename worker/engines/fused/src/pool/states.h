@@ -61,6 +61,7 @@ class States {
   void aim_outputs(const Block& block, std::size_t l);
   void read_parents(const Block& block, std::size_t l);
   void run_pass(const Block& block, std::size_t l, bool with_outputs);
+  void run_normed(const Block& block, const Pass& pass, LayerBlock& sums, bool with_outputs);
   void run_map(const Block& block, std::size_t l, bool with_outputs);
   const void* source_of(const Block& block, std::size_t l, std::size_t k) const;
   void run_factors(const Block& block, const Pass& pass, LayerBlock& gates);
@@ -91,7 +92,7 @@ class States {
   };
   std::vector<Results> results_;  // one for each layer
   Buffer made_;
-  Buffer vector_;      // of a map: the vector that it reads and the one that it makes
+  Buffer vector_;      // of a map or a normed LSTM: scratch for one node
   std::vector<const float*> start_, factor_start_, cell_in_;
   std::vector<const void*> input_, recurrent_, between_rows_;
   std::vector<float*> outputs_;

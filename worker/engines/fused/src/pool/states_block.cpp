@@ -5,6 +5,7 @@
 
 #include "model/elements.h"
 #include "model/maps.h"
+#include "model/normed_lstm.h"
 #include "pool/states.h"
 #include "model/strides.h"
 
@@ -117,6 +118,10 @@ void States::run_pass(const Block& at, std::size_t l, bool with_outputs) {
   block.sums = sums_.as<float>();
   block.gathered = gathered_.as<void>();
   block.first_level = at.walk.level() == 0 && !pass.has_first;
+  if (pass.cell == Cell::normed_lstm) {
+    run_normed(at, pass, block, with_outputs);
+    return;
+  }
   if (pass.cell == Cell::mlstm && !block.first_level) run_factors(at, pass, block);
   if (!is_gru(pass.cell)) {
     (pass.clipped ? kernel.clipped_lstm : kernel.lstm)[pass.hard](pass.packed, block);
@@ -158,6 +163,40 @@ void States::aim_between(const Block& at, const Pass& pass, std::int64_t stride)
     char* const row = between_.as<char>() + static_cast<std::int64_t>(k) * stride * kernel.element_bytes;
     clear_elements(kernel, row, pass.written_units, pass.padded_units);
     between_rows_[k] = row;
+  }
+}
+
+// Runs a layer whose gates are normalized: two products, and then the gates of each node.
+void States::run_normed(const Block& at, const Pass& pass, LayerBlock& sums, bool with_outputs) {
+  const Kernel& kernel = at.course.model().kernel();
+  const std::int64_t units = pass.packed.units;
+  const bool tabled = pass.packed.steps_a == 0;
+  float* const products = between_floats_.as<float>();
+  char* const hidden_out = static_cast<char*>(sums.hidden_out);
+  const std::int64_t cell_stride = sums.cell_stride;
+  sums.outputs = nullptr;
+  sums.cell_stride = floats_apart(kGates * pass.written_units);
+  sums.updates = products;
+  if (!tabled) kernel.products(pass.packed, sums);
+  float* const states = products + sums.nodes * sums.cell_stride;
+  if (!sums.first_level) {
+    std::fill_n(factor_start_.begin(), at.count, pass.state_start.as<float>());
+    LayerBlock second = sums;
+    second.start = factor_start_.data();
+    second.input = second.recurrent;
+    second.updates = states;
+    kernel.products(pass.projection, second);
+  }
+  float* const hidden = vector_.as<float>();
+  for (std::size_t k = 0; k < at.count; ++k) {
+    const std::int64_t row = static_cast<std::int64_t>(k) * sums.cell_stride;
+    const float* const state = sums.first_level ? pass.state_start.as<float>() : states + row;
+    update_normed(kernel, pass, tabled ? start_[k] : products + row, state, cell_in_[k],
+                  sums.cell_out + static_cast<std::int64_t>(k) * cell_stride, hidden, hidden + pass.written_units);
+    char* const made = hidden_out + static_cast<std::int64_t>(k) * sums.hidden_stride * kernel.element_bytes;
+    for (std::int64_t u = 0; u < units; ++u) put_element(kernel, made, u, hidden[u]);
+    for (std::int64_t u = units; u < pass.written_state; ++u) put_element(kernel, made, u, 0.0f);
+    if (with_outputs) std::memcpy(outputs_[k], hidden, static_cast<std::size_t>(units) * sizeof(float));
   }
 }
 
