@@ -33,7 +33,7 @@ def report(found: JobStatus, width: int | None = None) -> str:
     head, advice = f"{found.out}: {found.state}; job {found.job}", [f"→ {line}" for line in diagnose(found).values()]
     if found.discarded:
         return "\n".join([head, *advice])
-    more = "" if found.ended else ", and the input isn't at its end"
+    more = "" if found.ended else " read so far"
     moving = found.tokens_per_second and found.waiting and found.at_work
     speed = f", {figure(found.tokens_per_second or 0)} tokens/s" if moving else ""
     left = f", {duration(found.seconds_left)} left" if found.seconds_left is not None else ""

@@ -68,7 +68,7 @@ def retry(objects: Objects, ledger: JobLedger | None, failed_rows: FailedRows, *
         for life in names.lives_in(objects.list(names.DEAD))
         if life.shard in log.entries and log.life(life.shard) == life and not objects.exists(part_object(life.shard))
     ]
-    damaged = [life for life in dead if _is_damaged(objects, life.shard)]
+    damaged = [life for life in dead if has_damaged_rows(objects, life.shard)]
     dead = [life for life in dead if life not in damaged]  # the next life would also be given up
 
     def decide(log: Log) -> Segment | None:
@@ -147,7 +147,7 @@ def _cut_failed(log: Log, objects: Objects, failed_rows: FailedRows, troubles: l
     return cut
 
 
-def _is_damaged(objects: Objects, shard: ShardId) -> bool:
+def has_damaged_rows(objects: Objects, shard: ShardId) -> bool:
     """Whether a shard's rows are damaged; rows that can't be seen may be sound."""
     rows = objects.read(rows_object(shard))
     try:

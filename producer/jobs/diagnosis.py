@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 def diagnose(status: JobStatus) -> dict[str, str]:
     """Lines that say what keeps a job from its end and which command helps, by kind; none if all is well.
 
-    The kinds: "cancelled", "away" (the broker), "dead" (shards), "lost" (shards that Redis forgot), "worker"
-    (none serves the model), "trouble" (in a worker's way), "silent" (a worker), "turn" (other jobs are computed),
+    The kinds: "cancelled", "away" (the broker), "dead" (shards), "gone" (shards of which neither rows nor part can be
+    seen), "lost" (shards that Redis forgot), "worker"
+    (none serves the model), "trouble" (in a worker's way), "unseen" (rows that a worker missed), "silent" (a worker),
+    "turn" (other jobs are computed),
     "strays" (rows that a dead run has read), "input" (not read to its end).
     """
     # Over 40 lines: a text for each kind, in the order in which they are shown.
@@ -35,14 +37,21 @@ def diagnose(status: JobStatus) -> dict[str, str]:
         found["dead"] = (
             f"{counted(status.dead, 'shard was', 'shards were')} given up"
             f"{f' ({status.death})' if status.death else ''}; each reason is in {status.out}/{names.DEAD}; "
-            f"when the cause is gone: unrolled retry {status.out}"
+            f"{revival(status)}"
+        )
+    if status.gone:
+        them = "it" if status.gone == 1 else "them"
+        found["gone"] = (
+            f"neither the rows nor the part of {counted(status.gone, 'shard')} can be seen; if they were removed, the "
+            f"same `unrolled run` or `unrolled enqueue` makes {them} again from the input (rows of a stream or of a "
+            "retry can't be read again: restore the part from a copy)"
         )
     if status.queue and status.waiting:
         if status.lost:
+            them = "it" if status.lost == 1 else "them"
             found["lost"] = (
-                f"{counted(status.lost, 'waiting shard is', 'waiting shards are')} not in Redis: it lost them, or is "
-                f"another job's broker; this queues them again: unrolled wait {status.out}. If their parts were "
-                "removed, the same `unrolled enqueue` makes them again"
+                f"{counted(status.lost, 'waiting shard is', 'waiting shards are')} not in Redis: it lost {them}, or is "
+                f"another job's broker; this queues {them} again: unrolled wait {status.out}"
             )
         found |= obstacles(status.offer, status.job, status.queue)
     if status.strays and status.ended:
@@ -50,9 +59,19 @@ def diagnose(status: JobStatus) -> dict[str, str]:
             f"a run that died has read rows of {counted(status.strays, 'shard')} and not queued them; "
             "the next `unrolled enqueue --follow` queues them, even on an empty input"
         )
-    if not status.ended and not status.waiting:
+    if not status.ended and not status.waiting and not status.fed:
         found["input"] = (
             "the input hasn't been read to its end: if no `unrolled run` or `unrolled enqueue` is at work on it, "
             "run the same command again to resume it"
         )
     return found
+
+
+def revival(status: JobStatus) -> str:
+    """What brings the dead shards of a job back."""
+    if status.damaged:
+        return (
+            "the same `unrolled run` or `unrolled enqueue` cuts damaged rows again from the input (rows of a stream or "
+            f"of a retry can't be read again: restore them from a copy, then: unrolled retry {status.out})"
+        )
+    return f"when the cause is gone: unrolled retry {status.out}"

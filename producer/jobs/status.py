@@ -35,6 +35,10 @@ class JobStatus:
         cancelled: whether what waits was taken out of the queue.
         discarded: whether nothing of it counts any more.
         strays: shards of a live input that no log names yet; the next run queues them.
+        gone: waiting shards of which neither rows nor part can be seen.
+        stuck: those of them that the broker lacks, too: no worker will look for them.
+        damaged: whether the rows of the dead shard whose death is shown are damaged.
+        fed: whether an `unrolled run` is known to be at work on it.
         tokens_per_second: over the last files; None where there are too few to tell.
         queue: what the broker knows; None where none was named, or it is away.
         away: why the broker couldn't be asked.
@@ -59,6 +63,10 @@ class JobStatus:
     cancelled: bool = False
     discarded: bool = False
     strays: int = 0
+    gone: int = 0
+    stuck: int = 0
+    damaged: bool = False
+    fed: bool = False
     tokens_per_second: float | None = None
     queue: QueueStatus | None = None
     away: str | None = None
@@ -88,12 +96,14 @@ class JobStatus:
             return "discarded" if self.discarded else "cancelled"
         if self.queue is None:
             return "not complete"  # no broker says whether somebody works on it
-        return "at work" if self.at_work else "waiting"
+        if self.at_work:
+            return "at work"
+        return "waiting" if self.waiting or self.ended else "waiting for input"
 
     @property
     def lost(self) -> int:
-        """Shards that wait, but that Redis lost or never had; none while their producer may be at them."""
-        missing = self.queue.missing if self.queue else 0
+        """Shards that wait, and that Redis lost or never had; none while their producer may be at them."""
+        missing = self.queue.missing - self.stuck if self.queue else 0
         return missing if self.ended or missing > ON_THEIR_WAY else 0
 
     @property

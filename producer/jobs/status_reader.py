@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from producer.jobs.decisions import has_damaged_rows
 from producer.jobs.status import JobStatus
 from producer.jobs.tally import Tally
 from producer.queue.queue_status import Asked, QueueStatus, ask
@@ -20,8 +21,11 @@ from unrolled.protocol.log import Log
 from unrolled.reading.outcome import read_outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from unrolled.job.names import Life
     from unrolled.job.shard_id import ShardId
+    from unrolled.protocol.entries import ShardSet
     from unrolled.protocol.opening import OpenJob
     from unrolled.queue.broker import Broker
 
@@ -37,16 +41,25 @@ class StatusReader:
         job: whose status.
         broker: where the job is queued; None to look at the store alone.
         namespace: prefix of every key there.
+        is_fed: says whether an `unrolled run` is known to be at work on the job.
     """
 
-    def __init__(self, job: OpenJob, broker: Broker | None = None, namespace: str = "") -> None:
+    def __init__(
+        self,
+        job: OpenJob,
+        broker: Broker | None = None,
+        namespace: str = "",
+        is_fed: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.log = Log()
         self._job = job
         self._broker = broker
+        self._is_fed = is_fed
         self._tally = Tally(self.log, job.objects, live=job.job.live)
         self._ledger = broker.ledger(namespace, job.job.offer) if broker else None
         self._failed: dict[ShardId, int] = {}
         self._deaths: dict[Life, str] = {}
+        self._damaged: dict[Life, bool] = {}
         self._looks: deque[tuple[float, int]] = deque()
 
     def read(self) -> JobStatus:
@@ -75,10 +88,12 @@ class StatusReader:
             return Asked(away=str(error))
 
     def _status(self, asked: Asked | None) -> JobStatus:
+        # Over 40 lines: every fact of a status, in its order.
         log, job, tally = self.log, self._job, self._tally
         failed = self._count_failed()
         retried = log.retried.items()
         brought_again = sum(log.entries[shard].rows for source, shard in retried if source in tally.published)
+        gone = tally.gone
         status = JobStatus(
             out=job.place,
             job=job.key,
@@ -98,6 +113,10 @@ class StatusReader:
             cancelled=log.stopped,
             discarded=log.discarded,
             strays=len(tally.strays),
+            gone=len(gone),
+            stuck=self._missing(asked, gone) if asked else 0,
+            damaged=self._is_damaged(),
+            fed=not log.ended and self._is_fed(),
             tokens_per_second=self._speed(tally.done.tokens, over=tally.finished),
             queue=self._queue(asked) if asked and asked.away is None else None,
             away=asked.away if asked else None,
@@ -105,15 +124,14 @@ class StatusReader:
         )
         if log.discarded:  # the log still counts them, and nothing of them is kept or will be computed
             queue = status.queue and replace(status.queue, running=0, queued=0, missing=0)
-            return replace(status, quarantined=0, failed=0, dead=0, strays=0, death=None, queue=queue)
+            status = replace(status, quarantined=0, failed=0, dead=0, damaged=False, death=None, queue=queue)
+            return replace(status, strays=0, gone=0, stuck=0)
         return status
 
     def _queue(self, asked: Asked) -> QueueStatus:
         waiting, life = self._tally.waiting, self.log.life
         running = sum(one.shard in waiting and life(one.shard) == one for one in asked.running)
-        missing = 0
-        if asked.waiting is not None:
-            missing = sum(life(shard) not in asked.waiting for shard in waiting)
+        missing = self._missing(asked, waiting)
         return QueueStatus(
             running,
             len(waiting) - running - missing,
@@ -122,6 +140,12 @@ class StatusReader:
             asked.others_running,
             asked.others_queued,
         )
+
+    def _missing(self, asked: Asked, shards: ShardSet) -> int:
+        """How many of some waiting shards the ledger lacks."""
+        if asked.waiting is None:
+            return 0
+        return sum(self.log.life(shard) not in asked.waiting for shard in shards)
 
     def _count_failed(self) -> int:
         """Rows that parts call failed and no retry has brought again; only footers that may name some are read."""
@@ -148,6 +172,18 @@ class StatusReader:
                 return None
             self._deaths[life] = printable(str(reason)[:_REASON_CHARACTERS])
         return self._deaths[life]
+
+    def _is_damaged(self) -> bool:
+        """Whether the rows of the dead shard that `_death` speaks of are damaged; they are read once."""
+        if not self._tally.dead:
+            return False
+        life = self.log.life(min(self._tally.dead))
+        if life not in self._damaged:
+            try:
+                self._damaged[life] = has_damaged_rows(self._job.objects, life.shard)
+            except TransientError:
+                return False
+        return self._damaged[life]
 
     def _speed(self, tokens_done: int, *, over: bool) -> float | None:
         """Real tokens per second since the oldest look of the last minute; None where there is one look alone."""

@@ -75,7 +75,7 @@ class Tally:
         self.finished = False
         self._objects = objects
         self._live = live
-        self._published = self._dead = self._kept = log.entries.marks()
+        self._published = self._dead = self._kept = self._rows = log.entries.marks()
 
     @property
     def published(self) -> ShardSet:
@@ -91,6 +91,12 @@ class Tally:
     def waiting(self) -> ShardSet:
         """Shards that are neither published nor dead."""
         return ShardSet(self.log.entries, ~(self._published | self._dead))
+
+    @property
+    def gone(self) -> ShardSet:
+        """Waiting shards whose rows can't be seen either: a cache is late, or somebody has removed them."""
+        unseen = _grown(~self._rows, len(self._published))  # a shard that came after the look isn't one of them
+        return ShardSet(self.log.entries, unseen & ~(self._published | self._dead))
 
     @property
     def kept(self) -> ShardSet:
@@ -110,6 +116,7 @@ class Tally:
             return
         self._take_in_shards()
         rows = find(log, objects, names.ROWS)
+        self._rows = rows.marks
         self._publish(self._with_parts(rows.marks))
         self._dead = find_dead(log, objects) & ~self._published
         if self._live:

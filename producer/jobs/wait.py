@@ -22,7 +22,7 @@ from unrolled.queue.job_ledger import JobLedger
 from unrolled.reading.outcome import failed_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from producer.jobs.screen import JobScreen
     from producer.jobs.status import JobStatus
@@ -32,7 +32,14 @@ if TYPE_CHECKING:
 
 #: How long something must be in the way before it is reported, if it is often over soon: a producer at work may
 #: be about to read its input on, and `wait` itself enters in Redis again what it lost. All else is reported at once.
-PATIENCE_SECONDS = {"input": 10.0, "strays": 10.0, "lost": 10.0}
+PATIENCE_SECONDS = {"input": 10.0, "strays": 10.0, "lost": 10.0, "gone": 10.0, "unseen": 90.0}
+#: How long all shards that wait must be out of sight and out of the queue before the wait is given up. A network file
+#: system may hide new files for a minute, and a producer that makes them again queues them first.
+GONE_SECONDS = 90.0
+_STILL_LOST = (
+    "{} that Redis has as done. If it stays so: `unrolled cancel {}`, and then the same `unrolled run` or `unrolled "
+    "enqueue`, queues {} again"
+)
 _BLIND = (
     "no broker is named, and no `unrolled run` is seen at work on {place}: only its files are watched. Name the broker "
     "(--broker redis://HOST:6379/0, or UNROLLED_BROKER), or give the same `unrolled run` again"
@@ -53,6 +60,7 @@ def wait_for_job(
     every_seconds: float = 0.5,
     starting_seconds: float = 0.0,
     figures: ProducerFigures | None = None,
+    is_fed: Callable[[], bool] = lambda: False,
 ) -> JobStatus:
     """Wait until the job is finished. A broker or a store that is away is waited for.
 
@@ -65,19 +73,20 @@ def wait_for_job(
         every_seconds: between two looks, at least.
         starting_seconds: how long the workers may take to start; until then, a lack of workers isn't reported.
         figures: receive how far the job is.
+        is_fed: see `StatusReader`.
 
     Returns:
         The job's last status.
 
     Raises:
-        JobError: the job was cancelled or discarded, or its log is damaged.
+        JobError: the job was cancelled or discarded, or its log is damaged; or all that waits was removed.
         TransientError: the store couldn't be read even once before `until`.
         BrokerRefusesError: the broker doesn't let this user in or do this.
     """
     # Over 40 lines: one loop, and all that can end it.
     patience = Patience(bar.say)
     queue = ShardQueue(broker, namespace, job.job.offer, patience) if broker else None
-    reader = StatusReader(job, queue.broker if queue else None, namespace)
+    reader = StatusReader(job, queue.broker if queue else None, namespace, is_fed)
     teller = _Teller(patience, {**PATIENCE_SECONDS, "worker": starting_seconds})
     log, status, first = Log(), None, time.monotonic()
     with contextlib.closing(queue) if queue else contextlib.nullcontext():
@@ -154,15 +163,27 @@ class _Teller:
         self._patience_seconds = patience_seconds
         self._since: dict[str, float] = {}
         self._said: set[str] = set()
+        self._seen_at = time.monotonic()
 
     def tell(self, status: JobStatus) -> None:
-        """Say what is new in a status."""
+        """Say what is new in a status.
+
+        Raises:
+            JobError: all that waits has been out of sight and out of the queue for too long.
+        """
         if status.away:
             self._patience.fails("see the queue", status.away)
         else:
             self._patience.works("see the queue")
         now = time.monotonic()
+        if not (status.ended and status.stuck and status.stuck == status.waiting):
+            self._seen_at = now
+        if now - self._seen_at >= GONE_SECONDS:
+            raise JobError(f"{status.out}: {diagnose(status)['gone']}")
         ways = {kind: text for kind, text in diagnose(status).items() if kind not in ("away", "cancelled")}
+        if status.lost:
+            waits, them = counted(status.lost, "shard waits", "shards wait"), "it" if status.lost == 1 else "them"
+            ways["lost"] = _STILL_LOST.format(waits, status.out, them)
         self._since = {kind: self._since.get(kind, now) for kind in ways}
         for kind, since in self._since.items():
             if now - since >= self._patience_seconds.get(kind, 0.0):

@@ -59,6 +59,14 @@ def find_broker(given: str | None, out: str) -> str | None:
     return url if Path(unquote(url.removeprefix(_SOCKET))).exists() else None
 
 
+def is_run_alive(out: str) -> bool:
+    """Whether an `unrolled run` with a broker of its own is at work on a job on this machine."""
+    try:
+        return find_broker(None, out) is not None
+    except JobError:
+        return False
+
+
 def check_alone(job: OpenJob) -> None:
     """Refuse to run a job with a broker of its own that another run on this machine has one for.
 

@@ -70,7 +70,7 @@ def _on_screen(
     job = prepared.job
     patience_seconds = {**PATIENCE_SECONDS, "worker": START_SECONDS}
     with JobScreen(prepared.submission.out, patience_seconds=patience_seconds) as screen:
-        with closing(Broker(url)) as broker, _watched(StatusReader(job, broker, namespace), screen):
+        with closing(Broker(url)) as broker, _watched(StatusReader(job, broker, namespace, lambda: True), screen):
             summary = enqueue(prepared, url, namespace, max_queued_tokens, priority, screen, figures)
         if crew.failure:
             raise crew.failure

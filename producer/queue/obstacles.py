@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from producer.terminal.text import duration
 from unrolled.errors import counted
+from unrolled.queue.messages import UNSEEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
     """Lines that say why the shards of a job wait and what helps, by kind; none if all is well.
 
-    The kinds: "worker" (none serves the model), "trouble" (in a worker's way), "silent" (a worker), "turn" (other jobs
-    are computed).
+    The kinds: "worker" (none serves the model), "trouble" (in a worker's way), "unseen" (rows that a worker missed,
+    perhaps before they were made again), "silent" (a worker), "turn" (other jobs are computed).
 
     Args:
         offer: what the job asks workers for.
@@ -27,7 +28,7 @@ def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
         queue: what the broker knows.
     """
     # Over 40 lines: a text for each kind, in the order in which they are shown.
-    found, troubles, silent = {}, dict[str, list[str]](), list[str]()
+    found, troubles, silent = dict[str, str](), dict[str, list[str]](), list[str]()
     if not any(worker.offer == offer for worker in queue.workers):
         found["worker"] = no_worker(offer, [worker.offer for worker in queue.workers])
     for worker in queue.workers:
@@ -38,8 +39,9 @@ def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
                 troubles.setdefault(text, []).append(worker.name)
         if worker.on_board and worker.lease_seconds and worker.silent_seconds > worker.lease_seconds / 2:
             silent.append(f"{worker.name} ({duration(worker.silent_seconds)})")
-    if troubles:
-        found["trouble"] = "; ".join(f"{text} (worker {_some(names)})" for text, names in troubles.items())
+    for text, names in troubles.items():
+        kind, line = "unseen" if text.startswith(UNSEEN) else "trouble", f"{text} (worker {_some(names)})"
+        found[kind] = f"{found[kind]}; {line}" if kind in found else line
     if silent:
         found["silent"] = (
             f"no sign of life from {_some(silent)}; when its lease has run out, other workers take its shards"

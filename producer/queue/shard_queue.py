@@ -187,14 +187,18 @@ class JobQueue(JobLedger):
         self._queue.on_wait(time.monotonic() - began)
 
     def obstacles(self) -> list[str]:
-        """Why the job's shards wait now, as far as the broker knows; empty where none waits, or the broker is away."""
+        """Why the job's shards wait now, as far as the broker knows; empty where none waits, or the broker is away.
+
+        For a run at its end: what workers couldn't see before, it has made again.
+        """
         with suppress(UnrolledError), self._queue.broker.asked():
             asked = ask(self._queue.ledger, self._key)
             running = len(asked.running)
             if asked.left:
                 others = asked.others_running, asked.others_queued
                 status = QueueStatus(running, asked.left - running, 0, asked.workers, *others)
-                return list(obstacles(self._queue.ledger.offer, self._key, status).values())
+                found = obstacles(self._queue.ledger.offer, self._key, status)
+                return [line for kind, line in found.items() if kind != "unseen"]
         return []
 
     def is_time(self) -> bool:

@@ -19,7 +19,7 @@ from producer.report.states.components import Covariance
 from producer.report.states.projection import COMPONENTS, check_method
 from producer.report.states.sample import Points, Sample
 from producer.report.states.state_map import make_map
-from producer.report.states.texts import TOKENS_SHOWN, Words, window
+from producer.report.states.texts import TOKENS_SHOWN, Words, check_table, window
 from producer.report.throughput import timeline
 from producer.report.training import read_training
 from producer.report.trouble import Reasons
@@ -94,6 +94,11 @@ class Gathering:
         self._words = Words(None)
         if options.model is not None:
             self._open_model()
+        self._table_fields = (
+            []
+            if options.table is None
+            else check_table(options.table, options.id_field, options.text_field, options.label_field)
+        )
         self._plan = None if options.plan is None else read_plan(options.plan)
         if self._plan is not None and self._plan["model"] != job.job.fingerprint:
             raise OptionError(f"--plan {options.plan} is the plan of a job with another model; name this job's plan")
@@ -169,7 +174,7 @@ class Gathering:
         self._files += [entry.file for entry in read_entries(log, self._job.objects, since=len(self._files))]
         numbers = {shard: log.entries.number(shard) for shard in set(points.shards)}
         files = {shard: self._files[number] for shard, number in numbers.items() if number is not None}
-        found = make_map(points, components, seen, self._column, options, self._words, files)
+        found = make_map(points, components, seen, self._column, options, self._words, files, self._table_fields)
         return Shown(self.facts(), found)
 
     def _open_model(self) -> None:
@@ -258,6 +263,11 @@ class Gathering:
         if len(chosen):
             self._sample.add(_points(shard, at, rows, vectors, chosen, keys, of_rows, positions))
         return len(vectors)
+
+    @property
+    def published_tokens(self) -> int:
+        """Real tokens in the parts that exist, read or not."""
+        return self._tally.done.tokens
 
     @property
     def vectors(self) -> int:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 Method = Literal["pca", "umap", "tsne", "none"]
 METHODS: tuple[Method, ...] = get_args(Method)
 MOST_POINTS = 20_000
+#: Points of a map that is made without being asked for, after a run, or again and again, with --live.
+FEW_POINTS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class ReportOptions:
         column: the column of vectors; None for the first that fits.
         model: directory of the job's model, whose tokenizer shows token ids as words; None to do without.
         table: a Parquet, CSV or JSON lines file with texts and labels of the rows; None to do without.
-        id_field, text_field, label_field: names of its columns.
+        id_field, text_field, label_field: names of its columns; without a text_field, "text" if it has one.
         plan: what `unrolled plan --json` printed for this job; None to do without.
     """
 
@@ -37,7 +39,7 @@ class ReportOptions:
     model: Path | None = None
     table: Path | None = None
     id_field: str = "id"
-    text_field: str = "text"
+    text_field: str | None = None
     label_field: str | None = None
     plan: Path | None = None
 
@@ -51,5 +53,8 @@ class ReportOptions:
             raise OptionError(f"map is {self.method!r:.80}; allowed: {', '.join(METHODS)}")
         if not 1 <= self.points <= MOST_POINTS:
             raise OptionError(f"points is {self.points:,}; allowed: 1 to {MOST_POINTS:,}")
-        if self.label_field is not None and self.table is None:
-            raise OptionError(f"--label-field {self.label_field} names a column of a table; name that with --table")
+        for option, field in (("--label-field", self.label_field), ("--text-field", self.text_field)):
+            if field is not None and self.table is None:
+                raise OptionError(f"{option} {field} names a column of a table; name that with --table")
+        if self.table is not None and self.method == "none":
+            raise OptionError("--table gives the map texts and labels; leave out --table, or --map none")

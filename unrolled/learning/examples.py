@@ -46,8 +46,8 @@ class Examples:
         column: a column of vectors, stored or pooled from one that is.
         labels: the label of each id: a number or a text; or a sequence with one for each real token. A mapping, a table
             of two columns (ids and labels) of pyarrow, Polars or pandas, or a Series of pandas with the ids as its
-            index. None for no labels. A text becomes the number of its class. An id that is a whole number, such as 5,
-            is the job's id "5".
+            index. None for no labels. All are numbers, or all are texts. A text becomes the number of its class. An id
+            that is a whole number, such as 5, is the job's id "5". An id may occur twice only with the same label.
         classes: the texts of labels, in the order of their numbers; by default those in `labels`, sorted.
         share: which rows, as a part of [0, 1): each row's place there is a hash of its id. So (0, 0.8) and (0.8, 1) are
             two sets without a common row, and the same ones in every program.
@@ -61,9 +61,9 @@ class Examples:
 
     Raises:
         KeyError: the job doesn't have the column.
-        TypeError: `dataset` or `labels` is of another type.
-        ValueError: a value isn't allowed, or no row of the job has a label. Until one is found, ids are read, and
-            nothing else.
+        TypeError: `dataset`, `labels` or a label is of another type.
+        ValueError: a value isn't allowed, an id has two labels, some are numbers and some texts, or no row of the job
+            has a label. Until one is found, ids are read, and nothing else.
     """
 
     dataset: Dataset = field(kw_only=False)
@@ -83,7 +83,10 @@ class Examples:
                 f"dataset is {self.dataset!r:.100}; give the result of unrolled.open, such as unrolled.open('OUT')"
             )
         if not _is_share(self.share):
-            raise ValueError(f"share is {self.share!r:.100}; allowed: two numbers from 0 to 1, such as (0, 0.8)")
+            raise ValueError(
+                f"share is {self.share!r:.100}; allowed: two numbers from 0 to 1, such as (0, 0.8), the first below the"
+                " second: otherwise the interval is empty"
+            )
         if self.group_rows < 0 or (self.group_rows and self.seed is None):
             raise ValueError(f"group_rows is {self.group_rows}; allowed: 0, or with a seed the rows of a batch")
         if not 0 <= self.worker < self.workers:

@@ -1,9 +1,11 @@
 """Labels by id, as numbers that models learn."""
 
+# Over 150 lines: what may be given as labels, and each way in which it may be wrong.
+
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,17 +42,18 @@ def read_labels(given: Any, classes: tuple[str, ...]) -> Labels:
         classes: the texts, in the order of their numbers; empty for all that occur, sorted.
 
     Raises:
-        TypeError: `given` is none of these.
-        ValueError: there is no label, a table has another number of columns, or a label isn't in `classes`.
+        TypeError: `given`, or a label, is none of these.
+        ValueError: there is no label, an id has two, some are numbers and some texts, a table has another number of
+            columns, or a label isn't in `classes`.
     """
+    # Over 40 lines: half of it is the description of what it takes.
     found, kind = _mapping(given)
     labels = _without_missing(found)
     if not labels:
         raise ValueError(f"labels have no label: there is no row, or each label is null; give {_ALLOWED}")
     name = next(iter(found))
     ids = f"{name!r:.100} ({kind or type(name).__name__})"
-    first: Any = next((label for label in labels.values() if not _is_many(label) or len(label)), None)
-    if not isinstance(first[0] if _is_many(first) else first, str):
+    if not _are_texts(labels):
         return Labels(labels, classes, ids)
     if not classes:
         texts = {text for label in labels.values() for text in (label if _is_many(label) else [label])}
@@ -90,9 +93,70 @@ def _mapping(given: Any) -> tuple[Mapping[Any, Any], str]:
     return _pairs(table.column(0).to_pylist(), table.column(1).to_pylist()), str(table.column(0).type)
 
 
-def _pairs(ids: list[Any], labels: list[Any]) -> dict[Any, Any]:
-    """Labels by id; where an id occurs twice, a label that is missing doesn't replace one that there is."""
-    return {name: label for name, label in zip(ids, labels, strict=True) if not _is_missing(label)}
+def _pairs(ids: Iterable[Any], labels: Iterable[Any]) -> dict[Any, Any]:
+    """Labels by id, without those that are missing.
+
+    Raises:
+        ValueError: an id has two labels that differ.
+    """
+    found: dict[Any, Any] = {}
+    for name, label in zip(ids, labels, strict=True):
+        if _is_missing(label):
+            continue
+        first = found.setdefault(name, label)
+        if first is not label and not _are_equal(first, label):
+            raise ValueError(
+                f"the id {name!r:.100} has two labels: {first!r:.100} and {label!r:.100}; give each id one, such as "
+                "that of the first row with this id, which the job has computed: it put the others into quarantine"
+            )
+    return found
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    return bool(np.array_equal(np.asarray(one, object), np.asarray(other, object)))
+
+
+def _are_texts(labels: Mapping[Any, Any]) -> bool:
+    """Whether all labels are texts; False if all are numbers.
+
+    Raises:
+        TypeError: a label is neither.
+        ValueError: some are numbers and some are texts.
+    """
+    kinds: dict[bool, tuple[Any, Any]] = {}
+    known: dict[type, bool | None] = {}  # there are millions of labels, and few types
+    for name, label in labels.items():
+        for each in _types(label) if _is_many(label) else (type(label),):
+            if each not in known:
+                known[each] = _is_text(each)
+                kind = known[each]
+                if kind is None:
+                    raise TypeError(
+                        f"the label of {name!r:.100} is {label!r:.100}, of the type {each.__name__}; a label is a"
+                        " number or a text, or a list of one kind with one for each token; None and NaN are no label"
+                    )
+                kinds.setdefault(kind, (name, label))
+    if len(kinds) > 1:
+        (number, one), (text, other) = kinds[False], kinds[True]
+        raise ValueError(
+            f"some labels are numbers and some are texts: that of {number!r:.100} is {one!r:.100}, that of"
+            f" {text!r:.100} is {other!r:.100}; make all of them one kind, with None where a row has no label"
+        )
+    return True in kinds
+
+
+def _types(labels: Any) -> Iterable[type]:
+    """The types of a row's labels."""
+    if isinstance(labels, np.ndarray) and labels.ndim == 1 and labels.dtype != object:
+        return (labels.dtype.type,)
+    return set(map(type, labels))
+
+
+def _is_text(kind: type) -> bool | None:
+    """Whether labels of this type are texts; False for numbers, None for what is no label."""
+    if issubclass(kind, str):
+        return True
+    return False if issubclass(kind, int | float | np.integer | np.floating | np.bool_) else None
 
 
 def _check_columns(names: list[str]) -> None:
@@ -104,7 +168,7 @@ def _without_missing(labels: Mapping[Any, Any]) -> Mapping[Any, Any]:
     """The labels that there are, by ids that are texts; the mapping itself if it has no others."""
     if all(isinstance(name, str) for name in labels) and not any(map(_is_missing, labels.values())):
         return labels
-    return {_text(name): label for name, label in labels.items() if not _is_missing(label)}
+    return _pairs(map(_text, labels), labels.values())
 
 
 def _text(name: Any) -> Any:

@@ -13,8 +13,9 @@ except ModuleNotFoundError as error:
     raise ImportError("unrolled.learning.torch needs PyTorch: pip install torch") from error
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data._utils.collate import default_collate_fn_map
 
-from unrolled.learning.batches import padded
+from unrolled.learning.batches import Example, padded
 from unrolled.learning.examples import check_examples
 from unrolled.learning.slots import BatchMemory
 from unrolled.tokenization.ragged import offsets_of
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from unrolled.learning.batches import Example
     from unrolled.learning.examples import Examples
 
 
@@ -43,11 +43,23 @@ class TorchExamples(IterableDataset):  # type: ignore[misc] # torch may be untyp
     def __init__(self, examples: Examples) -> None:
         check_examples(examples)
         self._examples = examples
-        self._epoch = examples.epoch
+        self._epoch = self._counted = examples.epoch
+        self._length: tuple[int, int] | None = None
+
+    def __len__(self) -> int:
+        """How many examples an epoch has, those of all workers of a loader together.
+
+        All ids are read for it, once, or once an epoch if `of_worker` divides shuffled examples. Each of several
+        workers ends with a batch of its own: an epoch may then have a few batches more than `len(loader)`.
+        """
+        of = self._examples
+        if self._length is None or (self._length[0] != self._counted and of.workers > 1 and of.seed is not None):
+            self._length = self._counted, len(of.of_epoch(self._counted))
+        return self._length[1]
 
     def __iter__(self) -> Iterator[Example]:
         examples = self._examples.of_epoch(self._epoch)
-        self._epoch += 1
+        self._counted, self._epoch = self._epoch, self._epoch + 1
         worker = get_worker_info()
         if worker is not None:
             # Its copies of this object begin at the epoch that was reached when the workers were started.
@@ -56,11 +68,11 @@ class TorchExamples(IterableDataset):  # type: ignore[misc] # torch may be untyp
 
     def set_epoch(self, epoch: int) -> None:
         """Continue with the order of this epoch; call it before each epoch if the loader starts its workers again."""
-        self._epoch = epoch
+        self._epoch = self._counted = epoch
 
 
 def collate_padded(examples: Sequence[Example]) -> dict[str, Any]:
-    """A batch for `DataLoader(collate_fn=…)`.
+    """A batch for `DataLoader(collate_fn=…)`, which uses this function if it is given no other.
 
     Returns:
         "ids"; "vectors", float32 (rows, time, width), or (rows, width) of a pooled column; "mask", bool (rows, time),
@@ -74,6 +86,16 @@ def collate_padded(examples: Sequence[Example]) -> dict[str, Any]:
     if batch.labels is not None:
         found["labels"] = torch.from_numpy(batch.labels)
     return memory.batch(found)
+
+
+def _collate(examples: Sequence[Example], *, collate_fn_map: object = None) -> dict[str, Any]:
+    """`collate_padded` in the form in which PyTorch calls the functions of its map."""
+    del collate_fn_map
+    return collate_padded(examples)
+
+
+# PyTorch's own way would be a tuple, with a warning about arrays that can't be written, and no way for unequal lengths.
+default_collate_fn_map[Example] = _collate
 
 
 def collate_packed(examples: Sequence[Example]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: The name of the Celery task, set explicitly so that messages contain no module path.
 TASK = "unrolled.shard"
+#: How a worker's report begins that it sees neither the rows nor the part of a shard, which follows.
+UNSEEN = "neither the rows nor the part of shard"
 #: The form of a prefix of keys: no character that is special in a key or in a pattern of Redis.
 NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 

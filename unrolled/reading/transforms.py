@@ -65,4 +65,10 @@ def pooled(batch: Batch, how: Pooling, layer: int | None = None) -> NDArray[np.f
         raise ValueError(f"pooling {how!r} is unknown; allowed: {', '.join(get_args(Pooling))}")
     if (stored := column_name(how, layer)) in batch.vectors:
         return batch[stored].astype(np.float32, copy=False)
-    return pool_rows(batch[column_name("none", layer)], batch.offsets, how)
+    if (of_tokens := column_name("none", layer)) not in batch.vectors:
+        advice = f"make a job with --pooling {how}, or with --pooling none" if layer is None else "name another layer"
+        raise KeyError(
+            f"no column {stored!r}, and no {of_tokens!r} to compute it from; this job stored"
+            f" {', '.join(batch.vectors)}: take one of these, or {advice}"
+        )
+    return pool_rows(batch[of_tokens], batch.offsets, how)

@@ -250,6 +250,11 @@ def _describe(made: Assembled, found: Found, stack: Stack, parts: list[Part]) ->
     for part, config in zip(parts, made.config.layers, strict=True):
         made.taken.append(f"{part.name}: {config}")
     made.notes += [f"{layer.name}: {note}" for layer in stack.layers for note in layer.notes]
+    if stack.joined:
+        made.notes.append(
+            f"the vectors are those of {parts[-1].name}, before {', '.join(map(str, stack.joined))}, where the source "
+            "joins them with other vectors"
+        )
     if found.alphabet is not None:
         made.taken.append(_describe_alphabet(found.alphabet))
     if found.words is not None:
@@ -263,7 +268,8 @@ def _describe(made: Assembled, found: Found, stack: Stack, parts: list[Part]) ->
     if found.graph is not None:  # of weights alone, each array that is left over has been named
         made.left += [f"{table.name} (embedding)" for table in found.tables.values() if table is not stack.table]
         taken = {node.name for node in (*stack.maps, *(one for part in parts for one in part.nodes))}
-        others = [node for node in found.graph.values() if node.role == "map" and node.name not in taken]
+        taken |= stack.sums
+        others = [node for node in found.graph.values() if node.role in ("add", "map") and node.name not in taken]
         made.left += map(str, others)
     made.left += [f"{layer.name} (recurrent layer)" for layer in found.layers.values() if layer.name not in names]
     made.left += found.left

@@ -160,6 +160,7 @@ class Node:
         doubt: why the file alone doesn't prove that it is what its role says.
         map: the function of a "map".
         label: its name for people, if `name` is another.
+        why: why it isn't a "map", if that is known: "its activation is 'glu'".
         quantized: "weights" if the file has its weights as 8-bit integers; "activations" if it rounds the vectors that
             it reads or passes on to 8 bits, too, which isn't imported.
     """
@@ -176,6 +177,7 @@ class Node:
     doubt: str | None = None
     map: TokenMap | None = None
     label: str = ""
+    why: str = ""
     quantized: Literal["", "weights", "activations"] = ""
 
     def __str__(self) -> str:

@@ -158,7 +158,10 @@ def _compared(found: Found, stack: Stack, made: Assembled, tokenizer: str | None
     except OSError as error:
         raise ImportRefusedError(f"{parent}: can't be written ({error.strerror or error})") from error
     with scratch as path:
-        saved = save_model(path, made.config, made.weights, tokenizer)
+        try:
+            saved = save_model(path, made.config, made.weights, tokenizer)
+        except ModelError as error:  # without the name of a directory that is removed
+            raise ImportRefusedError(str(error).removeprefix(f"{path}: ")) from error
         parity = compare(saved, found, stack, made.ids_from, made.padding)
         check(parity, bound)
     return parity

@@ -9,6 +9,7 @@ float64.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import reduce
@@ -240,13 +241,46 @@ def _sigmoid(x: Vectors) -> Vectors:
     return np.asarray((1 + np.tanh(x / 2)) / 2)  # by tanh, because exponentials overflow
 
 
-def _elu(x: Vectors) -> Vectors:
-    return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
-
-
 def _softmax(x: Vectors) -> Vectors:
     powers = np.exp(x - x.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def _log_softmax(x: Vectors) -> Vectors:
+    below = x - x.max(axis=-1, keepdims=True)
+    return np.asarray(below - np.log(np.exp(below).sum(axis=-1, keepdims=True)))
+
+
+def _gelu(x: Vectors) -> Vectors:
+    """The exact one, x times the normal distribution's function; not its approximation by tanh."""
+    errors = np.fromiter(map(math.erf, np.ravel(x) / math.sqrt(2)), np.float64, count=x.size)
+    return np.asarray(x * (1 + errors.reshape(x.shape)) / 2)
+
+
+def _mish(x: Vectors) -> Vectors:
+    return np.asarray(x * np.tanh(np.logaddexp(0, x)))
+
+
+def leaky(vectors: Vectors, slope: NDArray[np.float64] | float) -> Vectors:
+    """Each number; if it is below 0, times the slope."""
+    return np.where(vectors >= 0, vectors, vectors * slope)
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """Each vector divided by its length; a vector of zeros is kept."""
+    lengths = np.sqrt((vectors**2).sum(axis=-1, keepdims=True))
+    return np.asarray(vectors / np.maximum(lengths, 1e-12))
+
+
+def bent(vectors: Vectors, slope: float, threshold: float, largest: float) -> Vectors:
+    """Keras's ReLU: a number above the threshold is kept, up to the largest; its distance below is times the slope."""
+    made = np.where(vectors > threshold, vectors, slope * (vectors - threshold))
+    return np.asarray(np.minimum(made, largest))
+
+
+def elu(vectors: Vectors, alpha: float) -> Vectors:
+    """Each number; if it is below 0, its exponential minus 1, times alpha."""
+    return np.where(vectors > 0, vectors, alpha * np.expm1(np.minimum(vectors, 0)))
 
 
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -261,11 +295,21 @@ ACTIVATIONS: dict[str, Callable[[Vectors], Vectors]] = {
     "tanh": lambda x: np.asarray(np.tanh(x)),
     "sigmoid": _sigmoid,
     "relu": lambda x: np.maximum(x, 0),
-    "elu": _elu,
+    "elu": lambda x: elu(x, 1),
     "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0))),
     "softplus": lambda x: np.asarray(np.logaddexp(0, x)),
     "softsign": lambda x: x / (1 + np.abs(x)),
     "swish": lambda x: x * _sigmoid(x),
     "silu": lambda x: x * _sigmoid(x),
     "softmax": _softmax,
+    "log_softmax": _log_softmax,
+    "log_sigmoid": lambda x: np.asarray(-np.logaddexp(0, -x)),
+    "gelu": _gelu,
+    "mish": _mish,
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "exponential": lambda x: np.asarray(np.exp(x)),
+    "hard_tanh": lambda x: np.clip(x, -1, 1),
+    "celu": lambda x: elu(x, 1),
+    "tanh_shrink": lambda x: x - np.tanh(x),
+    "squareplus": lambda x: (x + np.sqrt(x * x + 4)) / 2,
 }

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
 from unrolled.errors import BrokenWorkerError, FileFormatError, JobError, RequestError, counted, reason_of
 from unrolled.protocol.finishing import finish
 from unrolled.queue.member import Member
+from unrolled.queue.messages import UNSEEN
 from worker.errors import AwayError, GivenBackError
 from worker.runtime.outcome import Outcome
 from worker.shards.publication import look, publish, record_death
@@ -226,7 +227,8 @@ class Attempts:
         """Record no death for rows that can't be seen: caches lag, and a discarded job has no rows."""
         if self._host.is_stopped(job):
             return Outcome.GONE
-        return self._put_off(member, start, JobError("neither its rows nor its part can be seen"))
+        why = f"{UNSEEN} {member.shard} can be seen; if they were removed, the same `unrolled enqueue` makes them again"
+        return self._put_off(member, start, JobError(why))
 
     def _give_back(self, member: Member, start: Start) -> Outcome:
         """Let another worker have the shard at once."""

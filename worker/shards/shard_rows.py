@@ -75,8 +75,7 @@ def decode_rows(content: bytes, shard: ShardId, vocab_size: int) -> ShardRows:
         rows = payload.decode_as(shard.hash, content)
     except PayloadError as error:
         raise PayloadError(
-            f"the rows of shard {shard} are damaged: {error}; the same `unrolled enqueue` cuts them again from the "
-            "input, but for those of a stream or of a retry: restore these from a copy, then use `unrolled retry`"
+            f"the rows of shard {shard} are damaged: {error}"  # `producer.jobs.diagnosis` says what helps
         ) from error
     values = rows.tokens.values
     if values.size and int(values.max()) > vocab_size:

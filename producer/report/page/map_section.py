@@ -60,9 +60,14 @@ def map_section(shown_: Shown) -> str:
 <div id="point" aria-live="polite"></div></div>
 </div>
 <p class="note" id="map-note">{text(found.note, 2000)}</p>
+{_unmatched(found)}
 <p class="note help">Drag to move it. Zoom with <kbd>+</kbd> and <kbd>&minus;</kbd>, with Ctrl and the wheel,
 or with the wheel alone once you have clicked the map; <kbd>0</kbd> shows all.</p>
 </section>"""
+
+
+def _unmatched(found: StateMap) -> str:
+    return f'<p class="note">{text(found.unmatched, 2000)}</p>' if found.unmatched else ""
 
 
 def map_store(found: StateMap | None) -> str:

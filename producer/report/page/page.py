@@ -19,22 +19,24 @@ if TYPE_CHECKING:
     from producer.report.facts import Shown
 
 
-def render(shown: Shown, live_seconds: float = 0) -> str:
+def render(shown: Shown, live_seconds: float = 0, source: str = "") -> str:
     """A report as HTML.
 
     Args:
         shown: what it shows.
         live_seconds: how often the page asks for itself again; 0 for a page that stays as it is.
+        source: names what the page is made from; empty if nothing asks for that.
     """
     # Over 40 lines: one page, most of it its HTML.
     facts = shown.facts
     style, script = _asset("style.css"), _asset("script.js")
     live = f' data-live="{live_seconds:g}"' if live_seconds else ""
+    made_from = f'\n<meta name="unrolled-source" content="{text(source)}">' if source else ""
     state = '<span id="live" role="status">live</span> · ' if live_seconds else ""
     return f"""<!DOCTYPE html>
 <html lang="en"{live}>
 <head>
-<meta charset="utf-8">
+<meta charset="utf-8">{made_from}
 <meta http-equiv="Content-Security-Policy" content="{policy(live=bool(live_seconds))}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">

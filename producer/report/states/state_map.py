@@ -13,17 +13,18 @@ import numpy as np
 from producer.report.states import colours
 from producer.report.states.neighbours import nearest_points
 from producer.report.states.projection import project
-from producer.report.states.texts import BEFORE, LONGEST_ID, around, read_table, shown
+from producer.report.states.texts import BEFORE, DEFAULT_TEXT, LONGEST_ID, around, read_table, shown
+from unrolled.errors import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from producer.report.options import ReportOptions
     from producer.report.states.components import Components
     from producer.report.states.sample import Points
-    from producer.report.states.texts import Words
+    from producer.report.states.texts import Looked, Words
     from unrolled.job.shard_id import ShardId
 
 NEIGHBOURS = 5
@@ -52,6 +53,8 @@ class StateMap:
         cosines: float32 (points, few): theirs.
         colours: what the points can be coloured by; the first is shown at first.
         labelled: whether the first is a label column of the user.
+        unmatched: how many points have no row in the table of the user, as a sentence; empty if all have one.
+        few_matched: whether these are most of the points.
     """
 
     title: str
@@ -69,6 +72,8 @@ class StateMap:
     cosines: NDArray[np.float32]
     colours: list[colours.Groups | colours.Scale]
     labelled: bool
+    unmatched: str = ""
+    few_matched: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -92,6 +97,7 @@ def make_map(
     options: ReportOptions,
     words: Words,
     files_of: Mapping[ShardId, str],
+    table_fields: Sequence[str] = (),
 ) -> StateMap:
     """Place a sample of a job's vectors on a plane.
 
@@ -103,18 +109,19 @@ def make_map(
         options: what is shown.
         words: shows token ids.
         files_of: the input in which each shard begins, for those of the sample.
+        table_fields: the columns of `options.table` that are read (`check_table`).
     """
     # Over 40 lines: one object of many fields, each made once.
     projection = project(options.method, points.vectors, components)
     ids = points.ids.tolist()
-    table = {}
+    looked = None
     if options.table is not None:
-        fields = [options.text_field, *([options.label_field] if options.label_field else [])]
-        table = read_table(options.table, points.ids, options.id_field, fields)
-    texts = _texts(points, options, words, table.get(options.text_field))
+        looked = read_table(options.table, points.ids, options.id_field, table_fields)
+    table = looked.columns if looked else {}
+    texts = _texts(points, options, words, table.get(options.text_field or DEFAULT_TEXT))
     files = [_file_of(row_id, files_of[shard]) for row_id, shard in zip(ids, points.shards, strict=True)]
     found: list[colours.Groups | colours.Scale] = []
-    if options.label_field is not None and options.label_field in table:
+    if options.label_field is not None:
         values = table[options.label_field].tolist()
         found.append(
             colours.labels(options.label_field, [None if each is None else shown(each, 60) for each in values])
@@ -131,7 +138,8 @@ def make_map(
     return StateMap(
         projection.title, projection.note, column, options.of_tokens, total, projection.coordinates, ids, texts,
         points.lengths, points.positions, files, *nearest_points(points.vectors, NEIGHBOURS), found,
-        options.label_field is not None and options.label_field in table,
+        options.label_field is not None, _unmatched(looked, options, ids),
+        looked is not None and 2 * looked.found < looked.of,
     )  # fmt: skip
 
 
@@ -145,6 +153,18 @@ def _texts(points: Points, options: ReportOptions, words: Words, given: NDArray[
     if stored:
         return [shown(words.text(ids)) for ids in points.tokens]
     return None
+
+
+def _unmatched(looked: Looked | None, options: ReportOptions, ids: list[str]) -> str:
+    """How many points have no row in the table, as a sentence."""
+    if looked is None or looked.found == looked.of:
+        return ""
+    found = f"{looked.found:,}" if looked.found else "none"
+    said = f"{options.table} has {found} of the ids of {counted(looked.of, 'point')} on the map"
+    if looked.found:
+        return f"{said}; the others have no text or label from it."
+    has = f"its ids are like {shown(looked.first_id, 60)!r}" if looked.first_id else "it has no id"
+    return f"{said}: {has}, the job's like {shown(ids[0], 60)!r}; name the column of the job's ids with --id-field."
 
 
 def _file_of(row_id: str, file: str) -> str:

@@ -469,7 +469,27 @@ def test_wait_says_what_brings_a_removed_part_back(tmp_path, broker, ledger, mon
     lines = PublishedOnceItIsSaid()
     assert wait.wait_for_job(job, broker.url, NAMESPACE, lines, every_seconds=0.05).complete
     assert len(lines.lines) == 1
-    assert lines.lines[0].endswith("If their parts were removed, the same `unrolled enqueue` makes them again")
+    assert lines.lines[0] == (
+        f"1 shard waits that Redis has as done. If it stays so: `unrolled cancel {job.place}`, and then the same "
+        "`unrolled run` or `unrolled enqueue`, queues it again"
+    )
+
+
+def test_wait_ends_where_only_the_input_can_help(tmp_path, broker, ledger, monkeypatch):
+    """Rows and part of the last shard were removed: no worker looks for them, and no wait brings them back."""
+    monkeypatch.setattr(wait, "GONE_SECONDS", 0.1)
+    job = make_job(tmp_path, shards=2)
+    first, second = waiting(job)
+    publish_shard(job, first)
+    ledger.beat("host-1", {})
+    ledger.enter(job.key, job.address, None, [], log_of(job).length)
+    job.objects.delete(names.rows_object(second))
+    result = run_with(broker, "wait", tmp_path)
+    assert result.exit_code == 1
+    assert "neither the rows nor the part of 1 shard can be seen" in result.stderr
+    assert "same `unrolled run` or `unrolled enqueue` makes it again" in result.stderr
+    assert "unrolled wait" not in result.stderr
+    assert "→ neither the rows nor the part of 1 shard can be seen" in run("status", tmp_path).stdout
 
 
 @pytest.mark.parametrize("login", ["weak:pw", "nobody:wrong"])
@@ -602,7 +622,10 @@ def test_retry_with_nothing_dead_does_nothing(tmp_path, broker):
     """`retry` says that it did nothing, and the log stays as it is."""
     job = finished_job(tmp_path)
     before = log_of(job).length
-    assert run_with(broker, "retry", tmp_path).stdout == f"{tmp_path}: 0 dead shards are back in the queue\n"
+    assert run_with(broker, "retry", tmp_path).stdout == f"{tmp_path}: no shard is dead\n"
+    assert run_with(broker, "retry", tmp_path, "--failed-rows").stdout == (
+        f"{tmp_path}: no shard is dead\nno failed row waits for a retry\n"
+    )
     assert log_of(job).length == before
 
 
@@ -613,7 +636,7 @@ def test_retry_says_what_to_do_about_damaged_rows(tmp_path, broker):
     record_death(job, shard)
     (tmp_path / names.rows_object(shard)).write_bytes(b"PK")
     assert run_with(broker, "retry", tmp_path).stdout == (
-        f"{tmp_path}: 0 dead shards are back in the queue\n"
+        f"{tmp_path}: no dead shard can be computed again yet\n"
         f"1 dead shard has damaged rows in {tmp_path}/_unrolled/rows: the same `unrolled enqueue` or `unrolled run` "
         "reads them from the input again; rows of a stream or of an earlier retry have to be restored from a copy\n"
     )

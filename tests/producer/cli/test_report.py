@@ -3,9 +3,11 @@
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from support.report_jobs import report_job
+from support.report_jobs import record_time, report_job
 
 from producer.cli.root import cli
+from producer.report.writing import report_after_run
+from unrolled.protocol.opening import open_job
 
 
 @pytest.fixture
@@ -59,6 +61,7 @@ def test_labels_of_a_table(out, tmp_path):
     ("arguments", "said"),
     [
         (["--label-field", "topic"], "--table"),
+        (["--text-field", "body"], "--table"),
         (["--to", "/nowhere/at/all.html"], "its directory doesn't exist"),
         (["--map", "none", "--coordinates", "x.parquet"], "--coordinates needs a map"),
         (["--live", "--png"], "--live writes no file"),
@@ -73,6 +76,49 @@ def test_options_that_do_not_fit(out, arguments, said):
     assert found.exit_code == (2 if said else 0), found.output
     assert (said or "") in found.output
     assert (out / "_unrolled" / "report.html").exists() == (said is None)
+
+
+@pytest.mark.parametrize("option", ["--id-field", "--text-field", "--label-field"])
+def test_a_column_that_the_table_lacks_is_refused(out, tmp_path, option):
+    """Before the job is read."""
+    (tmp_path / "rows.csv").write_text("id,text,topic\na,b,c\n")
+    found = run(out, "--table", tmp_path / "rows.csv", option, "no")
+    assert found.exit_code == 2, found.output
+    assert "has no column 'no'; it has id, text, topic" in found.output
+    assert option in found.output
+
+
+def test_a_table_of_other_ids_is_warned_of(out, tmp_path):
+    """In the page, too; one that has most of them is no warning, but the page says how many have no row."""
+    ids = [f"corpus/file-{at * 3 // 120}.txt#{at}" for at in range(120)]
+    table = tmp_path / "rows.csv"
+    table.write_text("id,text\n" + "".join(f"row {at},b\n" for at in range(120)))
+    found = run(out, "--table", table)
+    assert found.exit_code == 0, found.output
+    none = (
+        "has none of the ids of 119 points on the map: its ids are like 'row 0', the job's like 'corpus/file-0.txt#1'"
+    )
+    assert f"warning: {table} {none}" in found.output
+    assert "has none of the ids of 119 points" in (out / "_unrolled" / "report.html").read_text()
+    table.write_text("id,text\n" + "".join(f"{name},b\n" for name in ids[:100]))
+    found = run(out, "--table", table)
+    assert "warning" not in found.output
+    assert "has 99 of the ids of 119 points on the map" in (out / "_unrolled" / "report.html").read_text()
+
+
+def test_the_report_of_a_run_is_written_once(out):
+    """Again, once the job has something new; one that shows something else is replaced."""
+    job, page = open_job(str(out)), out / "_unrolled" / "report.html"
+    first = report_after_run(job, "s3://bucket/model")
+    assert first == f"report: {page}"
+    written = page.stat().st_mtime_ns, page.read_bytes()
+    assert report_after_run(job, "s3://bucket/model") == f"report: {page} (nothing has changed since it was written)"
+    assert (page.stat().st_mtime_ns, page.read_bytes()) == written
+    record_time(job, 10, 1, 1, later=1000)
+    assert report_after_run(job, "s3://bucket/model") == first
+    assert page.read_bytes() != written[1]
+    assert run(out, "--map", "none").exit_code == 0
+    assert report_after_run(job, "s3://bucket/model") == first
 
 
 def test_another_model_is_refused(out, tmp_path):

@@ -264,8 +264,7 @@ def test_hints_name_the_command_that_helps(job, server, ledger):
         "dead": f"1 shard was given up (its worker died 3 times); each reason is in {out}/_unrolled/dead; "
         f"when the cause is gone: unrolled retry {out}",
         "lost": "2 waiting shards are not in Redis: it lost them, or is another job's broker; "
-        f"this queues them again: unrolled wait {out}. If their parts were removed, the same `unrolled enqueue` "
-        "makes them again",
+        f"this queues them again: unrolled wait {out}",
         "worker": "no worker offers what this job asks for, model abababababab… in float32 by fused "
         "(alive: 1 for model abababababab… in bfloat16 by fused); "
         "start one: unrolled worker --model DIR --engine fused --arithmetic float32; or queue the rows for the workers "
@@ -279,6 +278,44 @@ def test_no_hint_where_all_is_well(tmp_path, server, ledger):
     enter(ledger, job, waiting(job))
     ledger.beat("host-1", {})
     assert diagnose(StatusReader(job, server, "test").read()) == {}
+
+
+def test_rows_and_part_that_were_removed_are_reported(job, server, ledger):
+    """Only the input can bring them back; with a broker that has its shards, and without one."""
+    third, fourth = left(job)
+    enter(ledger, job, [third, fourth])
+    ledger.beat("host-1", {})
+    assert diagnose(StatusReader(job, server, "test").read()).keys() == {"dead"}
+    job.objects.delete(names.rows_object(third))
+    for reader in (StatusReader(job), StatusReader(job, server, "test")):
+        status = reader.read()
+        assert (status.gone, status.stuck, status.waiting) == (1, 0, 2)
+        assert diagnose(status)["gone"].startswith(
+            "neither the rows nor the part of 1 shard can be seen; if they were removed, the same `unrolled run` or "
+            "`unrolled enqueue` makes it again from the input"
+        )
+    for life in (third, fourth):
+        ledger.remove(Member(job.key, Life(life, 0)))
+    status = StatusReader(job, server, "test").read()
+    assert (status.gone, status.stuck, status.lost) == (1, 1, 1)
+    assert diagnose(status).keys() == {"dead", "gone", "lost"}
+
+
+def test_damaged_rows_of_a_dead_shard_have_one_remedy(job):
+    """Another life would also be given up, so `unrolled retry` isn't it, but for rows that have no input."""
+    second = waiting(job)[0]
+    (Path(job.place) / names.rows_object(second)).write_bytes(b"PK")
+    found = diagnose(StatusReader(job).read())["dead"]
+    assert "the same `unrolled run` or `unrolled enqueue` cuts damaged rows again" in found
+    assert "when the cause is gone" not in found
+
+
+def test_a_run_at_work_is_not_called_broken_off(tmp_path):
+    """While it waits for more input, all that was read may be published."""
+    job = make_job(tmp_path, shards=1, ended=False)
+    publish_shard(job, *waiting(job))
+    status = StatusReader(job, is_fed=lambda: True).read()
+    assert (status.fed, diagnose(status)) == (True, {})
 
 
 def test_an_input_that_broke_off_is_reported(tmp_path):

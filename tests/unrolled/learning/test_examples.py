@@ -1,5 +1,6 @@
 """A job's rows as examples to learn from."""
 
+import datetime as dt
 import importlib
 import re
 import sys
@@ -168,6 +169,74 @@ def test_ids_are_looked_at_once(dataset, rows, monkeypatch):
         examples.of_worker(2, 2)
 
 
+@pytest.mark.parametrize("kind", ["arrow", "polars", "series", "pandas"])
+@pytest.mark.parametrize(("one", "other"), [("a", "b"), (1, 2), ([0, 1], [0, 2]), ([0], [0, 2])])
+def test_an_id_with_two_labels_is_refused(dataset, rows, kind, one, other):
+    """Its row may be the first of two with this id, or the second; one label twice is no matter."""
+    first, second, *_ = rows
+    make = {
+        "arrow": lambda ids, labels: pa.table({"i": ids, "l": labels}),
+        "polars": lambda ids, labels: pl.DataFrame({"i": ids, "l": labels}),
+        "series": lambda ids, labels: pd.Series(labels, index=ids),
+        "pandas": lambda ids, labels: pd.DataFrame({"i": ids, "l": labels}),
+    }[kind]
+    with pytest.raises(ValueError, match=re.escape(f"the id {first!r} has two labels: {one!r} and {other!r}")):
+        Examples(dataset, labels=make([second, first, first], [one, one, other]))
+    assert len(Examples(dataset, labels=make([second, first, first], [one, one, one]))) == 2
+
+
+def test_an_id_with_two_labels_in_a_mapping(tmp_path):
+    """As a number and as a text."""
+    write_part(tmp_path, 0, ["5"], np.array([1]), 3)
+    with pytest.raises(ValueError, match="the id '5' has two labels: 0 and 1"):
+        Examples(unrolled.open(tmp_path), labels={5: 0, "5": 1})
+
+
+@pytest.mark.parametrize(
+    ("label", "type_", "said"),
+    [
+        (b"a", TypeError, "is b'a', of the type bytes"),
+        (dt.date(2024, 1, 2), TypeError, "of the type date"),
+        (pd.Timestamp("2024-01-02"), TypeError, "of the type Timestamp"),
+        (np.datetime64("2024-01-02"), TypeError, "of the type datetime64"),
+        (1j, TypeError, "of the type complex"),
+        ({"x": 1}, TypeError, "of the type dict"),
+        ([0, None], TypeError, "of the type NoneType"),
+        ([[0], [1]], TypeError, "of the type list"),
+        (np.zeros((2, 2)), TypeError, "of the type ndarray"),
+        (np.array([b"a"]), TypeError, "of the type bytes_"),
+        ("n/a", ValueError, "some labels are numbers and some are texts: that of "),
+        ([0, "n/a"], ValueError, "some labels are numbers and some are texts: that of "),
+        (np.array([0, "n/a"], object), ValueError, "some labels are numbers and some are texts: that of "),
+    ],
+)
+@pytest.mark.parametrize("kind", ["mapping", "series"])
+def test_labels_of_other_types_are_refused(dataset, rows, label, type_, said, kind):
+    """At once, with the id and the value."""
+    first, second, *_ = rows
+    labels = {first: 1, second: label}
+    given = labels if kind == "mapping" else pd.Series([*labels.values()], index=[*labels], dtype=object)
+    with pytest.raises(type_, match=re.escape(said)) as error:
+        Examples(dataset, labels=given)
+    assert f"{label!r:.20}" in str(error.value)
+    if type_ is TypeError:
+        assert second in str(error.value)
+
+
+def test_numbers_of_every_kind_are_labels(dataset, rows):
+    """Python's and NumPy's, and truths."""
+    first, second, *_ = rows
+    for one, other in (
+        (1, 2.5),
+        (True, 0),
+        (np.int8(1), np.float32(2)),
+        (np.array([True])[0], 0),
+        (np.arange(1), [True]),
+    ):
+        examples = Examples(dataset, labels={first: one, second: other})
+        assert (len(examples), examples.classes) == (2, ())
+
+
 def test_labels_that_are_texts(dataset, rows):
     """They become the numbers of their classes, in every epoch and for every worker."""
     names = ("odd", "even", "none")
@@ -254,6 +323,7 @@ def test_rows_without_a_position_are_left_out(tmp_path):
         ({"labels": pl.Series([1, 0])}, TypeError, "labels are of the type Series; allowed: a mapping"),
         ({"labels": {}}, ValueError, "labels have no label"),
         ({"labels": {"a": None}}, ValueError, "labels have no label"),
+        ({"share": (0.5, 0.5)}, ValueError, "the first below the second: otherwise the interval is empty"),
     ],
 )
 def test_wrong_values(dataset, options, error, message):

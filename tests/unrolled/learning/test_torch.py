@@ -49,6 +49,38 @@ def test_each_row_once_an_epoch(torch, dataset, workers):
     assert orders[0] != orders[1]
 
 
+@pytest.mark.parametrize("column", ["outputs", "mean"])
+def test_a_loader_without_a_collate_function_pads(torch, dataset, column, recwarn):
+    """Tensors in a dictionary, and no warning."""
+    from unrolled.learning.torch import TorchExamples, collate_padded  # noqa: PLC0415 - needs PyTorch
+
+    rows = TorchExamples(Examples(dataset=dataset, column=column, labels={row.id: 1 for row in dataset}))
+    found, wanted = (list(torch.utils.data.DataLoader(rows, 5, **by)) for by in ({}, {"collate_fn": collate_padded}))
+    assert len(found) == len(wanted) > 1
+    for one, other in zip(found, wanted, strict=True):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one if key != "ids")
+    assert not [warning for warning in recwarn if "writable" in str(warning.message)]
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_number_of_rows_is_known(torch, dataset, workers):
+    """That of all workers of a loader, and in a distributed program that of each process and epoch."""
+    from unrolled.learning.torch import TorchExamples  # noqa: PLC0415 - needs PyTorch
+
+    rows = TorchExamples(Examples(dataset=dataset, seed=1))
+    loader = torch.utils.data.DataLoader(rows, 5, num_workers=workers)
+    count = sum(row.length > 0 for row in dataset)
+    assert (len(rows), len(loader)) == (count, -(-count // 5))
+    assert len(loader) <= sum(1 for _ in loader) <= len(loader) + max(0, workers - 1)
+    one = TorchExamples(Examples(dataset=dataset, seed=1).of_worker(0, 3))
+    for epoch in range(4):
+        one.set_epoch(epoch)
+        assert len(one) == sum(1 for _ in one)
+        assert len(one) == len(Examples(dataset=dataset, seed=1, epoch=epoch).of_worker(0, 3))
+
+
 def test_padded_and_packed(torch, dataset):
     """Both have the rows' vectors, and their labels."""
     from unrolled.learning.torch import TorchExamples, collate_packed, collate_padded  # noqa: PLC0415 - needs PyTorch

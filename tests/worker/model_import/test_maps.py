@@ -67,23 +67,23 @@ def test_functions_that_no_map_computes(function):
 
 def test_functions_that_follow_each_other_become_one_map():
     """A product, a sum, a norm's scale and a function; a function ends it."""
-    plain = token_maps.Dense(FUNCTIONS["dense"].kernel, None, "linear")
-    bias = token_maps.with_constant("add", RANDOM.normal(0, 1, 3))
+    plain = token_maps.Dense(FUNCTIONS["dense"].kernel, array(3), "linear")
+    norm = token_maps.BatchNorm(array(3), array(3, low=0.1), array(3), array(3), 1e-3)
     steps = [
         Step(lstm("low", 4)),
         Step(node=node("product", plain)),
-        Step(node=node("bias", bias)),
+        Step(node=node("norm", norm)),
         Step(node=node("tanh")),
         Step(node=node("tanh")),
     ]
     parts = parts_of(steps)
     assert [part.name for part in parts] == [
         "low",
-        "product (product), bias (bias), tanh (tanh)",
+        "product (product), norm (norm), tanh (tanh)",
         "tanh (tanh)",
     ]
     found = map_outputs(parts[1].map.config, VECTORS, **parts[1].map.tensors)
-    np.testing.assert_allclose(found, np.tanh(bias(plain(VECTORS))), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found, np.tanh(norm(plain(VECTORS))), rtol=0, atol=1e-12)
     assert str(parts[1].map.config) == "dense 3 (tanh)"
 
 

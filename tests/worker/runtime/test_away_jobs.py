@@ -2,6 +2,8 @@
 
 import logging
 
+from support.processes import eventually
+
 from unrolled.errors import JobError
 from unrolled.job.names import Life
 from unrolled.job.shard_id import ShardId
@@ -30,6 +32,16 @@ def test_each_job_is_reported_when_it_goes_and_when_it_returns(caplog):
     assert "its directory is back" in back
     away.add(member(1), JobError("again"))
     assert "again" in caplog.records[-1].getMessage()
+
+
+def test_a_reason_is_not_reported_for_ever():
+    """Another worker may have mended it meanwhile; tries of this worker keep it new."""
+    away = AwayJobs(0.05)
+    away.add(member(1), JobError("not seen"))
+    assert away.reasons() == {member(1).job_key: "not seen"}
+    eventually(lambda: away.reasons() == {}, "the reason to be old")
+    away.add(member(1), JobError("still not seen"))
+    assert away.reasons() == {member(1).job_key: "still not seen"}
 
 
 def test_memory_is_bounded():

@@ -236,7 +236,7 @@ def test_no_death_is_recorded_for_rows_that_cannot_be_seen(site, parts, caplog):
     path = path_of(job, rows_object(shard))
     path.rename(path.with_name("away"))
     assert handle(parts, job, shard) == Outcome.PUT_OFF
-    assert "neither its rows nor its part can be seen" in warnings_in(caplog)[0]
+    assert "neither the rows nor the part of shard" in warnings_in(caplog)[0]
     assert entered(site, job) == ({shard}, set())
     assert list(job.objects.list(names.DEAD)) == []
     path.with_name("away").rename(path)

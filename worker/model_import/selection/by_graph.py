@@ -14,6 +14,12 @@ from worker.model_import.selection.stack import ONE_HOT, Asked, Stack
 from worker.model_import.selection.steps import FIRST_INPUT, Step
 from worker.model_import.token_maps import Map
 
+#: Classes of Keras and operators of ONNX that join vectors of a token, in lower case.
+_JOINS = {
+    "add", "average", "concat", "concatenate", "div", "divide", "dot", "max", "maximum", "mean", "min", "minimum",
+    "mul", "multiply", "sub", "subtract", "sum", "tfoplambda", "where",
+}  # fmt: skip
+
 
 def choose_by_graph(found: Found, asked: Asked) -> Stack:
     """Choose the only stack of the graph, or the one that consists of the named layers.
@@ -81,6 +87,7 @@ class _Origin:
         end: name of the node whose output is its result; of a layer to whose output something is added, the sum's.
         added: name of the node whose output is added to a layer's, or None.
         links: the nodes between that change each token's vector alone, in their order.
+        why: of something "other", why it can't be imported, if that is known.
     """
 
     role: str
@@ -88,6 +95,11 @@ class _Origin:
     end: str = ""
     added: str | None = None
     links: tuple[_Link, ...] = ()
+    why: str = ""
+
+
+def _described(origin: _Origin) -> str:
+    return origin.name + (f": {origin.why}" if origin.why else "")
 
 
 class _Paths:
@@ -155,9 +167,10 @@ class _Paths:
         steps = self._steps(links[::-1], maps[-1].name if maps else origin.name)
         if isinstance(steps, str):
             return names, steps
+        sums = frozenset(link.end for link in (*links, *top.links) if link.added is not None)
         residual = [step.source == number - 1 for number, step in enumerate(steps) if step.layer is not None]
         end = (top.links[-1] if top.links else links[0]).end
-        return names, Stack(table, layers, residual, last.name, end, maps=maps, steps=steps)
+        return names, Stack(table, layers, residual, last.name, end, maps=maps, steps=steps, sums=sums)
 
     def _steps(self, links: list[_Link], first_input: str) -> tuple[Step, ...] | str:
         """The steps of a stack, first to last, or the reason why there are none.
@@ -189,6 +202,7 @@ class _Paths:
                 f"it masks vectors that consist of one number, and changes vectors before {stack.layers[0].name}; "
                 "import a model whose mask is the embedding's (mask_zero=True)"
             )
+        stack.joined = self._joined(stack)
         stack.doubts = tuple(f"{node.name} ({node.what}): {node.doubt}" for node in between if node.doubt)
         kinds = {node.quantized for node in between}
         stack.quantized = next((one for one in ("activations", "weights") if one in kinds), "")
@@ -220,13 +234,31 @@ class _Paths:
 
     def _why_above(self, node: Node, stack: Stack) -> str:
         origin = self._origins.get(node.name)
-        reads = f" reads {origin.name}" if origin is not None and origin.role == "other" else " reads its states"
+        cut = origin is not None and origin.role == "other"
+        reads = f" reads {_described(origin)}" if origin is not None and cut else " reads its states"
         return (
             f"{stack.layers[-1].name} isn't the last recurrent layer: {node.target or node.name} ({node.what}){reads}, "
-            "and only dropout, masking and what changes each token's vector alone (Dense, normalization, "
-            f"{', '.join(ACTIVATIONS)}) may be between two layers that are imported. If the states of the first layers "
-            f"are what you want: {_options(stack)}"
+            "and only dropout, masking and what changes each token's vector alone (Dense, Conv1D of width 1, "
+            f"normalization, {', '.join(ACTIVATIONS)}) may be between two layers that are imported. If the states of "
+            f"the first layers are what you want: {_options(stack)}"
         )
+
+    def _joined(self, stack: Stack) -> tuple[Node, ...]:
+        """The nodes above the stack that join its states with other vectors of each token, and are left out."""
+        own = {node.name for node in self._layers if node.target in {layer.name for layer in stack.layers}}
+        found: dict[str, Node] = {}
+        reached = {*own, *stack.sums, stack.end}
+        waiting = list(reached)
+        while waiting:
+            for node in self._readers.get(waiting.pop(), []):
+                if node.name in reached:
+                    continue
+                if node.role == "map":
+                    reached.add(node.name)
+                    waiting.append(node.name)
+                elif len(set(node.inputs)) > 1 and (node.role == "add" or node.what.lower() in _JOINS):
+                    found[node.name] = node
+        return tuple(found.values())
 
     def _masked(self, layers: list[Node]) -> dict[str, bool]:
         """For each layer, by its name, whether a mask hides padding from it.
@@ -278,18 +310,33 @@ class _Paths:
             if parts is None or added is not None:
                 return _Origin("other", str(node))
             name, added = parts
-        if node is None:
-            return _Origin("other", name)
-        top = links[0].node if links else node
+        return _Origin("other", name) if node is None else self._ended(node, _Link(node, end, added), links)
+
+    def _ended(self, node: Node, last: _Link, links: list[_Link]) -> _Origin:
+        """The origin that is the end of a way down.
+
+        Args:
+            node: the node that is neither a function nor a sum.
+            last: that node, with what is added to its output.
+            links: the functions above it, from the last to the first.
+        """
+        sums = [link.end for link in (last, *links) if link.added is not None]
         if node.role == "layer":
-            if all(isinstance(link.node.map, Map) and link.node.map.computable for link in links):
-                return _Origin("layer", node.name, end, added, tuple(links[::-1]))
-            node = top
-        elif added is not None or any(link.added for link in links) or (links and node.role != "table"):
-            node = top  # only vectors that a table contains can be changed once for all
-        elif node.role in ("table", "onehot", "input"):
+            unknown = [one.node for one in links if not (isinstance(one.node.map, Map) and one.node.map.computable)]
+            if not unknown:
+                return _Origin("layer", node.name, last.end, last.added, tuple(links[::-1]))
+            why = "what it computes can be imported above an embedding, but not above a recurrent layer"
+            return _Origin("other", str(unknown[-1]), why=why)
+        # Only vectors that a table contains can be changed once for all.
+        if node.role not in ("table", "onehot", "input"):
+            culprit, why = node, node.why
+        elif sums:
+            culprit, why = self._graph[sums[0]], "it adds vectors below the first recurrent layer"
+        elif links and node.role != "table":
+            culprit, why = links[-1].node, "it changes vectors that no embedding makes"
+        else:
             return _Origin(node.role, node.name, links=tuple(links[::-1]))
-        return _Origin("other", str(node))
+        return _Origin("other", str(culprit), why=why)
 
     def _split(self, node: Node) -> tuple[str, str] | None:
         """The two parts of a sum: the last node of the way, and a node below it whose output is added; or None."""
@@ -337,9 +384,10 @@ class _Paths:
                 f"{layer} reads the recurrent layer {origin.name}; name that too: --layer {origin.name} --layer {layer}"
             )
         return (
-            f"{layer} reads {origin.name}; a recurrent layer can be imported if it reads an embedding, ids as one-hot "
-            "vectors or another recurrent layer, with nothing between but dropout, masking and, after an embedding or "
-            f"a recurrent layer, what changes each token's vector alone (Dense, normalization, {', '.join(ACTIVATIONS)}"
+            f"{layer} reads {_described(origin)}. A recurrent layer can be imported if it reads an embedding, ids as "
+            "one-hot vectors or another recurrent layer, with nothing between but dropout, masking and, after an "
+            "embedding or a recurrent layer, what changes each token's vector alone (Dense, Conv1D of width 1, "
+            f"normalization, {', '.join(ACTIVATIONS)}"
             f"; after an embedding also {', '.join(one for one in token_maps.ACTIVATIONS if one not in ACTIVATIONS)})"
         )
 

@@ -79,6 +79,8 @@ class Stack:
         quantized: what of the file is in 8 bits, see `Node`: "activations" if any of its nodes rounds these.
         maps: the nodes between the embedding and the first layer that change each token's vector alone, in their order.
         clips: the largest magnitudes of cell states and of projected states, as the user says; None for any.
+        sums: names of the sums in the graph that are taken.
+        joined: nodes above that join the stack's states with other vectors of each token, and are left out.
         doubts: what the file alone doesn't prove: only a comparison with its own computation can.
     """
 
@@ -95,6 +97,8 @@ class Stack:
     quantized: Literal["", "weights", "activations"] = ""
     maps: tuple[Node, ...] = ()
     steps: tuple[Step, ...] = ()
+    sums: frozenset[str] = frozenset()
+    joined: tuple[Node, ...] = ()
 
     @property
     def chain(self) -> tuple[Step, ...]:

@@ -38,7 +38,7 @@ OWN = tuple(field.name for field in fields(WorkerOptions) if field.name not in (
 @namespace_option
 @click.option(
     "--report/--no-report", "with_report", default=True, show_default=True,
-    help="Write OUT/_unrolled/report.html, a page about the job, at the end.",
+    help="Write OUT/_unrolled/report.html, a page about the job, at the end, if something has changed.",
 )  # fmt: skip
 @json_option
 @click.pass_context

@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from producer.cli.options import job_at, out_argument
-from producer.report.options import METHODS, MOST_POINTS, ReportOptions
+from producer.report.options import FEW_POINTS, METHODS, MOST_POINTS, ReportOptions
 from unrolled.allocator import return_large_blocks
 from unrolled.errors import OptionError
 
 if TYPE_CHECKING:
     from producer.report.options import Method
     from unrolled.protocol.opening import OpenJob
-
-#: Points of a live map, which is made again and again.
-_LIVE_POINTS = 5_000
 
 
 @click.command()
@@ -43,7 +40,7 @@ _LIVE_POINTS = 5_000
 @click.option(
     "--points",
     type=click.IntRange(1, MOST_POINTS),
-    show_default=f"{MOST_POINTS:,}; {_LIVE_POINTS:,} with --live",
+    show_default=f"{MOST_POINTS:,}; {FEW_POINTS:,} with --live, and in the report of `unrolled run`",
     help="Largest number of points on the map; of more rows or tokens, a sample is shown.",
 )
 @click.option("--column", metavar="NAME", help="Column of vectors.  [default: the first that fits]")
@@ -61,7 +58,7 @@ _LIVE_POINTS = 5_000
 )
 @click.option("--id-field", metavar="NAME", default="id", show_default=True, help="Column of the table with the ids.")
 @click.option(
-    "--text-field", metavar="NAME", default="text", show_default=True, help="Column of the table with the texts."
+    "--text-field", metavar="NAME", show_default="text, if there is one", help="Column of the table with the texts."
 )
 @click.option("--label-field", metavar="NAME", help="Column of the table by which points are coloured.")
 @click.option(
@@ -100,7 +97,7 @@ def report(
     model: Path | None,
     table: Path | None,
     id_field: str,
-    text_field: str,
+    text_field: str | None,
     label_field: str | None,
     plan: Path | None,
     coordinates: Path | None,
@@ -125,7 +122,7 @@ def report(
     # Over 40 lines: one command, most of it the texts of its options.
     options = ReportOptions(
         method=method,
-        points=points or (_LIVE_POINTS if live else MOST_POINTS),
+        points=points or (FEW_POINTS if live else MOST_POINTS),
         of_tokens=of_tokens,
         column=column,
         model=model,
@@ -148,6 +145,8 @@ def report(
     written = write_report(job, options, to, coordinates=coordinates, png=png)
     if written.facts.state == "not complete":
         click.echo(f"{out}: the job is not complete; the report shows what is published now", err=True)
+    if written.warning:
+        click.echo(f"warning: {written.warning}", err=True)
     for path in (written.page, *written.others):
         click.echo(f"{path} ({size(path.stat().st_size)})")
 

@@ -55,7 +55,10 @@ def retry(*, out: str, failed_rows: bool, broker: str | None, namespace: str, as
 
 def report(found: Retried, out: str, failed_rows: bool, *, queued: bool) -> str:
     """The result of a retry, as text for people."""
-    lines = [f"{out}: {_again(found.dead, 'dead shard', queued=queued)}"]
+    dead = _again(found.dead, "dead shard", queued=queued)
+    if not found.dead:
+        dead = "no dead shard can be computed again yet" if found.damaged else "no shard is dead"
+    lines = [f"{out}: {dead}"]
     if found.damaged:
         lines.append(
             f"{counted(found.damaged, 'dead shard has', 'dead shards have')} damaged rows in {out}/{names.ROWS}: the "
@@ -63,7 +66,8 @@ def report(found: Retried, out: str, failed_rows: bool, *, queued: bool) -> str:
             "earlier retry have to be restored from a copy"
         )
     if failed_rows:
-        lines.append(f"{_again(found.rows, 'failed row', queued=queued)}, in {counted(found.shards, 'new shard')}")
+        rows = f"{_again(found.rows, 'failed row', queued=queued)}, in {counted(found.shards, 'new shard')}"
+        lines.append(rows if found.rows else "no failed row waits for a retry")
     if (found.dead or found.shards) and not queued:
         lines.append(
             "no broker is named, so none is queued: the same `unrolled run` computes them, "

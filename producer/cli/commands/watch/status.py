@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +12,7 @@ import click
 from producer.cli.options import broker_option, job_at, json_option, namespace_option, out_argument
 from producer.cli.status_report import as_line, report
 from producer.jobs.status_reader import StatusReader
-from producer.local.broker_record import find_broker
+from producer.local.broker_record import find_broker, is_run_alive
 from unrolled.queue.broker import Broker
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def status(
     """
     job = job_at(out)
     broker = find_broker(broker, job.place)
-    reader = StatusReader(job, Broker(broker) if broker else None, namespace)
+    reader = StatusReader(job, Broker(broker) if broker else None, namespace, partial(is_run_alive, job.place))
     live = sys.stdout.isatty() and not as_json
     if not (live if watch is None else watch):
         found = reader.read()

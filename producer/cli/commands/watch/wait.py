@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -21,8 +22,9 @@ from producer.cli.options import (
     start_log,
 )
 from producer.cli.status_report import as_line
+from producer.jobs.diagnosis import revival
 from producer.jobs.wait import wait_for_job
-from producer.local.broker_record import find_broker
+from producer.local.broker_record import find_broker, is_run_alive
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.progress import progress
 from unrolled.errors import counted
@@ -73,26 +75,28 @@ def wait(
 
     A job is finished when its input has been read to the end and every shard is published or dead; it is complete if
     none is dead. With a broker, `wait` also queues again the shards that Redis has lost, and waits while the broker
-    can't be reached. Without one, it watches the directory.
+    can't be reached. Without one, it watches the directory. If somebody has removed rows and parts that only the input
+    can bring back, `wait` gives up after 90 seconds.
 
     \b
     Examples:
       unrolled wait out
       unrolled wait out --broker redis://localhost:6379/0 --timeout 3600
     """
+    # Over 40 lines: one command, most of it its options and its help text.
     start_log(log_format)
     job = job_at(out)
-    broker = find_broker(broker, job.place)
     figures = ProducerFigures()
     with served(figures.collect, metrics_port, metrics_address), about(job=job.key), progress("waiting") as bar:
         found = wait_for_job(
             job,
-            broker,
+            find_broker(broker, job.place),
             namespace,
             bar,
             until=time.monotonic() + (math.inf if timeout_seconds is None else timeout_seconds),
             every_seconds=every_seconds,
             figures=figures,
+            is_fed=partial(is_run_alive, job.place),
         )
     click.echo(as_line(found) if as_json else summary(found))
     context.exit(exit_status(found))
@@ -127,7 +131,5 @@ def summary(found: JobStatus) -> str:
         again = f"unrolled retry {found.out} --failed-rows"
         lines.append(f"the engine failed on {found.failed:,} of them; when the cause is gone: {again}")
     if found.dead:
-        lines.append(
-            f"{counted(found.dead, 'shard is', 'shards are')} dead; when the cause is gone: unrolled retry {found.out}"
-        )
+        lines.append(f"{counted(found.dead, 'shard is', 'shards are')} dead; {revival(found)}")
     return "\n".join(lines)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from producer.report.states.texts import Words, around, read_table, shown, window
+from producer.report.states.texts import Words, around, check_table, read_table, shown, window
 from unrolled.errors import RequestError
 
 
@@ -50,20 +50,34 @@ def test_a_table_of_any_kind(tmp_path, name):
     rows = [{"key": number, "text": f"text {number}", "topic": "abc"[number % 3]} for number in range(50)]
     rows.append({"key": 7, "text": "another", "topic": "z"})
     path = write(tmp_path / name, rows)
-    found = read_table(path, np.array(["7", "no", "0"], np.object_), "key", ["text", "topic", "missing"])
-    assert {field: values.tolist() for field, values in found.items()} == {
+    found = read_table(path, np.array(["7", "no", "0"], np.object_), "key", check_table(path, "key", None, "topic"))
+    assert {field: values.tolist() for field, values in found.columns.items()} == {
         "text": ["text 7", None, "text 0"],
         "topic": ["b", None, "a"],
     }
+    assert (found.found, found.of, found.first_id) == (2, 3, "0")
 
 
 def test_what_is_no_table_is_an_error(tmp_path):
     """With the file, and what can be read."""
-    ids = np.array(["a"], np.object_)
     for name in ("x.parquet", "x.jsonl"):
         (tmp_path / name).write_bytes(b"{\x00\xff")
         with pytest.raises(RequestError, match=f"{name}.*Parquet, CSV"):
-            read_table(tmp_path / name, ids, "id", ["text"])
+            check_table(tmp_path / name, "id", None, None)
     path = write(tmp_path / "x.csv", [{"name": "a"}])
     with pytest.raises(RequestError, match=r"has no column 'id'.*--id-field"):
-        read_table(path, ids, "id", ["text"])
+        check_table(path, "id", None, None)
+
+
+def test_a_column_that_a_table_lacks_is_an_error(tmp_path):
+    """With those that it has, and the option; "text" alone may be missing, if there are labels."""
+    path = write(tmp_path / "x.csv", [{"id": "a", "topic": "b"}])
+    assert check_table(path, "id", None, "topic") == ["topic"]
+    assert check_table(path, "id", "topic", "topic") == ["topic"]
+    for named, said in (
+        (("id", "no", "topic"), "'no'; it has id, topic: .*--text-field"),
+        (("id", None, "no"), "'no'; it has id, topic: .*--label-field"),
+        (("id", None, None), "'text'; it has id, topic: .*--text-field, or .*--label-field"),
+    ):
+        with pytest.raises(RequestError, match=f"has no column {said}"):
+            check_table(path, *named)

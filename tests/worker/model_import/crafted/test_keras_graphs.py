@@ -3,11 +3,18 @@
 import numpy as np
 import pytest
 from support.crafted import RIGHT, Cases, check, pad
+from support.imported import imported
+
+from unrolled.errors import ModelError
 
 keras = pytest.importorskip("keras")
 layers, ops = keras.layers, keras.ops
-# Keras's variables warn with NumPy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    # Keras's variables warn with NumPy 2.
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    # Of layers that pass no mask on, which some of these models have on purpose.
+    pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask:UserWarning"),
+]
 
 CASES = Cases()
 case = CASES.case
@@ -539,6 +546,177 @@ def convolution_between():
     return ids, lstm()(layers.Conv1D(4, 3, padding="same")(words()(ids)))
 
 
+@case(r"reads dense \(Dense\): its activation is 'hard_silu'", suffix=".keras")
+def unknown_activation_below_a_normalization():
+    ids = text()
+    return ids, lstm()(
+        layers.BatchNormalization()(layers.Dense(10, activation="hard_silu", name="dense")(words()(ids)))
+    )
+
+
+@case(suffix=".keras", parity=1e-5)
+def gelu_and_a_normalization_on_the_embedding():
+    ids = text()
+    return ids, lstm()(layers.BatchNormalization()(layers.Dense(10, activation="gelu")(words(**MASKED)(ids))))
+
+
+FUNCTIONS = (
+    "celu", "elu", "exponential", "gelu", "hard_tanh", "leaky_relu", "log_sigmoid", "log_softmax", "mish", "relu6",
+    "selu", "silu", "softmax", "softplus", "softsign", "squareplus", "swish", "tanh_shrink",
+)  # fmt: skip
+
+
+@case(suffix=".keras")
+def all_functions_on_the_embedding():
+    ids = text()
+    low = words(**MASKED)(ids)
+    for function in FUNCTIONS:
+        low = layers.Dense(6, activation=function)(low)
+    return ids, lstm()(low)
+
+
+@case(suffix=".h5")
+def layers_of_functions_on_the_embedding_in_hdf5():
+    ids = text()
+    low = layers.LeakyReLU(negative_slope=0.1)(words(**MASKED)(ids))
+    low = layers.UnitNormalization()(layers.ELU(alpha=0.3)(low))
+    low = layers.ReLU(max_value=0.6, negative_slope=0.2, threshold=0.1)(layers.PReLU(shared_axes=[1])(low))
+    return ids, lstm()(layers.TimeDistributed(layers.Dense(5, activation="leaky_relu"))(low))
+
+
+@case(r"reads p_re_lu \(PReLU\)", suffix=".keras")
+def slopes_that_depend_on_the_position():
+    ids = text(9)
+    return ids, lstm()(layers.PReLU(name="p_re_lu")(words()(ids)))
+
+
+@case(suffix=".keras", parity=1e-5)
+def convolution_of_width_1():
+    ids = text()
+    low = lstm(name="low")(layers.Conv1D(6, 1, activation="gelu")(words()(ids)))
+    return ids, lstm(name="top")(layers.Conv1D(3, 1, activation="relu", padding="causal")(low))
+
+
+@case(ASKS, then={"padding": pad(9)}, suffix=".keras")
+def padded_because_a_convolution_drops_the_mask():
+    ids = text(9)
+    return ids, layers.Bidirectional(lstm())(layers.Conv1D(6, 1)(words(**MASKED)(ids)))
+
+
+@case(r"\(Conv1D\): it has strides=\[2\]; only strides=1", suffix=".keras")
+def convolution_that_skips_tokens():
+    ids = text()
+    return ids, lstm()(layers.Conv1D(6, 1, strides=2)(words()(ids)))
+
+
+@case(r"\(Conv1D\): it has groups=2", suffix=".h5")
+def convolution_in_groups():
+    ids = text()
+    return ids, lstm()(layers.Conv1D(6, 1, groups=2)(words()(ids)))
+
+
+@case(r"top \(LSTM\) reads function \(Dense\): what it computes can be .* above an embedding", suffix=".keras")
+def function_between_two_layers_below_a_normalization():
+    ids = text()
+    low = layers.Dense(5, activation="gelu", name="function")(lstm(name="low")(words(**MASKED)(ids)))
+    return ids, lstm(4, name="top")(layers.LayerNormalization()(low))
+
+
+@case(r"reads code \(Lambda\): it runs code of the model's own", suffix=".keras")
+def code_of_the_models_own_on_the_embedding():
+    ids = text()
+    return ids, lstm()(layers.Lambda(lambda x: x * 2, output_shape=(None, 4), name="code")(words()(ids)))
+
+
+@case(r"reads sum \(Add\): it adds vectors below the first recurrent layer", suffix=".keras")
+def residual_dense_on_the_embedding():
+    ids = text()
+    low = words()(ids)
+    return ids, lstm()(layers.Add(name="sum")([low, layers.Dense(4)(low)]))
+
+
+@case(r"reads both \(Concatenate\)", suffix=".keras")
+def two_embeddings_side_by_side():
+    ids = text()
+    return ids, lstm()(layers.Concatenate(name="both")([words()(ids), layers.Embedding(10, 3, name="other")(ids)]))
+
+
+@case(r"forward layer has 6 units and its backward layer 4", suffix=".keras")
+def two_directions_of_different_sizes():
+    ids = text()
+    back = lstm(4, go_backwards=True)
+    return ids, layers.Bidirectional(lstm(6), backward_layer=back)(words(**MASKED)(ids))
+
+
+@case(r"different kinds \(forward LSTM, backward GRU\)", suffix=".keras")
+def two_directions_of_different_kinds():
+    ids = text()
+    back = layers.GRU(5, return_sequences=True, go_backwards=True)
+    return ids, layers.Bidirectional(lstm(), backward_layer=back)(words(**MASKED)(ids))
+
+
+@case(r"its layers differ in reset_after", suffix=".keras")
+def two_directions_that_reset_differently():
+    ids = text()
+    ahead, back = (layers.GRU(5, return_sequences=True, reset_after=one, go_backwards=one) for one in (False, True))
+    return ids, layers.Bidirectional(ahead, backward_layer=back)(words(**MASKED)(ids))
+
+
+@case(suffix=".keras")
+def two_directions_of_which_one_has_no_bias():
+    ids = text()
+    back = lstm(go_backwards=True, use_bias=False)
+    return ids, layers.Bidirectional(lstm(), backward_layer=back)(words(**MASKED)(ids))
+
+
+@case(suffix=".keras")
+def models_within_the_model():
+    ids = text()
+    inner = keras.Sequential([layers.Dense(3), lstm(4), layers.Dropout(0.2)], name="inner")
+    return ids, lstm()(inner(words(**MASKED)(ids)))
+
+
+@case(suffix=".keras")
+def mask_that_only_the_second_layer_has():
+    ids = text()
+    low = layers.Dense(3)(lstm(4)(words()(ids)))
+    return ids, lstm()(low, mask=ops.not_equal(ids, 0))
+
+
+@case(r"top \(LSTM\) reads flip.*\(Flip\).*--layer low", suffix=".keras")
+def turned_back_between_two_layers():
+    ids = text()
+    low = lstm(go_backwards=True, name="low")(words()(ids))
+    return ids, lstm(name="top")(ops.flip(low, axis=1))
+
+
+@case(r"b reads permute \(Permute\)", suffix=".keras")
+def tokens_and_numbers_exchanged():
+    ids = text(4)
+    return ids, lstm(name="b")(layers.Permute((2, 1))(words()(ids)))
+
+
+@case(r"b reads reshape \(Reshape\)", suffix=".keras")
+def two_tokens_in_one_step():
+    ids = text(6)
+    return ids, lstm(name="b")(layers.Reshape((3, 8))(words()(ids)))
+
+
+@case(suffix=".keras")
+def zeros_as_first_state():
+    ids = text()
+    zeros = ops.zeros((1, 5))
+    return ids, lstm()(words()(ids), initial_state=[zeros, zeros])
+
+
+@case(r"starts from another layer's state", suffix=".keras")
+def ones_as_first_state():
+    ids = text()
+    vectors = words()(ids)
+    ones = ops.ones_like(vectors[:, 0, :1]) * ops.ones((1, 5))
+    return ids, lstm()(vectors, initial_state=[ones, ones])
+
+
 @keras.saving.register_keras_serializable("own")
 class LSTM(layers.LSTM):
     """A layer of somebody's own, with the name of one of Keras's."""
@@ -593,6 +771,43 @@ def test_keras_graphs(case, tmp_path):
     whole = case.padding is None and ("padding" in case.name or "fixed" in case.name)
     rows = ROWS[-1:] if whole else ROWS[1:]
     check(case, source, own, tmp_path, rows)
+
+
+def joined_in_two_places():
+    ids = text()
+    embedded = layers.Embedding(10, 5, name="words", **MASKED)(ids)
+    low = lstm(name="low")(embedded)
+    top = lstm(name="top")(low)
+    sums = layers.Add(name="sums")([low, top])
+    return keras.Model(ids, [layers.Dense(3)(sums), layers.Multiply(name="product")([embedded, top])])
+
+
+def test_nodes_that_join_states_are_named(tmp_path):
+    """A sum above the last layer that isn't taken is left out, and the note says that the vectors are those before."""
+    joined_in_two_places().save(tmp_path / "model.keras")
+    made = imported(tmp_path / "model.keras", tmp_path / "model").made
+    assert {"sums (Add)", "product (Multiply)"} <= set(made.left)
+    (note,) = [one for one in made.notes if "the vectors are those of top, before" in one]
+    assert "sums (Add)" in note
+    assert "product (Multiply)" in note
+
+
+def test_states_that_go_on_are_noted(tmp_path):
+    """A stateful layer begins a batch with the states of the batch before."""
+    ids = keras.Input(batch_shape=(1, None), dtype="int32")
+    keras.Model(ids, lstm(stateful=True, name="states")(words()(ids))).save(tmp_path / "model.keras")
+    made = imported(tmp_path / "model.keras", tmp_path / "model").made
+    assert any("states: it keeps its state from one batch to the next" in note for note in made.notes)
+
+
+def test_a_refusal_names_no_hidden_directory(tmp_path):
+    """The comparison's directory is removed, and its name says nothing to the user."""
+    ids = text()
+    states = layers.Bidirectional(lstm(6), backward_layer=lstm(4, go_backwards=True))(words()(ids))
+    keras.Model(ids, states).save(tmp_path / "model.keras")
+    with pytest.raises(ModelError, match="6 units") as refusal:
+        imported(tmp_path / "model.keras", tmp_path / "model", parity=1e-5)
+    assert ".import-" not in str(refusal.value)
 
 
 def test_some_are_right():

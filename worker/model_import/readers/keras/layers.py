@@ -12,7 +12,7 @@ from worker.model_import.limits import check_layers
 from worker.model_import.readers.activations import hard_gates
 from worker.model_import.readers.keras.configuration import inner_of, kind_of
 from worker.model_import.readers.keras.graph import STATE, Call, read_calls
-from worker.model_import.readers.keras.maps import MAPS, operation_map, token_map
+from worker.model_import.readers.keras.maps import DROP_MASKS, MAPS, operation_map, token_map, why_no_map
 from worker.model_import.readers.keras.masks import find_masks, hide_masked
 from worker.model_import.readers.keras.recurrent import is_recurrent, recurrent_layers
 
@@ -91,8 +91,9 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
                 *(call.name, role, call.kind, call.inputs),
                 recurs=_recurs(call),
                 masks=masks,
-                drops_mask=call.is_operation,
+                drops_mask=call.is_operation or call.kind in DROP_MASKS,
                 map=function,
+                why=why_no_map(call.kind, call.config) if role == "other" and not call.is_operation else "",
             )
             if role == "other":
                 found.left.append(f"{call.name} ({call.kind})")

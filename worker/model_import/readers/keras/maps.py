@@ -1,8 +1,14 @@
 """Keras layers that change each token's vector alone."""
 
+# Over 150 lines: each class of layer, and the reasons why one is none of these.
+
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from worker.model_import import token_maps
 from worker.model_import.readers.keras.configuration import config_of, inner_of, kind_of
@@ -10,13 +16,19 @@ from worker.model_import.readers.keras.configuration import config_of, inner_of,
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
-    from worker.model_import.found import Array, TokenMap
+    from worker.model_import.found import Array, Float32, TokenMap
 
 #: The classes that `token_map` knows.
-MAPS = {"Activation", "BatchNormalization", "Dense", "LayerNormalization", "ReLU", "Rescaling", "TimeDistributed"}
+MAPS = {
+    "Activation", "BatchNormalization", "Conv1D", "Dense", "ELU", "LayerNormalization", "LeakyReLU", "PReLU", "ReLU",
+    "Rescaling", "TimeDistributed", "UnitNormalization",
+}  # fmt: skip
+#: Those of them that pass no mask on.
+DROP_MASKS = {"Conv1D"}
+#: The slope below 0 of the activation "leaky_relu" in all versions of Keras. In other programs it is another number.
+_LEAKY_SLOPE = 0.2
 #: The operations that `operation_map` knows: with a constant, and alone.
 _WITH_CONSTANT = {"Add": "add", "Subtract": "sub", "Multiply": "mul", "Divide": "div", "TrueDivide": "div"}
 _ALONE = {
@@ -39,9 +51,34 @@ def token_map(kind: str, config: Mapping[str, Any], arrays: Sequence[Array]) -> 
     """
     if kind == "TimeDistributed":
         inner = inner_of(config, "layer")
-        return token_map(kind_of(inner), config_of(inner), arrays)
+        kind = kind_of(inner)
+        return None if kind in DROP_MASKS else token_map(kind, config_of(inner), arrays)
     find = _FOUND_BY.get(kind)
     return None if find is None else find(config, arrays)
+
+
+def why_no_map(kind: str, config: Mapping[str, Any]) -> str:
+    """What makes a layer none that `token_map` knows, for people; "" if its class does.
+
+    Args:
+        kind: the name of its class.
+        config: its arguments.
+    """
+    inner = inner_of(config, "layer")
+    if kind == "TimeDistributed" and inner:
+        reason = why_no_map(kind_of(inner), config_of(inner))
+        return f"its layer is a {kind_of(inner):.60}" + (f", and {reason}" if reason else "")
+    if kind == "Lambda" or "." in kind or ">" in kind:
+        return "it runs code of the model's own, which the import never runs"
+    for name, plain in _PLAIN.get(kind, {}).items():
+        if config.get(name, plain[0]) not in plain:
+            return f"it has {name}={config[name]!r:.60}; only {name}={plain[0]!r} can be imported"
+    if kind not in ("Activation", "Conv1D", "Dense") or _activation(config, "linear") is not None:
+        return ""
+    named = config.get("activation")
+    return (
+        f"its activation is {named!r:.60}" if isinstance(named, str) else "its activation is the model's own function"
+    )
 
 
 def operation_map(kind: str, operands: Sequence[NDArray[np.float64] | None]) -> TokenMap | None:
@@ -64,8 +101,42 @@ def operation_map(kind: str, operands: Sequence[NDArray[np.float64] | None]) -> 
 
 
 def _relu(config: Mapping[str, Any], _: Sequence[Array]) -> TokenMap | None:
-    plain = not config.get("max_value") and not config.get("negative_slope") and not config.get("threshold")
-    return token_maps.Activation("relu") if plain else None
+    slope, threshold = _number(config, "negative_slope", 0.0), _number(config, "threshold", 0.0)
+    largest = _number(config, "max_value", float("inf"))
+    if slope is None or threshold is None or largest is None:
+        return None
+    if (slope, threshold, largest) == (0, 0, float("inf")):
+        return token_maps.Activation("relu")
+    return partial(token_maps.bent, slope=slope, threshold=threshold, largest=largest)
+
+
+def _number(config: Mapping[str, Any], name: str, default: float) -> float | None:
+    """A number of a configuration, the default if it is left out or null; None if it is something else."""
+    found = config.get(name)
+    return default if found is None else float(found) if type(found) in (int, float) else None
+
+
+def _leaky_relu(config: Mapping[str, Any], _: Sequence[Array]) -> TokenMap | None:
+    # Keras 2 calls it alpha.
+    slope = _number(config, "negative_slope" if "negative_slope" in config else "alpha", 0.3)
+    return None if slope is None else partial(token_maps.leaky, slope=slope)
+
+
+def _elu(config: Mapping[str, Any], _: Sequence[Array]) -> TokenMap | None:
+    alpha = _number(config, "alpha", 1.0)
+    return None if alpha is None else partial(token_maps.elu, alpha=alpha)
+
+
+def _prelu(_: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap | None:
+    """Only slopes that are shared by all tokens: (1, numbers)."""
+    if len(arrays) != 1 or len(arrays[0].shape) != 2 or arrays[0].shape[0] != 1:
+        return None
+    slopes = arrays[0]
+    return lambda vectors: token_maps.leaky(vectors, slopes.read().astype(np.float64)[0])
+
+
+def _unit(config: Mapping[str, Any], _: Sequence[Array]) -> TokenMap | None:
+    return token_maps.unit if config.get("axis", -1) in _LAST else None
 
 
 def _rescaling(config: Mapping[str, Any], _: Sequence[Array]) -> TokenMap | None:
@@ -80,14 +151,36 @@ def _dense(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap | Non
     biases = [array for array in arrays if len(array.shape) == 1]
     biased = config.get("use_bias", True) is not False
     known = len(kernels) == 1 and len(biases) == int(biased) and len(arrays) == 1 + int(biased)
-    if not known or _activation(config, "linear") is None:
+    function = _activation(config, "linear")
+    if not known or function is None:
         return None
-    return token_maps.Dense(kernels[0], biases[0] if biased else None, config.get("activation") or "linear")
+    bias = biases[0] if biased else None
+    if isinstance(function, token_maps.Activation):
+        return token_maps.Dense(kernels[0], bias, function.name)
+    product = token_maps.Dense(kernels[0], bias, "linear")
+    return lambda vectors: function(product(vectors))
+
+
+def _convolution(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap | None:
+    """A convolution that reads one token at a time is a Dense layer."""
+    if any(config.get(name, plain[0]) not in plain for name, plain in _PLAIN["Conv1D"].items()):
+        return None
+    if not arrays or len(arrays[0].shape) != 3 or arrays[0].shape[0] != 1:
+        return None
+    kernel = arrays[0]
+
+    def read() -> Float32:
+        only: Float32 = kernel.read()[0]
+        return only
+
+    return _dense(config, [replace(kernel, shape=kernel.shape[1:], read=read), *arrays[1:]])
 
 
 def _activation(config: Mapping[str, Any], default: str | None) -> TokenMap | None:
     """The function that a layer names; a function of the model's own has a configuration in place of a name."""
     name = config.get("activation") or default
+    if name == "leaky_relu":
+        return partial(token_maps.leaky, slope=_LEAKY_SLOPE)
     return token_maps.Activation(name) if isinstance(name, str) and name in token_maps.ACTIVATIONS else None
 
 
@@ -117,11 +210,28 @@ def _batch_norm(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap 
     return token_maps.BatchNorm(mean, variance, scale, shift, epsilon)
 
 
+#: Arguments with the values that can be imported, the usual one first.
+_PLAIN: dict[str, dict[str, tuple[Any, ...]]] = {
+    "BatchNormalization": {"axis": _LAST},
+    "Conv1D": {
+        "kernel_size": (1, [1]),
+        "strides": (1, [1]),
+        "groups": (1,),
+        "data_format": ("channels_last", None),
+    },
+    "LayerNormalization": {"axis": _LAST, "rms_scaling": (False,)},
+    "UnitNormalization": {"axis": _LAST},
+}
 _FOUND_BY: dict[str, Callable[[Mapping[str, Any], Sequence[Array]], TokenMap | None]] = {
     "Activation": lambda config, _: _activation(config, None),
     "BatchNormalization": _batch_norm,
+    "Conv1D": _convolution,
     "Dense": _dense,
+    "ELU": _elu,
     "LayerNormalization": _layer_norm,
+    "LeakyReLU": _leaky_relu,
+    "PReLU": _prelu,
     "ReLU": _relu,
     "Rescaling": _rescaling,
+    "UnitNormalization": _unit,
 }

@@ -1,5 +1,7 @@
 """A recurrent layer of a Keras model, from its configuration and its weights."""
 
+# Over 150 lines: the forms in which Keras writes a recurrent layer, and the reasons why one can't be imported.
+
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,6 +15,11 @@ from worker.model_import.readers.keras.graph import Call
 
 _SIMPLE = {"LSTM": "lstm", "GRU": "gru", "CuDNNLSTM": "lstm", "CuDNNGRU": "gru", "LSTMV1": "lstm", "GRUV1": "gru"}
 _CELLS = {"LSTMCell": "lstm", "GRUCell": "gru", "LSTMCellV1": "lstm", "GRUCellV1": "gru"}
+#: What to do with two directions that differ.
+_ALIKE = (
+    "both directions of a layer must have one kind and one size here. Save each direction as a model of its own (the "
+    "embedding and an LSTM or GRU, the backward one with go_backwards=True), and import the two"
+)
 
 
 def is_recurrent(kind: str) -> bool:
@@ -38,6 +45,10 @@ def recurrent_layers(call: Call, arrays: list[Array], hard: str) -> list[Layer]:
         layers = _from_cells(name, call.config, passes, hard)
     else:
         layers = [_one(name, call.kind, call.config, passes, hard)]
+    if call.config.get("stateful") or config_of(inner_of(call.config, "layer")).get("stateful"):
+        layers[0].notes.append(
+            "it keeps its state from one batch to the next (stateful); here every row starts from zero"
+        )
     if call.has_state:
         layers[0].problem = layers[0].problem or (
             "it starts from another layer's state, but here every row starts from zero; import the layers before it"
@@ -68,7 +79,8 @@ def _bidirectional(name: str, config: Mapping[str, Any], passes: list[Pass], har
     cudnn = kind.startswith("CuDNN")
     own = inner_of(config, "backward_layer")
     if own and kind_of(own) != kind_of(inner_of(config, "layer")):
-        return _unknown(name, f"Bidirectional with a backward layer {own.get('class_name')!r:.30}", passes)
+        kinds = f"forward {kind_of(inner_of(config, 'layer')):.30}, backward {kind_of(own):.30}"
+        return Layer(name, passes[0], passes[1], problem=f"its two layers are of different kinds ({kinds}); {_ALIKE}")
     own = inner_of(config_of(own), "cell") or own
     ahead, problem = _checked(passes[0], _SIMPLE[kind], config_of(inner), hard, cudnn=cudnn)
     back, back_problem = _checked(passes[1], _SIMPLE[kind], config_of(own or inner), hard, cudnn=cudnn)
@@ -80,6 +92,10 @@ def _bidirectional(name: str, config: Mapping[str, Any], passes: list[Pass], har
         )
     if config_of(inner).get("go_backwards"):
         problem = problem or "its forward layer has go_backwards; swap the two layers"
+    if ahead.units != back.units:
+        problem = problem or f"its forward layer has {ahead.units} units and its backward layer {back.units}; {_ALIKE}"
+    if ahead.reset != back.reset:
+        problem = problem or f"its layers differ in reset_after; {_ALIKE}"
     if ahead.gates != back.gates:
         problem = problem or f"its backward layer's gates are {back.gates}, and its forward layer's are {ahead.gates}"
     return Layer(name, ahead, back, problem=problem)
