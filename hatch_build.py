@@ -28,7 +28,8 @@ class CustomBuildHook(BuildHookInterface[Any]):
             return
         build = _load(Path(self.root) / _BUILD)
         try:
-            build.compile_kernel()
+            self.app.display_info("the fused engine's kernel is compiled, for one to two minutes, if it has changed")
+            build.build_kernel()
         except build.CannotBuildError as error:
             if os.environ.get("UNROLLED_REQUIRE_KERNEL") == "1":
                 raise

@@ -81,8 +81,11 @@ def check_exists(out: str) -> None:
     """Refuse a misspelt directory; a store waits for one that is away.
 
     Raises:
+        OptionError: it is empty, as a variable that isn't set is.
         JobError: there is no such path.
     """
+    if not out:
+        raise OptionError("the directory's name is empty; name the output directory of a job")
     if not is_url(out) and not Path(out).exists():
         raise JobError(f"{out}: does not exist; name the output directory of a job")
 

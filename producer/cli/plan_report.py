@@ -1,11 +1,13 @@
 """A plan as text for people."""
 
+# Over 150 lines: one text, a few lines for each part of a plan.
+
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
-from producer.terminal.text import duration, figure, printable
+from producer.terminal.text import duration, figure, percent, printable
 from unrolled.errors import counted
 
 if TYPE_CHECKING:
@@ -89,7 +91,9 @@ def _row_lines(plan: Plan) -> Iterator[str]:
         yield f"unusable  {about(rows.quarantined)} {go} to quarantine, for example:"
         yield from (f"            {printable(reason)}" for reason in rows.reasons)
     if rows.unknown_share:
-        yield f"words     about {100 * rows.unknown_share:.1f} % are not in the model's vocabulary"
+        missing = f"{percent(rows.unknown_share)} are not in the model's vocabulary"
+        read = f"about {missing}, of {rows.words_read:,} that were read"
+        yield f"words     {missing if plan.input.exact else read}"
 
 
 def _rows_have(count: Estimate) -> str:

@@ -12,10 +12,10 @@ try:
 except ModuleNotFoundError:
     raise SystemExit("unrolled: this is the reader alone; for the commands: pip install 'unrolled[producer]'") from None
 
-from producer.cli.catalogue import COMMANDS, RESUMED, CommandFailedError, completed, load_command
+from producer.cli.catalogue import COMMANDS, ENDED_IN_ORDER, RESUMED, CommandFailedError, completed, load_command
 from producer.cli.exit_status import ExitStatus, exit_help
 from producer.terminal.lines import tell
-from producer.terminal.signals import Terminated
+from producer.terminal.signals import Terminated, terminable
 from unrolled.errors import OptionError, UnrolledError
 
 
@@ -42,6 +42,15 @@ class LazyGroup(click.Group):
         near = " or ".join(f"'{name}'" for name in get_close_matches(cmd_name, COMMANDS))
         raise click.UsageError(f"No such command '{cmd_name}'.{f' Did you mean {near}?' if near else ''}", ctx)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand; from here on, SIGTERM ends it in order where that matters."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in ENDED_IN_ORDER and not ctx.resilient_parsing:
+            ctx.with_resource(terminable())
+        return name, command, rest
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the subcommands without loading one."""
         del ctx
@@ -57,12 +66,14 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand; an error becomes its text and an exit status, and a traceback only with --debug."""
+        rest = ctx.args[:1]  # of a group, its subcommand; click takes it away
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt as reason:
-            resumed = ctx.invoked_subcommand in RESUMED
+            name = ctx.invoked_subcommand or ""
+            resumed = not RESUMED.isdisjoint((name, " ".join([name, *rest])))
             tell(f"Interrupted{'; what is done is kept. Run the same command again and it resumes' * resumed}.")
             ctx.exit(ExitStatus.TERMINATED if isinstance(reason, Terminated) else ExitStatus.INTERRUPTED)
         except Exception as error:

@@ -107,7 +107,7 @@ def submit(
                 lost = counted(read.rows - summary.rows, "row of the stream was", "rows of the stream were")
                 queue.say(f"{lost} read, but may not be on disk, and can't be read again")
     summary.sent = queue.sent
-    summary.unknown_share, summary.unknown_is_exact = coverage.unknown_share, coverage.is_exact
+    summary.unknown_share = coverage.unknown_share
     return summary
 
 

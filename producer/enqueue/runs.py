@@ -72,6 +72,13 @@ class Run:
     def _update_ledger(self) -> None:
         update_ledger(self.log, self._objects, self._ledger)
 
+    def _refuse_discarded(self) -> None:
+        if self.log.discarded:
+            raise JobError(
+                f"{self._objects.store}: the job in it was discarded, and nothing of it is kept; use another --out, or "
+                "remove the directory once no worker runs that may have seen the job"
+            )
+
     def _stopped(self) -> JobError:
         how = "discarded" if self.log.discarded else "cancelled"
         return JobError(f"{self._objects.store}: the job was {how} while its input was read; nothing more is queued")
@@ -106,8 +113,7 @@ class FileRun(Run):
         catch_up(self.log, self._objects)
         self._growth.begin(self.log)
         append(self.log, self._objects, _resumed)
-        if self.log.discarded:
-            raise self._stopped()
+        self._refuse_discarded()
         self._found = len(self.log.inputs)
         return self._growth.ends(self.log)
 
@@ -285,8 +291,7 @@ class LiveRun(Run):
             JobError: the job was discarded.
         """
         append(self.log, self._objects, self._begun)
-        if self.log.discarded:
-            raise self._stopped()
+        self._refuse_discarded()
         self._adopt()
 
     def run(self, cuts: Iterable[Make]) -> None:

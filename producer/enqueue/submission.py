@@ -17,7 +17,7 @@ from unrolled.errors import ModelError, OptionError, RequestError
 from unrolled.format.columns import vector_bytes
 from unrolled.format.positions import ALL
 from unrolled.format.requested import requested_spec
-from unrolled.job.directories import refuse_model
+from unrolled.job.directories import refuse_model, refuse_place
 from unrolled.job.inputs import Inputs
 from unrolled.job.job import Job
 from unrolled.job.offer import Arithmetic, EngineName, Offer
@@ -128,6 +128,7 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
             text says which and why.
     """
     # Over 40 lines: checks in the order in which a mistake costs least: the model, the inputs, the job.
+    refuse_place(submission.out)
     refuse_model(submission.out)
     model = open_model(submission.model)
     tokenizer = model.tokenizer()

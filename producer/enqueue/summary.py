@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from producer.terminal.text import percent
 from unrolled.errors import counted
 
 if TYPE_CHECKING:
     from unrolled.job.segment import Entry
-
-
-#: A smaller share would be rounded to 0.0 %.
-_SMALL_SHARE = 0.001
 
 
 @dataclass(slots=True)
@@ -27,7 +24,6 @@ class Summary:
         known: those of them that an earlier run had queued.
         without_tokens: good rows without a real token, which have no vector.
         unknown_share: share of the texts' words that are not in the vocabulary; None where it isn't known.
-        unknown_is_exact: whether that share is of all texts rather than of a sample.
         in_the_way: lines that say why the shards wait, as far as the broker knows at the end.
         added: with `--append`, input rows that the job didn't have before, the bad ones included; None without it.
         sent: lives that this run has entered in the ledger, those of earlier runs included.
@@ -41,7 +37,6 @@ class Summary:
     sent: int = 0
     without_tokens: int = 0
     unknown_share: float | None = None
-    unknown_is_exact: bool = True
     added: int | None = None
     in_the_way: list[str] = field(default_factory=list)
 
@@ -49,9 +44,7 @@ class Summary:
         """Lines about the parts of the rows that the model can't see, for people; empty if it sees all."""
         lines = []
         if self.unknown_share:
-            share = f"{100 * self.unknown_share:.1f} %" if self.unknown_share >= _SMALL_SHARE else "less than 0.1 %"
-            about = "" if self.unknown_is_exact else "about "
-            lines.append(f"{about}{share} of the words are not in the model's vocabulary")
+            lines.append(f"{percent(self.unknown_share)} of the words are not in the model's vocabulary")
         if self.without_tokens:
             rows = counted(self.without_tokens, "row has", "rows have")
             lines.append(f"{rows} no token, and so no vector (length is 0)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from unrolled.errors import RequestError
+from unrolled.errors import OptionError
 from unrolled.job.offer import Offer
 from unrolled.queue.broker import Broker
 from unrolled.queue.ledger import as_text
@@ -28,11 +28,11 @@ def remove_key(job_key: str, broker: str, namespace: str, patience: Patience) ->
         How many shards were taken out.
 
     Raises:
-        RequestError: this is no key.
+        OptionError: this is no key.
         BrokerRefusesError: the broker doesn't let this user in or do this.
     """
     if not JOB_KEY.fullmatch(job_key):
-        raise RequestError(f"job key {job_key[:80]!r}: 16 hexadecimal digits are expected, as in the worker's log")
+        raise OptionError(f"job key {job_key[:80]!r}: 16 hexadecimal digits are expected, as in the worker's log")
     removed = 0
     with closing(Broker(broker)) as server:
 

@@ -51,8 +51,9 @@ def queue_and_wait(
     summary = enqueue(prepared, url, namespace, max_queued_tokens, priority, figures=figures)
     if crew.failure:  # a live input was ended by it, in order
         raise crew.failure
-    with progress("computing") as bar:
-        job = prepared.job
+    job = prepared.job
+    is_new = summary.sent or summary.known < summary.shards
+    with progress("computing" if is_new or not StatusReader(job).read().complete else "already complete") as bar:
         status = wait_for_job(job, url, namespace, bar, starting_seconds=START_SECONDS, figures=figures)
         return summary, status
 

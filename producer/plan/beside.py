@@ -61,7 +61,7 @@ def beside(plan: Mapping[str, Any], facts: Mapping[str, float]) -> list[Beside]:
     Args:
         plan: what `read_plan` gives.
         facts: "rows" (good ones), "tokens" (real ones), "bytes" (of the parts) and "seconds" (from the first row that
-            is computed to the last part), as far as they are known.
+            is computed to the last part, without pauses), as far as they are known.
     """
     chosen = next(choice for choice in plan["choices"] if choice["chosen"])
     planned = {"rows": plan["rows"]["rows"], "tokens": plan["rows"]["tokens"], "bytes": chosen["size"]}

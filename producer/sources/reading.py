@@ -25,7 +25,7 @@ from producer.sources.rows import SourceBatch
 from producer.sources.streams.compression import read_chunks
 from producer.sources.streams.live import follow_chunks
 from producer.sources.streams.spool import spooled
-from unrolled.errors import RequestError
+from unrolled.errors import OptionError, RequestError
 from unrolled.patience import Steadily, at_once
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def check_inputs(inputs: Sequence[str], options: SourceOptions) -> InputPlan:
         RequestError: an input is missing or unreadable, has another format than its name says, or lacks a field.
     """
     found = discover(inputs, options)
+    _need_delimited(found.files, options)
     text_file, empty = None, list[str]()
     for source, head in zip(found.files, _heads(found.files, options), strict=True):
         if head.holds_text and text_file is None:
@@ -75,6 +76,18 @@ def check_inputs(inputs: Sequence[str], options: SourceOptions) -> InputPlan:
     sizes = [source.size_bytes for source in found.files]
     size_bytes = None if None in sizes else sum(size for size in sizes if size is not None)
     return InputPlan(tuple(found.files), notices, text_file, size_bytes)
+
+
+def _need_delimited(files: Sequence[SourceFile], options: SourceOptions) -> None:
+    """Refuse options about the columns of CSV and TSV where no input is one: they would make it another job.
+
+    Raises:
+        OptionError: there is such an option.
+    """
+    name = "--columns" if options.columns is not None else "" if options.header else "--no-header"
+    if name and not any(file.format in ("csv", "tsv") for file in files):
+        found = ", ".join(sorted({file.format for file in files}))
+        raise OptionError(f"{name} is for CSV and TSV, and the input is {found}; leave it out, or give --format csv")
 
 
 def _heads(files: Sequence[SourceFile], options: SourceOptions) -> Iterator[Head]:

@@ -83,6 +83,7 @@ class Progress:
         done_tokens: int,
         done_rows: int | None = None,
         total_tokens: int | None = None,
+        of: str = "",
         more: str = "",
         working: bool = True,
     ) -> None:
@@ -92,6 +93,7 @@ class Progress:
             done_tokens: real tokens done; what was done before the first call doesn't count for the speed.
             done_rows: rows done, None where they aren't counted.
             total_tokens: real tokens in all, None for what was known before.
+            of: what the time left belongs to, such as "in this epoch"; empty for the phase, if it is clear.
             more: a fact to add.
             working: whether something works on it now; else neither speed nor time left is shown.
         """
@@ -102,7 +104,7 @@ class Progress:
         task, meter = self._bar.tasks
         moving = working and self._clock() - self._moved[1] < WINDOW_SECONDS
         speed = meter.speed if moving and (meter.elapsed or 0) >= _SPEED_SECONDS else None
-        facts = facts_of(done_tokens, done_rows, None if task.total is None else int(task.total), speed)
+        facts = facts_of(done_tokens, done_rows, None if task.total is None else int(task.total), speed, of)
         facts += f", {more}" if more else ""
         self._bar.update(self._task, facts=facts)
         self._shown = f"{task.description}: {facts}"
@@ -127,7 +129,9 @@ class Progress:
         self.say(self._shown)
 
 
-def facts_of(tokens: int, rows: int | None, total_tokens: int | None, tokens_per_second: float | None) -> str:
+def facts_of(
+    tokens: int, rows: int | None, total_tokens: int | None, tokens_per_second: float | None, of: str = ""
+) -> str:
     """How far something is, such as "1.20M of 2.40M tokens (50 %), 31.0k rows, 79.2k tokens/s, 15 s left".
 
     Args:
@@ -135,6 +139,7 @@ def facts_of(tokens: int, rows: int | None, total_tokens: int | None, tokens_per
         rows: rows done, None where they aren't counted.
         total_tokens: real tokens in all, None where it isn't known.
         tokens_per_second: the speed, None where it isn't known.
+        of: what the time left belongs to; empty if it is clear.
     """
     facts = [f"{figure(tokens)} tokens"]
     if total_tokens:
@@ -145,7 +150,7 @@ def facts_of(tokens: int, rows: int | None, total_tokens: int | None, tokens_per
     if tokens_per_second is not None:
         facts.append(f"{figure(tokens_per_second)} tokens/s")
     if total_tokens and tokens_per_second and tokens < total_tokens:
-        facts.append(f"{duration((total_tokens - tokens) / tokens_per_second)} left")
+        facts.append(f"{duration((total_tokens - tokens) / tokens_per_second)} left {of}".rstrip())
     return ", ".join(facts)
 
 

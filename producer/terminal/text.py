@@ -33,3 +33,13 @@ def duration(seconds: float) -> str:
     if whole < _DAY:
         return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02d} min"
     return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+def percent(share: float) -> str:
+    """A share as people read it: 4.7 %, 0.31 %, 99.69 %. Only nothing is 0 %, and only all of it is 100 %."""
+    rest = min(share, 1 - share)
+    if rest <= 0:
+        return f"{100 * share:.0f} %"
+    if rest < 1e-4:  # noqa: PLR2004 - the last digit that is shown
+        return "less than 0.01 %" if share == rest else "more than 99.99 %"
+    return f"{100 * share:.{1 if rest >= 0.01 else 2}f} %"  # noqa: PLR2004 - one per cent

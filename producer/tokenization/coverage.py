@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unrolled.tokenization.word_rules import WordRules
+from unrolled.tokenization.word_rules import FILTERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,11 +16,10 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from unrolled.errors import RowError
+    from unrolled.tokenization.ascii_lookup import WordLookup
 
-#: Where words are dropped, all of the first texts are looked at, and then every n-th, which stands for as many:
-#: splitting texts a second time takes time.
-ALL_OF_FIRST, ONE_OF = 1000, 16
-_RULES = WordRules()
+#: A word by the rules of `WordRules`: splitting a text by them takes four times as long where it isn't ASCII.
+_WORD = re.compile(f"[^{re.escape(f'{FILTERS} ')}]+")
 
 
 class Coverage:
@@ -29,45 +29,50 @@ class Coverage:
         tokenizer: the model's tokenizer; None if it has none.
 
     Attributes:
-        words: words of the texts, estimated if not all texts were looked at; for a tokenizer of parts of words, those
-            parts.
+        words: words of the texts; for a tokenizer of parts of words, those parts.
         unknown: those that were dropped, or replaced by the token for unknown words.
-        is_exact: whether all texts were looked at.
     """
 
     def __init__(self, tokenizer: Tokenizer | None) -> None:
         self.words = self.unknown = 0
-        self.is_exact = True
         token = getattr(tokenizer.model, "unk_token", None) if tokenizer else None
         self._replacement = tokenizer.token_to_id(token) if tokenizer and token else None
-        self._texts = 0
+        self._looked_up = 0
 
     @property
     def unknown_share(self) -> float | None:
         """The share of unknown words; None where no word was seen, or the tokenizer doesn't say which are unknown."""
         return self.unknown / self.words if self.words else None
 
-    def count(self, texts: Sequence[str], ids: Sequence[NDArray[np.int32] | RowError], *, dropping: bool) -> None:
-        """Look at the next texts, or at some of them.
+    def count(
+        self, texts: Sequence[str], ids: Sequence[NDArray[np.int32] | RowError], lookup: WordLookup | None
+    ) -> None:
+        """Count the next texts.
 
         Args:
             texts: some rows'.
             ids: what the tokenizer made of each.
-            dropping: whether it drops words, which are split by the rules of `WordRules`.
+            lookup: the lookup that gave the ids of ASCII texts, which counts their words if words are dropped.
         """
-        first, self._texts = self._texts, self._texts + len(texts)
-        if not dropping:
-            if self._replacement is not None:
-                for found in ids:
-                    if isinstance(found, np.ndarray):
-                        self.words += found.size
-                        self.unknown += int(np.count_nonzero(found == self._replacement))
-            return
-        one_of = 1 if first < ALL_OF_FIRST else ONE_OF
-        self.is_exact &= one_of == 1
-        start = -first % one_of
-        for text, found in zip(texts[start::one_of], ids[start::one_of], strict=True):
-            if isinstance(found, np.ndarray):
-                words = len(_RULES.words(text))
-                self.words += one_of * words
-                self.unknown += one_of * (words - found.size)
+        if lookup is not None and lookup.drops:
+            self._count_dropped(texts, ids, lookup)
+        elif self._replacement is not None:
+            for found in ids:
+                if isinstance(found, np.ndarray):
+                    self.words += found.size
+                    self.unknown += int(np.count_nonzero(found == self._replacement))
+
+    def _count_dropped(
+        self, texts: Sequence[str], ids: Sequence[NDArray[np.int32] | RowError], lookup: WordLookup
+    ) -> None:
+        words, self._looked_up = lookup.words - self._looked_up, lookup.words
+        known = 0
+        for text, found in zip(texts, ids, strict=True):
+            is_good = isinstance(found, np.ndarray)
+            if is_good:
+                known += found.size  # type: ignore[union-attr] # it is an array
+            if is_good != text.isascii():  # the lookup hasn't counted it, or has counted a text that is refused
+                count = len(_WORD.findall(text))
+                words += count if is_good else -count
+        self.words += words
+        self.unknown += words - known

@@ -41,7 +41,7 @@ def tokenize(
         ids = checked_ids([row.tokens if row.text is None else next(texts) for row in given], vocab_size)
         if coverage and found_texts:
             of_texts = [one for row, one in zip(given, ids, strict=True) if row.text is not None]
-            coverage.count(found_texts, of_texts, dropping=lookup is not None and lookup.drops)
+            coverage.count(found_texts, of_texts, lookup)
         found = iter(ids)
         rows: RowBatch = []
         for row in batch:

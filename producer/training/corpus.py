@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from producer.sources.reading import InputPlan, check_inputs, read_batches
 from producer.sources.rows import SourceRow
+from producer.terminal.text import percent
 from producer.tokenization.tokenize import tokenize
 from producer.tokenization.word_level import fit
 from producer.training.request import DEFAULT_VOCABULARY, FitRequest, differences
@@ -110,8 +111,8 @@ def _tokenizer(request: FitRequest, plan: InputPlan, say: Callable[[str], None])
             yield from (row.text for row in batch if isinstance(row, SourceRow) and row.text is not None)
 
     found = fit(texts(), request.vocab_size or DEFAULT_VOCABULARY, request.oov)
-    share = 100 * found.covered / found.words
-    say(f"vocabulary: {found.kept:,} of {found.distinct:,} words, {share:.1f} % of all {found.words:,} that occur")
+    share = percent(found.covered / found.words)
+    say(f"vocabulary: {found.kept:,} of {found.distinct:,} words, {share} of all {found.words:,} that occur")
     publish_bytes(kept, (found.tokenizer.to_str(pretty=True) + "\n").encode())
     return load_tokenizer(kept, found.kept), found.kept
 

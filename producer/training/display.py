@@ -88,7 +88,7 @@ class FitDisplay:
         if tokens <= 0 or seconds < _LEFT_AFTER_SECONDS:
             return ""
         left = (self._epochs * facts["total"] - done) * seconds / tokens
-        return f", up to {duration(left)} for all epochs"
+        return f", up to {duration(left)} left in all"
 
     def _advance(self, phase: str, facts: dict[str, Any], left: str = "") -> None:
         if phase != self._phase:
@@ -97,5 +97,6 @@ class FitDisplay:
         self._progress.update(
             done_tokens=facts["done"],
             total_tokens=facts["total"],
+            of="in this epoch" if left else "",
             more=f"perplexity {perplexity_text(facts['perplexity'])}{left}",
         )

@@ -62,8 +62,8 @@ def fit_model(request: FitRequest, device: str, threads: int | None, say: Callab
         )
     plan = prepare(request, say)
     say(
-        f"{figure(plan.train.tokens)} tokens in {figure(plan.train.rows)} rows to learn from, "
-        f"{figure(plan.validation.tokens)} in {figure(plan.validation.rows)} held out"
+        f"{figure(plan.train.targets)} tokens to learn from (all but the first of each row) in "
+        f"{figure(plan.train.rows)} rows, {figure(plan.validation.targets)} in {figure(plan.validation.rows)} held out"
     )
     _train(request.out, plan, device, threads)
     record = read_record(request.out)

@@ -84,7 +84,7 @@ class OutputSpec:
         if self.positions is not None and not isinstance(self.positions, Positions):
             raise RequestError(f"positions are {self.positions!r:.80}; allowed: None (all), or a rule")
         if self.positions is not None and pooling != ("none",):
-            raise RequestError(
+            raise OptionError(
                 f"positions {self.positions} with the pooling {', '.join(pooling)}, which takes all tokens; leave out "
                 "one of them. Readers pool the vectors at the positions: Dataset.pooled"
             )

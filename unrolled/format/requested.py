@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unrolled.errors import RequestError
+from unrolled.errors import OptionError
 from unrolled.format.output_spec import OutputSpec, parse_layers, parse_pooling
 from unrolled.format.positions import ALL, WORD_ENDS, Positions, parse_positions
 from unrolled.tokenization.characters import blanks_of
@@ -41,8 +41,8 @@ def requested_spec(
         positions: as `positions_of` reads them.
 
     Raises:
-        OptionError: the model doesn't have one of the layers, or a pooling or positions are unknown.
-        RequestError: the positions are not for this model, or not for this pooling.
+        OptionError: the model doesn't have one of the layers, a pooling or positions are unknown, or the positions are
+            not for this model or not for this pooling.
     """
     return OutputSpec(
         parse_layers(layers, config),
@@ -63,8 +63,8 @@ def positions_of(text: str, config: ModelConfig, tokenizer: Tokenizer | None) ->
         tokenizer: the model's.
 
     Raises:
-        OptionError: the text is not allowed.
-        RequestError: "word-ends", and the model doesn't read characters, or its layers differ in their direction.
+        OptionError: the text is not allowed; or it is "word-ends", and the model doesn't read characters, or its
+            layers differ in their direction.
     """
     rule, count = parse_positions(text)
     if rule == ALL:
@@ -73,13 +73,13 @@ def positions_of(text: str, config: ModelConfig, tokenizer: Tokenizer | None) ->
         return Positions(rule, count)
     blanks = blanks_of(tokenizer) if tokenizer else None
     if not blanks:
-        raise RequestError(
+        raise OptionError(
             "positions word-ends: the tokens of this model are not characters with a blank among them; give every:N or "
             "last:K, or leave --positions out"
         )
     direction, *others = {layer.direction for layer in config.recurrent_layers}
     if others:
-        raise RequestError(
+        raise OptionError(
             "positions word-ends: the layers of this model read in different directions, so a vector has no place of "
             "its own in a word; take a model whose layers read in one direction, or all in both, or leave --positions "
             "out"

@@ -44,7 +44,7 @@ import numpy as np
 from unrolled.errors import ModelError, RequestError, from_extra
 from unrolled.model.cache import local_copy
 from unrolled.model.config import ModelConfig
-from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, fingerprint_of
+from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE, TRAINING_FOLDER, WEIGHTS_FILE, fingerprint_of
 from unrolled.model.weights import check_arrays, check_finite, check_header
 from unrolled.store.bucket_url import is_url, shown
 from unrolled.store.publish import publish_bytes
@@ -138,9 +138,7 @@ def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
             raise ModelError(f"{directory}: {found}; make a model there with: unrolled model new {directory} …")
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             if not (directory / name).is_file():
-                raise ModelError(
-                    f"{directory}: has no file {name}; a model directory needs {CONFIG_FILE} and {WEIGHTS_FILE}"
-                )
+                raise ModelError(f"{directory}: {_why_no_model(directory, name)}")
         text = _config_text(directory)
         if len(text) > _CONFIG_BYTES:
             raise ModelError(f"{directory}: {CONFIG_FILE} has more than {_CONFIG_BYTES:,} bytes; no model's does")
@@ -194,6 +192,12 @@ def save_model(
     for name, content in contents.items():
         publish_bytes(directory / name, content)
     return open_model(directory)
+
+
+def _why_no_model(directory: Path, missing: str) -> str:
+    if (directory / TRAINING_FOLDER).is_dir():
+        return "its training isn't finished; run the same `unrolled model fit` again, and it resumes"
+    return f"has no file {missing}; a model directory needs {CONFIG_FILE} and {WEIGHTS_FILE}"
 
 
 def _config_text(directory: Path) -> bytes:

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"
+#: The folder of a training that isn't finished.
+TRAINING_FOLDER = "_fit"
 
 
 def fingerprint_of(directory: Path) -> str:

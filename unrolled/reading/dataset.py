@@ -20,6 +20,7 @@ from unrolled.format.schema import show_columns
 from unrolled.job import names
 from unrolled.job.names import part_object
 from unrolled.job.shard_id import ShardId
+from unrolled.model.files import CONFIG_FILE, WEIGHTS_FILE
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log
 from unrolled.protocol.opening import open_job
@@ -83,8 +84,14 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
             parts += found
             jobs.append(job)
     if not parts:
+        if any(_is_model(os.fspath(place)) for place in places):
+            raise FileFormatError(f"no part in {source}: it is a model; give the output directory of a job")
         raise FileFormatError(f"no part in {source}: {_why_none(jobs)}")
     return Dataset(parts, [job for job in jobs if job] if all(jobs) else [])
+
+
+def _is_model(place: str) -> bool:
+    return not is_url(place) and all((Path(place) / name).is_file() for name in (CONFIG_FILE, WEIGHTS_FILE))
 
 
 def _why_none(jobs: Iterable[OpenJob | None]) -> str:
@@ -224,7 +231,7 @@ class Dataset:
     def __repr__(self) -> str:
         counts = (len(self), "row"), (self.tokens, "token"), (self.units, "unit")
         rows, tokens, units = (counted(*each) for each in counts)
-        return f"<{rows}, {tokens}, {units} in {counted(len(self._parts), 'file')}>"
+        return f"<Dataset: {rows}, {tokens}, {units} in {counted(len(self._parts), 'file')}>"
 
     def __getitem__(self, key: str | int) -> Row:
         """One row, by its id or by its number from 0; negative numbers count from the end.

@@ -5,14 +5,19 @@
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unrolled.errors import ModelError
 from unrolled.job.directories import refuse_job
 from unrolled.model.directory import ModelDirectory, save_model
 from unrolled.model.weights import check_finite
+from unrolled.store.lock import lock_file
 from worker.model_import.assembly import Assembled, assemble
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.parity.comparison import Parity, check, compare
@@ -22,10 +27,15 @@ from worker.model_import.selection.stack import Asked, AskedPadding
 from worker.model_import.tokenizer_file import own_tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from worker.model_import.found import Found
     from worker.model_import.selection.stack import Stack
+
+#: Where the new model is compared with the original, and the file in it that is locked meanwhile.
+_SCRATCH, _LOCK = ".import-", "in-use"
+#: A younger folder may be one whose import is about to lock it.
+_OLD_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +164,11 @@ def _compared(found: Found, stack: Stack, made: Assembled, tokenizer: str | None
     """Compare the model with the original, in a temporary directory below `parent`."""
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(prefix=".import-", dir=parent, ignore_cleanup_errors=True)
+        _sweep(parent)
+        scratch = tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=parent, ignore_cleanup_errors=True)
     except OSError as error:
         raise ImportRefusedError(f"{parent}: can't be written ({error.strerror or error})") from error
-    with scratch as path:
+    with scratch as path, _in_use(Path(path)):
         try:
             saved = save_model(path, made.config, made.weights, tokenizer)
         except ModelError as error:  # without the name of a directory that is removed
@@ -165,6 +176,27 @@ def _compared(found: Found, stack: Stack, made: Assembled, tokenizer: str | None
         parity = compare(saved, found, stack, made.ids_from, made.padding)
         check(parity, bound)
     return parity
+
+
+@contextmanager
+def _in_use(scratch: Path) -> Iterator[None]:
+    """Hold a lock that shows other imports that this one is alive, where the file system has locks."""
+    try:
+        lock = lock_file(scratch / _LOCK)
+    except OSError:
+        yield
+        return
+    with lock:
+        yield
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what imports that were killed have left in a directory."""
+    for left in parent.glob(f"{_SCRATCH}*"):
+        with suppress(OSError):  # another import is at work on it, or it is another user's
+            if (left / _LOCK).stat().st_mtime < time.time() - _OLD_SECONDS:
+                with lock_file(left / _LOCK):
+                    shutil.rmtree(left)
 
 
 def _in_source(name: str, stack: Stack, made: Assembled) -> str:

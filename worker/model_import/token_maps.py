@@ -266,6 +266,11 @@ def leaky(vectors: Vectors, slope: NDArray[np.float64] | float) -> Vectors:
     return np.where(vectors >= 0, vectors, vectors * slope)
 
 
+def hard_sigmoid(vectors: Vectors, slope: float, height: float) -> Vectors:
+    """Each number times the slope, plus the height, between 0 and 1."""
+    return np.clip(vectors * slope + height, 0, 1)
+
+
 def unit(vectors: Vectors) -> Vectors:
     """Each vector divided by its length; a vector of zeros is kept."""
     lengths = np.sqrt((vectors**2).sum(axis=-1, keepdims=True))

@@ -67,6 +67,7 @@ class Sample:
         long_rows: some long rows.
         reasons: why rows are bad, a row of each kind: its file and the reason.
         unknown_share: share of the words that are not in the vocabulary; None where that isn't known.
+        words: words from which this share was taken.
         exact: whether every row was read.
         read_bytes: stored bytes that were read.
         draws: pieces that were read.
@@ -78,6 +79,7 @@ class Sample:
     long_rows: list[LongRow]
     reasons: list[str]
     unknown_share: float | None
+    words: int
     exact: bool
     read_bytes: float
     draws: int
@@ -213,6 +215,7 @@ class Sampler:
             long_rows=self._long_rows,
             reasons=list(self._reasons.values())[:_EXAMPLES],
             unknown_share=self._coverage.unknown_share,
+            words=self._coverage.words,
             exact=all(kind.draws.whole for kind in kinds),
             read_bytes=sum(kind.draws.covered_bytes for kind in kinds),
             draws=sum(len(kind.draws) for kind in kinds),

@@ -225,8 +225,8 @@ def _time_note(facts: Facts, found: Timeline) -> str:
         )
     if covered > 1.005:  # noqa: PLR2004 - as above
         note += (
-            f" The workers computed {number(found.tokens - facts.tokens_published)} tokens more than are published: a"
-            " shard whose part was deleted, or whose failed rows were retried, is computed again."
+            f" The workers computed {number(found.tokens - facts.tokens_published)} tokens more than are published:"
+            " rows that failed count, and so does each time that a shard was computed."
         )
     return note
 

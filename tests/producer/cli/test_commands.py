@@ -709,6 +709,25 @@ def test_cancel_takes_what_waits_out_of_the_queue(tmp_path, broker, ledger):
     assert json.loads(run_with(broker, "cancel", tmp_path, "--json").stdout) == {"cancelled": 0}
 
 
+def test_a_second_cancel_says_that_there_was_a_first(tmp_path, broker, ledger):
+    """Nothing is left to be taken out of the queue."""
+    job = make_job(tmp_path, shards=2)
+    enter(ledger, job, *waiting(job))
+    assert "2 shards are taken out" in run_with(broker, "cancel", tmp_path).stdout
+    assert run_with(broker, "cancel", tmp_path).stdout == (
+        f"{tmp_path}: the job was cancelled before\nthe same `unrolled run` or `unrolled enqueue` resumes the job\n"
+    )
+
+
+def test_the_name_of_no_directory_is_refused(tmp_path, monkeypatch):
+    """A shell gives it for a variable that isn't set; the working directory may have a job of its own."""
+    finished_job(tmp_path, shards=1)
+    monkeypatch.chdir(tmp_path)
+    for command in ("status", "wait", "verify", "discard"):
+        result = run(command, "")
+        assert (result.exit_code, "the directory's name is empty" in result.stderr) == (2, True)
+
+
 def test_a_finished_job_is_not_cancelled(tmp_path, broker):
     """It would no longer be complete, and there is nothing to take out of the queue."""
     job = finished_job(tmp_path)
@@ -730,7 +749,7 @@ def test_cancel_by_key_works_where_the_directory_is_gone(tmp_path, broker, ledge
     result = run_with(broker, "cancel", "--key", "0" * 16)
     assert (result.exit_code, "`unrolled jobs` lists its jobs" in result.stderr) == (1, True)
     result = run_with(broker, "cancel", "--key", "nonsense")
-    assert (result.exit_code, "16 hexadecimal digits are expected" in result.stderr) == (1, True)
+    assert (result.exit_code, "16 hexadecimal digits are expected" in result.stderr) == (2, True)
     assert run_with(broker, "cancel").exit_code == run_with(broker, "cancel", tmp_path, "--key", job.key).exit_code == 2
 
 
@@ -794,9 +813,13 @@ def test_nothing_of_a_discarded_job_is_left(tmp_path, broker, ledger):
     assert run("neighbours", tmp_path, "--id", "a").stderr == (
         f"Error: no part in {tmp_path}: the job was discarded, and nothing of it is kept\n"
     )
-    assert run_with(broker, "cancel", tmp_path).stdout.splitlines()[1] == (
-        "the job was discarded before: nothing of it is kept; use another --out"
+    assert run_with(broker, "cancel", tmp_path).stdout.splitlines()[-1] == (
+        f"{tmp_path}: the job was discarded before: nothing of it is kept; use another --out"
     )
+    result = run_with(broker, "discard", tmp_path)  # without a question: nothing is left to be deleted
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}: the job was discarded before, and no part is left\n")
+    (line, _) = run("verify", tmp_path).stdout.splitlines()
+    assert line.endswith("the job was discarded; nothing of it is kept")
     assert ledger.counts().shards == 0
 
 
@@ -814,7 +837,10 @@ def test_discard_asks_first(tmp_path, answer):
     job = finished_job(tmp_path, shards=1)
     result = run("discard", tmp_path, input=answer)
     assert (result.exit_code, "nothing is deleted" in result.stderr) == (2, True)
-    assert f"Delete the job in {tmp_path}, 1 part included?" in result.stderr
+    question, *others = result.stderr.splitlines()
+    assert question.startswith(f"Delete the job in {tmp_path}, 1 part included?")
+    assert "Error" not in question
+    assert any(line.startswith("Error: nothing is deleted") for line in others)
     assert (len(published(job)), log_of(job).discarded) == (1, False)
     assert run("discard", tmp_path, input="y\n").exit_code == 0
     assert (published(job), log_of(job).discarded) == ([], True)

@@ -10,11 +10,15 @@ from support.tokenizers import words
 
 from producer.cli.plan_report import report, size_text, with_error
 from producer.cli.root import cli
+from producer.enqueue.submission import Submission
 from producer.plan.plan import Choice, Input, Plan, Rows, Times
+from producer.plan.planning import make_plan
 from producer.plan.sampling.estimate import Estimate
+from producer.sources.options import SourceOptions
 from unrolled.model.directory import save_model
 from unrolled.model.padding import Padding
 from unrolled.model.weights import new_weights
+from unrolled.settings.worker_options import WorkerOptions
 
 
 def run(*arguments):
@@ -65,6 +69,26 @@ def test_a_plan_is_read_by_programs(text, model):
     assert found["format_version"] == 1
 
 
+def test_the_share_of_unknown_words_is_that_of_the_job(tmp_path):
+    """Where all of the input is read, it is exact; from a sample, its size is said."""
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("a b c\n" * 2990 + "a b \u00e9\n" * 10)
+    fitted = run("tokenizer", "fit", corpus, "--vocab-size", "3", "--out", tmp_path / "t.json").output.splitlines()
+    assert fitted[-1].split(maxsplit=1) == ["covered", "99.89 %"]
+    assert fitted[1].split() == ["texts", "3,000"]
+    model = save_model(tmp_path / "model", STACKED, new_weights(STACKED, 1), (tmp_path / "t.json").read_text()).path
+    found = run("plan", corpus, "--model", model, "--no-measure").output.splitlines()
+    assert "words     0.11 % are not in the model's vocabulary" in found
+    plan = make_plan(
+        Submission((str(corpus),), "", model, SourceOptions(), engine="fused"), WorkerOptions(), 1, measured=False
+    )
+    sampled = replace(plan, input=replace(plan.input, exact=False))
+    assert (
+        "words     about 0.11 % are not in the model's vocabulary, of 9,000 that were read"
+        in report(sampled).splitlines()
+    )
+
+
 def test_inputs_without_rows_are_named(tmp_path, text, model):
     """As `unrolled enqueue` names them."""
     (tmp_path / "empty.jsonl").touch()
@@ -99,7 +123,7 @@ def plan_with(**changes):
         ),
         "rows": Rows(
             Estimate(1e6, 2e4), Estimate(2e7, 4e5), exactly, ["a.jsonl: bad \x1b[2J"], exactly, exactly,
-            {"mean": 20.0, "median": 18, "p90": 30, "p99": 99, "longest": 400}, 0.02, 0.75,
+            {"mean": 20.0, "median": 18, "p90": 30, "p99": 99, "longest": 400}, 0.02, 1000, 0.75,
         ),
         "parts": 12,
         "shard_tokens": 32768,

@@ -252,6 +252,21 @@ def test_an_interrupt_ends_with_130_and_says_how_to_go_on(boom, monkeypatch):
         assert (result.exit_code, result.stderr) == (130, said)
 
 
+@pytest.mark.parametrize("command", ["fit", "import"])
+def test_of_the_commands_of_models_only_fit_resumes(monkeypatch, command):
+    """An interrupted import begins again."""
+    import worker.cli.model as module  # noqa: PLC0415 - it loads the worker
+
+    @click.command(command)
+    def interrupted():
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(module.model, "commands", {command: interrupted})
+    monkeypatch.setattr("producer.cli.catalogue.MEMBERS", {})
+    result = run("model", command)
+    assert (result.exit_code, "it resumes" in result.stderr) == (130, command == "fit")
+
+
 @pytest.mark.parametrize("words", [
     ["verify"], ["show"], ["neighbours", "--id", "a"], ["report"], ["card"],
 ])  # fmt: skip

@@ -86,6 +86,9 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
     assert log.count(" is published\n") == len(files)
     again = unrolled(*command("--json"), cwd=place)
     assert again.returncode == 3
+    assert "already complete: " in again.stderr
+    assert "computing" not in again.stderr
+    assert "report.html (nothing has changed since it was written)\n" in again.stderr
     found = json.loads(again.stdout)
     assert (found["complete"], found["rows_published"], found["done"]) == (True, 1000, len(files))
     assert {path: path.stat().st_mtime_ns for path in (place / "out").glob("*.parquet")} == files
@@ -114,7 +117,7 @@ def test_a_run_on_a_terminal_is_one_screen(place):
     plain = unrolled(*command(), cwd=place)
     assert plain.returncode == 0
     assert "\x1b" not in plain.stdout + plain.stderr
-    assert "computing: " in plain.stderr
+    assert "already complete: " in plain.stderr
 
 
 def test_what_is_asked_for_is_stored(place):

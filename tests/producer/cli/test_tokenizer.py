@@ -145,3 +145,13 @@ def test_options_are_variables(tmp_path, corpus):
     variables = {"UNROLLED_VOCAB_SIZE": "1", "UNROLLED_OUT": str(out)}
     assert run("fit", corpus, env=variables).exit_code == 0
     assert len(Tokenizer.from_file(str(out)).get_vocab()) == 2
+
+
+def test_a_new_tokenizer_makes_another_model(corpus, model):
+    """Jobs of the model without it, or with another one, are told apart by the fingerprint; the same one is no news."""
+    before = open_model(model).fingerprint
+    result = run("fit", corpus, "--out", model)
+    assert (
+        f"the model's fingerprint is {open_model(model).fingerprint[:12]}… now, and was {before[:12]}…" in result.stderr
+    )
+    assert run("fit", corpus, "--out", model, "--overwrite").stderr == ""

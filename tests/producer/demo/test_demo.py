@@ -35,8 +35,11 @@ def test_the_demo_shows_a_table_and_verifies(tmp_path, corpus):
     ]
     assert "300 rows in, 300 out" in done.stdout
     assert "<h1>" in (tmp_path / "demo" / "report.html").read_text()
-    last = r"never saw it has a perplexity of [\d.]+; word frequencies alone have [\d.]+\.\n$"
+    last = r"never saw it has a perplexity of [\d.]+; word frequencies alone have [\d.]+\.\n"
     assert re.search(last, done.stdout)
+    assert done.stdout.splitlines()[-1] == "→ open demo/report.html in a browser"
+    assert "The model is in demo/model, and the vectors" in done.stdout
+    assert [path.name for path in (tmp_path / "demo").rglob("*.html")] == ["report.html"]
     dataset = open_dataset(tmp_path / "demo" / "vectors")
     assert (len(dataset), dataset.units) == (300, 128)
     assert [row.length for row in dataset] == [len(text.split()) for text in TEXTS]
@@ -44,7 +47,7 @@ def test_the_demo_shows_a_table_and_verifies(tmp_path, corpus):
     again = unrolled("demo", "demo", "--engine", ENGINE, "--epochs", 2, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "is trained already" in again.stderr
-    assert again.stdout.splitlines()[-1] == done.stdout.splitlines()[-1]
+    assert again.stdout.splitlines()[-6:] == done.stdout.splitlines()[-6:]
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").rglob("*.parquet")} == before
     assert corpus.exists()
     open_report(tmp_path / "demo" / "report.html", tmp_path / "browser")

@@ -293,6 +293,15 @@ def test_a_cancelled_job_goes_on(job, queue):
     assert not log_of(job).cancelled
 
 
+def test_a_discarded_job_does_not_go_on(job, queue):
+    """The run says that it was discarded, not that this has happened just now, and what to do."""
+    decide(job, Segment("discard"))
+    with pytest.raises(
+        JobError, match=r"the job in it was discarded, and nothing of it is kept; use another --out, or"
+    ):
+        enqueue(job, queue, cuts())
+
+
 def test_a_running_producer_stops_at_a_cancel(job, queue):
     """What it had cut before stays, and waits for the command to be given again."""
 

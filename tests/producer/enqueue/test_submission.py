@@ -48,7 +48,7 @@ def queued(prepared, queue, each=lambda _: None, *more, **options):
 
 def test_a_shard_of_pooled_rows_ends_at_its_rows(submission, queue):
     """However many tokens it may hold."""
-    prepared = prepare(replace(submission, pooling=("mean",), shard_tokens=None, out=submission.out + "/a"))
+    prepared = prepare(replace(submission, pooling=("mean",), shard_tokens=None, out=submission.out + "-a"))
     assert prepared.shard_rows == SHARD_ROWS
     summary = queued(replace(prepared, shard_rows=30), queue)
     assert (summary.rows, summary.shards) == (100, 4)

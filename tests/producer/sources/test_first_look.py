@@ -2,6 +2,7 @@
 
 import gzip
 import random
+from contextlib import nullcontext
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -189,3 +190,15 @@ def test_columns_that_cannot_be(columns):
     """Names must be different, and not empty."""
     with pytest.raises(OptionError, match="--columns"):
         SourceOptions(columns=columns)
+
+
+@pytest.mark.parametrize(
+    ("option", "name"), [({"columns": "id,text"}, "--columns"), ({"header": False}, "--no-header")]
+)
+def test_options_of_csv_need_a_csv(tmp_path, option, name):
+    """They would be a part of a job that they don't change; one CSV among others is enough."""
+    text, table = write(tmp_path / "a.txt", "x\n"), write(tmp_path / "b.csv", "1,x\n")
+    with pytest.raises(OptionError, match=f"{name} is for CSV and TSV, and the input is text; leave it out"):
+        check_inputs([str(text)], SourceOptions(**option))
+    with pytest.raises(RequestError, match="columns found: '1', '2'") if name == "--no-header" else nullcontext():
+        check_inputs([str(text), str(table)], SourceOptions(**option))

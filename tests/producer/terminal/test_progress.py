@@ -26,6 +26,7 @@ class Clock:
     [
         ((0, None, None, None), "0 tokens"),
         ((1_200, 31, None, None), "1,200 tokens, 31 rows"),
+        ((10, None, 20, 2.0, "in this epoch"), "10 of 20 tokens (50 %), 2 tokens/s, 5 s left in this epoch"),
         (
             (1_200_000, 31_000, 2_400_000, 80_000.0),
             "1.20M of 2.40M tokens (50 %), 31.0k rows, 80.0k tokens/s, 15 s left",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from producer.terminal.text import duration, figure, printable
+from producer.terminal.text import duration, figure, percent, printable
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,23 @@ def test_durations_have_two_units(seconds, text):
 def test_what_could_steer_a_terminal_is_spelled_out(text, shown):
     """Letters of all scripts are kept."""
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0, "0 %"),
+        (1, "100 %"),
+        (0.064, "6.4 %"),
+        (0.00305, "0.30 %"),
+        (0.00306, "0.31 %"),
+        (0.996947, "99.69 %"),
+        (0.953, "95.3 %"),
+        (1e-9, "less than 0.01 %"),
+        (1 - 1e-9, "more than 99.99 %"),
+        (0.5, "50.0 %"),
+    ],
+)
+def test_a_share_is_no_whole_that_it_is_not(share, text):
+    """Two digits after the point where it is near one of its ends."""
+    assert percent(share) == text

@@ -1,10 +1,12 @@
 """How much of the words the model knows."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from producer.sources.rows import SourceRow
-from producer.tokenization.coverage import ALL_OF_FIRST, ONE_OF, Coverage
+from producer.tokenization.coverage import Coverage
 from producer.tokenization.tokenize import tokenize
 from unrolled.tokenization.word_rules import WordRules, build
 
@@ -49,17 +51,25 @@ def test_a_tokenizer_that_says_nothing_of_unknown_words():
 
 @pytest.mark.parametrize("batch_rows", [3, 100, 160])
 @pytest.mark.parametrize("oov", [None, "[OOV]"])
-def test_a_sample_is_like_the_whole(oov, batch_rows):
-    """Where only every n-th of the later texts is looked at, it counts for all of them, so the order hardly matters."""
+def test_every_text_is_counted(oov, batch_rows):
+    """However many there are, and in whatever order: the share is exact, also of a mixture of ASCII and others."""
     index = INDEX if oov is None else {word: number + 1 for word, number in INDEX.items()} | {oov: 1}
-    tokenizer, later = build(index, WordRules(), oov), 100 * ONE_OF
-    texts = ["the cat"] * ALL_OF_FIRST + ["the dog"] * later
-    for ordered in texts, texts[::-1]:
-        found = coverage_of(tokenizer, *ordered, batch_rows=batch_rows)
-        assert found.is_exact == (oov is not None)
-        assert found.unknown_share == pytest.approx(later / 2 / len(texts), rel=0 if found.is_exact else 0.05)
+    texts = ["the cat"] * 1500 + ["the dog"] * 3 + ["  die\x0bStraße, \r é the! "] * 2
+    found = coverage_of(build(index, WordRules(), oov), *texts, batch_rows=batch_rows)
+    # "\r" is a word, and "\x0b" doesn't separate any, as in Keras.
+    assert (found.words, found.unknown) == (2 * 1503 + 2 * 4, 3 + 2 * 3)
 
 
-def test_few_texts_are_all_counted():
-    """Then the share is no estimate."""
-    assert coverage_of(build(INDEX, WordRules(), None), *["the dog"] * ALL_OF_FIRST).is_exact
+@given(st.lists(st.text("aA \t\n\r\x0b\x0c\x1c.,-éßİΣ中\u2028the", max_size=12), max_size=20))
+def test_words_are_those_of_the_rules(texts):
+    """Whatever separates them, and whether the text is ASCII or not."""
+    found = coverage_of(build(INDEX, WordRules(), None), *texts, batch_rows=7)
+    words = [word for text in texts for word in WordRules().words(text)]
+    assert (found.words, found.unknown) == (len(words), sum(word not in INDEX for word in words))
+
+
+def test_a_refused_text_of_ascii_does_not_count():
+    """The lookup has counted it, and only then is its id too large."""
+    tokenizer = build({**INDEX, "far": 99}, WordRules(), None)
+    coverage = coverage_of(tokenizer, "far dog", "the dog", "far é", batch_rows=1)
+    assert (coverage.words, coverage.unknown) == (2, 1)

@@ -64,7 +64,7 @@ def test_text_gets_a_tokenizer_of_its_own_words(tmp_path):
     corpus = write(tmp_path / "c.jsonl", [f"word{at % 30} and word{at % 7}" for at in range(200)], "text")
     plan = prepare(asked([corpus], tmp_path / "out", vocab_size=100), said.append)
     assert plan.options.vocab_size == 31
-    assert said == ["vocabulary: 31 of 31 words, 100.0 % of all 600 that occur"]
+    assert said == ["vocabulary: 31 of 31 words, 100 % of all 600 that occur"]
     assert (tmp_path / "out" / SCRATCH / "tokenizer.json").exists()
 
 

@@ -67,9 +67,9 @@ def test_the_time_of_all_epochs(capsys, monkeypatch):
         now[0] = seconds
         display.show("step", STEP | {"epoch": epoch, "done": done})
     lines = capsys.readouterr().err.splitlines()
-    assert ["all epochs" in line for line in lines] == [False, False, True, True]
-    assert lines[2].endswith(", up to 15 min 50 s for all epochs")
-    assert lines[3].endswith(", up to 7 min 03 s for all epochs")
+    assert ["left in all" in line for line in lines] == [False, False, True, True]
+    assert lines[2].endswith(", up to 15 min 50 s left in all")
+    assert lines[3].endswith(", up to 7 min 03 s left in all")
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,27 @@ def test_no_job_is_made_in_the_directory_of_a_model(tmp_path, command):
     assert sorted((tmp_path / "model").iterdir()) == before
 
 
+def test_no_job_is_mixed_with_other_jobs(tmp_path, monkeypatch):
+    """Neither inside a job's directory nor around one; nor in the root directory, nor in a place without a name."""
+    make_model(tmp_path / "model")
+    rows = write_rows(tmp_path / "rows.jsonl", {"a": [1]})
+    finished_job(tmp_path / "jobs" / "old")
+    monkeypatch.chdir(tmp_path)
+    more = ("--model", tmp_path / "model", "--broker", "redis://localhost:1/0")
+    for out, status, message in (
+        ("jobs/old/sub", 1, f"is inside the directory of another job ({tmp_path / 'jobs' / 'old'})"),
+        ("jobs/old/sub/sub", 1, "is inside the directory of another job"),
+        ("jobs", 1, "holds the directory of another job (old)"),
+        ("/", 2, "is the root directory"),
+        ("../" * len(tmp_path.parts), 2, "is the root directory"),
+        ("", 2, "--out is empty"),
+    ):
+        result = run("enqueue", rows, "--out", out, *more)
+        assert (result.exit_code, message in result.stderr) == (status, True), result.stderr
+    assert sorted(path.name for path in (tmp_path / "jobs").iterdir()) == ["old"]
+    assert not (tmp_path / "jobs" / "old" / "sub").exists()
+
+
 @pytest.mark.parametrize(
     "command",
     [

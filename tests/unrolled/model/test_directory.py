@@ -16,6 +16,7 @@ from unrolled.model import directory
 from unrolled.model.directory import open_model, save_model
 from unrolled.model.layer import LayerConfig
 from unrolled.model.weights import new_weights
+from unrolled.training.plan import SCRATCH
 
 
 @pytest.fixture
@@ -33,6 +34,16 @@ def test_round_trip(model):
     for name, array in new_weights(STACKED, seed=1).items():
         np.testing.assert_array_equal(weights[name], array)
     assert opened.tokenizer_path.read_text() == '{"version": "1.0"}'
+
+
+def test_a_training_that_is_not_finished(tmp_path):
+    """It says so, rather than which file it lacks."""
+    (tmp_path / SCRATCH).mkdir()
+    with pytest.raises(ModelError, match="its training isn't finished; run the same `unrolled model fit` again"):
+        open_model(tmp_path)
+    (tmp_path / SCRATCH).rmdir()
+    with pytest.raises(ModelError, match=r"has no file config.json"):
+        open_model(tmp_path)
 
 
 def test_files_on_disk_are_the_documented_ones(model):

@@ -131,7 +131,7 @@ def test_what_a_dataset_tells(out):
     assert (len(dataset), dataset.tokens, dataset.units) == (16, 20, UNITS)
     assert (dataset.model_fingerprint, dataset.engine, dataset.arithmetic) == ("ab" * 32, "fused", "float32")
     assert dataset.files == sorted(map(str, out.glob("part-*")))
-    assert repr(dataset) == "<16 rows, 20 tokens, 3 units in 2 files>"
+    assert repr(dataset) == "<Dataset: 16 rows, 20 tokens, 3 units in 2 files>"
     batch = next(dataset.batches(max_rows=1))
     (row,) = batch.rows()
     assert repr(row) == f"<row {row.id!r} of length {row.length}, with outputs ({row.length}, 3)>"
@@ -335,6 +335,14 @@ def test_a_stored_pooling_is_taken_as_it_is(tmp_path):
     said = "no column 'last', and no 'outputs' to compute it from; this job stored mean, max: .*--pooling last"
     with pytest.raises(KeyError, match=said):
         dataset.pooled("last")
+
+
+def test_a_model_is_no_job(tmp_path):
+    """The error says what it is."""
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).touch()
+    with pytest.raises(FileFormatError, match="it is a model; give the output directory of a job"):
+        unrolled.open(tmp_path)
 
 
 def test_layers_are_pooled_and_padded_by_their_number(tmp_path):

@@ -85,7 +85,15 @@ def test_show(tmp_path):
         "path": str(tmp_path / "m"),
         **{name: value for name, value in STACKED_JSON.items() if name != "format_version"},
         "layers": [
-            layer | {"first_state": False, "cell_clip": None, "projection_clip": None, "span": 1}
+            layer
+            | {
+                "first_state": False,
+                "cell_clip": None,
+                "projection_clip": None,
+                "norm": None,
+                "epsilon": None,
+                "span": 1,
+            }
             for layer in STACKED_JSON["layers"]
         ],
         "padding": None,

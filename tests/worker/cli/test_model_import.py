@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from producer.cli.root import cli
 from unrolled.model.directory import open_model
+from unrolled.store.lock import lock_file
 from worker.model_import import assembly
 
 MODELS = Path(__file__).parents[2] / "torch_models"
@@ -270,3 +272,42 @@ def test_the_command_line_stays_light():
     )
     assert done.returncode == 0, done.stderr
     assert "--embedding" in done.stdout
+
+
+def test_sigterm_leaves_nothing_behind(tmp_path, monkeypatch):
+    """As Ctrl-C does, in the middle of a comparison."""
+    before = signal.getsignal(signal.SIGTERM)
+    seen = []
+
+    def terminated(*_):
+        seen.extend(path.name for path in tmp_path.iterdir())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("worker.model_import.importer.compare", terminated)
+    try:
+        result = run(MODELS / "lstm2.safetensors", tmp_path / "model")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert result.exit_code == 143
+    assert [name.startswith(".import-") for name in seen] == [True]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_import_left_is_removed(tmp_path):
+    """But not the folder of an import that is at work, or has just begun, or that isn't one."""
+    old, alive, new, other = (tmp_path / f".import-{name}" for name in ("old", "alive", "new", "other"))
+    for folder in (old, alive, new, other):
+        folder.mkdir()
+        (folder / "model.safetensors").touch()
+    for folder in (old, alive, new):
+        (folder / "in-use").touch()
+    for folder in (old, alive):
+        os.utime(folder / "in-use", (0, 0))
+    with lock_file(alive / "in-use"):
+        assert run(MODELS / "lstm1.safetensors", tmp_path / "model").exit_code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".import-alive",
+        ".import-new",
+        ".import-other",
+        "model",
+    ]

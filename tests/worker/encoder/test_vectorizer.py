@@ -11,6 +11,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 from support.reference import random_weights
 from support.tokenizers import words
@@ -20,6 +21,7 @@ from unrolled.errors import ModelError, RowError
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.model.layer import LayerConfig
+from unrolled.model.weights import new_weights
 
 CONFIG = ModelConfig(9, 20, 3, (LayerConfig(4), LayerConfig(5)))
 TEXTS = ["a b", "b a a", "a", "b", "b b", "a a b"] * 4
@@ -65,11 +67,23 @@ def test_rows_without_a_token_are_zeros(directory):
 def test_a_pipeline_learns(directory):
     """Text to classes; a search sets its arguments, and processes get a copy."""
     labels = [text[0] for text in TEXTS]
-    pipeline = make_pipeline(unrolled.Vectorizer(directory, threads=1), LogisticRegression(C=1e4))
+    pipeline = make_pipeline(unrolled.Vectorizer(directory, threads=1), StandardScaler(), LogisticRegression())
     search = GridSearchCV(pipeline, {"vectorizer__pooling": ["max", "first"]}, cv=2, n_jobs=2)
     search.fit(TEXTS, labels)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()  # NaN where a process failed
     assert search.score(TEXTS, labels) == 1
+
+
+def test_the_numbers_of_a_new_model_need_a_scaler(tmp_path):
+    """They are so small that a regression's penalty outweighs them: it guesses the most frequent class."""
+    config = ModelConfig(9, 20, 3, (LayerConfig(16),))
+    save_model(tmp_path / "new", config, new_weights(config, 1), words().to_str())
+    labels = [text[0] for text in TEXTS]
+    scores = []
+    for steps in ([], [StandardScaler()]):
+        pipeline = make_pipeline(unrolled.Vectorizer(tmp_path / "new", pooling="first"), *steps, LogisticRegression())
+        scores.append(pipeline.fit(TEXTS, labels).score(TEXTS, labels))
+    assert scores[0] < scores[1] == 1
 
 
 def test_a_column_of_a_frame(directory):

@@ -129,10 +129,12 @@ def test_nothing_of_a_strangers_is_rebuilt(hostile):
         "module": "keras.layers",
         "config": {"name": "lstm", "units": 5, "kernel_initializer": hostile, "anything": hostile},
     }
-    plain = keras_graph._plain(layer, all_outputs=True)
+    plain = keras_graph._plain(layer, "lstm")
     assert not re.search(r"touch pwned|4wAAAA", json.dumps(plain))
     with pytest.raises(ImportRefusedError, match=r"package 'os'|has a (Lambda|__lambda__)"):
         keras_graph._known({"layers": [{**layer, "config": {"deep": [hostile]}}]})
+    with pytest.raises(ImportRefusedError, match="isn't rebuilt here"):
+        keras_graph._plain({"class_name": "Sequential", "config": {"name": "inner", "layers": [hostile]}}, "lstm")
 
 
 def as_keras2(value):

@@ -6,7 +6,12 @@ library runs on every processor of its architecture. CXX names the compiler; CXX
 This file imports only the standard library, because it runs before the package's dependencies are installed.
 """
 
+# Over 150 lines: this file may import no other one of the package.
+
+import contextlib
+import hashlib
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -18,6 +23,8 @@ from pathlib import Path
 
 SOURCES = Path(__file__).with_name("src")
 LIBRARY = Path(__file__).with_name("_kernel.so")
+#: Beside the library: of which sources, by which compiler and with which options it was made, and its own digest.
+RECORD = LIBRARY.with_name("_kernel.made")
 COMPILERS = ("c++", "g++", "clang++")
 
 # Compilers may contract multiplications and additions in one loop and not in another, and then equal rows would have
@@ -47,6 +54,39 @@ def find_compiler() -> list[str]:
         if command and shutil.which(command[0]):
             return command
     raise CannotBuildError(f"no C++ compiler found ({named or ', '.join(COMPILERS)}); install one, or name it in CXX")
+
+
+def build_kernel() -> bool:
+    """Compile the kernel, unless the library that is there was made of the same sources in the same way.
+
+    Returns:
+        Whether it was compiled.
+
+    Raises:
+        CannotBuildError: there is no compiler, or it failed.
+    """
+    origin = _origin()
+    with contextlib.suppress(OSError):
+        if RECORD.read_text() == f"{origin} {_digest(LIBRARY)}\n":
+            return False
+    compile_kernel(LIBRARY)
+    RECORD.write_text(f"{origin} {_digest(LIBRARY)}\n")
+    return True
+
+
+def _origin() -> str:
+    """The digest of everything that decides what the library contains."""
+    compiler = find_compiler()
+    # The compiler with its version, its options, and the machine, of whose processor an option of the user may speak.
+    ways = [shlex.join(compiler), _run([*compiler, "--version"]), *FLAGS, repr(X86_FLAGS), *platform.uname()]
+    ways += [os.environ.get(name, "") for name in ("ARCHFLAGS", "CXXFLAGS", "LDFLAGS")]
+    for source in sorted(path for path in SOURCES.rglob("*") if path.is_file()):
+        ways.append(f"{source.relative_to(SOURCES)} {_digest(source)}")
+    return hashlib.sha256("\0".join(ways).encode()).hexdigest()
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def compile_kernel(
@@ -116,6 +156,6 @@ def _run(command: list[str]) -> str:
 
 if __name__ == "__main__":
     try:
-        compile_kernel()
+        sys.stdout.write("compiled\n" if build_kernel() else "unchanged, so not compiled again\n")
     except CannotBuildError as error:
         sys.exit(f"the fused engine's kernel was not built: {error}")

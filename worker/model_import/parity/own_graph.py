@@ -54,4 +54,6 @@ def run_own(found: Found, stack: Stack, rows: Sequence[NDArray[np.int64]]) -> tu
 
         return name, run_keras(own, stack, rows)
     except ImportRefusedError as error:
-        return name, str(error)
+        # Keras itself can't load some HDF5 files that it writes, those with a mask among them.
+        way_out = "; a file that your Keras saves as .keras may be run" if "HDF5" in found.format else ""
+        return name, f"{error}{way_out if 'rebuild' in str(error) else ''}"

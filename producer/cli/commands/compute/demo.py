@@ -38,8 +38,8 @@ def demo(directory: Path, engine: str | None, epochs: int) -> None:
 
     The text is the docstrings of Python's standard library, cut into sentences. A model is trained on it, a job
     computes the state of every word, a report shows the job and a map of the sentences, and the files show which words
-    have similar states. Each step is a command, which
-    is printed first. Everything is in DIRECTORY, by default demo-output. Run the command again and it resumes.
+    have similar states. Each step is a command, which is printed first. Everything is in DIRECTORY, by default
+    demo-output. Run the command again and it resumes.
 
     \b
     Example:
@@ -53,16 +53,19 @@ def demo(directory: Path, engine: str | None, epochs: int) -> None:
     chosen = ["--engine", engine] if engine else []
     steps = [
         ["model", "fit", str(corpus), "--out", str(model), *sizes, "--epochs", str(epochs)],
-        ["run", str(corpus), "--model", str(model), "--out", str(out), "--with-tokens", *chosen],
+        ["run", str(corpus), "--model", str(model), "--out", str(out), "--with-tokens", "--no-report", *chosen],
         ["show", str(out)],
         ["report", str(out), "--model", str(model), "--points", "10000", "--to", str(directory / "report.html")],
-    ]
+    ]  # `run` writes no report: that of the next step has more points, and words
     for step in steps:
         click.secho(f"\n$ unrolled {shlex.join(step)}", bold=True)
         status = cli.main(step, prog_name="unrolled", standalone_mode=False)
         if status:
             raise click.exceptions.Exit(status)
     _show_neighbours(model, out)
+    of_yours = f"unrolled run TEXT --model {shlex.quote(str(model))} --out vectors"
+    click.echo(f"\nThe model is in {model}, and the vectors are in {out}. For those of your own text: {of_yours}")
+    click.echo(f"→ open {directory / 'report.html'} in a browser")
 
 
 def _write_corpus(path: Path) -> None:
@@ -93,7 +96,8 @@ def _show_neighbours(model: Path, out: Path) -> None:
     tokenizer = load_tokenizer(directory.tokenizer_path, directory.config.vocab_size)
     click.secho(f"\nWhich of the {dataset.tokens:,} states in {out} are similar?", bold=True)
     click.echo(
-        "Each word is shown in its most typical place; below it are the nearest states of other words, by cosine."
+        "Each word [in brackets] is shown in its most typical place; below it are the nearest states of other words, "
+        "by cosine."
     )
     for place, others in nearest(dataset, tokenizer, _WORDS, _NEIGHBOURS):
         click.echo(f"\n{_line(place, '')}")
@@ -107,4 +111,4 @@ def _show_neighbours(model: Path, out: Path) -> None:
 
 
 def _line(place: Place, cosine: str) -> str:
-    return f"{cosine:>8}  {place.before:>48} {click.style(place.word, bold=True)} {place.after}".rstrip()
+    return f"{cosine:>8}  {place.before:>48} {click.style(f'[{place.word}]', bold=True)} {place.after}".rstrip()

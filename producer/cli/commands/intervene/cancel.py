@@ -37,8 +37,9 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
     """
     if (out is None) == (key is None):
         raise click.UsageError("name the job by its directory OUT, or by --key if that is gone")
+    # Over 40 lines: the job by its directory and by its key, and how it was before.
     patience = Patience(lambda line: click.echo(line, err=True))
-    log = Log()
+    log, before = Log(), False
     if out is None:
         count = remove_key(str(key), need_broker(broker, None), namespace, patience)
         if not count:
@@ -53,12 +54,15 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
         queue = ShardQueue(need_broker(broker, out), namespace, job.job.offer, patience)
         with closing(queue):
             count = queue.steadily("reach the broker", lambda: len(queue.ledger.members(job.key)[0]))
-            decisions.cancel(job.objects, queue.of_job(job))
+            before = not decisions.cancel(job.objects, queue.of_job(job))
     if as_json:
         click.echo(json.dumps({"cancelled": count}))
         return
-    click.echo(f"{out or key}: {counted(count, 'shard is', 'shards are')} taken out of the queue")
+    if before and not log.discarded:
+        click.echo(f"{out}: the job was cancelled before")
+    if count or not before:
+        click.echo(f"{out or key}: {counted(count, 'shard is', 'shards are')} taken out of the queue")
     if log.discarded:
-        click.echo("the job was discarded before: nothing of it is kept; use another --out")
+        click.echo(f"{out}: the job was discarded before: nothing of it is kept; use another --out")
     elif out is not None:
         click.echo("the same `unrolled run` or `unrolled enqueue` resumes the job")

@@ -14,6 +14,7 @@ from producer.queue.shard_queue import ShardQueue
 from unrolled.errors import OptionError, counted
 from unrolled.job import names
 from unrolled.patience import Patience
+from unrolled.protocol.log import Log, catch_up
 
 
 @click.command()
@@ -36,12 +37,11 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
     job = job_at(out)
     broker = find_broker(broker, job.place)
     parts = sum(1 for _ in names.parts_in(job.objects.list(names.PARTS)))
-    if not yes:
-        question = f"Delete the job in {job.place}, {counted(parts, 'part')} included?"
-        try:
-            click.confirm(question, abort=True, err=True)
-        except click.Abort:
-            raise OptionError("nothing is deleted; to delete the job without a question, give --yes") from None
+    log = Log()
+    catch_up(log, job.objects)
+    before = log.discarded and not parts
+    if not (yes or before) and not _is_confirmed(job.place, parts):
+        raise OptionError("nothing is deleted; to delete the job without a question, give --yes")
     queue = (
         ShardQueue(broker, namespace, job.job.offer, Patience(lambda line: click.echo(line, err=True)))
         if broker
@@ -49,8 +49,17 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
     )
     with closing(queue) if queue else nullcontext():
         decisions.discard(job.objects, queue.of_job(job) if queue else None)
-    click.echo(
-        json.dumps({"discarded": parts})
-        if as_json
-        else f"{job.place}: the job is discarded, {counted(parts, 'part')} deleted"
-    )
+    said = f"is discarded, {counted(parts, 'part')} deleted"
+    if before:
+        said = "was discarded before, and no part is left"
+    click.echo(json.dumps({"discarded": parts}) if as_json else f"{job.place}: the job {said}")
+
+
+def _is_confirmed(place: str, parts: int) -> bool:
+    """Ask whether a job with this many parts is to be deleted."""
+    included = f", {counted(parts, 'part')} included" if parts else " (no part is published)"
+    try:
+        return click.confirm(f"Delete the job in {place}{included}?", err=True)
+    except click.Abort:  # there was no answer, so the question's line has no end yet
+        click.echo(err=True)
+        return False

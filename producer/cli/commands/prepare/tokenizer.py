@@ -16,8 +16,10 @@ from producer.cli.options import json_option
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
 from producer.sources.rows import SourceRow
+from producer.terminal.text import percent
 from unrolled.errors import JobError, OptionError, RequestError
 from unrolled.job.directories import refuse_job
+from unrolled.job.offer import SHORT
 from unrolled.patience import Patience
 from unrolled.store.publish import publish_bytes
 
@@ -171,11 +173,20 @@ def _target(out: Path, overwrite: bool) -> tuple[Path, int | None]:
 
 
 def _save(made: "Tokenizer", target: Path, room: int | None) -> None:
+    from unrolled.model.directory import open_model  # noqa: PLC0415 - other commands start without it
     from unrolled.tokenization.tokenizer import check_vocabulary  # noqa: PLC0415 - other commands start without it
 
     if room is not None:
         check_vocabulary(made, room, "the new tokenizer")
+    before = None if room is None else open_model(target.parent).fingerprint
     publish_bytes(target, (made.to_str(pretty=True) + "\n").encode())
+    if before is None or (now := open_model(target.parent).fingerprint) == before:
+        return
+    click.echo(
+        f"the model's fingerprint is {now[:SHORT]}… now, and was {before[:SHORT]}…: jobs of the old one can go on "
+        "only with a directory that has the old files",
+        err=True,
+    )
 
 
 def _report(summary: dict[str, object], as_json: bool) -> None:
@@ -183,4 +194,5 @@ def _report(summary: dict[str, object], as_json: bool) -> None:
         click.echo(json.dumps(summary))
         return
     for name, value in summary.items():
-        click.echo(f"{name.replace('_', ' '):<16}{value}")
+        shown = percent(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
+        click.echo(f"{name.replace('_', ' '):<16}{shown}")

@@ -669,11 +669,78 @@ def two_directions_of_which_one_has_no_bias():
     return ids, layers.Bidirectional(lstm(), backward_layer=back)(words(**MASKED)(ids))
 
 
+@case(suffix=".keras", run=True)
+def sum_of_the_embedding_and_the_last_layer():
+    ids = text()
+    vectors = layers.Embedding(10, 5, name="words", **MASKED)(ids)
+    sums = layers.Add()([vectors, lstm(name="top")(lstm(name="low")(vectors))])
+    return ids, layers.Dense(3)(sums), sums
+
+
+@case(suffix=".h5")
+def last_layer_that_is_averaged_with_its_square():
+    ids = text()
+    vectors = words(**MASKED)(ids)
+    low = lstm(name="low")(vectors)
+    return ids, layers.Average()([low, layers.Multiply()([low, low])]), low
+
+
+@case(r"starts from another layer's state, or from one that the model .* is given", suffix=".keras")
+def first_states_that_the_model_is_given():
+    ids, *given = text(), keras.Input((5,)), keras.Input((5,))
+    return [ids, *given], lstm()(words()(ids), initial_state=given), None
+
+
 @case(suffix=".keras")
+def functions_and_sums_with_numbers_between_layers():
+    ids = text()
+    low = lstm(name="low")(words()(ids)) * 0.5 + 1.0
+    return ids, lstm(3, name="top")(ops.tanh(low))
+
+
+@case(suffix=".keras")
+def model_within_the_model_that_is_called_twice():
+    ids = text()
+    vectors = keras.Input((None, 4))
+    inner = keras.Model(vectors, lstm(4, name="one")(vectors), name="inner")
+    return ids, inner(inner(words()(ids)))
+
+
+@case(suffix=".keras", run=True)
 def models_within_the_model():
     ids = text()
     inner = keras.Sequential([layers.Dense(3), lstm(4), layers.Dropout(0.2)], name="inner")
     return ids, lstm()(inner(words(**MASKED)(ids)))
+
+
+@case(suffix=".h5", run=True)
+def models_within_the_model_in_hdf5():
+    ids = text()
+    vectors = keras.Input((None, 4))
+    inner = keras.Model(vectors, layers.Bidirectional(lstm(3, name="one"))(vectors), name="inner")
+    return ids, lstm()(inner(words(**MASKED)(ids)))
+
+
+@case(suffix=".keras", run=True)
+def last_layer_within_a_model():
+    ids = text()
+    vectors = keras.Input((None, 4))
+    inner = keras.Model(vectors, lstm(3)(layers.Dense(4, activation="gelu")(vectors)), name="inner")
+    return ids, inner(words(**MASKED)(ids))
+
+
+@case(suffix=".keras", run=True)
+def embedding_within_a_model():
+    within = text()
+    inner = keras.Model(within, layers.Dense(4)(words(**MASKED)(within)), name="inner")
+    ids = text()
+    return ids, lstm()(inner(ids))
+
+
+@case(suffix=".h5", run=True)
+def masking_in_hdf5():
+    ids = text()
+    return ids, lstm()(layers.Masking(0.5)(words()(ids)))
 
 
 @case(suffix=".keras")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from support.crafted import RIGHT, Cases, check, pad
+from support.imported import imported
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -133,6 +134,64 @@ def matmul_along_the_tokens():
     x = graph.add("Transpose", graph.embed(), perm=[0, 2, 1])
     x = graph.add("Transpose", graph.add("MatMul", x, graph.weights(4, 4)), perm=[2, 0, 1])
     return graph, graph.lstm(x)
+
+
+@case(suffix=".onnx", parity=1e-5)
+def functions_on_the_embedding():
+    graph = Graph(opset=18)
+    x = graph.add("LeakyRelu", graph.embed(), alpha=0.2)
+    x = graph.add("Elu", graph.add("MatMul", x, graph.weights(4, 4)), alpha=0.5)
+    x = graph.add("Selu", graph.add("HardSigmoid", x, alpha=0.3, beta=0.4))
+    x = graph.add("Mish", graph.add("HardSwish", graph.add("Exp", x)))
+    x = graph.add("Softmax", graph.add("Celu", x), axis=-1)
+    return graph, graph.lstm(graph.time_first(x))
+
+
+@case(suffix=".onnx", parity=1e-5)
+def convolution_of_width_1_and_a_batch_normalization():
+    graph = Graph()
+    x = graph.add("Transpose", graph.embed(), perm=[0, 2, 1])
+    x = graph.add("Conv", x, graph.weights(6, 4, 1), graph.weights(6), kernel_shape=[1])
+    variance = graph.constant(np.arange(1, 7) / 4, np.float32)
+    x = graph.add("BatchNormalization", x, graph.weights(6), graph.weights(6), graph.weights(6), variance)
+    return graph, graph.lstm(graph.add("Transpose", graph.add("Relu", x), perm=[2, 0, 1]), inputs=6)
+
+
+@case(suffix=".onnx", parity=1e-5)
+def convolution_of_width_1_between_two_layers():
+    graph = Graph()
+    low = graph.flat(graph.lstm(graph.time_first(graph.embed())))
+    x = graph.add("Conv", graph.add("Transpose", low, perm=[1, 2, 0]), graph.weights(3, 5, 1))
+    return graph, graph.lstm(graph.add("Transpose", graph.add("Tanh", x), perm=[2, 0, 1]), inputs=3)
+
+
+@case(r"\(Conv\): its kernel is \(6, 4, 3\)", suffix=".onnx")
+def convolution_of_three_tokens():
+    graph = Graph()
+    x = graph.add("Transpose", graph.embed(), perm=[0, 2, 1])
+    x = graph.add("Conv", x, graph.weights(6, 4, 3), pads=[1, 1])
+    return graph, graph.lstm(graph.add("Transpose", x, perm=[2, 0, 1]), inputs=6)
+
+
+@case(r"reads .* \(BatchNormalization\)", suffix=".onnx")
+def batch_normalization_of_tokens_in_the_place_of_numbers():
+    graph = Graph(shape=("batch", 4))
+    scales = [graph.weights(4), graph.weights(4), graph.weights(4), graph.constant([1, 2, 3, 4], np.float32)]
+    return graph, graph.lstm(graph.time_first(graph.add("BatchNormalization", graph.embed(), *scales)))
+
+
+@case(r"reads .* \(Softmax\)", suffix=".onnx")
+def softmax_along_the_tokens():
+    graph = Graph()
+    return graph, graph.lstm(graph.time_first(graph.add("Softmax", graph.embed(), axis=1)))
+
+
+@case(r"\(Mul\): both of its inputs are computed", suffix=".onnx")
+def function_made_of_several_operators():
+    graph = Graph()
+    x = graph.embed()
+    x = graph.add("Mul", x, graph.add("Sigmoid", x))
+    return graph, graph.lstm(graph.time_first(graph.add("MatMul", x, graph.weights(4, 4))))
 
 
 @case(r"another axis", suffix=".onnx")
@@ -515,12 +574,25 @@ def test_onnx_graphs(case, tmp_path):
 
 def test_the_note_about_first_states(tmp_path):
     """The error names a first state that is an input of the model, whatever is in between."""
-    from support.imported import imported  # noqa: PLC0415
-
     found = next(one for one in CASES if one.name == "first_state_that_is_an_input_over_a_slice")
     source, _ = write(found, tmp_path)
     notes = imported(source, tmp_path / "model").made.notes
     assert any("its first state is an input of the model" in note for note in notes)
+
+
+def test_nodes_that_join_states_are_named(tmp_path):
+    """A sum above the last layer that isn't taken is left out, and the note says that the vectors are those before."""
+    graph = Graph()
+    vectors = graph.time_first(graph.embed(width=5))
+    low = graph.flat(graph.lstm(vectors, 5, name="low"))
+    top = graph.flat(graph.lstm(low, 5, name="top"))
+    sums = graph.add("Add", low, top, name="sums")
+    end = graph.add("Mul", graph.add("MatMul", sums, graph.weights(5, 5)), top, name="product")
+    source = tmp_path / "model.onnx"
+    source.write_bytes(graph.model(end).SerializeToString())
+    made = imported(source, tmp_path / "model").made
+    assert {"sums (Add)", "product (Mul)"} <= set(made.left)
+    assert any("the vectors are those of top, before" in note and "sums (Add)" in note for note in made.notes)
 
 
 def test_some_are_right():

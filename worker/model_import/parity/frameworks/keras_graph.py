@@ -37,6 +37,10 @@ _CLASSES = {
 }  # fmt: skip
 #: Operations that are in another module of Keras than the others.
 _OF_NN = {"Relu", "Selu", "Sigmoid", "Silu", "Softplus", "Softsign", "OneHot"}
+#: Operations that have a configuration in HDF5, as layers have, and that no layer shares its name with.
+_WITH_AXIS = {"Any", "OneHot"}
+#: What is kept of the configuration of a model within the model, beside its layers.
+_OF_MODELS = ("name", "trainable", "input_layers", "output_layers")
 #: Arguments that don't change what a trained layer computes, or whose values would be looked up by name.
 _DROPPED = ("_initializer", "_regularizer", "_constraint")
 _ASIDE = {
@@ -56,7 +60,7 @@ def run_keras(own: KerasGraph, stack: Stack, rows: Sequence[NDArray[np.int64]]) 
         raise ImportRefusedError("this Keras computes another hard_sigmoid than the Keras that wrote the file")
     if stack.end not in own.paths or "#" in stack.end:
         raise ImportRefusedError(f"{stack.end} is one of several calls or cells, which aren't run one by one")
-    *above, end = own.paths[stack.end]
+    above, end = _outermost(own.model, own.paths[stack.end])
     *_, last = own.paths[stack.last]
     try:
         with warnings.catch_warnings():
@@ -69,6 +73,18 @@ def run_keras(own: KerasGraph, stack: Stack, rows: Sequence[NDArray[np.int64]]) 
     except Exception as error:  # Keras raises errors of its own, of TensorFlow's and of Python's
         text = str(error).strip().splitlines()
         raise ImportRefusedError(f"Keras can't rebuild it ({(text or [type(error).__name__])[0][:200]})") from error
+
+
+def _outermost(model: Mapping[str, Any], path: Sequence[str]) -> tuple[list[str], str]:
+    """The names of the models around a layer, and its own; or those of the largest model whose output is its."""
+    *above, end = path
+    while above:
+        inner = _inner(model, above)
+        outputs = [tensor.layer for tensor in tensors_in(config_of(inner).get("output_layers"))]
+        if (outputs or [name_of(layer) for layer in layer_configs(inner)][-1:]) != [end]:
+            break
+        *above, end = above
+    return above, end
 
 
 def _inner(model: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any]:
@@ -86,7 +102,7 @@ def _rebuilt(model: Mapping[str, Any], end: str, last: str) -> Any:
     layers = {name_of(layer): layer for layer in layer_configs(model)}
     if model.get("class_name") == "Sequential":
         names = list(layers)[: list(layers).index(end) + 1]
-        config = {**config_of(model), "layers": [_plain(layers[name], all_outputs=name == last) for name in names]}
+        config = {**config_of(model), "layers": [_plain(layers[name], last) for name in names]}
         config.pop("build_input_shape", None)
         return keras.Sequential.from_config(_known(config))
     needed, waiting = {end}, [end]
@@ -107,7 +123,7 @@ def _rebuilt(model: Mapping[str, Any], end: str, last: str) -> Any:
     config = {
         "name": "part",
         "trainable": True,
-        "layers": [_plain(layer, all_outputs=name == last) for name, layer in layers.items() if name in needed],
+        "layers": [_plain(layer, last) for name, layer in layers.items() if name in needed],
         "input_layers": places[0] if len(places) == 1 else places,
         "output_layers": [end, 0, 0],
     }
@@ -124,14 +140,13 @@ def _masks_in(value: Any, depth: int = 0) -> Any:
             yield from _masks_in(part, depth + 1)
 
 
-def _plain(layer: Mapping[str, Any], *, all_outputs: bool) -> dict[str, Any]:
-    """A layer's configuration without anything that would be looked up by name."""
+def _plain(layer: Mapping[str, Any], last: str) -> dict[str, Any]:
+    """A layer's configuration without what would be looked up by name; the last one returns all its outputs."""
+    all_outputs = name_of(layer) == last
     kind = layer.get("class_name")
-    if kind in MODELS or kind not in _CLASSES:
-        raise ImportRefusedError(f"{name_of(layer)} is a {kind}, which isn't rebuilt here")
-    module = layer.get("module")
-    if module is not None and not str(module).startswith("keras.") and module != "keras":
-        raise ImportRefusedError(f"{name_of(layer)} is of the package {module!r:.60}, which isn't rebuilt here")
+    if kind in MODELS:
+        return _plain_model(layer, last)
+    _check_class(layer)
     config: dict[str, Any] = {}
     given = {**config_of(layer)}
     if kind == "InputLayer" and "batch_input_shape" in given:
@@ -141,9 +156,9 @@ def _plain(layer: Mapping[str, Any], *, all_outputs: bool) -> dict[str, Any]:
         inner = isinstance(value, Mapping) and "class_name" in value
         if inner and name in ("layer", "backward_layer", "cell"):
             # Keras 2 names no module; without one, Keras 3 finds no class that is inside a layer.
-            config[name] = _plain({"module": "keras.layers", **value}, all_outputs=all_outputs)
+            config[name] = _plain({"module": "keras.layers", **value}, name_of(value) if all_outputs else "")
         elif name == "cells" and isinstance(value, list):
-            config[name] = [_plain(one, all_outputs=False) for one in value if isinstance(one, Mapping)]
+            config[name] = [_plain(one, "") for one in value if isinstance(one, Mapping)]
         elif not inner:
             config[name] = value
     if all_outputs and "return_sequences" in config:
@@ -154,12 +169,31 @@ def _plain(layer: Mapping[str, Any], *, all_outputs: bool) -> dict[str, Any]:
     return {**kept, "config": config}
 
 
+def _check_class(layer: Mapping[str, Any]) -> None:
+    kind, module = layer.get("class_name"), layer.get("module")
+    if kind not in _CLASSES:
+        raise ImportRefusedError(f"{name_of(layer)} is a {kind}, which isn't rebuilt here")
+    if module is not None and not str(module).startswith("keras.") and module != "keras":
+        raise ImportRefusedError(f"{name_of(layer)} is of the package {module!r:.60}, which isn't rebuilt here")
+
+
+def _plain_model(model: Mapping[str, Any], last: str) -> dict[str, Any]:
+    """The configuration of a model within the model, of layers without anything that would be looked up by name."""
+    config = {name: value for name, value in config_of(model).items() if name in _OF_MODELS}
+    config["layers"] = [_plain(layer, last) for layer in layer_configs(model)]
+    kept = {name: model[name] for name in ("name", "inbound_nodes") if name in model}
+    name = "Sequential" if model.get("class_name") == "Sequential" else "Functional"
+    module = "keras" if name == "Sequential" else "keras.src.models.functional"
+    return {**kept, "class_name": name, "module": module, "registered_name": None, "config": config}
+
+
 def _module_of(layer: Mapping[str, Any]) -> dict[str, Any]:
     """The module of a layer or operation; without one, Keras takes an operation for a layer of its name."""
     if "module" in layer:
         return {"module": layer["module"]}
     of_nn = layer.get("class_name") in _OF_NN
-    return {"module": "keras.src.ops.nn" if of_nn else "keras.src.ops.numpy"} if is_operation(layer) else {}
+    operation = is_operation(layer) or layer.get("class_name") in _WITH_AXIS
+    return {"module": "keras.src.ops.nn" if of_nn else "keras.src.ops.numpy"} if operation else {}
 
 
 def _known(config: dict[str, Any]) -> dict[str, Any]:
@@ -183,7 +217,9 @@ def _set_weights(model: Any, own: KerasGraph, above: tuple[str, ...]) -> None:
     if not model.built:
         model.build((None, None))
     for layer in model.layers:
-        if layer.weights:
+        if isinstance(layer, keras.Model):
+            _set_weights(layer, own, (*above, layer.name))
+        elif layer.weights:
             layer.set_weights([array.read() for array in own.weights((*above, layer.name))])
 
 

@@ -51,7 +51,8 @@ def recurrent_layers(call: Call, arrays: list[Array], hard: str) -> list[Layer]:
         )
     if call.has_state:
         layers[0].problem = layers[0].problem or (
-            "it starts from another layer's state, but here every row starts from zero; import the layers before it"
+            "it starts from another layer's state, or from one that the model computes or is given, but here every row "
+            "starts from zero; import the layers before it, if there are any"
         )
     return layers
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from worker.model_import.readers.onnx.maps import is_width_1
+
 if TYPE_CHECKING:
     from worker.model_import.readers.onnx.constants import Constants
 
@@ -77,6 +79,15 @@ class AxesOfGraph:
     _cast = _identity = _dropout = _quantizelinear = _dequantizelinear = _same
 
     _tanh = _relu = _sigmoid = _softplus = _softsign = _layernormalization = _same
+
+    _celu = _elu = _exp = _gelu = _hardsigmoid = _hardswish = _leakyrelu = _mish = _selu = _softmax = _same
+
+    _batchnormalization = _same
+
+    def _conv(self, node: Any, before: Axes, settings: dict[str, Any]) -> Axes:
+        """Only a convolution that reads one token at a time keeps the axes."""
+        shapes = [self._constants.shape(name) for name in node.input[1:2]]
+        return before if is_width_1(shapes, settings) else None
 
     def _add(self, node: Any, _: Axes, __: dict[str, Any]) -> Axes:
         """The axes of the inputs that aren't constant; a constant may have as many axes, or fewer."""

@@ -16,7 +16,7 @@ from worker.model_import.limits import MOST_BYTES, check_calls, check_layers
 from worker.model_import.readers.onnx.axes import AxesOfGraph
 from worker.model_import.readers.onnx.constants import Constants
 from worker.model_import.readers.onnx.inner import InnerGraphs
-from worker.model_import.readers.onnx.maps import token_map
+from worker.model_import.readers.onnx.maps import token_map, why_no_map
 from worker.model_import.readers.onnx.quantized import dequantize, is_quantized_lstm, with_float_weights
 from worker.model_import.readers.onnx.recurrent import GATES, read_float, recurrent_layer
 
@@ -227,9 +227,17 @@ class _Reader:
         outputs = [each for each in node.output if each]
         read = (*dynamic, *(inner.reads if inner else ()))
         recurs = inner is not None or node.op_type == "RNN"
+        why = why_no_map(node, dynamic, self._constants) if role == "other" else ""
         quantized: Quantized = "weights" if role == "map" and self._has_integers(inputs) else ""
         self._nodes |= {
-            each: Node(each, role, node.op_type, read, recurs=recurs, map=function, label=name, quantized=quantized)
+            each: Node(
+                *(each, role, node.op_type, read),
+                recurs=recurs,
+                map=function,
+                label=name,
+                why=why,
+                quantized=quantized,
+            )
             for each in outputs
         }
         if inner is not None and inner.layer:

@@ -1,7 +1,10 @@
 """ONNX operators that change each token's vector alone."""
 
+# Over 150 lines: each operator, with the settings that make another function of it.
+
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,16 +13,25 @@ from worker.model_import import token_maps
 from worker.model_import.found import Array
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from worker.model_import.found import TokenMap
+    from worker.model_import.found import Float32, TokenMap
     from worker.model_import.readers.onnx.axes import Axes
     from worker.model_import.readers.onnx.constants import Constants
 
-_FUNCTIONS = {"Tanh": "tanh", "Relu": "relu", "Sigmoid": "sigmoid", "Softplus": "softplus", "Softsign": "softsign"}
+_FUNCTIONS = {
+    "Exp": "exponential", "Mish": "mish", "Relu": "relu", "Sigmoid": "sigmoid", "Softplus": "softplus",
+    "Softsign": "softsign", "Tanh": "tanh",
+}  # fmt: skip
+#: Operators with numbers or settings of their own.
+_WITH_SETTINGS = {"Celu", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Selu"}
 _WITH_CONSTANT = {"Add", "Sub", "Mul", "Div"}
-#: Operators whose output has the axes of their input.
-ELEMENTWISE = {*_FUNCTIONS, *_WITH_CONSTANT, "LayerNormalization"}
+#: Operators that read a vector's numbers along the second of three axes: rows, numbers, tokens.
+_NUMBERS_SECOND = {"BatchNormalization", "Conv"}
+#: Selu's usual numbers.
+_SELU = (1.6732632, 1.0507010)
 
 
 def token_map(node: Any, constants: Constants, axes: Axes) -> TokenMap | None:
@@ -30,12 +42,27 @@ def token_map(node: Any, constants: Constants, axes: Axes) -> TokenMap | None:
         constants: the graph's constants.
         axes: those of the node's input that isn't constant: its last one must be a vector's numbers.
     """
-    # Before constants are read: a file may have thousands of other nodes with one huge constant.
-    is_known = node.op_type in ELEMENTWISE or node.op_type == "MatMul"
-    if axes is None or axes[-1:] != ("f",) or not is_known:
+    if axes is None or axes.count("f") != 1:
         return None
+    settings = {one.name: one for one in node.attribute}
     if node.op_type in _FUNCTIONS:
         return token_maps.Activation(_FUNCTIONS[node.op_type])
+    if node.op_type in _WITH_SETTINGS:
+        return _with_settings(node.op_type, settings)
+    if node.op_type in _NUMBERS_SECOND:
+        return _numbers_second(node, constants, settings) if len(axes) == 3 and axes[1] == "f" else None
+    return _numbers_last(node, constants, settings, len(axes)) if axes[-1] == "f" else None
+
+
+def _numbers_last(node: Any, constants: Constants, settings: dict[str, Any], rank: int) -> TokenMap | None:
+    """The function of an operator that reads a vector's numbers along the last axis."""
+    # Before constants are read: a file may have thousands of other nodes with one huge constant.
+    is_known = node.op_type in {*_WITH_CONSTANT, "LayerNormalization", "MatMul", "Softmax"}
+    if not is_known:
+        return None
+    if node.op_type == "Softmax":
+        axis = settings["axis"].i if "axis" in settings else None
+        return token_maps.Activation("softmax") if axis in (-1, rank - 1) else None
     found = [constants.get(name) for name in node.input]
     if node.op_type == "MatMul" and len(found) == 2 and found[1] is not None and found[1].ndim == 2:
         return token_maps.Dense(_array(node.input[1], found[1]), None, "linear")
@@ -49,6 +76,74 @@ def token_map(node: Any, constants: Constants, axes: Axes) -> TokenMap | None:
     return _layer_norm(node, found) if node.op_type == "LayerNormalization" else None
 
 
+def _with_settings(kind: str, settings: dict[str, Any]) -> TokenMap | None:
+    """The function of an operator with numbers or settings of its own; None if they make another function of it."""
+    alpha = settings["alpha"].f if "alpha" in settings else None
+    if kind == "LeakyRelu":
+        return partial(token_maps.leaky, slope=0.01 if alpha is None else alpha)
+    if kind == "Elu":
+        return partial(token_maps.elu, alpha=1.0 if alpha is None else alpha)
+    if kind == "HardSigmoid":
+        height = settings["beta"].f if "beta" in settings else 0.5
+        return partial(token_maps.hard_sigmoid, slope=0.2 if alpha is None else alpha, height=height)
+    if kind == "HardSwish":
+        return lambda vectors: vectors * token_maps.hard_sigmoid(vectors, 1 / 6, 0.5)
+    exact = "approximate" not in settings or settings["approximate"].s in (b"", b"none")
+    gamma = settings["gamma"].f if "gamma" in settings else _SELU[1]
+    usual = np.allclose((_SELU[0] if alpha is None else alpha, gamma), _SELU, rtol=1e-6)
+    fits = {"Celu": alpha in (None, 1), "Gelu": exact, "Selu": usual}
+    return token_maps.Activation(kind.lower()) if fits[kind] else None
+
+
+def _numbers_second(node: Any, constants: Constants, settings: dict[str, Any]) -> TokenMap | None:
+    """A batch normalization, or a convolution that reads one token at a time; None for others."""
+    shapes = [constants.shape(name) for name in node.input[1:]]
+    if node.op_type == "BatchNormalization":
+        plain = len(shapes) == 4 and all(shape is not None and len(shape) == 1 for shape in shapes)
+        if not plain or ("training_mode" in settings and settings["training_mode"].i):
+            return None
+        scale, shift, mean, variance = (_lazy(constants, name) for name in node.input[1:])
+        epsilon = settings["epsilon"].f if "epsilon" in settings else 1e-5
+        return token_maps.BatchNorm(mean, variance, scale, shift, epsilon)
+    biases = [_lazy(constants, name) for name in node.input[2:] if name]
+    if not is_width_1(shapes[:1], settings) or any(len(one.shape) != 1 for one in biases):
+        return None
+    kernel, bias = _lazy(constants, node.input[1]), next(iter(biases), None)
+    flat = Array(kernel.name, kernel.shape[:2], lambda: kernel.read()[:, :, 0])
+    return token_maps.Dense(flat, bias, "linear", turned=True)
+
+
+def is_width_1(shapes: Sequence[tuple[int, ...] | None], settings: dict[str, Any]) -> bool:
+    """Whether a convolution's kernel (outputs, inputs, width) and its settings let each token's vector alone decide."""
+    shape = shapes[0] if shapes else None
+    return (
+        shape is not None
+        and len(shape) == 3
+        and shape[2] == 1
+        and all(list(settings[name].ints) == [1] for name in ("kernel_shape", "strides") if name in settings)
+        and not any(settings["pads"].ints if "pads" in settings else ())
+        and ("group" not in settings or settings["group"].i == 1)
+    )
+
+
+def why_no_map(node: Any, dynamic: Sequence[str], constants: Constants) -> str:
+    """What makes a node none that `token_map` knows, for people; "" if its operator does.
+
+    Args:
+        node: an onnx.NodeProto.
+        dynamic: names of its inputs that aren't constant.
+        constants: the graph's constants.
+    """
+    if node.domain not in ("", "ai.onnx"):
+        return f"it is an operator of {node.domain!r:.60}, not of ONNX itself"
+    if len(dynamic) > 1 and node.op_type in _WITH_CONSTANT:
+        return "both of its inputs are computed"
+    if node.op_type == "Conv":
+        shape = constants.shape(node.input[1]) if len(node.input) > 1 else None
+        return f"its kernel is {shape}; only one that reads one token at a time, (outputs, inputs, 1), can be imported"
+    return ""
+
+
 def _layer_norm(node: Any, found: list[NDArray[Any] | None]) -> TokenMap | None:
     settings = {one.name: one for one in node.attribute}
     constants = [one for one in found[1:] if one is not None and one.ndim == 1]
@@ -56,6 +151,14 @@ def _layer_norm(node: Any, found: list[NDArray[Any] | None]) -> TokenMap | None:
         return None
     scale, shift = (*(_array(name, one) for name, one in zip(node.input[1:], constants, strict=True)), None)[:2]
     return token_maps.LayerNorm(scale, shift, settings["epsilon"].f if "epsilon" in settings else 1e-5)
+
+
+def _lazy(constants: Constants, name: str) -> Array:
+    def read() -> Float32:
+        found = constants.get(name)
+        return np.asarray([] if found is None else found, np.float32)
+
+    return Array(name, constants.shape(name) or (), read)
 
 
 def _array(name: str, numbers: NDArray[Any]) -> Array:
