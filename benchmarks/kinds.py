@@ -1,6 +1,7 @@
 """Compares the fused engine's arithmetic rate on each kind of layer with that on forward LSTM layers of that width.
 
     python benchmarks/kinds.py [--units 128 256 512] [--arithmetics float32 bfloat16] [--pooling mean]
+        [--results kinds.tsv]
 
 Rows have different first and different last tokens, so nothing is shared in either direction. Only the products that a
 kind needs are counted: a GRU has three gates, a bidirectional layer two passes, a norm has none, and the first layer's
@@ -8,14 +9,19 @@ input comes from a table. Rates and ratios are medians of `--repeats` interleave
 the highest.
 """
 
+# Over 150 lines: the kinds, their products, and one measurement.
+
 import argparse
 import math
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+from machine import commit, machine
 
 from unrolled.format.columns import POOLINGS
 from unrolled.format.output_spec import OutputSpec
@@ -99,8 +105,8 @@ def engine_of(config: ModelConfig, arithmetic: str, threads: int | None) -> Fuse
         return FusedEngine(save_model(directory, config, weights), arithmetic, threads)
 
 
-def measure(units: int, arithmetic: str, options: argparse.Namespace) -> None:
-    """Print one line for each kind."""
+def measure(units: int, arithmetic: str, options: argparse.Namespace) -> Iterator[str]:
+    """Yield one line for each kind, its values separated by tabs."""
     shard = distinct_rows(min(options.tokens * 128 // units // LENGTH, VOCAB))
     contestants = []
     for name, config in kinds(units).items():
@@ -119,11 +125,8 @@ def measure(units: int, arithmetic: str, options: argparse.Namespace) -> None:
                 rates[name].append(work / (time.perf_counter() - start) / 1e9)
     for name, found in rates.items():
         ratios = [rate / base for rate, base in zip(found, rates["lstm"], strict=True)]
-        print(
-            f"{arithmetic:9} {units:5} {name:18} {statistics.median(found):7.1f} GFLOP/s "
-            f"{statistics.median(ratios):6.3f} ({min(ratios):.3f}-{max(ratios):.3f})",
-            flush=True,
-        )
+        numbers = (f"{statistics.median(found):.1f}", *(f"{f(ratios):.3f}" for f in (statistics.median, min, max)))
+        yield "\t".join((arithmetic, str(units), name, *numbers))
 
 
 def main() -> None:
@@ -135,10 +138,16 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=72_000, help="tokens at 128 units; with more units fewer")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--results", type=Path, help="write the figures to this file")
     options = parser.parse_args()
+    lines = ["arithmetic\tunits\tkind\tGFLOP/s\tratio to lstm\tlowest\thighest"]
     for arithmetic in options.arithmetics:
         for units in options.units:
-            measure(units, arithmetic, options)
+            for line in measure(units, arithmetic, options):
+                lines.append(line)
+                print(line.expandtabs(20), flush=True)
+    if options.results:
+        options.results.write_text("\n".join([*lines, f"# {machine()}, commit {commit()}"]) + "\n")
 
 
 if __name__ == "__main__":

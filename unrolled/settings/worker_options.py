@@ -44,14 +44,18 @@ class WorkerOptions:
 
     engine: str = option(
         "auto",
-        "Engine that computes; auto takes tensorflow if it is installed and the machine has an NVIDIA GPU or no fused "
-        "engine, and else fused.",
+        "Engine that computes; auto means tensorflow if it is installed, and there is an NVIDIA GPU or the fused "
+        "engine isn't built; otherwise, and for bfloat16, it means fused.",
         choices=("auto", "fused", "tensorflow"),
     )
     arithmetic: str = option(
         "float32",
         "Arithmetic of the engine; `unrolled enqueue --precision` says how numbers are stored.",
-        choices=("float32", "bfloat16"),
+        choices=("float32", "bfloat16", "bfloat16x3"),
+    )
+    emulate: bool = option(
+        default=False,
+        help="Compute in bfloat16x3 without matrix units (AMX) too, in up to three times the time of float32.",
     )
     threads: int | None = option(
         None, "Threads of the engine.", least=1, unset="one for each core that the process may use"
@@ -64,9 +68,9 @@ class WorkerOptions:
         read=parse_bytes,
         write=bytes_text,
     )
-    pool_tokens: int = option(2**18, "Largest number of tokens that are computed at once.", least=1)
+    pool_tokens: int = option(2**18, "Largest number of tokens that are computed together.", least=1)
     concurrency: int = option(
-        8, "Largest number of shards that are read, computed or written at once.", least=1, most=256
+        8, "Largest number of shards that are read, computed or written at the same time.", least=1, most=256
     )
     lease_seconds: float = option(
         30.0,
@@ -112,8 +116,8 @@ class WorkerOptions:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.engine == "tensorflow" and self.arithmetic == "bfloat16":
+        if self.engine == "tensorflow" and self.arithmetic != "float32":
             raise OptionError(
                 f"--engine {self.engine} and --arithmetic {self.arithmetic} exclude each other; "
-                "take --engine fused for bfloat16, or --arithmetic float32"
+                f"take --engine fused for {self.arithmetic}, or --arithmetic float32"
             )

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-from unrolled.errors import RequestError
+from unrolled.errors import OptionError
 from unrolled.store.names import check_name
 
 Scheme = Literal["s3", "gs", "az"]
@@ -39,24 +39,24 @@ class BucketUrl:
         """Take a URL apart.
 
         Raises:
-            RequestError: it has another scheme, a name that no bucket has, or more than a bucket and a prefix. The text
+            OptionError: it has another scheme, a name that no bucket has, or more than a bucket and a prefix. The text
                 does not repeat what may be a password.
         """
         found = _URL.fullmatch(url)
         scheme = found.group(1).lower() if found else ""
         if not found or scheme not in SCHEMES:
-            raise RequestError(
+            raise OptionError(
                 f"{scheme or 'no scheme'}:// is not a place for objects; allowed: a path,"
                 f" {', '.join(f'{allowed}://' for allowed in SCHEMES)}"
             )
         bucket, prefix = found.group(2), (found.group(3) or "").rstrip("/")
         if re.search(r"[@?#]", bucket) or re.search(r"[?#]", prefix):
-            raise RequestError(
+            raise OptionError(
                 f"a {scheme}:// URL has a bucket and a prefix alone, and no name, password or query; remove them"
                 " from the URL, since credentials are found where the cloud's own tools find them"
             )
         if not _BUCKET.fullmatch(bucket):
-            raise RequestError(
+            raise OptionError(
                 f"{bucket[:100]!a} is not the name of a bucket; allowed: 3 or more of a-z 0-9 . _ - that begin and"
                 f" end with a-z or 0-9, as in {scheme}://BUCKET/PREFIX"
             )

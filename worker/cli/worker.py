@@ -16,7 +16,7 @@ from unrolled.settings.flags import flags
 from unrolled.telemetry import tracing
 from unrolled.telemetry.json_log import log_json
 from unrolled.telemetry.server import check_installed
-from worker.engines.choice import choose_engine
+from worker.engines.choice import choose_and_measure
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def worker(context: click.Context, /, log_level: str, **options: Any) -> None:
     """Compute and publish shards until stopped.
 
     SIGTERM or Ctrl-C lets the shards that the worker holds finish within the grace, then gives them back; a second one
-    gives them back at once. Start as many workers as there is memory and work for.
+    gives them back immediately. Start as many workers as there is memory and work for.
 
     \b
     Examples:
@@ -84,7 +84,7 @@ def _set_up(**_: object) -> None:
     """Logging is set up already."""
 
 
-def run_worker(settings: Settings, log_level: str, make_engine: MakeEngine = choose_engine) -> int:
+def run_worker(settings: Settings, log_level: str, make_engine: MakeEngine = choose_and_measure) -> int:
     """Run a worker in this process until it is stopped; its exit status.
 
     Args:

@@ -18,6 +18,8 @@ from producer.sources.rows import BadRow, SourceBatch, SourceRow
 from unrolled.patience import Steadily
 
 ARROW_MAGIC = b"ARROW1"
+#: Message of no bytes, at the end of an Arrow stream.
+_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 # Arrays of the rows' content and ids (None if there are none), and the share of the file read so far, 0 to 1.
 _Piece = tuple[Any, Any, float]
@@ -39,7 +41,7 @@ def check_table(
     """Read the file's schema and find the columns.
 
     Returns:
-        The columns, and the number of rows; None for Arrow, where only the batches themselves show it.
+        The columns, and the number of rows; None for Arrow with batches, which alone show it.
 
     Raises:
         DamagedInputError: the file can't be opened, lacks a column, or a column has a type that can't be used.
@@ -58,7 +60,8 @@ def _columns_of(
         with pq.ParquetFile(source, pre_buffer=False) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows
     else:
-        schema = _open_ipc(source, None).schema
+        reader = _open_ipc(source, None)
+        schema, rows = reader.schema, None if _has_batches(reader, source) else 0
     source.seek(0)
     columns = find_columns(list(schema.names), options)
     check_types(schema, columns)
@@ -143,6 +146,13 @@ def _open_ipc(source: Any, options: Any) -> Any:
     is_file = source.read(len(ARROW_MAGIC)) == ARROW_MAGIC
     source.seek(0)
     return (pa.ipc.open_file if is_file else pa.ipc.open_stream)(source, options=options)
+
+
+def _has_batches(reader: Any, source: Any) -> bool:
+    """Whether an Arrow file has batches, after its schema has been read."""
+    if hasattr(reader, "num_record_batches"):
+        return bool(reader.num_record_batches)
+    return source.read(len(_END_OF_STREAM)) not in (b"", _END_OF_STREAM)
 
 
 def _ipc_pieces(source: Any, columns: InputColumns, batch_rows: int) -> Iterator[_Piece]:

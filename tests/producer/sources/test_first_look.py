@@ -7,6 +7,7 @@ from contextlib import nullcontext
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import feather
 from support.inputs import plain, rows_of, write
 
 from producer.sources.options import SourceOptions
@@ -79,13 +80,23 @@ def test_an_input_without_rows_is_named(tmp_path, name, content, encode):
     assert notices(more) == ()
 
 
-def test_a_table_without_rows_is_named(tmp_path):
-    """By its footer."""
-    for name, texts in (("none", []), ("one", ["x"])):
-        pq.write_table(pa.table({"text": pa.array(texts, pa.string())}), tmp_path / f"{name}.parquet")
-    assert notices(tmp_path / "none.parquet", tmp_path / "one.parquet") == (
-        f"1 input has no rows: {tmp_path}/none.parquet",
-    )
+def write_stream(table, path):
+    with pa.ipc.new_stream(path, table.schema) as writer:
+        writer.write_table(table)
+
+
+@pytest.mark.parametrize(("suffix", "write_as"), [
+    ("parquet", pq.write_table),
+    ("arrow", lambda table, path: feather.write_feather(table, path, compression="uncompressed")),
+    ("arrow", write_stream),
+])  # fmt: skip
+def test_a_table_without_rows_is_named(tmp_path, suffix, write_as):
+    """A Parquet file by its footer, an Arrow file by its lack of batches."""
+    none, one = (tmp_path / f"{name}.{suffix}" for name in ("none", "one"))
+    for path, texts in ((none, []), (one, ["x"])):
+        write_as(pa.table({"text": pa.array(texts, pa.string())}), path)
+    assert notices(none, one) == (f"1 input has no rows: {none}",)
+    assert len(rows_of(one)) == 1
 
 
 def test_some_of_many_inputs_without_rows_are_named(tmp_path):

@@ -83,9 +83,9 @@ def enqueue(
         about(job=prepared.job.key),
     ):
         summary = session.enqueue(prepared, url, namespace, max_queued_tokens, priority, figures=figures)
-    click.echo(json.dumps(asdict(summary)) if as_json else as_text(summary, submission.out))
     for text in notices_of_standard_input(submission, summary.rows):
         tell(text)
+    click.echo(json.dumps(asdict(summary)) if as_json else as_text(summary, submission.out))
     for text in summary.in_the_way:
         tell(f"→ {text}")
     context.exit(ExitStatus.QUARANTINE if summary.quarantined else ExitStatus.DONE)
