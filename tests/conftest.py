@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,13 @@ from support.skips import is_an_error, reason_of
 # A shell has its background jobs ignore Ctrl-C, and their children inherit that; here it must mean what it means.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tests start hundreds of processes; without compiled files each would compile the product's source again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# The machine has other tests for its processors: threads of OpenBLAS that wait for each other only heat them.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 # Every push draws the same examples, so a failure is of the push; the long run draws new ones and prints how to
 # repeat a failure. At home each run draws some new ones, and remembers those that failed.

@@ -236,9 +236,9 @@ def _install_handler(signal_name: str, worker: Any) -> None:
         again = bool(_came)
         _came.append(signal_name)  # first of all: another signal may interrupt this one's handler
         if again:
-            _announce(f"stopping at once after another signal ({signal_name})")
+            _announce(f"stopping immediately after another signal ({signal_name})")
         else:
-            _announce(f"stopping after {signal_name}; a second signal gives back at once what is on board")
+            _announce(f"stopping after {signal_name}; a second signal gives back its shards immediately")
 
     celery.apps.worker._shutdown_handler(worker, signal_name, "Warm", callback=say, verbose=False)  # noqa: SLF001 - Celery has no other way
 

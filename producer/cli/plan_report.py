@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _NAMED = 3
 #: Smaller errors are not shown; and the units of bytes, each a thousand times the one before.
 _SMALL_SHARE = 0.0005
+#: An error of the time below this share isn't shown: the measured speed may be off by as much (`benchmarks/plan.py`).
+_SPEED_SHARE = 0.15
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _POOLINGS = {"none": "every token", "mean": "one vector a row"}
 
@@ -75,7 +77,8 @@ def _row_lines(plan: Plan) -> Iterator[str]:
             f"99 % up to {figure(lengths['p99'])}, the longest seen {figure(lengths['longest'])}"
         )
     if rows.computed_share < 1:
-        yield f"sharing   {100 * rows.computed_share:.0f} % of the tokens are computed; other rows begin with the rest"
+        share = f"{100 * rows.computed_share:.0f} %"
+        yield f"sharing   {share} of the tokens are computed; the others are in beginnings that rows share"
     if rows.longer.value >= 1:
         fate = (
             "the model pads rows to this length, so they go to quarantine" if plan.padded else "they are computed whole"
@@ -117,12 +120,15 @@ def _size_lines(plan: Plan) -> Iterator[str]:
         left = "  ".join(cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True))
         right = "  ".join(cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True))
         yield f"          {left}  {right}"
-    yield "          * what these options store"
+    yield "          * what the options of this command store"
 
 
 def _time_lines(times: Times) -> Iterator[str]:
     whose = "by `unrolled run` on this machine" if times.workers == 1 else f"by {times.workers} machines like this one"
-    yield f"time      {with_error(times.total, duration(times.total.value))} {whose}"
+    error, seconds = times.total.error, times.total.value
+    is_small = error is not None and error < _SPEED_SHARE * seconds
+    took = f"about {duration(seconds)}" if is_small else with_error(times.total, duration(seconds))
+    yield f"time      {took} {whose}"
     if times.limit == "queueing":
         yield f"          reading and tokenizing takes {duration(times.queueing)}: more workers don't make it faster"
     yield f"          {figure(times.tokens_per_second)} tokens/s by one worker; {printable(times.engine)}"

@@ -123,7 +123,7 @@ def _stop_signals(*, live: bool) -> Iterator[threading.Event]:
     before: dict[int, Any] = {}
 
     def stop(number: int, _: object) -> None:
-        announce("Stopping: what was read is queued. Ctrl-C again stops at once.")
+        announce("Stopping: what was read is queued. Ctrl-C again stops immediately.")
         stopped.set()
         signal.signal(number, before[number] or signal.SIG_DFL)
 

@@ -97,7 +97,7 @@ def run_job(
                 raise crew.failure from None
             if crew.running:
                 signal.signal(signal.SIGINT, lambda *_: crew.hurry())
-                again = "" if isinstance(reason, Terminated) else " Ctrl-C again stops them at once."
+                again = "" if isinstance(reason, Terminated) else " Ctrl-C again stops them immediately."
                 tell(f"{_STOPPING.format(float(environment['UNROLLED_GRACE_SECONDS']))}{again}")
             raise
 

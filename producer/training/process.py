@@ -150,7 +150,7 @@ def _events(process: subprocess.Popen[bytes]) -> Iterator[tuple[str, dict[str, A
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Let the training save its state and end. Its reports are still read, because a full pipe would block it."""
     process.send_signal(signal.SIGINT)
-    announce("Stopping: the training saves its state, which may take some seconds. Ctrl-C again stops at once.")
+    announce("Stopping: the training saves its state, which may take some seconds. Ctrl-C again stops immediately.")
     try:
         process.communicate(timeout=_STOP_SECONDS)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):

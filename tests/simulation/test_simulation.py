@@ -27,6 +27,19 @@ RARE = dict.fromkeys(
     ("absence-is-proof", "adopt-unsynced", "damaged-unsaved", "no-last-look", "strays-ignored"), 10_000
 ) | {"sweep-unsynced": 50_000, "growth-unnamed": 3_000, "sweep-growth": 3_000}
 
+#: Where the search begins for mutations that few seeds find, or that the first ones find late: near a seed that finds
+#: them. After a change of the simulation another one does, and the test takes longer until these are brought up to date
+#: (`python tests/simulation --mutate NAME`).
+BEGINNINGS = {
+    "append-keeps-end": 10,
+    "ended-unread": 454,
+    "failed-from-own": 146,
+    "finish-unsynced": 507,
+    "job-unsynced": 163,
+    "mark-after": 46,
+    "told-unsynced": 340,
+}
+
 
 def run(seed, trace=None):
     """Run a seed; if it fails, show how to replay it."""
@@ -79,7 +92,7 @@ def test_a_seed_replays(seed):
 )
 def test_every_mutation_is_found(name):
     """A fault in the product breaks a promise in some seed."""
-    done = simulate("--mutate", name, "--seeds", RARE.get(name, ENOUGH))
+    done = simulate("--mutate", name, "--first", BEGINNINGS.get(name, 0), "--seeds", RARE.get(name, ENOUGH))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("seed ")
 

@@ -14,10 +14,10 @@ from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 
 PAGE = (Path(__file__).parents[2] / "docs" / "learning.md").read_text()
-BLOCKS = dict(re.findall(r"^#+ (.*?)\n[^#]*?^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+BLOCKS = dict(re.findall(r"^#+ ([^\n]*)\n[^#]*?^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
 FIRST = "Training on the vectors"
 TAGGER = "A tagger from beginning to end"
-SECTION = re.search(rf"^## {TAGGER}\n(.*?)^## ", PAGE, re.MULTILINE | re.DOTALL)[1]
+SECTION = re.search(rf"^## {TAGGER}\n(.*)", PAGE, re.MULTILINE | re.DOTALL)[1]
 #: The program of the tagger in its order: rows and labels, commands, examples, and how each library learns.
 ROWS, COMMANDS, EXAMPLES, PYTORCH, KERAS = re.findall(
     r"^```(?:python|sh)\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL
@@ -28,7 +28,7 @@ NEEDS_PYTORCH = long("needs PyTorch, which nothing else needs")
 @pytest.fixture
 def names(tmp_path, monkeypatch):
     """What the first block leaves."""
-    finished_job(tmp_path / "OUT", shards=20)
+    finished_job(tmp_path / "vectors", shards=20)
     monkeypatch.chdir(tmp_path)
     found = {}
     exec(BLOCKS[FIRST], found)

@@ -44,8 +44,8 @@ class WorkerOptions:
 
     engine: str = option(
         "auto",
-        "Engine that computes; auto takes tensorflow if it is installed and the machine has an NVIDIA GPU or no fused "
-        "engine, and else fused.",
+        "Engine that computes; auto means tensorflow if it is installed, and there is an NVIDIA GPU or the fused "
+        "engine isn't built; otherwise, and in any arithmetic but float32, it means fused.",
         choices=("auto", "fused", "tensorflow"),
     )
     arithmetic: str = option(
@@ -68,9 +68,9 @@ class WorkerOptions:
         read=parse_bytes,
         write=bytes_text,
     )
-    pool_tokens: int = option(2**18, "Largest number of tokens that are computed at once.", least=1)
+    pool_tokens: int = option(2**18, "Largest number of tokens that are computed together.", least=1)
     concurrency: int = option(
-        8, "Largest number of shards that are read, computed or written at once.", least=1, most=256
+        8, "Largest number of shards that are read, computed or written at the same time.", least=1, most=256
     )
     lease_seconds: float = option(
         30.0,

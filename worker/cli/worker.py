@@ -47,7 +47,7 @@ def worker(context: click.Context, /, log_level: str, **options: Any) -> None:
     """Compute and publish shards until stopped.
 
     SIGTERM or Ctrl-C lets the shards that the worker holds finish within the grace, then gives them back; a second one
-    gives them back at once. Start as many workers as there is memory and work for.
+    gives them back immediately. Start as many workers as there is memory and work for.
 
     \b
     Examples:

@@ -54,7 +54,8 @@ def load(
 
     Args:
         model: a model directory, as `unrolled model` makes it.
-        engine: what computes; "auto" takes "tensorflow" on a machine with an NVIDIA GPU, and "fused" elsewhere.
+        engine: what computes; "auto" means "tensorflow" if TensorFlow is installed, and there is an NVIDIA GPU or the
+            fused engine isn't built; otherwise, and in any arithmetic but float32, it means "fused".
         arithmetic: how it computes; "bfloat16" is faster and less exact, "bfloat16x3" is nearly as exact as float32 and
             faster on processors with matrix units.
         threads: threads of the engine; None for one for each core that the process may use.
@@ -80,9 +81,9 @@ def load(
 class Encoder:
     """Computes the vectors of rows; `unrolled.load` makes it.
 
-    A row's vectors are the same, bit for bit, as those that a job with the same engine and arithmetic writes, whatever
-    other rows are computed with it. Many threads may use one encoder; its pools are computed one after the other. It
-    can be pickled, and used after a fork with the fused engine: then it loads the model again.
+    With the fused engine, a row's vectors are the same, bit for bit, as those that a job in the same arithmetic writes
+    on the same kind of processor. Many threads may use one encoder; its pools are computed one after the other. It can
+    be pickled, and used after a fork with the fused engine: then it loads the model again.
 
     Args:
         model: the model.

@@ -140,7 +140,7 @@ def test_errors_limits_and_gaps_are_said():
     assert "rows      1.00M ±2 %" in text
     assert "store     40 GB ±2 % in 12 parts" in text
     assert "sharing   75 % of the tokens are computed" in text
-    assert "time      1 min 32 s ±2 % by 8 machines like this one" in text
+    assert "time      about 1 min 32 s by 8 machines like this one" in text
     assert "more workers don't make it faster" in text
     assert "memory    800 MB for each worker" in text
     assert "→ 3 inputs were not looked at" in text
@@ -148,6 +148,12 @@ def test_errors_limits_and_gaps_are_said():
     assert "→ 4 MB can be read from their start only" in text
     assert "→ y is left out" in text
     assert "\x1b" not in text
+
+
+def test_an_error_of_the_time_is_shown_if_it_is_larger_than_that_of_the_speed():
+    """The error of the sample alone would promise too much."""
+    times = replace(plan_with().times, total=Estimate(92.0, 40.0))
+    assert "time      1 min 32 s ±43 % by" in report(plan_with(times=times))
 
 
 @pytest.mark.parametrize(

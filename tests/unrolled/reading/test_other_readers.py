@@ -16,7 +16,9 @@ from support.jobs import finished_job
 import unrolled
 
 PROSE = (Path(__file__).parents[3] / "docs" / "reading.md").read_text(encoding="utf-8")
-SNIPPETS = dict(re.findall(r"^#+ (?:With )?(\w+)\n[^#]*?^```python\n(.*?)^```", PROSE, re.MULTILINE | re.DOTALL))
+SNIPPETS = dict(
+    re.findall(r"^#+ (?:With )?(\w+)(?: vectors)?\n[^#]*?^```python\n(.*?)^```", PROSE, re.MULTILINE | re.DOTALL)
+)
 
 
 @pytest.fixture

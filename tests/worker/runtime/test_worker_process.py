@@ -217,7 +217,7 @@ def test_a_second_ctrl_c_gives_back_at_once(site):
     eventually(lambda: "stopping after SIGINT" in worker.log, "the signal to arrive")
     assert worker.alive
     worker.signal(signal.SIGINT)
-    eventually(lambda: "stopping at once" in worker.log, "the second signal to arrive")
+    eventually(lambda: "stopping immediately" in worker.log, "the second signal to arrive")
     worker.signal(signal.SIGINT)
     assert worker.wait() == 0
     assert site.ledger.counts().running == 0
