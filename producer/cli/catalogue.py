@@ -31,7 +31,7 @@ class Lazy(NamedTuple):
 
 
 COMMANDS = {
-    "plan": Lazy("producer.cli.commands.prepare.plan:plan", "Say what a job will cost, before anything is queued."),
+    "plan": Lazy("producer.cli.commands.prepare.plan:plan", "Estimate what a job will cost, before you queue it."),
     "run": Lazy("producer.cli.commands.compute.run:run", "Do a whole job on this machine."),
     "demo": Lazy("producer.cli.commands.compute.demo:demo", "Show the whole path on text that is already here."),
     "enqueue": Lazy(
@@ -39,7 +39,7 @@ COMMANDS = {
     ),
     "worker": Lazy("worker.cli.worker:worker", "Compute and publish shards until stopped.", "worker"),
     "status": Lazy("producer.cli.commands.watch.status:status", "Show a job's progress."),
-    "jobs": Lazy("producer.cli.commands.watch.jobs:jobs", "List the jobs that wait in the broker."),
+    "jobs": Lazy("producer.cli.commands.watch.jobs:jobs", "List the unfinished jobs in the broker."),
     "wait": Lazy("producer.cli.commands.watch.wait:wait", "Wait until a job is finished."),
     "verify": Lazy(
         "producer.cli.commands.inspect.verify:verify", "Check that every input row is published exactly once."

@@ -64,7 +64,7 @@ def _check_crowd(workers: Sequence[WorkerStatus]) -> Iterator[Check]:
 def _check_leases(workers: Sequence[WorkerStatus]) -> Check:
     longest = max(worker.longest_seconds for worker in workers)
     leases = [worker.lease_seconds for worker in workers if worker.lease_seconds]
-    found = f"the longest shard on board has taken {duration(longest)}"
+    found = f"the oldest shard that a worker holds has taken {duration(longest)}"
     if leases:
         found += f", leases last {duration(min(leases))} and are renewed while a worker lives"
     if leases and min(leases) < _SHORT_LEASE_SECONDS:

@@ -92,6 +92,23 @@ def test_every_file_that_is_named_exists(page):
     assert missing == []
 
 
+def sections(page):
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", _FENCE.sub("", page.read_text()), re.MULTILINE)
+    texts = (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings)
+    return {re.sub(r"[^\w\- ]", "", text).replace(" ", "-") for text in texts}
+
+
+@pytest.mark.parametrize("page", [*PAGES, REPOSITORY / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_every_section_that_is_linked_exists(page):
+    """`page.md#section`, and `#section` of the page itself."""
+    links = re.findall(r"\]\(([^)#:]*)#([\w-]+)\)", page.read_text())
+    missing = [
+        f"{name}#{section}" for name, section in links if section not in sections(page.parent / name if name else page)
+    ]
+    assert missing == []
+
+
 def test_every_benchmark_that_code_names_exists():
     """A constant "by measurement" says which."""
     for package in ("unrolled", "producer", "worker"):

@@ -55,7 +55,7 @@ def load(
     Args:
         model: a model directory, as `unrolled model` makes it.
         engine: what computes; "auto" means "tensorflow" if TensorFlow is installed, and there is an NVIDIA GPU or the
-            fused engine isn't built; otherwise, and in any arithmetic but float32, it means "fused".
+            fused engine isn't built; otherwise, and with other arithmetics than "float32", it means "fused".
         arithmetic: how it computes; "bfloat16" is faster and less exact, "bfloat16x3" is nearly as exact as float32 and
             faster on processors with matrix units.
         threads: threads of the engine; None for one for each core that the process may use.

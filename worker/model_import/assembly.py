@@ -2,10 +2,6 @@
 
 # Over 150 lines: one conversion, in the order of its steps.
 
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,7 +10,7 @@ from unrolled.model.config import ModelConfig
 from unrolled.model.layer import LayerConfig
 from unrolled.model.padding import Padding
 from unrolled.model.token_map import MapConfig
-from worker.model_import.errors import ImportRefusedError
+from worker.model_import.errors import ImportRefusedError, damage_named
 from worker.model_import.first_id import decide_first_id
 from worker.model_import.found import Alphabet, Float32, Found, Layer
 from worker.model_import.layouts import convert
@@ -73,12 +69,12 @@ def assemble(
         ModelError: the configuration isn't allowed.
     """
     # Over 40 lines: half of it is the description of its arguments.
-    with _damage_named("a layer above a recurrent one"):
+    with damage_named("a layer above a recurrent one"):
         parts = parts_of(stack.chain)
     layers, passes = _directions(stack, parts)
     table = None
     if stack.table is not None:
-        with _damage_named(stack.table.name):
+        with damage_named(stack.table.name):
             table = stack.table.array.read()
     start, reason = decide_first_id(found, stack.table, table, ids_from)
     rows = stack.layers[0].inputs if table is None else len(table)
@@ -129,7 +125,7 @@ def _changed(stack: Stack, table: Float32) -> Float32:
     first = stack.layers[0]
     what = ", ".join(map(str, stack.maps))
     try:
-        with _damage_named(what):
+        with damage_named(what):
             made = apply_maps(table, stack.functions)
     except MemoryError as error:
         raise ImportRefusedError(f"{what}: the vectors of all {len(table):,} ids don't fit into memory") from error
@@ -150,15 +146,6 @@ def _check_hidden(stack: Stack, table: Float32, start: int) -> None:
                 f"{', '.join(map(str, skipped[:10]))}. Unrolled would compute them; leave them out of rows, and import "
                 "a model whose mask is the embedding's (mask_zero=True)"
             )
-
-
-@contextmanager
-def _damage_named(name: str) -> Iterator[None]:
-    """Name the layer or table in the errors that libraries raise for damaged arrays."""
-    try:
-        yield
-    except (OSError, ValueError, IndexError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise ImportRefusedError(f"{name}: its arrays can't be read ({error}); get a fresh copy") from error
 
 
 def _directions(stack: Stack, parts: list[Part]) -> tuple[list[LayerConfig | MapConfig], list[Layer]]:
@@ -225,7 +212,7 @@ def _tensors(config: ModelConfig, layers: list[Layer], parts: list[Part]) -> dic
             continue
         layer = next(recurrent)
         for one, prefix in zip(layer.passes, description.prefixes(number), strict=True):
-            with _damage_named(layer.name):
+            with damage_named(layer.name):
                 made = convert(one)
             weights |= {f"{prefix}.{part}": array for part, array in made.items()}
     return weights

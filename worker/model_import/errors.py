@@ -1,4 +1,9 @@
-"""The error of a file that can't be imported."""
+"""The errors of files that can't be imported."""
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from unrolled.errors import ModelError
 
@@ -10,3 +15,12 @@ class ImportRefusedError(ModelError):
 def refuse_missing(package: str, extra: str) -> ImportRefusedError:
     """The error for a format whose package isn't installed; `extra` says how to install it."""
     return ImportRefusedError(f"this format needs {package}, which isn't installed: {extra}")
+
+
+@contextmanager
+def damage_named(name: str) -> Iterator[None]:
+    """Name the layer or table in the errors that libraries raise for damaged arrays."""
+    try:
+        yield
+    except (OSError, ValueError, IndexError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise ImportRefusedError(f"{name}: its arrays can't be read ({error}); get a fresh copy") from error

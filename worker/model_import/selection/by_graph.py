@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from unrolled.model.token_map import ACTIVATIONS
 from worker.model_import import token_maps
-from worker.model_import.errors import ImportRefusedError
-from worker.model_import.found import Found, Layer, Node
+from worker.model_import.errors import ImportRefusedError, damage_named
+from worker.model_import.found import Found, Layer, Node, Table
 from worker.model_import.selection.padding import check_padding
 from worker.model_import.selection.stack import ONE_HOT, Asked, Stack
 from worker.model_import.selection.steps import FIRST_INPUT, Step
@@ -48,6 +48,18 @@ def choose_by_graph(found: Found, asked: Asked) -> Stack:
     if not any(layer.problem for layer in good[0].layers):
         paths.complete(good[0])
     return good[0]
+
+
+def _hides_padding(number: float, table: Table | None) -> bool:
+    """Whether Masking hides padding: vectors that consist of one number, as the embedding's row 0 may.
+
+    Raises:
+        ImportRefusedError: the embedding can't be read.
+    """
+    if table is None:
+        return True  # padding is vectors that the source's program makes for this mask
+    with damage_named(table.name):
+        return bool((table.array.read()[:1] == number).all())
 
 
 def _options(stack: Stack) -> str:
@@ -206,7 +218,7 @@ class _Paths:
         stack.doubts = tuple(f"{node.name} ({node.what}): {node.doubt}" for node in between if node.doubt)
         kinds = {node.quantized for node in between}
         stack.quantized = next((one for one in ("activations", "weights") if one in kinds), "")
-        masked = self._masked([node for node in between if node.role == "layer"])
+        masked = self._masked([node for node in between if node.role == "layer"], stack.table)
         stack.computes_padding = not all(masked.values())
         stack.masks_partly = stack.computes_padding and any(masked.values())
         check_padding(self._asked, self._found.length, masked)
@@ -260,7 +272,7 @@ class _Paths:
                     found[node.name] = node
         return tuple(found.values())
 
-    def _masked(self, layers: list[Node]) -> dict[str, bool]:
+    def _masked(self, layers: list[Node], table: Table | None) -> dict[str, bool]:
         """For each layer, by its name, whether a mask hides padding from it.
 
         An embedding and Masking make masks, and layers pass them on; operations don't.
@@ -269,16 +281,18 @@ class _Paths:
         for node in self._whole.values():  # each follows what it reads
             carries = [carried.get(name, False) for name in node.inputs]
             if node.role == "table":
-                table = self._found.tables[node.target or ""]
-                carried[node.name] = bool(table.mask_zero)
+                carried[node.name] = bool(self._found.tables[node.target or ""].mask_zero)
             elif node.role == "through" and node.masks is not None:
-                carried[node.name] = True
+                # Masking replaces the mask of its input. Above a layer, it compares states, which are hardly ever equal
+                # to its number.
+                states = any(below.role == "layer" for below in self._before(node.name))
+                carried[node.name] = not states and _hides_padding(node.masks, table)
             else:
                 passes = node.role in ("through", "map", "add", "layer") and not node.drops_mask
                 carried[node.name] = passes and bool(carries) and all(carries)
         return {
             node.target or node.name: node.masked
-            or node.masks is not None
+            or (node.masks is not None and _hides_padding(node.masks, table))
             or any(carried.get(name, False) for name in node.inputs[:1])
             for node in layers
         }

@@ -40,7 +40,7 @@ OWN = ("emulate", "threads", "memory_budget", "pool_tokens", "concurrency")
 @json_option
 @click.pass_context
 def plan(context: click.Context, /, workers: int, measured: bool, as_json: bool, **arguments: Any) -> None:
-    """Say what a job will cost, before anything is queued.
+    """Estimate what a job will cost, before you queue it.
 
     Reads a sample of the input and measures the engine, in some seconds. Give the options of `unrolled enqueue` or
     `unrolled run`. The plan says how many rows and tokens there are, how large the output is for each choice of layers,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @namespace_option
 @json_option
 def jobs(*, broker: str | None, namespace: str, as_json: bool) -> None:
-    """List the jobs that wait in the broker.
+    """List the unfinished jobs in the broker.
 
     Each line has a job's key, which `unrolled status`, `unrolled cancel --key` and the workers' logs use too; how many
     of its rows are done, if this machine can read its directory; how many of its shards are being computed, and how

@@ -743,6 +743,18 @@ def masking_in_hdf5():
     return ids, lstm()(layers.Masking(0.5)(words()(ids)))
 
 
+@case(r"computes padding like a token", then={"unpadded": True}, suffix=".keras")
+def masking_that_hides_nothing_in_fixed_rows():
+    ids = text(9)
+    return ids, lstm()(layers.Masking(0.0)(words()(ids)))
+
+
+@case(r"computes its mask \(any.*Masking of its vectors", suffix=".keras")
+def masking_of_states_in_fixed_rows():
+    ids = text(9)
+    return ids, lstm(name="top")(layers.Masking(0.0)(lstm(4, name="low")(words(**MASKED)(ids))))
+
+
 @case(suffix=".keras")
 def mask_that_only_the_second_layer_has():
     ids = text()

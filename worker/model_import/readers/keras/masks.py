@@ -47,7 +47,8 @@ def find_masks(graph: Mapping[str, Node], calls: Iterable[Call]) -> dict[str, Ma
             compared = by_name.get(call.inputs[0])
             if compared is None or compared.kind != "NotEqual" or len(compared.numbers) != 1:
                 continue
-            if (compared.inputs[:1], compared.numbers[0]) in maskings:
+            hides = (compared.inputs[:1], compared.numbers[0]) in maskings
+            if hides and not _reads_states(graph, compared.inputs[0]):
                 masks[name] = Mask(compared.inputs[0], compared.numbers[0])
         elif call.kind in _JOINS and call.inputs:
             joined = {masks.get(source) for source in call.inputs}
@@ -74,9 +75,22 @@ def hide_masked(found: Found, call: Call, masks: Mapping[str, Mask]) -> None:
         elif node.target is not None:
             layer = found.layers[node.target]
             layer.problem = layer.problem or (
-                f"the model computes its mask ({name}); only the mask of an embedding (mask_zero=True) or of Masking "
-                "can be imported: build the model with one of these, and load the weights"
+                f"the model computes its mask ({name}); only the mask of an embedding (mask_zero=True) or of Masking of "
+                "its vectors can be imported: build the model with one of these, and load the weights"
             )
+
+
+def _reads_states(graph: Mapping[str, Node], name: str) -> bool:
+    """Whether a node is a recurrent layer, or reads one."""
+    reached, waiting = {name}, [name]
+    while waiting:
+        node = graph.get(waiting.pop())
+        if node is not None and node.role == "layer":
+            return True
+        new = set(node.inputs if node else ()) - reached
+        reached |= new
+        waiting += new
+    return False
 
 
 def _input_of(graph: Mapping[str, Node], inputs: tuple[str, ...]) -> str | None:
