@@ -1,6 +1,6 @@
 """The fused CPU engine: a trie of the pool's token prefixes, and one C++ kernel for the stack of layers.
 
-No padding is computed, and no shared prefix is computed twice. A row has the same bits alone, in any pool, in any order
+It adds no padding, and computes no shared prefix twice. A row has the same bits alone, in any pool, in any order
 and on any number of threads. docs/engine.md explains how it works.
 
 It is one file because it is the Python side of one C interface.
