@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from unrolled.errors import RowError
-from unrolled.tokenization.ragged import Ragged, offsets_of
+from unrolled.tokenization.ragged import Ragged
 from unrolled.tokenization.token_ids import checked_ids
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def read_rows(given: Any, tokenize: Callable[[Sequence[str]], Iterator[list[int]
         RowError: a row can't be used; the text has its number, counted from 0.
         TypeError: these are no rows at all.
     """
-    if (column := _arrow(given)) is not None:
+    if (column := arrow_of(given)) is not None:
         if (ids := _arrow_ids(column, vocab_size)) is not None:
             return Rows(_real(ids), single=False)
         rows, single = column.to_pylist(), False
@@ -70,10 +70,10 @@ def _real(rows: Ragged) -> Ragged:
     is_real = rows.values != 0
     if is_real.all():
         return rows
-    return Ragged(rows.values[is_real], offsets_of(is_real)[rows.offsets])
+    return rows.where(is_real)
 
 
-def _arrow(given: Any) -> pa.Array | None:
+def arrow_of(given: Any) -> pa.Array | None:
     """The rows as one Arrow array, if they are in Arrow's memory (of pyarrow, Polars, DuckDB, pandas)."""
     if isinstance(given, pa.Array | pa.ChunkedArray):
         column = given
