@@ -65,13 +65,13 @@ def register_rate(arithmetic: str, threads: int) -> tuple[float, float]:
         start = time.perf_counter()
         done = 0.0
         while time.perf_counter() < start + 0.05:
-            done += kernel.unrolled_spin(isa, int(arithmetic == "bfloat16"), 400_000)
+            done += kernel.unrolled_spin(isa, library.ARITHMETICS[arithmetic], 400_000)
         return done / (time.perf_counter() - start)
 
     with ThreadPoolExecutor(threads) as pool:
         wall = sum(pool.map(spin, range(threads)))
     start = time.process_time()
-    done = kernel.unrolled_spin(isa, int(arithmetic == "bfloat16"), 200_000)
+    done = kernel.unrolled_spin(isa, library.ARITHMETICS[arithmetic], 200_000)
     return wall, done / (time.process_time() - start)
 
 
@@ -88,7 +88,7 @@ def main() -> None:
     shard = distinct_rows(options.rows, options.length)
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, {len(shard.values)} tokens")
     print(
-        f"{'arithmetic':9} {'units':>5} {'threads':>7} {'GFLOP/s':>8} {'of registers':>21} "
+        f"{'arithmetic':10} {'units':>5} {'threads':>7} {'GFLOP/s':>8} {'of registers':>21} "
         f"{'of CPU time':>11} {'plan':>6} tokens/s"
     )
     with tempfile.TemporaryDirectory() as directory:
@@ -126,7 +126,7 @@ def measure(
     for k, engine in enumerate(engines):
         took = statistics.median(seconds[k])
         print(
-            f"{engine.arithmetic:9} {output.shape[1]:5} {engine.threads:7} {work / took / 1e9:8.1f} "
+            f"{engine.arithmetic:10} {output.shape[1]:5} {engine.threads:7} {work / took / 1e9:8.1f} "
             f"{statistics.median(ratios[k]):7.3f} ({min(ratios[k]):.3f}-{max(ratios[k]):.3f}) "
             f"{statistics.median(cpu_ratios[k]):11.3f} {statistics.median(plans[k]):6.2%} "
             f"{len(shard.values) / took:,.0f}",
@@ -134,7 +134,7 @@ def measure(
         )
     for k, engine in enumerate(engines[1:], 1):
         speedups = [one / many for one, many in zip(seconds[0], seconds[k], strict=True)]
-        print(f"{'':9} {engine.threads} threads / {engines[0].threads}: {statistics.median(speedups):.2f}")
+        print(f"{'':10} {engine.threads} threads / {engines[0].threads}: {statistics.median(speedups):.2f}")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from contest import Batched, Contestant, Pooled, pools_of, take_turns, timed
 from model import exact_states, make_model, take
 from peak import peaks
 from peers import PEERS
-from results import OURS, Figure, best_peer, merge, ratios
+from results import ARITHMETICS, OURS, Figure, best_peer, merge, ratios
 from texts import TEXTS, VOCAB, rows_of
 
 from unrolled.model.directory import ModelDirectory
@@ -65,7 +65,7 @@ def contestants(model: ModelDirectory, rows: Ragged, group: Group, options: argp
 
 
 def fused(model: ModelDirectory, rows: Ragged, group: Group, options: argparse.Namespace) -> Iterator[Contestant]:
-    """The fused engine in both arithmetics.
+    """The fused engine in each arithmetic.
 
     Raises:
         ImportError: its kernel isn't built, or this machine can't run it.
@@ -76,7 +76,7 @@ def fused(model: ModelDirectory, rows: Ragged, group: Group, options: argparse.N
     if reason := library.why_unavailable():
         raise ImportError(reason)
     pools = pools_of(rows, options.pool_tokens)
-    for arithmetic in ("float32", "bfloat16"):
+    for arithmetic in ARITHMETICS:
         yield Pooled(OURS, FusedEngine(model, arithmetic, group.threads), group.units, pools)
 
 
@@ -140,20 +140,23 @@ def checked_rows(rows: Ragged) -> Ragged:
 
 
 def report(figures: list[Figure]) -> None:
-    """Print a table, and the fused engine's rate divided by that of the fastest other library."""
-    for arithmetic in ("float32", "bfloat16"):
+    """Print a table, and the fused engine's rate divided by the fastest other library's and by its own in float32."""
+    own_float32 = next((f for f in figures if (f.contestant, f.arithmetic) == (OURS, "float32")), None)
+    for arithmetic in ARITHMETICS:
         some = [figure for figure in figures if figure.arithmetic == arithmetic]
         for f in sorted((f for f in some if f.unit == "tokens/s"), key=lambda f: -f.rate):
-            print(f"  {arithmetic:9} {f.contestant:18} {f.rate:12,.0f} tokens/s ({min(f.rates):,.0f}-", end="")
+            print(f"  {arithmetic:10} {f.contestant:18} {f.rate:12,.0f} tokens/s ({min(f.rates):,.0f}-", end="")
             print(f"{max(f.rates):,.0f}), {f.detail}, error at most {f.difference:.1e}")
         ours, peer = next((f for f in some if f.contestant == OURS), None), best_peer(some, arithmetic)
-        if ours and peer:
-            found = ratios(ours, peer)
-            print(f"  {arithmetic:9} {OURS} / {peer.contestant}: {statistics.median(found):.2f}", end=" ")
-            print(f"({found[0]:.2f}-{found[-1]:.2f})")
+        for other in (peer, own_float32 if arithmetic != "float32" else None):
+            if ours and other:
+                found = ratios(ours, other)
+                name = f"{other.contestant} in {other.arithmetic}"
+                print(f"  {arithmetic:10} {OURS} / {name}: {statistics.median(found):.2f}", end=" ")
+                print(f"({found[0]:.2f}-{found[-1]:.2f})")
         for f in some:
             if f.unit == "operations/s":
-                print(f"  {arithmetic:9} {f.contestant}: {f.rate / 1e9:,.0f} GFLOP/s", flush=True)
+                print(f"  {arithmetic:10} {f.contestant}: {f.rate / 1e9:,.0f} GFLOP/s", flush=True)
 
 
 def processor() -> str:

@@ -73,12 +73,12 @@ def _registers(threads: int) -> Iterator[tuple[str, float]]:
         return
     kernel, isa = library.load(), library.forced_isa()
 
-    def spin(bfloat16: int) -> float:
+    def spin(number: int) -> float:
         began, done = time.perf_counter(), 0.0
         while time.perf_counter() < began + 0.1:
-            done += kernel.unrolled_spin(isa, bfloat16, 20_000)
+            done += kernel.unrolled_spin(isa, number, 20_000)
         return done / (time.perf_counter() - began)
 
     with ThreadPoolExecutor(threads) as pool:
-        for bfloat16, arithmetic in enumerate(("float32", "bfloat16")):
-            yield arithmetic, max(sum(pool.map(spin, [bfloat16] * threads)) for _ in range(REPEATS))
+        for arithmetic, number in library.ARITHMETICS.items():
+            yield arithmetic, max(sum(pool.map(spin, [number] * threads)) for _ in range(REPEATS))

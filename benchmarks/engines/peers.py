@@ -4,7 +4,8 @@ Rows are padded on the right, where padding doesn't affect the state of a real t
 states at padding are dropped. It is one file because all libraries get these weights in one way.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ class Peer(NamedTuple):
 
     Attributes:
         name: name of the library, and of the way in which it is used.
-        arithmetic: "float32" or "bfloat16".
+        arithmetic: "float32" or "bfloat16", that of the products.
         run: from ids (batch, time) and lengths (batch,), descending, to states in the library's own array.
         states: from ids and lengths to float32 (batch, time, units).
     """
@@ -33,8 +34,34 @@ class Peer(NamedTuple):
     states: Callable[[Ids, Ids], NDArray[np.float32]]
 
 
-def torch_lstm(model: ModelDirectory, threads: int, *, arithmetic: str, packed: bool) -> Peer:
-    """`torch.nn.LSTM`, on padded or on packed rows."""
+@contextmanager
+def torch_products_in_bfloat16() -> Iterator[None]:
+    """PyTorch's own setting for float32 models whose products may be made of bfloat16 ones."""
+    import torch  # noqa: PLC0415 - each library is optional
+
+    before, rnn = torch.get_float32_matmul_precision(), getattr(torch.backends.mkldnn, "rnn", None)
+    torch.set_float32_matmul_precision("medium")
+    if hasattr(rnn, "fp32_precision"):  # PyTorch 2.9 and later
+        rnn.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+        if hasattr(rnn, "fp32_precision"):
+            rnn.fp32_precision = "none"
+
+
+def torch_lstm(model: ModelDirectory, threads: int, *, arithmetic: str, packed: bool, medium: bool = False) -> Peer:
+    """`torch.nn.LSTM`, on padded or on packed rows.
+
+    Args:
+        model: the model.
+        threads: the number of threads.
+        arithmetic: in which the weights and states are.
+        packed: whether rows are packed.
+        medium: whether the products of a float32 model are made of bfloat16 ones.
+    """
+    # Over 40 lines: the weights, and both functions that read them.
     import torch  # noqa: PLC0415 - each library is optional
 
     torch.set_num_threads(threads)
@@ -51,7 +78,7 @@ def torch_lstm(model: ModelDirectory, threads: int, *, arithmetic: str, packed: 
     lstm, embedding = lstm.to(kind).eval(), embedding.to(kind)
 
     def run(ids: Ids, lengths: Ids) -> Any:
-        with torch.inference_mode():
+        with torch.inference_mode(), torch_products_in_bfloat16() if medium else nullcontext():
             inputs = embedding[torch.from_numpy(ids.T.copy())]  # (time, batch, embedding)
             if packed:
                 inputs = torch.nn.utils.rnn.pack_padded_sequence(inputs, torch.from_numpy(lengths))
@@ -64,7 +91,8 @@ def torch_lstm(model: ModelDirectory, threads: int, *, arithmetic: str, packed: 
         array: NDArray[np.float32] = found.to(torch.float32).numpy().transpose(1, 0, 2)
         return array
 
-    return Peer(f"PyTorch {'packed' if packed else 'padded'}", arithmetic, run, states)
+    name = f"PyTorch {'medium ' if medium else ''}{'packed' if packed else 'padded'}"
+    return Peer(name, "bfloat16" if medium else arithmetic, run, states)
 
 
 def _onnx_model(weights: Weights) -> bytes:
@@ -116,7 +144,7 @@ def onnxruntime_lstm(model: ModelDirectory, threads: int) -> Peer:
 
 
 def openvino_lstm(model: ModelDirectory, threads: int, *, arithmetic: str) -> Peer:
-    """OpenVINO's CPU plugin, with the graph that ONNX Runtime gets."""
+    """OpenVINO's CPU plugin, with the graph that ONNX Runtime gets; in bfloat16, OpenVINO rounds the float32 model."""
     import openvino  # noqa: PLC0415 - each library is optional
 
     core = openvino.Core()
@@ -158,8 +186,8 @@ def keras_rnn(model: ModelDirectory, threads: int) -> Peer:
 PEERS: Mapping[str, tuple[Callable[[ModelDirectory, int], Peer], ...]] = {
     "padded": (keras_rnn,),
     "pytorch": tuple(
-        partial(torch_lstm, arithmetic=arithmetic, packed=packed)
-        for arithmetic in ("float32", "bfloat16")
+        partial(torch_lstm, arithmetic=arithmetic, packed=packed, medium=medium)
+        for arithmetic, medium in (("float32", False), ("bfloat16", False), ("float32", True))
         for packed in (False, True)
     ),
     "onnxruntime": (onnxruntime_lstm,),

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 OURS = "fused"
+ARITHMETICS = ("float32", "bfloat16", "bfloat16x3")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +122,7 @@ def table(figures: Iterable[Figure]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for found in groups(sorted(figures, key=lambda f: (f.threads, f.text, f.embedding, f.units))).values():
-        for arithmetic in ("float32", "bfloat16"):
+        for arithmetic in ARITHMETICS:
             ours = next((f for f in found if (f.contestant, f.arithmetic) == (OURS, arithmetic)), None)
             best = best_peer(found, arithmetic)
             if ours and best:

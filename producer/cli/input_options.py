@@ -99,7 +99,8 @@ _JOB: dict[str, Decorator] = {
     ),
     "arithmetic": click.option(
         "--arithmetic", type=click.Choice(ARITHMETICS), default="float32", show_default=True,
-        help="Arithmetic in which the job is computed; only the fused engine has bfloat16.",
+        help="Arithmetic in which the job is computed; only the fused engine has bfloat16 and bfloat16x3. bfloat16x3 "
+        "is for machines with matrix units (AMX).",
     ),
     "special_tokens": click.option(
         "--special-tokens/--no-special-tokens", default=True, show_default=True,

@@ -110,6 +110,7 @@ def measured_speed(
         options={
             "engine": submission.engine or local_engine(),
             "arithmetic": submission.arithmetic,
+            "emulate": options.emulate,
             "threads": options.threads,
         },
         stored=spec.to_options(),

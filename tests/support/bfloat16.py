@@ -1,4 +1,4 @@
-"""The engine's bfloat16 in plain NumPy, one row and one step at a time: engines must give its bytes.
+"""The engine's bfloat16 and bfloat16x3 in plain NumPy, one row and one step at a time: engines must give its bytes.
 
 It shares nothing with the C++ sources but the formulas.
 """
@@ -11,7 +11,13 @@ BLOCK = 32
 LEAST = np.float32(2.0**-56)
 LOG2E = 1.4426950408889634074
 ONE, TANH = np.float32(1), np.float32(-2 * LOG2E)
-POLYNOMIAL = np.array([0.05500893294811249, 0.24221095442771912, 0.6932829022407532, 1], np.float32)
+POLYNOMIALS = {
+    "bfloat16": [0.05500893294811249, 0.24221095442771912, 0.6932829022407532, 1],
+    "bfloat16x3": [
+        *(0.001326472731307149, 0.009671512991189957, 0.05550733581185341),
+        *(0.24022242426872253, 0.6931470036506653, 1),
+    ],
+}
 SLOPES = {"sigmoid": -LOG2E, "hard_sigmoid": 1 / 5, "hard_sigmoid_keras3": 1 / 6}
 
 
@@ -34,30 +40,47 @@ def fma(a, b, c):
     return np.where(even & (lost != 0), odd, total).astype(np.float32)
 
 
-def blocks(weights, x):
-    """The total of the products of rounded `x` (depth) and rounded `weights` (depth, columns): block after block."""
+def pieces(x, arithmetic):
+    """The bfloat16 numbers whose sum stands for X, the largest first."""
+    first = rounded(x)
+    return [first] if arithmetic == "bfloat16" else [first, rounded(np.asarray(x, np.float32) - first)]
+
+
+def kept(x, arithmetic):
+    """X as an input or a state of the next product is kept: in pieces, which are added again."""
+    first, *second = pieces(x, arithmetic)
+    return first + second[0] if second else first
+
+
+def blocks(weights, x, arithmetic):
+    """The total of the products of `x` (depth) and `weights` (depth, columns), in pieces: block after block."""
     padding = -len(x) % BLOCK
-    x, weights = np.pad(rounded(x), (0, padding)), np.pad(rounded(weights), ((0, padding), (0, 0)))
-    total = np.zeros(weights.shape[1], np.float32)
-    for begin in range(0, len(x), BLOCK):
-        even = odd = np.zeros_like(total)
-        for k in range(begin, begin + BLOCK, 2):  # products of two bfloat16 numbers are exact in float32
-            even, odd = even + weights[k] * x[k], odd + weights[k + 1] * x[k + 1]
-        total = total + (even + odd)
+    x = pieces(np.pad(x, (0, padding)), arithmetic)
+    weights = pieces(np.pad(weights, ((0, padding), (0, 0))), arithmetic)
+    products = [(0, 0)] if arithmetic == "bfloat16" else [(1, 0), (0, 0), (0, 1)]
+    total = np.zeros(weights[0].shape[1], np.float32)
+    for begin in range(0, len(x[0]), BLOCK):
+        for left, right in products:
+            even = odd = np.zeros_like(total)
+            for k in range(begin, begin + BLOCK, 2):  # products of two bfloat16 numbers are exact in float32
+                even = even + weights[right][k] * x[left][k]
+                odd = odd + weights[right][k + 1] * x[left][k + 1]
+            total = total + (even + odd)
     return total
 
 
-def exp2(x):
+def exp2(x, arithmetic):
     x = np.clip(x, np.float32(-40), np.float32(40))
     whole = np.rint(x)
-    p = np.broadcast_to(POLYNOMIAL[0], x.shape)
-    for coefficient in POLYNOMIAL[1:]:
+    first, *others = np.array(POLYNOMIALS[arithmetic], np.float32)
+    p = np.broadcast_to(first, x.shape)
+    for coefficient in others:
         p = fma(p, x - whole, coefficient)
     return np.ldexp(p, whole.astype(np.int32))
 
 
-def tanh(x):
-    e = exp2(x)
+def tanh(x, arithmetic):
+    e = exp2(x, arithmetic)
     return (ONE - e) / (ONE + e)
 
 
@@ -80,8 +103,8 @@ def normalized(x, epsilon):
 class Layer:
     """One direction of a layer, with its weights scaled as the engine scales them."""
 
-    def __init__(self, config, weights, prefix):
-        self.config, self.units = config, config.units
+    def __init__(self, config, weights, prefix, arithmetic):
+        self.config, self.units, self.arithmetic = config, config.units, arithmetic
         self.lstm, self.hard = config.kind in ("lstm", "mlstm"), config.gates != "sigmoid"
         slope = SLOPES[config.gates]
         self.scale = [slope, slope, -2 * LOG2E] + ([slope] if self.lstm else [])
@@ -132,8 +155,17 @@ class Layer:
             start = fma(weights, number, start)
         return start
 
+    def exp2(self, x):
+        return exp2(x, self.arithmetic)
+
+    def tanh(self, x):
+        return tanh(x, self.arithmetic)
+
+    def blocks(self, weights, x):
+        return blocks(weights, x, self.arithmetic)
+
     def gate(self, x):
-        return np.clip(x, 0, 1) if self.hard else ONE / (ONE + exp2(x))
+        return np.clip(x, 0, 1) if self.hard else ONE / (ONE + self.exp2(x))
 
     def states(self, starts, factors, inputs):
         """The states after each token: `starts` and `factors` are a table's, or `inputs` the vectors to multiply."""
@@ -148,8 +180,8 @@ class Layer:
                 found.append(hidden)
                 continue
             if self.state_factor is not None:
-                factor = blocks(self.input_factor, x) if factors is None else factors[k]
-                hidden = blocks(self.state_factor, hidden) * factor
+                factor = self.blocks(self.input_factor, x) if factors is None else factors[k]
+                hidden = self.blocks(self.state_factor, hidden) * factor
             if self.lstm:
                 hidden, cell = self._lstm(x, hidden, cell, start)
             else:
@@ -163,36 +195,38 @@ class Layer:
         columns = slice(gates.start * self.units, gates.stop * self.units)
         padding = np.zeros(-len(x) % BLOCK, np.float32)
         kernel = np.pad(self.kernel[: len(x), columns], ((0, len(padding)), (0, 0)))
-        return blocks(np.concatenate([kernel, self.state_kernel[:, columns]]), np.concatenate([x, padding, hidden]))
+        return self.blocks(
+            np.concatenate([kernel, self.state_kernel[:, columns]]), np.concatenate([x, padding, hidden])
+        )
 
     def _lstm(self, x, hidden, cell, start):
         i, f, g, o = np.split(self._sums(x, hidden, slice(0, 4)) + start, 4)
         if self.hard:
-            cell = self._clipped(fma(np.clip(f, 0, 1), cell, np.clip(i, 0, 1) * tanh(g)))
-            hidden = np.clip(o, 0, 1) * tanh(cell * TANH)
+            cell = self._clipped(fma(np.clip(f, 0, 1), cell, np.clip(i, 0, 1) * self.tanh(g)))
+            hidden = np.clip(o, 0, 1) * self.tanh(cell * TANH)
         else:
-            i, f, g, o = map(exp2, (i, f, g, o))
+            i, f, g, o = map(self.exp2, (i, f, g, o))
             sides = (ONE + i) * (ONE + g)
             cell = self._clipped(fma(cell, sides, (ONE - g) * (ONE + f)) / (sides * (ONE + f)))
-            e = exp2(cell * TANH)
+            e = self.exp2(cell * TANH)
             hidden = (ONE - e) / ((ONE + o) * (ONE + e))
         if self.projection is not None:
-            hidden = np.clip(blocks(self.projection, hidden), -self.projection_clip, self.projection_clip)
+            hidden = np.clip(self.blocks(self.projection, hidden), -self.projection_clip, self.projection_clip)
         return hidden, cell
 
     def _normed(self, x, hidden, cell, start, *, first):
-        given = start if not len(x) else blocks(self.kernel, x) + start
+        given = start if not len(x) else self.blocks(self.kernel, x) + start
         before, epsilon = self.norms["state_shift"], self.config.epsilon
         if not (first and self.zero):
-            before = blocks(self.state_kernel, hidden) + before
+            before = self.blocks(self.state_kernel, hidden) + before
         total = normalized(given, epsilon) * self.norms["input_gain"]
         total = total + normalized(before, epsilon) * self.norms["state_gain"] + self.norms["bias"]
-        i, f, g, o = map(exp2, np.split((total * np.repeat(self.scale, self.units)).astype(np.float32), 4))
+        i, f, g, o = map(self.exp2, np.split((total * np.repeat(self.scale, self.units)).astype(np.float32), 4))
         sides = (ONE + i) * (ONE + g)
         cell = fma(cell, sides, (ONE - g) * (ONE + f)) / (sides * (ONE + f))
         normal = normalized(cell, epsilon) * self.norms["cell_gain"] + self.norms["cell_bias"]
         normal = normal.astype(np.float32)
-        e = exp2(normal * TANH)
+        e = self.exp2(normal * TANH)
         hidden = (ONE - e) / ((ONE + o) * (ONE + e))
         return hidden, normal if self.config.norm == "carried" else cell
 
@@ -202,56 +236,59 @@ class Layer:
     def _gru(self, x, state, start):
         cut = 2 * self.units
         z, r = np.split(self._sums(x, state, slice(0, 2)) + start[:cut], 2)
-        candidate = blocks(self.kernel[: len(x), cut:], x) + start[cut:]
+        candidate = self.blocks(self.kernel[: len(x), cut:], x) + start[cut:]
         if self.candidate_bias is None:
-            candidate = blocks(self.state_kernel[:, cut:], state * self.gate(r)) + candidate
+            candidate = self.blocks(self.state_kernel[:, cut:], state * self.gate(r)) + candidate
         else:
-            candidate = fma(self.gate(r), blocks(self.state_kernel[:, cut:], state) + self.candidate_bias, candidate)
+            candidate = fma(
+                self.gate(r), self.blocks(self.state_kernel[:, cut:], state) + self.candidate_bias, candidate
+            )
         if self.hard:
             z = np.clip(z, 0, 1)
-            return fma(z, state, (ONE - z) * tanh(candidate))
-        z, c = exp2(z), exp2(candidate)
+            return fma(z, state, (ONE - z) * self.tanh(candidate))
+        z, c = self.exp2(z), self.exp2(candidate)
         return fma(state, ONE + c, z * (ONE - c)) / ((ONE + z) * (ONE + c))
 
 
 ACTIVATIONS = {
-    "linear": lambda x: x,
+    "linear": lambda x, _: x,
     "tanh": tanh,
-    "relu": lambda x: np.where(x < 0, np.float32(0), x),
-    "sigmoid": lambda x: ONE / (ONE + exp2(x)),
+    "relu": lambda x, _: np.where(x < 0, np.float32(0), x),
+    "sigmoid": lambda x, arithmetic: ONE / (ONE + exp2(x, arithmetic)),
 }
 FACTORS = {"tanh": -2 * LOG2E, "sigmoid": -LOG2E}
 
 
-def map_output(layer, x, tensors):
-    """The output of a map for one vector, which is rounded to bfloat16 first; norms and scales are float64."""
+def map_output(layer, x, tensors, arithmetic):
+    """The output of a map for one vector, which is rounded to pieces first; norms and scales are float64."""
     factor, bias = FACTORS.get(layer.activation, 1.0), tensors["bias"]
     if layer.kind == "dense":
         kernel, bias = ((one.astype(np.float64) * factor).astype(np.float32) for one in (tensors["kernel"], bias))
-        return ACTIVATIONS[layer.activation](blocks(kernel, x) + bias)
-    x = rounded(x)
+        return ACTIVATIONS[layer.activation](blocks(kernel, x, arithmetic) + bias, arithmetic)
+    x = kept(x, arithmetic)
     x = normalized(x, layer.epsilon) if layer.kind == "layer_norm" else x.astype(np.float64)
     scaled = (x * tensors["gain"] + bias).astype(np.float32)
-    return ACTIVATIONS[layer.activation](scaled * np.float32(factor))
+    return ACTIVATIONS[layer.activation](scaled * np.float32(factor), arithmetic)
 
 
-def layer_states(config, weights, row, tabled):
-    """Every layer's states (tokens, width) of one row in bfloat16; `tabled` says whether the engine has a table."""
+def layer_states(config, weights, row, tabled, arithmetic="bfloat16"):
+    """Every layer's states (tokens, width) of one row; `tabled` says whether the engine has a table."""
     embedding = weights.get("embedding")
     made = [None if embedding is None else embedding[row]]
     for number, layer in enumerate(config.layers):
         outputs, results = [], made[-1]
         if not hasattr(layer, "direction"):
             tensors = {part: weights[f"{layer.kind}.{number}.{part}"] for part in layer.shapes(1)}
-            output = np.array([map_output(layer, x, tensors) for x in results], np.float32).reshape(-1, layer.units)
-            made.append(output + rounded(made[-layer.span]) if layer.residual else output)
+            output = np.array([map_output(layer, x, tensors, arithmetic) for x in results], np.float32)
+            output = output.reshape(-1, layer.units)
+            made.append(output + kept(made[-layer.span], arithmetic) if layer.residual else output)
             continue
         for backward, prefix in zip(
             {"forward": [False], "backward": [True], "bidirectional": [False, True]}[layer.direction],
             layer.prefixes(number),
             strict=True,
         ):
-            cell = Layer(layer, weights, prefix)
+            cell = Layer(layer, weights, prefix, arithmetic)
             starts, factors, inputs = None, None, results
             if number == 0 and embedding is None:
                 starts, inputs = [cell.input_bias + cell.kernel[token - 1] for token in row], None
@@ -263,5 +300,5 @@ def layer_states(config, weights, row, tabled):
             states = cell.states(*(part if part is None else part[turn] for part in (starts, factors, inputs)))
             outputs.append(np.array(states, np.float32).reshape(len(row), layer.projection or layer.units)[turn])
         output = np.concatenate(outputs, axis=1)
-        made.append(output + rounded(made[-layer.span]) if layer.residual else output)
+        made.append(output + kept(made[-layer.span], arithmetic) if layer.residual else output)
     return made[1:]

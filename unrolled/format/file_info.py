@@ -66,7 +66,7 @@ class FileInfo:
     Attributes:
         model_fingerprint: SHA-256 of the model directory, 64 hexadecimal digits.
         engine: what computed the outputs, "fused" or "tensorflow".
-        arithmetic: how they were computed, "float32" or "bfloat16".
+        arithmetic: how they were computed, "float32", "bfloat16" or "bfloat16x3".
         job: id of the job.
         shard: which shard of the job.
         rows: number of rows.

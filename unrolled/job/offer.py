@@ -9,7 +9,7 @@ from typing import Literal, Self, get_args
 from unrolled.errors import OptionError
 
 EngineName = Literal["fused", "tensorflow"]
-Arithmetic = Literal["float32", "bfloat16"]
+Arithmetic = Literal["float32", "bfloat16", "bfloat16x3"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 ARITHMETICS: tuple[Arithmetic, ...] = get_args(Arithmetic)
 #: How many hexadecimal digits of the fingerprint are used in the names of queues and keys.
@@ -38,7 +38,7 @@ class Offer:
         if self.engine == "tensorflow" and self.arithmetic != "float32":
             raise OptionError(
                 f"arithmetic {self.arithmetic} with engine tensorflow; that engine has float32, fused has "
-                f"{' and '.join(ARITHMETICS)}: choose another engine or arithmetic"
+                f"{', '.join(ARITHMETICS)}: choose another engine or arithmetic"
             )
 
     @classmethod

@@ -177,7 +177,7 @@ class Dataset:
         columns: of vectors, each with its name and its width, in the files' order.
         units: width of the first of them.
         precision: of the stored vectors: "float32" or "float16".
-        arithmetic: in which they were computed: "float32" or "bfloat16".
+        arithmetic: in which they were computed: "float32", "bfloat16" or "bfloat16x3".
         engine: family of engines that computed them: "fused" or "tensorflow".
         model_fingerprint: SHA-256 of the model directory that computed every row, 64 hexadecimal digits.
         tokens: number of real tokens.

@@ -22,6 +22,7 @@ from unrolled.errors import OptionError, RequestError
 
 Options = TypeVar("Options")
 _NUMBERS = {int: "a whole number", float: "a number"}
+_SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,10 @@ def to_environ(options: Any) -> dict[str, str]:
 def _read(text: str, kind: type, about: Option) -> Any:
     if about.read is not None:
         return about.read(text)
+    if kind is bool:
+        if text.lower() not in _SWITCH:
+            raise ValueError(f"'{text}' is not {' or '.join(_SWITCH)}")
+        return _SWITCH[text.lower()]
     if kind in _NUMBERS:
         try:
             return kind(text)

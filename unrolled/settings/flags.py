@@ -59,6 +59,8 @@ def _flag(options: type, name: str, required: bool | None) -> Decorator:
     else:
         # The text, so that the help shows 1G and not 1073741824.
         value = {"show_default": True, "default": option.write(field.default) if option.read else field.default}
+    if kind_of(field) is bool:
+        return click.option(flag_of(name), is_flag=True, default=field.default, help=option.help)
     kind = _type(kind_of(field), option)
     return click.option(flag_of(name), metavar=option.metavar, type=kind, help=option.help, **value)
 

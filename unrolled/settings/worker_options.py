@@ -45,13 +45,17 @@ class WorkerOptions:
     engine: str = option(
         "auto",
         "Engine that computes; auto means tensorflow if it is installed, and there is an NVIDIA GPU or the fused "
-        "engine isn't built; otherwise, and for bfloat16, it means fused.",
+        "engine isn't built; otherwise, and in any arithmetic but float32, it means fused.",
         choices=("auto", "fused", "tensorflow"),
     )
     arithmetic: str = option(
         "float32",
         "Arithmetic of the engine; `unrolled enqueue --precision` says how numbers are stored.",
-        choices=("float32", "bfloat16"),
+        choices=("float32", "bfloat16", "bfloat16x3"),
+    )
+    emulate: bool = option(
+        default=False,
+        help="Compute in bfloat16x3 without matrix units (AMX) too, in up to three times the time of float32.",
     )
     threads: int | None = option(
         None, "Threads of the engine.", least=1, unset="one for each core that the process may use"
@@ -112,8 +116,8 @@ class WorkerOptions:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.engine == "tensorflow" and self.arithmetic == "bfloat16":
+        if self.engine == "tensorflow" and self.arithmetic != "float32":
             raise OptionError(
                 f"--engine {self.engine} and --arithmetic {self.arithmetic} exclude each other; "
-                "take --engine fused for bfloat16, or --arithmetic float32"
+                f"take --engine fused for {self.arithmetic}, or --arithmetic float32"
             )

@@ -16,7 +16,7 @@ from unrolled.settings.flags import flags
 from unrolled.telemetry import tracing
 from unrolled.telemetry.json_log import log_json
 from unrolled.telemetry.server import check_installed
-from worker.engines.choice import choose_engine
+from worker.engines.choice import choose_and_measure
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _set_up(**_: object) -> None:
     """Logging is set up already."""
 
 
-def run_worker(settings: Settings, log_level: str, make_engine: MakeEngine = choose_engine) -> int:
+def run_worker(settings: Settings, log_level: str, make_engine: MakeEngine = choose_and_measure) -> int:
     """Run a worker in this process until it is stopped; its exit status.
 
     Args:

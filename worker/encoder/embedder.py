@@ -30,6 +30,7 @@ class Embedder:
             a task, or else one for each core that the process may use. If that variable is set, the tokenizer has as
             many threads, unless `RAYON_NUM_THREADS` says another number.
         normalize: whether each vector is divided by its length.
+        emulate: as in `unrolled.load`.
     """
 
     def __init__(
@@ -42,13 +43,14 @@ class Embedder:
         layer: int | None = None,
         fixed_size: bool = True,
         engine: Literal["auto", "fused", "tensorflow"] = "auto",
-        arithmetic: Literal["float32", "bfloat16"] = "float32",
+        arithmetic: Literal["float32", "bfloat16", "bfloat16x3"] = "float32",
         threads: int | None = None,
         normalize: bool = False,
+        emulate: bool = False,
     ) -> None:
         self._column, self._into, self._fixed_size = column, into, fixed_size
         self._model, self._engine, self._arithmetic, self._threads = os.fspath(model), engine, arithmetic, threads
-        self._pooling, self._layer, self._normalize = pooling, layer, normalize
+        self._pooling, self._layer, self._normalize, self._emulate = pooling, layer, normalize, emulate
         self._encoder: Encoder | None = None
         self._lock = threading.Lock()
 
@@ -100,7 +102,13 @@ class Embedder:
                     # The tokenizer's threads: they start with its first batch of texts, as many as this says.
                     os.environ.setdefault("RAYON_NUM_THREADS", str(granted))
                 threads = granted if self._threads is None else self._threads
-                self._encoder = load(self._model, engine=self._engine, arithmetic=self._arithmetic, threads=threads)
+                self._encoder = load(
+                    self._model,
+                    engine=self._engine,
+                    arithmetic=self._arithmetic,
+                    threads=threads,
+                    emulate=self._emulate,
+                )
             return self._encoder
 
 

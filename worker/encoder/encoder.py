@@ -37,7 +37,7 @@ Pooling = Literal["mean", "max", "last", "first"]
 Layers = Literal["last", "all"] | int | tuple[int, ...] | list[int]
 
 _ENGINES = ("auto", "fused", "tensorflow")
-_ARITHMETICS = ("float32", "bfloat16")
+_ARITHMETICS = ("float32", "bfloat16", "bfloat16x3")
 #: `encode_batches` computes its rows when it has this many characters or token ids of them.
 _BATCH_SIZE = 1 << 20
 
@@ -46,17 +46,20 @@ def load(
     model: str | os.PathLike[str],
     *,
     engine: Literal["auto", "fused", "tensorflow"] = "auto",
-    arithmetic: Literal["float32", "bfloat16"] = "float32",
+    arithmetic: Literal["float32", "bfloat16", "bfloat16x3"] = "float32",
     threads: int | None = None,
+    emulate: bool = False,
 ) -> Encoder:
     """Load a model, to compute vectors in this program.
 
     Args:
         model: a model directory, as `unrolled model` makes it.
         engine: what computes; "auto" means "tensorflow" if TensorFlow is installed, and there is an NVIDIA GPU or the
-            fused engine isn't built; otherwise, and with "bfloat16", it means "fused".
-        arithmetic: how it computes; "bfloat16" is faster and less exact.
+            fused engine isn't built; otherwise, and with other arithmetics than "float32", it means "fused".
+        arithmetic: how it computes; "bfloat16" is faster and less exact, "bfloat16x3" is nearly as exact as float32 and
+            faster on processors with matrix units.
         threads: threads of the engine; None for one for each core that the process may use.
+        emulate: compute in "bfloat16x3" without matrix units too, slower than "float32".
 
     Raises:
         ValueError: an argument isn't allowed.
@@ -67,11 +70,12 @@ def load(
     for name, value, allowed in (("engine", engine, _ENGINES), ("arithmetic", arithmetic, _ARITHMETICS)):
         if value not in allowed:
             raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
-    if engine == "tensorflow" and arithmetic == "bfloat16":
-        raise ValueError("the engine 'tensorflow' computes in float32 only; take the engine 'fused' for bfloat16")
+    if engine == "tensorflow" and arithmetic != "float32":
+        raise ValueError(f"the engine 'tensorflow' computes in float32 only; take the engine 'fused' for {arithmetic}")
     if threads is not None and (type(threads) is not int or threads < 1):
         raise ValueError(f"threads is {threads!r}; allowed: a whole number from 1, or None for all cores")
-    return Encoder(open_model(model), WorkerOptions(engine=engine, arithmetic=arithmetic, threads=threads))
+    options = WorkerOptions(engine=engine, arithmetic=arithmetic, threads=threads, emulate=emulate)
+    return Encoder(open_model(model), options)
 
 
 class Encoder:
@@ -108,7 +112,7 @@ class Encoder:
 
     @property
     def arithmetic(self) -> str:
-        """How it computes: "float32" or "bfloat16"."""
+        """How it computes: "float32", "bfloat16" or "bfloat16x3"."""
         return self._engine.arithmetic
 
     def encode(

@@ -33,6 +33,7 @@ class Vectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] # sciki
         engine: as in `unrolled.load`.
         arithmetic: as in `unrolled.load`.
         threads: as in `unrolled.load`.
+        emulate: as in `unrolled.load`.
 
     Example:
         >>> classifier = make_pipeline(unrolled.Vectorizer("my-model"), LogisticRegression())
@@ -47,8 +48,9 @@ class Vectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] # sciki
         layer: int | None = None,
         normalize: bool = False,
         engine: Literal["auto", "fused", "tensorflow"] = "auto",
-        arithmetic: Literal["float32", "bfloat16"] = "float32",
+        arithmetic: Literal["float32", "bfloat16", "bfloat16x3"] = "float32",
         threads: int | None = None,
+        emulate: bool = False,
     ) -> None:
         self.model = model
         self.pooling = pooling
@@ -57,6 +59,7 @@ class Vectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] # sciki
         self.engine = engine
         self.arithmetic = arithmetic
         self.threads = threads
+        self.emulate = emulate
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803, ARG002 - scikit-learn's names
         """Do nothing."""

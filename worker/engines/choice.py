@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import UnrolledError
+from unrolled.errors import BrokenWorkerError, UnrolledError
 from unrolled.job.offer import Offer
 from worker.engines.fused.engine import FusedEngine
-from worker.engines.fused.library import why_unavailable
+from worker.engines.fused.library import forced_isa, kernel_isa, why_no_tiles, why_unavailable
 from worker.engines.padded import make_padded
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def choose_engine(settings: WorkerOptions, model: ModelDirectory) -> Engine:
 
     Raises:
         UnrolledError: the engine isn't installed; the text says how to install it.
-        BrokenWorkerError: the engine doesn't run on this machine.
+        BrokenWorkerError: the engine doesn't run on this machine; or the arithmetic is bfloat16x3, which is slower than
+            float32 without matrix units, and the settings don't allow that.
         ModelError: the model's weights can't be read.
     """
     lacking = {"fused": why_unavailable(), "tensorflow": _why_no_tensorflow()}
@@ -40,11 +41,23 @@ def choose_engine(settings: WorkerOptions, model: ModelDirectory) -> Engine:
     if reason := lacking[wanted]:
         raise UnrolledError(reason)
     if wanted == "fused":
+        if settings.arithmetic == "bfloat16x3" and not settings.emulate:
+            _check_tiles()
         return make_padded(model, lambda each: FusedEngine(each, settings.arithmetic, settings.threads))
     # It takes seconds and 500 MB to load.
     from worker.engines.tensorflow.engine import TensorFlowEngine  # noqa: PLC0415 - only who needs it waits for it
 
     return make_padded(model, lambda each: TensorFlowEngine(each, threads=settings.threads))
+
+
+def choose_and_measure(settings: WorkerOptions, model: ModelDirectory) -> Engine:
+    """The engine that the settings ask for, like `choose_engine`; the fused engine's rate is measured and logged."""
+    engine = choose_engine(settings, model)
+    if engine.name == "fused":
+        fused: Any = engine  # one that pads rows has what the engine within it has
+        giga = fused.rate() / 1e9
+        log.info("two layers of 256 units: %.0f GFLOP/s in %s by %s now", giga, fused.arithmetic, fused.isa)
+    return engine
 
 
 def offer_of(settings: WorkerOptions, model: ModelDirectory) -> Offer:
@@ -58,6 +71,17 @@ def offer_of(settings: WorkerOptions, model: ModelDirectory) -> Offer:
     if wanted == "auto":
         wanted = _automatic(settings.arithmetic, {"fused": why_unavailable(), "tensorflow": _why_no_tensorflow()})
     return Offer(model.fingerprint, wanted, settings.arithmetic)  # type: ignore[arg-type]  # settings are checked
+
+
+def _check_tiles() -> None:
+    isa = kernel_isa(forced_isa(), "bfloat16x3")
+    if isa != "amx":
+        reason = why_no_tiles() or f"UNROLLED_ISA is {isa}"
+        raise BrokenWorkerError(
+            f"--arithmetic bfloat16x3 needs matrix units to be faster than float32, and there are none here: {reason}; "
+            "take another machine, or give --emulate (in Python, emulate=True) to compute without them, more slowly "
+            "than in float32"
+        )
 
 
 def _automatic(arithmetic: str, lacking: dict[str, str | None]) -> str:

@@ -41,7 +41,7 @@ class Engine(Protocol):
 
     Attributes:
         name: "fused" or "tensorflow"; stored in every file.
-        arithmetic: how it computes, "float32" or "bfloat16"; stored in every file.
+        arithmetic: how it computes, "float32", "bfloat16" or "bfloat16x3"; stored in every file.
         description: one line that says which path was taken and why; logged at the start.
     """
 

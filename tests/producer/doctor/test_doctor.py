@@ -1,5 +1,6 @@
 """What `unrolled doctor` finds, on real servers, models and directories."""
 
+import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -8,18 +9,21 @@ import numpy as np
 import pytest
 from support.jobs import FINGERPRINT, finished_job, make_job, publish_shard, waiting
 
+from producer.doctor import engine
 from producer.doctor.broker import check_broker
+from producer.doctor.engine import check_engine
 from producer.doctor.model import check_model
 from producer.doctor.output import check_output, file_system
 from producer.doctor.software import check_software
 from producer.doctor.workers import check_workers
 from producer.queue.worker_status import WorkerStatus
 from unrolled.job import names
-from unrolled.job.offer import Offer
+from unrolled.job.offer import ARITHMETICS, Offer
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.model.weights import new_weights
 from unrolled.queue.broker import Broker
+from worker.engines.fused import library
 
 CONFIG = ModelConfig.stacked(vocab_size=10, max_length=8, num_lstm_units=4, num_lstm_layers=1, embedding_dim=2)
 
@@ -259,3 +263,40 @@ def test_the_software_is_listed():
     checks = {check.name: check for check in check_software()}
     assert f"numpy {np.__version__}" in checks["software"].found
     assert Path(checks["embedded broker"].found).exists()
+
+
+@pytest.fixture
+def asked_anew():
+    """The engine's answer is kept for the whole process; a test that changes it asks again."""
+    engine._ask.cache_clear()
+    yield
+    engine._ask.cache_clear()
+
+
+@pytest.mark.skipif(bool(library.why_unavailable()), reason=str(library.why_unavailable()))
+@pytest.mark.usefixtures("asked_anew")
+def test_the_engine_says_what_computes_and_how_fast(monkeypatch):
+    """For each arithmetic: the instruction set, which UNROLLED_ISA forces, and a measured rate."""
+    monkeypatch.setenv("UNROLLED_ISA", "portable")
+    checks = {check.name: check for check in check_engine()}
+    for arithmetic in ARITHMETICS:
+        check = checks[f"fused engine in {arithmetic}"]
+        assert check.outcome == "ok"
+        assert re.match(r"portable, \d[\d,.]* GFLOP/s on \d+ threads?", check.found), check.found
+    assert checks["fused engine in bfloat16x3"].found.endswith(", with --emulate")
+    reason = library.why_no_tiles()
+    assert checks["matrix units"].found == (f"not used: {reason}" if reason else "AMX")
+
+
+@pytest.mark.skipif(bool(library.why_unavailable()), reason=str(library.why_unavailable()))
+@pytest.mark.usefixtures("asked_anew")
+def test_an_engine_that_can_not_run_is_warned_of(monkeypatch):
+    """Because no instruction set has the name in UNROLLED_ISA, or because nothing answers."""
+    monkeypatch.setenv("UNROLLED_ISA", "mmx")
+    [check] = check_engine()
+    assert (check.name, check.outcome) == ("fused engine", "warn")
+    assert "UNROLLED_ISA is 'mmx'; allowed: " in check.found
+    engine._ask.cache_clear()
+    monkeypatch.setattr(engine.sys, "executable", "/bin/false")
+    [check] = check_engine()
+    assert (check.outcome, check.found) == ("warn", "it is not installed here, or can't be asked")

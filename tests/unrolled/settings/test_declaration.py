@@ -30,6 +30,7 @@ class Sizes:
     threads: int | None = option(None, "Threads.", least=1, most=8, unset="all cores")
     weight: float = option(1.0, "A weight.", above=0, most=2)
     place: Path | None = option(None, "A place.")
+    twice: bool = option(default=False, help="A switch.")
 
     def __post_init__(self):
         check(self)
@@ -37,9 +38,9 @@ class Sizes:
 
 def test_required_options_come_first():
     """In a help text too; the others keep their order."""
-    assert list(declared(Sizes)) == ["name", "share", "way", "threads", "weight", "place"]
+    assert list(declared(Sizes)) == ["name", "share", "way", "threads", "weight", "place", "twice"]
     assert {name: kind_of(field) for name, (field, _) in declared(Sizes).items()} == {
-        "name": str, "share": float, "way": str, "threads": int, "weight": float, "place": Path,
+        "name": str, "share": float, "way": str, "threads": int, "weight": float, "place": Path, "twice": bool,
     }  # fmt: skip
 
 
@@ -75,6 +76,10 @@ def test_a_value_out_of_its_range(changes, text):
         ({"UNROLLED_NAME": "x", "UNROLLED_THREADS": "lots"}, "UNROLLED_THREADS: 'lots' is not a whole number"),
         ({"UNROLLED_NAME": "x", "UNROLLED_SHARE": "half"}, "UNROLLED_SHARE: 'half' is not a number"),
         ({"UNROLLED_NAME": "x", "UNROLLED_THREADS": "9"}, "--threads is 9; allowed: 1 to 8"),
+        (
+            {"UNROLLED_NAME": "x", "UNROLLED_TWICE": "perhaps"},
+            "UNROLLED_TWICE: 'perhaps' is not 1 or true or yes or on or 0 or false or no or off",
+        ),
     ],
 )
 def test_a_variable_that_can_not_be_used(environ, text):
@@ -98,6 +103,7 @@ def test_an_empty_variable_is_none():
         threads=st.none() | st.integers(1, 8),
         weight=st.floats(0, 2, exclude_min=True),
         place=st.none() | st.just(Path("/data")),
+        twice=st.booleans(),
     )
 )
 def test_options_come_back_from_their_variables(sizes):

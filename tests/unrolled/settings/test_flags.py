@@ -35,7 +35,7 @@ def test_every_field_has_a_flag():
     given = run(
         WorkerOptions, "--engine", "fused", "--arithmetic", "bfloat16", "--threads", "3", "--memory-budget", "512M",
         "--pool-tokens", "7", "--concurrency", "2", "--lease-seconds", "5", "--grace-seconds", "0.5",
-        "--max-attempts", "1", "--output-root", "/data", "--health-file", "/tmp/well",
+        "--max-attempts", "1", "--output-root", "/data", "--health-file", "/tmp/well", "--emulate",
         "--metrics-port", "9100", "--metrics-address", "0.0.0.0", "--log-format", "json", "--tracing", "otlp",
     )  # fmt: skip
     made, plain = WorkerOptions(**given), WorkerOptions()

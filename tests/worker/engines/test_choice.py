@@ -1,17 +1,18 @@
 """Which engine a worker takes, and what it says where that can't be."""
 
 import logging
+import re
 
 import numpy as np
 import pytest
 from support.shell import make_model
 
-from unrolled.errors import UnrolledError
+from unrolled.errors import BrokenWorkerError, UnrolledError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job.offer import Offer
 from unrolled.tokenization.ragged import Ragged
 from worker.engines import choice
-from worker.engines.choice import choose_engine, offer_of
+from worker.engines.choice import choose_and_measure, choose_engine, offer_of
 from worker.engines.fused import library
 from worker.settings import Settings
 
@@ -97,10 +98,37 @@ def test_without_tensorflow_the_text_says_how_to_get_it(model, monkeypatch):
 
 
 @BUILT
+def test_three_products_need_matrix_units_or_consent(model, monkeypatch):
+    """Without tiles bfloat16x3 is slower than float32, so a worker computes in it only if it is told to."""
+    monkeypatch.setenv("UNROLLED_ISA", "portable")
+    with pytest.raises(BrokenWorkerError, match=r"bfloat16x3 needs matrix units .* here: .+; .* or give --emulate"):
+        chosen(model, arithmetic="bfloat16x3")
+    engine = chosen(model, arithmetic="bfloat16x3", emulate=True)
+    assert (engine.name, engine.arithmetic, engine.isa) == ("fused", "bfloat16x3", "portable")
+    monkeypatch.setattr(choice, "kernel_isa", lambda *_: "amx")
+    assert chosen(model, arithmetic="bfloat16x3").arithmetic == "bfloat16x3"
+
+
+@BUILT
+def test_a_workers_engine_is_measured(model, caplog):
+    """The log says how fast it is now."""
+    with caplog.at_level(logging.INFO):
+        engine = choose_and_measure(settings(model, engine="fused", threads=1), model)
+    [line] = caplog.messages
+    assert re.fullmatch(rf"two layers of 256 units: \d+ GFLOP/s in float32 by {engine.isa} now", line)
+
+
+@BUILT
 @pytest.mark.parametrize("has_gpu", [False, True])
 @pytest.mark.parametrize(
     "wish",
-    [{}, {"engine": "fused"}, {"engine": "tensorflow"}, {"arithmetic": "bfloat16"}],
+    [
+        {},
+        {"engine": "fused"},
+        {"engine": "tensorflow"},
+        {"arithmetic": "bfloat16"},
+        {"arithmetic": "bfloat16x3", "emulate": True},
+    ],
     ids=str,
 )
 def test_a_worker_offers_what_its_engine_is(model, monkeypatch, tmp_path, wish, has_gpu):

@@ -1,10 +1,33 @@
-"""The number of processors that this process may use."""
+"""The numbers of processors and of cores that this process may use."""
 
 import math
 import os
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
+_PROCESSORS = Path("/sys/devices/system/cpu")
+
+
+def threads_for(isa: str) -> int:
+    """The number of threads with which an instruction set computes fastest.
+
+    A core has one set of matrix units, and a tile is loaded three to four times as slowly while both hyperthreads of
+    the core load tiles. So with tiles it is one thread for each core.
+    """
+    cpus = usable_cpus()
+    return min(cpus, usable_cores()) if isa == "amx" else cpus
+
+
+def usable_cores(processors: Path = _PROCESSORS) -> int:
+    """The cores of the processors in the affinity mask; hyperthreads of one core count once."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = set()
+    for cpu in affinity(0) if affinity else range(os.cpu_count() or 1):
+        try:
+            cores.add((processors / f"cpu{cpu}" / "topology" / "thread_siblings_list").read_text().strip())
+        except OSError:
+            cores.add(str(cpu))
+    return max(1, len(cores))
 
 
 def usable_cpus(cgroup: Path = _CGROUP) -> int:

@@ -1,6 +1,6 @@
 """The fused CPU engine: a trie of the pool's token prefixes, and one C++ kernel for the stack of layers.
 
-No padding is computed, and no shared prefix is computed twice. A row has the same bits alone, in any pool, in any order
+It adds no padding, and computes no shared prefix twice. A row has the same bits alone, in any pool, in any order
 and on any number of threads. docs/engine.md explains how it works.
 
 It is one file because it is the Python side of one C interface.
@@ -22,7 +22,7 @@ from unrolled.tokenization.ragged import Ragged
 from worker.engines.engine import PoolStats
 from worker.engines.fused import library
 from worker.engines.fused.arrays import PoolArrays
-from worker.engines.fused.cpus import usable_cpus
+from worker.engines.fused.cpus import threads_for
 from worker.engines.fused.weights import Weights
 from worker.engines.padded import refuse_padding
 
@@ -40,8 +40,8 @@ class FusedEngine:
 
     Attributes:
         name: "fused".
-        arithmetic: "float32"; or "bfloat16" for the weights, inputs and states that enter products (sums and cell
-            states are float32).
+        arithmetic: "float32"; or, for the weights, inputs and states that enter products, "bfloat16", or "bfloat16x3"
+            with two bfloat16 pieces a number. Sums and cell states are float32.
         isa: the instruction set that is used.
         threads: the number of threads that work on a pool.
         description: one line that says which path was taken and why.
@@ -54,8 +54,8 @@ class FusedEngine:
 
         Args:
             model: the model.
-            arithmetic: "float32" or "bfloat16".
-            threads: the number of threads; None for all processors that this process may use.
+            arithmetic: "float32", "bfloat16" or "bfloat16x3".
+            threads: the number of threads; None for all processors that this process may use, or all cores with tiles.
 
         Raises:
             RequestError: the arithmetic or the number of threads is not allowed.
@@ -64,17 +64,17 @@ class FusedEngine:
             MemoryError: the packed weights don't fit into memory.
         """
         if arithmetic not in library.ARITHMETICS:
-            raise RequestError(f"arithmetic is {arithmetic!r}; allowed: {' or '.join(library.ARITHMETICS)}")
+            raise RequestError(f"arithmetic is {arithmetic!r}; allowed: {', '.join(library.ARITHMETICS)}")
         if threads is not None and threads < 1:
             raise RequestError(f"threads is {threads}; give at least 1, or leave it out for all processors")
         refuse_padding(model.config)
         self._library = library.load()
         self.arithmetic = arithmetic
-        self.threads = usable_cpus() if threads is None else threads
+        self.isa = self._kernel()
+        self.threads = threads_for(self.isa) if threads is None else threads
         self._layer_dims = model.config.layer_dims
         self._engine, has_table = self._pack(model)
         self._release = weakref.finalize(self, self._library.unrolled_engine_free, self._engine)
-        self.isa = self._kernel()
         self.description = (
             f"fused engine: {self.isa}, {arithmetic}, "
             f"{self.threads} thread{'s' if self.threads > 1 else ''}, {model.config.describe_layers()}, "
@@ -113,6 +113,10 @@ class FusedEngine:
         _raise_for(status, problem)
         return PoolStats(stats.tokens, stats.nodes, stats.plan_seconds)
 
+    def rate(self) -> float:
+        """How fast a small model (two layers of 256 units) is computed now: operations of its products per second."""
+        return library.rate(self.arithmetic, self.threads)
+
     def _kernel(self) -> str:
         """The instruction set that is used."""
         forced = library.forced_isa()
@@ -132,7 +136,6 @@ class FusedEngine:
         Returns:
             The kernel's engine, and whether it made a table of the first layer's input product.
         """
-        self._kernel()
         config, weights = model.config, Weights(model.config, model.weights())
         engine, has_table = ctypes.c_void_p(), ctypes.c_int32()
         status = self._library.unrolled_engine_new(

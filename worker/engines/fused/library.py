@@ -14,12 +14,12 @@ from pathlib import Path
 
 from unrolled.errors import BrokenWorkerError
 
-ABI_VERSION = 9
+ABI_VERSION = 10
 FILE_NAME = "_kernel.so"
 ISA_VARIABLE = "UNROLLED_ISA"
 ISAS = ("amx", "avx512_bf16", "avx512", "avx2", "portable", "amx-emulated")
 #: The numbers of the arithmetics in src/kernel/kernel.h.
-ARITHMETICS = {"float32": 0, "bfloat16": 1}
+ARITHMETICS = {"float32": 0, "bfloat16": 1, "bfloat16x3": 2}
 
 # The statuses in src/pool/api.cpp.
 OK, OUT_OF_MEMORY, NO_KERNEL, BAD_OFFSETS, BAD_TOKEN, TOO_MANY_ROWS, ROW_TOO_LONG = range(7)
@@ -127,6 +127,7 @@ _SIGNATURES = {
         (POINTER(Shard), c_int64, c_int32, c_void_p, c_void_p, POINTER(c_int64), POINTER(Problem)),
     ),
     "unrolled_cell_update": (c_int32, (c_char_p, c_int32, c_int64, *(c_void_p,) * 7)),
+    "unrolled_rate": (c_double, (c_char_p, c_int32, c_int32)),
     "unrolled_spin": (c_double, (c_char_p, c_int32, c_int64)),
 }
 
@@ -195,6 +196,12 @@ def why_no_tiles() -> str | None:
     """Why the processor's matrix units are not used, or None if they are."""
     reason: bytes | None = load().unrolled_why_no_tiles()
     return reason.decode() if reason else None
+
+
+def rate(arithmetic: str, threads: int) -> float:
+    """How fast a small model is computed at this moment: operations of its products per second, 0 if it can't be."""
+    found: float = load().unrolled_rate(forced_isa(), ARITHMETICS[arithmetic], threads)
+    return found
 
 
 def kernel_isa(isa: bytes | None, arithmetic: str) -> str | None:

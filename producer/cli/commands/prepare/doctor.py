@@ -17,6 +17,7 @@ from producer.cli.options import broker_option, json_option, namespace_option
 from producer.doctor.broker import SOCKET_SECONDS, check_broker
 from producer.doctor.bucket import check_bucket
 from producer.doctor.check import Check
+from producer.doctor.engine import check_engine
 from producer.doctor.machine import check_machine
 from producer.doctor.metrics_port import check_metrics_port
 from producer.doctor.model import check_model
@@ -137,6 +138,7 @@ def examine(
 ) -> Iterator[Check]:
     """All checks on what is named, and on this machine for a worker with these settings."""
     yield from check_software()
+    yield from check_engine()
     opened = None
     if model:
         opened, checks = check_model(model)

@@ -17,7 +17,7 @@ from unrolled.settings.flags import flags
 from unrolled.settings.worker_options import WorkerOptions
 
 #: Options of a worker on which times and memory depend.
-OWN = ("threads", "memory_budget", "pool_tokens", "concurrency")
+OWN = ("emulate", "threads", "memory_budget", "pool_tokens", "concurrency")
 
 
 @click.command()

@@ -35,14 +35,15 @@ def directory(tmp_path_factory):
     seed=st.integers(0, 99),
     scale=st.sampled_from([1e-18, 0.05, 0.4, 4, 60]),  # from products that vanish to gates beyond both caps
     tabled=st.booleans(),
+    arithmetic=st.sampled_from(["bfloat16", "bfloat16x3"]),
 )
 @settings(max_examples=25, deadline=None)
-def test_every_instruction_set_gives_the_definitions_bytes(directory, config, rows, seed, scale, tabled):
+def test_every_instruction_set_gives_the_definitions_bytes(directory, config, rows, seed, scale, tabled, arithmetic):
     """Each state of each layer, on every instruction set of this machine."""
     rows = [[(token - 1) % config.vocab_size + 1 for token in row] for row in rows]
     weights = reference.random_weights(config, seed, scale)
     model = save_model(tempfile.mkdtemp(dir=directory), config, weights)
-    wanted = [bfloat16.layer_states(config, weights, row, tabled) for row in rows]
+    wanted = [bfloat16.layer_states(config, weights, row, tabled, arithmetic) for row in rows]
     shard = ragged(rows)
     columns = tuple(VectorColumn("none", layer, width) for layer, width in enumerate(config.layer_dims))
     for isa in ISAS:
@@ -50,7 +51,7 @@ def test_every_instruction_set_gives_the_definitions_bytes(directory, config, ro
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("UNROLLED_ISA", isa)
             patch.setattr(fused, "TABLE_BYTES", (1 << 20) * tabled)
-            FusedEngine(model, "bfloat16", 1).compute([shard], [outputs], columns)
+            FusedEngine(model, arithmetic, 1).compute([shard], [outputs], columns)
         for layer, output in enumerate(outputs):
             exact = np.concatenate([states[layer] for states in wanted])
             assert output.tobytes() == exact.tobytes(), (isa, layer, np.argwhere(output != exact)[:3])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.kernels import SOME_KERNELS
 from support.ragged_rows import ragged
 
 from unrolled.errors import BrokenWorkerError, RequestError
@@ -20,18 +21,13 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.tokenization.ragged import Ragged
+from worker.engines.fused import cpus, library
 from worker.engines.fused import engine as fused
-from worker.engines.fused import library
-from worker.engines.fused.cpus import usable_cpus
+from worker.engines.fused.cpus import threads_for, usable_cores, usable_cpus
 from worker.engines.fused.engine import FusedEngine
 
 pytestmark = pytest.mark.skipif(library.why_unavailable() is not None, reason=str(library.why_unavailable()))
 
-KERNELS = (
-    []
-    if library.why_unavailable()
-    else [(isa, arithmetic) for arithmetic in ("float32", "bfloat16") for isa in library.available_isas(arithmetic)]
-)
 VOCAB, UNITS, LAYERS = 9, 20, 2
 COLUMNS = (VectorColumn("none", LAYERS - 1, UNITS),)
 
@@ -75,7 +71,7 @@ def model_of(tmp_path_factory):
     return make
 
 
-@pytest.fixture(scope="module", params=KERNELS, ids="-".join)
+@pytest.fixture(scope="module", params=SOME_KERNELS, ids="-".join)
 def engines(request, model_of):
     """One model with 1, 2 and 5 threads, and without a table of the first layer."""
     isa, arithmetic = request.param
@@ -108,8 +104,16 @@ def test_same_bytes_in_any_company(engines, rows, data):
             assert same_bytes(wanted[k], compute(group[0], [rows[k]])[0])
 
 
-@pytest.mark.parametrize("kernel", KERNELS, ids="-".join)
-@pytest.mark.parametrize(("units", "layers"), [(1, 1), (16, 3), (33, 2), (700, 2), (1400, 1)])
+@pytest.mark.parametrize(
+    ("units", "layers", "kernel"),
+    [
+        pytest.param(units, layers, kernel, id="-".join((str(units), *kernel)))
+        for units, layers in [(1, 1), (16, 3), (33, 2), (700, 2), (1400, 1)]
+        for kernel in SOME_KERNELS
+        # A kernel of tiles has no runs, and emulated tiles take seconds.
+        if units < 700 or kernel[0] != "amx-emulated"
+    ],
+)
 def test_same_bytes_at_any_width(kernel, units, layers, model_of, monkeypatch):
     """So it has if a width is no multiple of a panel's, or a depth is computed in several runs."""
     isa, arithmetic = kernel
@@ -167,7 +171,7 @@ def test_several_shards_and_unaligned_outputs(model_of):
         assert np.isnan(array[0])
 
 
-@pytest.mark.parametrize("kernel", KERNELS, ids="-".join)
+@pytest.mark.parametrize("kernel", SOME_KERNELS, ids="-".join)
 @pytest.mark.parametrize("units", [48, 20])
 def test_outputs_that_begin_on_a_line_or_off_it(kernel, units, model_of, monkeypatch):
     """Vectors of whole cache lines are stored differently: their bytes are right, and none beside them changes."""
@@ -299,7 +303,7 @@ def test_columns_that_there_are_not_are_refused(columns, model_of):
 def test_what_an_engine_can_not_be(model_of, monkeypatch):
     """Unknown arithmetics, numbers of threads and instruction sets are refused, and the text says what is allowed."""
     model = model_of()
-    with pytest.raises(RequestError, match="float32 or bfloat16"):
+    with pytest.raises(RequestError, match="float32, bfloat16, bfloat16x3"):
         FusedEngine(model, "float16")
     with pytest.raises(RequestError, match="threads is 0"):
         FusedEngine(model, threads=0)
@@ -336,6 +340,18 @@ def test_threads_follow_a_containers_limit(files, quota, tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text + "\n")
     assert usable_cpus(tmp_path) == (quota or len(os.sched_getaffinity(0)))
+
+
+def test_hyperthreads_of_a_core_count_once(tmp_path, monkeypatch):
+    """They share the core's matrix units, so tiles get one thread for each core; other kernels get one for each."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 5, 7})
+    for cpu, siblings in {0: "0,4", 1: "1,5", 2: "2,6", 5: "1,5"}.items():  # nothing is known of 7
+        (tmp_path / f"cpu{cpu}" / "topology").mkdir(parents=True)
+        (tmp_path / f"cpu{cpu}" / "topology" / "thread_siblings_list").write_text(siblings + "\n")
+    assert usable_cores(tmp_path) == 4
+    monkeypatch.setattr(cpus, "usable_cores", lambda: 4)
+    monkeypatch.setattr(cpus, "usable_cpus", lambda: 5)
+    assert (threads_for("amx"), threads_for("avx512"), threads_for("amx-emulated")) == (4, 5, 5)
 
 
 def test_no_tensorflow():

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import reference
+from support.kernels import KERNELS, SOME_KERNELS
 from support.model_configs import model_configs
 from support.ragged_rows import ragged
 
@@ -24,11 +25,6 @@ from worker.engines.fused.engine import FusedEngine
 
 pytestmark = pytest.mark.skipif(library.why_unavailable() is not None, reason=str(library.why_unavailable()))
 
-KERNELS = (
-    []
-    if library.why_unavailable()
-    else [(isa, arithmetic) for arithmetic in ("float32", "bfloat16") for isa in library.available_isas(arithmetic)]
-)
 VOCAB = 6
 STACKS = {
     "widths": (7, [LayerConfig(40), LayerConfig(33), LayerConfig(5)]),
@@ -161,7 +157,7 @@ def specs(draw, config):
     return OutputSpec(layers, tuple(name for name in POOLINGS if name in pooling))
 
 
-@pytest.mark.parametrize("kernel", KERNELS, ids="-".join)
+@pytest.mark.parametrize("kernel", SOME_KERNELS, ids="-".join)
 @given(
     config=model_configs(widest=20, largest_vocabulary=VOCAB),
     rows=st.lists(st.lists(st.integers(1, VOCAB), max_size=12), max_size=30),
@@ -191,7 +187,7 @@ def test_any_model_and_columns(kernel, config, rows, data):
         assert same_bytes(wanted[k], compute(one, [rows[k]], columns)[0])
 
 
-@pytest.mark.parametrize("kernel", KERNELS, ids="-".join)
+@pytest.mark.parametrize("kernel", SOME_KERNELS, ids="-".join)
 @pytest.mark.parametrize("name", STACKS)
 def test_long_rows_of_every_kind(kernel, name, monkeypatch):
     """Rows of 200 tokens stay within 1e-5 of the exact values (in bfloat16 within 0.05), in every layer and pooling."""
@@ -209,7 +205,7 @@ def test_long_rows_of_every_kind(kernel, name, monkeypatch):
 #: In float32 the portable kernel rounds products and sums apart on x86; in bfloat16 every kernel gives the same bytes.
 AGREEING = {
     arithmetic: [isa for isa, found in KERNELS if found == arithmetic and (isa != "portable" or found != "float32")]
-    for arithmetic in ("float32", "bfloat16")
+    for arithmetic in library.ARITHMETICS
 }
 
 

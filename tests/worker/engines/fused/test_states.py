@@ -38,7 +38,7 @@ def compute(engine, rows, columns):
     ]
 
 
-@pytest.mark.parametrize("arithmetic", ["float32", "bfloat16"])
+@pytest.mark.parametrize("arithmetic", library.ARITHMETICS)
 def test_levels_of_many_blocks(arithmetic, tmp_path):
     """Thousands of rows over many levels, which threads hand to each other, have the bytes of a few of them."""
     engine, config = make_engine(tmp_path, 9, 5, arithmetic)

@@ -1,5 +1,5 @@
 // Computes random pools under the sanitizers: every path that touches memory or another thread, and a check that rows
-// have the results that they have alone. Usage: pools ISA
+// have the results that they have alone. Usage: pools ISA UNITS...
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -311,11 +311,11 @@ void refuse_hostile_input() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  check(argc == 2, "usage: pools ISA");
+  check(argc > 2, "usage: pools ISA UNITS...");
   refuse_hostile_input();
   grow_buffers();
-  for (const Arithmetic arithmetic : {Arithmetic::float32, Arithmetic::bfloat16}) {
-    for (std::int64_t units : {1, 16, 37}) run_models(argv[1], arithmetic, units);
+  for (const Arithmetic arithmetic : {Arithmetic::float32, Arithmetic::bfloat16, Arithmetic::bfloat16x3}) {
+    for (int k = 2; k < argc; ++k) run_models(argv[1], arithmetic, std::atoll(argv[k]));
   }
   std::puts("ok");
 }

@@ -9,7 +9,7 @@
 namespace unrolled {
 namespace {
 
-constexpr std::int64_t kChunkSteps = 16;  // a cache line of a node's inputs: a step takes 4 bytes in every arithmetic
+constexpr std::int64_t kChunkSteps = 16;  // a cache line of a node's inputs: a piece of a step takes 4 bytes
 
 template <class P, int R>
 using Sums = typename P::Isa::Vec[R][kGates];

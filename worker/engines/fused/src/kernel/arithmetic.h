@@ -20,7 +20,7 @@ struct Float32 {
   static constexpr int step_inputs = 1;
   static constexpr int block_steps = 1;
   static constexpr int group_inputs = 1;
-  static constexpr int weight_bits = 24;
+  static constexpr int pieces = 1;
   static constexpr bool fine = true;
 
   static UNROLLED_INLINE Weight weight(const Element* p) { return Isa::load(p); }
@@ -38,7 +38,6 @@ struct RoundedFloat32 : Float32<Isa_> {
   using Weight = typename Isa::Vec;
   static constexpr Arithmetic arithmetic = Arithmetic::bfloat16;
   static constexpr int block_steps = 32;
-  static constexpr int weight_bits = 8;
   static constexpr bool fine = false;
 
   // Where in a block the inputs of a step are: step `step` of the inputs with an even index (half 0) or an odd one.
@@ -51,6 +50,33 @@ struct RoundedFloat32 : Float32<Isa_> {
     Isa::store(p, Isa::round_to_bfloat16(h));
   }
 };
+
+// Bfloat16x3 with the instructions of `One`, a bfloat16: two pieces a number, three products. For every block of inputs
+// there is one of first pieces, and then one of second pieces.
+template <class One>
+struct InPieces : One {
+  using Isa = typename One::Isa;
+  static constexpr Arithmetic arithmetic = Arithmetic::bfloat16x3;
+  static constexpr int group_inputs = One::block_steps * One::step_inputs;
+  static constexpr int pieces = 2;
+  static constexpr bool fine = true;
+
+  static UNROLLED_INLINE void store_hidden(typename One::Element* p, typename Isa::Vec h) {
+    One::store_hidden(p, h);
+    One::store_hidden(p + group_inputs, Isa::sub(h, Isa::round_to_bfloat16(h)));
+  }
+};
+
+// The products of pieces that make one product of numbers; see blocks.h.
+template <class P>
+constexpr int kProducts = P::pieces == 2 ? 3 : 1;
+
+// Where number `at` of an input or a state begins, from the first one on; `at` is the first of a vector's numbers.
+template <class P>
+constexpr std::int64_t place_of(std::int64_t at) {
+  constexpr std::int64_t kBlock = P::block_steps * P::step_inputs;
+  return at / kBlock * kBlock * P::pieces + at % kBlock;
+}
 
 }  // namespace
 }  // namespace unrolled

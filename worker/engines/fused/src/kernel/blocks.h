@@ -9,8 +9,18 @@
 // in float32, and nothing is denormal (bfloat16.h), so the result does not depend on how an instruction set gets there.
 // It is what Intel's matrix units compute.
 //
+// In bfloat16x3 a number is two pieces: x rounded to bfloat16, and what is left of x, rounded again. A block adds three
+// products to the total, each as above, and each has an operand in common with the one before:
+//
+//   second pieces of the inputs by first pieces of the weights; first by first; first by second
+//
+// The product of the second pieces is too small to matter.
+//
 // A group of two gates has even and odd sums for six nodes in 24 registers. The totals wait in the first-level cache.
-// Panels have, for every block, its groups one after another, and in a group: [step][half][gate][lanes] of steps.
+// Panels have, for every block and for each piece of its weights, its groups one after another, and in a group:
+// [step][half][gate][lanes] of steps.
+//
+// One file, because all of it depends on the order of the weights in a block.
 #pragma once
 
 #include <cstdint>
@@ -111,7 +121,13 @@ UNROLLED_INLINE void add_blocks(Totals<P, R>& totals, To to, const char* at, con
   const typename P::Element* weights = reinterpret_cast<const typename P::Element*>(at);
   for (std::int64_t step = begin; step < end; step += P::block_steps, first = false) {
     for (std::int64_t line = 0; line < P::block_steps; line += kChunkSteps) fetching(rows, step + line, To::weights);
-    weights = add_block(totals, to, weights, rows, step * P::step_inputs, first);
+    const std::int64_t place = step * P::step_inputs * P::pieces;
+    if constexpr (P::pieces == 2) {
+      add_block(totals, to, weights, rows, place + P::block_steps * P::step_inputs, first);
+      weights = add_block(totals, to, weights, rows, place, false);
+      first = false;
+    }
+    weights = add_block(totals, to, weights, rows, place, first);
   }
 }
 

@@ -53,8 +53,9 @@ struct LayerBlock {
   void* gathered;                 // scratch of a kernel that multiplies tiles: the inputs of all nodes
 };
 
-// How numbers are rounded and products are summed. Mirrored in library.py.
-enum class Arithmetic : std::int32_t { float32 = 0, bfloat16 = 1 };
+// How numbers are rounded and products are summed. Mirrored in library.py. In bfloat16x3, a number is the sum of two
+// bfloat16 numbers, its pieces, and a product is three products of pieces; see blocks.h.
+enum class Arithmetic : std::int32_t { float32 = 0, bfloat16 = 1, bfloat16x3 = 2 };
 
 struct Kernel {
   const char* isa;
@@ -66,8 +67,9 @@ struct Kernel {
   int group_inputs;      // numbers that are in another order among each other, see elements.h; or 1
   bool tiles;            // whether weights are tiles, see run_tiles.h, and LayerBlock::gathered is needed
   int most_nodes;        // the most nodes in a block
-  int element_bytes;     // bytes of one number of an input or a hidden state
-  int weight_bits;       // significant bits of a weight: 24 or 8
+  int cached_bytes;      // the most bytes of a block's inputs, if they leave it enough nodes; see states.cpp
+  int pieces;            // bfloat16 numbers whose sum is a number: 1 or 2
+  int element_bytes;     // bytes of one number of an input or a hidden state, in all its pieces
   // One pass over a block for each kind of layer (kinds.h); of two, the first is for sigmoid gates and the second for
   // gates that are a straight line.
   using RunLayer = void (*)(const PackedLayer&, const LayerBlock&);
@@ -89,16 +91,14 @@ struct Kernel {
   const Kernel* (*table_kernel)();
 };
 
-// Null if the compiler could not build it for this machine's architecture.
-const Kernel* amx_bfloat16();
-const Kernel* amx_emulated_bfloat16();
-const Kernel* avx512_float32();
-const Kernel* avx512_bfloat16();
-const Kernel* avx512_bf16_bfloat16();
-const Kernel* avx2_float32();
-const Kernel* avx2_bfloat16();
-const Kernel* portable_float32();
-const Kernel* portable_bfloat16();
+// The kernels of an instruction set. Null if it has none for the arithmetic, or if the compiler could not build it for
+// this machine's architecture.
+const Kernel* amx_kernel(Arithmetic);
+const Kernel* amx_emulated_kernel(Arithmetic);
+const Kernel* avx512_kernel(Arithmetic);
+const Kernel* avx512_bf16_kernel(Arithmetic);
+const Kernel* avx2_kernel(Arithmetic);
+const Kernel* portable_kernel(Arithmetic);
 
 // Whether this processor's dot products of bfloat16 pairs round as blocks.h needs it. Call it only where there is
 // AVX512_BF16.

@@ -17,7 +17,7 @@ namespace {
 template <class P>
 UNROLLED_INLINE void fetch_result(const LayerBlock& block, std::int64_t node, std::int64_t unit) {
   const auto* const hidden = static_cast<const typename P::Element*>(block.hidden_out);
-  __builtin_prefetch(hidden + node * block.hidden_stride + unit, 1);
+  __builtin_prefetch(hidden + node * block.hidden_stride * P::pieces + place_of<P>(unit), 1);
   if (block.outputs && (block.outputs_read || P::Isa::away_reads)) __builtin_prefetch(block.outputs[node] + unit, 1);
 }
 
@@ -49,12 +49,20 @@ struct Started {
   }
 };
 
+// Stores a node's state at `unit`, for what multiplies it.
+template <class P>
+UNROLLED_INLINE void store_state(const LayerBlock& block, std::int64_t node, std::int64_t unit,
+                                 typename P::Isa::Vec state) {
+  auto* const states = static_cast<typename P::Element*>(block.hidden_out) + node * block.hidden_stride * P::pieces;
+  P::store_hidden(states + place_of<P>(unit), state);
+}
+
 // Stores a node's result at `unit`, for the next step, the next layer and the caller.
 template <class P>
 UNROLLED_INLINE void store_result(const PackedLayer& layer, const LayerBlock& block, std::int64_t node,
                                   std::int64_t unit, typename P::Isa::Vec result) {
   using Isa = typename P::Isa;
-  P::store_hidden(static_cast<typename P::Element*>(block.hidden_out) + node * block.hidden_stride + unit, result);
+  store_state<P>(block, node, unit, result);
   if (!block.outputs) return;
   const std::int64_t left = layer.units - unit;
   float* const output = block.outputs[node] + unit;
@@ -143,8 +151,7 @@ struct ResetGates : Started<P> {
     for (int r = 0; r < R; ++r) {
       const std::int64_t node = place.node + r;
       const typename Isa::Vec state = Isa::load(block.cell_in[node] + unit);
-      P::store_hidden(static_cast<typename P::Element*>(block.hidden_out) + node * block.hidden_stride + unit,
-                      Isa::mul(state, gate_value<Isa, P::fine>(Gate{}, sums[r][1])));
+      store_state<P>(block, node, unit, Isa::mul(state, gate_value<Isa, P::fine>(Gate{}, sums[r][1])));
       Isa::store(block.updates + node * block.cell_stride + unit, sums[r][0]);
       Isa::store(block.candidates + node * block.cell_stride + unit, sums[r][2]);
     }

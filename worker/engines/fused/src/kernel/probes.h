@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "kernel/accumulate.h"
 #include "kernel/gates/hard_gates.h"
@@ -32,15 +33,32 @@ void cell_update(std::int64_t count, const float* i, const float* f, const float
   }
 }
 
+// Numbers of either sign between 1/2 and 1. On zeros, a processor's clock is up to a fifth faster.
+template <class Element>
+void fill_at_random(Element* numbers, std::int64_t count) {
+  std::uint32_t state = 1;
+  for (std::int64_t k = 0; k < count; ++k) {
+    state = state * 1664525u + 1013904223u;
+    const std::uint32_t bits = 0x3f000000u | (state & 0x807f0000u);  // a bfloat16 number, the upper half of a float32
+    if constexpr (sizeof(Element) == 2) {
+      numbers[k] = static_cast<Element>(bits >> 16);
+    } else {
+      std::memcpy(numbers + k, &bits, sizeof bits);
+    }
+  }
+}
+
 template <class P>
 __attribute__((noinline)) double spin(std::int64_t rounds) {
   using Isa = typename P::Isa;
   using Element = typename P::Element;
   constexpr int kStep = Isa::lanes * P::step_inputs;
-  Element weights[kGates * kStep] = {};
-  Element inputs[2 * Isa::rows] = {};
+  Element weights[kGates * kStep];
+  Element inputs[2 * Isa::rows];
   float starts[Isa::rows * kGates * Isa::lanes] = {};
-  // The compiler must not see that everything is zero, or it would compute one sum instead of all.
+  fill_at_random(weights, kGates * kStep);
+  fill_at_random(inputs, 2 * Isa::rows);
+  // The compiler must not see that the starts are equal, or it would compute one sum instead of all.
   asm volatile("" : : "r"(weights), "r"(inputs), "r"(starts) : "memory");
   Sums<P, Isa::rows> sums;
   const typename P::Weight w[2] = {P::weight(weights), P::weight(weights + kStep)};
@@ -68,7 +86,7 @@ __attribute__((noinline)) double spin(std::int64_t rounds) {
       asm volatile("" : : "r"(sink) : "memory");
     }
   }
-  return 2.0 * static_cast<double>(rounds) * Isa::rows * kGates * kStep;
+  return 2.0 * static_cast<double>(rounds) * Isa::rows * kGates * kStep / kProducts<P>;
 }
 
 }  // namespace

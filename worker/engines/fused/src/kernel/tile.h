@@ -4,7 +4,7 @@
 //
 // A tile is up to Isa::rows nodes by one panel (lanes units x 4 sums). In float32 its sums stay in registers over the
 // whole depth, and each takes its products in the order of the depth; bfloat16 has the order of blocks.h. Neither
-// depends on the tile's height, nor on where the depth is cut. This is why a node's result depends on that node alone.
+// depends on the tile's height, nor on where the depth is cut. This is why a node's result depends only on that node.
 //
 // A kind of layer has these members:
 //   Input, State       the sums to which a step of the input and a step of the previous state add
@@ -123,7 +123,7 @@ __attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& 
                                     const Place& next, const Run& run, const Pace& pace) {
   using Isa = typename P::Isa;
   constexpr int kWidth = kGates * Isa::lanes;
-  constexpr std::int64_t kWeight = Isa::lanes * P::step_inputs * sizeof(typename P::Element);
+  constexpr std::int64_t kWeight = Isa::lanes * P::step_inputs * P::pieces * sizeof(typename P::Element);
   constexpr std::int64_t kInput = Kind::Input::weights * kWeight, kState = Kind::State::weights * kWeight;
 
   float* const kept = block.sums + place.node * kWidth;
@@ -185,7 +185,8 @@ void run_layer(const PackedLayer& layer, const LayerBlock& block) {
   constexpr std::int64_t kRows = P::Isa::rows;
   const std::int64_t steps_b = block.first_level ? 0 : layer.steps_b;
   const std::int64_t tiles = (block.nodes + kRows - 1) / kRows;
-  constexpr std::int64_t kChunkBytes = kChunkSteps * P::Isa::lanes * P::step_inputs * sizeof(typename P::Element);
+  constexpr std::int64_t kStepBytes = P::step_inputs * P::pieces * sizeof(typename P::Element);
+  constexpr std::int64_t kChunkBytes = kChunkSteps * P::Isa::lanes * kStepBytes;
   // A tile of few steps ends before memory answers, so its nodes are prefetched two tiles early.
   const std::int64_t early = (tiles > 1 && layer.steps_a + steps_b < kShortSteps ? 2 : 1) * kRows;
   for (std::int64_t panel = 0; panel < layer.panel_count; ++panel) {

@@ -16,7 +16,8 @@ enum class Cell : std::int32_t {
 // Which cell state the next step of a normed LSTM reads: the normalized one, or the one before its norm.
 enum class NormKind : std::int32_t { none = 0, carried = 1, output = 2 };
 inline bool is_gru(Cell cell) { return cell == Cell::gru || cell == Cell::gru_reset_before; }
-// Whether a layer is a map: it changes each token's vector alone, and has no state and no direction.
+// Whether a layer is a map: it changes the vector of each token independently of the others, and has no state and no
+// direction.
 inline bool is_map(Cell cell) { return cell == Cell::dense || cell == Cell::layer_norm || cell == Cell::scale; }
 // The function of a layer's gates: sigmoid, or clamp(slope x + 1/2, 0, 1) with a slope of 1/5 or 1/6.
 enum class GateKind : std::int32_t { sigmoid = 0, hard_fifth = 1, hard_sixth = 2 };

@@ -51,7 +51,7 @@ void pack(const Kernel& kernel, const PackedLayer& layer, char* part, const floa
       for (int gate = 0; gate < kind.filled; ++gate) {
         const std::int64_t at = weight_at(kernel, k, gate, 0, kind.width);
         for (std::int64_t lane = 0; lane < width; ++lane) {
-          put_number(kernel, out, at + lane * kernel.step_inputs,
+          put_number(kernel, out, at + lane * kernel.step_inputs, weights_apart(kernel, kind.width),
                      scaled(gates, layer.units, gate, first + lane, kind));
         }
       }
@@ -132,7 +132,7 @@ void pack_columns(const Kernel& kernel, const PackedLayer& packed, char* part, c
     for (std::int64_t column = 0; column < from.width; ++column) {
       const int gate = static_cast<int>(column % columns / lanes);
       put_number(kernel, part + column / columns * packed.panel_bytes,
-                 weight_at(kernel, k, gate, column % lanes, from.groups),
+                 weight_at(kernel, k, gate, column % lanes, from.groups), weights_apart(kernel, from.groups),
                  static_cast<float>(from.matrix[k * from.stride + column] * from.scale));
     }
   }

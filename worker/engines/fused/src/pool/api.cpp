@@ -1,4 +1,5 @@
-// The C interface that library.py calls. No C++ exception leaves it.
+// The C interface that library.py calls. No C++ exception leaves it. One file, because it is one interface with one
+// version.
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -9,6 +10,7 @@
 
 #include "kernel/tiles/permission.h"
 #include "pool/engine.h"
+#include "rate/rate.h"
 
 #define UNROLLED_API extern "C" __attribute__((visibility("default")))
 
@@ -65,7 +67,7 @@ std::int32_t guarded(Problem* problem, Status unfit, Action action) {
 }  // namespace
 
 // Raised whenever a signature or structure here changes.
-UNROLLED_API std::int32_t unrolled_abi_version() { return 9; }
+UNROLLED_API std::int32_t unrolled_abi_version() { return 10; }
 
 // The instruction set whose kernel is taken if `isa` is asked for; null if this machine can't run it.
 UNROLLED_API const char* unrolled_kernel_isa(const char* isa, Arithmetic arithmetic) {
@@ -75,7 +77,9 @@ UNROLLED_API const char* unrolled_kernel_isa(const char* isa, Arithmetic arithme
 
 // Why the processor's matrix units are not used; null if they are.
 UNROLLED_API const char* unrolled_why_no_tiles() {
-  if (!unrolled::amx_bfloat16()) return "the kernel was built for another processor, or by a compiler without AMX";
+  if (!unrolled::amx_kernel(Arithmetic::bfloat16)) {
+    return "the kernel was built for another processor, or by a compiler without AMX";
+  }
   return unrolled::why_no_tiles();
 }
 
@@ -133,6 +137,16 @@ UNROLLED_API std::int32_t unrolled_cell_update(const char* isa, Arithmetic arith
   if (!kernel) return kNoKernel;
   kernel->cell_update(count, i, f, g, o, cell_in, cell_out, hidden_out);
   return kOk;
+}
+
+// How fast a small model is computed: operations per second; 0 if this machine can't run the kernel.
+UNROLLED_API double unrolled_rate(const char* isa, Arithmetic arithmetic, std::int32_t threads) {
+  try {
+    const unrolled::Kernel* kernel = unrolled::choose_kernel(isa, arithmetic);
+    return kernel ? unrolled::measure_rate(*kernel, threads) : 0.0;
+  } catch (...) {
+    return 0.0;
+  }
 }
 
 // Multiply-adds in registers only, for benchmarks: no kernel can be faster. Returns the number of operations.

@@ -41,15 +41,16 @@ struct Widest {
 // shallow layers should stay in the second-level cache beside a panel. If too few nodes would fit, their inputs are
 // read from the third level, because fetching a panel from memory costs more.
 std::size_t block_nodes(const Course& course) {
-  constexpr std::int64_t kFew = 96, kCached = std::int64_t{300} << 10;
+  constexpr std::int64_t kFew = 96;
   const Kernel& kernel = course.model().kernel();
   const std::int64_t most = kernel.most_nodes;
   std::int64_t deepest = 1;
   for (std::size_t l = course.first(); l < course.end(); ++l) {
     deepest = std::max(deepest, course.pass(l).packed.steps_a + course.pass(l).packed.steps_b);
   }
-  const std::int64_t fitting = kCached / (deepest * kernel.step_inputs * kernel.element_bytes);
-  return static_cast<std::size_t>(fitting < kFew ? most : std::min(fitting, most));
+  const std::int64_t fitting = kernel.cached_bytes / (deepest * kernel.step_inputs * kernel.element_bytes);
+  const std::int64_t whole = fitting / kernel.tile_rows * kernel.tile_rows;
+  return static_cast<std::size_t>(whole < kFew ? most : std::min(whole, most));
 }
 
 // Slots in addition to those that are still needed: for the block that is being computed, and for those at the ring's
@@ -92,10 +93,9 @@ void States::prepare(const Course& course, std::size_t rows) {
     }
     layers_.push_back({take(hidden_bytes(kernel, pass)), take(cell_bytes(pass))});
     // What a block reads beyond a state's last panel has weights of 0, but must not be NaN.
-    const std::int64_t bytes = kernel.element_bytes, unwritten = pass.padded_state - pass.written_state;
-    for (std::size_t slot = 0; unwritten > 0 && slot < slots_; ++slot) {
-      std::memset(layers_.back().hidden + slot * hidden_bytes(kernel, pass) + pass.written_state * bytes, 0,
-                  static_cast<std::size_t>(unwritten * bytes));
+    for (std::size_t slot = 0; pass.written_state < pass.padded_state && slot < slots_; ++slot) {
+      clear_elements(kernel, layers_.back().hidden + slot * hidden_bytes(kernel, pass), pass.written_state,
+                     pass.padded_state);
     }
   }
   poolings_.clear();
@@ -143,10 +143,10 @@ void States::prepare_results(const Course& course, std::size_t block) {
     const Pass& pass = course.pass(l);
     results_.push_back({makes(l) ? at : nullptr, nullptr, hidden_bytes(kernel, pass)});
     if (!makes(l)) continue;
-    const std::size_t written = static_cast<std::size_t>(pass.written_state * kernel.element_bytes);
-    const std::size_t padded = static_cast<std::size_t>(pass.padded_state * kernel.element_bytes);
     // What is read beyond the last panel has weights of 0, but must not be NaN.
-    for (std::size_t k = 0; k < block; ++k) std::memset(at + k * results_.back().stride + written, 0, padded - written);
+    for (std::size_t k = 0; k < block; ++k) {
+      clear_elements(kernel, at + k * results_.back().stride, pass.written_state, pass.padded_state);
+    }
     at += block * results_.back().stride;
   }
 }

@@ -158,12 +158,10 @@ void States::run_factors(const Block& at, const Pass& pass, LayerBlock& gates) {
 
 // The second product multiplies the results of the first pass, in whole blocks, which are `stride` elements apart.
 void States::aim_between(const Block& at, const Pass& pass, std::int64_t stride) {
-  const std::int64_t bytes = at.course.model().kernel().element_bytes, written = pass.written_units * bytes;
+  const Kernel& kernel = at.course.model().kernel();
   for (std::size_t k = 0; k < at.count; ++k) {
-    char* const row = between_.as<char>() + static_cast<std::int64_t>(k) * stride * bytes;
-    if (written < pass.padded_units * bytes) {
-      std::memset(row + written, 0, static_cast<std::size_t>(pass.padded_units * bytes - written));
-    }
+    char* const row = between_.as<char>() + static_cast<std::int64_t>(k) * stride * kernel.element_bytes;
+    clear_elements(kernel, row, pass.written_units, pass.padded_units);
     between_rows_[k] = row;
   }
 }
@@ -263,7 +261,7 @@ void States::add_input(const Block& block, std::size_t l) {
       output[u] += get_element(kernel, source, offset + u);
       put_element(kernel, mixed, u, output[u]);
     }
-    for (std::int64_t u = pass.state_dim; u < pass.padded_state; ++u) put_element(kernel, mixed, u, 0.0f);
+    clear_elements(kernel, mixed, pass.state_dim, pass.padded_state);
   }
 }
 

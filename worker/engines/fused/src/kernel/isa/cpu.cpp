@@ -35,7 +35,7 @@ bool has_avx2() {
 #endif
 }
 
-bool has_amx() { return amx_bfloat16() && has_avx512_bf16() && !why_no_tiles(); }
+bool has_amx() { return amx_kernel(Arithmetic::bfloat16) && has_avx512_bf16() && !why_no_tiles(); }
 
 // Whether pairs are multiplied faster than single numbers: twice as fast on AMD's processors, half as fast on Intel's.
 // The bytes are the same either way, so it may be measured.
@@ -53,47 +53,38 @@ bool pairs_are_faster(const Kernel& pairs, const Kernel& singles) {
   return seconds_each(pairs) < seconds_each(singles);
 }
 
-const Kernel* fastest_bfloat16() {
-  if (has_amx()) return amx_bfloat16();
-  const Kernel* const pairs = has_avx512_bf16() ? avx512_bf16_bfloat16() : nullptr;
-  const Kernel* const singles = has_avx512() ? avx512_bfloat16() : nullptr;
-  if (pairs && singles) return pairs_are_faster(*pairs, *singles) ? pairs : singles;
+// The fastest kernel here, without tiles.
+const Kernel* fastest_vectors(Arithmetic arithmetic) {
+  const bool has_pairs = arithmetic != Arithmetic::float32 && has_avx512_bf16();
+  const Kernel* const pairs = has_pairs ? avx512_bf16_kernel(arithmetic) : nullptr;
+  const Kernel* const singles = has_avx512() ? avx512_kernel(arithmetic) : nullptr;
+  if (pairs && singles) {
+    static const bool faster = pairs_are_faster(*pairs, *singles);
+    return faster ? pairs : singles;
+  }
   if (pairs || singles) return pairs ? pairs : singles;
-  return has_avx2() ? avx2_bfloat16() : portable_bfloat16();
+  return has_avx2() ? avx2_kernel(arithmetic) : portable_kernel(arithmetic);
 }
 
 const Kernel* kernel_of(const char* isa, Arithmetic arithmetic) {
-  const bool bfloat16 = arithmetic == Arithmetic::bfloat16;
+  const bool bfloat16 = arithmetic != Arithmetic::float32;
   const auto is = [isa](const char* name) { return std::strcmp(isa, name) == 0; };
-  if (is("amx") && bfloat16) return has_amx() ? amx_bfloat16() : nullptr;
-  if (is("amx-emulated") && bfloat16) return amx_emulated_bfloat16();
+  if (is("amx") && bfloat16) return has_amx() ? amx_kernel(arithmetic) : nullptr;
+  if (is("amx-emulated") && bfloat16) return amx_emulated_kernel(arithmetic);
   if (is("amx") || is("amx-emulated")) return choose_kernel(nullptr, arithmetic);
-  if (is("avx512_bf16") && bfloat16) return has_avx512_bf16() ? avx512_bf16_bfloat16() : nullptr;
-  if (is("avx512") || is("avx512_bf16")) {
-    if (!has_avx512()) return nullptr;
-    return bfloat16 ? avx512_bfloat16() : avx512_float32();
-  }
-  if (is("avx2")) {
-    if (!has_avx2()) return nullptr;
-    return bfloat16 ? avx2_bfloat16() : avx2_float32();
-  }
-  if (is("portable")) return bfloat16 ? portable_bfloat16() : portable_float32();
-  return nullptr;
+  if (is("avx512_bf16") && bfloat16) return has_avx512_bf16() ? avx512_bf16_kernel(arithmetic) : nullptr;
+  if (is("avx512") || is("avx512_bf16")) return has_avx512() ? avx512_kernel(arithmetic) : nullptr;
+  if (is("avx2")) return has_avx2() ? avx2_kernel(arithmetic) : nullptr;
+  return is("portable") ? portable_kernel(arithmetic) : nullptr;
 }
 
 }  // namespace
 
 const Kernel* choose_kernel(const char* isa, Arithmetic arithmetic) {
+  if (arithmetic < Arithmetic::float32 || arithmetic > Arithmetic::bfloat16x3) return nullptr;
   if (isa) return kernel_of(isa, arithmetic);
-  if (arithmetic == Arithmetic::bfloat16) {
-    static const Kernel* const fastest = fastest_bfloat16();
-    return fastest;
-  }
-  for (const char* candidate : {"avx512", "avx2", "portable"}) {
-    const Kernel* const kernel = kernel_of(candidate, arithmetic);
-    if (kernel) return kernel;
-  }
-  return nullptr;
+  if (arithmetic != Arithmetic::float32 && has_amx()) return amx_kernel(arithmetic);
+  return fastest_vectors(arithmetic);
 }
 
 }  // namespace unrolled

@@ -7,16 +7,25 @@
 #include "kernel/vector/vector_avx512.h"
 
 namespace unrolled {
-const Kernel* amx_bfloat16() {
-  static constexpr Kernel kernel = make_tile_kernel<TileBfloat16<Avx512>, HardwareTiles>("amx", avx512_float32);
-  return &kernel;
+namespace {
+
+const Kernel* table_kernel() { return avx512_kernel(Arithmetic::float32); }
+
+}  // namespace
+
+const Kernel* amx_kernel(Arithmetic arithmetic) {
+  if (arithmetic == Arithmetic::float32) return nullptr;
+  using One = TileBfloat16<Avx512>;
+  static constexpr Kernel kernels[] = {make_tile_kernel<One, HardwareTiles>("amx", table_kernel),
+                                       make_tile_kernel<InPieces<One>, HardwareTiles>("amx", table_kernel)};
+  return &kernels[arithmetic == Arithmetic::bfloat16x3];
 }
 }  // namespace unrolled
 
 #else
 
 namespace unrolled {
-const Kernel* amx_bfloat16() { return nullptr; }
+const Kernel* amx_kernel(Arithmetic) { return nullptr; }
 }  // namespace unrolled
 
 #endif

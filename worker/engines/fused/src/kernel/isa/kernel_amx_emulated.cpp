@@ -10,16 +10,19 @@ namespace {
 
 using Isa = Sixteen<PortableFused>;
 
-const Kernel* fused_float32() {
-  static constexpr Kernel kernel = make_kernel<Float32<Isa>>("amx-emulated", fused_float32);
+const Kernel* table_kernel() {
+  static constexpr Kernel kernel = make_kernel<Float32<Isa>>("amx-emulated", table_kernel);
   return &kernel;
 }
 
 }  // namespace
 
-const Kernel* amx_emulated_bfloat16() {
-  static constexpr Kernel kernel = make_tile_kernel<TileBfloat16<Isa>, EmulatedTiles>("amx-emulated", fused_float32);
-  return &kernel;
+const Kernel* amx_emulated_kernel(Arithmetic arithmetic) {
+  if (arithmetic == Arithmetic::float32) return nullptr;
+  using One = TileBfloat16<Isa>;
+  static constexpr Kernel kernels[] = {make_tile_kernel<One, EmulatedTiles>("amx-emulated", table_kernel),
+                                       make_tile_kernel<InPieces<One>, EmulatedTiles>("amx-emulated", table_kernel)};
+  return &kernels[arithmetic == Arithmetic::bfloat16x3];
 }
 
 }  // namespace unrolled

@@ -6,21 +6,24 @@
 #include "kernel/vector/vector_avx2.h"
 
 namespace unrolled {
-const Kernel* avx2_float32() {
-  static constexpr Kernel kernel = make_kernel<Float32<Avx2>>("avx2", avx2_float32);
-  return &kernel;
-}
-const Kernel* avx2_bfloat16() {
-  static constexpr Kernel kernel = make_kernel<RoundedFloat32<Avx2>>("avx2", avx2_float32);
-  return &kernel;
+namespace {
+
+const Kernel* table_kernel() { return avx2_kernel(Arithmetic::float32); }
+
+}  // namespace
+
+const Kernel* avx2_kernel(Arithmetic arithmetic) {
+  static constexpr Kernel kernels[] = {make_kernel<Float32<Avx2>>("avx2", table_kernel),
+                                       make_kernel<RoundedFloat32<Avx2>>("avx2", table_kernel),
+                                       make_kernel<InPieces<RoundedFloat32<Avx2>>>("avx2", table_kernel)};
+  return &kernels[static_cast<int>(arithmetic)];
 }
 }  // namespace unrolled
 
 #else
 
 namespace unrolled {
-const Kernel* avx2_float32() { return nullptr; }
-const Kernel* avx2_bfloat16() { return nullptr; }
+const Kernel* avx2_kernel(Arithmetic) { return nullptr; }
 }  // namespace unrolled
 
 #endif

@@ -24,7 +24,7 @@ struct Bfloat16Pairs {
   static constexpr int step_inputs = 2;
   static constexpr int block_steps = 16;
   static constexpr int group_inputs = 16;
-  static constexpr int weight_bits = 8;
+  static constexpr int pieces = 1;
   static constexpr bool fine = false;
 
   static constexpr int input(int step, int half) { return 16 * (step / 4) + 8 * half + 2 * (step % 4); }
@@ -43,11 +43,15 @@ struct Bfloat16Pairs {
   }
 };
 
+const Kernel* table_kernel() { return avx512_kernel(Arithmetic::float32); }
+
 }  // namespace
 
-const Kernel* avx512_bf16_bfloat16() {
-  static constexpr Kernel kernel = make_kernel<Bfloat16Pairs>("avx512_bf16", avx512_float32);
-  return &kernel;
+const Kernel* avx512_bf16_kernel(Arithmetic arithmetic) {
+  if (arithmetic == Arithmetic::float32) return nullptr;
+  static constexpr Kernel kernels[] = {make_kernel<Bfloat16Pairs>("avx512_bf16", table_kernel),
+                                       make_kernel<InPieces<Bfloat16Pairs>>("avx512_bf16", table_kernel)};
+  return &kernels[arithmetic == Arithmetic::bfloat16x3];
 }
 
 bool pairs_agree() {
@@ -63,7 +67,7 @@ bool pairs_agree() {
 #else
 
 namespace unrolled {
-const Kernel* avx512_bf16_bfloat16() { return nullptr; }
+const Kernel* avx512_bf16_kernel(Arithmetic) { return nullptr; }
 bool pairs_agree() { return false; }
 }  // namespace unrolled
 

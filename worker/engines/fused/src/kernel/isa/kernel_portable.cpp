@@ -5,19 +5,19 @@
 namespace unrolled {
 namespace {
 
-const Kernel* fused_float32() {
-  static constexpr Kernel kernel = make_kernel<Float32<PortableFused>>("portable", fused_float32);
+// Its multiply-adds round once, so that a table has the bytes of the other instruction sets.
+const Kernel* table_kernel() {
+  static constexpr Kernel kernel = make_kernel<Float32<PortableFused>>("portable", table_kernel);
   return &kernel;
 }
+const Kernel* float32_table_kernel() { return portable_kernel(Arithmetic::float32); }
 
 }  // namespace
 
-const Kernel* portable_float32() {
-  static constexpr Kernel kernel = make_kernel<Float32<Portable>>("portable", portable_float32);
-  return &kernel;
-}
-const Kernel* portable_bfloat16() {
-  static constexpr Kernel kernel = make_kernel<RoundedFloat32<PortableFused>>("portable", fused_float32);
-  return &kernel;
+const Kernel* portable_kernel(Arithmetic arithmetic) {
+  static constexpr Kernel kernels[] = {make_kernel<Float32<Portable>>("portable", float32_table_kernel),
+                                       make_kernel<RoundedFloat32<PortableFused>>("portable", table_kernel),
+                                       make_kernel<InPieces<RoundedFloat32<PortableFused>>>("portable", table_kernel)};
+  return &kernels[static_cast<int>(arithmetic)];
 }
 }  // namespace unrolled

@@ -17,30 +17,32 @@ struct TileBfloat16 {
   static constexpr Arithmetic arithmetic = Arithmetic::bfloat16;
   static constexpr int step_inputs = 2;
   static constexpr int block_steps = 16;
-  static constexpr int weight_bits = 8;
+  static constexpr int group_inputs = 1;
+  static constexpr int pieces = 1;
   static constexpr bool fine = false;
 
   static UNROLLED_INLINE void store_hidden(Element* p, typename Isa::Vec h) { Isa::store_bfloat16(p, h); }
 };
 
-// Products of tiles of zeros, which nothing waits for.
-template <class Tiles>
+// Products of tiles, without loads.
+template <class P, class Tiles>
 double spin_tiles(std::int64_t rounds) {
   Tiles tiles;
-  alignas(64) static const char zeros[kTileBytes] = {};
+  alignas(64) std::uint16_t numbers[kTileBytes / 2];
+  fill_at_random(numbers, kTileBytes / 2);
   tiles.template zero<0>();
   tiles.template zero<1>();
   tiles.template zero<2>();
   tiles.template zero<3>();
-  tiles.template load<4>(zeros);
-  tiles.template load<6>(zeros);
+  tiles.template load<4>(numbers);
+  tiles.template load<6>(numbers);
   for (std::int64_t round = 0; round < rounds; ++round) {
     tiles.template dot<0, 4, 6>();
     tiles.template dot<1, 4, 6>();
     tiles.template dot<2, 4, 6>();
     tiles.template dot<3, 4, 6>();
   }
-  return 2.0 * 4 * 16 * 16 * 32 * static_cast<double>(rounds);
+  return 2.0 * 4 * 16 * 16 * 32 * static_cast<double>(rounds) / kProducts<P>;
 }
 
 template <class P, class Tiles>
@@ -51,11 +53,12 @@ constexpr Kernel make_tile_kernel(const char* isa, const Kernel* (*table_kernel)
                 kSquareNodes,
                 P::step_inputs,
                 P::block_steps * P::step_inputs,
-                1,
+                P::group_inputs,
                 true,
-                192,  // so many nodes' inputs stay in the second-level cache beside the weights
-                static_cast<int>(sizeof(typename P::Element)),
-                P::weight_bits,
+                192,
+                800 << 10,  // inputs of this size stay in the second-level cache beside the weights
+                P::pieces,
+                static_cast<int>(P::pieces * sizeof(typename P::Element)),
                 {run_tiles<P, Lstm<P, Sigmoid>, Tiles>, run_tiles<P, Lstm<P, HardSigmoid>, Tiles>},
                 {run_tiles<P, Lstm<P, Sigmoid, true>, Tiles>, run_tiles<P, Lstm<P, HardSigmoid, true>, Tiles>},
                 {run_tiles<P, Gru<P, Sigmoid>, Tiles>, run_tiles<P, Gru<P, HardSigmoid>, Tiles>},
@@ -70,7 +73,7 @@ constexpr Kernel make_tile_kernel(const char* isa, const Kernel* (*table_kernel)
                 hidden_states<P>,
                 nullptr,
                 cell_update<P>,
-                spin_tiles<Tiles>,
+                spin_tiles<P, Tiles>,
                 table_kernel};
 }
 

@@ -10,7 +10,7 @@
 // of units work at once. Nodes' inputs lie anywhere in memory; they are first copied into tiles.
 //
 // Panels have, for every block of the input and then of the state, one tile of weights for each gate: 16 rows of 16
-// pairs.
+// pairs. In bfloat16x3 a block is two tiles of inputs, first and second pieces, and two tiles of weights for each gate.
 //
 // One file, because gathering, products and gates share the layout of the tiles and of the sums.
 #pragma once
@@ -32,7 +32,8 @@ inline void copy_row(char* to, std::int64_t row, const void* from, std::int64_t 
   }
 }
 
-// The inputs and states of a block's nodes: [nodes / 16][blocks][16 rows] of 64 bytes.
+// The inputs and states of a block's nodes: [nodes / 16][blocks][16 rows] of 64 bytes; here a piece of a block counts as
+// a block.
 inline void gather(const LayerBlock& block, std::int64_t input_blocks, std::int64_t state_blocks) {
   const std::int64_t blocks = input_blocks + state_blocks;
   const std::int64_t squares = (block.nodes + kSquareNodes - 1) / kSquareNodes;
@@ -84,36 +85,52 @@ struct Operands {
   std::int64_t blocks;
 };
 
+// The products of one tile of each node group, `lower` and `upper`, by a tile of weights of one gate or both. Operands
+// that are not loaded are those of the products before.
+template <bool First, bool Second, bool Nodes, bool Weights, class Tiles, class Between>
+UNROLLED_INLINE void multiply(Tiles& tiles, const char* lower, const char* upper, const char* first, const char* second,
+                              Between between) {
+  if constexpr (Nodes) tiles.template load<4>(lower);
+  if constexpr (First && Weights) tiles.template load<6>(first);
+  if constexpr (First) tiles.template dot<0, 4, 6>();
+  if constexpr (Nodes) tiles.template load<5>(upper);
+  if constexpr (First) tiles.template dot<1, 5, 6>();
+  between();
+  if constexpr (Second && Weights) tiles.template load<7>(second);
+  if constexpr (Second) {
+    tiles.template dot<2, 4, 7>();
+    tiles.template dot<3, 5, 7>();
+  }
+  between();
+}
+
 // Adds the products of two gates, or of the first or the second one alone. A block has weights for `width` gates.
-template <bool Both, bool Second, class Tiles, class Between>
+template <bool First, bool Second, int Pieces, class Tiles, class Between>
 UNROLLED_INLINE void add_products(Tiles& tiles, const Operands& from, int width, Between between) {
   for (std::int64_t block = 0; block < from.blocks; ++block) {
-    const char* const weights = from.weights + block * width * kTileBytes;
-    tiles.template load<4>(from.nodes[0] + block * kTileBytes);
-    if constexpr (Both || !Second) {
-      tiles.template load<6>(weights);
-      tiles.template dot<0, 4, 6>();
+    const char* const lower = from.nodes[0] + block * Pieces * kTileBytes;
+    const char* const upper = from.nodes[1] + block * Pieces * kTileBytes;
+    const char* const first = from.weights + block * Pieces * width * kTileBytes;
+    const char* const second = first + (First ? kTileBytes : 0);
+    if constexpr (Pieces == 1) {
+      multiply<First, Second, true, true>(tiles, lower, upper, first, second, between);
+    } else {  // the order of blocks.h
+      const std::int64_t piece = width * kTileBytes;
+      multiply<First, Second, true, true>(tiles, lower + kTileBytes, upper + kTileBytes, first, second, between);
+      multiply<First, Second, true, false>(tiles, lower, upper, first, second, between);
+      multiply<First, Second, false, true>(tiles, lower, upper, first + piece, second + piece, between);
     }
-    tiles.template load<5>(from.nodes[1] + block * kTileBytes);
-    if constexpr (Both || !Second) tiles.template dot<1, 5, 6>();
-    between();
-    if constexpr (Both || Second) {
-      tiles.template load<7>(weights + (Both ? kTileBytes : 0));
-      tiles.template dot<2, 4, 7>();
-      tiles.template dot<3, 5, 7>();
-    }
-    between();
   }
 }
 
 // The place of a gate among those that have weights; To<0, 1, 3> has gate 3 in the third place.
 template <int... Gates>
-constexpr int place_of(To<Gates...>, int gate) {
+constexpr int gates_before(To<Gates...>, int gate) {
   return ((Gates < gate ? 1 : 0) + ... + 0);
 }
 
 // The sums of the gates First and First + 1.
-template <class Kind, int First, class Tiles, class Between>
+template <class P, class Kind, int First, class Tiles, class Between>
 UNROLLED_INLINE void square(Tiles& tiles, const Operands& input, const Operands& state, SquareSums& sums,
                             Between between) {
   tiles.template zero<0>();
@@ -123,10 +140,8 @@ UNROLLED_INLINE void square(Tiles& tiles, const Operands& input, const Operands&
   const auto part = [&](auto to, Operands from) {
     using Part = decltype(to);
     constexpr bool first = contains(Part{}, First), second = contains(Part{}, First + 1);
-    from.weights += place_of(Part{}, First) * kTileBytes;
-    if constexpr (first || second) {
-      add_products<first && second, second>(tiles, from, Part::weights, between);
-    }
+    from.weights += gates_before(Part{}, First) * kTileBytes;
+    if constexpr (first || second) add_products<first, second, P::pieces>(tiles, from, Part::weights, between);
   };
   part(typename Kind::Input{}, input);
   part(typename Kind::State{}, state);
@@ -144,22 +159,23 @@ void run_tiles(const PackedLayer& layer, const LayerBlock& block) {
   const std::int64_t input_blocks = layer.steps_a / kBlockSteps;
   const std::int64_t state_blocks = block.first_level ? 0 : layer.steps_b / kBlockSteps;
   const std::int64_t blocks = input_blocks + state_blocks;
-  gather(block, input_blocks, state_blocks);
+  gather(block, input_blocks * P::pieces, state_blocks * P::pieces);
   const char* const gathered = static_cast<const char*>(block.gathered);
 
   SquareSums sums[2];
   Pending<P, Kind> pending{layer, block, sums, {0, 0}, 0, 0};
-  // Products call `between` four times a block: so many nodes each time that all are done by the end.
-  const std::int64_t share = blocks > 0 ? (kSquareNodes + 4 * blocks - 1) / (4 * blocks) : kSquareNodes;
+  // How often the products call `between`, and how many nodes it must do each time to be done at the end.
+  const std::int64_t calls = 4 * blocks * kProducts<P>;
+  const std::int64_t share = calls > 0 ? (kSquareNodes + calls - 1) / calls : kSquareNodes;
   int turn = 0;
   Tiles tiles;
   for (std::int64_t panel = 0; panel < layer.panel_count; ++panel) {
     const char* const weights = static_cast<const char*>(layer.panels) + panel * layer.panel_bytes;
-    const char* const state_weights = weights + input_blocks * Kind::Input::weights * kTileBytes;
+    const char* const state_weights = weights + input_blocks * P::pieces * Kind::Input::weights * kTileBytes;
     for (std::int64_t node = 0; node < block.nodes; node += kSquareNodes, turn = 1 - turn) {
-      const char* const lower = gathered + node / kTileNodes * blocks * kTileBytes;
-      const char* const upper = lower + blocks * kTileBytes;
-      const std::int64_t state_at = input_blocks * kTileBytes;
+      const std::int64_t row_bytes = blocks * P::pieces * kTileBytes, state_at = input_blocks * P::pieces * kTileBytes;
+      const char* const lower = gathered + node / kTileNodes * row_bytes;
+      const char* const upper = lower + row_bytes;
       const std::int64_t count = block.nodes - node < kSquareNodes ? block.nodes - node : kSquareNodes;
       const Operands input{{lower, upper}, weights, input_blocks};
       const Operands state{{lower + state_at, upper + state_at}, state_weights, state_blocks};
@@ -173,8 +189,8 @@ void run_tiles(const PackedLayer& layer, const LayerBlock& block) {
         }
         pending.finish(share);
       };
-      square<Kind, 0>(tiles, input, state, sums[turn], between);
-      square<Kind, 2>(tiles, input, state, sums[turn], between);
+      square<P, Kind, 0>(tiles, input, state, sums[turn], between);
+      square<P, Kind, 2>(tiles, input, state, sums[turn], between);
       pending.finish(kSquareNodes);
       pending.sums = &sums[turn];
       pending.place = {node, panel};

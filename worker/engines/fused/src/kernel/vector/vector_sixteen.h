@@ -68,6 +68,9 @@ struct Sixteen {
   static Vec scale(Vec x, Vec n) {
     return each([&](int k) { return Part::scale(x.part[k], n.part[k]); });
   }
+  static Vec round_to_bfloat16(Vec v) {
+    return each([&](int k) { return Part::round_to_bfloat16(v.part[k]); });
+  }
   // The bits of a vector rounded to bfloat16.
   static void store_bfloat16(std::uint16_t* p, Vec v) {
     float all[lanes];

@@ -1,0 +1,17 @@
+"""The kernels of the fused engine that this machine can run, each as its instruction set and its arithmetic."""
+
+from worker.engines.fused import library
+
+KERNELS = (
+    []
+    if library.why_unavailable()
+    else [(isa, arithmetic) for arithmetic in library.ARITHMETICS for isa in library.available_isas(arithmetic)]
+)
+_VECTORS = "avx2" if ("avx2", "bfloat16x3") in KERNELS else "portable"
+#: For tests that compute many models: of bfloat16x3 one kernel of vectors and one of tiles. Its other kernels are the
+#: templates of bfloat16, and the tests that compare the bytes of all instruction sets have them too.
+SOME_KERNELS = [
+    (isa, arithmetic)
+    for isa, arithmetic in KERNELS
+    if arithmetic != "bfloat16x3" or isa in (_VECTORS, "amx-emulated", "amx")
+]
