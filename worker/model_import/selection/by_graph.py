@@ -37,8 +37,8 @@ def choose_by_graph(found: Found, asked: Asked) -> Stack:
     stacks = [way for way in ways.values() if isinstance(way, Stack)]
     if asked.embedding is not None:
         stacks = [stack for stack in stacks if stack.table is not None and stack.table.name == asked.embedding]
-    # A decoder that starts from an encoder's state can't be imported, so the encoder must be meant.
-    good = _longest([stack for stack in stacks if not any(layer.problem for layer in stack.layers)] or stacks)
+    usable = [stack for stack in stacks if not any(layer.problem for layer in stack.layers)]
+    good = _longest(usable or stacks)
     if not good:
         reasons = [way for way in ways.values() if isinstance(way, str)]
         raise ImportRefusedError(reasons[0] if reasons else f"no layer reads the embedding {asked.embedding}")
@@ -46,6 +46,12 @@ def choose_by_graph(found: Found, asked: Asked) -> Stack:
         choices = "; ".join(_options(stack) for stack in good[:5])
         raise ImportRefusedError(f"it has {len(good)} stacks of recurrent layers; say which one: {choices}")
     if not named:
+        if usable and asked.top is None:
+            stopped = [names for names, way in ways.items() if isinstance(way, str) and asked.embedding is None]
+            beside = [layer.name for stack in stacks for layer in stack.layers] + [
+                one for way in stopped for one in way
+            ]
+            _check_beside(found, beside, good[0])
         paths.check_top(good[0])
     if not any(layer.problem for layer in good[0].layers):
         paths.complete(good[0])
@@ -62,6 +68,20 @@ def _hides_padding(number: float, table: Table | None) -> bool:
         return True  # padding is vectors that the source's program makes for this mask
     with damage_named(table.name):
         return bool((table.array.read()[:1] == number).all())
+
+
+def _check_beside(found: Found, names: list[str], good: Stack) -> None:
+    """Check that no layer has a problem: the states of one that can't be imported, as a decoder's, may be those wanted.
+
+    Raises:
+        ImportRefusedError: one has; the error says how to take the stack that can be imported.
+    """
+    for name in names:
+        layer = found.layers.get(name)
+        if layer is not None and layer.problem:
+            raise ImportRefusedError(
+                f"{layer.name}: {layer.problem}. If the states of the other layers are what you want: {_options(good)}"
+            )
 
 
 def _options(stack: Stack) -> str:

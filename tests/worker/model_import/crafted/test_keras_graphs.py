@@ -844,6 +844,99 @@ def zeros_as_first_state():
     return ids, lstm()(words()(ids), initial_state=[zeros, zeros])
 
 
+def drawn(rows, units, seed):
+    """A constant, as a state that a layer starts from."""
+    return ops.convert_to_tensor(np.random.default_rng(seed).normal(0, 1, (rows, units)).astype(np.float32))
+
+
+@case(suffix=".keras", run=True, parity=1e-5)
+def constants_as_first_states():
+    ids = text()
+    low = layers.GRU(4, return_sequences=True)(words(**MASKED)(ids), initial_state=drawn(1, 4, 1))
+    both = layers.Bidirectional(lstm(3))(low, initial_state=[drawn(1, 3, seed) for seed in range(4)])
+    back = lstm(2, go_backwards=True)(both, [drawn(1, 2, 5), drawn(1, 2, 6)])
+    return ids, lstm(5, go_backwards=True)(back, initial_state=[np.zeros((1, 5)), np.ones((1, 5))])
+
+
+@case(suffix=".h5", run=True)
+def constants_as_first_states_in_hdf5():
+    ids = text()
+    low = lstm()(words()(ids), [drawn(1, 5, 1), drawn(1, 5, 2)])
+    return ids, layers.GRU(3, return_sequences=True, reset_after=False)(low, initial_state=[drawn(1, 3, 3)])
+
+
+@case(suffix=".keras", run=True)
+def cells_of_different_kinds_that_start_from_constants():
+    ids = text()
+    cells = [layers.LSTMCell(6), layers.GRUCell(6), layers.LSTMCell(6), layers.GRUCell(3)]
+    states = [[drawn(1, 6, 1), drawn(1, 6, 2)], [drawn(1, 6, 3)], [drawn(1, 6, 4), drawn(1, 6, 5)], [drawn(1, 3, 6)]]
+    return ids, layers.RNN(cells, return_sequences=True)(words()(ids), states)
+
+
+@case(suffix=".h5", run=True)
+def cells_of_different_kinds_in_hdf5():
+    ids = text()
+    return ids, layers.RNN([layers.LSTMCell(6), layers.GRUCell(5)], return_sequences=True)(words(**MASKED)(ids))
+
+
+@case(r"states: its initial_state isn't one constant vector for all rows", suffix=".keras")
+def constants_that_are_other_states_in_each_row():
+    ids = text()
+    return ids, lstm(name="states")(words()(ids), initial_state=[drawn(2, 5, 1), drawn(2, 5, 2)]), None
+
+
+@case(r"both: it is called more than once, and its calls start from different states", suffix=".keras")
+def one_layer_that_starts_from_two_states():
+    ids = text()
+    both = lstm(4, name="both")
+    return ids, both(both(words()(ids)), initial_state=[drawn(1, 4, 1), drawn(1, 4, 2)])
+
+
+@case(suffix=".keras", parity=1e-5)
+def one_layer_that_starts_twice_from_one_state():
+    ids = text()
+    both, state = lstm(4, name="both"), [drawn(1, 4, 1), drawn(1, 4, 2)]
+    return ids, both(both(words()(ids), initial_state=state), initial_state=state)
+
+
+@case(r"states: it is called with a constant mask", suffix=".keras")
+def constant_mask():
+    ids = text(9)
+    return ids, lstm(name="states")(words()(ids), mask=np.arange(9)[None] % 2 == 0)
+
+
+@case(r"states: it is called with a constant mask", suffix=".h5")
+def constant_mask_by_its_place():
+    ids = text(9)
+    return ids, layers.Bidirectional(lstm(), name="states")(words()(ids), None, np.arange(9)[None] % 2 == 0)
+
+
+@case(r"reads noise \(Dropout\): it is called with training=True", suffix=".keras")
+def dropout_that_stays_on():
+    ids = text()
+    return ids, lstm()(layers.Dropout(0.5, name="noise")(words()(ids), training=True))
+
+
+@case(r"states: it is called with training=True", suffix=".keras")
+def dropout_of_states_that_stays_on():
+    ids = text()
+    return ids, layers.Bidirectional(lstm(recurrent_dropout=0.1), name="states")(words()(ids), training=True)
+
+
+@case(r"reads inner/noise \(SpatialDropout1D\): it is called with training=True", suffix=".keras")
+def dropout_within_a_model_that_stays_on():
+    ids = text()
+    inner = keras.Sequential([layers.Dense(3), layers.SpatialDropout1D(0.1, name="noise")], name="inner")
+    return ids, lstm()(inner(words()(ids), training=True))
+
+
+@case(suffix=".keras", run=True)
+def training_where_it_changes_nothing():
+    ids = text()
+    low = layers.Dropout(0.5)(words(**MASKED)(ids), training=False)
+    return ids, lstm()(layers.LayerNormalization()(low), training=True)
+
+
 @case(r"starts from another layer's state", suffix=".keras")
 def ones_as_first_state():
     ids = text()

@@ -296,6 +296,15 @@ def first_state_that_is_an_input_plus_a_learned_one():
     return graph, end
 
 
+@case(r"decoder: it starts from a state that is not zero.*--layer encoder", {"layers": ("encoder",)}, suffix=".onnx")
+def decoder_that_starts_from_a_state():
+    graph = Graph()
+    x = graph.time_first(graph.embed())
+    encoder = graph.lstm(x, outputs=3, name="encoder")
+    graph.lstm(x, more=("", "encoder_1", "encoder_2"), name="decoder")
+    return graph, encoder
+
+
 @case(suffix=".onnx", parity=1e-5)
 def matmul_between_two_layers():
     graph = Graph()

@@ -10,11 +10,12 @@ from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Found, KerasGraph, Layer, Node, Role, Table, TokenMap
 from worker.model_import.limits import check_layers
 from worker.model_import.readers.activations import hard_gates
+from worker.model_import.readers.keras.arguments import why_called
 from worker.model_import.readers.keras.configuration import inner_of, kind_of
 from worker.model_import.readers.keras.graph import STATE, Call, read_calls
 from worker.model_import.readers.keras.maps import DROP_MASKS, MAPS, operation_map, token_map, why_no_map
 from worker.model_import.readers.keras.masks import find_masks, hide_masked
-from worker.model_import.readers.keras.recurrent import is_recurrent, recurrent_layers
+from worker.model_import.readers.keras.recurrent import check_again, is_recurrent, recurrent_layers
 
 #: Layers that pass their input on unchanged after training.
 THROUGH = {
@@ -68,6 +69,7 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
     graph: dict[str, Node] = {}
     found = Found(format_, graph=graph, zero_is_padding=True, length=_length(calls))
     made: dict[str, list[Layer]] = {}
+    first: dict[str, Call] = {}
     for call in calls:
         name = "/".join(call.layer)
         for source in call.inputs:
@@ -76,29 +78,41 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
         if call.kind == "Embedding":
             if name not in found.tables:
                 found.tables[name] = _table(name, call.config, weights(call.layer))
-            graph[call.name] = Node(call.name, "table", call.kind, call.inputs, name)
+            why = why_called(call)
+            graph[call.name] = Node(call.name, "other" if why else "table", call.kind, call.inputs, name, why=why)
         elif is_recurrent(call.kind):
             if name not in made:
                 made[name] = recurrent_layers(call, weights(call.layer), hard_gates(version))
                 found.layers |= {layer.name: layer for layer in made[name]}
+                first[name] = call
+            else:
+                check_again(made[name], first[name], call)
             _add_nodes(graph, call, made[name])
         else:
-            role = _role(call)
-            function = _function(call, weights) if role == "other" and len(call.inputs) == 1 else None
-            role = "map" if function else role
-            masks = float(call.config.get("mask_value") or 0) if call.kind == "Masking" else None
-            graph[call.name] = Node(
-                *(call.name, role, call.kind, call.inputs),
-                recurs=_recurs(call),
-                masks=masks,
-                drops_mask=call.is_operation or call.kind in DROP_MASKS,
-                map=function,
-                why=why_no_map(call.kind, call.config) if role == "other" and not call.is_operation else "",
-            )
-            if role == "other":
+            graph[call.name] = node = _other_node(call, weights)
+            if node.role == "other":
                 found.left.append(f"{call.name} ({call.kind})")
     _finish(found, graph, calls)
     return found
+
+
+def _other_node(call: Call, weights: Weights) -> Node:
+    """The node of a call that is neither an embedding nor a recurrent layer."""
+    role, why = _role(call), ""
+    function = _function(call, weights) if role == "other" and len(call.inputs) == 1 else None
+    role = "map" if function else role
+    if not call.is_operation and role != "other" and (why := why_called(call)):
+        role, function = "other", None
+    elif not call.is_operation and role == "other":
+        why = why_no_map(call.kind, call.config)
+    return Node(
+        *(call.name, role, call.kind, call.inputs),
+        recurs=_recurs(call),
+        masks=float(call.config.get("mask_value") or 0) if call.kind == "Masking" else None,
+        drops_mask=call.is_operation or call.kind in DROP_MASKS,
+        map=function,
+        why=why,
+    )
 
 
 def _finish(found: Found, graph: dict[str, Node], calls: list[Call]) -> None:
