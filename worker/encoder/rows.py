@@ -1,5 +1,7 @@
 """Rows as a program has them, turned into token ids."""
 
+# Over 150 lines: every kind of rows that a program can have, and what is refused of each.
+
 from __future__ import annotations
 
 import math
