@@ -20,7 +20,7 @@ from unrolled.tokenization.texts import ids_of_texts
 from unrolled.tokenization.tokenizer import load_tokenizer
 from worker.encoder.progress import Progress, watched
 from worker.encoder.results import Output, normalized, row_vectors, token_vectors
-from worker.encoder.rows import Rows, read_rows
+from worker.encoder.rows import Rows, each_row, read_rows
 from worker.encoder.vector_rows import read_vectors
 from worker.engines.choice import choose_engine
 
@@ -195,6 +195,7 @@ class Encoder:
 
         Raises:
             ValueError: `batch_rows` is not a whole number from 1.
+            TypeError: this is one row and not several, or a table.
             RowError: as `encode`; the number of the row counts from the beginning of its batch.
         """
         if type(batch_rows) is not int or batch_rows < 1:
@@ -202,7 +203,7 @@ class Encoder:
         options.setdefault("progress", False)
         batch: list[Any] = []
         size = 0
-        for row in rows:
+        for row in each_row(rows):
             batch.append(row)
             size += (len(row) if hasattr(row, "__len__") else 0) * (self._model.config.vector_dim or 1)
             if len(batch) == batch_rows or size >= _BATCH_SIZE:

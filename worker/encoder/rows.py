@@ -1,5 +1,7 @@
 """Rows as a program has them, turned into token ids."""
 
+# Over 150 lines: every kind of rows that a program can have, and what is refused of each.
+
 from __future__ import annotations
 
 import math
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 
 _ALLOWED = "allowed: a text, a row of token ids, a list or an iterator of these, or an Arrow array of either"
+
+_SEVERAL = "allowed: a list, an iterator or a column of texts, or of rows of token ids"
 
 
 class Rows(NamedTuple):
@@ -63,6 +67,21 @@ def read_rows(given: Any, tokenize: Callable[[Sequence[str]], Iterator[list[int]
     arrays = [row for row in found if not isinstance(row, RowError)]
     values = np.concatenate(arrays) if arrays else np.empty(0, np.int32)
     return Rows(_real(Ragged.from_lengths(values, [len(row) for row in arrays])), single)
+
+
+def each_row(given: Any) -> Iterator[Any]:
+    """Yield rows one by one, for the batches of `Encoder.encode_batches`.
+
+    Raises:
+        TypeError: this is one row, whose characters or ids aren't rows, or a table or mapping, whose names aren't.
+    """
+    if isinstance(given, str | bytes | Mapping) or hasattr(given, "__dataframe__") or not isinstance(given, Iterable):
+        kind = "one text" if isinstance(given, str) else f"a {type(given).__name__}"
+        raise TypeError(f"rows are {kind}; {_SEVERAL}")
+    for row in given:
+        if isinstance(row, int | np.integer):
+            raise TypeError(f"rows are one row of token ids; {_SEVERAL}")
+        yield row
 
 
 def _real(rows: Ragged) -> Ragged:

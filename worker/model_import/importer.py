@@ -176,9 +176,9 @@ def _tokenizer(found: Found, made: Assembled, path: Path | None) -> str | None:
 
 
 def _compared(found: Found, stack: Stack, made: Assembled, tokenizer: str | None, parent: Path, bound: float) -> Parity:
-    """Compare the model with the original, in a temporary directory below `parent`."""
+    """Compare the model with the original, in a temporary directory below `parent` or what exists of its path."""
+    parent = next((path for path in (parent, *parent.parents) if path.is_dir()), parent)
     try:
-        parent.mkdir(parents=True, exist_ok=True)
         _sweep(parent)
         scratch = tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=parent, ignore_cleanup_errors=True)
     except OSError as error:

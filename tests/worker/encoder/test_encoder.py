@@ -294,6 +294,19 @@ def test_batches(encoder):
         next(encoder.encode_batches(ROWS, batch_rows=0))
 
 
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("the old", "one text"), ([5, 6], "one row of token ids"), (np.array([5, 6]), "one row of token ids"),
+        ({"text": ["a"]}, "a dict"), (pa.table({"text": ["a"]}), "a Table"),
+    ],
+)  # fmt: skip
+def test_batches_of_one_row_are_refused(encoder, given, found):
+    """Characters, single ids and the names of columns aren't rows."""
+    with pytest.raises(TypeError, match=f"rows are {found}; allowed: a list, an iterator or a column"):
+        next(encoder.encode_batches(given))
+
+
 def test_long_rows_make_small_batches(encoder, monkeypatch):
     """A batch ends when it has enough tokens, however few rows these are."""
     monkeypatch.setattr("worker.encoder.encoder._BATCH_SIZE", 4)
