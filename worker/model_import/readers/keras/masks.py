@@ -75,8 +75,8 @@ def hide_masked(found: Found, call: Call, masks: Mapping[str, Mask]) -> None:
         elif node.target is not None:
             layer = found.layers[node.target]
             layer.problem = layer.problem or (
-                f"the model computes its mask ({name}); only the mask of an embedding (mask_zero=True) or of Masking of "
-                "its vectors can be imported: build the model with one of these, and load the weights"
+                f"the model computes its mask ({name}); only the mask of an embedding (mask_zero=True) or of Masking "
+                "of its vectors can be imported: build the model with one of these, and load the weights"
             )
 
 
