@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -210,7 +211,7 @@ def import_command(source: Path, directory: Path, *, no_parity: bool, as_json: b
         given["parity"] = None
     given["padding"] = _padding(given.pop("pad"), given.pop("pad_id"))
     given["ids_from"] = None if given["ids_from"] is None else int(given["ids_from"])
-    done = import_model(source, directory, ImportOptions(**given))
+    done = import_model(source, directory, ImportOptions(**given), partial(click.echo, err=True))
     if as_json:
         click.echo(json.dumps(_facts(done)))
         return
@@ -232,6 +233,7 @@ def _facts(done: Imported) -> dict[str, Any]:
     return {
         "path": str(done.model.path),
         "format": done.format,
+        "caution": done.caution,
         "fingerprint": done.model.fingerprint,
         "vocab_size": done.made.config.vocab_size,
         "vector_dim": done.made.config.vector_dim,
@@ -253,7 +255,7 @@ def _lines(done: Imported) -> list[str]:
     more = len(made.left) - _LEFT_SHOWN
     left = ", ".join(made.left[:_LEFT_SHOWN]) + (f" and {more} more" if more > 0 else "")
     return [
-        f"{done.format}",
+        f"{done.format}: {done.caution}" if done.caution else done.format,
         *(f"took  {text}" for text in made.taken),
         f"left  {left or 'nothing'}",
         *(f"note  {text}" for text in made.notes),
@@ -274,9 +276,14 @@ def _rounded_lines(parity: Parity) -> list[str]:
 def _parity_lines(parity: Parity | None) -> list[str]:
     if parity is None:
         return []
-    return [
-        *(f"same  {one.left} and {one.right}: largest difference {one.largest:.1e}" for one in parity.comparisons),
+    # Layers alone can be the same where the whole isn't.
+    same = "same" if parity.whole else "layers alone, same"
+    lines = [
+        *(f"{same}  {one.left} and {one.right}: largest difference {one.largest:.1e}" for one in parity.comparisons),
         *_rounded_lines(parity),
-        *(f"not compared: {text}" for text in parity.missing),
+    ]
+    missing = [f"not compared: {text}" for text in parity.missing]
+    return [
+        *(lines + missing if parity.whole else missing + lines),
         f"      float32's rounding alone makes up to {parity.rounding:.1e}",
     ]

@@ -27,13 +27,18 @@ from worker.model_import.selection.stack import Asked, AskedPadding
 from worker.model_import.tokenizer_file import own_tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from worker.model_import.found import Found
     from worker.model_import.selection.stack import Stack
 
 #: Where the new model is compared with the original, and the file in it that is locked meanwhile.
 _SCRATCH, _LOCK = ".import-", "in-use"
+#: What a file of arrays alone can't show.
+_ARRAYS_ALONE = (
+    "arrays alone, and nothing in them shows how data flows: a direction, padding, a scale or a first state that only "
+    "your program has isn't imported. Compare a few rows: unrolled model compare"
+)
 #: A younger folder may be one whose import is about to lock it.
 _OLD_SECONDS = 60.0
 
@@ -106,22 +111,33 @@ class Imported:
         format: the source's format, for messages.
         made: what was imported and what was left out.
         parity: the results of the comparison; None if nothing was compared.
+        caution: what nothing in the file proves; "" if the file shows its whole computation.
     """
 
     model: ModelDirectory
     format: str
     made: Assembled
     parity: Parity | None
+    caution: str = ""
 
 
-def import_model(source: Path, directory: Path, options: ImportOptions) -> Imported:
+def import_model(
+    source: Path, directory: Path, options: ImportOptions, notice: Callable[[str], None] = lambda _: None
+) -> Imported:
     """Import a model into a model directory.
+
+    Args:
+        source: the file or directory of the model.
+        directory: the new model directory.
+        options: the user's statements.
+        notice: called with a line for people when a long step begins.
 
     Raises:
         ModelError: the source can't be read or imported, the tokenizer doesn't fit, the outputs differ from the
             original's, or the directory contains another model. In all cases nothing is written.
         TransientError: a file can't be written.
     """
+    # Over 40 lines: the steps of an import in their order, below the description of its arguments.
     refuse_job(directory)
     _refuse_ids(options)
     found = read_source(
@@ -143,12 +159,14 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
             )
         parity = None
     else:
+        notice("comparing the model with the original, which may take a minute (--no-parity leaves this out)")
         try:
             parity = _compared(found, stack, made, tokenizer, directory.parent, options.parity)
         except ModelError as error:
             raise ImportRefusedError(f"{source} ({found.format}): {error}") from error
     model = save_model(directory, made.config, made.weights, tokenizer)
-    return Imported(model, found.format, made, parity)
+    caution = _ARRAYS_ALONE if found.graph is None and found.own is None else ""
+    return Imported(model, found.format, made, parity, caution)
 
 
 def _refuse_ids(options: ImportOptions) -> None:

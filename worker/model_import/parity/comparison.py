@@ -78,6 +78,7 @@ class Parity:
         rounding: the largest difference between plain arithmetic in float32 and in float64.
         rounded: the comparison with a file's graph that rounds vectors to 8 bits, which the model doesn't; or None.
         rounded_share: the differences of that comparison in relation to the outputs, as root mean squares.
+        whole: whether the file's own computation was run; otherwise the comparisons are of its layers alone.
     """
 
     comparisons: list[Comparison]
@@ -85,6 +86,7 @@ class Parity:
     rounding: float
     rounded: Comparison | None = None
     rounded_share: float = 0.0
+    whole: bool = False
 
 
 def compare(model: ModelDirectory, found: Found, stack: Stack, ids_from: int, padding: Padding | None = None) -> Parity:
@@ -119,7 +121,7 @@ def compare(model: ModelDirectory, found: Found, stack: Stack, ids_from: int, pa
     comparisons = [Comparison(first, other, _largest(made[first], made[other])) for other in others]
     if len(made[first]) < len(rows):  # the graph takes rows of one length
         comparisons += [Comparison(PLAIN, other, _largest(exact, made[other])) for other in others if other != PLAIN]
-    parity = Parity(comparisons, missing, rounding)
+    parity = Parity(comparisons, missing, rounding, whole=original.whole)
     for name, states in original.rounded.items():
         rounded = _real(states, real)
         parity.rounded = Comparison(name, PLAIN, _largest(rounded, exact))
@@ -134,11 +136,13 @@ class _Original(NamedTuple):
         exact: of a program that computes in float32; empty if there is none.
         rounded: of the file's graph, if it rounds vectors to 8 bits.
         missing: as in `Parity`.
+        whole: as in `Parity`.
     """
 
     exact: dict[str, dict[int, Float32]]
     rounded: dict[str, dict[int, Float32]]
     missing: list[str]
+    whole: bool
 
 
 def _original(
@@ -155,8 +159,8 @@ def _original(
     Raises:
         ImportRefusedError: the file alone leaves doubts, and its graph can't be run.
     """
-    made = _Original({}, {}, [])
     name, own = run_own(found, stack, source_rows)
+    made = _Original({}, {}, [], not isinstance(own, str))
     if not isinstance(own, str):
         (made.rounded if stack.quantized == "activations" else made.exact)[name] = own
     else:

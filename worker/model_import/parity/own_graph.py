@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from worker.model_import.found import Float32, Found
     from worker.model_import.selection.stack import Stack
 
-NO_GRAPH = "the file has no graph, only its layers; check a few rows against your own program: `unrolled model compare`"
+NO_GRAPH = "how data flows through the model: the file has no graph; compare a few rows: unrolled model compare"
 
 
 def run_own(found: Found, stack: Stack, rows: Sequence[NDArray[Any]]) -> tuple[str, dict[int, Float32] | str]:

@@ -77,6 +77,40 @@ def ids_shifted_before_the_embedding():
     return ids, lstm()(words()(ops.roll(ids, 1, axis=1)))
 
 
+@case(suffix=".keras", run=True)
+def ids_cast_before_the_embedding():
+    ids = text()
+    return ids, lstm()(words(**MASKED)(ops.cast(ops.cast(ids, "int64"), "uint32")))
+
+
+@case(suffix=".h5", run=True)
+def ids_cast_before_the_embedding_in_hdf5():
+    ids = keras.Input((None,), dtype="float32")
+    return ids, lstm()(words()(ops.cast(ids, "int32")))
+
+
+@case(r"words reads cast.*\(Cast\)", suffix=".keras")
+def ids_cast_to_fewer_before_the_embedding():
+    ids = text()
+    return ids, lstm()(
+        words()(
+            ops.cast(
+                ops.cast(
+                    ids,
+                    "uint8",
+                ),
+                "int32",
+            )
+        )
+    )
+
+
+@case(r"reads cast.*\(Cast\)", suffix=".keras")
+def vectors_cast_to_integers():
+    ids = text()
+    return ids, lstm()(ops.cast(words()(ids), "int32"))
+
+
 @case(r"words reads .*\(Minimum\)", suffix=".keras")
 def ids_computed_before_the_embedding():
     ids = text()

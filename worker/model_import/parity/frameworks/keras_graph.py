@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 _CLASSES = {
     *THROUGH, *MAPS, *OPERATIONS, "InputLayer", "Embedding", "LSTM", "GRU", "Bidirectional", "RNN", "LSTMCell",
     "GRUCell", "StackedRNNCells", "Activation", "Add", "TimeDistributed", "OneHot", "CategoryEncoding", "NotEqual",
-    "Any", "LogicalOr", "LogicalAnd",
+    "Any", "Cast", "LogicalOr", "LogicalAnd",
 }  # fmt: skip
 #: Operations that are in another module of Keras than the others.
 _OF_NN = {"Relu", "Selu", "Sigmoid", "Silu", "Softplus", "Softsign", "OneHot"}
 #: Operations that have a configuration in HDF5, as layers have, and that no layer shares its name with.
-_WITH_AXIS = {"Any", "OneHot"}
+_CONFIGURED = {"Any", "Cast", "OneHot"}
 #: What is kept of the configuration of a model within the model, beside its layers.
 _OF_MODELS = ("name", "trainable", "input_layers", "output_layers")
 #: Arguments that don't change what a trained layer computes, or whose values would be looked up by name.
@@ -161,6 +161,8 @@ def _plain(layer: Mapping[str, Any], last: str) -> dict[str, Any]:
             config[name] = [_plain(one, "") for one in value if isinstance(one, Mapping)]
         elif not inner:
             config[name] = value
+    if kind == "Cast":
+        config["dtype"] = str(given.get("dtype"))
     if all_outputs and "return_sequences" in config:
         config |= {"return_sequences": True, "return_state": False}
     kept = {name: layer[name] for name in ("class_name", "name", "inbound_nodes") if name in layer} | _module_of(layer)
@@ -192,8 +194,9 @@ def _module_of(layer: Mapping[str, Any]) -> dict[str, Any]:
     if "module" in layer:
         return {"module": layer["module"]}
     of_nn = layer.get("class_name") in _OF_NN
-    operation = is_operation(layer) or layer.get("class_name") in _WITH_AXIS
-    return {"module": "keras.src.ops.nn" if of_nn else "keras.src.ops.numpy"} if operation else {}
+    operation = is_operation(layer) or layer.get("class_name") in _CONFIGURED
+    module = "nn" if of_nn else "core" if layer.get("class_name") == "Cast" else "numpy"
+    return {"module": f"keras.src.ops.{module}"} if operation else {}
 
 
 def _known(config: dict[str, Any]) -> dict[str, Any]:

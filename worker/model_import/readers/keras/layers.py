@@ -4,6 +4,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from worker.model_import.errors import ImportRefusedError
@@ -14,7 +15,7 @@ from worker.model_import.readers.keras.arguments import why_called
 from worker.model_import.readers.keras.configuration import inner_of, kind_of
 from worker.model_import.readers.keras.graph import STATE, Call, read_calls
 from worker.model_import.readers.keras.maps import DROP_MASKS, MAPS, operation_map, token_map, why_no_map
-from worker.model_import.readers.keras.masks import find_masks, hide_masked
+from worker.model_import.readers.keras.masks import find_masks, hide_masked, input_of
 from worker.model_import.readers.keras.recurrent import check_again, is_recurrent, recurrent_layers
 
 #: Layers that pass their input on unchanged after training.
@@ -29,6 +30,8 @@ THROUGH = {
     "SpatialDropout1D",
 }
 _SUMS = ("__operators__.add", "math.add", "add")
+#: Types that have the ids of every embedding.
+_OF_IDS = ("int32", "int64", "uint32", "uint64")
 
 #: Returns the arrays of a layer, given its path, in Keras's order.
 Weights = Callable[[tuple[str, ...]], list[Array]]
@@ -68,6 +71,7 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
     check_layers(sum(is_recurrent(call.kind) for call in calls))
     graph: dict[str, Node] = {}
     found = Found(format_, graph=graph, zero_is_padding=True, length=_length(calls))
+    ids = {call.name for call in calls if call.kind == "InputLayer" and len(_shape(call)) == 2}
     made: dict[str, list[Layer]] = {}
     first: dict[str, Call] = {}
     for call in calls:
@@ -89,7 +93,10 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
                 check_again(made[name], first[name], call)
             _add_nodes(graph, call, made[name])
         else:
-            graph[call.name] = node = _other_node(call, weights)
+            node = _other_node(call, weights)
+            if call.kind == "Cast" and input_of(graph, call.inputs) in ids and call.config.get("dtype") in _OF_IDS:
+                node = replace(node, role="through")
+            graph[call.name] = node
             if node.role == "other":
                 found.left.append(f"{call.name} ({call.kind})")
     _finish(found, graph, calls)
@@ -174,13 +181,19 @@ def _role(call: Call) -> Role:
 def _length(calls: list[Call]) -> int | None:
     """The number of tokens in a row, if the model's input or its embedding fixes it."""
     for call in calls:
-        shape = call.config.get("batch_shape") or call.config.get("batch_input_shape") or ()
+        shape = _shape(call)
         fixed = call.config.get("input_length") if call.kind == "Embedding" else None
-        if not fixed and isinstance(shape, list) and len(shape) in (2, 3):
+        if not fixed and len(shape) in (2, 3):
             fixed = shape[1]
         if type(fixed) is int and fixed > 0:
             return fixed
     return None
+
+
+def _shape(call: Call) -> list[Any]:
+    """The shape of a model's input; empty if the call isn't one, and has none."""
+    shape = call.config.get("batch_shape") or call.config.get("batch_input_shape")
+    return shape if isinstance(shape, list) else []
 
 
 def _table(name: str, config: Mapping[str, Any], arrays: list[Array]) -> Table:
