@@ -11,12 +11,14 @@ import click
 from producer.local.broker_record import find_broker
 from producer.terminal.lines import tell
 from unrolled.errors import JobError, OptionError, RequestError
+from unrolled.job import names
 from unrolled.protocol.opening import open_job
 from unrolled.queue.broker_url import check_broker_url
 from unrolled.queue.messages import check_namespace
 from unrolled.settings.flags import flags
 from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.bucket_url import is_url
+from unrolled.store.place import open_store
 from unrolled.telemetry.json_log import log_json
 
 if TYPE_CHECKING:
@@ -98,7 +100,16 @@ def job_at(out: str) -> OpenJob:
         TransientError: it can't be read now.
     """
     check_exists(out)
-    return open_job(out)
+    try:
+        return open_job(out)
+    except JobError as error:
+        store = open_store(out)
+        if store.read(names.JOB, 0, 1) is not None or not any(names.parts_in(store.list())):
+            raise
+        raise JobError(
+            f"{out}: contains parts, but not the records of their job ({names.JOB} is missing). Copy the directory "
+            f"{names.FOLDER} too; `unrolled neighbours`, and unrolled.open in Python, need only the parts"
+        ) from error
 
 
 def need_broker(given: str | None, out: str | None) -> str:

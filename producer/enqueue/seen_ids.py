@@ -23,12 +23,13 @@ class SeenIds:
     """Records on disk where each id that a user gave was first seen.
 
     Ids are kept as 128-bit BLAKE2b hashes: among 10**9 ids, the chance that any two collide is about 10**-21. The
-    file is removed at the end, because a new run reads its input again and so fills a new one. A row that is read again
-    from its own file and position is no duplicate.
+    file has no name as soon as it is open, so its bytes are free when the process ends, even if it is killed; a new run
+    reads its input again and so fills a new one. A row that is read again from its own file and position is no
+    duplicate.
 
     Args:
         files: labels of all inputs; automatic ids are made of them.
-        folder: where the file is made, with about 50 bytes an id. It is emptied first, and removed at the end.
+        folder: where the file is made, with about 50 bytes an id. It is removed as soon as the file is open.
         steadily: tries each batch until its ids are kept; by default once. With rows that can't be read again, nothing
             else will do.
 
@@ -52,6 +53,7 @@ class SeenIds:
                 self._database.execute(f"PRAGMA {setting}")
             self._database.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
             self._database.execute("CREATE TABLE ids (hash BLOB PRIMARY KEY, place INTEGER) WITHOUT ROWID")
+            shutil.rmtree(folder, ignore_errors=True)  # no other file is made: the journal is off, or in memory
         except (OSError, sqlite3.Error) as error:
             raise self._unwritable(error) from error
 

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from producer.jobs.damage import explain_damage
 from producer.jobs.quarantine_lists import count_quarantine
 from producer.jobs.whole_rows import digest_with
 from unrolled.errors import PayloadError, UnrolledError
@@ -187,6 +188,15 @@ def _check_all(job: OpenJob, log: Log, published: NDArray[np.bool_]) -> Iterator
 
 
 def _check_entry(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone: str | None) -> _Checked:
+    found, name = _look_at(job, log, entry, published=published, gone=gone), part_object(entry.shard)
+    problems = tuple(
+        replace(each, what=explain_damage(job, log, entry.shard, each.what)) if each.where == name else each
+        for each in found.problems
+    )
+    return replace(found, problems=problems)
+
+
+def _look_at(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone: str | None) -> _Checked:
     bad_rows, wrong = count_quarantine(job.objects, entry)
     found = [Problem(quarantine_object(entry.shard), what) for what in wrong]
     name = part_object(entry.shard)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from producer.jobs.damage import explain_damage
 from producer.jobs.quarantine_lists import BadRowListed, refused_rows
 from producer.jobs.tally import Tally
 from producer.plan.beside import beside, read_plan
@@ -130,7 +131,8 @@ class Gathering:
             try:
                 each(self._read_part(shard))
             except FileFormatError as error:
-                self._damaged.append(printable(str(error)))
+                found = explain_damage(self._job, self._tally.log, shard, str(error))
+                self._damaged.append(printable(found))
             except TransientError:
                 self.spoilt = True
                 raise

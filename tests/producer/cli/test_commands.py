@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -243,6 +244,21 @@ def test_a_directory_without_a_job_is_an_error(tmp_path, command):
     assert result.stderr == (
         f"Error: {tmp_path}: no job here (_unrolled/job.json is missing); `unrolled enqueue` makes one\n"
     )
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "show"])
+def test_parts_that_were_copied_without_their_job(tmp_path, command):
+    """The error doesn't advise a command that would refuse the directory."""
+    finished_job(tmp_path / "out")
+    (tmp_path / "copy").mkdir()
+    for path in (tmp_path / "out").glob("*.parquet"):
+        shutil.copy(path, tmp_path / "copy")
+    result = run(command, tmp_path / "copy")
+    assert result.exit_code == 1
+    assert "contains parts, but not the records of their job (_unrolled/job.json is missing)" in result.stderr
+    assert result.stderr.endswith("`unrolled neighbours`, and unrolled.open in Python, need only the parts\n")
+    named = next(open_dataset(tmp_path / "copy").rows()).id
+    assert run("neighbours", tmp_path / "copy", "--id", named).exit_code == 0
 
 
 # ---------------------------------------------------------------- wait
@@ -896,6 +912,17 @@ def test_show_prints_the_first_rows_as_a_table(tmp_path):
         ["rows.txt#4", "1", "1"],
     ]
     assert all(len(line) <= 100 for line in lines)
+
+
+def test_show_says_how_a_damaged_part_is_made_again(tmp_path):
+    """As `unrolled verify` does."""
+    finished_job(tmp_path, shards=1)
+    (path,) = tmp_path.glob("*.parquet")
+    path.write_bytes(path.read_bytes()[:-40])
+    result = run("show", tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {path}: damaged, or not a Parquet file")
+    assert "from a copy, or remove it and run the same `unrolled run`" in result.stderr
 
 
 def test_show_as_json_has_the_numbers_of_the_files(tmp_path):

@@ -30,6 +30,20 @@ def test_it_is_written_beside_the_job_or_where_it_is_named(out, tmp_path):
     assert (tmp_path / "page.html").read_bytes() == first
 
 
+def test_a_damaged_part_is_named_on_the_terminal(out):
+    """The page lacks its rows, so a script or a person has to know; the line says how to get them."""
+    path = max(out.glob("*.parquet"))
+    path.write_bytes(path.read_bytes()[:-40])
+    found = run(out)
+    assert found.exit_code == 0
+    (line,) = found.stderr.splitlines()
+    assert line.startswith(f"not in the report: {path}: damaged")
+    assert line.endswith(
+        "restore it from a copy, or remove it and run the same `unrolled run` or `unrolled enqueue` again, which makes "
+        "it again"
+    )
+
+
 def test_points_and_pictures(out, tmp_path):
     """The points as embedding-atlas wants them, and two PNG files."""
     pytest.importorskip("matplotlib")

@@ -83,14 +83,16 @@ def test_published_ids_are_unique(batches):
 
 
 def test_leaves_nothing(tmp_path):
-    """What a killed run left in the folder is removed first, and the folder at the end."""
+    """What a killed run left in the folder is removed first, and no name of a file is left, even while it is in use."""
     folder = tmp_path / "ids"
     folder.mkdir()
     (folder / "ids.sqlite3").write_bytes(b"half")
     with SeenIds(["a"], folder) as seen:
-        assert seen.checked([row("a", 0, "x")]) == [row("a", 0, "x")]
-        assert len(list(folder.iterdir())) == 1
-    assert not folder.exists()
+        assert not folder.exists()
+        batches = [[row("a", at, f"id {at}") for at in range(first, first + 1000)] for first in range(0, 2000, 500)]
+        found = [each for batch in seen.unique(batches) for each in batch]
+    assert sum(isinstance(each, Row) for each in found) == 4000
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_directory_that_cannot_be_used(tmp_path):

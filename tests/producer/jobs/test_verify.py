@@ -29,6 +29,9 @@ from unrolled.protocol.spooling import select_rows, spool
 from unrolled.reading.dataset import open_dataset
 from unrolled.reading.outcome import failed_rows
 
+#: Two ways to bring a damaged part back.
+AGAIN = "from a copy, or remove it and run the same `unrolled run` or `unrolled enqueue` again, which makes it again"
+
 
 @pytest.fixture
 def job(tmp_path):
@@ -202,6 +205,20 @@ def test_any_flipped_bit_is_a_problem(tmp_path, options):
     assert missed == []
 
 
+def test_a_damaged_part_that_is_not_made_again(tmp_path):
+    """The rows of a stream can't be read again, and retried rows would be there twice: only a copy helps."""
+    retried = make_job(tmp_path / "retried", shards=1)
+    publish_shard(retried, waiting(retried)[0], {1: "too hard"})
+    retry(retried.objects, None, failed_rows, failed=True)
+    publish_shard(retried, waiting(retried)[0])
+    for job in (finished_job(tmp_path / "live", shards=1, live=True), retried):
+        for path in Path(job.place).glob("*.parquet"):
+            path.write_bytes(path.read_bytes()[:-1])
+        found = verify_job(job).problems
+        assert found
+        assert all(problem.what.endswith("; restore it from a copy") for problem in found)
+
+
 @pytest.mark.parametrize("size", [0, 1, 8, 100, 1_000])
 def test_a_truncated_file_is_a_problem(job, size):
     """An empty file is one, and a file that was cut anywhere."""
@@ -224,8 +241,8 @@ def test_another_shards_file_under_the_name_is_a_problem(job):
     name = part(job, 2).name
     found = [problem.what for problem in verify_job(job).problems if problem.where == name]
     assert found == [
-        f"shard: found {shard_of(job, 0)}, the job says {shard_of(job, 2)}; restore the part from a copy",
-        "holds other rows than were cut; restore the part from a copy",
+        f"shard: found {shard_of(job, 0)}, the job says {shard_of(job, 2)}; restore the part {AGAIN}",
+        f"holds other rows than were cut; restore the part {AGAIN}",
     ]
 
 

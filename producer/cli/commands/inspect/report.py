@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from producer.report.options import Method
     from unrolled.protocol.opening import OpenJob
 
+#: Damaged files that are named on the terminal; the page names more.
+_NAMED = 3
+
 
 @click.command()
 @out_argument
@@ -145,6 +148,11 @@ def report(
     written = write_report(job, options, to, coordinates=coordinates, png=png)
     if written.facts.state == "not complete":
         click.echo(f"{out}: the job is not complete; the report shows what is published now", err=True)
+    damaged = written.facts.damaged
+    for each in damaged[:_NAMED]:
+        click.echo(f"not in the report: {each}", err=True)
+    if len(damaged) > _NAMED:
+        click.echo(f"not in the report: other damaged files; `unrolled verify {out}` names them all", err=True)
     if written.warning:
         click.echo(f"warning: {written.warning}", err=True)
     for path in (written.page, *written.others):

@@ -10,10 +10,11 @@ import click
 import numpy as np
 
 from producer.cli.options import job_at, json_option, out_argument
-from unrolled.errors import JobError
+from producer.jobs.damage import explain_damage
+from unrolled.errors import FileFormatError, JobError
 from unrolled.job import names
 from unrolled.protocol.completion import standing
-from unrolled.protocol.log import Log
+from unrolled.protocol.log import Log, catch_up
 from unrolled.reading.dataset import open_part
 
 if TYPE_CHECKING:
@@ -70,7 +71,11 @@ def published_rows(job: OpenJob) -> Iterator[Row]:
             raise JobError(f"{job.place}: the job was discarded, and no row of it is kept")
         raise JobError(f"{job.place}: no part is published yet; see `unrolled status {job.place}`")
     for shard in shards:
-        yield from open_part(job.objects.store, shard).rows()
+        try:
+            yield from open_part(job.objects.store, shard).rows()
+        except FileFormatError as error:
+            catch_up(log, job.objects)
+            raise FileFormatError(explain_damage(job, log, shard, str(error))) from error
 
 
 def as_dict(row: Row, numbers: int) -> dict[str, object]:

@@ -1,0 +1,29 @@
+"""What brings a damaged part back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unrolled.job.shard_id import ShardId
+    from unrolled.protocol.log import Log
+    from unrolled.protocol.opening import OpenJob
+
+#: The end of what a reader says of a damaged part.
+_FROM_A_COPY = "from a copy"
+
+
+def explain_damage(job: OpenJob, log: Log, shard: ShardId, found: str) -> str:
+    """What is wrong with a part, and everything that brings it back.
+
+    A part is made again if its rows can be read from the input again, and no other part has rows of its shard.
+
+    Args:
+        job: the job.
+        log: the job's log, read to its end.
+        shard: the part's shard.
+        found: what is wrong with the part, and that it can be restored from a copy.
+    """
+    if job.job.live or shard.retries or shard in log.retried or not found.endswith(_FROM_A_COPY):
+        return found
+    return f"{found}, or remove it and run the same `unrolled run` or `unrolled enqueue` again, which makes it again"
