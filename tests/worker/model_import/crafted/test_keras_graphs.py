@@ -885,6 +885,12 @@ def constant_mask():
     return ids, lstm(name="states")(words()(ids), mask=np.arange(9)[None] % 2 == 0)
 
 
+@case(suffix=".keras", run=True)
+def padding_masked_by_a_mask_in_its_place():
+    ids = text(9)
+    return ids, layers.Bidirectional(lstm())(words()(ids), None, ops.not_equal(ids, 0))
+
+
 @case(r"states: it is called with a constant mask", suffix=".h5")
 def constant_mask_by_its_place():
     ids = text(9)
