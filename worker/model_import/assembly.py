@@ -259,25 +259,11 @@ def _describe(made: Assembled, found: Found, stack: Stack, parts: list[Part]) ->
         made.taken += [f"{node}: computed once for each id, as a part of the embedding" for node in stack.maps]
     for part, config in zip(parts, made.config.layers, strict=True):
         made.taken.append(f"{part.name}: {config}")
-    made.notes += [f"{layer.name}: {note}" for layer in stack.layers for note in layer.notes]
-    if stack.joined:
-        made.notes.append(
-            f"the vectors are those of {parts[-1].name}, before {', '.join(map(str, stack.joined))}, where the source "
-            "joins them with other vectors"
-        )
+    made.notes += _differences(stack, parts)
     if found.alphabet is not None:
         made.taken.append(_describe_alphabet(found.alphabet))
     if found.words is not None:
         made.taken.append(f"tokenizer: {found.words.description}")
-    if stack.quantized:
-        made.notes.append(
-            "the file has weights as 8-bit integers; they are computed as the numbers that they mean, in float32"
-            + ("" if stack.quantized == "weights" else _ROUNDS)
-        )
-    if stack.precision:
-        made.notes.append(
-            f"the source computes in {stack.precision}, and its outputs differ a little: here it is computed in float32"
-        )
     names = {layer.name for layer in stack.layers}
     if found.graph is not None:  # of weights alone, each array that is left over has been named
         made.left += [f"{table.name} (embedding)" for table in found.tables.values() if table is not stack.table]
@@ -287,6 +273,26 @@ def _describe(made: Assembled, found: Found, stack: Stack, parts: list[Part]) ->
         made.left += map(str, others)
     made.left += [f"{layer.name} (recurrent layer)" for layer in found.layers.values() if layer.name not in names]
     made.left += found.left
+
+
+def _differences(stack: Stack, parts: list[Part]) -> list[str]:
+    """Where the imported model isn't what the source's program computes, for the user."""
+    notes = [f"{layer.name}: {note}" for layer in stack.layers for note in layer.notes]
+    if stack.joined:
+        notes.append(
+            f"the vectors are those of {parts[-1].name}, before {', '.join(map(str, stack.joined))}, where the source "
+            "joins them with other vectors"
+        )
+    if stack.quantized:
+        notes.append(
+            "the file has weights as 8-bit integers; they are computed as the numbers that they mean, in float32"
+            + ("" if stack.quantized == "weights" else _ROUNDS)
+        )
+    if stack.precision:
+        notes.append(
+            f"the source computes in {stack.precision}, and its outputs differ a little: here it is computed in float32"
+        )
+    return notes
 
 
 def _describe_alphabet(alphabet: Alphabet) -> str:
