@@ -5,8 +5,8 @@
 
 Rows have different first and different last tokens, so nothing is shared in either direction. Only the products that a
 kind needs are counted: a GRU has three gates, a bidirectional layer two passes, a norm has none, and the first layer's
-input comes from a table. Rates and ratios are medians of `--repeats` interleaved runs; of ratios also the lowest and
-the highest.
+input comes from a table, unless rows contain vectors. Rates and ratios are medians of `--repeats` interleaved runs; of
+ratios also the lowest and the highest.
 """
 
 # Over 150 lines: the kinds, their products, and one measurement.
@@ -33,6 +33,8 @@ from unrolled.tokenization.ragged import Ragged
 from worker.engines.fused.engine import FusedEngine
 
 VOCAB, EMBEDDING, LENGTH = 10_000, 10, 24
+#: Numbers in a vector, as audio frames have them.
+VECTOR_DIM = 80
 
 
 def kinds(units: int) -> dict[str, ModelConfig]:
@@ -65,7 +67,8 @@ def kinds(units: int) -> dict[str, ModelConfig]:
             low,
         ),
     }
-    return {name: ModelConfig(VOCAB, LENGTH, EMBEDDING, stack) for name, stack in stacks.items()}
+    models = {name: ModelConfig(VOCAB, LENGTH, EMBEDDING, stack) for name, stack in stacks.items()}
+    return models | {"vectors": ModelConfig(0, LENGTH, None, stacks["lstm"], vector_dim=VECTOR_DIM)}
 
 
 def operations(config: ModelConfig, rows: int) -> float:
@@ -79,7 +82,7 @@ def operations(config: ModelConfig, rows: int) -> float:
         gates = {"lstm": 4, "gru": 3, "mlstm": 5}[layer.kind]
         # A row's first token has no previous state, unless the layer begins with one.
         states = layer.state_dim * rows * (LENGTH - (not layer.first_state))
-        products = gates * layer.units * (states + (inputs * steps if number else 0))
+        products = gates * layer.units * (states + (inputs * steps if number or config.vector_dim else 0))
         products += layer.units * (layer.projection or 0) * steps
         total += 2.0 * products * (layer.output_dim // layer.state_dim)
     return total
@@ -92,6 +95,13 @@ def distinct_rows(rows: int) -> Ragged:
     for end in (0, -1):
         values[:, end] = random.permutation(VOCAB)[:rows] + 1
     return Ragged(values.ravel(), np.arange(rows + 1, dtype=np.int64) * LENGTH)
+
+
+def with_vectors(shard: Ragged, width: int | None) -> Ragged:
+    """The rows, with a random vector for each token id if the model reads vectors."""
+    if width is None:
+        return shard
+    return shard._replace(vectors=np.random.default_rng(2).standard_normal((VOCAB, width), np.float32)).compact()
 
 
 def engine_of(config: ModelConfig, arithmetic: str, threads: int | None) -> FusedEngine:
@@ -114,13 +124,20 @@ def measure(units: int, arithmetic: str, options: argparse.Namespace) -> Iterato
         sizes = [(column.vectors(shard.rows, len(shard.values)), column.width) for column in columns]
         outputs = [np.zeros(size, np.float32) for size in sizes]
         contestants.append(
-            (name, engine_of(config, arithmetic, options.threads), columns, outputs, operations(config, shard.rows))
+            (
+                name,
+                engine_of(config, arithmetic, options.threads),
+                with_vectors(shard, config.vector_dim),
+                columns,
+                outputs,
+                operations(config, shard.rows),
+            )
         )
     rates: dict[str, list[float]] = {name: [] for name, *_ in contestants}
     for repeat in range(options.repeats + 1):
-        for name, engine, columns, outputs, work in contestants:
+        for name, engine, rows, columns, outputs, work in contestants:
             start = time.perf_counter()
-            engine.compute([shard], [outputs], columns)
+            engine.compute([rows], [outputs], columns)
             if repeat:  # the first run touches the memory for the first time
                 rates[name].append(work / (time.perf_counter() - start) / 1e9)
     for name, found in rates.items():

@@ -45,7 +45,7 @@ class WorkerOptions:
     engine: str = option(
         "auto",
         "Engine that computes; auto means tensorflow if it is installed, and there is an NVIDIA GPU or the fused "
-        "engine isn't built; otherwise, and for bfloat16, it means fused.",
+        "engine isn't built; otherwise, and in any arithmetic but float32, it means fused.",
         choices=("auto", "fused", "tensorflow"),
     )
     arithmetic: str = option(

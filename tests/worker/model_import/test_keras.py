@@ -178,8 +178,8 @@ def test_part_of_a_stack(tmp_path):
         imported(tmp_path / "model.keras", tmp_path / "top", layers=("top",))
 
 
-def test_a_decoder_that_starts_from_a_state_is_left(tmp_path):
-    """Only the encoder of a translator is imported, because every row starts from zero."""
+def test_the_encoder_of_a_translator_has_to_be_named(tmp_path):
+    """A decoder starts from another state in each row, so it can't be imported, and --layer takes the encoder."""
     source, target = keras.Input((None,), dtype="int32"), keras.Input((None,), dtype="int32")
     encoded = layers.LSTM(5, return_state=True, return_sequences=True, name="encoder")(
         layers.Embedding(10, 4, mask_zero=True)(source)
@@ -187,7 +187,11 @@ def test_a_decoder_that_starts_from_a_state_is_left(tmp_path):
     decoded = layers.LSTM(5, name="decoder")(layers.Embedding(8, 4)(target), initial_state=encoded[1:])
     model = randomize(keras.Model([source, target], [encoded[0], decoded]))
     model.save(tmp_path / "model.keras")
-    done = imported(tmp_path / "model.keras", tmp_path / "model")
+    with pytest.raises(
+        ImportRefusedError, match=r"decoder: it starts from another layer's state.*other layers .*: --layer encoder"
+    ):
+        imported(tmp_path / "model.keras", tmp_path / "model")
+    done = imported(tmp_path / "model.keras", tmp_path / "model", layers=("encoder",))
     encoder = keras.Model(source, encoded[0])
     assert_same(own_states(encoder, encoded[0]), states_of(done))
     with pytest.raises(ImportRefusedError, match=r"decoder: it starts from another layer's state"):
