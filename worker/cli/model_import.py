@@ -268,7 +268,7 @@ def _lines(done: Imported) -> list[str]:
 def _rounded_lines(parity: Parity) -> list[str]:
     if parity.rounded is None:
         return []
-    programs = f"{parity.rounded.left}, which rounds vectors to 8 bits, and {parity.rounded.right}"
+    programs = f"{parity.rounded.left} and {parity.rounded.right}"
     share = f"{100 * parity.rounded_share:.2g} % of the outputs"
     return [f"near  {programs}: largest difference {parity.rounded.largest:.1e}, on average {share}"]
 

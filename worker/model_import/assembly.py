@@ -274,6 +274,10 @@ def _describe(made: Assembled, found: Found, stack: Stack, parts: list[Part]) ->
             "the file has weights as 8-bit integers; they are computed as the numbers that they mean, in float32"
             + ("" if stack.quantized == "weights" else _ROUNDS)
         )
+    if stack.precision:
+        made.notes.append(
+            f"the source computes in {stack.precision}, and its outputs differ a little: here it is computed in float32"
+        )
     names = {layer.name for layer in stack.layers}
     if found.graph is not None:  # of weights alone, each array that is left over has been named
         made.left += [f"{table.name} (embedding)" for table in found.tables.values() if table is not stack.table]

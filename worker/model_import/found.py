@@ -163,6 +163,7 @@ class Node:
         why: why it isn't a "map", if that is known: "its activation is 'glu'".
         quantized: "weights" if the file has its weights as 8-bit integers; "activations" if it rounds the vectors that
             it reads or passes on to 8 bits, too, which isn't imported.
+        precision: the type that it computes in, if it has fewer digits than float32, which isn't imported; else "".
     """
 
     name: str
@@ -179,6 +180,7 @@ class Node:
     label: str = ""
     why: str = ""
     quantized: Literal["", "weights", "activations"] = ""
+    precision: str = ""
 
     def __str__(self) -> str:
         return f"{self.label or self.name} ({self.what})"

@@ -48,7 +48,7 @@ PLAIN = "plain float64 arithmetic"
 #: How many times the measured rounding is allowed: two float32 programs round at different places. Ten sets of rows of
 #: russtress, chars2vec and textgenrnn needed 5 at most, with any instruction set; an error in a gate makes thousands.
 ROUNDINGS = 8
-#: The largest differences from a graph that rounds vectors to 8 bits, as a share of the outputs. Models of random
+#: The largest differences from a graph that rounds vectors, as a share of the outputs. In 8 bits, models of random
 #: weights have 0.002 to 0.006, and dksplit 0.008; reading a wrong axis, layer or gate makes more than 0.5.
 MOST_ROUNDED_SHARE = 0.1
 
@@ -76,7 +76,7 @@ class Parity:
         comparisons: each with the original framework, or with plain arithmetic if there is none.
         missing: what couldn't be compared, and why, one text each.
         rounding: the largest difference between plain arithmetic in float32 and in float64.
-        rounded: the comparison with a file's graph that rounds vectors to 8 bits, which the model doesn't; or None.
+        rounded: the comparison with a file's graph that rounds vectors, which the model doesn't; or None.
         rounded_share: the differences of that comparison in relation to the outputs, as root mean squares.
         whole: whether the file's own computation was run; otherwise the comparisons are of its layers alone.
     """
@@ -134,7 +134,7 @@ class _Original(NamedTuple):
 
     Attributes:
         exact: of a program that computes in float32; empty if there is none.
-        rounded: of the file's graph, if it rounds vectors to 8 bits.
+        rounded: of the file's graph, if it rounds vectors.
         missing: as in `Parity`.
         whole: as in `Parity`.
     """
@@ -162,7 +162,12 @@ def _original(
     name, own = run_own(found, stack, source_rows)
     made = _Original({}, {}, [], not isinstance(own, str))
     if not isinstance(own, str):
-        (made.rounded if stack.quantized == "activations" else made.exact)[name] = own
+        rounds = "rounds vectors to 8 bits" if stack.quantized == "activations" else ""
+        rounds = f"computes in {stack.precision}" if stack.precision else rounds
+        if rounds:
+            made.rounded[f"{name}, which {rounds},"] = own
+        else:
+            made.exact[name] = own
     else:
         made.missing.append(NO_GRAPH if found.graph is None else f"{name}: {own}")
         if stack.doubts:
@@ -189,7 +194,7 @@ def check(parity: Parity, bound: float) -> None:
     if parity.rounded is not None and not parity.rounded_share <= MOST_ROUNDED_SHARE:
         raise ModelError(
             f"{parity.rounded.left} and {parity.rounded.right} differ by {parity.rounded.largest:.2e}, "
-            f"{100 * parity.rounded_share:.0f} % of the outputs; rounding to 8 bits makes at most "
+            f"{100 * parity.rounded_share:.0f} % of the outputs; rounding makes at most "
             f"{100 * MOST_ROUNDED_SHARE:.0f} %. Nothing was written; import the float32 model that it was made from"
         )
     allowed = max(bound, ROUNDINGS * parity.rounding)

@@ -246,6 +246,7 @@ class _Paths:
         stack.doubts = tuple(f"{node.name} ({node.what}): {node.doubt}" for node in between if node.doubt)
         kinds = {node.quantized for node in between}
         stack.quantized = next((one for one in ("activations", "weights") if one in kinds), "")
+        stack.precision = next((node.precision for node in self._before(stack.end) if node.precision), "")
         masked = self._masked([node for node in between if node.role == "layer"], stack.table)
         stack.computes_padding = not all(masked.values())
         stack.masks_partly = stack.computes_padding and any(masked.values())

@@ -79,6 +79,7 @@ class Stack:
         computes_padding: whether the source computes padding like a token, in all or some of its layers.
         masks_partly: whether it masks padding in some of its layers only.
         quantized: what of the file is in 8 bits, see `Node`: "activations" if any of its nodes rounds these.
+        precision: a type with fewer digits than float32 that one of its nodes computes in, or "".
         maps: the nodes between the embedding and the first layer that change each token's vector alone, in their order.
         clips: the largest magnitudes of cell states and of projected states, as the user says; None for any.
         sums: names of the sums in the graph that are taken.
@@ -99,6 +100,7 @@ class Stack:
     clips: tuple[float | None, float | None] = (None, None)
     doubts: tuple[str, ...] = ()
     quantized: Literal["", "weights", "activations"] = ""
+    precision: str = ""
     maps: tuple[Node, ...] = ()
     steps: tuple[Step, ...] = ()
     sums: frozenset[str] = frozenset()

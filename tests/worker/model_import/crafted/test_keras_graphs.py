@@ -939,6 +939,12 @@ def constant_mask():
     return ids, lstm(name="states")(words()(ids), mask=np.arange(9)[None] % 2 == 0)
 
 
+@case(suffix=".keras", run=True)
+def padding_masked_by_a_mask_in_its_place():
+    ids = text(9)
+    return ids, layers.Bidirectional(lstm())(words()(ids), None, ops.not_equal(ids, 0))
+
+
 @case(r"states: it is called with a constant mask", suffix=".h5")
 def constant_mask_by_its_place():
     ids = text(9)
@@ -1058,6 +1064,21 @@ def test_nodes_that_join_states_are_named(tmp_path):
     (note,) = [one for one in made.notes if "the vectors are those of top, before" in one]
     assert "sums (Add)" in note
     assert "product (Multiply)" in note
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+def test_a_graph_in_float16_is_run_in_float16(tmp_path, name):
+    """Its own outputs differ from those of the layers in float32, so they are near and not the same."""
+    ids = text()
+    vectors = layers.Dense(6, dtype="mixed_float16")(words(**MASKED)(ids))
+    model = keras.Model(ids, layers.Bidirectional(lstm(dtype="mixed_float16"))(vectors))
+    model.save(tmp_path / name)
+    done = imported(tmp_path / name, tmp_path / "model", parity=1e-5)
+    rounded = done.parity.rounded
+    assert rounded.left == "the file's graph in Keras, which computes in mixed_float16,"
+    assert 1e-5 < rounded.largest < 1e-2
+    assert not any("the file's graph" in one.left for one in done.parity.comparisons)
+    assert any("the source computes in mixed_float16" in note for note in done.made.notes)
 
 
 def test_states_that_go_on_are_noted(tmp_path):

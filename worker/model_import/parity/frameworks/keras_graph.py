@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.readers.keras.configuration import MODELS, config_of, is_operation, layer_configs, name_of
+from worker.model_import.readers.keras.configuration import (
+    MODELS,
+    config_of,
+    is_operation,
+    layer_configs,
+    name_of,
+    precision_of,
+)
 from worker.model_import.readers.keras.layers import THROUGH
 from worker.model_import.readers.keras.maps import MAPS, OPERATIONS
 from worker.model_import.readers.keras.tensors import tensors_in
@@ -161,8 +168,9 @@ def _plain(layer: Mapping[str, Any], last: str) -> dict[str, Any]:
             config[name] = [_plain(one, "") for one in value if isinstance(one, Mapping)]
         elif not inner:
             config[name] = value
-    if kind == "Cast":
-        config["dtype"] = str(given.get("dtype"))
+    low = precision_of({"dtype": given.get("dtype")})
+    if kind == "Cast" or low:
+        config["dtype"] = low or str(given.get("dtype"))
     if all_outputs and "return_sequences" in config:
         config |= {"return_sequences": True, "return_state": False}
     kept = {name: layer[name] for name in ("class_name", "name", "inbound_nodes") if name in layer} | _module_of(layer)

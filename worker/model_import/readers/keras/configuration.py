@@ -12,6 +12,10 @@ MODELS = ("Sequential", "Functional", "Model")
 _OWN = ("keras", "tf_keras", "tensorflow", "builtins")
 
 
+#: The types that Keras's layers compute in with fewer digits than float32.
+_LOW = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
+
+
 def json_object(text: str | bytes, place: str) -> dict[str, Any]:
     """Parse a JSON object.
 
@@ -37,6 +41,13 @@ def inner_of(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """The configuration of a layer or cell within a layer's arguments; empty if there is none."""
     inner = config.get(name)
     return inner if isinstance(inner, dict) else {}
+
+
+def precision_of(config: Mapping[str, Any]) -> str:
+    """The type that a layer, or one within it, computes in, if it has fewer digits than float32; else ""."""
+    given = config_of(inner_of(config, "dtype")).get("name") or config.get("dtype")
+    inner = (config_of(inner_of(config, name)) for name in ("layer", "cell"))
+    return str(given) if given in _LOW else next((found for one in inner if one and (found := precision_of(one))), "")
 
 
 def layer_configs(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:

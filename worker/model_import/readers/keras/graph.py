@@ -23,7 +23,6 @@ from worker.model_import.readers.keras.configuration import (
 from worker.model_import.readers.keras.tensors import (
     Tensor,
     arguments_of,
-    keywords_of,
     numbers_in,
     operands_in,
     tensors_in,
@@ -142,10 +141,10 @@ class _Reader:
     ) -> list[str]:
         """Append a call whose inputs have been read; returns the names of its outputs."""
         sources = [_output(outputs, tensor) for tensor in call.read]
-        keywords = keywords_of(call.node)
         arguments = arguments_of(call.node)
         given_state = any(True for _ in tensors_in(arguments.get("initial_state")))
-        has_state = given_state or (len(sources) > 1 and _is_recurrent(call.layer))
+        first = [_first_argument(call.node)]  # Keras 1 and 2 may put states into a list with the vectors
+        has_state = given_state or (_is_recurrent(call.layer) and len(list(tensors_in(first))) > 1)
         count = len(self.calls)
         made = self._call(call.layer, path, sources, depth, has_state=has_state)
         if call.layer.get("class_name") in MODELS:  # which passes them on to its layers
@@ -154,7 +153,7 @@ class _Reader:
             one = self.calls[number]
             self.calls[number] = replace(one, arguments={**arguments, **one.arguments})
         if self.calls and made == [self.calls[-1].name]:
-            masks = tuple("/".join((*path[:-1], one.layer)) for one in tensors_in([keywords.get("mask")]))
+            masks = tuple("/".join((*path[:-1], one.layer)) for one in tensors_in([arguments.get("mask")]))
             self.calls[-1] = replace(
                 self.calls[-1],
                 masks=masks,
@@ -223,6 +222,14 @@ def _output(outputs: Mapping[tuple[str, int], list[str]], tensor: Tensor) -> str
         )
     made = outputs[tensor.layer, tensor.call]
     return made[tensor.output] if tensor.output < len(made) else f"{made[0] if made else tensor.layer}{STATE}"
+
+
+def _first_argument(node: Any) -> Any:
+    """The first argument of a call; in Keras 1 and 2, all tensors that it reads."""
+    if not isinstance(node, dict):
+        return node
+    given = node.get("args")
+    return given[0] if isinstance(given, list) and given else None
 
 
 def _is_recurrent(layer: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from worker.model_import.found import Array, Found, KerasGraph, Layer, Node, Rol
 from worker.model_import.limits import check_layers
 from worker.model_import.readers.activations import hard_gates
 from worker.model_import.readers.keras.arguments import why_called
-from worker.model_import.readers.keras.configuration import inner_of, kind_of
+from worker.model_import.readers.keras.configuration import inner_of, kind_of, precision_of
 from worker.model_import.readers.keras.graph import STATE, Call, read_calls
 from worker.model_import.readers.keras.maps import DROP_MASKS, MAPS, operation_map, token_map, why_no_map
 from worker.model_import.readers.keras.masks import find_masks, hide_masked, input_of
@@ -83,7 +83,9 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
             if name not in found.tables:
                 found.tables[name] = _table(name, call.config, weights(call.layer))
             why = why_called(call)
-            graph[call.name] = Node(call.name, "other" if why else "table", call.kind, call.inputs, name, why=why)
+            role: Role = "other" if why else "table"
+            low = precision_of(call.config)
+            graph[call.name] = Node(call.name, role, call.kind, call.inputs, name, why=why, precision=low)
         elif is_recurrent(call.kind):
             if name not in made:
                 made[name] = recurrent_layers(call, weights(call.layer), hard_gates(version))
@@ -119,6 +121,7 @@ def _other_node(call: Call, weights: Weights) -> Node:
         drops_mask=call.is_operation or call.kind in DROP_MASKS,
         map=function,
         why=why,
+        precision=precision_of(call.config) if function else "",
     )
 
 
@@ -159,7 +162,7 @@ def _add_nodes(graph: dict[str, Node], call: Call, layers: list[Layer]) -> None:
     source = call.inputs[:1]
     for number, layer in enumerate(layers):
         name = call.name if number == len(layers) - 1 else f"{call.name} cell {number}"
-        graph[name] = Node(name, "layer", call.kind, source, layer.name)
+        graph[name] = Node(name, "layer", call.kind, source, layer.name, precision=precision_of(call.config))
         source = (name,)
 
 

@@ -23,7 +23,9 @@
 // One file, because all of it depends on the order of the weights in a block.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <new>
 
 #include "kernel/accumulate.h"
 
@@ -33,6 +35,23 @@ namespace {
 template <class P, int R>
 struct Totals {
   alignas(64) float at[kGates][R][P::Isa::lanes];
+};
+
+// Memory for a tile's totals. A load waits for an earlier store whose address has the same last twelve bits, so totals
+// are kept away from the weights that are read after them. A block of four gates begins where `weights` do, modulo
+// 4096, and its second half may begin 2048 bytes later.
+template <class P, int R>
+class TotalsRoom {
+ public:
+  Totals<P, R>& beside(const void* weights) {
+    const auto begin = reinterpret_cast<std::uintptr_t>(weights) + kBehind - reinterpret_cast<std::uintptr_t>(room_);
+    return *new (room_ + begin % kPage / alignof(Totals<P, R>) * alignof(Totals<P, R>)) Totals<P, R>;
+  }
+
+ private:
+  static constexpr std::size_t kPage = 4096, kBehind = 2560;
+  static_assert(sizeof(Totals<P, R>) <= kPage - kBehind);
+  alignas(Totals<P, R>) char room_[sizeof(Totals<P, R>) + kPage];
 };
 
 template <int... Gates>

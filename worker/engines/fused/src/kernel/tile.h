@@ -87,7 +87,8 @@ UNROLLED_INLINE void block_tile(const PackedLayer& layer, const LayerBlock& bloc
   using State = typename Kind::State;
   float* const kept = block.sums + place.node * kGates * P::Isa::lanes;
   const bool has_input = run.a_end > run.a, has_state = run.b_end > run.b;
-  Totals<P, R> totals;
+  TotalsRoom<P, R> room;
+  Totals<P, R>& totals = room.beside(input);
   if (!run.first) {
     take_totals<P, R>(totals, kept);
   } else if (has_input) {

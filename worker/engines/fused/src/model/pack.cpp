@@ -112,7 +112,7 @@ char* reserve_panels(const Kernel& kernel, PackedLayer& packed, Buffer& panels, 
   packed.panel_bytes = gates * kernel.lanes * kernel.step_inputs * kernel.element_bytes;
   const std::size_t bytes = static_cast<std::size_t>(packed.panel_count * packed.panel_bytes);
   char* const out = panels.reserve<char>(bytes);
-  std::memset(out, 0, bytes);
+  if (bytes > 0) std::memset(out, 0, bytes);  // null if a table has all products of the layer
   packed.panels = out;
   return out;
 }
