@@ -26,4 +26,4 @@ def explain_damage(job: OpenJob, log: Log, shard: ShardId, found: str) -> str:
     """
     if job.job.live or shard.retries or shard in log.retried or not found.endswith(_FROM_A_COPY):
         return found
-    return f"{found}, or remove it and run the same `unrolled run` or `unrolled enqueue` again, which makes it again"
+    return f"{found}, or remove it and run the same `unrolled run` or `unrolled enqueue`, which makes it again"

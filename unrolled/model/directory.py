@@ -45,7 +45,7 @@ from unrolled.errors import ModelError, RequestError, from_extra
 from unrolled.model.cache import local_copy
 from unrolled.model.config import ModelConfig
 from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE, TRAINING_FOLDER, WEIGHTS_FILE, fingerprint_of
-from unrolled.model.weights import check_arrays, check_finite, check_header
+from unrolled.model.weights import check_arrays, check_finite, check_header, check_stored
 from unrolled.store.bucket_url import is_url, shown
 from unrolled.store.publish import publish_bytes
 from unrolled.tokenization.tokenizer import load_tokenizer
@@ -120,14 +120,15 @@ class ModelDirectory:
 def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
     """Open a model directory, or the copy of a model in a bucket.
 
-    This reads config.json, compares names, types and shapes of the tensors with it, and computes the fingerprint.
-    `ModelDirectory.weights` reads the weights.
+    This reads config.json, compares names, types and shapes of the tensors with it, computes the fingerprint, and looks
+    for weights that aren't finite. `ModelDirectory.weights` reads the weights.
 
     Args:
         path: path of the directory, or URL of a prefix in a bucket, which `local_copy` copies to this machine.
 
     Raises:
-        ModelError: a file is missing or unreadable, has another format version, or contradicts config.json.
+        ModelError: a file is missing or unreadable, has another format version, or contradicts config.json; or a weight
+            is NaN or infinite.
         RequestError: the URL can't be used, or a package isn't installed.
         TransientError: the bucket can't be reached, or the copy can't be written.
     """
@@ -146,6 +147,7 @@ def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
         check_header(directory / WEIGHTS_FILE, config)
         tokenizer = directory / TOKENIZER_FILE
         fingerprint = fingerprint_of(directory)
+        check_stored(directory / WEIGHTS_FILE)
         if _config_text(directory) != text:  # the fingerprint must be that of the configuration that was read
             raise ModelError(f"{directory}: the files changed while the model was opened; start again")
         return ModelDirectory(directory, config, fingerprint, tokenizer if tokenizer.is_file() else None)

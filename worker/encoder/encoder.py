@@ -21,7 +21,7 @@ from unrolled.tokenization.tokenizer import load_tokenizer
 from worker.encoder.progress import Progress, watched
 from worker.encoder.results import Output, normalized, row_vectors, token_vectors
 from worker.encoder.rows import Rows, each_row, read_rows
-from worker.encoder.vector_rows import read_vectors
+from worker.encoder.vector_rows import is_vector, read_vectors
 from worker.engines.choice import choose_engine
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class Encoder:
         options.setdefault("progress", False)
         batch: list[Any] = []
         size = 0
-        for row in each_row(rows):
+        for row in each_row(rows, is_vector if self._model.config.vector_dim is not None else lambda _: False):
             batch.append(row)
             size += (len(row) if hasattr(row, "__len__") else 0) * (self._model.config.vector_dim or 1)
             if len(batch) == batch_rows or size >= _BATCH_SIZE:

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 
 _ALLOWED = "allowed: a text, a row of token ids, a list or an iterator of these, or an Arrow array of either"
-
-_SEVERAL = "allowed: a list, an iterator or a column of texts, or of rows of token ids"
+_SEVERAL = "allowed: a list, an iterator or a column of texts, of rows of token ids, or of rows of vectors"
 
 
 class Rows(NamedTuple):
@@ -69,18 +68,22 @@ def read_rows(given: Any, tokenize: Callable[[Sequence[str]], Iterator[list[int]
     return Rows(_real(Ragged.from_lengths(values, [len(row) for row in arrays])), single)
 
 
-def each_row(given: Any) -> Iterator[Any]:
+def each_row(given: Any, is_vector: Callable[[Any], bool]) -> Iterator[Any]:
     """Yield rows one by one, for the batches of `Encoder.encode_batches`.
 
+    Args:
+        given: the rows.
+        is_vector: whether something is one vector of a row of vectors.
+
     Raises:
-        TypeError: this is one row, whose characters or ids aren't rows, or a table or mapping, whose names aren't.
+        TypeError: this is one row, whose characters, ids or vectors aren't rows; or a table, whose names aren't.
     """
     if isinstance(given, str | bytes | Mapping) or hasattr(given, "__dataframe__") or not isinstance(given, Iterable):
         kind = "one text" if isinstance(given, str) else f"a {type(given).__name__}"
         raise TypeError(f"rows are {kind}; {_SEVERAL}")
     for row in given:
-        if isinstance(row, int | np.integer):
-            raise TypeError(f"rows are one row of token ids; {_SEVERAL}")
+        if isinstance(row, int | np.integer) or is_vector(row):
+            raise TypeError(f"rows are one row of token ids or of vectors; {_SEVERAL}")
         yield row
 
 

@@ -55,8 +55,13 @@ def _listed(given: Any) -> tuple[list[Any], bool]:
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
         _refuse(given)
     rows = list(given)
-    is_row = bool(rows) and all(_axes(row) == 1 for row in rows)
+    is_row = bool(rows) and all(is_vector(row) for row in rows)
     return ([rows], True) if is_row else (rows, False)
+
+
+def is_vector(value: Any) -> bool:
+    """Whether this is one vector, and so no row of vectors."""
+    return _axes(value) == 1
 
 
 def _axes(value: Any) -> int:

@@ -39,7 +39,7 @@ def test_a_damaged_part_is_named_on_the_terminal(out):
     (line,) = found.stderr.splitlines()
     assert line.startswith(f"not in the report: {path}: damaged")
     assert line.endswith(
-        "restore it from a copy, or remove it and run the same `unrolled run` or `unrolled enqueue` again, which makes "
+        "restore it from a copy, or remove it and run the same `unrolled run` or `unrolled enqueue`, which makes "
         "it again"
     )
 

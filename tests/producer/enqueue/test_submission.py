@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from support.jobs import log_of
 from support.shell import UNITS, make_model, write_rows
 
@@ -48,6 +50,19 @@ def queue(submission, broker_url):
 
 def queued(prepared, queue, each=lambda _: None, *more, **options):
     return submit(prepared, queue.of_job(prepared.job), each, *more, **options)
+
+
+def test_weights_that_are_not_finite_are_refused_first(submission):
+    """No directory is made, so the mended model can have it."""
+    place = submission.model / "model.safetensors"
+    whole, broken = load_file(place), load_file(place)
+    broken["lstm.0.bias"][0] = np.nan
+    save_file(broken, place)
+    with pytest.raises(ModelError, match=r"lstm\.0\.bias has NaN or infinity"):
+        prepare(submission)
+    assert not Path(submission.out).exists()
+    save_file(whole, place)
+    prepare(submission)
 
 
 def test_a_shard_of_pooled_rows_ends_at_its_rows(submission, queue):

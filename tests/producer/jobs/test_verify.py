@@ -30,7 +30,7 @@ from unrolled.reading.dataset import open_dataset
 from unrolled.reading.outcome import failed_rows
 
 #: Two ways to bring a damaged part back.
-AGAIN = "from a copy, or remove it and run the same `unrolled run` or `unrolled enqueue` again, which makes it again"
+AGAIN = "from a copy, or remove it and run the same `unrolled run` or `unrolled enqueue`, which makes it again"
 
 
 @pytest.fixture

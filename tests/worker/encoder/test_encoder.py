@@ -297,14 +297,26 @@ def test_batches(encoder):
 @pytest.mark.parametrize(
     ("given", "found"),
     [
-        ("the old", "one text"), ([5, 6], "one row of token ids"), (np.array([5, 6]), "one row of token ids"),
-        ({"text": ["a"]}, "a dict"), (pa.table({"text": ["a"]}), "a Table"),
+        ("the old", "one text"),
+        ([5, 6], "one row of token ids or of vectors"),
+        (np.array([5, 6]), "one row of token ids or of vectors"),
+        ({"text": ["a"]}, "a dict"),
+        (pa.table({"text": ["a"]}), "a Table"),
     ],
-)  # fmt: skip
+)
 def test_batches_of_one_row_are_refused(encoder, given, found):
     """Characters, single ids and the names of columns aren't rows."""
     with pytest.raises(TypeError, match=f"rows are {found}; allowed: a list, an iterator or a column"):
         next(encoder.encode_batches(given))
+
+
+@pytest.mark.parametrize("given", [np.ones((3, 2), np.float32), [[1.0, 2.0], [3.0, 4.0]], (np.ones(2) for _ in "ab")])
+def test_batches_of_one_row_of_vectors_are_refused(tmp_path, given):
+    """Its vectors aren't rows: they would begin with states of zero in each batch."""
+    config = ModelConfig(0, 9, None, (LayerConfig(4),), vector_dim=2, mask_value=0.0)
+    save_model(tmp_path / "model", config, random_weights(config, seed=1))
+    with pytest.raises(TypeError, match="rows are one row of token ids or of vectors"):
+        next(unrolled.load(tmp_path / "model").encode_batches(given))
 
 
 def test_long_rows_make_small_batches(encoder, monkeypatch):
