@@ -17,6 +17,7 @@ from unrolled.model.directory import save_model
 from unrolled.model.layer import LayerConfig
 from unrolled.tokenization.ragged import Ragged
 from unrolled.tokenization.vectors import VectorRow, numbered
+from worker.engines.fused import engine as fused
 from worker.engines.fused import library
 from worker.engines.fused.engine import FusedEngine
 
@@ -47,12 +48,13 @@ def shard_of(rows):
     return numbered([VectorRow(row, np.ones(len(row), np.bool_)) for row in rows], rows[0].shape[1])
 
 
-def engines(directory, arithmetic):
-    """An engine for each instruction set that this machine has, and whether its bytes are those of the others."""
+def engines(arithmetic, *directories):
+    """For each instruction set that this machine has: an engine for each model, without a table, and its name."""
     for isa in library.available_isas(arithmetic):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(library.ISA_VARIABLE, isa)
-            yield FusedEngine(directory, arithmetic, 2), isa != "portable" or arithmetic == "bfloat16"
+            patch.setattr(fused, "TABLE_BYTES", 0)
+            yield isa, *(FusedEngine(each, arithmetic, 2) for each in directories)
 
 
 def saved(config, weights, directory):
@@ -62,31 +64,27 @@ def saved(config, weights, directory):
 @settings(max_examples=6, deadline=None)
 @given(st.data(), model_configs(largest_vocabulary=VOCAB), TEXTS, st.integers(0, 6))
 def test_any_model(tmp_path_factory, data, config, texts, cut):
-    """In float32 vectors give the bytes that their ids give; in any arithmetic, they don't depend on the company."""
-    directory, width = tmp_path_factory.mktemp("models"), data.draw(st.integers(1, 40))
+    """Vectors give the bytes that an embedding of them gives, alone and in any company, on every processor."""
+    directory, width = tmp_path_factory.mktemp("models"), data.draw(st.integers(1, 70))
     config = replace(config, vocab_size=VOCAB, embedding_dim=width, layers=_unbound(config.layers))
     weights = reference.random_weights(config, 1, 0.4)
     of_vectors = replace(config, vocab_size=0, embedding_dim=None, vector_dim=width)
-    model, ids = saved(of_vectors, weights, directory), [np.array(text, np.int32) for text in texts]
-    rows = [weights["embedding"][row] for row in ids]
-    for arithmetic in ("float32", "bfloat16"):
+    models = saved(of_vectors, weights, directory), saved(config, weights, directory)
+    ids = [np.array(text, np.int32) for text in texts]
+    rows, cut = [weights["embedding"][row] for row in ids], cut % len(texts)
+    of_ids = Ragged.from_lengths(np.concatenate(ids), [len(row) for row in ids])
+    for arithmetic in library.ARITHMETICS:
         seen = set()
-        for engine, agrees in engines(model, arithmetic):
-            (together,) = compute(engine, of_vectors, [shard_of(rows)])
+        for isa, engine, embedding in engines(arithmetic, *models):
+            (wanted,) = compute(embedding, config, [of_ids])
+            assert compute(engine, of_vectors, [shard_of(rows)]) == [wanted]
             parts = [shard_of(part) for part in (rows[:cut], rows[cut:]) if part]
-            assert [row for part in compute(engine, of_vectors, parts[::-1])[::-1] for row in part] == together
-            assert [compute(engine, of_vectors, [shard_of([row])])[0][0] for row in rows] == together
+            assert [row for part in compute(engine, of_vectors, parts[::-1])[::-1] for row in part] == wanted
+            assert [compute(engine, of_vectors, [shard_of([row])])[0][0] for row in rows] == wanted
             # A few rows of a shard have the bytes of the whole one.
-            assert (
-                compute(engine, of_vectors, [shard_of(rows).take(cut % len(rows), len(rows))])[0]
-                == together[cut % len(rows) :]
-            )
-            seen |= {tuple(together)} if agrees else set()
+            assert compute(engine, of_vectors, [shard_of(rows).take(cut, len(rows))]) == [wanted[cut:]]
+            seen |= {tuple(wanted)} if isa != "portable" or arithmetic != "float32" else set()
         assert len(seen) <= 1
-    one = FusedEngine(saved(config, weights, directory), "float32", 1)
-    given_ids = Ragged.from_lengths(np.concatenate(ids), [len(row) for row in ids])
-    (wanted,) = compute(one, config, [given_ids])
-    assert compute(FusedEngine(model, "float32", 1), of_vectors, [shard_of(rows)]) == [wanted]
 
 
 def _unbound(layers):

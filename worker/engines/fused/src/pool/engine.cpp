@@ -132,6 +132,19 @@ void Engine::run_piece(std::vector<Row>& rows, const std::vector<Stage>& stages,
   }
 }
 
+void Engine::convert_inputs() {
+  constexpr std::int64_t kAtOnce = 256;
+  const std::int64_t count = inputs_.unconverted();
+  std::atomic<std::int64_t> begun{0};
+  const auto convert = [&](std::size_t) {
+    for (std::int64_t from; (from = begun.fetch_add(kAtOnce)) < count;) {
+      inputs_.convert(from, std::min(from + kAtOnce, count));
+    }
+  };
+  // A thread that could not be started leaves its share to the others.
+  on_threads(std::min(threads_, static_cast<std::size_t>(count / kAtOnce + 1)), convert, [](std::exception_ptr) {});
+}
+
 void Engine::copy_duplicates(const std::vector<Duplicate>& duplicates, const Outputs& outputs) const {
   constexpr std::size_t kAtOnce = 64;
   std::atomic<std::size_t> begun{0};
@@ -160,6 +173,7 @@ PoolStats Engine::compute(const Shard* shards, std::int64_t shard_count, const C
   stats.plan_seconds = seconds_since(start);
 
   const auto planned = std::chrono::steady_clock::now();
+  convert_inputs();
   Counts counts;
   for (const Stage& stage : stages) counts.passes += recurrent_layers(stage) * (stage.both() ? 2 : 1);
   const std::vector<Handed> handed = list_handed(model_, stages);

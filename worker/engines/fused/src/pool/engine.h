@@ -41,6 +41,7 @@ class Engine {
   void run_piece(std::vector<Row>& rows, const std::vector<Stage>& stages, const std::vector<Handed>& handed,
                  const Outputs& outputs, Counts& counts);
   void run(const std::vector<Course>& courses);
+  void convert_inputs();
   void copy_duplicates(const std::vector<Duplicate>& duplicates, const Outputs& outputs) const;
 
   const Model model_;

@@ -1,17 +1,63 @@
 #include "pool/plan/inputs.h"
 
+#include <algorithm>
 #include <limits>
 #include <new>
+#include <stdexcept>
 
 #include "model/elements.h"
 
 namespace unrolled {
+namespace {
+
+constexpr std::int64_t kMostInputs = 32;  // of a block
+
+// `to_bfloat16` of a finite number, without a branch: compilers make vectors of it.
+inline std::uint32_t round_finite(float x) {
+  const std::uint32_t bits = bits_of(x), size = bits & 0x7fffffff;
+  return size < bits_of(kLeastBfloat16) ? 0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+// Writes a vector as `put_element` writes its numbers, and zeros after it, up to whole blocks.
+template <class Element>
+void convert_vector(const Kernel& kernel, const float* from, std::int64_t dim, const std::vector<std::int64_t>& places,
+                    Element* out) {
+  const std::int64_t block = kernel.block_inputs;
+  float numbers[kMostInputs];
+  std::uint32_t rounded[kMostInputs];
+  for (std::int64_t begin = 0; begin < dim; begin += block, out += block * kernel.pieces) {
+    for (std::int64_t k = 0; k < block; ++k) numbers[k] = begin + k < dim ? from[begin + k] : 0.0f;
+    for (int piece = 0; piece < kernel.pieces; ++piece) {
+      for (std::int64_t k = 0; k < block; ++k) rounded[k] = round_finite(numbers[k]);
+      for (std::int64_t k = 0; k < block; ++k) {
+        Element& element = out[piece * block + places[static_cast<std::size_t>(k)]];
+        if constexpr (sizeof(Element) == 2) {
+          element = static_cast<std::uint16_t>(rounded[k]);
+        } else {
+          element = float_of(rounded[k] << 16);
+        }
+      }
+      for (std::int64_t k = 0; k < block; ++k) numbers[k] -= float_of(rounded[k] << 16);
+    }
+  }
+}
+
+}  // namespace
 
 void Inputs::take(const Shard* shards, std::int64_t count) {
   given_ = shards;
   if (!model_.vector_dim()) return;
   number(shards, count);
-  convert(shards, count);
+  const Kernel& kernel = model_.kernel();
+  const std::int64_t padded = round_up(model_.vector_dim(), kernel.block_inputs);
+  stride_ = padded * kernel.element_bytes;
+  converts_ = kernel.block_inputs > 1;  // in float32, a kernel reads numbers where the caller has them
+  if (!converts_) return;
+  if (kernel.block_inputs > kMostInputs) throw std::logic_error("blocks are longer than this file knows");
+  const char* const vectors = vectors_.reserve<char>(static_cast<std::size_t>(vector_count_ * stride_));
+  for (Table& table : tables_) table.vectors = vectors + (table.first - 1) * stride_;
+  places_.resize(static_cast<std::size_t>(kernel.block_inputs));
+  for (std::int64_t k = 0; k < kernel.block_inputs; ++k) places_[static_cast<std::size_t>(k)] = element_at(kernel, k);
 }
 
 // Numbers the vectors of all shards together, from 1.
@@ -36,18 +82,19 @@ void Inputs::number(const Shard* shards, std::int64_t count) {
   }
 }
 
-// Brings the vectors into the form in which the kernel reads them, if it isn't the caller's.
-void Inputs::convert(const Shard* shards, std::int64_t count) {
+void Inputs::convert(std::int64_t first, std::int64_t end) {
   const Kernel& kernel = model_.kernel();
-  const std::int64_t dim = model_.vector_dim(), padded = round_up(dim, kernel.block_inputs);
-  stride_ = padded * kernel.element_bytes;
-  if (kernel.arithmetic == Arithmetic::float32 && padded == dim) return;
-  char* out = vectors_.reserve<char>(static_cast<std::size_t>(vector_count_ * stride_));
-  for (std::int64_t s = 0; s < count; ++s) {
-    tables_[static_cast<std::size_t>(s)].vectors = out;
-    for (std::int64_t r = 0; r < shards[s].vector_count; ++r, out += stride_) {
-      for (std::int64_t k = 0; k < padded; ++k) {
-        put_element(kernel, out, k, k < dim ? shards[s].vectors[r * dim + k] : 0.0f);
+  const std::int64_t dim = model_.vector_dim();
+  for (std::size_t s = 0; s < tables_.size(); ++s) {
+    const std::int64_t before = tables_[s].first - 1;
+    const std::int64_t from = std::max(first, before), to = std::min(end, before + numbered_[s].vector_count);
+    for (std::int64_t r = from; r < to; ++r) {
+      const float* const vector = numbered_[s].vectors + (r - before) * dim;
+      char* const out = vectors_.as<char>() + r * stride_;
+      if (piece_bytes(kernel) == 2) {
+        convert_vector(kernel, vector, dim, places_, reinterpret_cast<std::uint16_t*>(out));
+      } else {
+        convert_vector(kernel, vector, dim, places_, reinterpret_cast<float*>(out));
       }
     }
   }

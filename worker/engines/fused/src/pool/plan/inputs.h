@@ -15,8 +15,12 @@ class Inputs {
  public:
   explicit Inputs(const Model& model) : model_(model) {}
 
-  // Takes a pool's shards, which must stay where they are. Throws InputError, std::bad_alloc.
+  // Takes a pool's shards, which must stay where they are. Afterwards vectors [0, `unconverted`) have to be converted,
+  // in any portions, on any threads. Throws InputError, std::bad_alloc.
   void take(const Shard* shards, std::int64_t count);
+  std::int64_t unconverted() const { return converts_ ? vector_count_ : 0; }
+  // Brings vectors into the form in which the kernel reads them.
+  void convert(std::int64_t first, std::int64_t end);
 
   // The shards as the pool computes them. If rows are vectors, no two shards have a token id in common: equal ids of two
   // shards are different vectors, and rows that begin with them share nothing.
@@ -41,11 +45,12 @@ class Inputs {
     std::int64_t first;
   };
   void number(const Shard* shards, std::int64_t count);
-  void convert(const Shard* shards, std::int64_t count);
 
   const Model& model_;
   const Shard* given_ = nullptr;
   std::int64_t vector_count_ = 0, stride_ = 0;  // bytes from one vector to the next
+  bool converts_ = false;
+  std::vector<std::int64_t> places_;  // of the numbers of one block, in elements
   std::vector<Shard> numbered_;
   std::vector<Table> tables_;
   Buffer ids_, vectors_;
