@@ -15,6 +15,7 @@ from producer.terminal.figures import ProducerFigures
 from producer.terminal.progress import progress
 from producer.terminal.signals import announce
 from unrolled.patience import Patience
+from unrolled.protocol.gaps import refuse_gap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +71,7 @@ def enqueue(
         figures = figures or ProducerFigures()
         shown, patience = _Shown(bar, prepared.plan.size_bytes, figures), Patience(bar.say)
         job = prepared.job.with_patience(patience.until_done)
+        refuse_gap(job.objects)
         queue = ShardQueue(broker, namespace, job.job.offer, patience, max_queued_tokens, figures.waited)
         with closing(queue), _rare_collections():
             jobs = queue.of_job(job, priority)

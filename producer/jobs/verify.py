@@ -17,6 +17,7 @@ from unrolled.job import names, payload
 from unrolled.job.names import dead_object, failed_object, part_object, quarantine_object, rows_object
 from unrolled.job.shard_keys import FIRST_RETRY
 from unrolled.protocol.chapters import false_chapters
+from unrolled.protocol.gaps import missing_segment
 from unrolled.protocol.listing import find, find_dead
 from unrolled.protocol.log import Log, catch_up, read_entries
 from unrolled.protocol.spooling import select_rows
@@ -107,8 +108,9 @@ def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Ve
     objects = job.objects
     log, chapters = Log(), sorted(objects.list(names.CHAPTERS))
     catch_up(log, objects, by_chapters=False)
+    missing = missing_segment(log, objects, by_chapters=False)
     parts, published = _listed(log, objects)
-    problems = list(_of_job(job, log, chapters))
+    problems = list(_of_job(job, log, chapters, missing))
     rows = tokens = files = quarantined = failed = 0
     widths: dict[tuple[int, ...], ShardId] = {}
     for entry, checked in () if log.discarded else _check_all(job, log, published):  # its parts are all missing
@@ -153,8 +155,10 @@ def _strays(parts: Iterable[ShardId], others: Iterable[str]) -> Iterator[Problem
             yield Problem(name, "is a visible temporary file; move it elsewhere")
 
 
-def _of_job(job: OpenJob, log: Log, chapters: Iterable[str]) -> Iterator[Problem]:
-    if log.discarded:
+def _of_job(job: OpenJob, log: Log, chapters: Iterable[str], missing: str | None) -> Iterator[Problem]:
+    if missing is not None:
+        yield Problem(missing, "isn't there, but later segments of the log are; restore it from a copy")
+    elif log.discarded:
         yield Problem(names.LOG, "the job was discarded; nothing of it is kept")
     elif not log.ended:
         yield Problem(

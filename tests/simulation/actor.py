@@ -26,7 +26,7 @@ class Actor:
         kind: its task.
         process: the name of its process, which dies and pauses as a whole; the holder of its leases.
         job: its job; for a worker, one of its jobs.
-        call: the operation before which it has stopped.
+        call: the operation before which it has stopped; None once it has ended.
         sleeps_until: it does nothing before this step.
         has_ended: whether it has ended by itself, and not by a death.
         board: the shards that its process holds, for a worker; their leases are renewed.
@@ -37,7 +37,7 @@ class Actor:
         self, scheduler: Scheduler, kind: str, process: str, job: SimulatedJob, board: Board | None = None
     ) -> None:
         self.kind, self.process, self.job = kind, process, job
-        self.call: Call = _MOMENT
+        self.call: Call | None = _MOMENT
         self.sleeps_until = 0
         self.has_ended = False
         self.board = board

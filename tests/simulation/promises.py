@@ -119,16 +119,19 @@ class Promises:
 
     def cut_power(self, undone: Iterable[str]) -> None:
         """Record a power cut: the unsynced changes of these objects are undone, and all others are durable now."""
+        rows = set()
         for name in undone:
             is_new = self.history.unsynced[name] is None
             self.history.undo(name)
             if is_new and name.startswith(ROWS):
-                self._spooled.pop(shard_in(name), None)
+                rows.add(shard_in(name))
             elif is_new and name.startswith("part-"):  # nothing depended on it, so the shard may get another outcome
                 self._parts.pop(name, None)
                 self._homes = {key: home for key, home in self._homes.items() if home != shard_in(name)}
         self.history.end_power_cut()
         self._account = self._counted(self.objects)
+        for shard in rows - {*self.log.shards}:  # those in the log were durable once, and may have been created again
+            self._spooled.pop(shard, None)
         self.check_all()
 
     def check_all(self) -> None:

@@ -342,6 +342,20 @@ def test_power_cut():
         site.promises.cut_power([rows])
 
 
+def test_power_cut_of_rows_that_were_created_again():
+    """A shard's part makes its rows superfluous, so its rows aren't missed, whoever has created them once more."""
+    site = Site(DISK)
+    site.add(site.first, site.second)
+    site.publish(site.first)
+    site.sync(names.FOLDER, names.LOG, names.PARTS)
+    site.finish(site.first)
+    site.sync(names.ROWS)
+    rows = names.rows_object(site.first.entry.shard)
+    site.create(rows, site.first.rows)
+    site.promises.cut_power([rows])
+    site.promises.hear_queued(site.reading.versions["only"])
+
+
 def test_possible_power_cut():
     """The promises hold wherever the power could fail, not only where it does."""
     site = Site(DISK)

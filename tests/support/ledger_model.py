@@ -252,7 +252,7 @@ class LedgerModel:
 
     def snapshot(self) -> dict[str, Any]:
         """The state that a server would find on its disk after a crash."""
-        return {name: value.copy() for name, value in vars(self).items() if name != "now"}
+        return {name: getattr(self, name).copy() for name in (*KEYS, "marks")}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go back to a state of the past; the clock goes on."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,12 @@ def _read_pad_id(_: click.Context, __: click.Parameter, given: str | None) -> in
     "--one-hot",
     is_flag=True,
     help="The vectors that the first layer reads are ids as one-hot vectors, where the file doesn't show it.",
+)
+@click.option(
+    "--vectors",
+    is_flag=True,
+    help="Rows contain the vectors that the first layer reads (audio frames, sensors, vectors of another program), in "
+    "place of ids.",
 )
 @click.option(
     "--unpadded",
@@ -204,7 +211,7 @@ def import_command(source: Path, directory: Path, *, no_parity: bool, as_json: b
         given["parity"] = None
     given["padding"] = _padding(given.pop("pad"), given.pop("pad_id"))
     given["ids_from"] = None if given["ids_from"] is None else int(given["ids_from"])
-    done = import_model(source, directory, ImportOptions(**given))
+    done = import_model(source, directory, ImportOptions(**given), partial(click.echo, err=True))
     if as_json:
         click.echo(json.dumps(_facts(done)))
         return
@@ -226,8 +233,10 @@ def _facts(done: Imported) -> dict[str, Any]:
     return {
         "path": str(done.model.path),
         "format": done.format,
+        "caution": done.caution,
         "fingerprint": done.model.fingerprint,
         "vocab_size": done.made.config.vocab_size,
+        "vector_dim": done.made.config.vector_dim,
         "parameters": done.made.config.parameters,
         "ids_from": done.made.ids_from,
         "padding": None if done.made.config.padding is None else asdict(done.made.config.padding),
@@ -241,10 +250,12 @@ def _facts(done: Imported) -> dict[str, Any]:
 def _lines(done: Imported) -> list[str]:
     made = done.made
     ids = "ids are the source's, 0 is padding" if made.ids_from else "the source's id k is k + 1 here, 0 is padding"
+    if made.config.vector_dim is not None:
+        ids = f"none, rows contain vectors of {made.config.vector_dim:,} numbers"
     more = len(made.left) - _LEFT_SHOWN
     left = ", ".join(made.left[:_LEFT_SHOWN]) + (f" and {more} more" if more > 0 else "")
     return [
-        f"{done.format}",
+        f"{done.format}: {done.caution}" if done.caution else done.format,
         *(f"took  {text}" for text in made.taken),
         f"left  {left or 'nothing'}",
         *(f"note  {text}" for text in made.notes),
@@ -265,9 +276,14 @@ def _rounded_lines(parity: Parity) -> list[str]:
 def _parity_lines(parity: Parity | None) -> list[str]:
     if parity is None:
         return []
-    return [
-        *(f"same  {one.left} and {one.right}: largest difference {one.largest:.1e}" for one in parity.comparisons),
+    # Layers alone can be the same where the whole isn't.
+    same = "same" if parity.whole else "layers alone, same"
+    lines = [
+        *(f"{same}  {one.left} and {one.right}: largest difference {one.largest:.1e}" for one in parity.comparisons),
         *_rounded_lines(parity),
-        *(f"not compared: {text}" for text in parity.missing),
+    ]
+    missing = [f"not compared: {text}" for text in parity.missing]
+    return [
+        *(lines + missing if parity.whole else missing + lines),
         f"      float32's rounding alone makes up to {parity.rounding:.1e}",
     ]

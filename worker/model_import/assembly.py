@@ -77,6 +77,12 @@ def assemble(
         with damage_named(stack.table.name):
             table = stack.table.array.read()
     start, reason = decide_first_id(found, stack.table, table, ids_from)
+    length = max_length or found.length or DEFAULT_LENGTH
+    if stack.vectors:
+        made = _of_vectors(stack, tuple(layers), passes, parts, length)
+        made.notes += found.notes
+        _describe(made, found, stack, parts)
+        return made
     rows = stack.layers[0].inputs if table is None else len(table)
     if rows - start < 1:
         raise ImportRefusedError(
@@ -85,7 +91,6 @@ def assemble(
     if table is not None:
         _check_hidden(stack, table, start)
         table = _changed(stack, table)
-    length = max_length or found.length or DEFAULT_LENGTH
     config = ModelConfig(rows - start, length, None if table is None else table.shape[1], tuple(layers))
     weights = _tensors(config, passes, parts)
     if table is None:
@@ -103,6 +108,20 @@ def assemble(
             + (" in all of its layers" if stack.masks_partly else "")
             + ": where its rows are padded, its vectors depend on the padding. Rows have the vectors here that they "
             + ("have without padding" if stack.masks_partly else "have without padding; --pad computes padding, too")
+        )
+    return made
+
+
+def _of_vectors(
+    stack: Stack, layers: tuple[LayerConfig | MapConfig, ...], passes: list[Layer], parts: list[Part], length: int
+) -> Assembled:
+    """A model whose rows contain vectors. Ids number them from 1."""
+    mask = stack.hidden[0] if stack.hidden and not stack.computes_padding else None
+    config = ModelConfig(0, length, None, layers, vector_dim=stack.input_dim, mask_value=mask)
+    made = Assembled(config, _tensors(config, passes, parts), 1, "--vectors", [part.name for part in parts])
+    if stack.computes_padding:
+        made.notes.append(
+            "the source masks no padding: where its program pads rows, put its vectors of padding into yours, too"
         )
     return made
 
@@ -228,7 +247,11 @@ def _drop_first_row(config: ModelConfig, weights: dict[str, Float32], start: int
 
 def _describe(made: Assembled, found: Found, stack: Stack, parts: list[Part]) -> None:
     """Fill in what was imported and what was left out."""
-    if stack.table is None:
+    if stack.vectors:
+        hidden = made.config.mask_value
+        masked = "" if hidden is None else f"; a vector that has only {hidden:g} is padding"
+        made.taken.append(f"no embedding: rows contain vectors of {made.config.vector_dim:,} numbers{masked}")
+    elif stack.table is None:
         made.taken.append(f"no embedding: ids are read as one-hot vectors of {stack.layers[0].inputs}")
     else:
         rows, width = stack.table.array.shape

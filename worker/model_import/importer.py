@@ -27,13 +27,18 @@ from worker.model_import.selection.stack import Asked, AskedPadding
 from worker.model_import.tokenizer_file import own_tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from worker.model_import.found import Found
     from worker.model_import.selection.stack import Stack
 
 #: Where the new model is compared with the original, and the file in it that is locked meanwhile.
 _SCRATCH, _LOCK = ".import-", "in-use"
+#: What a file of arrays alone can't show.
+_ARRAYS_ALONE = (
+    "arrays alone, and nothing in them shows how data flows: a direction, padding, a scale or a first state that only "
+    "your program has isn't imported. Compare a few rows: unrolled model compare"
+)
 #: A younger folder may be one whose import is about to lock it.
 _OLD_SECONDS = 60.0
 
@@ -60,6 +65,7 @@ class ImportOptions:
         forget_bias: what a TensorFlow 1 program adds to the forget gate; None for 1.0.
         cell_clip: the largest magnitude of cell states, if the file has only weights; None if they aren't clipped.
         projection_clip: and of projected states.
+        vectors: whether rows contain the vectors that the source reads, in place of ids.
         tokenizer: a tokenizer.json to include.
         elmo_options: the file of options of an ELMo; None for the one beside its weights.
         vocabulary: the words that an ELMo will read.
@@ -81,6 +87,7 @@ class ImportOptions:
     forget_bias: float | None = None
     cell_clip: float | None = None
     projection_clip: float | None = None
+    vectors: bool = False
     tokenizer: Path | None = None
     elmo_options: Path | None = None
     vocabulary: Path | None = None
@@ -91,7 +98,7 @@ class ImportOptions:
         """The statements that concern the selection."""
         return Asked(
             *(self.embedding, self.layers, self.residual, self.leave, self.maps, self.top),
-            *(self.one_hot, self.unpadded, self.padding, self.cell_clip, self.projection_clip),
+            *(self.one_hot, self.unpadded, self.padding, self.cell_clip, self.projection_clip, self.vectors),
         )
 
 
@@ -104,23 +111,35 @@ class Imported:
         format: the source's format, for messages.
         made: what was imported and what was left out.
         parity: the results of the comparison; None if nothing was compared.
+        caution: what nothing in the file proves; "" if the file shows its whole computation.
     """
 
     model: ModelDirectory
     format: str
     made: Assembled
     parity: Parity | None
+    caution: str = ""
 
 
-def import_model(source: Path, directory: Path, options: ImportOptions) -> Imported:
+def import_model(
+    source: Path, directory: Path, options: ImportOptions, notice: Callable[[str], None] = lambda _: None
+) -> Imported:
     """Import a model into a model directory.
+
+    Args:
+        source: the file or directory of the model.
+        directory: the new model directory.
+        options: the user's statements.
+        notice: called with a line for people when a long step begins.
 
     Raises:
         ModelError: the source can't be read or imported, the tokenizer doesn't fit, the outputs differ from the
             original's, or the directory contains another model. In all cases nothing is written.
         TransientError: a file can't be written.
     """
+    # Over 40 lines: the steps of an import in their order, below the description of its arguments.
     refuse_job(directory)
+    _refuse_ids(options)
     found = read_source(
         source, options.gates, options.forget_bias, elmo_options=options.elmo_options, vocabulary=options.vocabulary
     )
@@ -140,12 +159,26 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
             )
         parity = None
     else:
+        notice("comparing the model with the original, which may take a minute (--no-parity leaves this out)")
         try:
             parity = _compared(found, stack, made, tokenizer, directory.parent, options.parity)
         except ModelError as error:
             raise ImportRefusedError(f"{source} ({found.format}): {error}") from error
     model = save_model(directory, made.config, made.weights, tokenizer)
-    return Imported(model, found.format, made, parity)
+    caution = _ARRAYS_ALONE if found.graph is None and found.own is None else ""
+    return Imported(model, found.format, made, parity, caution)
+
+
+def _refuse_ids(options: ImportOptions) -> None:
+    """Refuse options about ids for a model whose rows contain vectors."""
+    given = {
+        "--ids-from": options.ids_from is not None,
+        "--tokenizer": options.tokenizer is not None,
+        "--vocabulary": options.vocabulary is not None,
+    }
+    named = [name for name, is_given in given.items() if is_given]
+    if options.vectors and named:
+        raise ImportRefusedError(f"--vectors and {named[0]}: rows of vectors contain no ids; leave one of them out")
 
 
 def _tokenizer(found: Found, made: Assembled, path: Path | None) -> str | None:
@@ -161,9 +194,9 @@ def _tokenizer(found: Found, made: Assembled, path: Path | None) -> str | None:
 
 
 def _compared(found: Found, stack: Stack, made: Assembled, tokenizer: str | None, parent: Path, bound: float) -> Parity:
-    """Compare the model with the original, in a temporary directory below `parent`."""
+    """Compare the model with the original, in a temporary directory below `parent` or what exists of its path."""
+    parent = next((path for path in (parent, *parent.parents) if path.is_dir()), parent)
     try:
-        parent.mkdir(parents=True, exist_ok=True)
         _sweep(parent)
         scratch = tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=parent, ignore_cleanup_errors=True)
     except OSError as error:

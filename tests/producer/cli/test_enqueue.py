@@ -19,6 +19,7 @@ from support.shell import make_model, write_rows
 from producer.cli.root import cli
 from producer.local.broker_record import BROKER_FILE
 from producer.tokenization.word_level import fit
+from unrolled.job.names import segment_name
 from unrolled.job.offer import Offer
 from unrolled.model.directory import open_model
 from unrolled.protocol.opening import open_job
@@ -491,6 +492,15 @@ def test_an_input_that_changed_is_not_mixed_with_what_it_was(place, broker):
     assert "Error: out: the input has changed since this job began: shard 1 began" in result.stderr
     write_rows(place / "rows.jsonl", rows)
     assert enqueue(broker, "rows.jsonl").exit_code == 0
+
+
+def test_a_log_with_a_gap_is_not_added_to(place, broker):
+    """Whoever has lost a file of the log is told which."""
+    write_rows(place / "rows.jsonl", {"a": [1]})
+    assert enqueue(broker, "rows.jsonl").exit_code == 0
+    (place / "out" / segment_name(0)).unlink()
+    result = enqueue(broker, "rows.jsonl")
+    assert (result.exit_code, f"out/{segment_name(0)}: isn't there" in result.stderr) == (1, True)
 
 
 def test_damaged_files_end_in_a_summary_or_in_one_line(place, broker):

@@ -19,9 +19,11 @@ from unrolled.errors import JobError
 from unrolled.format.schema import arrow_schema
 from unrolled.format.seal import Sealing
 from unrolled.job import names
+from unrolled.job.names import segment_name
 from unrolled.job.segment import Segment
 from unrolled.protocol import chapters
 from unrolled.protocol.finishing import sweep_discarded
+from unrolled.protocol.gaps import refuse_gap
 from unrolled.protocol.log import append
 from unrolled.protocol.spooling import select_rows, spool
 from unrolled.reading.dataset import open_dataset
@@ -136,6 +138,16 @@ def test_a_missing_file_is_a_problem(job):
     assert problems(job) == {
         path.name: "is missing: wait for the workers, or run the same `unrolled run` or `unrolled enqueue` again"
     }
+
+
+def test_a_gap_in_the_log_is_a_problem(job):
+    """It isn't taken for the log's end: a producer that added a segment there would change what the job is."""
+    place(job, segment_name(0)).unlink()
+    gap = "isn't there, but later segments of the log are; restore it from a copy"
+    assert problems(job)[segment_name(0)] == gap
+    with pytest.raises(JobError, match=f"{segment_name(0)}: {gap}, or use"):
+        refuse_gap(job.objects)
+    refuse_gap(finished_job(Path(job.place).parent / "whole").objects)
 
 
 def test_a_missing_file_whose_failed_rows_were_retried_is_a_problem(tmp_path):

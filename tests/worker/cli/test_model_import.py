@@ -30,9 +30,13 @@ def test_it_says_what_it_took(tmp_path):
     result = run(MODELS / "lstm2.safetensors", tmp_path / "model", "--no-parity")
     assert result.exit_code == 0, result.output
     made = open_model(tmp_path / "model")
+    caution = (
+        "arrays alone, and nothing in them shows how data flows: a direction, padding, a scale or a first state that "
+        "only your program has isn't imported. Compare a few rows: unrolled model compare"
+    )
     reason = "row 0 holds a token's vector; --ids-from 1 if it is padding"
     assert result.output.splitlines() == [
-        "safetensors state dict",
+        f"safetensors state dict: {caution}",
         "took  embedding: embedding of 11 rows, 4 wide",
         "took  rnn.0: lstm 5",
         "took  rnn.1: lstm 5",
@@ -48,13 +52,26 @@ def test_engines_are_compared(case, tmp_path):
     """All that can compute the model are compared, and the largest difference is printed."""
     result = run(MODELS / f"{case}.safetensors", tmp_path / "model", "--json")
     assert result.exit_code == 0, result.output
-    facts = json.loads(result.output)
+    assert "comparing the model with the original" in result.stderr
+    facts = json.loads(result.stdout)
+    assert facts["caution"].startswith("arrays alone")
     parity = facts["parity"]
+    assert not parity["whole"]
     compared = {one["left"] for one in parity["comparisons"]} | {one["right"] for one in parity["comparisons"]}
     assert len(compared) + len(parity["missing"]) == 5
     assert any("the file has no graph" in text for text in parity["missing"])
     assert "plain float64 arithmetic" in compared
     assert all(one["largest"] < 1e-5 for one in parity["comparisons"])
+
+
+def test_layers_alone_are_not_called_the_same_model(tmp_path):
+    """For arrays alone, the data flow is the first thing that wasn't compared, and each line says what was."""
+    result = run(MODELS / "gru2.safetensors", tmp_path / "model")
+    lines = [line for line in result.stdout.splitlines() if "compared" in line or "same" in line]
+    assert lines[0].startswith("not compared: how data flows"), result.output
+    same = [line for line in lines if "same" in line]
+    assert same
+    assert all(line.startswith("layers alone, same  ") for line in same)
 
 
 def test_a_difference_above_the_bound_writes_nothing(tmp_path, monkeypatch):
@@ -68,7 +85,7 @@ def test_a_difference_above_the_bound_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(assembly, "convert", swapped)
     source = MODELS / "exported.onnx"
     pytest.importorskip("onnxruntime")
-    result = run(source, tmp_path / "model")
+    result = run(source, tmp_path / "new" / "model")
     assert result.exit_code == 1, result.output
     assert "the file's graph in ONNX Runtime and plain float64 arithmetic differ by" in result.output
     assert "Nothing was written" in result.output
@@ -182,7 +199,7 @@ def test_a_first_state_that_is_left_out_is_noted(tmp_path):
     assert "h0 (1, 1, " in run(*arguments).output
     result = run(*arguments, "--leave", "h0")
     assert result.exit_code == 0, result.output
-    (line,) = (line for line in result.output.splitlines() if "first state" in line)
+    (line,) = (line for line in result.output.splitlines()[1:] if "first state" in line)
     assert line.startswith(f"note  h0 (1, 1, {width}) is left out, and rows begin with states of zero. If the source")
 
 
@@ -236,7 +253,7 @@ def test_padding_is_a_part_of_the_model(tmp_path):
     plain = run(source, tmp_path / "plain", "--json", "--no-parity")
     padded = run(source, tmp_path / "padded", "--json", "--pad", "12:pre", "--pad-id", "3")
     assert padded.exit_code == 0, padded.output
-    facts = json.loads(padded.output)
+    facts = json.loads(padded.stdout)
     assert json.loads(plain.output)["padding"] is None
     # The source's id k is k + 1.
     assert facts["padding"] == {"length": 12, "side": "before", "id": 4}
@@ -254,8 +271,8 @@ def test_padding_that_changes_nothing_is_left_out(tmp_path):
     """After the tokens of a row, for layers that read forward."""
     result = run(MODELS / "lstm2.safetensors", tmp_path / "model", "--pad", "12", "--json")
     assert result.exit_code == 0, result.output
-    assert json.loads(result.output)["padding"] is None
-    assert any("it changes no vector of a token" in note for note in json.loads(result.output)["notes"])
+    assert json.loads(result.stdout)["padding"] is None
+    assert any("it changes no vector of a token" in note for note in json.loads(result.stdout)["notes"])
 
 
 def test_the_command_line_stays_light():

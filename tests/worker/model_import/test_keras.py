@@ -1,6 +1,8 @@
 """Files of all versions of Keras: the outputs are those of the saved model."""
 
 import json
+import subprocess
+import sys
 import zipfile
 
 import h5py
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 from support.imported import ROWS, assert_same, imported, padded, states_of
 
+from producer.cli.exit_status import ExitStatus
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Pass
 from worker.model_import.layouts import convert
@@ -175,8 +178,8 @@ def test_part_of_a_stack(tmp_path):
         imported(tmp_path / "model.keras", tmp_path / "top", layers=("top",))
 
 
-def test_a_decoder_that_starts_from_a_state_is_left(tmp_path):
-    """Only the encoder of a translator is imported, because every row starts from zero."""
+def test_the_encoder_of_a_translator_has_to_be_named(tmp_path):
+    """A decoder starts from another state in each row, so it can't be imported, and --layer takes the encoder."""
     source, target = keras.Input((None,), dtype="int32"), keras.Input((None,), dtype="int32")
     encoded = layers.LSTM(5, return_state=True, return_sequences=True, name="encoder")(
         layers.Embedding(10, 4, mask_zero=True)(source)
@@ -184,7 +187,11 @@ def test_a_decoder_that_starts_from_a_state_is_left(tmp_path):
     decoded = layers.LSTM(5, name="decoder")(layers.Embedding(8, 4)(target), initial_state=encoded[1:])
     model = randomize(keras.Model([source, target], [encoded[0], decoded]))
     model.save(tmp_path / "model.keras")
-    done = imported(tmp_path / "model.keras", tmp_path / "model")
+    with pytest.raises(
+        ImportRefusedError, match=r"decoder: it starts from another layer's state.*other layers .*: --layer encoder"
+    ):
+        imported(tmp_path / "model.keras", tmp_path / "model")
+    done = imported(tmp_path / "model.keras", tmp_path / "model", layers=("encoder",))
     encoder = keras.Model(source, encoded[0])
     assert_same(own_states(encoder, encoded[0]), states_of(done))
     with pytest.raises(ImportRefusedError, match=r"decoder: it starts from another layer's state"):
@@ -436,3 +443,12 @@ def test_cudnn_layouts(kind, gates):
     np.testing.assert_array_equal(made["kernel"], np.hstack([matrix.T for matrix in own]))
     np.testing.assert_array_equal(made["recurrent_kernel"], np.hstack([matrix.T for matrix in square]))
     np.testing.assert_allclose(made["bias"], bias.reshape(2, -1).sum(0) if kind == "lstm" else bias.reshape(2, -1))
+
+
+def test_a_refused_file_ends_the_command_with_its_status(tmp_path):
+    """The file's arrays are still open when the process ends, and that must not crash it."""
+    functional()[0].save(tmp_path / "model.keras")
+    command = [sys.executable, "-m", "producer", "model", "import", "model.keras", "model", "--layer", "none"]
+    done = subprocess.run([*command, "--no-parity"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "--layer none: there is no such recurrent layer" in done.stderr
+    assert done.returncode == ExitStatus.FAILED

@@ -23,8 +23,10 @@ from producer.sources.reading import check_inputs, read_batches
 from producer.sources.rows import BadRow
 from producer.tokenization.tokenize import tokenize
 from unrolled.format.positions import Positions
+from unrolled.model.config import ModelConfig
 
 MAX_LENGTH = 40
+CONFIG = ModelConfig.stacked(3, MAX_LENGTH, num_lstm_units=1, num_lstm_layers=1, embedding_dim=1)
 
 
 def sampler_of(*inputs, positions=None, **options):
@@ -32,7 +34,7 @@ def sampler_of(*inputs, positions=None, **options):
     frames, left_out = frames_of(discover([str(each) for each in inputs], chosen).files, chosen)
     assert not left_out
     sizes = [file.size_bytes for file in discover([str(each) for each in inputs], chosen).files]
-    return Sampler(frames, words(), 3, MAX_LENGTH, sizes, special_tokens=True, positions=positions)
+    return Sampler(frames, words(), CONFIG, sizes, special_tokens=True, positions=positions)
 
 
 def facts_of(*inputs, **options):
@@ -143,11 +145,18 @@ SHAPES = [
 DRAWS = {zipped: 3, zstandard_files: 4, records_of_lines: 3}
 
 
-@pytest.mark.parametrize("make", SHAPES)
-def test_a_whole_input_is_counted(tmp_path, make):
+@pytest.fixture(scope="module", params=SHAPES, ids=lambda make: make.__name__)
+def shape(request, tmp_path_factory):
+    """The function that makes an input, the input's path, and its facts."""
+    path = request.param(tmp_path_factory.mktemp("input"))
+    return request.param, path, facts_of(path)
+
+
+def test_a_whole_input_is_counted(shape):
     """With enough time every row is read, and every sum is the fact, to the last row."""
-    path = make(tmp_path)
-    sample, facts = sampler_of(path).sample(60), facts_of(path)
+    _, path, facts = shape
+    facts = dict(facts)
+    sample = sampler_of(path).sample(60)
     assert sample.exact
     size_bytes = sum(file.size_bytes for file in discover([str(path)], SourceOptions()).files)
     assert sample.read_bytes == pytest.approx(size_bytes, rel=1e-3)  # row groups have whole numbers of bytes
@@ -158,13 +167,12 @@ def test_a_whole_input_is_counted(tmp_path, make):
     assert ids == pytest.approx(fact, rel=0.05)  # the number in an automatic id is guessed
 
 
-@pytest.mark.parametrize("make", SHAPES)
-def test_a_sample_is_near(tmp_path, monkeypatch, make):
+def test_a_sample_is_near(monkeypatch, shape):
     """From a fifth of the input or so, tokens are within 10 %, and rows too or within what is said to be the error."""
     monkeypatch.setattr(line_frame, "PIECE_BYTES", 8 * 1024)
     monkeypatch.setattr(units, "_RAW_BYTES", 512)
-    path = make(tmp_path)
-    sample, facts = sampler_of(path, batch_rows=200).sample(0, least_draws=DRAWS.get(make, 16)), facts_of(path)
+    make, path, facts = shape
+    sample = sampler_of(path, batch_rows=200).sample(0, least_draws=DRAWS.get(make, 16))
     assert not sample.exact
     for name in ("tokens", "token_ids"):
         assert sample.sums[name].value == pytest.approx(facts[name], rel=0.1), name

@@ -1,5 +1,7 @@
 """Crafted Keras models with a graph: what Keras computes, or a refusal with the reason."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from support.crafted import RIGHT, Cases, check, pad
@@ -35,6 +37,7 @@ def lstm(units=5, **settings):
 
 
 MASKED = {"mask_zero": True}
+VECTORS = {"vectors": True}
 
 
 @case(suffix=".keras")
@@ -72,6 +75,40 @@ def ids_reversed_before_the_embedding_in_hdf5():
 def ids_shifted_before_the_embedding():
     ids = text()
     return ids, lstm()(words()(ops.roll(ids, 1, axis=1)))
+
+
+@case(suffix=".keras", run=True)
+def ids_cast_before_the_embedding():
+    ids = text()
+    return ids, lstm()(words(**MASKED)(ops.cast(ops.cast(ids, "int64"), "uint32")))
+
+
+@case(suffix=".h5", run=True)
+def ids_cast_before_the_embedding_in_hdf5():
+    ids = keras.Input((None,), dtype="float32")
+    return ids, lstm()(words()(ops.cast(ids, "int32")))
+
+
+@case(r"words reads cast.*\(Cast\)", suffix=".keras")
+def ids_cast_to_fewer_before_the_embedding():
+    ids = text()
+    return ids, lstm()(
+        words()(
+            ops.cast(
+                ops.cast(
+                    ids,
+                    "uint8",
+                ),
+                "int32",
+            )
+        )
+    )
+
+
+@case(r"reads cast.*\(Cast\)", suffix=".keras")
+def vectors_cast_to_integers():
+    ids = text()
+    return ids, lstm()(ops.cast(words()(ids), "int32"))
 
 
 @case(r"words reads .*\(Minimum\)", suffix=".keras")
@@ -186,10 +223,63 @@ def lstm_within_timedistributed():
     return ids, layers.TimeDistributed(layers.LSTM(5))(words()(ids)), None
 
 
-@case(r"states reads the model's input.*--one-hot", suffix=".keras")
+@case(r"states reads the model's input.*--one-hot.*--vectors", then=VECTORS, suffix=".keras")
 def features_of_audio():
     frames = keras.Input((None, 13))
-    return frames, lstm(name="states")(frames), None
+    return frames, lstm(name="states")(frames)
+
+
+@case(vectors=True, suffix=".keras")
+def masked_features():
+    frames = keras.Input((None, 4))
+    x = lstm(name="low")(layers.Masking(-1.0)(frames))
+    return frames, layers.Bidirectional(lstm())(x)
+
+
+@case(r"it changes vectors that no embedding makes.*--vectors", then=VECTORS, suffix=".keras")
+def features_that_are_changed_below_the_first_layer():
+    frames = keras.Input((None, 4))
+    x = layers.Dense(6, activation="tanh")(layers.BatchNormalization()(layers.Masking(0.0)(frames)))
+    x = layers.LayerNormalization()(x)
+    return frames, layers.Bidirectional(lstm(3))(x)
+
+
+@case(vectors=True, suffix=".keras")
+def features_that_are_added_to_states():
+    frames = keras.Input((None, 5))
+    x = lstm(name="low")(frames) + frames
+    return frames, layers.GRU(3, return_sequences=True)(x)
+
+
+@case(r"reads rows of 9 vectors.*--unpadded", then={**VECTORS, "unpadded": True}, vectors=True, suffix=".keras")
+def fixed_number_of_features():
+    frames = keras.Input((9, 4))
+    return frames, lstm()(frames)
+
+
+@case(r"\(Masking\) reads normal .*isn't that of the rows' own vectors", vectors=True, suffix=".keras")
+def mask_of_changed_features():
+    frames = keras.Input((None, 4))
+    return frames, lstm()(layers.Masking(0.0)(layers.LayerNormalization(name="normal")(frames)))
+
+
+@case(r"in some of its layers only.*--unpadded", vectors=True, suffix=".keras")
+def mask_that_only_the_lower_layer_has():
+    frames = keras.Input((None, 4))
+    x = lstm(name="low")(layers.Masking(0.0)(frames))
+    return frames, layers.Bidirectional(lstm())(ops.add(x, 0.0))
+
+
+@case(r"above an embedding, but not to vectors that rows contain", vectors=True, suffix=".keras")
+def function_of_features_that_no_map_computes():
+    frames = keras.Input((None, 4))
+    return frames, lstm()(layers.Dense(4, activation="gelu")(frames))
+
+
+@case(r"--vectors: .* reads words \(Embedding\), which makes vectors of ids", vectors=True, suffix=".keras")
+def ids_that_are_called_vectors():
+    ids = text()
+    return ids, lstm()(words()(ids))
 
 
 @case(r"--one-hot", then={"one_hot": True}, suffix=".keras")
@@ -788,6 +878,99 @@ def zeros_as_first_state():
     return ids, lstm()(words()(ids), initial_state=[zeros, zeros])
 
 
+def drawn(rows, units, seed):
+    """A constant, as a state that a layer starts from."""
+    return ops.convert_to_tensor(np.random.default_rng(seed).normal(0, 1, (rows, units)).astype(np.float32))
+
+
+@case(suffix=".keras", run=True, parity=1e-5)
+def constants_as_first_states():
+    ids = text()
+    low = layers.GRU(4, return_sequences=True)(words(**MASKED)(ids), initial_state=drawn(1, 4, 1))
+    both = layers.Bidirectional(lstm(3))(low, initial_state=[drawn(1, 3, seed) for seed in range(4)])
+    back = lstm(2, go_backwards=True)(both, [drawn(1, 2, 5), drawn(1, 2, 6)])
+    return ids, lstm(5, go_backwards=True)(back, initial_state=[np.zeros((1, 5)), np.ones((1, 5))])
+
+
+@case(suffix=".h5", run=True)
+def constants_as_first_states_in_hdf5():
+    ids = text()
+    low = lstm()(words()(ids), [drawn(1, 5, 1), drawn(1, 5, 2)])
+    return ids, layers.GRU(3, return_sequences=True, reset_after=False)(low, initial_state=[drawn(1, 3, 3)])
+
+
+@case(suffix=".keras", run=True)
+def cells_of_different_kinds_that_start_from_constants():
+    ids = text()
+    cells = [layers.LSTMCell(6), layers.GRUCell(6), layers.LSTMCell(6), layers.GRUCell(3)]
+    states = [[drawn(1, 6, 1), drawn(1, 6, 2)], [drawn(1, 6, 3)], [drawn(1, 6, 4), drawn(1, 6, 5)], [drawn(1, 3, 6)]]
+    return ids, layers.RNN(cells, return_sequences=True)(words()(ids), states)
+
+
+@case(suffix=".h5", run=True)
+def cells_of_different_kinds_in_hdf5():
+    ids = text()
+    return ids, layers.RNN([layers.LSTMCell(6), layers.GRUCell(5)], return_sequences=True)(words(**MASKED)(ids))
+
+
+@case(r"states: its initial_state isn't one constant vector for all rows", suffix=".keras")
+def constants_that_are_other_states_in_each_row():
+    ids = text()
+    return ids, lstm(name="states")(words()(ids), initial_state=[drawn(2, 5, 1), drawn(2, 5, 2)]), None
+
+
+@case(r"both: it is called more than once, and its calls start from different states", suffix=".keras")
+def one_layer_that_starts_from_two_states():
+    ids = text()
+    both = lstm(4, name="both")
+    return ids, both(both(words()(ids)), initial_state=[drawn(1, 4, 1), drawn(1, 4, 2)])
+
+
+@case(suffix=".keras", parity=1e-5)
+def one_layer_that_starts_twice_from_one_state():
+    ids = text()
+    both, state = lstm(4, name="both"), [drawn(1, 4, 1), drawn(1, 4, 2)]
+    return ids, both(both(words()(ids), initial_state=state), initial_state=state)
+
+
+@case(r"states: it is called with a constant mask", suffix=".keras")
+def constant_mask():
+    ids = text(9)
+    return ids, lstm(name="states")(words()(ids), mask=np.arange(9)[None] % 2 == 0)
+
+
+@case(r"states: it is called with a constant mask", suffix=".h5")
+def constant_mask_by_its_place():
+    ids = text(9)
+    return ids, layers.Bidirectional(lstm(), name="states")(words()(ids), None, np.arange(9)[None] % 2 == 0)
+
+
+@case(r"reads noise \(Dropout\): it is called with training=True", suffix=".keras")
+def dropout_that_stays_on():
+    ids = text()
+    return ids, lstm()(layers.Dropout(0.5, name="noise")(words()(ids), training=True))
+
+
+@case(r"states: it is called with training=True", suffix=".keras")
+def dropout_of_states_that_stays_on():
+    ids = text()
+    return ids, layers.Bidirectional(lstm(recurrent_dropout=0.1), name="states")(words()(ids), training=True)
+
+
+@case(r"reads inner/noise \(SpatialDropout1D\): it is called with training=True", suffix=".keras")
+def dropout_within_a_model_that_stays_on():
+    ids = text()
+    inner = keras.Sequential([layers.Dense(3), layers.SpatialDropout1D(0.1, name="noise")], name="inner")
+    return ids, lstm()(inner(words()(ids), training=True))
+
+
+@case(suffix=".keras", run=True)
+def training_where_it_changes_nothing():
+    ids = text()
+    low = layers.Dropout(0.5)(words(**MASKED)(ids), training=False)
+    return ids, lstm()(layers.LayerNormalization()(low), training=True)
+
+
 @case(r"starts from another layer's state", suffix=".keras")
 def ones_as_first_state():
     ids = text()
@@ -833,11 +1016,17 @@ def write(case, directory):
     model.save(source)
     part = model if not wanted or wanted[0] is None else keras.Model(ids, wanted[0])
 
-    def own(row):
-        given = np.eye(11, 10, dtype=np.float32)[row] if len(ids.shape) == 3 else np.asarray(row, np.int32)
+    def computed(given):
         made = np.asarray(part(given[None]))[0]
         # Keras returns the last token's output first.
         return made[::-1] if "padded" in case.name and "backward" in case.name else made
+
+    @cache
+    def of_ids(*row):
+        return computed(np.eye(11, 10, dtype=np.float32)[[*row]] if len(ids.shape) == 3 else np.array(row, np.int32))
+
+    def own(row):
+        return computed(row) if row.dtype == np.float32 else of_ids(*row)
 
     return source, case.padded(own)
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 def run(layer: Layer, inputs: Float32) -> Float32:
     """Run a layer, from (time, D) to (time, outputs); with go_backwards the last token's output comes first."""
     made = _built(layer)
-    return np.asarray(keras.ops.convert_to_numpy(made(inputs[None]))[0], np.float32)
+    states = [array.read()[None] for one in layer.passes for array in one.first]
+    given = {"initial_state": states} if states else {}
+    return np.asarray(keras.ops.convert_to_numpy(made(inputs[None], **given))[0], np.float32)
 
 
 def _built(layer: Layer) -> Any:

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 _CLASSES = {
     *THROUGH, *MAPS, *OPERATIONS, "InputLayer", "Embedding", "LSTM", "GRU", "Bidirectional", "RNN", "LSTMCell",
     "GRUCell", "StackedRNNCells", "Activation", "Add", "TimeDistributed", "OneHot", "CategoryEncoding", "NotEqual",
-    "Any", "LogicalOr", "LogicalAnd",
+    "Any", "Cast", "LogicalOr", "LogicalAnd",
 }  # fmt: skip
 #: Operations that are in another module of Keras than the others.
 _OF_NN = {"Relu", "Selu", "Sigmoid", "Silu", "Softplus", "Softsign", "OneHot"}
 #: Operations that have a configuration in HDF5, as layers have, and that no layer shares its name with.
-_WITH_AXIS = {"Any", "OneHot"}
+_CONFIGURED = {"Any", "Cast", "OneHot"}
 #: What is kept of the configuration of a model within the model, beside its layers.
 _OF_MODELS = ("name", "trainable", "input_layers", "output_layers")
 #: Arguments that don't change what a trained layer computes, or whose values would be looked up by name.
@@ -49,7 +49,7 @@ _ASIDE = {
 }  # fmt: skip
 
 
-def run_keras(own: KerasGraph, stack: Stack, rows: Sequence[NDArray[np.int64]]) -> dict[int, Float32]:
+def run_keras(own: KerasGraph, stack: Stack, rows: Sequence[NDArray[Any]]) -> dict[int, Float32]:
     """The outputs of the rows whose lengths the graph takes, by their numbers, (time, outputs).
 
     Raises:
@@ -161,6 +161,8 @@ def _plain(layer: Mapping[str, Any], last: str) -> dict[str, Any]:
             config[name] = [_plain(one, "") for one in value if isinstance(one, Mapping)]
         elif not inner:
             config[name] = value
+    if kind == "Cast":
+        config["dtype"] = str(given.get("dtype"))
     if all_outputs and "return_sequences" in config:
         config |= {"return_sequences": True, "return_state": False}
     kept = {name: layer[name] for name in ("class_name", "name", "inbound_nodes") if name in layer} | _module_of(layer)
@@ -192,8 +194,9 @@ def _module_of(layer: Mapping[str, Any]) -> dict[str, Any]:
     if "module" in layer:
         return {"module": layer["module"]}
     of_nn = layer.get("class_name") in _OF_NN
-    operation = is_operation(layer) or layer.get("class_name") in _WITH_AXIS
-    return {"module": "keras.src.ops.nn" if of_nn else "keras.src.ops.numpy"} if operation else {}
+    operation = is_operation(layer) or layer.get("class_name") in _CONFIGURED
+    module = "nn" if of_nn else "core" if layer.get("class_name") == "Cast" else "numpy"
+    return {"module": f"keras.src.ops.{module}"} if operation else {}
 
 
 def _known(config: dict[str, Any]) -> dict[str, Any]:
@@ -223,17 +226,19 @@ def _set_weights(model: Any, own: KerasGraph, above: tuple[str, ...]) -> None:
             layer.set_weights([array.read() for array in own.weights((*above, layer.name))])
 
 
-def _run(model: Any, stack: Stack, rows: Sequence[NDArray[np.int64]]) -> dict[int, Float32]:
+def _run(model: Any, stack: Stack, rows: Sequence[NDArray[Any]]) -> dict[int, Float32]:
     made = {}
     shape = model.inputs[0].shape
     turned = sum(layer.reversed for layer in stack.layers) % 2
     for number, row in enumerate(rows):
         if shape[1] not in (None, len(row)):
             continue
-        batch = np.stack([row, np.roll(row, 1)[::-1]])
+        batch = np.stack([row, np.roll(row, 1, axis=0)[::-1]])
         width = stack.layers[0].inputs
-        # The row after the last one is a vector of zeros, for the id -1.
-        given = np.eye(width + 1, width, dtype=np.float32)[batch] if len(shape) == 3 else batch.astype(np.int32)
+        given = batch
+        if not stack.vectors:
+            # The row after the last one is a vector of zeros, for the id -1.
+            given = np.eye(width + 1, width, dtype=np.float32)[batch] if len(shape) == 3 else batch.astype(np.int32)
         states = np.asarray(keras.ops.convert_to_numpy(model(given)), np.float32)[0]
         made[number] = states[::-1] if turned else states
     if not made:

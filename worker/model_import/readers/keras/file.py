@@ -1,6 +1,5 @@
 """Keras 3's `.keras` file: a zip of config.json and model.weights.h5."""
 
-import io
 import re
 import zipfile
 import zlib
@@ -12,7 +11,14 @@ from typing import Any
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Found
 from worker.model_import.limits import MOST_BYTES, MOST_JSON_BYTES, most_unpacked
-from worker.model_import.readers.keras.configuration import MODELS, json_object, layer_configs, name_of
+from worker.model_import.readers.keras.configuration import (
+    MODELS,
+    config_of,
+    inner_of,
+    json_object,
+    layer_configs,
+    name_of,
+)
 from worker.model_import.readers.keras.hdf5_tree import arrays, open_file
 from worker.model_import.readers.keras.layers import find_model
 
@@ -32,13 +38,15 @@ def read_keras_file(path: Path) -> Found:
             about = (
                 json_object(_member(archive, _ABOUT, MOST_JSON_BYTES), _ABOUT) if _ABOUT in archive.namelist() else {}
             )
-            weights = io.BytesIO(_member(archive, _WEIGHTS, MOST_BYTES))
+            weights = _member(archive, _WEIGHTS, MOST_BYTES)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError) as error:
         raise ImportRefusedError(f"it can't be read as a zip ({error}); get a fresh copy") from error
     groups: dict[tuple[str, ...], str] = {}
-    _find_groups(model, (), "", groups)
+    cells: dict[tuple[str, ...], dict[str, int]] = {}
+    _find_groups(model, (), "", groups, cells)
     # The HDF5 file stays open: the arrays are read from it later.
     stored = {array.name: array for array in arrays(open_file(weights))}
+    del weights  # the open file has a copy
     names = sorted(stored)
 
     def weights_of(layer: tuple[str, ...]) -> list[Array]:
@@ -47,7 +55,8 @@ def read_keras_file(path: Path) -> Found:
         below = names[
             bisect_left(names, f"{groups[layer]}/") : bisect_left(names, f"{groups[layer]}0")
         ]  # "0" follows "/"
-        return [stored[name] for name in sorted(below, key=_order)]
+        places = cells.get(layer, {})
+        return [stored[name] for name in sorted(below, key=lambda name: _order(name, places))]
 
     # Keras 2.12 to 2.15 wrote such files too.
     version = str(about.get("keras_version", "3"))
@@ -66,9 +75,16 @@ def _member(archive: zipfile.ZipFile, name: str, most_bytes: int) -> bytes:
 
 
 def _find_groups(
-    model: Mapping[str, Any], path: tuple[str, ...], prefix: str, groups: dict[tuple[str, ...], str]
+    model: Mapping[str, Any],
+    path: tuple[str, ...],
+    prefix: str,
+    groups: dict[tuple[str, ...], str],
+    cells: dict[tuple[str, ...], dict[str, int]],
 ) -> None:
-    """Find the HDF5 group of each layer: groups have the names of classes, and a number if there are several."""
+    """Find the HDF5 group of each layer, and the places of the groups of a layer's cells.
+
+    Groups have the names of classes, and a number if there are several.
+    """
     counts: dict[str, int] = {}
     seen: set[str] = set()
     for layer in layer_configs(model):
@@ -76,11 +92,21 @@ def _find_groups(
         if name in seen:
             continue
         seen.add(name)
-        counts[group] = counts.get(group, -1) + 1
-        place = f"{prefix}layers/{group}" + (f"_{counts[group]}" if counts[group] else "")
+        place = f"{prefix}layers/{_numbered(group, counts)}"
         groups[*path, name] = place
+        stacked = config_of(inner_of(config_of(layer), "cell")).get("cells")
+        if isinstance(stacked, list):
+            of_cells: dict[str, int] = {}
+            kinds = [snake_case(str(one.get("class_name"))) for one in stacked if isinstance(one, dict)]
+            cells[*path, name] = {_numbered(kind, of_cells): number for number, kind in enumerate(kinds)}
         if layer.get("class_name") in MODELS and len(path) < _DEPTH:
-            _find_groups(layer, (*path, name), f"{place}/", groups)
+            _find_groups(layer, (*path, name), f"{place}/", groups, cells)
+
+
+def _numbered(name: str, counts: dict[str, int]) -> str:
+    """The name of the next group of a class."""
+    counts[name] = counts.get(name, -1) + 1
+    return name + (f"_{counts[name]}" if counts[name] else "")
 
 
 def snake_case(name: str) -> str:
@@ -90,11 +116,11 @@ def snake_case(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def _order(name: str) -> tuple[tuple[int, int, str], ...]:
-    """A sort key: forward passes before backward ones, cells and variables by their numbers."""
+def _order(name: str, cells: Mapping[str, int]) -> tuple[tuple[int, int, str], ...]:
+    """A sort key: forward passes before backward ones, cells by their places, variables by their numbers."""
     keys = []
     for part in name.split("/"):
         word, _, number = part.rpartition("_") if "_" in part else ("", "", part)
-        rank = int(number) if number.isdecimal() else 0
+        rank = cells.get(part, int(number) if number.isdecimal() else 0)
         keys.append((0 if "forward" in part else 1, rank, word if number.isdecimal() else part))
     return tuple(keys)

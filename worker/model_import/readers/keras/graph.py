@@ -4,7 +4,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from worker.model_import.readers.keras.configuration import (
 )
 from worker.model_import.readers.keras.tensors import (
     Tensor,
+    arguments_of,
     keywords_of,
     numbers_in,
     operands_in,
@@ -49,6 +50,7 @@ class Call:
         numbers: the numbers among its arguments.
         operands: if it is an operation with a constant: its arguments in their order, None for a tensor.
         is_operation: whether it is an operation and not a layer. Operations pass no mask on.
+        arguments: of a layer, its other arguments by name.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Call:
     numbers: tuple[float, ...] = ()
     operands: tuple[NDArray[np.float64] | None, ...] = ()
     is_operation: bool = False
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_calls(model: Mapping[str, Any]) -> list[Call]:
@@ -140,9 +143,16 @@ class _Reader:
         """Append a call whose inputs have been read; returns the names of its outputs."""
         sources = [_output(outputs, tensor) for tensor in call.read]
         keywords = keywords_of(call.node)
-        given_state = any(True for _ in tensors_in(keywords.get("initial_state")))
+        arguments = arguments_of(call.node)
+        given_state = any(True for _ in tensors_in(arguments.get("initial_state")))
         has_state = given_state or (len(sources) > 1 and _is_recurrent(call.layer))
+        count = len(self.calls)
         made = self._call(call.layer, path, sources, depth, has_state=has_state)
+        if call.layer.get("class_name") in MODELS:  # which passes them on to its layers
+            arguments = {name: value for name, value in arguments.items() if not any(True for _ in tensors_in([value]))}
+        for number in range(count, len(self.calls)):
+            one = self.calls[number]
+            self.calls[number] = replace(one, arguments={**arguments, **one.arguments})
         if self.calls and made == [self.calls[-1].name]:
             masks = tuple("/".join((*path[:-1], one.layer)) for one in tensors_in([keywords.get("mask")]))
             self.calls[-1] = replace(

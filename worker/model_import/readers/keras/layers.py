@@ -4,17 +4,19 @@
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Found, KerasGraph, Layer, Node, Role, Table, TokenMap
 from worker.model_import.limits import check_layers
 from worker.model_import.readers.activations import hard_gates
+from worker.model_import.readers.keras.arguments import why_called
 from worker.model_import.readers.keras.configuration import inner_of, kind_of
 from worker.model_import.readers.keras.graph import STATE, Call, read_calls
 from worker.model_import.readers.keras.maps import DROP_MASKS, MAPS, operation_map, token_map, why_no_map
-from worker.model_import.readers.keras.masks import find_masks, hide_masked
-from worker.model_import.readers.keras.recurrent import is_recurrent, recurrent_layers
+from worker.model_import.readers.keras.masks import find_masks, hide_masked, input_of
+from worker.model_import.readers.keras.recurrent import check_again, is_recurrent, recurrent_layers
 
 #: Layers that pass their input on unchanged after training.
 THROUGH = {
@@ -28,6 +30,8 @@ THROUGH = {
     "SpatialDropout1D",
 }
 _SUMS = ("__operators__.add", "math.add", "add")
+#: Types that have the ids of every embedding.
+_OF_IDS = ("int32", "int64", "uint32", "uint64")
 
 #: Returns the arrays of a layer, given its path, in Keras's order.
 Weights = Callable[[tuple[str, ...]], list[Array]]
@@ -67,7 +71,9 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
     check_layers(sum(is_recurrent(call.kind) for call in calls))
     graph: dict[str, Node] = {}
     found = Found(format_, graph=graph, zero_is_padding=True, length=_length(calls))
+    ids = {call.name for call in calls if call.kind == "InputLayer" and len(_shape(call)) == 2}
     made: dict[str, list[Layer]] = {}
+    first: dict[str, Call] = {}
     for call in calls:
         name = "/".join(call.layer)
         for source in call.inputs:
@@ -76,29 +82,44 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
         if call.kind == "Embedding":
             if name not in found.tables:
                 found.tables[name] = _table(name, call.config, weights(call.layer))
-            graph[call.name] = Node(call.name, "table", call.kind, call.inputs, name)
+            why = why_called(call)
+            graph[call.name] = Node(call.name, "other" if why else "table", call.kind, call.inputs, name, why=why)
         elif is_recurrent(call.kind):
             if name not in made:
                 made[name] = recurrent_layers(call, weights(call.layer), hard_gates(version))
                 found.layers |= {layer.name: layer for layer in made[name]}
+                first[name] = call
+            else:
+                check_again(made[name], first[name], call)
             _add_nodes(graph, call, made[name])
         else:
-            role = _role(call)
-            function = _function(call, weights) if role == "other" and len(call.inputs) == 1 else None
-            role = "map" if function else role
-            masks = float(call.config.get("mask_value") or 0) if call.kind == "Masking" else None
-            graph[call.name] = Node(
-                *(call.name, role, call.kind, call.inputs),
-                recurs=_recurs(call),
-                masks=masks,
-                drops_mask=call.is_operation or call.kind in DROP_MASKS,
-                map=function,
-                why=why_no_map(call.kind, call.config) if role == "other" and not call.is_operation else "",
-            )
-            if role == "other":
+            node = _other_node(call, weights)
+            if call.kind == "Cast" and input_of(graph, call.inputs) in ids and call.config.get("dtype") in _OF_IDS:
+                node = replace(node, role="through")
+            graph[call.name] = node
+            if node.role == "other":
                 found.left.append(f"{call.name} ({call.kind})")
     _finish(found, graph, calls)
     return found
+
+
+def _other_node(call: Call, weights: Weights) -> Node:
+    """The node of a call that is neither an embedding nor a recurrent layer."""
+    role, why = _role(call), ""
+    function = _function(call, weights) if role == "other" and len(call.inputs) == 1 else None
+    role = "map" if function else role
+    if not call.is_operation and role != "other" and (why := why_called(call)):
+        role, function = "other", None
+    elif not call.is_operation and role == "other":
+        why = why_no_map(call.kind, call.config)
+    return Node(
+        *(call.name, role, call.kind, call.inputs),
+        recurs=_recurs(call),
+        masks=float(call.config.get("mask_value") or 0) if call.kind == "Masking" else None,
+        drops_mask=call.is_operation or call.kind in DROP_MASKS,
+        map=function,
+        why=why,
+    )
 
 
 def _finish(found: Found, graph: dict[str, Node], calls: list[Call]) -> None:
@@ -160,13 +181,19 @@ def _role(call: Call) -> Role:
 def _length(calls: list[Call]) -> int | None:
     """The number of tokens in a row, if the model's input or its embedding fixes it."""
     for call in calls:
-        shape = call.config.get("batch_shape") or call.config.get("batch_input_shape") or ()
+        shape = _shape(call)
         fixed = call.config.get("input_length") if call.kind == "Embedding" else None
-        if not fixed and isinstance(shape, list) and len(shape) in (2, 3):
+        if not fixed and len(shape) in (2, 3):
             fixed = shape[1]
         if type(fixed) is int and fixed > 0:
             return fixed
     return None
+
+
+def _shape(call: Call) -> list[Any]:
+    """The shape of a model's input; empty if the call isn't one, and has none."""
+    shape = call.config.get("batch_shape") or call.config.get("batch_input_shape")
+    return shape if isinstance(shape, list) else []
 
 
 def _table(name: str, config: Mapping[str, Any], arrays: list[Array]) -> Table:

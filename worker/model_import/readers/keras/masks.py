@@ -40,7 +40,7 @@ def find_masks(graph: Mapping[str, Node], calls: Iterable[Call]) -> dict[str, Ma
     masks: dict[str, Mask] = {}
     for name, call in by_name.items():
         if call.kind == "NotEqual" and call.numbers == (0.0,):
-            source = _input_of(graph, call.inputs)
+            source = input_of(graph, call.inputs)
             if source is not None:
                 masks[name] = Mask(source, None)
         elif call.kind == "Any" and call.inputs:
@@ -75,8 +75,8 @@ def hide_masked(found: Found, call: Call, masks: Mapping[str, Mask]) -> None:
         elif node.target is not None:
             layer = found.layers[node.target]
             layer.problem = layer.problem or (
-                f"the model computes its mask ({name}); only the mask of an embedding (mask_zero=True) or of Masking of "
-                "its vectors can be imported: build the model with one of these, and load the weights"
+                f"the model computes its mask ({name}); only the mask of an embedding (mask_zero=True) or of Masking "
+                "of its vectors can be imported: build the model with one of these, and load the weights"
             )
 
 
@@ -93,7 +93,7 @@ def _reads_states(graph: Mapping[str, Node], name: str) -> bool:
     return False
 
 
-def _input_of(graph: Mapping[str, Node], inputs: tuple[str, ...]) -> str | None:
+def input_of(graph: Mapping[str, Node], inputs: tuple[str, ...]) -> str | None:
     """The input of the model that the first of these names is, or passes on; None if it is something else."""
     name = inputs[0] if inputs else ""
     for _ in graph:

@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Layer, Pass
 from worker.model_import.readers.activations import activation_problem
 from worker.model_import.readers.cells import find_cells
+from worker.model_import.readers.keras.arguments import why_called
 from worker.model_import.readers.keras.configuration import config_of, inner_of, kind_of
 from worker.model_import.readers.keras.graph import Call
+from worker.model_import.readers.keras.tensors import constants_in
 
 _SIMPLE = {"LSTM": "lstm", "GRU": "gru", "CuDNNLSTM": "lstm", "CuDNNGRU": "gru", "LSTMV1": "lstm", "GRUV1": "gru"}
 _CELLS = {"LSTMCell": "lstm", "GRUCell": "gru", "LSTMCellV1": "lstm", "GRUCellV1": "gru"}
@@ -49,12 +53,59 @@ def recurrent_layers(call: Call, arrays: list[Array], hard: str) -> list[Layer]:
         layers[0].notes.append(
             "it keeps its state from one batch to the next (stateful); here every row starts from zero"
         )
+    layers[0].problem = layers[0].problem or why_called(call, ("initial_state",)) or None
     if call.has_state:
         layers[0].problem = layers[0].problem or (
-            "it starts from another layer's state, or from one that the model computes or is given, but here every row "
-            "starts from zero; import the layers before it, if there are any"
+            "it starts from another layer's state, or from one that the model computes or is given, but here all rows "
+            "start from zeros or from one constant state; import the layers before it, if there are any"
         )
+    elif "initial_state" in call.arguments:
+        layers[0].problem = layers[0].problem or _set_first_states(layers, call.arguments["initial_state"])
     return layers
+
+
+def check_again(layers: list[Layer], first: Call, again: Call) -> None:
+    """Note on a layer that is called more than once that its calls start from different states, or have a problem.
+
+    Args:
+        layers: its layers, from its first call.
+        first: its first call.
+        again: another call.
+    """
+    states = [(one.has_state, one.arguments.get("initial_state")) for one in (first, again)]
+    layers[0].problem = layers[0].problem or why_called(again, ("initial_state",)) or None
+    if states[0] != states[1] or again.has_state:
+        layers[0].problem = layers[0].problem or (
+            "it is called more than once, and its calls start from different states; make each call a layer of its own "
+            "with the same weights"
+        )
+
+
+def _set_first_states(layers: list[Layer], given: Any) -> str | None:
+    """Set the constant states that passes start from: of each pass the state and, in an LSTM, the cell's.
+
+    Returns:
+        The reason why they can't be imported, or None.
+    """
+    states = constants_in(given)
+    passes = [one for layer in layers for one in layer.passes]
+    units = [one.units for one in passes for _ in range(2 if one.kind == "lstm" else 1)]
+    fits = states is not None and [one.shape[1] for one in states] == units
+    if states is None or not fits or not all(len(one) and (one == one[0]).all() for one in states):
+        return (
+            "its initial_state isn't one constant vector for all rows; build the model with constants of the shape "
+            "(1, units), or without initial_state, and load the weights"
+        )
+    with np.errstate(over="ignore"):  # the import refuses infinite numbers by their layer's name
+        rows = iter([np.asarray(one[0], np.float32) for one in states])
+    for layer in layers:
+        own = [[next(rows) for _ in range(2 if one.kind == "lstm" else 1)] for one in layer.passes]
+        if not any(row.any() for of_pass in own for row in of_pass):
+            continue  # as if there were none
+        made = iter(tuple(Array("initial_state", row.shape, row.copy) for row in of_pass) for of_pass in own)
+        layer.forward = layer.forward and replace(layer.forward, first=next(made))
+        layer.backward = layer.backward and replace(layer.backward, first=next(made))
+    return None
 
 
 def _one(name: str, kind: str, config: Mapping[str, Any], passes: list[Pass], hard: str) -> Layer:
@@ -113,8 +164,14 @@ def _from_cells(name: str, config: Mapping[str, Any], passes: list[Pass], hard: 
         return [_unknown(name, f"RNN of {', '.join(kinds)}"[:100], passes)]
     if len(passes) != len(cells):
         raise _mismatch(name, len(cells), passes)
+    # Keras 3 groups weights by the names of classes: of each kind they are in the order of its cells.
+    of_kind = {kind: iter([one for one in passes if one.kind == kind]) for kind in _CELLS.values()}
+    in_order = [next(of_kind[_CELLS[kind]], None) for kind in kinds]
+    ordered = [one for one in in_order if one is not None]
     layers = []
-    for number, (one, kind, inner) in enumerate(zip(passes, kinds, cells, strict=True)):
+    for number, (one, kind, inner) in enumerate(
+        zip(ordered if len(ordered) == len(cells) else passes, kinds, cells, strict=True)
+    ):
         checked, problem = _checked(one, _CELLS[kind], config_of(inner), hard)
         layer = Layer(f"{name}.{number}" if len(cells) > 1 else name, checked, problem=problem)
         if config.get("go_backwards"):

@@ -14,6 +14,10 @@ _DEPTH = 16
 _LARGEST = 1e300
 #: How Keras 3 writes constant arrays.
 _ARRAYS = ("__numpy__", "__tensor__")
+#: The arguments of recurrent layers after the first, as Keras 3 orders them; Keras 1 and 2 write them by name.
+_IN_ORDER = ("initial_state", "mask", "training")
+#: The names of a layer's first argument.
+_FIRST = ("inputs", "sequences")
 #: Keywords whose tensors a layer doesn't compute with.
 _ASIDE = ("mask", "initial_state", "training", "attention_mask", "query_mask", "value_mask", "key_mask")
 
@@ -62,16 +66,57 @@ def operands_in(node: Any) -> Iterator[NDArray[np.float64] | None]:
         if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
             found.append(None)
             continue
-        is_array = isinstance(value, dict) and value.get("class_name") in _ARRAYS
-        numbers = config_of(value).get("value") if is_array else value
-        try:
-            array = np.asarray(numbers, np.float64)
-        except (TypeError, ValueError, OverflowError):
-            return
-        if not np.isfinite(array).all():  # nothing becomes NaN
+        array = _array(value)
+        if array is None:
             return
         found.append(array)
     yield from found
+
+
+def _array(value: Any) -> NDArray[np.float64] | None:
+    """A constant array or number; None if it is something else."""
+    is_array = isinstance(value, dict) and value.get("class_name") in _ARRAYS
+    numbers = config_of(value).get("value") if is_array else value
+    try:
+        array = np.asarray(numbers, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return array if np.isfinite(array).all() else None  # nothing becomes NaN
+
+
+def arguments_of(node: Any) -> dict[str, Any]:
+    """The arguments of a layer's call by name, without those that are None and without the tensors that it reads first.
+
+    Keras 3 writes some by their place; those of recurrent layers have names.
+    """
+    given = node.get("args") if isinstance(node, dict) else None
+    first, *more = given if isinstance(given, list) and given else [None]
+    found = {} if first is None or any(True for _ in tensors_in([first])) else {_FIRST[0]: first}
+    names = (*_IN_ORDER, *(f"argument {number}" for number in range(len(_IN_ORDER) + 2, len(more) + 2)))
+    found |= dict(zip(names, more, strict=False))
+    for name, value in keywords_of(node).items():
+        if name not in _FIRST or not any(True for _ in tensors_in([value])):
+            found[name] = value
+    return {name: value for name, value in found.items() if not _is_none(value)}
+
+
+def _is_none(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(one is None for one in value))
+
+
+def constants_in(value: Any, depth: int = 0) -> list[NDArray[np.float64]] | None:
+    """The constant matrices in a nested value, in their order; None if anything else is in it.
+
+    Keras 2 writes them as nested lists.
+    """
+    array = _array(value)
+    if array is not None and array.ndim in (2, 3):
+        return [array] if array.ndim == 2 else list(array)
+    if array is not None or not isinstance(value, list) or depth > _DEPTH:
+        return None
+    parts = [constants_in(part, depth + 1) for part in value]
+    known = [part for part in parts if part is not None]
+    return [one for part in known for one in part] if len(known) == len(parts) else None
 
 
 def keywords_of(node: Any) -> Mapping[str, Any]:

@@ -145,7 +145,9 @@ def _problem(settings: dict[str, Any], given: dict[str, str]) -> str | None:
 def _why_started(given: dict[str, str], constants: Constants) -> str | None:
     """The reason why first states that aren't constants for all rows can't be imported; None if they can."""
     if any(constants.start(given[state]) == "other" for state in ("h", "c") if given.get(state)):
-        return "it starts from a state that is not zero, and the same for all rows"
+        return (
+            "it starts from a state that is not zero, and not one constant for all rows, such as another layer's state"
+        )
     return None
 
 

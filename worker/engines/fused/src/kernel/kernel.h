@@ -67,7 +67,7 @@ struct Kernel {
   int group_inputs;      // numbers that are in another order among each other, see elements.h; or 1
   bool tiles;            // whether weights are tiles, see run_tiles.h, and LayerBlock::gathered is needed
   int most_nodes;        // the most nodes in a block
-  int cached_bytes;      // a block of fewer nodes, whose inputs take at most as much, is faster
+  int cached_bytes;      // the most bytes of a block's inputs, if they leave it enough nodes; see states.cpp
   int pieces;            // bfloat16 numbers whose sum is a number: 1 or 2
   int element_bytes;     // bytes of one number of an input or a hidden state, in all its pieces
   // One pass over a block for each kind of layer (kinds.h); of two, the first is for sigmoid gates and the second for

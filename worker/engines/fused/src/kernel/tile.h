@@ -4,7 +4,7 @@
 //
 // A tile is up to Isa::rows nodes by one panel (lanes units x 4 sums). In float32 its sums stay in registers over the
 // whole depth, and each takes its products in the order of the depth; bfloat16 has the order of blocks.h. Neither
-// depends on the tile's height, nor on where the depth is cut. This is why a node's result depends on that node alone.
+// depends on the tile's height, nor on where the depth is cut. This is why a node's result depends only on that node.
 //
 // A kind of layer has these members:
 //   Input, State       the sums to which a step of the input and a step of the previous state add

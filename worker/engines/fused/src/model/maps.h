@@ -1,4 +1,4 @@
-// Maps: layers that change each token's vector alone.
+// Maps: layers that change the vector of each token independently of all other tokens.
 #pragma once
 
 #include "kernel/kernel.h"

@@ -20,8 +20,8 @@ constexpr double kLog2E = 1.4426950408889634074;
 constexpr double kGateScale[4] = {-kLog2E, -kLog2E, -2 * kLog2E, -kLog2E};
 
 // 2^x for x in -0.5..0.5, by the polynomial with the smallest relative error among those with p(0) = 1, which makes a
-// gate of 0 exact. Error with degree 5: 9.1e-8, about float32's own rounding. With degree 3: 1.0e-4, a fortieth of
-// bfloat16's.
+// gate of 0 exact. Error with degree 5: 9.1e-8, about the rounding error of float32. With degree 3: 1.0e-4, a fortieth
+// of the rounding error of bfloat16.
 template <class Isa, bool Fine>
 inline __attribute__((always_inline)) typename Isa::Vec exp2_fraction(typename Isa::Vec x) {
   typename Isa::Vec p;

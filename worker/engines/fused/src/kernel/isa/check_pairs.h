@@ -1,5 +1,5 @@
 // Checks that a processor's dot products of bfloat16 pairs are two fused multiply-adds, the upper halves' first, on
-// operands that would show any other rounding. Intel's documents say so of its processors; of others, no document does.
+// operands that would show any other rounding. Intel documents this for its processors; other vendors don't.
 #pragma once
 
 #include <cmath>

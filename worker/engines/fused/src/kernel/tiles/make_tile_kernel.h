@@ -56,7 +56,7 @@ constexpr Kernel make_tile_kernel(const char* isa, const Kernel* (*table_kernel)
                 P::group_inputs,
                 true,
                 192,
-                800 << 10,  // so many nodes' inputs stay in the second-level cache beside the weights
+                800 << 10,  // inputs of this size stay in the second-level cache beside the weights
                 P::pieces,
                 static_cast<int>(P::pieces * sizeof(typename P::Element)),
                 {run_tiles<P, Lstm<P, Sigmoid>, Tiles>, run_tiles<P, Lstm<P, HardSigmoid>, Tiles>},

@@ -10,7 +10,7 @@
 // of units work at once. Nodes' inputs lie anywhere in memory; they are first copied into tiles.
 //
 // Panels have, for every block of the input and then of the state, one tile of weights for each gate: 16 rows of 16
-// pairs. In bfloat16x3 a block is two tiles of each node's inputs, first and second pieces, and so are the weights.
+// pairs. In bfloat16x3 a block is two tiles of inputs, first and second pieces, and two tiles of weights for each gate.
 //
 // One file, because gathering, products and gates share the layout of the tiles and of the sums.
 #pragma once
@@ -164,7 +164,7 @@ void run_tiles(const PackedLayer& layer, const LayerBlock& block) {
 
   SquareSums sums[2];
   Pending<P, Kind> pending{layer, block, sums, {0, 0}, 0, 0};
-  // Products call `between` that often; each time, so many nodes that all are done by the end.
+  // How often the products call `between`, and how many nodes it must do each time to be done at the end.
   const std::int64_t calls = 4 * blocks * kProducts<P>;
   const std::int64_t share = calls > 0 ? (kSquareNodes + calls - 1) / calls : kSquareNodes;
   int turn = 0;
