@@ -60,6 +60,7 @@ Model::Model(const Kernel& kernel, std::int64_t vocab_size, std::int64_t embeddi
              const std::vector<LayerWeights>& layers, std::int64_t table_bytes)
     : kernel_(kernel), vocab_size_(vocab_size), vector_dim_(embedding ? 0 : embedding_dim) {
   if (layers.empty()) throw std::invalid_argument("no layers");
+  if (!embedding_dim) embedding = nullptr;
   for (const LayerWeights& weights : layers) {
     const std::int64_t inputs =
         layers_.empty() ? (embedding_dim ? embedding_dim : vocab_size) : layers_.back().output_dim;

@@ -22,8 +22,8 @@ struct Shard {
   std::int64_t value_count;
   float* const* outputs;  // one array for each column
   // If the model reads vectors: those that the values name, counted from 1, each as wide as the model reads them.
-  const float* vectors;
-  std::int64_t vector_count;
+  const float* vectors = nullptr;
+  std::int64_t vector_count = 0;
 };
 
 struct Row {
