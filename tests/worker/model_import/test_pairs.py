@@ -125,12 +125,15 @@ def test_pairs_that_dont_fit_are_refused(tmp_path):
     small, _ = pair(replace(config, vocab_size=9), tmp_path / "c")
     one_hot, _ = pair(replace(config, embedding_dim=None), tmp_path / "d")
     padded, _ = pair(replace(config, padding=Padding(config.max_length, "before")), tmp_path / "h")
+    of_vectors = replace(config, vocab_size=0, embedding_dim=None, vector_dim=4)
+    sensor = save_model(tmp_path / "i", of_vectors, random_weights(of_vectors, 1))
     for models, message in (
         ((back, ahead), "the first model has backward layers"),
         ((ahead, ahead), "the second model has forward layers"),
         ((gru, back), "their layers differ: 2 x gru 5"),
         ((small, back), "vocabularies have 9 and 20 ids"),
         ((one_hot, back), "one model has an embedding"),
+        ((sensor, back), "its rows contain vectors, and only models of token ids can be joined"),
         ((padded, back), "its rows are padded, and only models without padding can be joined"),
         (pair(config, tmp_path / "e", (characters, None)), "not both are made of characters"),
         (pair(config, tmp_path / "f", (characters, dropping)), "not both are made of characters"),

@@ -29,12 +29,12 @@ MAX_LENGTH = 40
 CONFIG = ModelConfig.stacked(3, MAX_LENGTH, num_lstm_units=1, num_lstm_layers=1, embedding_dim=1)
 
 
-def sampler_of(*inputs, positions=None, **options):
+def sampler_of(*inputs, positions=None, config=CONFIG, **options):
     chosen = SourceOptions(**options)
     frames, left_out = frames_of(discover([str(each) for each in inputs], chosen).files, chosen)
     assert not left_out
     sizes = [file.size_bytes for file in discover([str(each) for each in inputs], chosen).files]
-    return Sampler(frames, words(), CONFIG, sizes, special_tokens=True, positions=positions)
+    return Sampler(frames, words(), config, sizes, special_tokens=True, positions=positions)
 
 
 def facts_of(*inputs, **options):
@@ -288,3 +288,17 @@ def test_vectors_at_some_positions(tmp_path, rule):
     sums = sampler_of(path, positions=rule).sample(60).sums
     chosen = [int(rule.chosen(ragged([[1 if word == "a" else 2 for word in row.split()]])).sum()) for row in rows]
     assert (sums["vectors"].value, sums["bare"].value) == pytest.approx((sum(chosen), chosen.count(0)))
+
+
+def test_vectors_have_numbers(tmp_path):
+    """Equal vectors have one number in all rows, so that a plan sees what rows share; padding has 0."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"vectors": [[1, 2], [0, 0], [3, 4]]}\n{"vectors": [[3, 4], [1, 2]]}\n{"vectors": [[1]]}\n')
+    config = ModelConfig(0, MAX_LENGTH, None, CONFIG.layers, vector_dim=2, mask_value=0.0)
+    sampler = sampler_of(path, config=config, kind="vectors")
+    first, second = sampler.run(1_000, 60)
+    assert first.tokens.tolist()[1:2] == [0]
+    assert first.tokens[[2, 0]].tolist() == second.tokens.tolist()
+    assert len(set(first.tokens.tolist())) == 3
+    sums = sampler.sample(60).sums
+    assert (sums["rows"].value, sums["tokens"].value, sums["quarantined"].value) == (2, 4, 1)
