@@ -78,10 +78,11 @@ def _refusal(suspicious: list[tuple[Array, str]], stack: Stack) -> str:
     more = f"; and {len(suspicious) - _SHOWN} more" if len(suspicious) > _SHOWN else ""
     modules = dict.fromkeys(module_of(array.name)[0] for array, _ in suspicious)
     options = " ".join(f"--leave {name}" for name in [*modules][:_SHOWN])
+    source, below = ("vectors of the rows", "input") if stack.vectors else ("ids", "embedding")
     return (
-        f"weights alone don't show how data flows, and these could be between the ids and the states of "
+        f"weights alone don't show how data flows, and these could be between the {source} and the states of "
         f"{stack.layers[-1].name}: {shown}{more}. If they aren't used there (a head, attention on top, a decoder): "
-        f"{options}. If one is a Linear module between the embedding and the first layer: --fold NAME, or "
+        f"{options}. If one is a Linear module between the {below} and the first layer: --fold NAME, or "
         "--fold NAME:tanh if a function follows it. If they are used otherwise, weights alone can't be imported: save "
         "the model with its graph (.keras, ONNX) and import that"
     )
