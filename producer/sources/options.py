@@ -1,5 +1,6 @@
 """How inputs are read."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -91,6 +92,10 @@ class SourceOptions:
     def numbers_field(self) -> str:
         """The field with a row's content if that isn't text."""
         return self.vectors_field if self.kind == "vectors" else self.tokens_field
+
+    def about_vectors(self, names: Container[str]) -> str:
+        """Something to say of an input with these fields, if it has vectors and the model doesn't read them."""
+        return "; the model reads text or token ids, not vectors" if self.vectors_field in names else ""
 
     @property
     def id_column(self) -> str:

@@ -36,7 +36,8 @@ def find_columns(names: Sequence[str], options: SourceOptions) -> InputColumns:
     present = [name for name in wanted if name in names]
     if not present:
         raise DamagedInputError(
-            f"has no column {' or '.join(map(repr, wanted))}; columns found: {_listed(names)}. "
+            f"has no column {' or '.join(map(repr, wanted))}; columns found: {_listed(names)}"
+            f"{'' if options.kind == 'vectors' else options.about_vectors(names)}. "
             f"Name it ({'--vectors-field' if options.kind == 'vectors' else '--text-field, --tokens-field'})"
         )
     if len(present) > 1:

@@ -88,7 +88,8 @@ def row_field(fields: dict[str, object], options: SourceOptions) -> str:
     null = next((name for name in wanted if name in fields), None)
     if null is not None:
         return null
-    raise RowError(f"has neither {text!r} nor {tokens!r}; fields found: {_listed(fields)}")
+    found = _listed(fields) + options.about_vectors(fields)
+    raise RowError(f"has neither {text!r} nor {tokens!r}; fields found: {found}")
 
 
 def _listed(fields: dict[str, object]) -> str:

@@ -174,6 +174,8 @@ def test_a_model_decides_what_rows_contain(submission, tmp_path):
             prepare(replace(of_vectors, source=source))
     with pytest.raises(OptionError, match="--with-tokens: the model reads vectors"):
         prepare(replace(of_vectors, with_tokens=True))
+    with pytest.raises(RequestError, match="fields found: 'vectors'; the model reads text or token ids, not vectors"):
+        prepare(replace(submission, out=submission.out + "-a"))
     for source in (SourceOptions(kind="vectors"), SourceOptions(vectors_field="frames")):
         with pytest.raises(OptionError, match=r"--.*vectors.* is given, but .*model reads token ids"):
             prepare(replace(submission, source=source))
