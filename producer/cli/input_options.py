@@ -31,7 +31,7 @@ _SOURCE: dict[str, Decorator] = {
     ),
     "kind": click.option(
         "--kind", type=click.Choice(KINDS), default="auto", show_default=True,
-        help="What a row contains; auto takes the text if the row has one.",
+        help="What a row contains; auto takes the text if the row has one, and vectors if the model reads them.",
     ),
     "text_field": click.option(
         "--text-field", metavar="NAME", default="text", show_default=True, help="Field or column with the text."
@@ -39,6 +39,10 @@ _SOURCE: dict[str, Decorator] = {
     "tokens_field": click.option(
         "--tokens-field", metavar="NAME", default="tokens", show_default=True,
         help="Field or column with the token ids.",
+    ),
+    "vectors_field": click.option(
+        "--vectors-field", metavar="NAME", default="vectors", show_default=True,
+        help="Field or column with the vectors, lists of lists of numbers, for a model that reads vectors.",
     ),
     "id_field": click.option(
         "--id-field", metavar="NAME", show_default="id, where the row has one",

@@ -27,11 +27,13 @@ def check_model(path: Path) -> tuple[ModelDirectory | None, list[Check]]:
     except UnrolledError as error:
         return None, [Check("model", "fail", str(error))]
     config = model.config
-    size = f"{config.describe_layers()}, {config.vocab_size:,} ids"
+    size = config.describe_layers() if config.vector_dim else f"{config.describe_layers()}, {config.vocab_size:,} ids"
     return model, [Check("model", "ok", f"{model.fingerprint[:SHORT]}…: {size}"), _check_tokenizer(model)]
 
 
 def _check_tokenizer(model: ModelDirectory) -> Check:
+    if model.config.vector_dim is not None:
+        return Check("tokenizer", "ok", "the model needs none, because it reads vectors")
     if model.tokenizer_path is None:
         advice = "rows of token ids work; for text: unrolled tokenizer fit"
         return Check("tokenizer", "ok", "the model has none", advice)

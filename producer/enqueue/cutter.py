@@ -103,12 +103,14 @@ def cuts(batches: Iterable[Cut], cutter: Cutter, flush_seconds: float | None) ->
     yield from cutter.flush()
 
 
-def shard_limits(token_bytes: int, row_bytes: int) -> tuple[int, int]:
+def shard_limits(token_bytes: int, row_bytes: int, input_bytes: int = 0) -> tuple[int, int]:
     """Where shards are cut unless the user says otherwise: at parts of about `FILE_BYTES`, within bounds.
 
     Args:
         token_bytes: float32 outputs that each token adds to a part; 0 where all vectors are pooled.
         row_bytes: pooled vectors that each row adds to a part.
+        input_bytes: numbers that each token adds to the shard's rows, of a model that reads vectors; rows of
+            `FILE_BYTES` are enough, too.
 
     Returns:
         Token ids and rows. Where all vectors are pooled, the rows decide.
@@ -116,4 +118,6 @@ def shard_limits(token_bytes: int, row_bytes: int) -> tuple[int, int]:
     tokens = _LARGEST_POOLED_SHARD
     if token_bytes:
         tokens = max(_SMALLEST_SHARD, min(_LARGEST_SHARD, FILE_BYTES // token_bytes))
+    if input_bytes:
+        tokens = max(1, min(tokens, FILE_BYTES // input_bytes))
     return tokens, max(1, min(SHARD_ROWS, FILE_BYTES // row_bytes)) if row_bytes else SHARD_ROWS

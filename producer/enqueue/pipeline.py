@@ -21,7 +21,7 @@ from producer.enqueue.summary import Summary
 from producer.sources.reading import read_batches
 from producer.sources.rows import Row
 from producer.tokenization.coverage import Coverage
-from producer.tokenization.tokenize import tokenize
+from producer.tokenization.vectorize import checked_rows
 from unrolled.errors import counted
 from unrolled.patience import at_once
 
@@ -112,10 +112,10 @@ def submit(
 
 
 def _tokenized(batches: Iterable[SourceBatch], prepared: Prepared, coverage: Coverage) -> Iterator[Cut]:
-    return tokenize(
+    return checked_rows(
         batches,
+        prepared.model.config,
         prepared.tokenizer,
-        prepared.model.config.vocab_size,
         add_special_tokens=prepared.submission.special_tokens,
         coverage=coverage,
     )

@@ -10,6 +10,7 @@ import numpy as np
 from producer.sources.rows import BadRow, Row
 from unrolled.protocol.spooling import Place, make_rows
 from unrolled.tokenization.ragged import Ragged
+from unrolled.tokenization.vectors import VectorRow, numbered
 
 if TYPE_CHECKING:
     from producer.enqueue.cutter import Cut
@@ -27,11 +28,18 @@ def make_shard(index: int, job: str, cut: Cut, growth: int = 0) -> Spooled:
             its objects, so that rows which no segment names are known to be superfluous once their growth has ended.
     """
     rows = [row for row in cut if isinstance(row, Row)]
+    place = Place(index, cut[0].file, cut[0].position, growth)
     bad = [_line(row, growth) for row in cut if isinstance(row, BadRow)]
+    return make_rows(job, place, [row.id for row in rows], _tokens(rows), bad)
+
+
+def _tokens(rows: list[Row]) -> Ragged:
+    vectors = [VectorRow(row.vectors, row.tokens != 0) for row in rows if row.vectors is not None]
+    if vectors:
+        return numbered(vectors, vectors[0].vectors.shape[1])
     lengths = np.fromiter((row.tokens.size for row in rows), np.int64, len(rows))
     values = np.concatenate([row.tokens for row in rows]) if rows else np.zeros(0, np.int32)
-    place = Place(index, cut[0].file, cut[0].position, growth)
-    return make_rows(job, place, [row.id for row in rows], Ragged.from_lengths(values, lengths), bad)
+    return Ragged.from_lengths(values, lengths)
 
 
 def _line(row: BadRow, growth: int) -> bytes:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from producer.enqueue.cutter import shard_limits
@@ -12,8 +12,8 @@ from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import check_rows
 from producer.sources.options import SourceOptions
 from producer.sources.reading import InputPlan, check_inputs, first_batches
-from producer.tokenization.tokenize import tokenize
-from unrolled.errors import ModelError, OptionError, RequestError
+from producer.tokenization.vectorize import checked_rows
+from unrolled.errors import ModelError, OptionError, RequestError, counted
 from unrolled.format.columns import vector_bytes
 from unrolled.format.positions import ALL
 from unrolled.format.requested import requested_spec
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from tokenizers import Tokenizer
 
+    from unrolled.model.config import ModelConfig
     from unrolled.patience import Steadily
 
 #: Options that change how rows are read but not which rows there are.
@@ -131,16 +132,19 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
     refuse_place(submission.out)
     refuse_model(submission.out)
     model = open_model(submission.model)
+    submission = submission_for(model, submission)
     tokenizer = model.tokenizer()
     spec = requested_spec(model.config, tokenizer, **submission.stored)
     columns = spec.columns(model.config)
     token_bytes, row_bytes = vector_bytes(columns, rows=0, tokens=1), vector_bytes(columns, rows=1, tokens=0)
     plan = check_inputs(submission.inputs, submission.source)
     need_tokenizer(submission, tokenizer, plan.text_file)
-    shard_tokens, shard_rows = shard_limits(token_bytes, row_bytes)
+    shard_tokens, shard_rows = shard_limits(token_bytes, row_bytes, 4 * (model.config.vector_dim or 0))
     shard_tokens = submission.shard_tokens or shard_tokens
-    _check_rows(plan, submission, tokenizer, model.config.vocab_size)
+    _check_rows(plan, submission, tokenizer, model.config)
     options = {name: value for name, value in asdict(submission.source).items() if name not in _NOT_THE_JOBS}
+    if submission.source.kind != "vectors":
+        del options["vectors_field"]
     options |= spec.to_options()
     options |= {
         "shard_tokens": shard_tokens,
@@ -153,6 +157,35 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
     job = Job(offer.fingerprint, inputs, offer.engine, offer.arithmetic, live, options)
     opened = create_job(submission.out, job, steadily, append=submission.append)
     return Prepared(submission, opened, model, plan, inputs, tokenizer, shard_tokens, shard_rows)
+
+
+def submission_for(model: ModelDirectory, submission: Submission) -> Submission:
+    """A request with the kind of rows that a model reads, where the user doesn't name one.
+
+    Raises:
+        OptionError: the request's options are about another kind.
+    """
+    source, width = submission.source, model.config.vector_dim
+    usual = SourceOptions()
+    if width is None:
+        if source.kind == "vectors" or source.vectors_field != usual.vectors_field:
+            given = "--kind vectors" if source.kind == "vectors" else "--vectors-field"
+            raise OptionError(
+                f"{given} is given, but {shown(submission.model)} reads token ids; leave it out, or take a model whose "
+                "rows are vectors"
+            )
+        return submission
+    named = [
+        f"--{name.replace('_', '-')} {value}"
+        for name in ("kind", "text_field", "tokens_field")
+        if (value := getattr(source, name)) not in (getattr(usual, name), "vectors")
+    ]
+    if named:
+        raise OptionError(
+            f"{' and '.join(named)}: {shown(submission.model)} reads vectors of {counted(width, 'number')}, not text "
+            "or token ids; leave it out, and name the column of vectors with --vectors-field"
+        )
+    return replace(submission, source=replace(source, kind="vectors"))
 
 
 def need_tokenizer(submission: Submission, tokenizer: Tokenizer | None, text_file: str | None) -> None:
@@ -173,7 +206,7 @@ def need_tokenizer(submission: Submission, tokenizer: Tokenizer | None, text_fil
         )
 
 
-def _check_rows(plan: InputPlan, submission: Submission, tokenizer: Tokenizer | None, vocab_size: int) -> None:
+def _check_rows(plan: InputPlan, submission: Submission, tokenizer: Tokenizer | None, config: ModelConfig) -> None:
     """Refuse a first input of which no row can be used, before a directory is spent on it.
 
     Raises:
@@ -184,6 +217,6 @@ def _check_rows(plan: InputPlan, submission: Submission, tokenizer: Tokenizer | 
         return
     source, batches = found
     try:
-        check_rows(source, tokenize(batches, tokenizer, vocab_size, add_special_tokens=submission.special_tokens))
+        check_rows(source, checked_rows(batches, config, tokenizer, add_special_tokens=submission.special_tokens))
     except DamagedInputError as error:
         raise RequestError(f"input {source.label}: {error}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from producer.enqueue.submission import need_tokenizer
+from producer.enqueue.submission import need_tokenizer, submission_for
 from producer.local.engine import local_engine
 from producer.plan.choices import choices_of, limits_of, parts_in
 from producer.plan.plan import Input, Plan, Rows
@@ -15,6 +15,7 @@ from producer.plan.sampling.units import frames_of
 from producer.plan.sharing import computed_share
 from producer.plan.timing import Load, measured_speed, queueing_seconds, times_of
 from producer.sources.discovery import discover
+from producer.sources.reading import need_nested
 from unrolled.errors import RequestError, UnrolledError
 from unrolled.format.requested import requested_spec
 from unrolled.model.directory import open_model
@@ -50,9 +51,11 @@ def make_plan(submission: Submission, options: WorkerOptions, workers: int, *, m
     imported, began = time.process_time(), time.monotonic()
     model = open_model(submission.model)
     config = model.config
+    submission = submission_for(model, submission)
     tokenizer = model.tokenizer()
     spec = requested_spec(config, tokenizer, **submission.stored)
     found = discover(submission.inputs, submission.source)
+    need_nested(found.files, submission.source)
     inputs = readable(found.files, submission.source, CHECK_SECONDS)
     if not inputs.files:
         label, reason = next(iter(inputs.problems.items()))
@@ -63,8 +66,7 @@ def make_plan(submission: Submission, options: WorkerOptions, workers: int, *, m
     sampler = Sampler(
         frames,
         tokenizer,
-        config.vocab_size,
-        config.max_length,
+        config,
         [source.size_bytes or 0 for source in inputs.files],
         special_tokens=submission.special_tokens,
         positions=spec.positions,

@@ -139,7 +139,7 @@ def _json_holds_text(lines: list[bytes | LongLine], source: SourceFile, options:
     if not lines or isinstance(lines[0], LongLine):
         return options.kind == "text"
     try:
-        return row_field(json_object(lines[0]), options) == options.text_field
+        return row_field(json_object(lines[0]), options) != options.numbers_field
     except RowError as error:
         name = PurePath(source.label)
         if options.format is None and ".json" in (name.suffix, PurePath(name.stem).suffix):

@@ -7,7 +7,7 @@ from unrolled.errors import OptionError
 
 Format = Literal["text", "jsonl", "csv", "tsv", "parquet", "arrow"]
 Compression = Literal["none", "gzip", "zstd"]
-Kind = Literal["auto", "text", "tokens"]
+Kind = Literal["auto", "text", "tokens", "vectors"]
 
 FORMATS: tuple[str, ...] = get_args(Format)
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -19,9 +19,11 @@ class SourceOptions:
 
     Attributes:
         format: one of FORMATS for all inputs; None to recognize each by its extension (standard input is then text).
-        kind: the content of a row. "auto": the text field if it exists, else the tokens field.
+        kind: the content of a row. "auto": the text field if it exists, else the tokens field; for a model that reads
+            vectors, `producer.enqueue.submission` makes it "vectors".
         text_field: name of the field or column with the text.
         tokens_field: name of the field or column with the token ids (in CSV, separated by spaces).
+        vectors_field: name of the field or column with the vectors, lists of lists of numbers.
         id_field: name of the field or column with the row's id; None for "id", if that exists.
         id_first_word: whether the first word of each line of text is the row's id, and no part of the text.
         header: whether the first line of CSV and TSV names the columns; else they are numbered from 1.
@@ -36,6 +38,7 @@ class SourceOptions:
     kind: Kind = "auto"
     text_field: str = "text"
     tokens_field: str = "tokens"
+    vectors_field: str = "vectors"
     id_field: str | None = None
     id_first_word: bool = False
     header: bool = True
@@ -79,10 +82,15 @@ class SourceOptions:
     def content_fields(self) -> tuple[str, ...]:
         """The fields that may have a row's content, the text first; only the one that the user named, if any."""
         if self.kind != "auto":
-            return (self.text_field if self.kind == "text" else self.tokens_field,)
+            return (self.text_field if self.kind == "text" else self.numbers_field,)
         fields = (self.text_field, self.tokens_field)
         named = tuple(name for name, usual in zip(fields, ("text", "tokens"), strict=True) if name != usual)
         return named if len(named) == 1 else fields
+
+    @property
+    def numbers_field(self) -> str:
+        """The field with a row's content if that isn't text."""
+        return self.vectors_field if self.kind == "vectors" else self.tokens_field
 
     @property
     def id_column(self) -> str:

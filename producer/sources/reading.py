@@ -66,6 +66,7 @@ def check_inputs(inputs: Sequence[str], options: SourceOptions) -> InputPlan:
     """
     found = discover(inputs, options)
     _need_delimited(found.files, options)
+    need_nested(found.files, options)
     text_file, empty = None, list[str]()
     for source, head in zip(found.files, _heads(found.files, options), strict=True):
         if head.holds_text and text_file is None:
@@ -88,6 +89,23 @@ def _need_delimited(files: Sequence[SourceFile], options: SourceOptions) -> None
     if name and not any(file.format in ("csv", "tsv") for file in files):
         found = ", ".join(sorted({file.format for file in files}))
         raise OptionError(f"{name} is for CSV and TSV, and the input is {found}; leave it out, or give --format csv")
+
+
+def need_nested(files: Sequence[SourceFile], options: SourceOptions) -> None:
+    """Refuse formats whose values are flat for rows of vectors.
+
+    Raises:
+        RequestError: an input has such a format.
+    """
+    if options.kind != "vectors":
+        return
+    for file in files:
+        if file.format in ("text", "csv", "tsv"):
+            raise RequestError(
+                f"input {file.label} is read as {file.format}, which can't hold vectors; give JSON lines, Parquet or "
+                "Arrow with a column of lists of lists of numbers (--vectors-field), and --format if its name doesn't "
+                "show which"
+            )
 
 
 def _heads(files: Sequence[SourceFile], options: SourceOptions) -> Iterator[Head]:

@@ -18,7 +18,8 @@ class SourceRow(NamedTuple):
         position: number of the row in that input, from 0.
         id: the user's id; None if the input has none.
         text: the text to tokenize.
-        tokens: token ids as they were read (a list or an integer array), not checked yet.
+        tokens: token ids as they were read (a list or an integer array), or vectors (a list of lists, or an array), not
+            checked yet.
     """
 
     file: str
@@ -45,19 +46,22 @@ class BadRow(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One row of checked token ids.
+    """One row of checked token ids, or of checked vectors.
 
     Attributes:
         file: as in `SourceRow`.
         position: as in `SourceRow`.
         id: the user's id, or `automatic_id(file, position)`.
-        tokens: int32 (steps,), each in 0..vocab_size, 0 (padding) anywhere; may be empty.
+        tokens: int32 (steps,), each in 0..vocab_size, 0 (padding) anywhere; may be empty. Of a row of vectors 1 for
+            each vector, or 0 where it is padding.
+        vectors: float32 (steps, width); None for a row of token ids.
     """
 
     file: str
     position: int
     id: str
     tokens: NDArray[np.int32]
+    vectors: NDArray[np.float32] | None = None
 
 
 def automatic_id(file: str, position: int) -> str:

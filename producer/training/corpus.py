@@ -1,7 +1,11 @@
 """A corpus is made ready for training: read by the sources, tokenized, split, and kept on disk as token ids."""
 
+# Over 150 lines: a corpus from its files to token ids on the disk, with everything that can be refused on the way.
+
 from __future__ import annotations
 
+import shutil
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from producer.sources.reading import InputPlan, check_inputs, read_batches
@@ -21,6 +25,7 @@ from unrolled.training.token_store import TokenStoreWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -51,15 +56,45 @@ def prepare(request: FitRequest, say: Callable[[str], None]) -> FitPlan:
                 f"command that began it, choose another --out, or remove {scratch} to start again"
             )
         return found
-    try:
-        scratch.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TransientError(f"{scratch}: can't be made ({error.strerror or error}); choose another --out") from error
-    for notice in plan.notices:
-        say(notice)
-    made = _make_rows(request, plan, words, say)
-    publish_bytes(scratch / PLAN_FILE, made.to_json().encode())
+    _need_largest_id(request, plan)
+    with _made(scratch):
+        for notice in plan.notices:
+            say(notice)
+        made = _make_rows(request, plan, words, say)
+        publish_bytes(scratch / PLAN_FILE, made.to_json().encode())
     return made
+
+
+def _need_largest_id(request: FitRequest, plan: InputPlan) -> None:
+    if plan.text_file is None and request.vocab_size is None:
+        found = (
+            "--kind tokens reads token ids, and the largest one isn't known; give it with"
+            if request.source.kind == "tokens"
+            else f"no row has the text field {request.source.text_field}; name the field with --text-field, or give "
+            "the largest token id with"
+        )
+        raise OptionError(f"{found} --vocab-size")
+
+
+@contextmanager
+def _made(scratch: Path) -> Iterator[None]:
+    """Make a directory; an error removes the directories that are new, so that a refusal leaves nothing."""
+    new = [path for path in (scratch, *scratch.parents) if not path.exists()]
+    try:
+        try:
+            scratch.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TransientError(
+                f"{scratch}: can't be made ({error.strerror or error}); choose another --out"
+            ) from error
+        yield
+    except Exception:
+        if new:
+            shutil.rmtree(scratch, ignore_errors=True)
+        for path in new[1:]:
+            with suppress(OSError):  # another program has put something there
+                path.rmdir()
+        raise
 
 
 def _make_rows(request: FitRequest, plan: InputPlan, words: dict[str, Any], say: Callable[[str], None]) -> FitPlan:
@@ -91,13 +126,8 @@ def _tokenizer(request: FitRequest, plan: InputPlan, say: Callable[[str], None])
     """The tokenizer of the corpus, kept in the scratch directory, None for token ids; and the largest id."""
     kept = request.out / SCRATCH / TOKENIZER_FILE
     if plan.text_file is None:
-        if request.vocab_size is None:
-            raise OptionError(
-                f"no row has the text field {request.source.text_field}; name the field with --text-field, or give the "
-                "largest token id with --vocab-size"
-            )
         kept.unlink(missing_ok=True)
-        if request.tokenizer is None:
+        if request.tokenizer is None and request.vocab_size is not None:
             return None, request.vocab_size
     if request.tokenizer is not None:
         room = request.vocab_size or 2**31 - 2

@@ -32,6 +32,7 @@ RARE = dict.fromkeys(
 #: (`python tests/simulation --mutate NAME`).
 BEGINNINGS = {
     "append-keeps-end": 10,
+    "complete-by-absence": 88,
     "ended-unread": 454,
     "failed-from-own": 146,
     "finish-unsynced": 507,

@@ -116,16 +116,19 @@ def layer_states(config, weights, tokens):
     Args:
         config: a ModelConfig.
         weights: its tensors, by name.
-        tokens: (time,) ids, each in 1..vocab_size: the row's real tokens.
+        tokens: (time,) ids, each in 1..vocab_size: the row's real tokens; or vectors (time, width).
 
     Returns:
         For each layer float64 (time, its output_dim). If rows are padded, padding is computed, but not in the result.
     """
-    ids, padding = np.asarray(tokens, int), config.padding
+    padding = config.padding
+    ids = np.asarray(tokens, int if config.vector_dim is None else np.float64)
     if padding is not None:
         more = np.full(padding.length - len(ids), padding.id)
         ids = np.concatenate([ids, more] if padding.side == "after" else [more, ids])
-    if config.embedding_dim is None:
+    if config.vector_dim is not None:
+        inputs = ids
+    elif config.embedding_dim is None:
         inputs = np.concatenate([np.zeros((1, config.vocab_size)), np.eye(config.vocab_size)])[ids]
     else:
         inputs = weights["embedding"].astype(np.float64)[ids]

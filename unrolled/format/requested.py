@@ -42,8 +42,10 @@ def requested_spec(
 
     Raises:
         OptionError: the model doesn't have one of the layers, a pooling or positions are unknown, or the positions are
-            not for this model or not for this pooling.
+            not for this model or not for this pooling; or token ids are to be stored, and rows are vectors.
     """
+    if with_tokens and config.vector_dim is not None:
+        raise OptionError("--with-tokens: the model reads vectors, so its rows have no token ids; leave it out")
     return OutputSpec(
         parse_layers(layers, config),
         parse_pooling(pooling),

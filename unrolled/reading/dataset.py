@@ -28,7 +28,7 @@ from unrolled.reading.arrays import numbers
 from unrolled.reading.batch import Batch
 from unrolled.reading.card import card
 from unrolled.reading.lookup import Lookup
-from unrolled.reading.nearest import Metric, Neighbour, nearest
+from unrolled.reading.nearest import Metric, Neighbour, compared_column, nearest
 from unrolled.reading.part_file import Part, explained
 from unrolled.reading.pooling import pool_rows
 from unrolled.reading.tables import record_batches, row_group, table_schema
@@ -387,7 +387,7 @@ class Dataset:
         query: str | NDArray[np.float32],
         count: int = 10,
         *,
-        column: str = "mean",
+        column: str | None = None,
         metric: Metric = "cosine",
     ) -> list[Neighbour]:
         """The rows whose pooled vectors are nearest to one: exact, all rows are read.
@@ -395,7 +395,8 @@ class Dataset:
         Args:
             query: a vector (width,), such as one from `Encoder.encode`; or a row's id, which is left out of the result.
             count: how many rows, at least 1.
-            column: a pooled column; it is computed from the tokens' vectors if it isn't stored.
+            column: a pooled column; it is computed from the tokens' vectors if it isn't stored. None for the only one
+                that is stored, or for the mean if none is; where there are several, one must be named.
             metric: "cosine", "dot", or "euclidean".
 
         Returns:
@@ -403,14 +404,18 @@ class Dataset:
 
         Raises:
             KeyError: no row has the id, or the job doesn't have the column.
-            ValueError: an argument isn't allowed, the vector is of another width, or the row has no token, and so no
-                vector.
+            ValueError: an argument isn't allowed, a column must be named, the vector is of another width, or the row
+                has no token, and so no vector.
             FileFormatError: a file turns out to be damaged.
         """
+        # Over 40 lines: half of it is the description of its arguments.
+        column = column or compared_column(self.columns)
         pooling, layer = parse_name(column) or ("none", None)
         if pooling == "none":
             raise ValueError(f"column {column!r:.100} has no vector for each row; give one such as 'mean'")
-        rows = record_batches(self._parts, ("id", "length", column))
+        names = ("id", "length", column)
+        table_schema(self._parts[0], names)
+        rows = record_batches(self._parts, names)
         if not isinstance(query, str):
             return nearest(rows, query, count, metric)
         row = self[query]

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from unrolled.format.columns import column_name
 from unrolled.reading.arrays import numbers, row_vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
+
+    from unrolled.format.columns import VectorColumn
 
 Metric = Literal["cosine", "dot", "euclidean"]
 
@@ -27,6 +30,24 @@ class Neighbour(NamedTuple):
 
     id: str
     score: float
+
+
+def compared_column(columns: Sequence[VectorColumn]) -> str:
+    """The column whose vectors are compared if none is named: the only one that has a vector for each row.
+
+    Without a stored one, it is the mean of each row's vectors, which is computed.
+
+    Args:
+        columns: the columns of vectors that the job stored.
+
+    Raises:
+        ValueError: there are several.
+    """
+    stored = [each.name for each in columns if not each.per_token]
+    found = stored or [column_name("mean", each.layer) for each in columns]
+    if len(found) > 1:
+        raise ValueError(f"rows have {len(found)} vectors; choose a column: {', '.join(found)}")
+    return found[0]
 
 
 def nearest(

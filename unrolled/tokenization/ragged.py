@@ -12,18 +12,24 @@ Lengths = Sequence[int] | NDArray[np.integer[Any]] | NDArray[np.bool_]
 class Ragged(NamedTuple):
     """Token ids of many rows, end to end.
 
+    Rows of vectors are rows of ids, too: the id of a token is the number of its vector in a table, counted from 1.
+
     Attributes:
         values: int32 (tokens,), the ids of all rows.
         offsets: int64 (rows + 1,), where each row begins; row r is values[offsets[r]:offsets[r + 1]].
+        vectors: for rows of vectors, float32 (distinct vectors, width): id i is vectors[i - 1]. None for rows of ids.
     """
 
     values: NDArray[np.int32]
     offsets: NDArray[np.int64]
+    vectors: NDArray[np.float32] | None = None
 
     @classmethod
-    def from_lengths(cls, values: NDArray[np.int32], lengths: Lengths) -> Self:
+    def from_lengths(
+        cls, values: NDArray[np.int32], lengths: Lengths, vectors: NDArray[np.float32] | None = None
+    ) -> Self:
         """Rows of these lengths, end to end in `values`."""
-        return cls(values, offsets_of(lengths))
+        return cls(values, offsets_of(lengths), vectors)
 
     @property
     def rows(self) -> int:
@@ -38,7 +44,20 @@ class Ragged(NamedTuple):
     def take(self, start: int, stop: int) -> "Ragged":
         """Rows start..stop, sharing the values' memory."""
         first, last = int(self.offsets[start]), int(self.offsets[stop])
-        return Ragged(self.values[first:last], self.offsets[start : stop + 1] - first)
+        return self._replace(values=self.values[first:last], offsets=self.offsets[start : stop + 1] - first)
+
+    def where(self, chosen: NDArray[np.bool_]) -> "Ragged":
+        """The rows with only the tokens that are chosen, bool (tokens,)."""
+        return self._replace(values=self.values[chosen], offsets=offsets_of(chosen)[self.offsets])
+
+    def compact(self) -> "Ragged":
+        """The rows with a table of only the vectors that they contain, in their order in the table."""
+        if self.vectors is None:
+            return self
+        used, numbers = np.unique(self.values[self.values > 0], return_inverse=True)
+        values = np.zeros_like(self.values)  # 0 is padding, and stays
+        values[self.values > 0] = numbers + 1
+        return self._replace(values=values, vectors=self.vectors[used - 1])
 
 
 def offsets_of(lengths: Lengths) -> NDArray[np.int64]:

@@ -62,15 +62,13 @@ def _checked_row(row: object, vocab_size: int) -> NDArray[np.int32] | RowError:
     if isinstance(row, np.ndarray):
         row = row.tolist()
     if not isinstance(row, list):
-        return RowError(f"its tokens are {_shown(row)}; allowed: a list of integers")
+        return RowError(f"its tokens are {shown(row)}; allowed: a list of integers")
     at = next(at for at, found in enumerate(row) if type(found) is not int or not 0 <= found <= vocab_size)
     what = "" if type(row[at]) is int else "not an integer; "
-    return RowError(
-        f"token {_shown(row[at])} at position {at} (from 0); {what}allowed: 0 (padding) and 1..{vocab_size}"
-    )
+    return RowError(f"token {shown(row[at])} at position {at} (from 0); {what}allowed: 0 (padding) and 1..{vocab_size}")
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A value as in JSON, at most 60 characters."""
     if type(value) is int and value.bit_length() > _SHOWN_BITS:  # Python may refuse to convert it to text
         return f"of {value.bit_length()} bits"

@@ -92,12 +92,18 @@ def show(directory: Path, as_json: bool) -> None:
     people = {
         **facts,
         "layers": opened.config.describe_layers(),
-        "embedding_dim": facts["embedding_dim"] or "none, ids are one-hot",
+        "embedding_dim": facts["embedding_dim"] or _why_no_embedding(opened),
+        "vector_dim": facts["vector_dim"] or "none, rows contain token ids",
+        "mask_value": "none" if facts["mask_value"] is None else f"{facts['mask_value']:g}",
         "padding": "none" if opened.config.padding is None else f"rows are padded {opened.config.padding}",
     }
     width = max(map(len, people))
     for name, value in people.items():
         click.echo(f"{name:{width}}  {_text(value)}")
+
+
+def _why_no_embedding(directory: ModelDirectory) -> str:
+    return "none, ids are one-hot" if directory.config.vector_dim is None else "none, rows contain vectors"
 
 
 def _facts(directory: ModelDirectory) -> dict[str, Any]:
@@ -107,6 +113,8 @@ def _facts(directory: ModelDirectory) -> dict[str, Any]:
         "vocab_size": config.vocab_size,
         "max_length": config.max_length,
         "embedding_dim": config.embedding_dim,
+        "vector_dim": config.vector_dim,
+        "mask_value": config.mask_value,
         "layers": [asdict(layer) for layer in config.layers],
         "padding": None if config.padding is None else asdict(config.padding),
         "output_dim": config.output_dim,

@@ -45,6 +45,7 @@ def compare_command(
 
     ROWS is a .npz file with ids (rows, time) and states (rows, time, outputs), and lengths (rows,) if rows are padded;
     or with ids.0 and states.0 for row 0, and so on. Or it is a Parquet file with the columns ids and states, of lists.
+    For a model that reads vectors, give vectors (rows, time, numbers) in place of ids.
     States are those of the last layer that was imported, for each token. The exit status is 1 if they differ.
 
     \b
@@ -54,7 +55,8 @@ def compare_command(
     """
     from worker.model_import.parity.own_rows import compare_rows, read_rows  # noqa: PLC0415 - other commands start without it
 
-    found = compare_rows(open_model(directory), read_rows(rows), int(ids_from), bound)
+    model = open_model(directory)
+    found = compare_rows(model, read_rows(rows, model.config.vector_dim), int(ids_from), bound)
     if as_json:
         click.echo(json.dumps({"same": found.first is None, **asdict(found)}))
     else:
@@ -68,6 +70,7 @@ def _lines(found: Difference, bound: float, ids_from: int) -> list[str]:
     if found.first is None:
         return [f"same    {counted}: largest difference {found.largest:.1e}"]
     place = found.first
+    token = "" if place.id is None else f" (id {place.id})"
     values = f"{place.own:.7g} in your program, {place.model:.7g} in the model"
     if found.other_ids:
         hint = f"with --ids-from {1 - ids_from} they are the same"
@@ -77,6 +80,6 @@ def _lines(found: Difference, bound: float, ids_from: int) -> list[str]:
         hint = "the tokens before are the same: look for padding, a mask, or what depends on the position"
     return [
         f"differ  {counted}: largest difference {found.largest:.1e}, more than {bound:g} at {found.differing:,} tokens",
-        f"first   row {place.row}, token {place.token} (id {place.id}), number {place.number}: {values}",
+        f"first   row {place.row}, token {place.token}{token}, number {place.number}: {values}",
         f"        {hint}",
     ]

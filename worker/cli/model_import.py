@@ -100,6 +100,12 @@ def _read_pad_id(_: click.Context, __: click.Parameter, given: str | None) -> in
     help="The vectors that the first layer reads are ids as one-hot vectors, where the file doesn't show it.",
 )
 @click.option(
+    "--vectors",
+    is_flag=True,
+    help="Rows contain the vectors that the first layer reads (audio frames, sensors, vectors of another program), in "
+    "place of ids.",
+)
+@click.option(
     "--unpadded",
     is_flag=True,
     help="Take a model that computes padding like tokens: rows get the vectors that they have without padding.",
@@ -230,6 +236,7 @@ def _facts(done: Imported) -> dict[str, Any]:
         "caution": done.caution,
         "fingerprint": done.model.fingerprint,
         "vocab_size": done.made.config.vocab_size,
+        "vector_dim": done.made.config.vector_dim,
         "parameters": done.made.config.parameters,
         "ids_from": done.made.ids_from,
         "padding": None if done.made.config.padding is None else asdict(done.made.config.padding),
@@ -243,6 +250,8 @@ def _facts(done: Imported) -> dict[str, Any]:
 def _lines(done: Imported) -> list[str]:
     made = done.made
     ids = "ids are the source's, 0 is padding" if made.ids_from else "the source's id k is k + 1 here, 0 is padding"
+    if made.config.vector_dim is not None:
+        ids = f"none, rows contain vectors of {made.config.vector_dim:,} numbers"
     more = len(made.left) - _LEFT_SHOWN
     left = ", ".join(made.left[:_LEFT_SHOWN]) + (f" and {more} more" if more > 0 else "")
     return [

@@ -19,7 +19,7 @@ class Embedder:
 
     Args:
         model: a model directory.
-        column: the column with the texts, or with lists of token ids.
+        column: the column with the texts, with lists of token ids, or with lists of vectors.
         pooling: "mean", "max", "last" or "first" for one vector for each row; None for one for each token.
         into: the name of the column of vectors.
         layer: the number of the layer, from 0; None for the last.

@@ -20,7 +20,8 @@ from unrolled.tokenization.texts import ids_of_texts
 from unrolled.tokenization.tokenizer import load_tokenizer
 from worker.encoder.progress import Progress, watched
 from worker.encoder.results import Output, normalized, row_vectors, token_vectors
-from worker.encoder.rows import Rows, read_rows
+from worker.encoder.rows import Rows, each_row, read_rows
+from worker.encoder.vector_rows import read_vectors
 from worker.engines.choice import choose_engine
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ Layers = Literal["last", "all"] | int | tuple[int, ...] | list[int]
 
 _ENGINES = ("auto", "fused", "tensorflow")
 _ARITHMETICS = ("float32", "bfloat16", "bfloat16x3")
-#: `encode_batches` computes its rows when it has this many characters or token ids of them.
+#: `encode_batches` computes its rows when it has this many characters, token ids or numbers of them.
 _BATCH_SIZE = 1 << 20
 
 
@@ -131,7 +132,8 @@ class Encoder:
         Args:
             rows: texts, or rows of token ids (lists, tuples, integer arrays; 0 is padding and gets no vector), in a
                 list, an iterator, or an Arrow array, such as a column of Polars or DuckDB. One text, or one row of
-                ids, gives one result.
+                ids, gives one result. For a model that reads vectors: arrays (steps, width) or lists of vectors, or an
+                Arrow array of lists of lists; one array of two axes is one row.
             pooling: None for a vector for each real token; "mean", "max", "last" or "first" for one for each row.
             layers: "last", or a layer's number from 0; "all", or several numbers, give a dictionary of results by
                 number.
@@ -170,7 +172,13 @@ class Encoder:
         return next(iter(results.values())) if is_one else results
 
     def tokenize(self, rows: Any, *, add_special_tokens: bool = True) -> list[NDArray[np.int32]]:
-        """The real token ids of each row, in order; arguments and errors are those of `encode`."""
+        """The real token ids of each row, in order; arguments and errors are those of `encode`.
+
+        Raises:
+            ValueError: the model reads vectors, which have no ids.
+        """
+        if self._model.config.vector_dim is not None:
+            raise ValueError("the model reads vectors, which have no token ids")
         real = self._read(rows, add_special_tokens=add_special_tokens).real
         return [real.values[begin:end] for begin, end in pairwise(real.offsets.tolist())]
 
@@ -178,7 +186,7 @@ class Encoder:
         """Compute the vectors of any number of rows, a batch at a time, in bounded memory.
 
         Args:
-            rows: texts or rows of token ids; it is read as far as the next batch needs.
+            rows: texts, rows of token ids or rows of vectors; it is read as far as the next batch needs.
             batch_rows: the most rows in a batch; long rows make smaller batches.
             options: those of `encode`.
 
@@ -187,6 +195,7 @@ class Encoder:
 
         Raises:
             ValueError: `batch_rows` is not a whole number from 1.
+            TypeError: this is one row and not several, or a table.
             RowError: as `encode`; the number of the row counts from the beginning of its batch.
         """
         if type(batch_rows) is not int or batch_rows < 1:
@@ -194,9 +203,9 @@ class Encoder:
         options.setdefault("progress", False)
         batch: list[Any] = []
         size = 0
-        for row in rows:
+        for row in each_row(rows):
             batch.append(row)
-            size += len(row) if hasattr(row, "__len__") else 0
+            size += (len(row) if hasattr(row, "__len__") else 0) * (self._model.config.vector_dim or 1)
             if len(batch) == batch_rows or size >= _BATCH_SIZE:
                 yield self.encode(batch, **options)
                 batch, size = [], 0
@@ -212,12 +221,15 @@ class Encoder:
         return _reload, (os.path.abspath(self._model.path), self._model.fingerprint, self._options)  # noqa: PTH100 - keeps links
 
     def _read(self, rows: Any, *, add_special_tokens: bool) -> Rows:
+        config = self._model.config
+        if config.vector_dim is not None:
+            return read_vectors(rows, config.vector_dim, config.mask_value)
         found = read_rows(
             rows,
             lambda texts: ids_of_texts(texts, self._tokenizer, self._lookup, add_special_tokens=add_special_tokens),
-            self._model.config.vocab_size,
+            config.vocab_size,
         )
-        if (padding := self._model.config.padding) is not None:
+        if (padding := config.padding) is not None:
             lengths = found.real.lengths
             for row in np.flatnonzero(lengths > padding.length)[:1]:
                 raise RowError(f"row {row}: {padding.why_too_long(int(lengths[row]))}")

@@ -1,5 +1,7 @@
 """Rows as a program has them, turned into token ids."""
 
+# Over 150 lines: every kind of rows that a program can have, and what is refused of each.
+
 from __future__ import annotations
 
 import math
@@ -10,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from unrolled.errors import RowError
-from unrolled.tokenization.ragged import Ragged, offsets_of
+from unrolled.tokenization.ragged import Ragged
 from unrolled.tokenization.token_ids import checked_ids
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 
 _ALLOWED = "allowed: a text, a row of token ids, a list or an iterator of these, or an Arrow array of either"
+
+_SEVERAL = "allowed: a list, an iterator or a column of texts, or of rows of token ids"
 
 
 class Rows(NamedTuple):
@@ -46,7 +50,7 @@ def read_rows(given: Any, tokenize: Callable[[Sequence[str]], Iterator[list[int]
         RowError: a row can't be used; the text has its number, counted from 0.
         TypeError: these are no rows at all.
     """
-    if (column := _arrow(given)) is not None:
+    if (column := arrow_of(given)) is not None:
         if (ids := _arrow_ids(column, vocab_size)) is not None:
             return Rows(_real(ids), single=False)
         rows, single = column.to_pylist(), False
@@ -65,15 +69,30 @@ def read_rows(given: Any, tokenize: Callable[[Sequence[str]], Iterator[list[int]
     return Rows(_real(Ragged.from_lengths(values, [len(row) for row in arrays])), single)
 
 
+def each_row(given: Any) -> Iterator[Any]:
+    """Yield rows one by one, for the batches of `Encoder.encode_batches`.
+
+    Raises:
+        TypeError: this is one row, whose characters or ids aren't rows, or a table or mapping, whose names aren't.
+    """
+    if isinstance(given, str | bytes | Mapping) or hasattr(given, "__dataframe__") or not isinstance(given, Iterable):
+        kind = "one text" if isinstance(given, str) else f"a {type(given).__name__}"
+        raise TypeError(f"rows are {kind}; {_SEVERAL}")
+    for row in given:
+        if isinstance(row, int | np.integer):
+            raise TypeError(f"rows are one row of token ids; {_SEVERAL}")
+        yield row
+
+
 def _real(rows: Ragged) -> Ragged:
     """The rows without padding."""
     is_real = rows.values != 0
     if is_real.all():
         return rows
-    return Ragged(rows.values[is_real], offsets_of(is_real)[rows.offsets])
+    return rows.where(is_real)
 
 
-def _arrow(given: Any) -> pa.Array | None:
+def arrow_of(given: Any) -> pa.Array | None:
     """The rows as one Arrow array, if they are in Arrow's memory (of pyarrow, Polars, DuckDB, pandas)."""
     if isinstance(given, pa.Array | pa.ChunkedArray):
         column = given

@@ -69,6 +69,8 @@ class Session:
         self._request, self._padding = request, model.config.padding
         # A model that pads rows computes none that is longer.
         self._rows = rows if self._padding is None else _beginnings(rows, rows.rows, self._padding.length)
+        if model.config.vector_dim is not None:
+            self._rows = _drawn(rows, model.config.vector_dim)
         self._spec = OutputSpec.from_options(request.stored)
         self._columns = self._spec.columns(model.config)
         self._fingerprint = model.fingerprint
@@ -204,7 +206,7 @@ class _Null:
 
 def _beginnings(pool: Ragged, rows: int, tokens: int) -> Ragged:
     """The first rows of a pool, each up to some tokens."""
-    return _joined([pool.values[start : min(stop, start + tokens)] for start, stop in _spans(pool)[:rows]])
+    return _joined(pool, [pool.values[start : min(stop, start + tokens)] for start, stop in _spans(pool)[:rows]])
 
 
 def _distinct(pool: Ragged, order: NDArray[np.int64], rows: int, steps: int) -> Ragged:
@@ -217,15 +219,22 @@ def _distinct(pool: Ragged, order: NDArray[np.int64], rows: int, steps: int) -> 
         place = start + (7919 * number) % max(1, length - steps)
         part = pool.values[place : min(place + steps, stop)]
         found.append(np.resize(part, steps) if part.size else np.ones(steps, np.int32))
-    return _joined(found)
+    return _joined(pool, found)
 
 
 def _spans(pool: Ragged) -> list[tuple[int, int]]:
     return list(zip(pool.offsets[:-1].tolist(), pool.offsets[1:].tolist(), strict=True))
 
 
-def _joined(rows: Sequence[NDArray[np.int32]]) -> Ragged:
-    return Ragged.from_lengths(np.concatenate(rows), [row.size for row in rows])
+def _joined(pool: Ragged, rows: Sequence[NDArray[np.int32]]) -> Ragged:
+    return Ragged.from_lengths(np.concatenate(rows), [row.size for row in rows], pool.vectors)
+
+
+def _drawn(rows: Ragged, width: int) -> Ragged:
+    """Rows of vectors, which are drawn: the time doesn't depend on their numbers, but on which of them are equal."""
+    used, numbers = np.unique(rows.values, return_inverse=True)
+    vectors = np.random.default_rng(0).standard_normal((len(used), width), np.float32)
+    return Ragged((numbers + 1).astype(np.int32), rows.offsets, vectors)
 
 
 def _peak_bytes() -> int:

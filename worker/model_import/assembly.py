@@ -77,6 +77,12 @@ def assemble(
         with damage_named(stack.table.name):
             table = stack.table.array.read()
     start, reason = decide_first_id(found, stack.table, table, ids_from)
+    length = max_length or found.length or DEFAULT_LENGTH
+    if stack.vectors:
+        made = _of_vectors(stack, tuple(layers), passes, parts, length)
+        made.notes += found.notes
+        _describe(made, found, stack, parts)
+        return made
     rows = stack.layers[0].inputs if table is None else len(table)
     if rows - start < 1:
         raise ImportRefusedError(
@@ -85,7 +91,6 @@ def assemble(
     if table is not None:
         _check_hidden(stack, table, start)
         table = _changed(stack, table)
-    length = max_length or found.length or DEFAULT_LENGTH
     config = ModelConfig(rows - start, length, None if table is None else table.shape[1], tuple(layers))
     weights = _tensors(config, passes, parts)
     if table is None:
@@ -103,6 +108,20 @@ def assemble(
             + (" in all of its layers" if stack.masks_partly else "")
             + ": where its rows are padded, its vectors depend on the padding. Rows have the vectors here that they "
             + ("have without padding" if stack.masks_partly else "have without padding; --pad computes padding, too")
+        )
+    return made
+
+
+def _of_vectors(
+    stack: Stack, layers: tuple[LayerConfig | MapConfig, ...], passes: list[Layer], parts: list[Part], length: int
+) -> Assembled:
+    """A model whose rows contain vectors. Ids number them from 1."""
+    mask = stack.hidden[0] if stack.hidden and not stack.computes_padding else None
+    config = ModelConfig(0, length, None, layers, vector_dim=stack.input_dim, mask_value=mask)
+    made = Assembled(config, _tensors(config, passes, parts), 1, "--vectors", [part.name for part in parts])
+    if stack.computes_padding:
+        made.notes.append(
+            "the source masks no padding: where its program pads rows, put its vectors of padding into yours, too"
         )
     return made
 
@@ -228,7 +247,11 @@ def _drop_first_row(config: ModelConfig, weights: dict[str, Float32], start: int
 
 def _describe(made: Assembled, found: Found, stack: Stack, parts: list[Part]) -> None:
     """Fill in what was imported and what was left out."""
-    if stack.table is None:
+    if stack.vectors:
+        hidden = made.config.mask_value
+        masked = "" if hidden is None else f"; a vector that has only {hidden:g} is padding"
+        made.taken.append(f"no embedding: rows contain vectors of {made.config.vector_dim:,} numbers{masked}")
+    elif stack.table is None:
         made.taken.append(f"no embedding: ids are read as one-hot vectors of {stack.layers[0].inputs}")
     else:
         rows, width = stack.table.array.shape
@@ -246,15 +269,7 @@ def _describe(made: Assembled, found: Found, stack: Stack, parts: list[Part]) ->
         made.taken.append(_describe_alphabet(found.alphabet))
     if found.words is not None:
         made.taken.append(f"tokenizer: {found.words.description}")
-    if stack.quantized:
-        made.notes.append(
-            "the file has weights as 8-bit integers; they are computed as the numbers that they mean, in float32"
-            + ("" if stack.quantized == "weights" else _ROUNDS)
-        )
-    if stack.precision:
-        made.notes.append(
-            f"the source computes in {stack.precision}, and its outputs differ a little: here it is computed in float32"
-        )
+    made.notes += _notes_of_rounding(stack)
     names = {layer.name for layer in stack.layers}
     if found.graph is not None:  # of weights alone, each array that is left over has been named
         made.left += [f"{table.name} (embedding)" for table in found.tables.values() if table is not stack.table]
@@ -264,6 +279,21 @@ def _describe(made: Assembled, found: Found, stack: Stack, parts: list[Part]) ->
         made.left += map(str, others)
     made.left += [f"{layer.name} (recurrent layer)" for layer in found.layers.values() if layer.name not in names]
     made.left += found.left
+
+
+def _notes_of_rounding(stack: Stack) -> list[str]:
+    """Notes about what the source computes with fewer digits than float32."""
+    notes = []
+    if stack.quantized:
+        notes.append(
+            "the file has weights as 8-bit integers; they are computed as the numbers that they mean, in float32"
+            + ("" if stack.quantized == "weights" else _ROUNDS)
+        )
+    if stack.precision:
+        notes.append(
+            f"the source computes in {stack.precision}, and its outputs differ a little: here it is computed in float32"
+        )
+    return notes
 
 
 def _describe_alphabet(alphabet: Alphabet) -> str:

@@ -65,6 +65,7 @@ class ImportOptions:
         forget_bias: what a TensorFlow 1 program adds to the forget gate; None for 1.0.
         cell_clip: the largest magnitude of cell states, if the file has only weights; None if they aren't clipped.
         projection_clip: and of projected states.
+        vectors: whether rows contain the vectors that the source reads, in place of ids.
         tokenizer: a tokenizer.json to include.
         elmo_options: the file of options of an ELMo; None for the one beside its weights.
         vocabulary: the words that an ELMo will read.
@@ -86,6 +87,7 @@ class ImportOptions:
     forget_bias: float | None = None
     cell_clip: float | None = None
     projection_clip: float | None = None
+    vectors: bool = False
     tokenizer: Path | None = None
     elmo_options: Path | None = None
     vocabulary: Path | None = None
@@ -96,7 +98,7 @@ class ImportOptions:
         """The statements that concern the selection."""
         return Asked(
             *(self.embedding, self.layers, self.residual, self.leave, self.maps, self.top),
-            *(self.one_hot, self.unpadded, self.padding, self.cell_clip, self.projection_clip),
+            *(self.one_hot, self.unpadded, self.padding, self.cell_clip, self.projection_clip, self.vectors),
         )
 
 
@@ -137,6 +139,7 @@ def import_model(
     """
     # Over 40 lines: the steps of an import in their order, below the description of its arguments.
     refuse_job(directory)
+    _refuse_ids(options)
     found = read_source(
         source, options.gates, options.forget_bias, elmo_options=options.elmo_options, vocabulary=options.vocabulary
     )
@@ -166,6 +169,18 @@ def import_model(
     return Imported(model, found.format, made, parity, caution)
 
 
+def _refuse_ids(options: ImportOptions) -> None:
+    """Refuse options about ids for a model whose rows contain vectors."""
+    given = {
+        "--ids-from": options.ids_from is not None,
+        "--tokenizer": options.tokenizer is not None,
+        "--vocabulary": options.vocabulary is not None,
+    }
+    named = [name for name, is_given in given.items() if is_given]
+    if options.vectors and named:
+        raise ImportRefusedError(f"--vectors and {named[0]}: rows of vectors contain no ids; leave one of them out")
+
+
 def _tokenizer(found: Found, made: Assembled, path: Path | None) -> str | None:
     """The text of the tokenizer.json: the user's with the model's ids, or the file's own; None if there is none."""
     if path is None:
@@ -179,9 +194,9 @@ def _tokenizer(found: Found, made: Assembled, path: Path | None) -> str | None:
 
 
 def _compared(found: Found, stack: Stack, made: Assembled, tokenizer: str | None, parent: Path, bound: float) -> Parity:
-    """Compare the model with the original, in a temporary directory below `parent`."""
+    """Compare the model with the original, in a temporary directory below `parent` or what exists of its path."""
+    parent = next((path for path in (parent, *parent.parents) if path.is_dir()), parent)
     try:
-        parent.mkdir(parents=True, exist_ok=True)
         _sweep(parent)
         scratch = tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=parent, ignore_cleanup_errors=True)
     except OSError as error:

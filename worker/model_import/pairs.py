@@ -85,6 +85,11 @@ def join_models(forward: ModelDirectory, backward: ModelDirectory, directory: Pa
                 f"{one.path}: its rows are padded, and only models without padding can be joined; store the outputs of "
                 "the two in two jobs"
             )
+        if one.config.vector_dim is not None:
+            raise ImportRefusedError(
+                f"{one.path}: its rows contain vectors, and only models of token ids can be joined; store the outputs "
+                "of the two in two jobs"
+            )
     layers = _layers(forward.config, backward.config)
     vocabulary = _vocabulary(forward, backward)
     widths = [config.embedding_dim for config in (forward.config, backward.config)]

@@ -85,6 +85,11 @@ class Dense(Map):
         """Whether the engines have its activation."""
         return self.activation in of_model.ACTIVATIONS
 
+    @property
+    def inputs(self) -> int:
+        """Width of the vectors that it reads."""
+        return self.kernel.shape[1 if self.turned else 0]
+
     def layer(self, inputs: int) -> MapLayer:
         """A dense map."""
         del inputs

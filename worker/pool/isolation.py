@@ -92,13 +92,13 @@ def compute_isolating(
                 # Without its frames, because they hold arrays, and memory may be short.
                 stopped[row] = error.with_traceback(None)
             else:
-                _probe(engine, columns, error)
+                _probe(pool, error)
                 failed[row.shard][row.start] = _reason(error)
         if not stopped:
             break
         first = next(iter(stopped.values()))
         if attempt == ATTEMPTS:
-            _probe(engine, columns, first)
+            _probe(pool, first)
             for row, error in stopped.items():
                 failed[row.shard][row.start] = f"{_reason(error)} ({ATTEMPTS} times)"
             break
@@ -158,12 +158,15 @@ def _reason(error: Exception) -> str:
     return reason_of(error)[:REASON_CHARACTERS]
 
 
-def _probe(engine: Engine, columns: tuple[VectorColumn, ...], cause: Exception) -> None:
+def _probe(pool: _Pool, cause: Exception) -> None:
     """Compute the simplest row that there is, because a row is to blame only while the engine works for others."""
-    simplest = Ragged(np.ones(1, np.int32), np.array([0, 1]))
+    width = next((shard.vectors.shape[1] for shard in pool.shards if shard.vectors is not None), None)
+    vectors = None if width is None else np.zeros((1, width), np.float32)
+    simplest = Ragged(np.ones(1, np.int32), np.array([0, 1]), vectors)
+    outputs = [np.empty((1, column.width), np.float32) for column in pool.columns]
     try:
-        engine.compute([simplest], [[np.empty((1, column.width), np.float32) for column in columns]], columns)
+        pool.engine.compute([simplest], [outputs], pool.columns)
     except Exception as error:  # noqa: BLE001 - whatever the error is, the engine is broken
         raise BrokenWorkerError(
-            f"the {engine.name} engine fails on any row ({reason_of(error)}); the data isn't to blame"
+            f"the {pool.engine.name} engine fails on any row ({reason_of(error)}); the data isn't to blame"
         ) from cause

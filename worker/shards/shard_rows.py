@@ -11,7 +11,7 @@ import pyarrow as pa
 from unrolled.errors import PayloadError
 from unrolled.format.file_info import FailedRow
 from unrolled.job import payload
-from unrolled.tokenization.ragged import Ragged, offsets_of
+from unrolled.tokenization.ragged import Ragged
 
 if TYPE_CHECKING:
     from unrolled.job.shard_id import ShardId
@@ -60,16 +60,17 @@ class ShardRows:
         )
 
 
-def decode_rows(content: bytes, shard: ShardId, vocab_size: int) -> ShardRows:
+def decode_rows(content: bytes, shard: ShardId, vocab_size: int, vector_dim: int | None = None) -> ShardRows:
     """Read the rows of a shard, and check them.
 
     Args:
         content: the content of the shard's rows in the store.
         shard: the shard's id, which contains a hash of the content.
         vocab_size: the largest token id that the model knows.
+        vector_dim: the width of the vectors that the model reads; None if it reads token ids.
 
     Raises:
-        PayloadError: the rows are damaged, others than the shard's, or out of the vocabulary.
+        PayloadError: the rows are damaged, others than the shard's, out of the vocabulary, or not what the model reads.
     """
     try:
         rows = payload.decode_as(shard.hash, content)
@@ -78,9 +79,16 @@ def decode_rows(content: bytes, shard: ShardId, vocab_size: int) -> ShardRows:
             f"the rows of shard {shard} are damaged: {error}"  # `producer.jobs.diagnosis` says what helps
         ) from error
     values = rows.tokens.values
-    if values.size and int(values.max()) > vocab_size:
+    found = None if rows.tokens.vectors is None else rows.tokens.vectors.shape[1]
+    if values.any() and found != vector_dim:
+        raise PayloadError(f"shard {shard} has {_content(found)}; the model reads {_content(vector_dim)}")
+    if vector_dim is None and values.size and int(values.max()) > vocab_size:
         raise PayloadError(f"shard {shard} has token id {int(values.max())}; the model knows 1 to {vocab_size}")
     return ShardRows(rows.ids, rows.tokens, _real(rows.tokens))
+
+
+def _content(vector_dim: int | None) -> str:
+    return "token ids" if vector_dim is None else f"vectors {vector_dim} wide"
 
 
 def _real(tokens: Ragged) -> Ragged:
@@ -88,9 +96,9 @@ def _real(tokens: Ragged) -> Ragged:
     mask = tokens.values != 0
     if mask.all():
         return tokens
-    return Ragged(tokens.values[mask], offsets_of(mask)[tokens.offsets])
+    return tokens.where(mask)
 
 
 def _select(rows: Ragged, good: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Ragged:
     lengths = rows.lengths
-    return Ragged.from_lengths(rows.values[np.repeat(good, lengths)], lengths[good])
+    return Ragged.from_lengths(rows.values[np.repeat(good, lengths)], lengths[good], rows.vectors)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from producer.plan.sampling.estimate import Draws, Estimate, quantiles, total_of
 from producer.sources.rows import BadRow, Row
 from producer.tokenization.coverage import Coverage
-from producer.tokenization.tokenize import tokenize
+from producer.tokenization.vectorize import checked_rows
 from unrolled.format.positions import EVERY, LAST
 from unrolled.tokenization.ragged import Ragged
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from producer.plan.sampling.pieces import Frame, Piece, Seen
     from producer.sources.rows import SourceBatch
     from unrolled.format.positions import Positions
+    from unrolled.model.config import ModelConfig
 
 #: A row with more tokens is computed beside so few others that its tokens take longer.
 LONG_ROW_TOKENS = 8192
@@ -35,6 +37,7 @@ _LONG_ROWS, _LONG_TOKENS = 64, 32768
 #: Examples of bad rows.
 _EXAMPLES = 5
 _BATCH_ROWS = 1024
+_KEY_BYTES = 16
 #: Sums over rows: good rows, bad rows, bytes of ids without the number in an automatic one, rows with an automatic one,
 #: token ids, real ones, rows without a real one, rows longer than the model was made for, tokens of rows that
 #: `LONG_ROW_TOKENS` calls long, tokens whose vectors are stored, and rows without one of these.
@@ -95,8 +98,7 @@ class Sampler:
     Args:
         frames: the inputs.
         tokenizer: the model's; None where it has none.
-        vocab_size: its largest token id.
-        max_length: tokens that its rows usually have.
+        config: its configuration.
         special_tokens: whether the tokenizer adds its special tokens.
         positions: the tokens whose vectors are stored; None for all.
         sizes: stored bytes of each input.
@@ -106,22 +108,22 @@ class Sampler:
         self,
         frames: Sequence[Frame],
         tokenizer: Tokenizer | None,
-        vocab_size: int,
-        max_length: int,
+        config: ModelConfig,
         sizes: Sequence[int],
         *,
         special_tokens: bool,
         positions: Positions | None = None,
     ) -> None:
         self._frames = frames
-        self._max_length = max_length
+        self._max_length = config.max_length
         self._sizes = sizes
         self._positions = positions
         self._coverage = Coverage(tokenizer)
         self._batch: SourceBatch = []
-        self._tokenized = tokenize(
-            self._batches(), tokenizer, vocab_size, add_special_tokens=special_tokens, coverage=self._coverage
+        self._tokenized = checked_rows(
+            self._batches(), config, tokenizer, add_special_tokens=special_tokens, coverage=self._coverage
         )
+        self._numbers: dict[bytes, int] = {}
         self._long_rows: list[LongRow] = []
         self._reasons: dict[str, str] = {}  # kind of reason → a row's
 
@@ -168,7 +170,17 @@ class Sampler:
         for start in range(0, len(seen), _BATCH_ROWS):
             some = seen[start : start + _BATCH_ROWS]
             self._batch = [one.row for one in some]
-            yield from zip(some, next(self._tokenized), strict=True)
+            yield from zip(some, map(self._with_ids, next(self._tokenized)), strict=True)
+
+    def _with_ids(self, row: Row | BadRow) -> Row | BadRow:
+        """A row of ids; of a row of vectors with numbers in their place, equal ones for equal vectors."""
+        if isinstance(row, BadRow) or row.vectors is None:
+            return row
+        numbers = self._numbers
+        # A digest, because a sample may have millions of vectors.
+        keys = (blake2b(vector.tobytes(), digest_size=_KEY_BYTES).digest() for vector in row.vectors)
+        ids = np.fromiter((numbers.setdefault(key, len(numbers) + 1) for key in keys), np.int32, len(row.tokens))
+        return row._replace(tokens=ids * (row.tokens != 0), vectors=None)
 
     def _batches(self) -> Iterator[SourceBatch]:
         while True:

@@ -335,7 +335,8 @@ def provenance(facts: Facts) -> str:
     ]
     if facts.model:
         rows.insert(1, ("layers", text(facts.model.describe_layers())))
-        rows.insert(2, ("parameters", f"{facts.model.parameters:,}; a vocabulary of {facts.model.vocab_size:,}"))
+        words = "" if facts.model.vector_dim else f"; a vocabulary of {facts.model.vocab_size:,}"
+        rows.insert(2, ("parameters", f"{facts.model.parameters:,}{words}"))
     body = "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in rows)
     return _section(
         "Provenance",

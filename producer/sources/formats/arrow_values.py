@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from producer.sources.errors import DamagedInputError
 from producer.sources.formats.fields import decoded, found_id
 from producer.sources.formats.input_columns import InputColumns
 from producer.sources.options import SourceOptions
 from unrolled.errors import RowError
-from unrolled.tokenization.ragged import offsets_of
+from unrolled.tokenization.number_lists import is_list, is_vectors, number_lists
 
 # An id, and either text and tokens (one of them None) or the reason why the row is bad.
 Found = tuple[str | None, tuple[str | None, object] | str]
@@ -29,22 +28,24 @@ def _is_text(type_: Any) -> bool:
     return any(check(type_) for check in checks)
 
 
-def _is_list(type_: Any) -> bool:
-    of = pa.types
-    return any(check(type_) for check in (of.is_list, of.is_large_list, of.is_fixed_size_list))
-
-
-def check_types(schema: Any, columns: InputColumns) -> None:
+def check_types(schema: Any, columns: InputColumns, options: SourceOptions) -> None:
     """Check the types of the columns.
 
     Raises:
-        DamagedInputError: texts are not text, ids are neither text nor integers, or tokens are not lists of integers.
+        DamagedInputError: texts are not text, ids are neither text nor integers, tokens are not lists of integers, or
+            vectors not lists of lists of numbers.
     """
     content = schema.field(columns.content)
     type_ = _value_type(content.type)
     if columns.is_text and not _is_text(type_):
         raise DamagedInputError(f"column {content.name!r} is of type {content.type}; allowed: text")
-    if not columns.is_text and not (_is_list(content.type) and pa.types.is_integer(content.type.value_type)):
+    if options.kind == "vectors":
+        if not is_vectors(content.type):
+            raise DamagedInputError(
+                f"column {content.name!r} is of type {content.type}; allowed: a list of lists of numbers, one for each "
+                "step"
+            )
+    elif not columns.is_text and not (is_list(content.type) and pa.types.is_integer(content.type.value_type)):
         raise DamagedInputError(f"column {content.name!r} is of type {content.type}; allowed: a list of integers")
     if columns.id is not None:
         ids = schema.field(columns.id)
@@ -76,12 +77,12 @@ def row_values(content: Any, ids: Any, is_text: bool, options: SourceOptions) ->
     """Yield each row's id with its text and tokens, or with the reason why it is bad.
 
     Args:
-        content: array of texts or of lists of integers.
+        content: array of texts, of lists of integers, or of lists of lists of numbers.
         ids: array of ids, one for each row; None if rows have none.
         is_text: whether `content` contains texts.
         options: the names of the fields, and `max_row_bytes`.
     """
-    contents = _texts(content) if is_text else _token_lists(content)
+    contents = _texts(content) if is_text else number_lists(content)
     id: str | None = None  # noqa: A001 - the field's name
     for value, given in zip(contents, repeat(None) if ids is None else _plain(ids), strict=ids is not None):
         try:
@@ -94,7 +95,7 @@ def row_values(content: Any, ids: Any, is_text: bool, options: SourceOptions) ->
 
 def _content(value: Any, is_text: bool, options: SourceOptions) -> tuple[str | None, object]:
     if value is None:
-        raise RowError(f"{(options.text_field if is_text else options.tokens_field)!r} is null")
+        raise RowError(f"{(options.text_field if is_text else options.numbers_field)!r} is null")
     size = value.nbytes if isinstance(value, np.ndarray) else len(value)
     if size > options.max_row_bytes:
         raise RowError(f"row of {size} bytes; allowed: {options.max_row_bytes} (--max-row-bytes)")
@@ -113,18 +114,3 @@ def _texts(column: Any) -> list[bytes | None]:
 
 def _decoded_dictionary(column: Any) -> Any:
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-
-
-def _token_lists(column: Any) -> list[Any]:
-    """A NumPy view for each list; Python lists if there is a null in one of them."""
-    values = column.flatten()  # without values below null lists
-    if values.null_count:
-        return column.to_pylist()  # type: ignore[no-any-return]
-    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
-    offsets = offsets_of(lengths)
-    valid = column.is_valid().to_pylist()
-    ids = values.to_numpy()
-    return [
-        ids[start:end] if is_valid else None
-        for start, end, is_valid in zip(offsets[:-1].tolist(), offsets[1:].tolist(), valid, strict=True)
-    ]

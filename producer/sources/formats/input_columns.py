@@ -12,7 +12,7 @@ class InputColumns:
     """Positions of the columns that are read, from 0.
 
     Attributes:
-        content: the column with the text or the token ids.
+        content: the column with the text, the token ids or the vectors.
         is_text: whether it contains text.
         id: the column with the ids; None if there is none.
         count: number of columns in the table.
@@ -37,7 +37,7 @@ def find_columns(names: Sequence[str], options: SourceOptions) -> InputColumns:
     if not present:
         raise DamagedInputError(
             f"has no column {' or '.join(map(repr, wanted))}; columns found: {_listed(names)}. "
-            "Name it (--text-field, --tokens-field)"
+            f"Name it ({'--vectors-field' if options.kind == 'vectors' else '--text-field, --tokens-field'})"
         )
     if len(present) > 1:
         raise DamagedInputError(f"has both columns {text!r} and {tokens!r}; choose one (--kind)")
@@ -51,7 +51,7 @@ def find_columns(names: Sequence[str], options: SourceOptions) -> InputColumns:
             raise DamagedInputError(f"has the column {name!r} {list(names).count(name)} times; allowed: once")
     return InputColumns(
         content=list(names).index(present[0]),
-        is_text=present[0] == text,
+        is_text=present[0] != options.numbers_field,
         id=None if id_name is None else list(names).index(id_name),
         count=len(names),
     )

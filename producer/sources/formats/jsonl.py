@@ -51,7 +51,7 @@ def json_object(line: bytes) -> dict[str, object]:
 
 def json_parser(file: str, options: SourceOptions) -> ParseLine:
     """A function that makes a row from a line."""
-    text_field, tokens_field = options.text_field, options.tokens_field
+    text_field, numbers_field = options.text_field, options.numbers_field
 
     def parse(line: bytes, position: int) -> SourceRow | BadRow:
         id: str | None = None  # noqa: A001 - the field's name
@@ -59,7 +59,7 @@ def json_parser(file: str, options: SourceOptions) -> ParseLine:
             fields = json_object(line)
             id = found_id(fields.get(options.id_column), options)  # noqa: A001 - the field's name
             field = row_field(fields, options)
-            if field == tokens_field:
+            if field == numbers_field:
                 return SourceRow(file, position, id, None, fields[field])
             return SourceRow(file, position, id, checked_text(fields[text_field], text_field), None)
         except RowError as error:

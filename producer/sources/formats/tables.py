@@ -64,7 +64,7 @@ def _columns_of(
         schema, rows = reader.schema, None if _has_batches(reader, source) else 0
     source.seek(0)
     columns = find_columns(list(schema.names), options)
-    check_types(schema, columns)
+    check_types(schema, columns, options)
     return columns, rows
 
 

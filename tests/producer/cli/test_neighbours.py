@@ -25,17 +25,42 @@ def test_what_python_finds(out):
     """The rows that `Dataset.neighbours` finds, in the stored column or in the one that is named."""
     dataset = unrolled.open(out)
     named = next(row.id for row in dataset if row.length)
-    for options, wanted in (
-        ((), dataset.neighbours(named, column="last")),
-        (("--column", "mean", "-n", 2), dataset.neighbours(named, 2)),
-        (("--metric", "euclidean"), dataset.neighbours(named, column="last", metric="euclidean")),
+    for options, column, wanted in (
+        ((), "last", dataset.neighbours(named)),
+        (("--column", "mean", "-n", 2), "mean", dataset.neighbours(named, 2, column="mean")),
+        (("--metric", "euclidean"), "last", dataset.neighbours(named, column="last", metric="euclidean")),
     ):
         done = run(out, "--id", named, "--json", *options)
         assert done.exit_code == 0, done.output
-        assert [json.loads(line) for line in done.output.splitlines()] == [each._asdict() for each in wanted]
+        assert [json.loads(line) for line in done.output.splitlines()] == [
+            {**each._asdict(), "column": column} for each in wanted
+        ]
     table = run(out, "--id", named, "-n", 1).output.splitlines()
-    assert table[0].split() == ["id", "cosine"]
+    assert table[0].split() == ["id", "cosine", "of", "last"]
     assert table[-1].split()[0] == dataset.neighbours(named, 1, column="last")[0].id
+
+
+@pytest.mark.parametrize(
+    ("options", "choices"),
+    [
+        ({"layers": [0, 1], "pooling": ["none"]}, "2 vectors; choose a column: mean_0, mean_1"),
+        ({"layers": [0, 1], "pooling": ["last"]}, "2 vectors; choose a column: last_0, last_1"),
+    ],
+)
+def test_several_columns(options, choices, tmp_path):
+    """Neither the command nor Python chooses one of several; both name them."""
+    finished_job(tmp_path / "out", options=options)
+    dataset = unrolled.open(tmp_path / "out")
+    named = next(row.id for row in dataset if row.length)
+    with pytest.raises(ValueError, match=choices):
+        dataset.neighbours(named)
+    done = run(tmp_path / "out", "--id", named)
+    assert done.exit_code == 1
+    assert choices in done.output
+    chosen = choices[-6:]
+    found = run(tmp_path / "out", "--id", named, "--column", chosen, "-n", 1).output.split()
+    assert found[:4] == ["id", "cosine", "of", chosen]
+    assert dataset.neighbours(named, 1, column=chosen)[0].id in found
 
 
 @pytest.mark.parametrize(
@@ -43,6 +68,7 @@ def test_what_python_finds(out):
     [
         (("--id", "nobody"), "no row has the id 'nobody'"),
         (("--id", "nobody", "--column", "outputs"), "column 'outputs' has no vector for each row"),
+        (("--id", "nobody", "--column", "mean_1"), "no column 'mean_1'; this job stored id"),
     ],
 )
 def test_what_is_not_there(out, options, message):

@@ -21,8 +21,12 @@ from producer.queue.shard_queue import ShardQueue
 from producer.sources.options import SourceOptions
 from producer.tokenization import tokenize
 from producer.tokenization.word_level import fit
-from unrolled.errors import JobError, ModelError, RequestError
+from unrolled.errors import JobError, ModelError, OptionError, RequestError
 from unrolled.model import directory
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.layer import LayerConfig
+from unrolled.model.weights import new_weights
 from unrolled.patience import Patience
 
 
@@ -136,6 +140,28 @@ def test_the_default_is_the_same_job_as_its_value(submission):
     job = prepare(replace(submission, shard_tokens=None, out=submission.out + "/a")).job.job
     named = replace(submission, shard_tokens=shard_limits(4 * UNITS, 0)[0], out=submission.out + "/a")
     assert prepare(named).job.job == job
+
+
+def test_a_model_decides_what_rows_contain(submission, tmp_path):
+    """Vectors for a model that reads them, and nothing else; an option for the other kind is refused."""
+    (tmp_path / "rows.jsonl").write_text('{"vectors": [[1, 2]]}\n')
+    config = ModelConfig(0, 9, None, (LayerConfig(2),), vector_dim=2)
+    save_model(tmp_path / "sensor", config, new_weights(config, 0))
+    of_vectors = replace(submission, model=tmp_path / "sensor", shard_tokens=None)
+    prepared = prepare(of_vectors)
+    assert prepared.submission.source.kind == "vectors"
+    assert prepared.shard_tokens == 2**18
+    for source, pattern in (
+        (SourceOptions(kind="tokens"), "--kind tokens: .*sensor reads vectors of 2 numbers, not text or token ids"),
+        (SourceOptions(text_field="body"), "--text-field body"),
+    ):
+        with pytest.raises(OptionError, match=pattern):
+            prepare(replace(of_vectors, source=source))
+    with pytest.raises(OptionError, match="--with-tokens: the model reads vectors"):
+        prepare(replace(of_vectors, with_tokens=True))
+    for source in (SourceOptions(kind="vectors"), SourceOptions(vectors_field="frames")):
+        with pytest.raises(OptionError, match=r"--.*vectors.* is given, but .*model reads token ids"):
+            prepare(replace(submission, source=source))
 
 
 def test_what_is_wrong_is_reported_before_a_directory_is_made(submission, tmp_path):

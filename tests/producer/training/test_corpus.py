@@ -18,8 +18,8 @@ IDS = [[int(n) for n in np.random.default_rng(at).integers(1, 50, 3 + at % 5)] f
 
 
 def asked(inputs, out, **options):
-    chosen = {"vocab_size": 50, "tokenizer": None, "oov": None, "training": {}} | options
-    return FitRequest(tuple(map(str, inputs)), out, SourceOptions(), **chosen)
+    chosen = {"source": SourceOptions(), "vocab_size": 50, "tokenizer": None, "oov": None, "training": {}} | options
+    return FitRequest(tuple(map(str, inputs)), out, **chosen)
 
 
 def write(path, rows, field="tokens"):
@@ -151,6 +151,11 @@ def test_what_was_made_ready_is_taken_as_it_is(tmp_path, monkeypatch):
             {"vocab_size": None},
             "no row has the text field text; name the field with --text-field, or give the largest token id",
         ),
+        (
+            IDS,
+            {"vocab_size": None, "source": SourceOptions(kind="tokens")},
+            "--kind tokens reads token ids, and the largest one isn't known; give it with --vocab-size",
+        ),
         ([[1, 2]], {}, r"of 1 row \(0 more can't be used\) no row of 2 tokens or more is held out"),
         ([[1]] * 9, {}, "is to learn from"),
         (IDS, {"training": {"epochs": 0}}, "--epochs is 0"),
@@ -158,14 +163,14 @@ def test_what_was_made_ready_is_taken_as_it_is(tmp_path, monkeypatch):
     ],
 )
 def test_what_makes_no_training(tmp_path, rows, options, text):
-    """The error is raised before anything is trained, and no plan is left."""
+    """The error is raised before anything is trained, and the directory isn't left there."""
     from pathlib import Path  # noqa: PLC0415
 
     if "tokenizer" in options:
         options = {"tokenizer": Path(options["tokenizer"])}
     with pytest.raises(RequestError, match=text):
         prepared(tmp_path, "a", rows, **options)
-    assert not (tmp_path / "a" / SCRATCH / "plan.json").exists()
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_pipe_is_refused(tmp_path):

@@ -16,6 +16,7 @@ from unrolled.errors import PayloadError
 from unrolled.job import payload
 from unrolled.job.payload import HEADER_BYTES, MAX_FACT_BYTES, Payload, decode, encode
 from unrolled.tokenization.ragged import Ragged
+from unrolled.tokenization.vectors import VectorRow, numbered
 
 HOSTILE = Path(__file__).parents[2] / "hostile" / "payloads"
 
@@ -35,16 +36,35 @@ def payload_of(rows, facts=None):
 
 
 def rows_of(found):
-    values, offsets = found.tokens
+    values, offsets, _ = found.tokens
     rows = [values[a:b].tolist() for a, b in pairwise(offsets)]
     return list(zip(found.ids.to_pylist(), rows, strict=True))
 
 
-def forged(rows=0, tokens=0, id_bytes=0, body=b"", *, width=2, version=2, facts=b"{}", fact_bytes=None):
+def forged(rows=0, tokens=0, id_bytes=0, body=b"", *, width=2, version=2, facts=b"{}", fact_bytes=None, vector_dim=0):
     """A payload with a right digest, whatever its header claims."""
     fact_bytes = len(facts) if fact_bytes is None else fact_bytes
-    header = struct.pack("<8sHHIQQII", b"UNROLLED", version, width, rows, tokens, id_bytes, fact_bytes, 0)
+    sizes = (rows, tokens, id_bytes, fact_bytes, vector_dim)
+    header = struct.pack("<8sHHIQQII", b"UNROLLED", version, width, *sizes)
     return header + hashlib.sha256(header + facts + body).digest() + facts + body
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([(0.0, 1.0), (-0.0, 1.0), (2.5, -1e38)]), max_size=4), max_size=4), st.booleans()
+)
+def test_round_trip_of_vectors(rows, masked):
+    """Rows of vectors are read as they were written: each vector in the table once, by its bits; 0 is padding."""
+    given = [np.array(row, np.float32).reshape(-1, 2) for row in rows]
+    real = [np.array([not masked or x < 1 for x, _ in row], np.bool_) for row in rows]
+    tokens = numbered([VectorRow(*pair) for pair in zip(given, real, strict=True)], 2)
+    ids = pa.array([str(number) for number in range(len(rows))], pa.string())
+    found = decode(encode(Payload(ids, tokens, FACTS))).tokens
+    steps = np.concatenate([np.empty((0, 2), np.float32), *given])
+    assert len(found.vectors) == len({vector.tobytes() for vector in steps[found.values > 0]})
+    np.testing.assert_array_equal(found.values > 0, np.concatenate([np.empty(0, np.bool_), *real]))
+    read = found.vectors[found.values[found.values > 0] - 1]
+    assert read.tobytes() == steps[found.values > 0].tobytes()
+    np.testing.assert_array_equal(found.lengths, [len(row) for row in rows])
 
 
 @settings(deadline=None)
@@ -198,6 +218,14 @@ HOSTILE_PAYLOADS = {
     "facts-are-a-list": (forged(facts=b"[]"), "facts are no JSON object"),
     "facts-not-utf-8": (forged(facts=b'{"a": "\xff"}'), "facts are no JSON object"),
     "facts-deep": (forged(facts=b"[" * 60_000), "facts are no JSON object"),
+    "vector-cut": (forged(1, 1, 0, struct.pack("<IIHf", 1, 0, 1, 0), vector_dim=2), "claims 84 to 92 bytes"),
+    "vectors-too-many": (forged(1, 1, 0, struct.pack("<IIHff", 1, 0, 1, 0, 0), vector_dim=1), "claims 84 to 88 bytes"),
+    "vector-that-is-absent": (forged(1, 1, 0, struct.pack("<IIHf", 1, 0, 2, 0), vector_dim=1), "names vector 2"),
+    "vector-not-finite": (
+        forged(1, 1, 0, struct.pack("<IIHf", 1, 0, 1, float("nan")), vector_dim=1),
+        "NaN or infinite",
+    ),
+    "vectors-of-four-billion": (forged(1, 1, 0, struct.pack("<IIH", 1, 0, 1), vector_dim=2**32 - 1), "names vector 1"),
 }
 
 
@@ -229,8 +257,9 @@ def test_hostile_files(name):
 def test_a_header_alone():
     """Rows and tokens are read off the header alone, and are never more than a file can hold."""
     for blob, header in (
-        (forged(rows=2**32 - 1, tokens=10**12), (2**24, 2**31 - 1)),
-        (forged(rows=3, tokens=5), (3, 5)),
-        (b"short", (0, 0)),
+        (forged(rows=2**32 - 1, tokens=10**12), (2**24, 2**31 - 1, 0)),
+        (forged(rows=3, tokens=5), (3, 5, 0)),
+        (forged(rows=3, tokens=5, vector_dim=7), (3, 5, 140)),
+        (b"short", (0, 0, 0)),
     ):
         assert payload.read_header(blob[:HEADER_BYTES]) == header

@@ -13,6 +13,7 @@ from unrolled.errors import ModelError
 from unrolled.model.config import ModelConfig, default_embedding_dim
 from unrolled.model.layer import LayerConfig
 from unrolled.model.padding import Padding
+from unrolled.model.token_map import MapConfig
 from unrolled.model.weights import new_weights
 
 MIXED = ModelConfig(
@@ -136,6 +137,41 @@ def test_one_hot_has_no_embedding():
     shapes = replace(STACKED, embedding_dim=None).shapes()
     assert "embedding" not in shapes
     assert shapes["lstm.0.kernel"] == (100, 32)
+
+
+VECTORS = ModelConfig(0, 9, None, (MapConfig(3), LayerConfig(3, residual=True, span=2)), vector_dim=3, mask_value=0.1)
+
+
+def test_a_model_that_reads_vectors():
+    """It has a width in place of a vocabulary, may begin with a map, and may add the vectors to an output."""
+    assert VECTORS.shapes()["dense.0.kernel"] == (3, 3)
+    assert "embedding" not in VECTORS.shapes()
+    assert VECTORS.describe_layers().endswith("on vectors of 3")
+    read = ModelConfig.from_json(VECTORS.to_json())
+    assert read == VECTORS
+    assert read.mask_value == np.float32(0.1)  # as vectors have it
+    assert "mask_value" not in replace(VECTORS, mask_value=None).to_json()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vector_dim": 0}, r"vector_dim is 0; give a whole number in 1\.\.65536"),
+        ({"vocab_size": 5}, "vocab_size is 5, embedding_dim is None"),
+        ({"vocab_size": False}, "vocab_size is False"),
+        ({"embedding_dim": 3}, "has no ids; give 0 and null"),
+        ({"padding": Padding(9, "after", 0)}, "padding is given, but it is a token id"),
+        ({"layers": (MapConfig(3),)}, "it has no recurrent layer"),
+        *(({"mask_value": value}, "mask_value is .*float32") for value in ("0", True, float("nan"), 1e39, 10**400)),
+        ({"vector_dim": None, "vocab_size": 5, "layers": (LayerConfig(3),)}, "mask_value is given"),
+        ({"vector_dim": None, "mask_value": None, "vocab_size": 5}, r"layers\[0\] is a dense; the first layer"),
+        ({"vector_dim": None, "mask_value": None}, "vocab_size is 0"),
+    ],
+)
+def test_what_a_model_that_reads_vectors_cannot_have(change, message):
+    """Ids and their padding; and a mask needs vectors."""
+    with pytest.raises(ModelError, match=message):
+        replace(VECTORS, **change)
 
 
 def test_layers_for_people():

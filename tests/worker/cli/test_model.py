@@ -9,7 +9,10 @@ from click.testing import CliRunner
 from support.model_configs import STACKED_JSON
 
 from producer.cli.root import cli
-from unrolled.model.directory import open_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import open_model, save_model
+from unrolled.model.layer import LayerConfig
+from unrolled.model.weights import new_weights
 
 SIZES = ["--vocab-size", "100", "--max-length", "12", "--lstm-units", "8", "--lstm-layers", "2"]
 
@@ -96,6 +99,8 @@ def test_show(tmp_path):
             }
             for layer in STACKED_JSON["layers"]
         ],
+        "vector_dim": None,
+        "mask_value": None,
         "padding": None,
         "output_dim": 8,
         "parameters": 101 * 3 + (3 + 8 + 1) * 32 + (8 + 8 + 1) * 32,
@@ -108,6 +113,15 @@ def test_show(tmp_path):
     assert table["layers"] == "2 x lstm 8 on an embedding of 3"
     assert table["parameters"] == "1,231"
     assert (table["tokenizer"], table["padding"]) == ("no", "none")
+
+
+def test_show_of_a_model_that_reads_vectors(tmp_path):
+    """It has a width and a mask, and no vocabulary."""
+    config = ModelConfig(0, 9, None, (LayerConfig(2),), vector_dim=40, mask_value=-1.5)
+    save_model(tmp_path / "m", config, new_weights(config, 0))
+    lines = [line.split(maxsplit=1) for line in run("show", tmp_path / "m").output.splitlines()]
+    shown = dict(lines)
+    assert (shown["vector_dim"], shown["mask_value"], shown["layers"]) == ("40", "-1.5", "lstm 2 on vectors of 40")
 
 
 def test_show_of_what_is_no_model(tmp_path):

@@ -14,6 +14,7 @@ from producer.cli.exit_status import ExitStatus
 from producer.cli.root import cli
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import open_model, save_model
+from unrolled.model.layer import LayerConfig
 from unrolled.model.padding import Padding
 from unrolled.model.weights import new_weights
 from worker.cli.model_compare import EXIT_DIFFERENT
@@ -144,3 +145,35 @@ def test_other_files_are_refused(arrays, reason, model, tmp_path):
 def test_the_status_is_the_tables():
     """The worker may not import the table of exit statuses, which is the producer's."""
     assert EXIT_DIFFERENT == ExitStatus.FAILED
+
+
+def test_rows_of_vectors(tmp_path):
+    """Vectors take the place of ids, in each layout; one that the model masks has no state."""
+    config = ModelConfig(0, 9, None, (LayerConfig(3),), vector_dim=2, mask_value=0.0)
+    weights = new_weights(config, 1)
+    save_model(tmp_path / "model", config, weights)
+    rows = [np.array(row, np.float32) for row in ([[1, 2]], [[0.5, -1], [3, 4], [2, 2]])]
+    states = [layer_states(config, weights, row)[-1] for row in rows]
+    pairs = list(enumerate(zip(rows, states, strict=True)))
+    vectors = {f"vectors.{number}": row for number, (row, _) in pairs}
+    np.savez(tmp_path / "rows.npz", **vectors, **{f"states.{number}": made for number, (_, made) in pairs})
+    np.savez(tmp_path / "one.npz", vectors=rows[1][None], states=states[1][None])
+    lists = {"vectors": [row.tolist() for row in rows], "states": [made.tolist() for made in states]}
+    pq.write_table(pa.table(lists), tmp_path / "rows.parquet")
+    for name in ("rows.npz", "one.npz", "rows.parquet"):
+        assert "same" in run(tmp_path / "model", tmp_path / name).output
+    states[1][2] += 1
+    np.savez(tmp_path / "one.npz", vectors=rows[1][None], states=states[1][None])
+    done = run(tmp_path / "model", tmp_path / "one.npz")
+    assert done.exit_code == EXIT_DIFFERENT
+    assert "first   row 0, token 2, number 0" in done.output
+    for changes, reason in (
+        ({"vectors": np.zeros((1, 3, 2))}, "a vector of only 0, which is padding"),
+        ({"vectors": np.ones((1, 3, 4))}, "the model reads vectors of 2"),
+        ({"vectors": np.ones((1, 2, 2))}, "don't fit together"),
+        ({"ids": np.ones((1, 3), int)}, "no row with a vector; give arrays vectors"),
+    ):
+        np.savez(tmp_path / "bad.npz", **changes, states=states[1][None])
+        done = run(tmp_path / "model", tmp_path / "bad.npz")
+        assert done.exit_code == ExitStatus.FAILED
+        assert reason in done.output

@@ -85,7 +85,7 @@ def test_a_difference_above_the_bound_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(assembly, "convert", swapped)
     source = MODELS / "exported.onnx"
     pytest.importorskip("onnxruntime")
-    result = run(source, tmp_path / "model")
+    result = run(source, tmp_path / "new" / "model")
     assert result.exit_code == 1, result.output
     assert "the file's graph in ONNX Runtime and plain float64 arithmetic differ by" in result.output
     assert "Nothing was written" in result.output

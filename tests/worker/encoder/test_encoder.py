@@ -57,6 +57,44 @@ def same(found, wanted):
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
 
 
+VECTORS = [np.array(row, np.float32).reshape(-1, 2) for row in ([[1, 2], [0, 0], [3, 4]], [], [[0.5, -1]])]
+
+
+def test_rows_of_vectors(tmp_path):
+    """A model that reads vectors takes arrays, lists and Arrow; what it masks gets no vector."""
+    config = ModelConfig(0, 9, None, (LayerConfig(4),), vector_dim=2, mask_value=0.0)
+    weights = random_weights(config, seed=1)
+    save_model(tmp_path / "sensor", config, weights)
+    encoder = unrolled.load(tmp_path / "sensor", threads=1)
+    wanted = encoder.encode(VECTORS)
+    for row, found in zip(VECTORS, wanted, strict=True):
+        same(found, layer_states(config, weights, row[row.any(axis=1)])[-1])
+    lists = [row.tolist() for row in VECTORS]
+    columns = [pa.array(lists, pa.list_(pa.list_(kind))) for kind in (pa.float32(), pa.float64())]
+    columns.append(pa.chunked_array([pa.array(lists, pa.large_list(pa.list_(pa.float32(), 2)))]))
+    for rows in (lists, iter(VECTORS), [list(map(tuple, row)) for row in lists], pl.Series(lists), *columns):
+        found = encoder.encode(rows)
+        assert [one.tobytes() for one in found] == [one.tobytes() for one in wanted]
+    for one in (VECTORS[0], lists[0], list(VECTORS[0])):
+        assert encoder.encode(one).tobytes() == wanted[0].tobytes()
+    same(encoder.encode(np.stack([VECTORS[0]] * 2), pooling="last"), np.stack([wanted[0][-1]] * 2))
+    table = pa.table({"frames": columns[0]})
+    made = unrolled.Embedder(tmp_path / "sensor", "frames", pooling="max", threads=1)(table)
+    same(np.array(made["embedding"].to_pylist()[0], np.float32), wanted[0].max(axis=0))
+    for bad, reason in (
+        ([VECTORS[0], [[1, 2, 3]]], r"row 1: vector 0 \(from 0\) has 3 numbers"),
+        ([[[1, float("nan")]]], "row 0: number 1 of vector 0"),
+        (["text"], "row 0: its vectors are 'text'"),
+    ):
+        with pytest.raises(RowError, match=reason):
+            encoder.encode(bad)
+    for bad in ("text", pa.array([[1, 2]]), 7):
+        with pytest.raises(TypeError, match=r"allowed: an array \(steps, width\)"):
+            encoder.encode(bad)
+    with pytest.raises(ValueError, match="have no token ids"):
+        encoder.tokenize(VECTORS)
+
+
 def test_a_vector_for_each_token(encoder, directory):
     """Each row's array has a vector for each real token, in the caller's order."""
     found = encoder.encode(ROWS)
@@ -254,6 +292,19 @@ def test_batches(encoder):
     assert [len(batch) for batch in encoder.encode_batches(ROWS, batch_rows=3)] == [3, 1]
     with pytest.raises(ValueError, match="batch_rows is 0"):
         next(encoder.encode_batches(ROWS, batch_rows=0))
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("the old", "one text"), ([5, 6], "one row of token ids"), (np.array([5, 6]), "one row of token ids"),
+        ({"text": ["a"]}, "a dict"), (pa.table({"text": ["a"]}), "a Table"),
+    ],
+)  # fmt: skip
+def test_batches_of_one_row_are_refused(encoder, given, found):
+    """Characters, single ids and the names of columns aren't rows."""
+    with pytest.raises(TypeError, match=f"rows are {found}; allowed: a list, an iterator or a column"):
+        next(encoder.encode_batches(given))
 
 
 def test_long_rows_make_small_batches(encoder, monkeypatch):

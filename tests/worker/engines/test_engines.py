@@ -12,7 +12,11 @@ from support.reference import layer_states, random_weights
 
 from unrolled.errors import RequestError
 from unrolled.format.output_spec import OutputSpec
+from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
+from unrolled.model.layer import LayerConfig
+from unrolled.model.token_map import MapConfig
+from unrolled.tokenization.vectors import VectorRow, numbered
 from worker.engines.fused import library
 from worker.engines.fused.engine import FusedEngine
 from worker.engines.tensorflow import layer_by_layer
@@ -88,6 +92,28 @@ def test_any_kind(tmp_path_factory, config, lengths, data):
     columns = all_columns(config)
     columns = tuple(data.draw(st.lists(st.sampled_from(columns), min_size=1, max_size=4, unique=True)))
     assert_equals_numpy(directory, weights, [random_rows(config, lengths)], columns)
+
+
+def test_rows_of_vectors(tmp_path):
+    """Of several shards, with a map below the first layer, short, empty, or too long to be computed whole."""
+    layers = (
+        MapConfig(4, "dense", "tanh"),
+        LayerConfig(3, "gru", "bidirectional"),
+        LayerConfig(6, residual=True),
+    )
+    config = ModelConfig(0, 9, None, (*layers, LayerConfig(4, residual=True, span=4)), vector_dim=4)
+    weights, random = random_weights(config, 3, 0.5), np.random.default_rng(0)
+    directory, columns = save_model(tmp_path, config, weights), all_columns(config)
+    shards = [
+        [random.standard_normal((n, 4), np.float32) for n in lengths] for lengths in ((3, 0, CHUNK + 3), (WHOLE + 5, 1))
+    ]
+    tables = [numbered([VectorRow(row, np.ones(len(row), np.bool_)) for row in rows], 4) for rows in shards]
+    for engine in engines(directory):
+        for found, rows in zip(compute(engine, columns, *tables), shards, strict=True):
+            for part, wanted in zip(found, expected(config, weights, columns, rows), strict=True):
+                np.testing.assert_allclose(part, wanted, rtol=0, atol=1e-5)
+        with pytest.raises(RequestError, match="shard 0 has no vectors"):
+            compute(engine, columns, ragged([[1]]))
 
 
 @pytest.mark.parametrize("kind", ["everything", "bidirectional-gru"])

@@ -1,6 +1,8 @@
 """Files of all versions of Keras: the outputs are those of the saved model."""
 
 import json
+import subprocess
+import sys
 import zipfile
 
 import h5py
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 from support.imported import ROWS, assert_same, imported, padded, states_of
 
+from producer.cli.exit_status import ExitStatus
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Pass
 from worker.model_import.layouts import convert
@@ -440,3 +443,12 @@ def test_cudnn_layouts(kind, gates):
     np.testing.assert_array_equal(made["kernel"], np.hstack([matrix.T for matrix in own]))
     np.testing.assert_array_equal(made["recurrent_kernel"], np.hstack([matrix.T for matrix in square]))
     np.testing.assert_allclose(made["bias"], bias.reshape(2, -1).sum(0) if kind == "lstm" else bias.reshape(2, -1))
+
+
+def test_a_refused_file_ends_the_command_with_its_status(tmp_path):
+    """The file's arrays are still open when the process ends, and that must not crash it."""
+    functional()[0].save(tmp_path / "model.keras")
+    command = [sys.executable, "-m", "producer", "model", "import", "model.keras", "model", "--layer", "none"]
+    done = subprocess.run([*command, "--no-parity"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "--layer none: there is no such recurrent layer" in done.stderr
+    assert done.returncode == ExitStatus.FAILED

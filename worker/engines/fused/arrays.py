@@ -10,6 +10,7 @@ from unrolled.errors import RequestError
 from unrolled.format.columns import POOLINGS, VectorColumn
 from unrolled.tokenization.ragged import Ragged
 from worker.engines.fused import library
+from worker.engines.vectors import with_vectors
 
 
 class PoolArrays:
@@ -26,6 +27,7 @@ class PoolArrays:
         outputs: Sequence[Sequence[NDArray[np.float32]]],
         columns: Sequence[VectorColumn],
         layer_dims: tuple[int, ...],
+        vector_dim: int | None = None,
     ) -> None:
         """Check arrays and take their addresses. The caller must keep the arrays alive.
 
@@ -34,10 +36,11 @@ class PoolArrays:
             outputs: for each shard and column an array, see `worker.engines.engine.Engine.compute`.
             columns: the columns.
             layer_dims: width of each layer's output.
+            vector_dim: width of the vectors that rows contain; None if they contain token ids.
 
         Raises:
-            RequestError: there are too many or too few arrays, an array has the wrong type, shape or layout, or the
-                model doesn't have a column.
+            RequestError: there are too many or too few arrays, an array has the wrong type, shape or layout, rows are
+                not of the kind that the model reads, or it doesn't have a column.
         """
         _check_columns(columns, layer_dims)
         if len(shards) != len(outputs):
@@ -47,7 +50,8 @@ class PoolArrays:
         )
         self._addresses = [(ctypes.c_void_p * len(columns))() for _ in shards]
         self.shards = (library.Shard * len(shards))()
-        for index, (shard, arrays) in enumerate(zip(shards, outputs, strict=True)):
+        self._rows = [with_vectors(index, shard, vector_dim) for index, shard in enumerate(shards)]
+        for index, (shard, arrays) in enumerate(zip(self._rows, outputs, strict=True)):
             self.shards[index] = _describe(index, shard, arrays, columns, self._addresses[index])
 
 
@@ -70,7 +74,7 @@ def _describe(
     columns: Sequence[VectorColumn],
     addresses: "ctypes.Array[ctypes.c_void_p]",
 ) -> library.Shard:
-    values, offsets = shard
+    values, offsets, vectors = shard
     if len(outputs) != len(columns):
         raise RequestError(f"shard {index} has {len(outputs)} arrays for {len(columns)} columns; each needs one")
     _check(index, "values", values, np.int32, (len(values),))
@@ -82,7 +86,8 @@ def _describe(
             raise RequestError(f"shard {index}: {column.name} is read-only; pass a writeable array")
         addresses[place] = array.ctypes.data
     return library.Shard(
-        values.ctypes.data, offsets.ctypes.data, len(offsets) - 1, len(values), ctypes.addressof(addresses)
+        *(values.ctypes.data, offsets.ctypes.data, len(offsets) - 1, len(values), ctypes.addressof(addresses)),
+        *(() if vectors is None else (vectors.ctypes.data, len(vectors))),
     )
 
 

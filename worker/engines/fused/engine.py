@@ -72,7 +72,7 @@ class FusedEngine:
         self.arithmetic = arithmetic
         self.isa = self._kernel()
         self.threads = threads_for(self.isa) if threads is None else threads
-        self._layer_dims = model.config.layer_dims
+        self._layer_dims, self._vector_dim = model.config.layer_dims, model.config.vector_dim
         self._engine, has_table = self._pack(model)
         self._release = weakref.finalize(self, self._library.unrolled_engine_free, self._engine)
         self.description = (
@@ -95,11 +95,12 @@ class FusedEngine:
 
         Raises:
             RequestError: an array has the wrong type, shape or layout, offsets are not in order, a token id is not in
-                1..vocab_size, or the model doesn't have a column. Nothing has been computed.
+                1..vocab_size or not the number of a vector, or the model doesn't have a column. Nothing has been
+                computed.
             MemoryError: states, or vectors that layers hand to each other, don't fit into memory.
             BrokenWorkerError: the threads can't be started, or the kernel is of another version.
         """
-        pool = PoolArrays(shards, outputs, columns, self._layer_dims)
+        pool = PoolArrays(shards, outputs, columns, self._layer_dims, self._vector_dim)
         stats, problem = library.PoolStats(), library.Problem()
         status = self._library.unrolled_engine_compute(
             self._engine,
@@ -145,7 +146,7 @@ class FusedEngine:
             TABLE_BYTES,
             VECTOR_BYTES,
             config.vocab_size,
-            config.embedding_dim or 0,
+            config.vector_dim or config.embedding_dim or 0,
             weights.embedding,
             len(config.layers),
             weights.layers,

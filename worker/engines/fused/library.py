@@ -14,7 +14,7 @@ from pathlib import Path
 
 from unrolled.errors import BrokenWorkerError
 
-ABI_VERSION = 10
+ABI_VERSION = 11
 FILE_NAME = "_kernel.so"
 ISA_VARIABLE = "UNROLLED_ISA"
 ISAS = ("amx", "avx512_bf16", "avx512", "avx2", "portable", "amx-emulated")
@@ -78,7 +78,7 @@ class Column(Structure):
 
 
 class Shard(Structure):
-    """Addresses and sizes of one shard's rows, and of the arrays for its outputs, one for each column."""
+    """Addresses and sizes of one shard's rows, of its vectors, and of its arrays for outputs, one for each column."""
 
     _fields_ = (
         ("values", c_void_p),
@@ -86,6 +86,8 @@ class Shard(Structure):
         ("rows", c_int64),
         ("value_count", c_int64),
         ("outputs", c_void_p),
+        ("vectors", c_void_p),
+        ("vector_count", c_int64),
     )
 
 

@@ -24,7 +24,7 @@ class Weights:
     """The addresses of a model's tensors. It keeps the arrays alive.
 
     Attributes:
-        embedding: address of float32 (vocab_size + 1, embedding_dim), or None for one-hot ids.
+        embedding: address of float32 (vocab_size + 1, embedding_dim); None for one-hot ids and for vectors.
         layers: one structure for each layer.
     """
 

@@ -96,7 +96,7 @@ class TensorFlowEngine:
         with tf.device(self._device):
             self._stack = Stack(config, weights, cudnn=gpu is not None)
         self._columns = OutputSpec().columns(config)
-        self._limits = limits._replace(row_counts=agreeing_row_counts(self._try, limits, config.vocab_size))
+        self._limits = limits._replace(row_counts=agreeing_row_counts(self._try, limits, config))
         fewest = self._limits.row_counts[0]
         # A longer row would be in a batch of fewer rows than those that agree, and might have other bits there.
         whole = max(CHUNK, *(time for time in TIMES if time * fewest <= self.batch_tokens))
@@ -128,7 +128,7 @@ class TensorFlowEngine:
             RequestError: a row is too long for a model that reads backward; see `layer_by_layer.MOST_BYTES`.
         """
         self._computed_steps = 0
-        store = RowStore(shards, outputs, columns)
+        store = RowStore(shards, outputs, columns, self._config.vector_dim)
         order = np.argsort(-store.lengths, kind="stable")
         if self._reads_backward:
             long = np.count_nonzero(store.lengths[order] > self._longest)
@@ -177,12 +177,12 @@ class TensorFlowEngine:
             pooled = carried.pooled(start, stop, results)
             after.keep(start, stop, states, pooled)
             carried.finish(store, rows[max(0, going_on - start) :], pooled)
-            self._computed_steps += tokens.size
+            self._computed_steps += shape.rows * shape.time
         return after
 
     def _run(
         self,
-        tokens: NDArray[np.int32],
+        tokens: NDArray[np.int32] | NDArray[np.float32],
         lengths: NDArray[np.int64],
         states: list[NDArray[np.float32]],
         columns: tuple[VectorColumn, ...],
@@ -190,7 +190,7 @@ class TensorFlowEngine:
         """Run one batch.
 
         Args:
-            tokens: ids (batch, time).
+            tokens: ids (batch, time), or vectors (batch, time, D).
             lengths: the lengths of its rows, without the empty rows at its end.
             states: for each state of the stack (batch, dim), before the first step.
             columns: what is computed.
@@ -204,9 +204,9 @@ class TensorFlowEngine:
             results, after = self._stack.run(tf.constant(tokens), tf.constant(all_lengths), states, columns)
         return [result.numpy() for result in results], after
 
-    def _try(self, tokens: NDArray[np.int32]) -> NDArray[np.float32]:
+    def _try(self, tokens: NDArray[np.int32] | NDArray[np.float32]) -> NDArray[np.float32]:
         """The last layer's outputs (batch, time, width) of rows (batch, time) without padding."""
-        rows, time = tokens.shape
+        rows, time = tokens.shape[:2]
         states = [np.tile(state, (rows, 1)) for state in self._stack.first_states]
         (results,), _ = self._run(tokens, np.full(rows, time), states, self._columns)
         return results

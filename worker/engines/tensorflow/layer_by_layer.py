@@ -31,7 +31,7 @@ class LayerByLayer:
     Args:
         config: the model's configuration.
         stack: its layers.
-        embedding: (vocab_size + 1, embedding_dim), or None for one-hot ids.
+        embedding: (vocab_size + 1, embedding_dim); None for one-hot ids and for vectors.
         batch_rows: how many rows a batch has, empty ones included.
     """
 

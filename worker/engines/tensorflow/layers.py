@@ -43,8 +43,8 @@ def build_passes(
         cudnn: whether cuDNN computes the layers that it can.
 
     Returns:
-        A function from ids (batch, time) to the first layer's inputs (batch, time, D); and each layer's passes, none of
-        a map.
+        A function from ids (batch, time) to the first layer's inputs (batch, time, D), which gives vectors back as they
+        are; and each layer's passes, none of a map.
     """
     lookup, width, kernels = _first_inputs(config, weights)
     weights = {**weights, **kernels}
@@ -109,6 +109,8 @@ def _first_inputs(config: ModelConfig, weights: Weights) -> tuple[Callable[[Any]
     Returns:
         A function that looks ids up, the width of its result, and kernels that replace the model's.
     """
+    if config.vector_dim is not None:
+        return lambda vectors: vectors, config.vector_dim, {}
     if config.embedding_dim is not None:
         table = tf.constant(weights["embedding"])  # (vocab_size + 1, embedding_dim)
         return lambda ids: tf.gather(table, ids), config.embedding_dim, {}

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from unrolled.format.columns import VectorColumn
 from unrolled.tokenization.ragged import Ragged
 from worker.engines.tensorflow.buckets import Shape
+from worker.engines.vectors import with_vectors
 
 
 class RowStore:
@@ -16,9 +17,13 @@ class RowStore:
     The pooled vectors of rows without tokens are set to zero at once.
 
     Args:
-        shards: the rows.
+        shards: the rows; of ids, or all of vectors.
         outputs: for each shard and column float32 (tokens, width) or, if the column is pooled, (rows, width).
         columns: the columns.
+        vector_dim: width of the vectors that rows contain; None if they contain token ids.
+
+    Raises:
+        RequestError: rows aren't of the kind that the model reads.
 
     Attributes:
         lengths: int64 (rows,), the number of tokens in each row.
@@ -30,9 +35,13 @@ class RowStore:
         shards: Sequence[Ragged],
         outputs: Sequence[Sequence[NDArray[np.float32]]],
         columns: tuple[VectorColumn, ...],
+        vector_dim: int | None = None,
     ) -> None:
         self.columns = columns
         self.lengths = np.concatenate([np.empty(0, np.int64), *(shard.lengths for shard in shards)])
+        self._vectors: NDArray[np.float32] | None = None
+        if vector_dim is not None:
+            shards, self._vectors = _joined(shards, vector_dim)
         self._values = np.concatenate([np.empty(0, np.int32), *(shard.values for shard in shards)])
         self._starts = np.cumsum(self.lengths) - self.lengths  # (rows,) in _values
         self._shards = np.repeat(np.arange(len(shards)), [shard.rows for shard in shards])  # (rows,)
@@ -46,7 +55,7 @@ class RowStore:
 
     def tokens(
         self, rows: NDArray[np.int64], begun: int, lengths: NDArray[np.int64], shape: Shape
-    ) -> NDArray[np.int32]:
+    ) -> NDArray[np.int32] | NDArray[np.float32]:
         """One padded batch.
 
         Args:
@@ -56,17 +65,23 @@ class RowStore:
             shape: the shape of the batch.
 
         Returns:
-            int32 (shape.rows, shape.time), with zeros to the right of each row's tokens and in further rows.
+            int32 (shape.rows, shape.time), with zeros to the right of each row's tokens and in further rows; of rows
+            of vectors float32 (shape.rows, shape.time, width).
         """
         real = np.arange(shape.time) < lengths[:, None]  # (rows, time)
         steps = self._starts[rows, None] + begun + np.arange(shape.time)
+        if self._vectors is not None:
+            vectors = np.zeros((*shape, self._vectors.shape[1]), np.float32)
+            vectors[: len(rows)][real] = self._vectors[self._values[steps[real]] - 1]
+            return vectors
         batch = np.zeros(shape, np.int32)
         batch[: len(rows)][real] = self._values[steps[real]]
         return batch
 
-    def row(self, row: int) -> NDArray[np.int32]:
-        """All tokens of a row, int32 (its length,)."""
-        return self._values[self._starts[row] : self._starts[row] + self.lengths[row]]
+    def row(self, row: int) -> NDArray[np.int32] | NDArray[np.float32]:
+        """All tokens of a row, int32 (its length,), or its vectors, float32 (its length, width)."""
+        place = slice(self._starts[row], self._starts[row] + self.lengths[row])
+        return self._values[place] if self._vectors is None else self._vectors[self._values[place] - 1]
 
     def put_tokens(
         self,
@@ -98,3 +113,19 @@ class RowStore:
         for shard in np.unique(shards).tolist():
             mine = shards == shard
             self._outputs[shard][index][self._numbers[rows[mine]]] = vectors[mine]
+
+
+def _joined(shards: Sequence[Ragged], vector_dim: int) -> tuple[list[Ragged], NDArray[np.float32]]:
+    """Shards whose ids are numbers of vectors in one table, and that table.
+
+    Raises:
+        RequestError: a shard's vectors aren't those of the model, or an id isn't the number of one.
+    """
+    joined, tables, before = [], [np.empty((0, vector_dim), np.float32)], 0
+    for index, each in enumerate(shards):
+        shard = with_vectors(index, each, vector_dim)
+        joined.append(shard._replace(values=shard.values + np.int32(before)))
+        if shard.vectors is not None:
+            tables.append(shard.vectors)
+            before += len(shard.vectors)
+    return joined, np.concatenate(tables)

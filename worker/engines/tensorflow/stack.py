@@ -39,6 +39,9 @@ class Stack:
     def __init__(self, config: ModelConfig, weights: Weights, *, cudnn: bool) -> None:
         self._config = config
         self._lookup, self._passes = build_passes(config, weights, cudnn=cudnn)
+        self._tokens = tf.TensorSpec((None, None), tf.int32)  # what the first layer's inputs are looked up for
+        if config.vector_dim is not None:
+            self._tokens = tf.TensorSpec((None, None, config.vector_dim), tf.float32)
         self._maps = _build_maps(config, weights, at_once=cudnn)
         self.state_dims = tuple(dim for layer in self._passes for each in layer for dim in each.state_dims)
         self.first_states = [state for layer in self._passes for each in layer for state in each.first_states]
@@ -49,7 +52,7 @@ class Stack:
         """Compute all layers over one batch.
 
         Args:
-            tokens: int32 (batch, time), with zeros to the right.
+            tokens: int32 (batch, time), with zeros to the right; or vectors, float32 (batch, time, D).
             lengths: int32 (batch,), the number of real tokens in each row.
             states: for each of `state_dims` float32 (batch, dim), before the first step.
             columns: what is computed.
@@ -66,7 +69,8 @@ class Stack:
         Args:
             number: the number of the layer.
             direction: which of its passes.
-            inputs: the outputs of the layer below, float32 (batch, time, D); for layer 0 ids, int32 (batch, time).
+            inputs: the outputs of the layer below, float32 (batch, time, D); for layer 0 ids, int32 (batch, time), or
+                vectors.
             states: the states of the pass, each float32 (batch, dim).
 
         Returns:
@@ -74,7 +78,7 @@ class Stack:
         """
         key = (number, direction)
         if key not in self._alone:
-            self._alone[key] = self._trace_pass(self._passes[number][direction], embed=number == 0)
+            self._alone[key] = self._trace_pass(self._passes[number][direction], number)
         return self._alone[key](inputs, tuple(states))
 
     def run_map(self, number: int, inputs: Any) -> Any:
@@ -110,7 +114,7 @@ class Stack:
 
         @tf.function(  # type: ignore[untyped-decorator]  # TensorFlow has no types
             input_signature=[
-                tf.TensorSpec((None, None), tf.int32),
+                self._tokens,
                 tf.TensorSpec((None,), tf.int32),
                 tuple(tf.TensorSpec((None, dim), tf.float32) for dim in self.state_dims),
             ],
@@ -138,17 +142,17 @@ class Stack:
 
         return stack
 
-    def _trace_pass(self, each: Pass, *, embed: bool) -> Any:
-        inputs = tf.TensorSpec((None, None), tf.int32)
-        if not embed:
-            inputs = tf.TensorSpec((None, None, each.layer.cell.kernel.shape[0]), tf.float32)
+    def _trace_pass(self, each: Pass, number: int) -> Any:
+        inputs = (
+            self._tokens if not number else tf.TensorSpec((None, None, self._config.input_dims[number]), tf.float32)
+        )
 
         @tf.function(  # type: ignore[untyped-decorator]  # TensorFlow has no types
             input_signature=[inputs, tuple(tf.TensorSpec((None, dim), tf.float32) for dim in each.state_dims)],
             autograph=False,
         )
         def alone(inputs: Any, states: Any) -> Any:
-            outputs, *after = each.layer(self._lookup(inputs) if embed else inputs, initial_state=list(states))
+            outputs, *after = each.layer(inputs if number else self._lookup(inputs), initial_state=list(states))
             return outputs, after
 
         return alone

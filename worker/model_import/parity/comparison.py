@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from unrolled.errors import ModelError, UnrolledError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.tokenization.ragged import Ragged
+from unrolled.tokenization.vectors import VectorRow, numbered
 from worker.engines.fused.library import why_unavailable
 from worker.engines.padded import make_padded
 from worker.model_import.errors import ImportRefusedError
@@ -104,11 +105,10 @@ def compare(model: ModelDirectory, found: Found, stack: Stack, ids_from: int, pa
     """
     # Over 40 lines: half of it is the description of its arguments.
     config, weights = model.config, model.weights()
-    rows = _rows(config.vocab_size, found.length, padding)
-    source_ids = [_source_row(row, ids_from, padding, one_hot=stack.table is None) for row in rows]
-    original = _original(found, stack, source_ids)
+    rows, source_rows, real = _rows(config, found, stack, ids_from, padding)
+    original = _original(found, stack, source_rows, rows if stack.vectors else source_rows)
     missing = original.missing
-    made = {name: _real(states, rows, padding) for name, states in original.exact.items()}
+    made = {name: _real(states, real) for name, states in original.exact.items()}
     exact = made[PLAIN] = _numbered([last_states(config, weights, row, np.float64) for row in rows])
     rounding = _largest(exact, _numbered([last_states(config, weights, row, np.float32) for row in rows]))
     for engine in ("fused", "tensorflow"):
@@ -123,7 +123,7 @@ def compare(model: ModelDirectory, found: Found, stack: Stack, ids_from: int, pa
         comparisons += [Comparison(PLAIN, other, _largest(exact, made[other])) for other in others if other != PLAIN]
     parity = Parity(comparisons, missing, rounding, whole=original.whole)
     for name, states in original.rounded.items():
-        rounded = _real(states, rows, padding)
+        rounded = _real(states, real)
         parity.rounded = Comparison(name, PLAIN, _largest(rounded, exact))
         parity.rounded_share = _share(rounded, exact)
     return parity
@@ -145,13 +145,21 @@ class _Original(NamedTuple):
     whole: bool
 
 
-def _original(found: Found, stack: Stack, source_ids: Sequence[NDArray[np.int64]]) -> _Original:
+def _original(
+    found: Found, stack: Stack, source_rows: Sequence[NDArray[Any]], unmasked: Sequence[NDArray[Any]]
+) -> _Original:
     """Run the file's own graph or, if it can't be run or rounds vectors, the framework's layers.
+
+    Args:
+        found: the content of the file.
+        stack: the layers.
+        source_rows: rows as the graph reads them.
+        unmasked: the rows without what the graph masks, because layers alone mask nothing.
 
     Raises:
         ImportRefusedError: the file alone leaves doubts, and its graph can't be run.
     """
-    name, own = run_own(found, stack, source_ids)
+    name, own = run_own(found, stack, source_rows)
     made = _Original({}, {}, [], not isinstance(own, str))
     if not isinstance(own, str):
         rounds = "rounds vectors to 8 bits" if stack.quantized == "activations" else ""
@@ -173,7 +181,7 @@ def _original(found: Found, stack: Stack, source_ids: Sequence[NDArray[np.int64]
         if run is None:
             made.missing.append(f"{name}: {reason}")
         else:
-            made.exact[name] = _numbered(run_stack(stack, run, source_ids))
+            made.exact[name] = _numbered(run_stack(stack, run, unmasked))
     return made
 
 
@@ -199,23 +207,42 @@ def check(parity: Parity, bound: float) -> None:
             )
 
 
-def run_engine(engine: Engine, config: ModelConfig, rows: Sequence[NDArray[np.int32]]) -> list[Float32]:
-    """The last layer's state after every token of each row, float32 (time, outputs)."""
+def run_engine(engine: Engine, config: ModelConfig, rows: Sequence[NDArray[Any]]) -> list[Float32]:
+    """The last layer's state after every token of each row, float32 (time, outputs); rows are ids, or vectors."""
     columns = OutputSpec().columns(config)
-    shard = Ragged.from_lengths(np.concatenate(rows), [len(row) for row in rows])
+    if config.vector_dim is None:
+        shard = Ragged.from_lengths(np.concatenate(rows), [len(row) for row in rows])
+    else:
+        checked = [VectorRow(row, np.ones(len(row), np.bool_)) for row in rows]
+        shard = numbered(checked, config.vector_dim)
     outputs = np.empty((shard.values.size, columns[0].width), np.float32)
     engine.compute([shard], [[outputs]], columns)
     return np.split(outputs, shard.offsets[1:-1])
 
 
-def _rows(vocab_size: int, length: int | None, padding: Padding | None) -> list[NDArray[np.int32]]:
-    """Random ids; one row more if the source has a fixed length."""
-    random = np.random.default_rng(0)
+def _rows(
+    config: ModelConfig, found: Found, stack: Stack, ids_from: int, padding: Padding | None
+) -> tuple[list[NDArray[Any]], list[NDArray[Any]], list[NDArray[np.bool_] | slice]]:
+    """Random rows for the model, the same rows for the source, and where these have the model's tokens.
+
+    There is one row more if the source has a fixed length.
+    """
+    random, length = np.random.default_rng(0), found.length
     lengths: tuple[int, ...] = LENGTHS
     if padding is not None:
         length, lengths = padding.length, tuple(one for one in LENGTHS if one < padding.length)
     lengths = lengths if length is None or length in lengths else (*lengths, length)
-    return [random.integers(1, vocab_size + 1, length, dtype=np.int32) for length in lengths]
+    if config.vector_dim is not None:
+        given = [random.standard_normal((length, config.vector_dim), np.float32) for length in lengths]
+        real = [np.ones(length, np.bool_) for length in lengths]
+        if config.mask_value is not None:
+            for row, is_real in zip(given, real, strict=True):
+                is_real[1::3] = False  # a row keeps its first vector
+                row[~is_real] = config.mask_value
+        return [row[is_real] for row, is_real in zip(given, real, strict=True)], given, [*real]
+    rows = [random.integers(1, config.vocab_size + 1, length, dtype=np.int32) for length in lengths]
+    source_rows = [_source_row(row, ids_from, padding, one_hot=stack.table is None) for row in rows]
+    return rows, source_rows, [slice(None) if padding is None else padding.real(len(row)) for row in rows]
 
 
 def _source_row(row: NDArray[np.int32], ids_from: int, padding: Padding | None, *, one_hot: bool) -> NDArray[np.int64]:
@@ -228,11 +255,13 @@ def _source_row(row: NDArray[np.int32], ids_from: int, padding: Padding | None, 
     return made
 
 
-def _real(states: dict[int, Float32], rows: Sequence[NDArray[np.int32]], padding: Padding | None) -> dict[int, Float32]:
-    """The states at the real tokens of rows that were padded."""
-    if padding is None:
-        return states
-    return {number: made[padding.real(len(rows[number]))] for number, made in states.items()}
+def _real(states: dict[int, Float32], real: Sequence[NDArray[np.bool_] | slice]) -> dict[int, Float32]:
+    """The states at the real tokens of rows, of a program that computed their padding, too."""
+    return {
+        number: made if isinstance(where, np.ndarray) and len(made) == int(where.sum()) else made[where]
+        for number, made in states.items()
+        for where in [real[number]]
+    }
 
 
 def _numbered(states: list[Float32]) -> dict[int, Float32]:

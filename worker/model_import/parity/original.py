@@ -7,7 +7,7 @@ as they are in the file. So the order of gates, the transposes and the biases ar
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -58,13 +58,13 @@ def find_original(stack: Stack) -> tuple[str, Run | None, str]:
     return name, run, ""
 
 
-def run_stack(stack: Stack, run: Run, rows: Sequence[NDArray[np.int64]]) -> list[Float32]:
+def run_stack(stack: Stack, run: Run, rows: Sequence[NDArray[Any]]) -> list[Float32]:
     """Compute the last layer's outputs of each row.
 
     Args:
         stack: the imported layers.
         run: from `find_original`.
-        rows: the source's ids; of one-hot vectors, -1 is a vector of zeros.
+        rows: the source's ids, of one-hot vectors with -1 for a vector of zeros; or vectors (time, D).
 
     Returns:
         For each row float32 (time, outputs), in the order of the row's tokens.
@@ -73,7 +73,10 @@ def run_stack(stack: Stack, run: Run, rows: Sequence[NDArray[np.int64]]) -> list
     width = stack.layers[0].inputs
     outputs = []
     for ids in rows:
-        state = np.eye(width + 1, width, dtype=np.float32)[ids] if table is None else table[ids]
+        if stack.vectors:
+            state = np.asarray(ids, np.float32)
+        else:
+            state = np.eye(width + 1, width, dtype=np.float32)[ids] if table is None else table[ids]
         states = [state]
         turned = False
         for step in stack.chain:

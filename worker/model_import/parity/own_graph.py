@@ -7,7 +7,7 @@ mixes rows. Each row is run together with others, without padding, so that a gra
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Equations, KerasGraph, OnnxGraph
@@ -15,7 +15,6 @@ from worker.model_import.found import Equations, KerasGraph, OnnxGraph
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from worker.model_import.found import Float32, Found
@@ -24,13 +23,13 @@ if TYPE_CHECKING:
 NO_GRAPH = "how data flows through the model: the file has no graph; compare a few rows: unrolled model compare"
 
 
-def run_own(found: Found, stack: Stack, rows: Sequence[NDArray[np.int64]]) -> tuple[str, dict[int, Float32] | str]:
+def run_own(found: Found, stack: Stack, rows: Sequence[NDArray[Any]]) -> tuple[str, dict[int, Float32] | str]:
     """Run rows through the file's own graph.
 
     Args:
         found: the content of the file.
         stack: what is imported.
-        rows: rows of the source's ids; of one-hot vectors, -1 is a vector of zeros.
+        rows: rows of the source's ids, of one-hot vectors with -1 for a vector of zeros; or vectors (time, D).
 
     Returns:
         The name of the program, and the outputs of those rows that have a length that the graph takes, by their

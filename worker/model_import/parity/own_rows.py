@@ -5,6 +5,8 @@ The files, both without a vector for padding:
     .npz       ids (rows, time), states (rows, time, outputs) and, if rows have unequal lengths, lengths (rows,)
                or, row by row: ids.0 (time,), states.0 (time, outputs), ids.1, states.1, …
     .parquet   one row a line: ids, a list of integers; states, a list of as many lists of floats
+
+For a model that reads vectors, "vectors" takes the place of "ids": (rows, time, D) or (time, D), or a list of lists.
 """
 
 # Over 150 lines: half of them are the layouts of the file and the reasons for refusing one.
@@ -18,7 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from unrolled.errors import ModelError
+from unrolled.errors import ModelError, RowError
+from unrolled.tokenization.vectors import checked_vectors
 from worker.model_import.parity.comparison import PLAIN, find_engine, run_engine
 from worker.model_import.parity.plain_arithmetic import last_states
 
@@ -36,6 +39,7 @@ _LAYOUT = (
     "give arrays ids (rows, time) and states (rows, time, outputs), with lengths (rows,) if rows are padded, or ids.0 "
     "and states.0 for row 0, and so on; in Parquet, columns ids and states of lists"
 )
+_LAYOUT_OF_VECTORS = _LAYOUT.replace("ids (rows, time)", "vectors (rows, time, numbers)").replace("ids", "vectors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,11 @@ class Row:
     """A row that the user's program computed.
 
     Attributes:
-        ids: int64 (time,).
+        ids: int64 (time,); or vectors, float32 (time, D).
         states: float64 (time, outputs), one for each id.
     """
 
-    ids: NDArray[np.int64]
+    ids: NDArray[Any]
     states: NDArray[np.float64]
 
 
@@ -58,7 +62,7 @@ class Place:
     Attributes:
         row: number of the row, from 0.
         token: number of the token in it, from 0.
-        id: the token's id, as the user's program counts.
+        id: the token's id, as the user's program counts; None for a vector.
         number: number of the output, from 0.
         own: the user's value.
         model: the model's value.
@@ -66,7 +70,7 @@ class Place:
 
     row: int
     token: int
-    id: int
+    id: int | None
     number: int
     own: float
     model: float
@@ -95,8 +99,12 @@ class Difference:
     other_ids: bool = False
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path, vector_dim: int | None = None) -> list[Row]:
     """Read a file of rows.
+
+    Args:
+        path: the file.
+        vector_dim: width of the vectors in it; None if it has ids.
 
     Raises:
         ModelError: it can't be read, or has another layout.
@@ -106,12 +114,18 @@ def read_rows(path: Path) -> list[Row]:
             raise ModelError(f"{path}: has more than {_MOST_BYTES:,} bytes; a few rows are enough")
         with path.open("rb") as file:
             head = file.read(4)
-        pairs = list(_parquet_rows(path) if head == b"PAR1" else _npz_rows(path))
+        name = "ids" if vector_dim is None else "vectors"
+        pairs = list(_parquet_rows(path, name) if head == b"PAR1" else _npz_rows(path, name))
     except (OSError, ValueError, KeyError, EOFError, pa.ArrowException) as error:
-        raise ModelError(f"{path}: can't be read as rows of ids and states ({error}); {_LAYOUT}") from error
-    rows = [_row(path, number, ids, states) for number, (ids, states) in enumerate(pairs)]
+        layout = _LAYOUT if vector_dim is None else _LAYOUT_OF_VECTORS
+        raise ModelError(f"{path}: can't be read as rows of {name} and states ({error}); {layout}") from error
+    if vector_dim is None:
+        rows = [_row(path, number, ids, states) for number, (ids, states) in enumerate(pairs)]
+    else:
+        rows = [_row_of_vectors(path, number, *pair, vector_dim) for number, pair in enumerate(pairs)]
     if not sum(row.ids.size for row in rows):
-        raise ModelError(f"{path}: has no row with an id; {_LAYOUT}")
+        found = f"an id; {_LAYOUT}" if vector_dim is None else f"a vector; {_LAYOUT_OF_VECTORS}"
+        raise ModelError(f"{path}: has no row with {found}")
     return rows
 
 
@@ -135,26 +149,29 @@ def compare_rows(model: ModelDirectory, rows: list[Row], ids_from: int, bound: f
     return replace(found, other_ids=other.first is None)
 
 
-def _npz_rows(path: Path) -> Iterator[tuple[Any, Any]]:
+def _npz_rows(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
     with np.load(path, allow_pickle=False) as stored:
-        if "ids" in stored.files:
-            ids, states = stored["ids"], stored["states"]
-            lengths = stored["lengths"] if "lengths" in stored.files else np.full(len(ids), ids.shape[-1])
-            if ids.ndim != 2 or states.ndim != 3 or states.shape[:2] != ids.shape or lengths.shape != ids.shape[:1]:
-                raise ValueError(f"ids {ids.shape}, states {states.shape}, lengths {lengths.shape} don't fit together")
+        if name in stored.files:
+            ids, states = stored[name], stored["states"]
+            axes = 2 if name == "ids" else 3
+            if ids.ndim != axes or states.ndim != 3 or states.shape[:2] != ids.shape[:2]:
+                raise ValueError(f"{name} {ids.shape} and states {states.shape} don't fit together")
+            lengths = stored["lengths"] if "lengths" in stored.files else np.full(len(ids), ids.shape[1])
+            if lengths.shape != ids.shape[:1]:
+                raise ValueError(f"{name} {ids.shape} and lengths {lengths.shape} don't fit together")
             for row, length in enumerate(lengths):
                 yield ids[row, : int(length)], states[row, : int(length)]
             return
         number = 0
-        while f"ids.{number}" in stored.files:
-            yield stored[f"ids.{number}"], stored[f"states.{number}"]
+        while f"{name}.{number}" in stored.files:
+            yield stored[f"{name}.{number}"], stored[f"states.{number}"]
             number += 1
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[Any, Any]]:
-    table = pq.read_table(path, columns=["ids", "states"])
-    for ids, states in zip(table["ids"].to_pylist(), table["states"].to_pylist(), strict=True):
-        yield np.array(ids, np.int64), np.array(states, np.float64)
+def _parquet_rows(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
+    table = pq.read_table(path, columns=[name, "states"])
+    for ids, states in zip(table[name].to_pylist(), table["states"].to_pylist(), strict=True):
+        yield np.array(ids, np.int64 if name == "ids" else np.float64), np.array(states, np.float64)
 
 
 def _row(path: Path, number: int, ids: Any, states: Any) -> Row:
@@ -168,7 +185,21 @@ def _row(path: Path, number: int, ids: Any, states: Any) -> Row:
     return Row(ids.astype(np.int64), states.astype(np.float64))
 
 
+def _row_of_vectors(path: Path, number: int, vectors: Any, states: Any, width: int) -> Row:
+    (checked,) = checked_vectors([vectors], width, None)
+    if isinstance(checked, RowError):
+        raise ModelError(f"{path}: row {number}: {checked}; {_LAYOUT_OF_VECTORS}")
+    if states.ndim != 2 or len(states) != len(checked.vectors) or states.dtype.kind not in "fiu":
+        raise ModelError(
+            f"{path}: row {number} has {len(checked.vectors)} vectors, and its states are {states.dtype} of shape "
+            f"{states.shape}; each vector needs one state, {_LAYOUT_OF_VECTORS}"
+        )
+    return Row(checked.vectors, states.astype(np.float64))
+
+
 def _fit(model: ModelDirectory, rows: list[Row], ids_from: int) -> bool:
+    if model.config.vector_dim is not None:
+        return ids_from == 1
     shift = 1 - ids_from
     return all(((row.ids + shift >= 1) & (row.ids + shift <= model.config.vocab_size)).all() for row in rows)
 
@@ -182,7 +213,9 @@ def _computed(model: ModelDirectory, rows: list[Row], ids_from: int) -> tuple[st
                 f"the states of row {number} are {row.states.shape[1]} wide, and the model's are {config.output_dim}; "
                 "give the states of the last layer that was imported (forward, then backward)"
             )
-    if not _fit(model, rows, ids_from):
+    if config.vector_dim is not None:
+        _check_vectors(rows, ids_from, config.mask_value)
+    elif not _fit(model, rows, ids_from):
         low, high = (1, config.vocab_size) if ids_from else (0, config.vocab_size - 1)
         bad = next(int(one) for row in rows for one in row.ids if not low <= one <= high)
         more = "; leave padding out, or use --ids-from 0 if 0 is a token" if bad == 0 else ""
@@ -193,7 +226,7 @@ def _computed(model: ModelDirectory, rows: list[Row], ids_from: int) -> tuple[st
     for number, row in enumerate(rows):
         if padding is not None and row.ids.size > padding.length:
             raise ModelError(f"row {number}: {padding.why_too_long(row.ids.size)}")
-    ids = [(row.ids + 1 - ids_from).astype(np.int32) for row in rows]
+    ids = [row.ids if config.vector_dim else (row.ids + 1 - ids_from).astype(np.int32) for row in rows]
     for name in ("fused", "tensorflow"):
         engine = find_engine(name, model)
         if not isinstance(engine, str):
@@ -203,6 +236,14 @@ def _computed(model: ModelDirectory, rows: list[Row], ids_from: int) -> tuple[st
             return f"{name} engine", [next(made) if row.size else empty for row in ids]
     weights = model.weights()
     return PLAIN, [last_states(config, weights, row, np.float64) for row in ids]
+
+
+def _check_vectors(rows: list[Row], ids_from: int, mask_value: float | None) -> None:
+    if not ids_from:
+        raise ModelError("--ids-from 0: the model reads vectors, which have no ids; leave it out")
+    for number, row in enumerate(rows):
+        if mask_value is not None and (row.ids == np.float32(mask_value)).all(axis=1).any():
+            raise ModelError(f"row {number} has a vector of only {mask_value:g}, which is padding; leave padding out")
 
 
 def _difference(program: str, rows: list[Row], made: list[NDArray[Any]], bound: float) -> Difference:
@@ -217,5 +258,5 @@ def _difference(program: str, rows: list[Row], made: list[NDArray[Any]], bound: 
         if first is None and wrong.any():
             token, output = (int(one) for one in np.argwhere(wrong)[0])
             values = float(row.states[token, output]), float(states[token, output])
-            first = Place(number, token, int(row.ids[token]), output, *values)
-    return Difference(program, len(rows), sum(row.ids.size for row in rows), largest, differing, first)
+            first = Place(number, token, int(row.ids[token]) if row.ids.ndim == 1 else None, output, *values)
+    return Difference(program, len(rows), sum(len(row.ids) for row in rows), largest, differing, first)

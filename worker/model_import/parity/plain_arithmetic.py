@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     Gate = Callable[[Floats], Floats]
 
 
-def last_states(config: ModelConfig, weights: Mapping[str, Float32], row: NDArray[np.int32], kind: DTypeLike) -> Floats:
+def last_states(config: ModelConfig, weights: Mapping[str, Float32], row: NDArray[Any], kind: DTypeLike) -> Floats:
     """The last layer's state after each token of a row, (time, outputs); padding is computed, and left out.
 
     Args:
         config: the model's configuration.
         weights: its tensors.
-        row: token ids, each in 1..vocab_size.
+        row: token ids, each in 1..vocab_size; or vectors (time, D).
         kind: dtype of the arithmetic, float32 or float64.
     """
     real, padding = slice(None), config.padding
@@ -43,7 +43,9 @@ def last_states(config: ModelConfig, weights: Mapping[str, Float32], row: NDArra
         padded = np.full(padding.length, padding.id, row.dtype)
         padded[real] = row
         row = padded
-    if config.embedding_dim is None:
+    if config.vector_dim is not None:
+        inputs = row.astype(kind)
+    elif config.embedding_dim is None:
         # The row after the last one is a vector of zeros, for padding with id 0.
         inputs = np.eye(config.vocab_size + 1, config.vocab_size, dtype=kind)[row - 1]
     else:

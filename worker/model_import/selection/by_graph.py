@@ -14,6 +14,8 @@ from worker.model_import.selection.stack import ONE_HOT, Asked, Stack
 from worker.model_import.selection.steps import FIRST_INPUT, Step
 from worker.model_import.token_maps import Map
 
+#: What the first node of a graph reads if the graph doesn't show it.
+_NO_INPUT = Node("", "input", "input")
 #: Classes of Keras and operators of ONNX that join vectors of a token, in lower case.
 _JOINS = {
     "add", "average", "concat", "concatenate", "div", "divide", "dot", "max", "maximum", "mean", "min", "minimum",
@@ -195,20 +197,24 @@ class _Paths:
         if problem is not None:
             return names, problem
         table = self._found.tables[self._graph[origin.name].target or ""] if origin.role == "table" else None
-        maps = tuple(link.node for link in origin.links)
-        steps = self._steps(links[::-1], maps[-1].name if maps else origin.name)
+        vectors = origin.role == "input" and self._asked.vectors
+        maps = () if vectors else tuple(link.node for link in origin.links)
+        # What changes the vectors that rows contain is computed with the layers, not once for all.
+        chain = [*origin.links, *links[::-1]] if vectors else links[::-1]
+        steps = self._steps(chain, maps[-1].name if maps else origin.name)
         if isinstance(steps, str):
             return names, steps
         sums = frozenset(link.end for link in (*links, *top.links) if link.added is not None)
         residual = [step.source == number - 1 for number, step in enumerate(steps) if step.layer is not None]
         end = (top.links[-1] if top.links else links[0]).end
-        return names, Stack(table, layers, residual, last.name, end, maps=maps, steps=steps, sums=sums)
+        stack = Stack(table, layers, residual, last.name, end, maps=maps, steps=steps, sums=sums, vectors=vectors)
+        return names, stack
 
     def _steps(self, links: list[_Link], first_input: str) -> tuple[Step, ...] | str:
         """The steps of a stack, first to last, or the reason why there are none.
 
         Args:
-            links: the layers and the functions above them, first to last.
+            links: the layers and the functions around them, first to last.
             first_input: name of the node that the first layer reads.
         """
         numbers = {first_input: FIRST_INPUT} | {link.end: number for number, link in enumerate(links)}
@@ -228,7 +234,9 @@ class _Paths:
             ImportRefusedError: the source computes padding, and rows would have other vectors here.
         """
         between = self._before(stack.last)
-        stack.hidden = tuple(node.masks for node in between if node.masks is not None)
+        stack.hidden = tuple(dict.fromkeys(node.masks for node in between if node.masks is not None))
+        if stack.vectors:
+            self._check_masks(between)
         if stack.hidden and stack.maps:
             raise ImportRefusedError(
                 f"it masks vectors that consist of one number, and changes vectors before {stack.layers[0].name}; "
@@ -242,7 +250,30 @@ class _Paths:
         masked = self._masked([node for node in between if node.role == "layer"], stack.table)
         stack.computes_padding = not all(masked.values())
         stack.masks_partly = stack.computes_padding and any(masked.values())
+        if stack.vectors and stack.masks_partly and not self._asked.unpadded:
+            raise ImportRefusedError(
+                "it masks vectors of one number in some of its layers only, which can't be imported. If no row has "
+                "such a vector: --unpadded"
+            )
         check_padding(self._asked, self._found.length, masked)
+
+    def _check_masks(self, between: list[Node]) -> None:
+        """Check that what is masked are vectors that rows contain, which consist of one number."""
+        numbers = {node.masks for node in between if node.masks is not None}
+        if len(numbers) > 1:
+            raise ImportRefusedError(
+                f"it masks vectors of {' and of '.join(f'{number:g}' for number in sorted(numbers))}; only one such "
+                "number can be imported"
+            )
+        for node in between:
+            name = node.inputs[0] if node.role == "through" and node.masks is not None and node.inputs else ""
+            while (below := self._whole.get(name)) is not None and below.role == "through" and below.inputs:
+                name = below.inputs[0]
+            if below is not None and below.role != "input":
+                raise ImportRefusedError(
+                    f"{node} reads {below}, so its mask isn't that of the rows' own vectors; only Masking that reads "
+                    "the model's input can be imported"
+                )
 
     def check_top(self, stack: Stack) -> None:
         """Check that nothing above the stack reads it step by step: such a layer would be left out in silence.
@@ -338,6 +369,8 @@ class _Paths:
                 break
             if node.role == "map":
                 links.append(_Link(node, end, added))
+                if not node.inputs:  # Keras's Sequential models may begin without an InputLayer
+                    return self._ended(_NO_INPUT, _Link(_NO_INPUT, ""), links)
                 name = end = node.inputs[0]
                 added = None
                 continue
@@ -356,11 +389,13 @@ class _Paths:
             links: the functions above it, from the last to the first.
         """
         sums = [link.end for link in (last, *links) if link.added is not None]
-        if node.role == "layer":
+        from_rows = node.role == "input" and self._asked.vectors
+        if node.role == "layer" or (from_rows and not sums):
             unknown = [one.node for one in links if not (isinstance(one.node.map, Map) and one.node.map.computable)]
             if not unknown:
-                return _Origin("layer", node.name, last.end, last.added, tuple(links[::-1]))
-            why = "what it computes can be imported above an embedding, but not above a recurrent layer"
+                return _Origin(node.role, node.name, last.end, last.added, tuple(links[::-1]))
+            above = "to vectors that rows contain" if from_rows else "above a recurrent layer"
+            why = f"what it computes can be imported above an embedding, but not {above}"
             return _Origin("other", str(unknown[-1]), why=why)
         # Only vectors that a table contains can be changed once for all.
         if node.role not in ("table", "onehot", "input"):
@@ -369,6 +404,8 @@ class _Paths:
             culprit, why = self._graph[sums[0]], "it adds vectors below the first recurrent layer"
         elif links and node.role != "table":
             culprit, why = links[-1].node, "it changes vectors that no embedding makes"
+            if node.role == "input":
+                why += "; if rows contain these vectors: --vectors"
         else:
             return _Origin(node.role, node.name, links=tuple(links[::-1]))
         return _Origin("other", str(culprit), why=why)
@@ -406,10 +443,10 @@ class _Paths:
         """Why a stack can't begin with a layer; None if it can."""
         layer = first.name
         if origin.role in ("table", "onehot"):
-            return self._why_changed(self._graph[origin.name])
+            return self._why_changed(self._graph[origin.name], layer)
         if first.problem:
             return f"{layer}: {first.problem}"
-        if origin.role == "input" and self._asked.one_hot:
+        if origin.role == "input" and (self._asked.one_hot or self._asked.vectors):
             return None
         if origin.role == "input":
             width = f"vectors {first.inputs} wide"
@@ -420,14 +457,17 @@ class _Paths:
             )
         return (
             f"{layer} reads {_described(origin)}. A recurrent layer can be imported if it reads an embedding, ids as "
-            "one-hot vectors or another recurrent layer, with nothing between but dropout, masking and, after an "
-            "embedding or a recurrent layer, what changes each token's vector alone (Dense, Conv1D of width 1, "
+            "one-hot vectors or another recurrent layer, or if rows contain the vectors (--vectors), with nothing "
+            "between but dropout, masking and, after an embedding, after a recurrent layer or with --vectors, what "
+            "changes each token's vector alone (Dense, Conv1D of width 1, "
             f"normalization, {', '.join(ACTIVATIONS)}"
             f"; after an embedding also {', '.join(one for one in token_maps.ACTIVATIONS if one not in ACTIVATIONS)})"
         )
 
-    def _why_changed(self, node: Node) -> str | None:
+    def _why_changed(self, node: Node, layer: str) -> str | None:
         """Why ids aren't what an embedding or one-hot vectors are made of; None if they are."""
+        if self._asked.vectors:
+            return f"--vectors: {layer} reads {node}, which makes vectors of ids; leave it out"
         source = self._graph.get(node.inputs[0]) if node.inputs else None
         if not node.inputs or (source is not None and source.role == "input"):
             return None

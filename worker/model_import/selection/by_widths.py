@@ -25,9 +25,12 @@ def choose_by_widths(found: Found, asked: Asked) -> Stack:
     _check_whole_modules(layers)
     maps = take_maps(found, asked.maps)
     table = _table_for(found, layers[0].name, maps[0].inputs if maps else layers[0].inputs, asked)
+    nodes = tuple(one.node for one in maps)
+    if asked.vectors:
+        return Stack(None, layers, [False] * len(layers), vectors=True, below=nodes)
     if maps and table is None:
         raise ImportRefusedError(f"--fold {asked.maps[0]}: it needs an embedding; name it with --embedding")
-    return Stack(table, layers, [False] * len(layers), maps=tuple(one.node for one in maps))
+    return Stack(table, layers, [False] * len(layers), maps=nodes)
 
 
 def _check_order(found: Found, layers: list[Layer]) -> None:
@@ -57,10 +60,10 @@ def _check_whole_modules(layers: list[Layer]) -> None:
 
 
 def _table_for(found: Found, reader: str, width: int, asked: Asked) -> Table | None:
-    """The embedding that a layer reads, whose vectors have this width; None if ids are one-hot vectors."""
+    """The embedding that a layer reads, whose vectors have this width; None if it reads other vectors."""
     if asked.embedding is not None:
         return found.tables[asked.embedding]
-    if asked.one_hot:
+    if asked.one_hot or asked.vectors:
         return None
     fitting = [table for table in found.tables.values() if table.array.shape[1] == width]
     named = [table for table in fitting if table.named]

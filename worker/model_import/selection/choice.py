@@ -25,14 +25,7 @@ def choose(found: Found, asked: Asked) -> Stack:
     """
     if not found.layers:
         raise ImportRefusedError(found.why_empty or "it contains no LSTM and no GRU; other models can't be imported")
-    if asked.embedding is not None and asked.embedding not in found.tables:
-        raise ImportRefusedError(
-            f"--embedding {asked.embedding}: there is no such embedding; it has {names_of(found.tables)}"
-        )
-    if asked.embedding is not None and asked.one_hot:
-        raise ImportRefusedError("--embedding and --one-hot: one-hot vectors need no embedding; leave one of them out")
-    if asked.padding is not None and asked.unpadded:
-        raise ImportRefusedError("--pad and --unpadded contradict each other; leave one of them out")
+    _check_asked(found, asked)
     asked = replace(asked, layers=tuple(name for given in asked.layers for name in _expand(found, given)))
     if found.graph is None:
         stack = choose_by_widths(found, asked)
@@ -50,6 +43,26 @@ def choose(found: Found, asked: Asked) -> Stack:
             raise ImportRefusedError(f"{layer.name}: {layer.problem}")
     _check_widths(stack)
     return stack
+
+
+def _check_asked(found: Found, asked: Asked) -> None:
+    """Check that the user's statements don't contradict each other, and that the named embedding exists."""
+    if asked.embedding is not None and asked.embedding not in found.tables:
+        raise ImportRefusedError(
+            f"--embedding {asked.embedding}: there is no such embedding; it has {names_of(found.tables)}"
+        )
+    if asked.embedding is not None and asked.one_hot:
+        raise ImportRefusedError("--embedding and --one-hot: one-hot vectors need no embedding; leave one of them out")
+    if asked.vectors and (asked.embedding is not None or asked.one_hot):
+        option = "--one-hot" if asked.one_hot else f"--embedding {asked.embedding}"
+        raise ImportRefusedError(f"--vectors and {option}: rows of vectors contain no ids; leave one of them out")
+    if asked.vectors and asked.padding is not None:
+        raise ImportRefusedError(
+            f"--pad {asked.padding.length}: rows of vectors aren't padded here; if the source's program pads them, put "
+            "its vectors of padding into the rows, and use --unpadded"
+        )
+    if asked.padding is not None and asked.unpadded:
+        raise ImportRefusedError("--pad and --unpadded contradict each other; leave one of them out")
 
 
 def _expand(found: Found, given: str) -> list[str]:
@@ -80,7 +93,7 @@ def _mark_residual(found: Found, stack: Stack, residual: list[str]) -> None:
 def _put_above(found: Found, stack: Stack) -> None:
     """Add the functions above the last layer of a file whose kind has them."""
     if found.above and stack.layers[-1] is list(found.layers.values())[-1]:
-        stack.steps = chain_of(stack.layers, stack.residual, found.above)
+        stack.steps = chain_of(stack.layers, stack.residual, found.above, stack.below)
 
 
 def _mark_clips(found: Found, stack: Stack, asked: Asked) -> None:

@@ -10,7 +10,7 @@ Between the layers of one nn.LSTM there is nothing, and above the last layer eve
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -131,7 +131,9 @@ class _Way:
         first, *others = stack.layers
         #: The widths where something could be: before the first layer, and between layers of different modules.
         self._widths = [first.inputs, *(layer.inputs for layer in others if layer.below is None)]
+        #: How many ids there are; 0 if rows contain vectors.
         self._ids = first.inputs if stack.table is None else stack.table.array.shape[0]
+        self._ids = 0 if stack.vectors else self._ids
         passes = [one for layer in stack.layers for one in layer.passes]
         gates = {count * one.units for one in passes for count in (3, 4)}
         self._states = {size for one in passes for size in (one.units, one.projection or one.units)} | gates
@@ -143,6 +145,8 @@ class _Way:
     def suspicious(self) -> list[tuple[Array, str]]:
         """The arrays that could be between ids and states, each with the reason."""
         steps = [step for array in self._rest for step in self._steps(array)]
+        if self._stack.vectors:  # which may have any width
+            steps += [replace(step, before=_IDS) for step in steps]
         on_way = self._on_way(steps)
         return [(array, why) for array in self._rest if (why := self._reason(array, on_way)) is not None]
 

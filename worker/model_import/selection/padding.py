@@ -7,6 +7,17 @@ from unrolled.model.padding import Padding
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.selection.stack import Asked, AskedPadding
 
+_WHY_OF_IDS = (
+    "the source reads rows of {length} tokens and doesn't mask padding, so it computes padding like a token, and the "
+    "vectors of shorter rows depend on it. Say how the source's program pads rows: --pad {length} if after their "
+    "tokens, --pad {length}:pre if before them (as Keras's pad_sequences does by default). If all rows have this "
+    "length, or you want vectors without padding: --unpadded"
+)
+_WHY_OF_VECTORS = (
+    "the source reads rows of {length} vectors and doesn't mask padding. If all rows have this length, or you want "
+    "vectors without padding: --unpadded; if the source's program pads rows, put its vectors of padding into yours, too"
+)
+
 
 def check_padding(asked: Asked, length: int | None, masked: Mapping[str, bool]) -> None:
     """Check what the user says about padding against the file's graph.
@@ -37,12 +48,7 @@ def check_padding(asked: Asked, length: int | None, masked: Mapping[str, bool]) 
             f"--pad {pad.length}: the source reads rows of {length} tokens, so its rows are padded to {length}"
         )
     if not hides and length is not None and pad is None and not asked.unpadded:
-        raise ImportRefusedError(
-            f"the source reads rows of {length} tokens and doesn't mask padding, so it computes padding like a token, "
-            f"and the vectors of shorter rows depend on it. Say how the source's program pads rows: --pad {length} if "
-            f"after their tokens, --pad {length}:pre if before them (as Keras's pad_sequences does by default). If all "
-            "rows have this length, or you want vectors without padding: --unpadded"
-        )
+        raise ImportRefusedError((_WHY_OF_VECTORS if asked.vectors else _WHY_OF_IDS).format(length=length))
 
 
 def settle_padding(asked: AskedPadding, config: ModelConfig, ids_from: int, *, vectors: bool) -> Padding:

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from worker.model_import.found import Layer, Node, Table, TokenMap
-from worker.model_import.selection.steps import Step, chain_of
+from worker.model_import.selection.steps import Step, chain_of, input_dim_of
 
 #: What to do if the first layer reads vectors that no embedding makes.
 ONE_HOT = (
-    "If they are ids as one-hot vectors: --one-hot. Models that read other vectors (audio, sensors, vectors of another "
-    "program) can't be imported"
+    "If they are ids as one-hot vectors: --one-hot. If rows contain the vectors (audio, sensors, vectors of another "
+    "program): --vectors"
 )
 
 
@@ -47,6 +47,7 @@ class Asked:
         padding: how the source's program pads rows; None if it doesn't, or the user doesn't say.
         cell_clip: the largest magnitude of cell states, if the file has only weights.
         projection_clip: and of projected states.
+        vectors: whether rows contain the vectors that the source reads, in place of ids.
     """
 
     embedding: str | None = None
@@ -60,6 +61,7 @@ class Asked:
     padding: AskedPadding | None = None
     cell_clip: float | None = None
     projection_clip: float | None = None
+    vectors: bool = False
 
 
 @dataclass(slots=True)
@@ -67,7 +69,7 @@ class Stack:
     """The layers to import.
 
     Attributes:
-        table: the embedding, or None if ids enter as one-hot vectors.
+        table: the embedding, or None if ids enter as one-hot vectors, or if rows contain vectors.
         layers: the recurrent layers, first to last.
         residual: for each layer, whether its own input is added to its output.
         steps: the layers and the functions above them, with all sums; empty if layers read each other directly.
@@ -83,6 +85,8 @@ class Stack:
         sums: names of the sums in the graph that are taken.
         joined: nodes above that join the stack's states with other vectors of each token, and are left out.
         doubts: what the file alone doesn't prove: only a comparison with its own computation can.
+        vectors: whether rows contain the vectors that the first of `chain` reads.
+        below: of a file with only weights, whose rows contain vectors: the nodes below the first layer.
     """
 
     table: Table | None
@@ -101,11 +105,18 @@ class Stack:
     steps: tuple[Step, ...] = ()
     sums: frozenset[str] = frozenset()
     joined: tuple[Node, ...] = ()
+    vectors: bool = False
+    below: tuple[Node, ...] = ()
 
     @property
     def chain(self) -> tuple[Step, ...]:
-        """The layers and the functions above them, in the order of computation."""
-        return self.steps or chain_of(self.layers, self.residual)
+        """The layers and the functions above them, in the order of computation; of vectors also those below them."""
+        return self.steps or chain_of(self.layers, self.residual, below=self.below)
+
+    @property
+    def input_dim(self) -> int:
+        """Width of the vectors that the first of `chain` reads."""
+        return input_dim_of(self.chain)
 
     @property
     def functions(self) -> list[TokenMap]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.token_maps import Map, MapLayer, merged
+from worker.model_import.token_maps import Dense, Map, MapLayer, merged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ FIRST_INPUT = -1
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A recurrent layer, or a function of each token's vector above one.
+    """A recurrent layer, or a function of each token's vector; it is above one, or reads vectors that rows contain.
 
     Attributes:
         layer: the recurrent layer, or None.
@@ -69,12 +69,12 @@ def parts_of(steps: Sequence[Step]) -> list[Part]:
     sources = {step.source for step in steps}
     parts: list[Part] = []
     numbers = {FIRST_INPUT: -1}  # from a step to the number of its layer
-    width = 0
+    width = input_dim_of(steps)
     for number, step in enumerate(steps):
         one: MapLayer | None = None
         nodes: tuple[Node, ...] = ()
         if step.layer is not None:
-            if number and step.layer.inputs != width:
+            if step.layer.inputs != width:
                 raise ImportRefusedError(
                     f"{step.name} reads vectors {step.layer.inputs} wide, but those below it are {width} wide; get a "
                     "fresh copy of the file"
@@ -98,17 +98,29 @@ def parts_of(steps: Sequence[Step]) -> list[Part]:
     return parts
 
 
-def chain_of(layers: Iterable[Layer], residual: Iterable[bool], above: Iterable[Node] = ()) -> tuple[Step, ...]:
-    """Recurrent layers that read each other directly, each with its input added or not, and functions above them."""
+def chain_of(
+    layers: Iterable[Layer], residual: Iterable[bool], above: Iterable[Node] = (), below: Sequence[Node] = ()
+) -> tuple[Step, ...]:
+    """Recurrent layers that read each other directly, each with its input added or not, with functions around them."""
     steps = [
         Step(layer, None, number - 1 if adds else None)
-        for number, (layer, adds) in enumerate(zip(layers, residual, strict=True))
+        for number, (layer, adds) in enumerate(zip(layers, residual, strict=True), len(below))
     ]
-    return (*steps, *(Step(None, node) for node in above))
+    return (*(Step(None, node) for node in below), *steps, *(Step(None, node) for node in above))
+
+
+def input_dim_of(steps: Sequence[Step]) -> int:
+    """Width of the vectors that the first step reads."""
+    for step in steps:
+        if step.layer is not None:
+            return step.layer.inputs
+        if step.node is not None and isinstance(step.node.map, Dense):
+            return step.node.map.inputs
+    return 0
 
 
 def _map_of(node: Node, width: int) -> MapLayer:
-    if not isinstance(node.map, Map):
+    if not isinstance(node.map, Map) or not node.map.computable:
         raise ImportRefusedError(f"{node}: no layer of Unrolled computes it")
     try:
         one = node.map.layer(width)

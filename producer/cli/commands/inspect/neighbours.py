@@ -10,14 +10,14 @@ import click
 from producer.cli.options import check_exists, json_option, out_argument
 from unrolled.errors import RequestError
 from unrolled.reading.dataset import open_dataset
-from unrolled.reading.nearest import Metric
+from unrolled.reading.nearest import Metric, compared_column
 
 
 @click.command()
 @out_argument
 @click.option("--id", "of", required=True, help="Id of the row whose neighbours are listed.")
 @click.option("-n", "--rows", type=click.IntRange(1), default=10, show_default=True, help="Number of neighbours.")
-@click.option("--column", help="Column of pooled vectors.  [default: the first one that is stored, or else mean]")
+@click.option("--column", help="Column of pooled vectors.  [default: the only one that is stored, or else mean]")
 @click.option(
     "--metric",
     type=click.Choice(get_args(Metric)),
@@ -30,8 +30,8 @@ def neighbours(*, out: str, of: str, rows: int, column: str | None, metric: Metr
     """List the rows whose vectors are nearest to a row's.
 
     Every published row is compared, so the result is exact for these; a job that isn't complete is reported on standard
-    error. A row has one vector: a pooled one that the job stored, or the mean
-    of its tokens' vectors. --json prints one row on a line.
+    error. A row has one vector: a pooled one that the job stored, or the mean of its tokens' vectors. If there are
+    several, name one with --column. --json prints one row on a line.
 
     \b
     Examples:
@@ -42,16 +42,16 @@ def neighbours(*, out: str, of: str, rows: int, column: str | None, metric: Metr
     dataset = open_dataset(out)
     if dataset.complete is False:
         click.echo(f"{out}: the job is not complete; only the rows that are published are compared", err=True)
-    stored = (each.name for each in dataset.columns if not each.per_token)
     try:
-        found = dataset.neighbours(of, rows, column=column or next(stored, "mean"), metric=metric)
+        column = column or compared_column(dataset.columns)
+        found = dataset.neighbours(of, rows, column=column, metric=metric)
     except (KeyError, ValueError) as error:
         raise RequestError(str(error.args[0])) from error
     if as_json:
         for each in found:
-            click.echo(json.dumps(each._asdict()))
+            click.echo(json.dumps({**each._asdict(), "column": column}))
         return
     from producer.terminal.table import table  # noqa: PLC0415 - JSON needs no rich
 
     heading = "distance" if metric == "euclidean" else metric
-    click.echo(table(("id", heading), [(each.id, f"{each.score:.4f}") for each in found]))
+    click.echo(table(("id", f"{heading} of {column}"), [(each.id, f"{each.score:.4f}") for each in found]))

@@ -14,6 +14,7 @@ from producer.cli.input_options import source_options
 from producer.cli.options import json_option
 from producer.sources.options import SourceOptions
 from producer.training.request import DEFAULT_VOCABULARY, FitRequest
+from unrolled.errors import OptionError
 from unrolled.settings.declaration import declared
 from unrolled.settings.flags import flags
 from unrolled.training.plan import FitOptions
@@ -84,6 +85,11 @@ def fit(
     from unrolled.model.directory import check_is_local  # noqa: PLC0415 - --help needs no numpy
 
     check_is_local(out)
+    if arguments["kind"] == "vectors":
+        raise OptionError(
+            "--kind vectors: a language model is trained on text or token ids; give --kind text or --kind tokens, or "
+            "leave it out"
+        )
     request = FitRequest(
         inputs=inputs,
         out=out,

@@ -157,6 +157,7 @@ def _target(out: Path, overwrite: bool) -> tuple[Path, int | None]:
         RequestError: it is a URL.
         JobError: the file exists, or its directory doesn't.
         ModelError: the directory contains no model that can be used.
+        OptionError: the model in it reads vectors.
     """
     from unrolled.model.directory import check_is_local, open_model  # noqa: PLC0415 - other commands start without it
 
@@ -164,7 +165,12 @@ def _target(out: Path, overwrite: bool) -> tuple[Path, int | None]:
     room, target = None, out
     if out.is_dir():
         refuse_job(out)
-        room, target = open_model(out).config.vocab_size, out / FILE_NAME
+        config, target = open_model(out).config, out / FILE_NAME
+        if config.vector_dim is not None:
+            raise OptionError(
+                f"{out} reads vectors of {config.vector_dim}, so it needs no tokenizer; give another --out"
+            )
+        room = config.vocab_size
     if target.exists() and not overwrite:
         raise JobError(f"{target} exists; give another --out, or --overwrite")
     if not target.parent.is_dir():

@@ -23,8 +23,10 @@ from producer.sources.reading import check_inputs, read_batches
 from producer.sources.rows import BadRow
 from producer.tokenization.tokenize import tokenize
 from unrolled.format.positions import Positions
+from unrolled.model.config import ModelConfig
 
 MAX_LENGTH = 40
+CONFIG = ModelConfig.stacked(3, MAX_LENGTH, num_lstm_units=1, num_lstm_layers=1, embedding_dim=1)
 
 
 def sampler_of(*inputs, positions=None, **options):
@@ -32,7 +34,7 @@ def sampler_of(*inputs, positions=None, **options):
     frames, left_out = frames_of(discover([str(each) for each in inputs], chosen).files, chosen)
     assert not left_out
     sizes = [file.size_bytes for file in discover([str(each) for each in inputs], chosen).files]
-    return Sampler(frames, words(), 3, MAX_LENGTH, sizes, special_tokens=True, positions=positions)
+    return Sampler(frames, words(), CONFIG, sizes, special_tokens=True, positions=positions)
 
 
 def facts_of(*inputs, **options):

@@ -70,6 +70,7 @@ def test_a_row_of_1000_tokens_is_the_reference_models(tmp_path):
     """`LanguageModel.run_lstm` gives equal vectors to 1e-5, up to the last token, with and without padding."""
     # TensorFlow takes seconds, and the other tests don't use it.
     import tensorflow as tf  # noqa: PLC0415
+
     from worker.models.language_model import LanguageModel  # noqa: PLC0415
 
     config = ModelConfig.stacked(300, 1000, 96, 2, 8)

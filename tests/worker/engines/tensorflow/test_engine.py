@@ -34,6 +34,22 @@ def engine(directory):
     return TensorFlowEngine(directory, device="cpu")
 
 
+@pytest.fixture(scope="module")
+def reference(directory):
+    """From padded rows to the reference model's states at all tokens, as one function for all shapes."""
+    run_lstm = LanguageModel.from_directory(directory).run_lstm
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
+    def run(padded):
+        return run_lstm(padded, is_training=False)
+
+    def states(padded):
+        found, masks = run(padded)
+        return found.numpy()[masks.numpy() == 1]
+
+    return states
+
+
 def compute(engine, *shards):
     """The last layer's outputs for each shard; NaN wherever the engine wrote nothing."""
     outputs = [[np.full((len(shard.values), CONFIG.output_dim), np.nan, np.float32)] for shard in shards]
@@ -46,17 +62,16 @@ def random_rows(count, longest, seed):
     return [random.integers(1, 301, length).astype(np.int32) for length in random.integers(0, longest + 1, count)]
 
 
-def test_equals_the_reference_on_padded_batches(engine, directory):
+def test_equals_the_reference_on_padded_batches(engine, reference):
     """For 1,000 rows with zeros anywhere, the states at real tokens are those of the rows without zeros."""
     random = np.random.default_rng(5)
     kept = random.random((1000, 40)) < random.random((1000, 1))
     padded = (random.integers(1, 301, (1000, 40)) * kept).astype(np.int32)
     padded[:, 20:] *= random.random((1000, 1)) < 0.5
     padded[7] = 0
-    reference, masks = LanguageModel.from_directory(directory).run_lstm(padded, is_training=False)
     rows = [row[row > 0] for row in padded]
     (outputs,) = compute(engine, ragged(rows))
-    np.testing.assert_allclose(outputs, reference.numpy()[masks.numpy() == 1], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(outputs, reference(padded), rtol=0, atol=1e-5)
 
 
 def test_order_is_the_callers(engine):
@@ -81,16 +96,15 @@ def test_the_same_bits_in_any_company(engine):
 
 
 @pytest.mark.parametrize("length", [CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK + 17])
-def test_long_rows_run_in_chunks(engine, directory, length):
+def test_long_rows_run_in_chunks(engine, reference, length):
     """Rows beyond the widest batch carry their state from chunk to chunk, and nothing is cut off."""
     rows = [*random_rows(20, 30, seed=2), *random_rows(9, 200, seed=4)]
     rows += [np.arange(first, first + length) % 300 + 1 for first in (3, 50)]
     padded = np.zeros((len(rows), max(map(len, rows))), np.int32)
     for line, row in zip(padded, rows, strict=True):
         line[: len(row)] = row
-    reference, masks = LanguageModel.from_directory(directory).run_lstm(padded, is_training=False)
     (outputs,) = compute(engine, ragged(rows))
-    np.testing.assert_allclose(outputs, reference.numpy()[masks.numpy() == 1], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(outputs, reference(padded), rtol=0, atol=1e-5)
 
 
 def test_rows_that_end_in_different_chunks(engine, directory):

@@ -37,6 +37,7 @@ def lstm(units=5, **settings):
 
 
 MASKED = {"mask_zero": True}
+VECTORS = {"vectors": True}
 
 
 @case(suffix=".keras")
@@ -222,10 +223,63 @@ def lstm_within_timedistributed():
     return ids, layers.TimeDistributed(layers.LSTM(5))(words()(ids)), None
 
 
-@case(r"states reads the model's input.*--one-hot", suffix=".keras")
+@case(r"states reads the model's input.*--one-hot.*--vectors", then=VECTORS, suffix=".keras")
 def features_of_audio():
     frames = keras.Input((None, 13))
-    return frames, lstm(name="states")(frames), None
+    return frames, lstm(name="states")(frames)
+
+
+@case(vectors=True, suffix=".keras")
+def masked_features():
+    frames = keras.Input((None, 4))
+    x = lstm(name="low")(layers.Masking(-1.0)(frames))
+    return frames, layers.Bidirectional(lstm())(x)
+
+
+@case(r"it changes vectors that no embedding makes.*--vectors", then=VECTORS, suffix=".keras")
+def features_that_are_changed_below_the_first_layer():
+    frames = keras.Input((None, 4))
+    x = layers.Dense(6, activation="tanh")(layers.BatchNormalization()(layers.Masking(0.0)(frames)))
+    x = layers.LayerNormalization()(x)
+    return frames, layers.Bidirectional(lstm(3))(x)
+
+
+@case(vectors=True, suffix=".keras")
+def features_that_are_added_to_states():
+    frames = keras.Input((None, 5))
+    x = lstm(name="low")(frames) + frames
+    return frames, layers.GRU(3, return_sequences=True)(x)
+
+
+@case(r"reads rows of 9 vectors.*--unpadded", then={**VECTORS, "unpadded": True}, vectors=True, suffix=".keras")
+def fixed_number_of_features():
+    frames = keras.Input((9, 4))
+    return frames, lstm()(frames)
+
+
+@case(r"\(Masking\) reads normal .*isn't that of the rows' own vectors", vectors=True, suffix=".keras")
+def mask_of_changed_features():
+    frames = keras.Input((None, 4))
+    return frames, lstm()(layers.Masking(0.0)(layers.LayerNormalization(name="normal")(frames)))
+
+
+@case(r"in some of its layers only.*--unpadded", vectors=True, suffix=".keras")
+def mask_that_only_the_lower_layer_has():
+    frames = keras.Input((None, 4))
+    x = lstm(name="low")(layers.Masking(0.0)(frames))
+    return frames, layers.Bidirectional(lstm())(ops.add(x, 0.0))
+
+
+@case(r"above an embedding, but not to vectors that rows contain", vectors=True, suffix=".keras")
+def function_of_features_that_no_map_computes():
+    frames = keras.Input((None, 4))
+    return frames, lstm()(layers.Dense(4, activation="gelu")(frames))
+
+
+@case(r"--vectors: .* reads words \(Embedding\), which makes vectors of ids", vectors=True, suffix=".keras")
+def ids_that_are_called_vectors():
+    ids = text()
+    return ids, lstm()(words()(ids))
 
 
 @case(r"--one-hot", then={"one_hot": True}, suffix=".keras")
@@ -968,14 +1022,19 @@ def write(case, directory):
     model.save(source)
     part = model if not wanted or wanted[0] is None else keras.Model(ids, wanted[0])
 
-    @cache
-    def own(*row):
-        given = np.eye(11, 10, dtype=np.float32)[[*row]] if len(ids.shape) == 3 else np.array(row, np.int32)
+    def computed(given):
         made = np.asarray(part(given[None]))[0]
         # Keras returns the last token's output first.
         return made[::-1] if "padded" in case.name and "backward" in case.name else made
 
-    return source, case.padded(lambda row: own(*row))
+    @cache
+    def of_ids(*row):
+        return computed(np.eye(11, 10, dtype=np.float32)[[*row]] if len(ids.shape) == 3 else np.array(row, np.int32))
+
+    def own(row):
+        return computed(row) if row.dtype == np.float32 else of_ids(*row)
+
+    return source, case.padded(own)
 
 
 @pytest.mark.parametrize("case", CASES.parameters)

@@ -433,7 +433,7 @@ def one_hot_with_other_numbers():
     return graph, graph.lstm(graph.time_first(x), 10)
 
 
-@case(r"reads the model's input, vectors 13 wide.*--one-hot", suffix=".onnx")
+@case(r"reads the model's input, vectors 13 wide.*--one-hot", then={"vectors": True}, suffix=".onnx")
 def features_of_audio():
     graph = Graph(shape=("time", "batch", 13), kind=TensorProto.FLOAT)
     return graph, graph.lstm("ids", 13)
@@ -557,7 +557,9 @@ def write(case, directory):
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         given = np.asarray(row)
         one = session.get_inputs()[0]
-        if len(one.shape) == 3:
+        if given.ndim > 1:
+            ids = given[:, None]
+        elif len(one.shape) == 3:
             ids = np.eye(one.shape[-1], dtype=np.float32)[given][:, None]
         else:
             ids = given[:, None] if one.shape[0] == "time" else given[None]

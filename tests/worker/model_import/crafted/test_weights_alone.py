@@ -449,13 +449,27 @@ def untied_head_and_no_embedding():
     return tensors, lambda row: run(np.ones((len(row), UNITS)))
 
 
-@case(r"nothing in the file says what they are.*--one-hot")
+@case(r"nothing in the file says what they are.*--one-hot.*--vectors", then={"vectors": True})
 def features_of_audio():
     tensors = Tensors()
     run = torch_lstm(tensors, "rnn.", 13)
     tensors.add("head.weight", 3, UNITS)
     tensors.add("head.bias", 3)
-    return tensors, lambda row: run(np.ones((len(row), 13)))
+    return tensors, run
+
+
+@case(r"proj\.weight", then={"vectors": True, "maps": ("proj:tanh",)}, vectors=True)
+def linear_on_features():
+    tensors = Tensors()
+    run = torch_lstm(tensors, "rnn.", WIDTH)
+    w, b = tensors.add("proj.weight", WIDTH, 7), tensors.add("proj.bias", WIDTH)
+    return tensors, lambda row: run(np.tanh(row @ w.T + b))
+
+
+@case(r"--vectors and --embedding", vectors=True, embedding="embedding")
+def features_and_an_embedding():
+    tensors, own, *_ = plain()
+    return tensors, own
 
 
 @case(r"--one-hot", then={"one_hot": True})

@@ -56,7 +56,7 @@ _ASIDE = {
 }  # fmt: skip
 
 
-def run_keras(own: KerasGraph, stack: Stack, rows: Sequence[NDArray[np.int64]]) -> dict[int, Float32]:
+def run_keras(own: KerasGraph, stack: Stack, rows: Sequence[NDArray[Any]]) -> dict[int, Float32]:
     """The outputs of the rows whose lengths the graph takes, by their numbers, (time, outputs).
 
     Raises:
@@ -234,17 +234,19 @@ def _set_weights(model: Any, own: KerasGraph, above: tuple[str, ...]) -> None:
             layer.set_weights([array.read() for array in own.weights((*above, layer.name))])
 
 
-def _run(model: Any, stack: Stack, rows: Sequence[NDArray[np.int64]]) -> dict[int, Float32]:
+def _run(model: Any, stack: Stack, rows: Sequence[NDArray[Any]]) -> dict[int, Float32]:
     made = {}
     shape = model.inputs[0].shape
     turned = sum(layer.reversed for layer in stack.layers) % 2
     for number, row in enumerate(rows):
         if shape[1] not in (None, len(row)):
             continue
-        batch = np.stack([row, np.roll(row, 1)[::-1]])
+        batch = np.stack([row, np.roll(row, 1, axis=0)[::-1]])
         width = stack.layers[0].inputs
-        # The row after the last one is a vector of zeros, for the id -1.
-        given = np.eye(width + 1, width, dtype=np.float32)[batch] if len(shape) == 3 else batch.astype(np.int32)
+        given = batch
+        if not stack.vectors:
+            # The row after the last one is a vector of zeros, for the id -1.
+            given = np.eye(width + 1, width, dtype=np.float32)[batch] if len(shape) == 3 else batch.astype(np.int32)
         states = np.asarray(keras.ops.convert_to_numpy(model(given)), np.float32)[0]
         made[number] = states[::-1] if turned else states
     if not made:

@@ -35,7 +35,7 @@ _SECONDS = 300
 _MOST_BYTES = 2**31 - 2**20
 
 
-def run_onnx(own: OnnxGraph, found: Found, stack: Stack, rows: Sequence[NDArray[np.int64]]) -> dict[int, Float32]:
+def run_onnx(own: OnnxGraph, found: Found, stack: Stack, rows: Sequence[NDArray[Any]]) -> dict[int, Float32]:
     """The outputs of the rows whose lengths the graph takes, by their numbers, (time, outputs).
 
     Raises:
@@ -44,6 +44,8 @@ def run_onnx(own: OnnxGraph, found: Found, stack: Stack, rows: Sequence[NDArray[
     model = load(own.path)
     cut = _cut(model, stack.end, own.path.parent)
     ids, lengths, states = _inputs(cut, found, stack)
+    if stack.vectors and _rank(ids) != 3:
+        raise ImportRefusedError(f"its input {ids.name} has {_rank(ids)} axes, and not those of rows of vectors")
     reason = "its inputs or outputs have shapes that are not those of rows of ids"
     for rows_first in (True, False):
         feeds = {}
@@ -51,10 +53,12 @@ def run_onnx(own: OnnxGraph, found: Found, stack: Stack, rows: Sequence[NDArray[
             batch = _batch(ids, row, rows_first=rows_first)
             if batch is None:
                 continue
-            size = batch.shape[0 if rows_first else -1] if batch.ndim > 1 else 1
+            size = batch.shape[0 if rows_first else 1] if batch.ndim > 1 else 1
             width = stack.layers[0].inputs
-            # The row after the last one is a vector of zeros, for the id -1.
-            vectors = np.eye(width + 1, width, dtype=np.int64)[batch] if _rank(ids) == 3 else batch
+            vectors = batch
+            if _rank(ids) == 3 and not stack.vectors:
+                # The row after the last one is a vector of zeros, for the id -1.
+                vectors = np.eye(width + 1, width, dtype=np.int64)[batch]
             feeds[number] = {
                 ids.name: _typed(vectors, ids),
                 **{one.name: _typed(np.full(size, len(row)), one) for one in lengths},
@@ -148,7 +152,7 @@ def _sources(cut: Any, names: Iterable[str]) -> set[str]:
     return reached
 
 
-def _batch(ids: Any, row: NDArray[np.int64], *, rows_first: bool) -> NDArray[np.int64] | None:
+def _batch(ids: Any, row: NDArray[Any], *, rows_first: bool) -> NDArray[Any] | None:
     """A row among others as the graph's input; None if the graph takes no row of its length."""
     sizes = [one.dim_value for one in ids.type.tensor_type.shape.dim][:2]
     if len(sizes) == 1:
@@ -160,8 +164,8 @@ def _batch(ids: Any, row: NDArray[np.int64], *, rows_first: bool) -> NDArray[np.
         return None
     # The number of rows differs from the number of tokens, so that the axes of the output can be distinguished.
     count = count or (3 if len(row) == 2 else 2)
-    batch = np.stack([row, *(np.roll(row, shift)[::-1] for shift in range(1, count))])
-    return batch if rows_first else batch.T
+    batch = np.stack([row, *(np.roll(row, shift, axis=0)[::-1] for shift in range(1, count))])
+    return batch if rows_first else batch.swapaxes(0, 1)
 
 
 def _rank(value: Any) -> int:

@@ -1,6 +1,5 @@
 """Keras 3's `.keras` file: a zip of config.json and model.weights.h5."""
 
-import io
 import re
 import zipfile
 import zlib
@@ -39,7 +38,7 @@ def read_keras_file(path: Path) -> Found:
             about = (
                 json_object(_member(archive, _ABOUT, MOST_JSON_BYTES), _ABOUT) if _ABOUT in archive.namelist() else {}
             )
-            weights = io.BytesIO(_member(archive, _WEIGHTS, MOST_BYTES))
+            weights = _member(archive, _WEIGHTS, MOST_BYTES)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError) as error:
         raise ImportRefusedError(f"it can't be read as a zip ({error}); get a fresh copy") from error
     groups: dict[tuple[str, ...], str] = {}
@@ -47,6 +46,7 @@ def read_keras_file(path: Path) -> Found:
     _find_groups(model, (), "", groups, cells)
     # The HDF5 file stays open: the arrays are read from it later.
     stored = {array.name: array for array in arrays(open_file(weights))}
+    del weights  # the open file has a copy
     names = sorted(stored)
 
     def weights_of(layer: tuple[str, ...]) -> list[Array]:

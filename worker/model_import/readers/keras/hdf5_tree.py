@@ -17,15 +17,17 @@ from worker.model_import.readers.keras.configuration import json_object
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from typing import BinaryIO
 
     import h5py
 
 _DEPTH = 32
 
 
-def open_file(source: Path | BinaryIO) -> h5py.File:
-    """Open an HDF5 file for reading.
+def open_file(source: Path | bytes) -> h5py.File:
+    """Open an HDF5 file for reading, by its path or its content.
+
+    The library HDF5 holds a copy of the content, and no Python object: a file that is still open when the process ends
+    is closed after Python has ended, and a call into Python would crash.
 
     Raises:
         ImportRefusedError: h5py isn't installed, or the file isn't HDF5.
@@ -35,7 +37,7 @@ def open_file(source: Path | BinaryIO) -> h5py.File:
     except ModuleNotFoundError as error:
         raise refuse_missing("h5py", "pip install 'unrolled[import]'") from error
     try:
-        return h5py.File(source, "r")
+        return h5py.File.in_memory(source) if isinstance(source, bytes) else h5py.File(source, "r")
     except OSError as error:
         raise ImportRefusedError(f"it can't be read as HDF5 ({error}); get a fresh copy") from error
 

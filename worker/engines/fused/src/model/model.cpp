@@ -58,24 +58,25 @@ void check(const LayerWeights& layer, std::int64_t inputs) {
 
 Model::Model(const Kernel& kernel, std::int64_t vocab_size, std::int64_t embedding_dim, const float* embedding,
              const std::vector<LayerWeights>& layers, std::int64_t table_bytes)
-    : kernel_(kernel), vocab_size_(vocab_size) {
+    : kernel_(kernel), vocab_size_(vocab_size), vector_dim_(embedding ? 0 : embedding_dim) {
   if (layers.empty()) throw std::invalid_argument("no layers");
   for (const LayerWeights& weights : layers) {
     const std::int64_t inputs =
         layers_.empty() ? (embedding_dim ? embedding_dim : vocab_size) : layers_.back().output_dim;
-    if (unrolled::is_map(weights.cell) && !layers_.empty()) {
+    // A map below the first recurrent layer is a part of the embedding, if there is one.
+    if (unrolled::is_map(weights.cell) && (vector_dim_ || !layers_.empty())) {
       check_map(weights, inputs);
       layers_.push_back({Direction::forward, weights.span != 0, 0, inputs, weights.units, {}});
       layers_.back().passes.push_back(pack_map(kernel_, weights, weights.passes[0]));
     } else {
       check(weights, inputs);
-      add_layer(weights, embedding_dim ? embedding : nullptr, table_bytes);
+      add_layer(weights, embedding, table_bytes);
     }
     aim_source(weights.span, embedding_dim);
   }
   const bool added = std::any_of(layers_.begin(), layers_.end(),
                                  [](const Layer& layer) { return layer.residual && layer.source < 0; });
-  if (embedding_dim && (!has_table() || added)) keep_embedding(embedding_dim, embedding);
+  if (embedding && (!has_table() || added)) keep_embedding(embedding_dim, embedding);
 }
 
 // Sets and checks what is added to the last layer's output.
@@ -96,7 +97,7 @@ void Model::add_layer(const LayerWeights& weights, const float* embedding, std::
   const std::int64_t sums = kGates + (weights.cell == Cell::mlstm);
   const std::int64_t row_bytes = sums * round_up(weights.units, 16) * std::int64_t{sizeof(float)};
   const bool fits = (vocab_size_ + 1) * directions <= table_bytes / row_bytes;
-  const bool tabled = layers_.empty() && (fits || !embedding);
+  const bool tabled = layers_.empty() && !vector_dim_ && (fits || !embedding);
   Layer layer{weights.direction, weights.span != 0, 0, weights.inputs, 0, {}};
   for (std::int64_t d = 0; d < directions; ++d) {
     const bool normed = weights.cell == Cell::normed_lstm;

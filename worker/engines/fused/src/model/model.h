@@ -131,13 +131,16 @@ class Model {
  public:
   // `embedding` is (vocab_size + 1, embedding_dim), with row 0 for padding; if embedding_dim is 0, tokens enter as
   // one-hot vectors. Layer 0's input product is kept as a table with one row for each token if that takes at most
-  // `table_bytes` or the vectors are one-hot. Throws std::bad_alloc, and std::invalid_argument if the sizes of layers
+  // `table_bytes` or the vectors are one-hot. Without an embedding, embedding_dim is the width of the vectors that rows
+  // contain; a shard brings them (plan.h). Throws std::bad_alloc, and std::invalid_argument if the sizes of layers
   // don't fit together.
   Model(const Kernel& kernel, std::int64_t vocab_size, std::int64_t embedding_dim, const float* embedding,
         const std::vector<LayerWeights>& layers, std::int64_t table_bytes);
 
   const Kernel& kernel() const { return kernel_; }
   std::int64_t vocab_size() const { return vocab_size_; }
+  // The width of the vectors that rows contain; 0 if they contain token ids.
+  std::int64_t vector_dim() const { return vector_dim_; }
   const std::vector<Layer>& layers() const { return layers_; }
   bool has_table() const { return layers_[0].passes[0].has_table; }
   bool is_map(std::size_t l) const { return unrolled::is_map(layers_[l].passes[0].cell); }
@@ -156,7 +159,7 @@ class Model {
   void keep_embedding(std::int64_t embedding_dim, const float* embedding);
 
   const Kernel& kernel_;
-  std::int64_t vocab_size_;
+  std::int64_t vocab_size_, vector_dim_;
   std::vector<Layer> layers_;
   Buffer embedding_;
   std::int64_t embedding_bytes_ = 0;  // size of one row, in whole blocks

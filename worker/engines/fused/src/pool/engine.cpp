@@ -72,6 +72,7 @@ Engine::Engine(Model model, int threads, std::int64_t vector_bytes)
     : model_(std::move(model)),
       threads_(static_cast<std::size_t>(threads)),
       vector_bytes_(vector_bytes),
+      inputs_(model_),
       states_(static_cast<std::size_t>(threads)) {}
 
 void Engine::run(const std::vector<Course>& courses) {
@@ -109,7 +110,7 @@ void Engine::run_piece(std::vector<Row>& rows, const std::vector<Stage>& stages,
     std::vector<Row> reversed;
     if (s == 0 && stage.both()) {
       reversed = rows;
-      sort_rows(reversed, true, model_.vocab_size());
+      sort_rows(reversed, true, inputs_.vocab_size());
     }
     if (s == 1) share_nothing(rows);  // from here on, shared tokens may read different vectors
     std::vector<Vectors*> vectors(model_.layers().size(), nullptr);
@@ -120,9 +121,11 @@ void Engine::run_piece(std::vector<Row>& rows, const std::vector<Stage>& stages,
       vectors_[each.slot].prepare(model_.kernel(), model_.layers()[each.layer].output_dim, tokens);
     }
     std::vector<Course> courses;
-    if (stage.direction != Direction::backward) courses.emplace_back(model_, stage, false, rows, vectors, outputs);
+    if (stage.direction != Direction::backward) {
+      courses.emplace_back(model_, stage, false, rows, vectors, inputs_, outputs);
+    }
     if (stage.direction != Direction::forward) {
-      courses.emplace_back(model_, stage, true, reversed.empty() ? rows : reversed, vectors, outputs);
+      courses.emplace_back(model_, stage, true, reversed.empty() ? rows : reversed, vectors, inputs_, outputs);
     }
     for (const Course& course : courses) counts.done += course.nodes() * recurrent_layers(stage);
     run(courses);
@@ -147,11 +150,12 @@ PoolStats Engine::compute(const Shard* shards, std::int64_t shard_count, const C
   const std::lock_guard<std::mutex> lock(busy_);
   const auto start = std::chrono::steady_clock::now();
   PoolStats stats{};
-  const Outputs outputs(model_, shards, columns, column_count);
+  inputs_.take(shards, shard_count);
+  const Outputs outputs(model_, inputs_.shards(), columns, column_count);
   const std::vector<Stage> stages = model_.stages(outputs.layers());
-  std::vector<Row> rows = list_rows(shards, shard_count, model_.vocab_size());
+  std::vector<Row> rows = list_rows(inputs_.shards(), shard_count, inputs_.vocab_size());
   for (const Row& row : rows) stats.tokens += row.length;
-  sort_rows(rows, stages[0].direction == Direction::backward, model_.vocab_size());
+  sort_rows(rows, stages[0].direction == Direction::backward, inputs_.vocab_size());
   const std::vector<Duplicate> duplicates = take_duplicates(rows);
   stats.plan_seconds = seconds_since(start);
 
@@ -168,7 +172,8 @@ PoolStats Engine::compute(const Shard* shards, std::int64_t shard_count, const C
   copy_duplicates(duplicates, outputs);
   outputs.clear_empty_rows(shard_count);
   for (Vectors& vectors : vectors_) vectors.shrink(static_cast<std::size_t>(vector_bytes_));
-  stats.nodes = counts.done / counts.passes;
+  inputs_.shrink(static_cast<std::size_t>(vector_bytes_));
+  stats.nodes = counts.passes ? counts.done / counts.passes : stats.tokens;  // a map alone has no passes
   stats.compute_seconds = seconds_since(planned);
   return stats;
 }

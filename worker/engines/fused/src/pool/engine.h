@@ -7,6 +7,7 @@
 
 #include "pool/plan/course.h"
 #include "pool/plan/handing.h"
+#include "pool/plan/inputs.h"
 #include "model/model.h"
 #include "pool/outputs.h"
 #include "pool/plan/plan.h"
@@ -46,6 +47,7 @@ class Engine {
   const std::size_t threads_;
   const std::int64_t vector_bytes_;
   std::mutex busy_;
+  Inputs inputs_;
   std::vector<States> states_;  // one for each thread
   std::vector<Vectors> vectors_;  // what stages hand to each other, one for each slot
 };

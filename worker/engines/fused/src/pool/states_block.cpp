@@ -49,7 +49,7 @@ void States::read_tokens(const Block& block) {
     const Row& row = block.walk.row(block.first + k);
     const std::int32_t token = row.tokens[row.position(level, course.backward())];
     start_[k] = pass.start(token);
-    input_[k] = course.model().input(token);
+    input_[k] = course.inputs().at(row, token);
   }
 }
 
@@ -239,7 +239,7 @@ const void* States::source_of(const Block& block, std::size_t l, std::size_t k) 
   const std::int64_t source = course.layer(l).source;
   const Row& row = block.walk.row(block.first + k);
   const std::int32_t position = row.position(block.walk.level(), course.backward());
-  if (source < 0) return course.model().input(row.tokens[position]);
+  if (source < 0) return course.inputs().at(row, row.tokens[position]);
   const std::size_t below = static_cast<std::size_t>(source);
   if (below < course.first()) return course.vectors(below).at(row, position);
   const Results& results = results_[below - course.first()];

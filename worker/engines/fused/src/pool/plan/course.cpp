@@ -42,9 +42,9 @@ void Vectors::shrink(std::size_t bytes) {
 }
 
 Course::Course(const Model& model, const Stage& stage, bool backward, const std::vector<Row>& rows,
-               const std::vector<Vectors*>& handed, const Outputs& outputs)
+               const std::vector<Vectors*>& handed, const Inputs& inputs, const Outputs& outputs)
     : model_(model), stage_(stage), backward_(backward), rows_(rows), handed_(handed),
-      outputs_(outputs), per_token_(stage.end - stage.first, kNone) {
+      inputs_(inputs), outputs_(outputs), per_token_(stage.end - stage.first, kNone) {
   // If both directions compute a map, one of them keeps its results.
   const auto keeps = [&](std::size_t l) { return !(stage.both() && backward && model.is_map(l)); };
   for (std::size_t l = stage.first; l < stage.end; ++l) {

@@ -8,6 +8,7 @@
 #include "model/memory.h"
 #include "model/model.h"
 #include "pool/outputs.h"
+#include "pool/plan/inputs.h"
 #include "pool/walk.h"
 
 namespace unrolled {
@@ -44,9 +45,10 @@ class Course {
   // `handed` has the vectors of each layer that a stage hands to a later one, of those that this stage reads or writes;
   // null for other layers.
   Course(const Model& model, const Stage& stage, bool backward, const std::vector<Row>& rows,
-         const std::vector<Vectors*>& handed, const Outputs& outputs);
+         const std::vector<Vectors*>& handed, const Inputs& inputs, const Outputs& outputs);
 
   const Model& model() const { return model_; }
+  const Inputs& inputs() const { return inputs_; }
   const Outputs& outputs() const { return outputs_; }
   const std::vector<Row>& rows() const { return rows_; }
   std::size_t first() const { return stage_.first; }
@@ -86,6 +88,7 @@ class Course {
   const std::vector<Row>& rows_;
   const std::vector<Vectors*> handed_;
   std::vector<std::size_t> given_;
+  const Inputs& inputs_;
   const Outputs& outputs_;
   std::vector<std::size_t> per_token_;
   std::vector<Pooled> pooled_;

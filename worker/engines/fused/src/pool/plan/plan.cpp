@@ -26,20 +26,6 @@ void check_offsets(const Shard& shard, std::int64_t index) {
   }
 }
 
-void check_tokens(const Shard& shard, std::int64_t index, std::int64_t vocab_size) {
-  const std::uint32_t limit = static_cast<std::uint32_t>(vocab_size);
-  std::uint32_t bad = 0;
-  for (std::int64_t k = 0; k < shard.value_count; ++k) {
-    bad |= static_cast<std::uint32_t>(static_cast<std::uint32_t>(shard.values[k]) - 1u >= limit);
-  }
-  if (!bad) return;
-  for (std::int64_t k = 0; k < shard.value_count; ++k) {
-    if (shard.values[k] < 1 || shard.values[k] > vocab_size) {
-      throw InputError{Fault::token, index, k, shard.values[k]};
-    }
-  }
-}
-
 // The token that a level reads; 0 after a row's end.
 std::int32_t token_at(const Row& row, std::int32_t level, bool backward) {
   return level < row.length ? row.tokens[row.position(level, backward)] : 0;
@@ -150,6 +136,20 @@ Cut best_cut(const std::vector<Row>& rows, std::size_t first, std::size_t max_ro
 }
 
 }  // namespace
+
+void check_tokens(const Shard& shard, std::int64_t index, std::int64_t vocab_size) {
+  const std::uint32_t limit = static_cast<std::uint32_t>(vocab_size);
+  std::uint32_t bad = 0;
+  for (std::int64_t k = 0; k < shard.value_count; ++k) {
+    bad |= static_cast<std::uint32_t>(static_cast<std::uint32_t>(shard.values[k]) - 1u >= limit);
+  }
+  if (!bad) return;
+  for (std::int64_t k = 0; k < shard.value_count; ++k) {
+    if (shard.values[k] < 1 || shard.values[k] > vocab_size) {
+      throw InputError{Fault::token, index, k, shard.values[k]};
+    }
+  }
+}
 
 std::vector<Row> list_rows(const Shard* shards, std::int64_t shard_count, std::int64_t vocab_size) {
   std::vector<Row> rows;

@@ -21,6 +21,9 @@ struct Shard {
   std::int64_t rows;
   std::int64_t value_count;
   float* const* outputs;  // one array for each column
+  // If the model reads vectors: those that the values name, counted from 1, each as wide as the model reads them.
+  const float* vectors;
+  std::int64_t vector_count;
 };
 
 struct Row {
@@ -45,6 +48,9 @@ struct InputError {
   std::int64_t position;  // the index of the offset, or of the token in values
   std::int64_t value;     // the value there
 };
+
+// Checks that a shard's values are in 1..vocab_size; `index` is its number. Throws InputError.
+void check_tokens(const Shard& shard, std::int64_t index, std::int64_t vocab_size);
 
 // The pool's rows that are not empty, checked, in the caller's order. Throws InputError, std::bad_alloc.
 std::vector<Row> list_rows(const Shard* shards, std::int64_t shard_count, std::int64_t vocab_size);

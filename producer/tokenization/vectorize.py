@@ -1,0 +1,57 @@
+"""The rows that a model can compute, of rows as they were read: of texts and ids, or of vectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from producer.sources.rows import BadRow, Row, SourceRow, automatic_id
+from producer.tokenization.tokenize import tokenize
+from unrolled.errors import RowError
+from unrolled.tokenization.vectors import checked_vectors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tokenizers import Tokenizer
+
+    from producer.sources.rows import RowBatch, SourceBatch
+    from producer.tokenization.coverage import Coverage
+    from unrolled.model.config import ModelConfig
+
+
+def checked_rows(
+    batches: Iterable[SourceBatch],
+    config: ModelConfig,
+    tokenizer: Tokenizer | None,
+    *,
+    add_special_tokens: bool = True,
+    coverage: Coverage | None = None,
+) -> Iterator[RowBatch]:
+    """Yield, for each batch, its rows in their order, checked for a model; see `tokenize` and `vectorize`."""
+    if config.vector_dim is not None:
+        return vectorize(batches, config.vector_dim, config.mask_value)
+    return tokenize(batches, tokenizer, config.vocab_size, add_special_tokens=add_special_tokens, coverage=coverage)
+
+
+def vectorize(batches: Iterable[SourceBatch], width: int, mask_value: float | None = None) -> Iterator[RowBatch]:
+    """Yield, for each batch, its rows in their order with checked vectors; BadRows stay as they are.
+
+    Args:
+        batches: from the sources; an empty batch gives an empty batch.
+        width: numbers in a vector.
+        mask_value: a vector that has only this number is padding; None if none is.
+    """
+    for batch in batches:
+        found = iter(checked_vectors([row.tokens for row in batch if isinstance(row, SourceRow)], width, mask_value))
+        rows: RowBatch = []
+        for row in batch:
+            if isinstance(row, BadRow):
+                rows.append(row)
+            elif isinstance(one := next(found), RowError):
+                rows.append(BadRow(row.file, row.position, row.id, str(one)))
+            else:
+                row_id = automatic_id(row.file, row.position) if row.id is None else row.id
+                rows.append(Row(row.file, row.position, row_id, one.real.astype(np.int32), one.vectors))
+        yield rows
