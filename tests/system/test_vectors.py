@@ -42,7 +42,5 @@ def test_a_job_has_the_sources_vectors(tmp_path):
         if len(row):
             (wanted,) = session.run(None, {"ids": row[:, None]})
             np.testing.assert_allclose(found, wanted.reshape(len(row), -1), rtol=0, atol=1e-5)
-    done = unrolled("retry", "out", "--failed-rows", cwd=tmp_path)
-    assert "the failed rows of a job on vectors are kept without their vectors" in done.stderr
     listed = unrolled("quarantine", "out", "--json", cwd=tmp_path)
     assert "vector 0 (from 0) has 3 numbers; the model reads vectors of 6" in listed.stdout + listed.stderr

@@ -21,12 +21,12 @@ from unrolled.job import payload
 from unrolled.job.names import quarantine_object, rows_object
 from unrolled.job.segment import Entry
 from unrolled.job.shard_id import ShardId
-from unrolled.tokenization.ragged import Ragged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from unrolled.protocol.objects import Objects
+    from unrolled.tokenization.ragged import Ragged
 
 _JOB = re.compile(r"[0-9a-f]{16}")
 
@@ -103,10 +103,7 @@ def select_rows(content: bytes, rows: Sequence[int]) -> bytes:
             f"a row of {tokens.rows} is called failed that isn't among them; the part is not this shard's"
         )
     chosen = pa.array(rows, pa.int64())
-    lengths = tokens.lengths[np.asarray(rows, np.int64)]
-    values = [tokens.values[tokens.offsets[row] : tokens.offsets[row + 1]] for row in rows]
-    taken = Ragged.from_lengths(np.concatenate(values) if values else np.zeros(0, np.int32), lengths)
-    return payload.encode(payload.Payload(ids.take(chosen), taken, facts))
+    return payload.encode(payload.Payload(ids.take(chosen), tokens.select(rows), facts))
 
 
 def make_retry(source: ShardId, failed: bytes) -> Spooled:

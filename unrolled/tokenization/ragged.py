@@ -46,6 +46,14 @@ class Ragged(NamedTuple):
         first, last = int(self.offsets[start]), int(self.offsets[stop])
         return self._replace(values=self.values[first:last], offsets=self.offsets[start : stop + 1] - first)
 
+    def select(self, rows: Sequence[int]) -> "Ragged":
+        """Rows by their numbers, in this order, with the vectors that they contain."""
+        values = [self.values[self.offsets[row] : self.offsets[row + 1]] for row in rows]
+        lengths = self.lengths[np.asarray(rows, np.int64)]
+        return self._replace(
+            values=np.concatenate(values) if values else np.zeros(0, np.int32), offsets=offsets_of(lengths)
+        ).compact()
+
     def where(self, chosen: NDArray[np.bool_]) -> "Ragged":
         """The rows with only the tokens that are chosen, bool (tokens,)."""
         return self._replace(values=self.values[chosen], offsets=offsets_of(chosen)[self.offsets])

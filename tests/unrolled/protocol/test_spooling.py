@@ -85,6 +85,18 @@ def test_chosen_rows_keep_their_ids_and_tokens():
     assert payload.decode(select_rows(made().rows, [])).tokens.rows == 0
 
 
+def test_chosen_rows_keep_their_vectors():
+    """Those that they name, also when they are retried; the numbers of the others go away."""
+    table = np.arange(8, dtype=np.float32).reshape(4, 2)
+    tokens = Ragged.from_lengths(np.array([4, 0, 2, 1, 3], np.int32), [3, 0, 2], table)
+    chosen = payload.decode(select_rows(made(tokens=tokens).rows, [0, 1]))
+    found = payload.decode(make_retry(made().entry.shard, payload.encode(chosen)).rows).tokens
+    assert found.lengths.tolist() == [3, 0]
+    assert found.vectors[found.values[found.values > 0] - 1].tolist() == [[6, 7], [2, 3]]
+    assert len(found.vectors) == 2
+    assert (found.values > 0).tolist() == [True, False, True]
+
+
 @pytest.mark.parametrize("row", [-1, 3, 2**40])
 def test_a_row_that_is_not_there_is_refused(row):
     """A part that calls it failed is another shard's."""

@@ -13,7 +13,7 @@ from producer.cli.options import broker_option, job_at, json_option, namespace_o
 from producer.jobs import decisions
 from producer.local.broker_record import find_broker
 from producer.queue.shard_queue import ShardQueue
-from unrolled.errors import OptionError, counted
+from unrolled.errors import counted
 from unrolled.job import names
 from unrolled.patience import Patience
 from unrolled.reading.outcome import failed_rows as read_failed_rows
@@ -44,11 +44,6 @@ def retry(*, out: str, failed_rows: bool, broker: str | None, namespace: str, as
       unrolled retry out --failed-rows && unrolled run corpus/*.txt --model my-model --out out
     """
     job = job_at(out)
-    if failed_rows and job.job.options.get("kind") == "vectors":
-        raise OptionError(
-            "--failed-rows: the failed rows of a job on vectors are kept without their vectors; `unrolled quarantine` "
-            "names them: run a job with another --out on these rows of the input"
-        )
     broker = find_broker(broker, job.place)
     patience = Patience(lambda line: click.echo(line, err=True))
     queue = ShardQueue(broker, namespace, job.job.offer, patience) if broker else None
