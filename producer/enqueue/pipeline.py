@@ -20,8 +20,8 @@ from producer.enqueue.shard import make_shard
 from producer.enqueue.summary import Summary
 from producer.sources.reading import read_batches
 from producer.sources.rows import Row
+from producer.tokenization.checked_rows import checked_rows
 from producer.tokenization.coverage import Coverage
-from producer.tokenization.vectorize import checked_rows
 from unrolled.errors import counted
 from unrolled.patience import at_once
 

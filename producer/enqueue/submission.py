@@ -12,7 +12,7 @@ from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import check_rows
 from producer.sources.options import SourceOptions
 from producer.sources.reading import InputPlan, check_inputs, first_batches
-from producer.tokenization.vectorize import checked_rows
+from producer.tokenization.checked_rows import checked_rows
 from unrolled.errors import ModelError, OptionError, RequestError, counted
 from unrolled.format.columns import vector_bytes
 from unrolled.format.positions import ALL
@@ -132,11 +132,11 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
     refuse_place(submission.out)
     refuse_model(submission.out)
     model = open_model(submission.model)
-    submission = submission_for(model, submission)
     tokenizer = model.tokenizer()
     spec = requested_spec(model.config, tokenizer, **submission.stored)
     columns = spec.columns(model.config)
     token_bytes, row_bytes = vector_bytes(columns, rows=0, tokens=1), vector_bytes(columns, rows=1, tokens=0)
+    submission = submission_for(model, submission)
     plan = check_inputs(submission.inputs, submission.source)
     need_tokenizer(submission, tokenizer, plan.text_file)
     shard_tokens, shard_rows = shard_limits(token_bytes, row_bytes, 4 * (model.config.vector_dim or 0))

@@ -14,8 +14,8 @@ import numpy as np
 
 from producer.plan.sampling.estimate import Draws, Estimate, quantiles, total_of
 from producer.sources.rows import BadRow, Row
+from producer.tokenization.checked_rows import checked_rows
 from producer.tokenization.coverage import Coverage
-from producer.tokenization.vectorize import checked_rows
 from unrolled.format.positions import EVERY, LAST
 from unrolled.tokenization.ragged import Ragged
 

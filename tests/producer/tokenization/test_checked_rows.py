@@ -12,8 +12,10 @@ import pytest
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
 from producer.sources.rows import BadRow
-from producer.tokenization.vectorize import vectorize
+from producer.tokenization.checked_rows import checked_rows
 from unrolled.errors import RequestError
+from unrolled.model.config import ModelConfig
+from unrolled.model.layer import LayerConfig
 
 VECTORS = SourceOptions(kind="vectors", vectors_field="frames")
 GOOD = {
@@ -42,7 +44,8 @@ BAD = {
 def read(path, mask_value=0.0):
     """All rows of a file."""
     batches = read_batches(check_inputs([str(path)], VECTORS), VECTORS)
-    return [row for batch in vectorize(batches, 2, mask_value) for row in batch]
+    config = ModelConfig(0, 10, None, (LayerConfig(3),), vector_dim=2, mask_value=mask_value)
+    return [row for batch in checked_rows(batches, config, None) for row in batch]
 
 
 def assert_good(row, vectors):

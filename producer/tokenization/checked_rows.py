@@ -29,22 +29,23 @@ def checked_rows(
     add_special_tokens: bool = True,
     coverage: Coverage | None = None,
 ) -> Iterator[RowBatch]:
-    """Yield, for each batch, its rows in their order, checked for a model; see `tokenize` and `vectorize`."""
-    if config.vector_dim is not None:
-        return vectorize(batches, config.vector_dim, config.mask_value)
-    return tokenize(batches, tokenizer, config.vocab_size, add_special_tokens=add_special_tokens, coverage=coverage)
-
-
-def vectorize(batches: Iterable[SourceBatch], width: int, mask_value: float | None = None) -> Iterator[RowBatch]:
-    """Yield, for each batch, its rows in their order with checked vectors; BadRows stay as they are.
+    """Yield, for each batch, its rows in their order, checked for a model; BadRows stay as they are.
 
     Args:
         batches: from the sources; an empty batch gives an empty batch.
-        width: numbers in a vector.
-        mask_value: a vector that has only this number is padding; None if none is.
+        config: of the model, which reads token ids or vectors.
+        tokenizer: see `tokenize`.
+        add_special_tokens: see `tokenize`.
+        coverage: see `tokenize`.
     """
+    if config.vector_dim is None:
+        yield from tokenize(
+            batches, tokenizer, config.vocab_size, add_special_tokens=add_special_tokens, coverage=coverage
+        )
+        return
     for batch in batches:
-        found = iter(checked_vectors([row.tokens for row in batch if isinstance(row, SourceRow)], width, mask_value))
+        given = [row.tokens for row in batch if isinstance(row, SourceRow)]
+        found = iter(checked_vectors(given, config.vector_dim, config.mask_value))
         rows: RowBatch = []
         for row in batch:
             if isinstance(row, BadRow):
