@@ -156,7 +156,7 @@ class Node:
         recurs: whether it reads a sequence step by step; layers that can't be read do too.
         masks: it hides the tokens whose vectors have only this number.
         masked: whether padding is hidden from it by lengths that the model is given, or by a mask of its own.
-        drops_mask: the mask of what it reads isn't passed on to what reads it.
+        drops_mask: the mask of what it reads isn't passed on to what reads it; a layer doesn't compute with it either.
         doubt: why the file alone doesn't prove that it is what its role says.
         map: the function of a "map".
         label: its name for people, if `name` is another.

@@ -345,7 +345,7 @@ class _Paths:
         return {
             node.target or node.name: node.masked
             or (node.masks is not None and _hides_padding(node.masks, table))
-            or any(carried.get(name, False) for name in node.inputs[:1])
+            or (not node.drops_mask and any(carried.get(name, False) for name in node.inputs[:1]))
             for node in layers
         }
 

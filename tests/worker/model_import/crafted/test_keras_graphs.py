@@ -977,6 +977,13 @@ def training_where_it_changes_nothing():
     return ids, lstm()(layers.LayerNormalization()(low), training=True)
 
 
+@case(r"computes padding like a token", then={"unpadded": True}, suffix=".keras")
+def first_state_without_the_embeddings_mask_in_fixed_rows():
+    ids = text(9)
+    ones = ops.ones((1, 5))
+    return ids, lstm()(words(**MASKED)(ids), initial_state=[ones, ones])
+
+
 @case(r"starts from another layer's state", suffix=".keras")
 def ones_as_first_state():
     ids = text()

@@ -93,7 +93,7 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
                 first[name] = call
             else:
                 check_again(made[name], first[name], call)
-            _add_nodes(graph, call, made[name])
+            _add_nodes(graph, call, made[name], version)
         else:
             node = _other_node(call, weights)
             if call.kind == "Cast" and input_of(graph, call.inputs) in ids and call.config.get("dtype") in _OF_IDS:
@@ -157,12 +157,15 @@ def _recurs(call: Call) -> bool:
 _RECURRENT = re.compile(r"RNN|LSTM|GRU|Bidirectional|^while|^scan$", re.IGNORECASE)
 
 
-def _add_nodes(graph: dict[str, Node], call: Call, layers: list[Layer]) -> None:
+def _add_nodes(graph: dict[str, Node], call: Call, layers: list[Layer], version: str) -> None:
     """One node for each layer; the last has the call's name, which other calls read."""
     source = call.inputs[:1]
+    # Since version 3, Keras gives a layer the mask of its input only if the input is the one tensor that it is given.
+    has_state = call.arguments.get("initial_state") is not None and not version.startswith(("1.", "2."))
+    precision, drops_mask = precision_of(call.config), has_state and not call.masks
     for number, layer in enumerate(layers):
         name = call.name if number == len(layers) - 1 else f"{call.name} cell {number}"
-        graph[name] = Node(name, "layer", call.kind, source, layer.name, precision=precision_of(call.config))
+        graph[name] = Node(*(name, "layer", call.kind, source, layer.name), precision=precision, drops_mask=drops_mask)
         source = (name,)
 
 
