@@ -2,6 +2,7 @@
 
 # Over 150 lines: the walk from a layer to the ids, with a reason for each place where it can end.
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -56,18 +57,6 @@ def choose_by_graph(found: Found, asked: Asked) -> Stack:
     if not any(layer.problem for layer in good[0].layers):
         paths.complete(good[0])
     return good[0]
-
-
-def _hides_padding(number: float, table: Table | None) -> bool:
-    """Whether Masking hides padding: vectors that consist of one number, as the embedding's row 0 may.
-
-    Raises:
-        ImportRefusedError: the embedding can't be read.
-    """
-    if table is None:
-        return True  # padding is vectors that the source's program makes for this mask
-    with damage_named(table.name):
-        return bool((table.array.read()[:1] == number).all())
 
 
 def _check_beside(found: Found, names: list[str], good: Stack) -> None:
@@ -337,17 +326,38 @@ class _Paths:
             elif node.role == "through" and node.masks is not None:
                 # Masking replaces the mask of its input. Above a layer, it compares states, which are hardly ever equal
                 # to its number.
-                states = any(below.role == "layer" for below in self._before(node.name))
-                carried[node.name] = not states and _hides_padding(node.masks, table)
+                below = {one.role for one in self._before(node.name)}
+                carried[node.name] = "layer" not in below and self._hides_padding(node.masks, table, below)
             else:
                 passes = node.role in ("through", "map", "add", "layer") and not node.drops_mask
                 carried[node.name] = passes and bool(carries) and all(carries)
         return {
             node.target or node.name: node.masked
-            or (node.masks is not None and _hides_padding(node.masks, table))
+            or (
+                node.masks is not None
+                and self._hides_padding(node.masks, table, {one.role for one in self._before(node.name)})
+            )
             or (not node.drops_mask and any(carried.get(name, False) for name in node.inputs[:1]))
             for node in layers
         }
+
+    @staticmethod
+    def _hides_padding(number: float, table: Table | None, below: Container[str]) -> bool:
+        """Whether Masking hides padding: vectors that consist of one number.
+
+        Args:
+            number: that number.
+            table: the embedding, whose row 0 is padding; None if there is none.
+            below: the roles of the nodes that Masking reads, directly or not.
+
+        Raises:
+            ImportRefusedError: the embedding can't be read.
+        """
+        if table is None:
+            # The one-hot vector of an id isn't hidden; vectors of padding are made by the program, for the mask.
+            return "onehot" not in below
+        with damage_named(table.name):
+            return bool((table.array.read()[:1] == number).all())
 
     def _before(self, name: str) -> list[Node]:
         """The node and all that it reads, directly or not."""

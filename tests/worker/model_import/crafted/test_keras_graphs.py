@@ -839,6 +839,18 @@ def masking_that_hides_nothing_in_fixed_rows():
     return ids, lstm()(layers.Masking(0.0)(words()(ids)))
 
 
+@case(r"computes padding like a token", then={"unpadded": True}, suffix=".keras")
+def masking_of_what_masking_has_hidden_in_fixed_rows():
+    ids = text(9)
+    return ids, lstm()(layers.Masking(0.3)(layers.Masking(0.0)(words(**MASKED)(ids))))
+
+
+@case(r"computes padding like a token", then={"unpadded": True}, suffix=".keras", ids_from=0)
+def masking_of_one_hot_ids_in_fixed_rows():
+    ids = text(9)
+    return ids, lstm()(layers.Masking(0.0)(ops.one_hot(ids, 10)))
+
+
 @case(r"computes its mask \(any.*Masking of its vectors", suffix=".keras")
 def masking_of_states_in_fixed_rows():
     ids = text(9)
