@@ -96,7 +96,9 @@ def test_a_workers_spans_reach_a_collector(tmp_path, broker_url, collector):
     spans = [span for _, span in collector]
     shards = {span.span_id: span for span in spans if span.name == "shard"}
     messages = {span.span_id for span in spans if span.name == "run/unrolled.shard"}
-    assert len(shards) == 4
+    named = {number: {one.key: one.value.string_value for one in span.attributes} for number, span in shards.items()}
+    # On a busy machine, a message may be sent again, and find its shard published.
+    assert len(shards) >= 4
     assert {span.parent_span_id for span in shards.values()} <= messages
     linked = [link.span_id for span in spans if span.name == "compute" for link in span.links]
-    assert sorted(linked) == sorted(shards)
+    assert len(linked) == len({named[number]["unrolled.shard"] for number in linked}) == 4
