@@ -45,6 +45,18 @@ def ids_with_tokens_first():
     return graph, graph.lstm(graph.embed())
 
 
+@case(r"reads 'batch', so it seems to read along the rows of a batch", suffix=".onnx")
+def tokens_taken_for_rows():
+    graph = Graph(shape=("batch", "time"))
+    return graph, graph.lstm(graph.embed())
+
+
+@case(r"has 1 place, and the other 9, so it seems to read along the rows", suffix=".onnx")
+def tokens_taken_for_rows_in_fixed_rows():
+    graph = Graph(shape=(1, 9))
+    return graph, graph.lstm(graph.embed())
+
+
 @case(r"words reads slice.* \(Slice\)", suffix=".onnx")
 def ids_reversed_before_the_embedding():
     graph = Graph()

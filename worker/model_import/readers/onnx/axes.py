@@ -31,10 +31,13 @@ class AxesOfGraph:
     def __init__(self, graph: Any, constants: Constants) -> None:
         self._constants = constants
         self._known: dict[str, Axes] = {}
+        self._ids: list[Any] = []  # the sizes of the first input with rows and tokens
         for value in graph.input:
             kind = value.type.tensor_type
-            rank = len(kind.shape.dim) if kind.HasField("shape") else 0
-            self._known[value.name] = {1: ("a",), 2: ("a", "b"), 3: ("a", "b", "f")}.get(rank)
+            sizes = list(kind.shape.dim) if kind.HasField("shape") else []
+            self._known[value.name] = {1: ("a",), 2: ("a", "b"), 3: ("a", "b", "f")}.get(len(sizes))
+            if len(sizes) in (2, 3):
+                self._ids = self._ids or sizes
 
     def of(self, name: str) -> Axes:
         """The axes of a tensor, or None."""
@@ -56,6 +59,21 @@ class AxesOfGraph:
         first = next((one.i for one in node.attribute if one.name == "layout"), 0)
         time, row = (axes[1], axes[0]) if first else (axes[0], axes[1])
         return time if time in ("a", "b") and row in {"a", "b", "1"} - {time} else None
+
+    def why_rows(self, time: str | None) -> str:
+        """Why the axis of the ids along which a layer reads is that of rows, not of tokens; "" if nothing shows it.
+
+        Args:
+            time: that axis, from `time_of`.
+        """
+        if time is None or not self._ids:
+            return ""
+        own, other = self._ids[:2] if time == "a" else self._ids[1::-1]
+        if "batch" in own.dim_param.lower():
+            return f"the file calls the axis of the ids along which it reads {own.dim_param!r:.40}"
+        if own.dim_value == 1 and other.dim_value > 1:
+            return f"the axis of the ids along which it reads has 1 place, and the other {other.dim_value}"
+        return ""
 
     def _lstm(self, _: Any, before: Axes, settings: dict[str, Any]) -> Axes:
         if before is None or len(before) != 3:

@@ -125,6 +125,11 @@ class _Reader:
                 "it reads along another axis than the layers below: along rows instead of tokens; such layers can't be "
                 "imported"
             )
+        elif rows := self._axes.why_rows(time):
+            layer.problem = layer.problem or (
+                f"{rows}, so it seems to read along the rows of a batch instead of the tokens of a row; export the "
+                "model with these axes exchanged (batch_first), or with the right names"
+            )
         doubts = [] if time else ["the file alone doesn't show that it reads along the tokens of each row"]
         lengths = node.input[4] if len(node.input) > 4 else ""
         if lengths and self._source(lengths) != "input":
