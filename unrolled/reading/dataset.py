@@ -76,7 +76,7 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
     jobs: list[OpenJob | None] = []
     for place in places:
         _check_exists(os.fspath(place))
-        if os.fspath(place).endswith(".parquet"):
+        if os.fspath(place).endswith(".parquet") and (is_url(os.fspath(place)) or not Path(place).is_dir()):
             parts.append(_part_at(os.fspath(place)))
             jobs.append(None)
         else:

@@ -125,6 +125,13 @@ def test_a_directory_is_read_in_the_order_of_shards(tmp_path):
     assert [row.id for row in unrolled.open(tmp_path)] == ["row#0", "row#1", "row#2"]
 
 
+def test_a_directory_may_be_called_as_a_part_is(out, tmp_path):
+    """`--out vectors.parquet` makes a directory of that name, and `run` says to open it."""
+    place = tmp_path / "vectors.parquet"
+    shutil.copytree(out, place)
+    assert [row.id for row in unrolled.open(place)] == [row.id for row in unrolled.open(out)]
+
+
 def test_what_a_dataset_tells(out):
     """Counts, width and model are read from the footers."""
     dataset = unrolled.open(str(out))
