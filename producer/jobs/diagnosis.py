@@ -62,7 +62,7 @@ def diagnose(status: JobStatus) -> dict[str, str]:
     if not status.ended and not status.waiting and not status.fed:
         found["input"] = (
             "the input hasn't been read to its end: if no `unrolled run` or `unrolled enqueue` is at work on it, "
-            "run the same command again to resume it"
+            "run the same command again to resume it (if files of its log are missing, `unrolled verify` names them)"
         )
     return found
 

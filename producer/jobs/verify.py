@@ -125,7 +125,8 @@ def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Ve
     if len(widths) > 1:
         found = ", ".join(f"{', '.join(map(str, each))} in {shard}" for each, shard in sorted(widths.items()))
         problems.append(Problem("*.parquet", f"vectors are of different widths: {found}"))
-    problems += _strays((shard for shard in parts.unknown if shard not in log.entries), parts.others)
+    if missing is None:  # otherwise the parts may be of the shards that the missing segments name
+        problems += _strays((shard for shard in parts.unknown if shard not in log.entries), parts.others)
     rows_in = _rows_in(log)
     if not problems and rows + quarantined + failed != rows_in:
         problems.append(Problem(names.LOG, f"{rows_in:,} rows went in, {rows + quarantined + failed:,} came out"))

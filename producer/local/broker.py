@@ -9,7 +9,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
@@ -31,6 +33,7 @@ class EmbeddedBroker:
         self._scratch: Path | None = None
         self._server: subprocess.Popen[bytes] | None = None
         self._watchdog: Watchdog | None = None
+        self._is_ending = False
 
     def __enter__(self) -> Self:
         """Start the server, and wait until it answers.
@@ -50,7 +53,26 @@ class EmbeddedBroker:
         """The address in Celery's form; `unrolled.queue.broker_url.client_url` gives redis-py's."""
         return f"redis+socket://{quote(str(self._socket))}"
 
+    def watch(self, on_end: Callable[[UnrolledError], None]) -> None:
+        """Call `on_end` with an error, from a thread, if the server ends by itself, such as on a full disk."""
+        server = self._server
+
+        def wait() -> None:
+            status = None if server is None else server.wait()
+            if not self._is_ending and status is not None:
+                free_bytes = shutil.disk_usage(self._folder).free
+                on_end(
+                    UnrolledError(
+                        f"the embedded broker ended with status {status}; {free_bytes / 2**20:,.1f} MiB are free in "
+                        f"{self._folder.parent} (TMPDIR names another place). The same command goes on from here; "
+                        f"{self._last_lines()}"
+                    )
+                )
+
+        threading.Thread(target=wait, name="embedded broker", daemon=True).start()
+
     def _start(self) -> None:
+        self._is_ending = False
         try:
             self._scratch = self._scratch or short_directory()
             self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -134,6 +156,7 @@ class EmbeddedBroker:
         return "\n".join(["its log ends with:", *lines[-10:]])
 
     def _end(self, number: signal.Signals) -> None:
+        self._is_ending = True
         if self._server is not None:
             self._server.send_signal(number)
             try:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from producer.enqueue.summary import Summary
     from producer.jobs.status import JobStatus
     from producer.terminal.figures import ProducerFigures
+    from unrolled.errors import UnrolledError
     from unrolled.protocol.opening import OpenJob
 
 #: Folder for the workers' logs, beside the job's objects.
@@ -74,8 +75,9 @@ def run_job(
     with ExitStack() as stack:
         stack.enter_context(terminable())
         stack.enter_context(about(job=job.key))
-        url = broker or stack.enter_context(EmbeddedBroker()).url
-        if broker is None:
+        own = stack.enter_context(EmbeddedBroker()) if broker is None else None
+        url = own.url if own else str(broker)
+        if own:
             stack.enter_context(recorded(url, job))
         settings = {
             **environment,
@@ -84,6 +86,14 @@ def run_job(
             "UNROLLED_MODEL": str(prepared.model.path),  # of one in a bucket, the copy that this job is made for
         }
         stack.enter_context(_interruptible())
+        failures: list[UnrolledError] = []
+
+        def give_up(error: UnrolledError) -> None:
+            failures.append(error)
+            _interrupt()
+
+        if own:
+            own.watch(give_up)
         attempts = int(environment.get("UNROLLED_MAX_ATTEMPTS", WorkerOptions().max_attempts))
         deaths = Deaths(workers, attempts, partial(settled_in, job.objects))
         crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt, deaths))
@@ -93,6 +103,9 @@ def run_job(
 
             return queue_and_wait(prepared, url, namespace, max_queued_tokens, priority, crew, figures)
         except KeyboardInterrupt as reason:
+            if failures:
+                crew.hurry()  # without a broker, the workers would wait for it until their grace is over
+                raise failures[0] from None
             if crew.failure:
                 raise crew.failure from None
             if crew.running:

@@ -147,7 +147,7 @@ def test_a_gap_in_the_log_is_a_problem(job):
     """It isn't taken for the log's end: a producer that added a segment there would change what the job is."""
     place(job, segment_name(0)).unlink()
     gap = "isn't there, but later segments of the log are; restore it from a copy"
-    assert problems(job)[segment_name(0)] == gap
+    assert problems(job) == {segment_name(0): gap}
     with pytest.raises(JobError, match=f"{segment_name(0)}: {gap}, or use"):
         refuse_gap(job.objects)
     refuse_gap(finished_job(Path(job.place).parent / "whole").objects)

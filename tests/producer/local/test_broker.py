@@ -74,6 +74,20 @@ def test_killed_server_keeps_its_data(broker):
         assert client.get("before") == "kept"
 
 
+def test_a_server_that_ends_by_itself_is_reported():
+    """`run` would wait for its return for ever; an end on purpose is none."""
+    ended = []
+    with EmbeddedBroker() as broker:
+        broker.watch(ended.append)
+    with EmbeddedBroker() as broker:
+        broker.watch(ended.append)
+        with client_of(broker) as client:
+            os.kill(client.info()["process_id"], signal.SIGKILL)
+        eventually(lambda: ended, "the report")
+    [error] = ended
+    assert "the embedded broker ended with status -9; " in str(error)
+
+
 def test_restart(broker):
     """A restart keeps the data or drops it, as asked."""
     with client_of(broker) as client:
