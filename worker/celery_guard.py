@@ -156,7 +156,7 @@ class GuardedChannel(Channel):
             self._polling = None
             connection.send_command("CLIENT", "ID")
             with contextlib.suppress(redis.ResponseError):  # this user may not ask; then closing takes longer
-                self._polling = connection._sock, int(connection.read_response())  # noqa: SLF001 - as above
+                self._polling = connection._sock, int(connection.read_response())  # noqa: SLF001 - the present one
         return super()._brpop_start(timeout)  # type: ignore[no-untyped-call]  # kombu is untyped
 
     def close(self) -> None:

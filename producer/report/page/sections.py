@@ -223,7 +223,7 @@ def _time_note(facts: Facts, found: Timeline) -> str:
         note += (
             f" The records cover {share(covered, 1)} of the published tokens: a worker that was killed loses its last."
         )
-    if covered > 1.005:  # noqa: PLR2004 - as above
+    if covered > 1.005:  # noqa: PLR2004 - what rounding can't explain
         note += (
             f" The workers computed {number(found.tokens - facts.tokens_published)} tokens more than are published:"
             " rows that failed count, and so does each time that a shard was computed."

@@ -87,11 +87,11 @@ def run(
         closing(start_tracing(options.tracing, "unrolled-producer")),
     ):
         cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, settings, priority, figures)
-    from producer.cli.commands.inspect.verify import report  # noqa: PLC0415 - as above
-    from producer.cli.commands.watch.wait import exit_status, summary  # noqa: PLC0415 - as above
-    from producer.cli.status_report import as_line  # noqa: PLC0415 - as above
-    from producer.jobs.verify import verify_job  # noqa: PLC0415 - as above
-    from producer.report.writing import report_after_run  # noqa: PLC0415 - as above
+    from producer.cli.commands.inspect.verify import report  # noqa: PLC0415 - slow to import
+    from producer.cli.commands.watch.wait import exit_status, summary  # noqa: PLC0415 - slow to import
+    from producer.cli.status_report import as_line  # noqa: PLC0415 - slow to import
+    from producer.jobs.verify import verify_job  # noqa: PLC0415 - slow to import
+    from producer.report.writing import report_after_run  # noqa: PLC0415 - slow to import
 
     for text in notices_of_standard_input(submission, cut.rows):
         tell(text)

@@ -10,7 +10,7 @@
 // It is what Intel's matrix units compute.
 //
 // In bfloat16x3 a number is two pieces: x rounded to bfloat16, and what is left of x, rounded again. A block adds three
-// products to the total, each as above, and each has an operand in common with the one before:
+// products to the total. Each is added in the order of bfloat16, and has an operand in common with the one before:
 //
 //   second pieces of the inputs by first pieces of the weights; first by first; first by second
 //
