@@ -343,7 +343,7 @@ def test_power_cut():
 
 
 def test_power_cut_of_rows_that_were_created_again():
-    """A shard's part makes its rows superfluous, so its rows aren't missed, whoever has created them once more."""
+    """A published shard needs no rows, so rows that were created again may be lost."""
     site = Site(DISK)
     site.add(site.first, site.second)
     site.publish(site.first)

@@ -250,6 +250,18 @@ def test_a_second_ctrl_c_stops_at_once(place, crew):
     eventually(lambda: gone(below), "their end")
 
 
+def test_a_run_whose_broker_dies_ends_with_the_reason(place, crew):
+    """It can't come back, so nothing waits for it; the same command resumes the job."""
+    run = crew.start(*command("--grace-seconds", "500"), cwd=place)
+    eventually(lambda: children(run.pid, "worker"), "the worker")
+    below = psutil.Process(run.pid).children(recursive=True)
+    (server,) = (process for process in below if process.name().endswith("-server"))  # valkey or redis
+    server.kill()
+    said = run.communicate(timeout=45)[1]
+    assert (run.returncode, "the embedded broker ended with status -9" in said) == (1, True)
+    eventually(lambda: gone(below), "their end")
+
+
 def test_a_second_sigterm_changes_nothing(place, crew):
     """A second signal while the run is ending doesn't stop it from ending in order."""
     run = crew.start(*command("--workers", "2"), cwd=place)
