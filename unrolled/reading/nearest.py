@@ -62,8 +62,7 @@ def nearest(
         metric: "cosine", "dot" or "euclidean".
 
     Raises:
-        ValueError: an argument isn't allowed, or the query is of another width or not finite; or it is of length 0, for
-            "cosine".
+        ValueError: an argument isn't allowed, or the query is of another width, not finite, or for "cosine" of length 0.
     """
     if metric not in get_args(Metric):
         raise ValueError(f"metric is {metric!r}; allowed: {', '.join(get_args(Metric))}")

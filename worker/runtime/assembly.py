@@ -180,7 +180,7 @@ class Assembly:
             with broker.asked():
                 broker.client.rpop(f"{self._settings.namespace}:nothing")
                 database = broker.client.get_connection_kwargs().get("db") or 0
-                with broker.client.pubsub() as subscriber:
+                with broker.client.pubsub() as subscriber:  # type: ignore[no-untyped-call]  # redis-py is untyped here
                     subscriber.psubscribe(control_channel(self._settings.namespace, database))
                     subscriber.get_message(timeout=SOCKET_SECONDS)
         except BrokerAwayError as error:
