@@ -7,7 +7,7 @@ from support.imported import imported
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
-from onnx import TensorProto, helper  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from support.onnx_graph import Graph  # noqa: E402
 
 CASES = Cases()
@@ -292,6 +292,62 @@ def first_state_that_is_learned_beside_a_cell_of_zeros():
     return graph, graph.lstm(graph.time_first(graph.embed()), more=("", state, cell))
 
 
+def sizes(graph, *parts):
+    """A shape: numbers, and "rows" for the size of the batch."""
+    rows = graph.add("Gather", graph.add("Shape", "ids"), graph.constant([0]))
+    return graph.add("Concat", *(rows if one == "rows" else graph.constant([one]) for one in parts), axis=0)
+
+
+@case(suffix=".onnx", parity=1e-5)
+def first_states_filled_with_a_number():
+    graph = Graph()
+    shape = sizes(graph, 1, "rows", 5)
+    states = [
+        graph.add("ConstantOfShape", shape, value=numpy_helper.from_array(np.array([one], np.float32)))
+        for one in (0.5, -0.25)
+    ]
+    return graph, graph.lstm(graph.time_first(graph.embed()), more=("", *states))
+
+
+@case(suffix=".onnx", parity=1e-5)
+def first_states_of_two_layers_that_are_cut_from_one():
+    graph = Graph()
+    state = graph.add("Expand", graph.weights(2, 1, 5), sizes(graph, 2, "rows", 5))
+    cuts = [
+        graph.add("Slice", state, graph.constant([one]), graph.constant([one + 1]), graph.constant([0]))
+        for one in (0, 1)
+    ]
+    low = graph.flat(graph.lstm(graph.time_first(graph.embed()), more=("", cuts[0], cuts[0])))
+    return graph, graph.lstm(low, 5, more=("", cuts[1], cuts[1]))
+
+
+@case(suffix=".onnx", parity=1e-5)
+def first_states_of_two_directions_that_are_repeated_and_joined():
+    graph = Graph()
+    state = graph.add("Tile", graph.weights(2, 1, 5), sizes(graph, 1, "rows", 1))
+    cut, other = graph.add("Split", state, graph.constant([1, 1]), outputs=2, axis=0), f"split{len(graph.nodes) - 1}_1"
+    number = graph.add("Expand", graph.constant(0.5, np.float32), sizes(graph, 1, "rows", 5))
+    states = [graph.add("Concat", *pair, axis=0) for pair in ((cut, other), (other, number))]
+    x = graph.time_first(graph.embed())
+    return graph, graph.lstm(x, sides=2, direction="bidirectional", more=("", *states))
+
+
+@case(r"starts from a state that is not zero", suffix=".onnx")
+def first_states_that_are_cut_from_repeated_directions():
+    graph = Graph(shape=(1, "time"))
+    state = graph.add("Tile", graph.weights(2, 1, 5), graph.constant([2, 1, 1]))
+    cut = graph.add("Slice", state, graph.constant([1]), graph.constant([3]), graph.constant([0]))
+    x = graph.time_first(graph.embed())
+    return graph, graph.lstm(x, sides=2, direction="bidirectional", more=("", cut, cut))
+
+
+@case(suffix=".onnx", parity=1e-5)
+def first_state_that_is_one_constant_for_each_of_two_rows():
+    graph = Graph(shape=(2, "time"))
+    state = graph.constant(np.repeat(graph.random.normal(0, 1, (1, 1, 5)), 2, axis=1), np.float32)
+    return graph, graph.lstm(graph.time_first(graph.embed()), more=("", state, state))
+
+
 @case(r"starts from a state that is not zero", suffix=".onnx")
 def first_state_of_another_shape():
     graph = Graph(shape=(2, "time"))
@@ -574,14 +630,15 @@ def write(case, directory):
         elif len(one.shape) == 3:
             ids = np.eye(one.shape[-1], dtype=np.float32)[given][:, None]
         else:
-            ids = given[:, None] if one.shape[0] == "time" else given[None]
+            rows = one.shape[0] if isinstance(one.shape[0], int) else 1
+            ids = given[:, None] if one.shape[0] == "time" else given[None].repeat(rows, axis=0)
         feeds = {one.name: ids.astype({"tensor(int64)": np.int64}.get(one.type, np.float32))}
         for other in session.get_inputs()[1:]:
             feeds[other.name] = (
                 np.array([len(row)], np.int32) if other.name == "lengths" else np.zeros(other.shape, np.float32)
             )
-        states = session.run(None, feeds)[0]  # (time, directions, 1, units)
-        return states.reshape(len(row), -1)
+        states = session.run(None, feeds)[0]  # (time, directions, rows, units)
+        return (states[:, :, 0] if states.ndim == 4 else states).reshape(len(row), -1)
 
     return source, case.padded(own)
 

@@ -106,10 +106,14 @@ class Constants:
             self._starts[name] = self._start(name, depth)
         return self._starts[name]
 
-    def repeated(self, name: str) -> NDArray[Any] | None:
-        """A constant, or the constant that Expand repeats for each row of a batch; None if it is neither."""
-        node = self._made.get(name)
-        return self.get(node.input[0] if node is not None and node.op_type == "Expand" and node.input else name)
+    def maker(self, name: str) -> Any:
+        """The node that computes a tensor, or None; an initializer has none."""
+        return None if name in self._stored else self._made.get(name)
+
+    def fill(self, node: Any) -> NDArray[Any]:
+        """The number of a ConstantOfShape, as an array without axes."""
+        values = [self._tensor(one.t) for one in node.attribute if one.name == "value"]
+        return np.asarray(values[0] if values else np.float32(0)).reshape(())
 
     def _compute(self, name: str, depth: int) -> NDArray[Any] | None:
         node = self._made.get(name)
@@ -144,8 +148,7 @@ class Constants:
         if node is None:
             return "input" if name in self._inputs else "other"
         if node.op_type == "ConstantOfShape":
-            values = [self._tensor(one.t) for one in node.attribute if one.name == "value"]
-            return "other" if any(value.any() for value in values) else "zero"
+            return "other" if self.fill(node).any() else "zero"
         if node.op_type == "Concat":
             parts = {self.start(source, depth + 1) for source in node.input}
             return "other" if "other" in parts else "input" if "input" in parts else "zero"

@@ -52,6 +52,7 @@ def read_onnx(path: Path) -> Found:
     reader = _Reader(model, path)
     for number, node in enumerate(graph.node):
         reader.add(node, number)
+    reader.finish()
     return reader.found
 
 
@@ -93,7 +94,8 @@ class _Reader:
         #: The scale and zero point of each embedding of integers; the nodes that round vectors, by their outputs.
         self._integers: dict[str, tuple[str, ...]] = {}
         self._rounding: dict[str, Any] = {}
-        self.found = Found("ONNX model", graph=self._nodes, length=_length(model.graph), own=OnnxGraph(path))
+        self._graph = model.graph
+        self.found = Found("ONNX model", graph=self._nodes, own=OnnxGraph(path))
         for value in model.graph.input:
             self._nodes[value.name] = Node(value.name, "input", "input")
 
@@ -115,6 +117,11 @@ class _Reader:
             pass  # added
         else:
             self._add_other(node, name, inputs)
+
+    def finish(self) -> None:
+        """Note what can be seen only when all nodes are known: the number of tokens in a row, if it is fixed."""
+        time = self._times.copy().pop() if len(self._times) == 1 else None
+        self.found.length = _length(self._graph, {"a": 0, "b": 1}.get(time or ""))
 
     def _add_layer(self, node: Any, name: str, output: str, quantized: Quantized) -> None:
         layer = self.found.layers[name] = recurrent_layer(name, node, self._constants)
@@ -290,11 +297,16 @@ class _Reader:
         return "other"
 
 
-def _length(graph: Any) -> int | None:
-    """The number of tokens in a row, if the first input has it: rows and tokens, and one of them above 1 is fixed."""
+def _length(graph: Any, axis: int | None) -> int | None:
+    """The number of tokens in a row, if the first input with rows and tokens has it.
+
+    Args:
+        graph: an onnx.GraphProto.
+        axis: the axis of tokens; None if nothing shows it, and then the last fixed size above 1 is theirs.
+    """
     for value in graph.input:
-        sizes = [one.dim_value for one in value.type.tensor_type.shape.dim][:2]
-        if len(value.type.tensor_type.shape.dim) in (2, 3):
-            fixed = [int(size) for size in sizes if size > 1]
+        sizes = [one.dim_value for one in value.type.tensor_type.shape.dim]
+        if len(sizes) in (2, 3):
+            fixed = [int(size) for size in (sizes[:2] if axis is None else sizes[axis : axis + 1]) if size > 1]
             return fixed[-1] if fixed else None
     return None
