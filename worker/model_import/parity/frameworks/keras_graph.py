@@ -242,7 +242,7 @@ def _run(model: Any, stack: Stack, rows: Sequence[NDArray[Any]]) -> dict[int, Fl
         if shape[1] not in (None, len(row)):
             continue
         batch = np.stack([row, np.roll(row, 1, axis=0)[::-1]])
-        width = stack.layers[0].inputs
+        width = stack.one_hot_dim
         given = batch
         if not stack.vectors:
             # The row after the last one is a vector of zeros, for the id -1.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from worker.model_import import token_maps
+from worker.model_import.found import Array
 from worker.model_import.readers.keras.configuration import config_of, inner_of, kind_of
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from worker.model_import.found import Array, Float32, TokenMap
+    from worker.model_import.found import Float32, TokenMap
 
 #: The classes that `token_map` knows.
 MAPS = {
@@ -36,7 +37,7 @@ _ALONE = {
     "Silu": "silu", "Selu": "selu",
 }  # fmt: skip
 #: The operations that `operation_map` knows.
-OPERATIONS = {*_WITH_CONSTANT, *_ALONE}
+OPERATIONS = {*_WITH_CONSTANT, *_ALONE, "Matmul"}
 #: Where a token's numbers are in (rows, tokens, numbers).
 _LAST = (-1, [-1], 2, [2])
 
@@ -91,13 +92,20 @@ def operation_map(kind: str, operands: Sequence[NDArray[np.float64] | None]) -> 
     constants = [one for one in operands if one is not None]
     if kind in _ALONE and len(operands) == 1 and not constants:
         return token_maps.Activation(_ALONE[kind])
-    if kind not in _WITH_CONSTANT or len(operands) != 2 or len(constants) != 1:
+    if kind not in OPERATIONS or len(operands) != 2 or len(constants) != 1:
         return None
     numbers = constants[0]
+    if kind == "Matmul":
+        return _product(numbers) if operands[0] is None and numbers.ndim == 2 else None
     # Numbers along another axis are different ones for each place in a row.
     if not numbers.size or (numbers.size > 1 and numbers.shape[-1] != numbers.size):
         return None
     return token_maps.with_constant(_WITH_CONSTANT[kind], numbers, constant_first=operands[0] is not None)
+
+
+def _product(matrix: NDArray[np.float64]) -> TokenMap:
+    """A product with a constant matrix (inputs, outputs)."""
+    return token_maps.Dense(Array("matrix", matrix.shape, lambda: matrix.astype(np.float32)), None, "linear")
 
 
 def _relu(config: Mapping[str, Any], _: Sequence[Array]) -> TokenMap | None:
