@@ -157,6 +157,24 @@ class BatchNorm(Map):
 
 
 @dataclass(frozen=True, slots=True)
+class Normalization(Map):
+    """Each number minus a mean, divided by a deviation of at least 1e-7; turned, the numbers that this was made of."""
+
+    mean: Array
+    variance: Array
+    turned: bool
+
+    def __call__(self, vectors: Vectors) -> Vectors:
+        """The results."""
+        mean, deviation = _exact(self.mean), np.maximum(np.sqrt(_exact(self.variance)), 1e-7)
+        return np.asarray(vectors * deviation + mean if self.turned else (vectors - mean) / deviation)
+
+    def layer(self, inputs: int) -> MapLayer:
+        """A scale."""
+        return _scale(inputs, self)
+
+
+@dataclass(frozen=True, slots=True)
 class Rescaling(Map):
     """A product with a number, plus a number."""
 

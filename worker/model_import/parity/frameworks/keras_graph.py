@@ -231,7 +231,12 @@ def _set_weights(model: Any, own: KerasGraph, above: tuple[str, ...]) -> None:
         if isinstance(layer, keras.Model):
             _set_weights(layer, own, (*above, layer.name))
         elif layer.weights:
-            layer.set_weights([array.read() for array in own.weights((*above, layer.name))])
+            weights = [array.read() for array in own.weights((*above, layer.name))]
+            if isinstance(layer, keras.layers.Normalization):
+                weights.append(np.zeros((), np.float32))  # how much data it has seen, which no output depends on
+            layer.set_weights(weights)
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # which computes with the weights
 
 
 def _run(model: Any, stack: Stack, rows: Sequence[NDArray[Any]]) -> dict[int, Float32]:
