@@ -62,7 +62,7 @@ def nearest(
         metric: "cosine", "dot" or "euclidean".
 
     Raises:
-        ValueError: an argument isn't allowed, or the query is of another width, not finite, or for "cosine" of length 0.
+        ValueError: an argument isn't allowed, or the query is of another width, not finite, or all zeros for "cosine".
     """
     if metric not in get_args(Metric):
         raise ValueError(f"metric is {metric!r}; allowed: {', '.join(get_args(Metric))}")
