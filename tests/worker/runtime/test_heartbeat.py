@@ -62,7 +62,7 @@ def test_what_is_in_the_way_is_in_the_heartbeat(site):
     job = site.enqueue(make_rows(2))
     (shard,) = left(job)
     with worker_parts(site, lease_seconds=LEASE, output_root=site.root / "below") as parts:
-        assert parts.service.handle(member_of(job, shard).encode()) == Outcome.PUT_OFF
+        assert parts.service.handle(member_of(job, shard).encode()) == Outcome.REFUSED
 
         def troubles():
             return [facts["troubles"] for facts in site.ledger.workers().values() if facts["troubles"]]
