@@ -1,7 +1,10 @@
 """The check of an input's first bytes, before anything is queued."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import PurePath
+from shlex import quote
 from typing import NamedTuple
 
 from producer.sources.discovery import SourceFile
@@ -10,7 +13,7 @@ from producer.sources.first_rows import check_rows, read_rows
 from producer.sources.formats.content import check_compression, check_content
 from producer.sources.formats.delimited import DELIMITERS, Records, Unreadable, has_header, header_columns
 from producer.sources.formats.jsonl import json_object, looks_like_json, row_field
-from producer.sources.formats.lines import LongLine, split_lines
+from producer.sources.formats.lines import BYTE_ORDER_MARK, LongLine, split_lines
 from producer.sources.options import SourceOptions
 from producer.sources.places.place import Place
 from producer.sources.streams.compression import raw_chunks, unpacked
@@ -55,8 +58,9 @@ def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head
                 f"is {source.format}; --id-first-word is for plain text, --id-field for other formats"
             )
         if source.format not in ("parquet", "arrow"):
-            holds_text = _lines_hold_text(head, source, options)
-            is_empty = not check_rows(source, read_rows(source, chain([head], chunks), options))
+            with _advised(head, source):
+                holds_text = _lines_hold_text(head, source, options)
+                is_empty = not check_rows(source, read_rows(source, chain([head], chunks), options))
             return Head(holds_text, is_empty, is_json_read_as_text(head, source, options))
     if source.compression != "none":
         # The schema may be at the end; it is checked after the file has been decompressed.
@@ -65,6 +69,21 @@ def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head
 
     columns, rows = check_table(place, source.format, options, at_once)
     return Head(columns.is_text, rows == 0)
+
+
+@contextmanager
+def _advised(head: bytes, source: SourceFile) -> Iterator[None]:
+    """Say what to do with JSON that isn't JSON lines, but one array."""
+    try:
+        yield
+    except DamagedInputError as error:
+        if source.format != "jsonl" or not head.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"["):
+            raise
+        name = PurePath(source.label).name.split(".")[0]
+        raise DamagedInputError(
+            "is a JSON array; allowed: JSON lines, with one object on each line. Convert it: "
+            f"jq -c '.[]' {quote(f'{name}.json')} > {quote(f'{name}.jsonl')}"
+        ) from error
 
 
 def is_json_read_as_text(head: bytes, source: SourceFile, options: SourceOptions) -> bool:
@@ -93,6 +112,8 @@ def _json_holds_text(lines: list[bytes | LongLine], source: SourceFile, options:
     try:
         return row_field(json_object(lines[0]), options) != options.numbers_field
     except RowError as error:
+        if lines[0].lstrip().startswith(b"[") and str(error).startswith("not JSON"):
+            raise DamagedInputError("begins with '['") from error  # its last line alone could be an object
         name = PurePath(source.label)
         if options.format is None and ".json" in (name.suffix, PurePath(name.stem).suffix):
             # With this extension, the file may be one JSON value instead of lines.

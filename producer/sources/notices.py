@@ -31,6 +31,23 @@ def notices_of_json(labels: Sequence[str]) -> list[str]:
     return [f"{which} like JSON lines, but each whole line is read as text: {names}; --format jsonl reads the fields"]
 
 
+def notices_of_formats(files: Sequence[tuple[str, str]]) -> list[str]:
+    """A line about inputs of several formats, which names those of all formats but the most frequent one.
+
+    Args:
+        files: the label and the format of each input.
+    """
+    labels: dict[str, list[str]] = {}
+    for label, kind in files:
+        labels.setdefault(kind, []).append(label)
+    ordered = sorted(labels.items(), key=lambda item: -len(item[1]))
+    if not ordered[1:]:
+        return []
+    (most, many), *others = ordered
+    listed = "; ".join(f"{counted(len(few), f'{kind} file')}: {named(few)}" for kind, few in others)
+    return [f"the inputs have {len(labels)} formats: {counted(len(many), f'{most} file')}; {listed}"]
+
+
 def named(labels: Sequence[str]) -> str:
     """The first few of several inputs, and how many more there are."""
     more = f" and {len(labels) - _NAMED:,} more" if len(labels) > _NAMED else ""

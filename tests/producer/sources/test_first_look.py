@@ -67,6 +67,33 @@ def test_json_lines_with_another_field(tmp_path, rows, encode):
     assert "row 0: has neither 'text' nor 'tokens'; fields found: 'txet'" in found
 
 
+@pytest.mark.parametrize(
+    "content", ['[{"text": "x"}]', '[\n  {"text": "x"},\n  {"text": "y"}\n]\n', '\ufeff[{"text": "x"}]']
+)
+@pytest.mark.parametrize("name", ["my docs.json", "my docs.jsonl"])
+def test_a_json_array(tmp_path, monkeypatch, name, content):
+    """The refusal says that lines are wanted, and how to make them."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / name, content)
+    assert refusal(name) == (
+        f"input {name}: is a JSON array; allowed: JSON lines, with one object on each line. Convert it: "
+        "jq -c '.[]' 'my docs.json' > 'my docs.jsonl'"
+    )
+
+
+@pytest.mark.parametrize(("name", "content", "advice"), [
+    ("a.csv", "id;text\n1;x\n", "separated by ';': write it with commas, as pandas.read_csv"),
+    ("a.csv", "id\ttext\n1\tx\n", "separated by tabs: give --format tsv"),
+    ("a.tsv", "id,text\n1,x\n", "separated by commas: give --format csv"),
+])  # fmt: skip
+def test_a_table_with_another_separator(tmp_path, name, content, advice):
+    """It isn't a table of one column with an odd name."""
+    said = refusal(write(tmp_path / name, content))
+    assert f"has no column 'text' or 'tokens'; columns found: {content.split()[0]!r}" in said or "\t" in content
+    assert advice in said
+    assert "--no-header" not in said
+
+
 def test_one_usable_row_is_enough(tmp_path):
     """The others go to quarantine, as everywhere."""
     path = write(tmp_path / "a.jsonl", '{"txet": "x"}\n' * 999 + '{"text": "x"}\n')
