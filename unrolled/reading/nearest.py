@@ -62,13 +62,15 @@ def nearest(
         metric: "cosine", "dot" or "euclidean".
 
     Raises:
-        ValueError: an argument isn't allowed, or the query is of another width; or it is of length 0, for "cosine".
+        ValueError: an argument isn't allowed, or the query is of another width, not finite, or all zeros for "cosine".
     """
     if metric not in get_args(Metric):
         raise ValueError(f"metric is {metric!r}; allowed: {', '.join(get_args(Metric))}")
     if count < 1:
         raise ValueError(f"count is {count}; it must be at least 1")
     wanted = np.asarray(query, np.float32)
+    if not np.isfinite(wanted).all():
+        raise ValueError("the query contains NaN or an infinite number; only finite vectors have neighbours")
     norm = np.float32(np.linalg.norm(wanted))
     if metric == "cosine" and norm == 0:
         raise ValueError("the query is a vector of zeros, which has no direction; take the metric dot or euclidean")

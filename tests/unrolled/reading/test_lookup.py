@@ -97,6 +97,7 @@ def test_neighbours_of_a_row_without_a_token(dataset):
         ({"column": "id"}, "column 'id' has no vector for each row"),
         ({"query": np.ones(2, np.float32)}, r"the query has the shape \(2,\), the job's vectors \(3,\)"),
         ({"query": np.zeros(3, np.float32)}, "the query is a vector of zeros"),
+        ({"query": np.array([1, np.nan, 0], np.float32)}, "the query contains NaN or an infinite number"),
     ],
 )
 def test_neighbours_that_can_not_be(dataset, options, message):
