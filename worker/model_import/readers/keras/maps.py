@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 #: The classes that `token_map` knows.
 MAPS = {
     "Activation", "BatchNormalization", "Conv1D", "Dense", "ELU", "LayerNormalization", "LeakyReLU", "Normalization",
-    "PReLU", "ReLU", "Rescaling", "TimeDistributed", "UnitNormalization",
+    "PReLU", "ReLU", "Rescaling", "Softmax", "TimeDistributed", "UnitNormalization",
 }  # fmt: skip
 #: Classes that pass no mask on: in all versions, and before version 3.
 _DROP_MASKS = {"Conv1D"}
 _DROPPED_MASKS = {"Identity", "Normalization", "Rescaling"}
+#: Classes that TimeDistributed computes in another way: it gives Softmax the mask of its input.
+_NOT_WITHIN = {*_DROP_MASKS, "Softmax"}
 #: The slope below 0 of the activation "leaky_relu" in all versions of Keras. In other programs it is another number.
 _LEAKY_SLOPE = 0.2
 #: The operations that `operation_map` knows: with a constant, and alone.
@@ -54,7 +56,7 @@ def token_map(kind: str, config: Mapping[str, Any], arrays: Sequence[Array]) -> 
     if kind == "TimeDistributed":
         inner = inner_of(config, "layer")
         kind = kind_of(inner)
-        return None if kind in _DROP_MASKS else token_map(kind, config_of(inner), arrays)
+        return None if kind in _NOT_WITHIN else token_map(kind, config_of(inner), arrays)
     find = _FOUND_BY.get(kind)
     return None if find is None else find(config, arrays)
 
@@ -256,6 +258,7 @@ _PLAIN: dict[str, dict[str, tuple[Any, ...]]] = {
     },
     "LayerNormalization": {"axis": _LAST, "rms_scaling": (False,)},
     "Normalization": {"axis": (*_LAST, None, [])},
+    "Softmax": {"axis": _LAST},
     "UnitNormalization": {"axis": _LAST},
 }
 _FOUND_BY: dict[str, Callable[[Mapping[str, Any], Sequence[Array]], TokenMap | None]] = {
@@ -270,5 +273,6 @@ _FOUND_BY: dict[str, Callable[[Mapping[str, Any], Sequence[Array]], TokenMap | N
     "PReLU": _prelu,
     "ReLU": _relu,
     "Rescaling": _rescaling,
+    "Softmax": lambda config, _: token_maps.Activation("softmax") if config.get("axis", -1) in _LAST else None,
     "UnitNormalization": _unit,
 }
