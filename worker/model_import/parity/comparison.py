@@ -183,6 +183,7 @@ def _original(
     Raises:
         ImportRefusedError: the file alone leaves doubts, and its graph can't be run.
     """
+    # Over 40 lines: half of it is the description of its arguments.
     count = len(source_rows)
     lengths = [*map(len, source_rows), *(int(row.real.sum()) for row in padded)]
     name, own = run_own(found, stack, [*source_rows, *(row.ids for row in padded)], lengths)

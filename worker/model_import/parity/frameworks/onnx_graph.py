@@ -50,6 +50,7 @@ def run_onnx(
     Raises:
         ImportRefusedError: the graph can't be cut or run; the text is the reason.
     """
+    # Over 40 lines: half of it is the description of its arguments.
     model = load(own.path)
     cut = _cut(model, stack.end, own.path.parent)
     ids, lengths, states = _inputs(cut, found, stack)
@@ -125,7 +126,7 @@ def _cut(model: Any, end: str, directory: Path) -> Any:
     for node in kept.graph.node:
         if node.name == end and not any(node.output[:1]):
             output = node.output[0] = "unrolled_states"
-    kept.graph.output.append(onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, None))
+    kept.graph.output.append(onnx.ValueInfoProto(name=output))  # ONNX Runtime finds the type
     return kept
 
 

@@ -40,7 +40,7 @@ _ALONE = {
     "Silu": "silu", "Selu": "selu",
 }  # fmt: skip
 #: The operations that `operation_map` knows.
-OPERATIONS = {*_WITH_CONSTANT, *_ALONE, "Matmul"}
+OPERATIONS = {*_WITH_CONSTANT, *_ALONE, "Matmul", "Negative"}
 #: Where a token's numbers are in (rows, tokens, numbers).
 _LAST = (-1, [-1], 2, [2])
 
@@ -100,6 +100,8 @@ def operation_map(kind: str, operands: Sequence[NDArray[np.float64] | None]) -> 
     constants = [one for one in operands if one is not None]
     if kind in _ALONE and len(operands) == 1 and not constants:
         return token_maps.Activation(_ALONE[kind])
+    if kind == "Negative" and len(operands) == 1 and not constants:
+        return token_maps.with_constant("mul", np.array([-1.0]))
     if kind not in OPERATIONS or len(operands) != 2 or len(constants) != 1:
         return None
     numbers = constants[0]
