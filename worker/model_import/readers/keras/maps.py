@@ -102,7 +102,7 @@ def operation_map(kind: str, operands: Sequence[NDArray[np.float64] | None]) -> 
         return token_maps.Activation(_ALONE[kind])
     if kind == "Negative" and len(operands) == 1 and not constants:
         return token_maps.with_constant("mul", np.array([-1.0]))
-    if kind not in OPERATIONS or len(operands) != 2 or len(constants) != 1:
+    if kind not in (*_WITH_CONSTANT, "Matmul") or len(operands) != 2 or len(constants) != 1:
         return None
     numbers = constants[0]
     if kind == "Matmul":
