@@ -572,6 +572,22 @@ def layer_norm_that_may_change_the_states_of_a_cell():
     return tensors | {"norm.weight": np.ones(UNITS, np.float32), "norm.bias": np.zeros(UNITS, np.float32)}, own
 
 
+@case(r"has a layer 3, but none 2: the file is a part")
+def layer_that_is_missing():
+    tensors, own, *_ = plain()
+    for layer in (1, 3):
+        torch_lstm(tensors, "rnn.", UNITS, layer=layer)
+    return tensors, own
+
+
+@case(r"two directions in some layers only")
+def direction_that_is_missing():
+    tensors, own, *_ = plain()
+    torch_lstm(tensors, "rnn.", WIDTH, back="_reverse")
+    torch_lstm(tensors, "rnn.", 2 * UNITS, layer=1)
+    return tensors, own
+
+
 @case(r"int8|quantized")
 def quantized_weights():
     tensors, own, *_ = plain()

@@ -139,6 +139,7 @@ def _add_module(
 ) -> None:
     numbers = sorted({number for number, _ in passes})
     below = None
+    gap = _why_incomplete(passes)
     for number in numbers:
         name = f"{module}.{number}" if len(numbers) > 1 else module
         ahead, back = ((_pass(passes[number, side]) if (number, side) in passes else None) for side in (False, True))
@@ -147,8 +148,23 @@ def _add_module(
             found.layers[name] = Layer(name, Pass("torch", "lstm", 1, 1, {}), problem=problem)
         else:
             notes = [_NORMS] if any(one is not None and one.norm for one in (ahead, back)) else []
-            found.layers[name] = Layer(name, ahead, back, below=below, scope=scope, notes=notes)
+            found.layers[name] = Layer(name, ahead, back, below=below, scope=scope, notes=notes, problem=gap)
         below = name
+
+
+def _why_incomplete(passes: Iterable[tuple[int, bool]]) -> str | None:
+    """Why the passes of a module, by numbers of layers and directions, aren't all that it has; or None."""
+    sides: dict[int, set[bool]] = {}
+    for number, back in passes:
+        sides.setdefault(number, set()).add(back)
+    missing = next((number for number in range(len(sides)) if number not in sides), None)
+    if missing is not None:
+        return (
+            f"its module has a layer {max(sides)}, but none {missing}: the file is a part of the model; get all of it"
+        )
+    if len({frozenset(one) for one in sides.values()}) > 1:
+        return "its module has two directions in some layers only: the file is a part of the model; get all of it"
+    return None
 
 
 def _pass(parts: dict[str, Array]) -> Pass | str:
