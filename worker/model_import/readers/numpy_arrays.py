@@ -46,8 +46,8 @@ def read_npz(path: Path) -> Found:
     found = _found(stored, "NumPy archive")
     if objects and not found.layers:
         found.why_empty = (
-            f"its {objects[0]:.80} contains objects or texts, which aren't loaded, and no array of numbers is an LSTM's "
-            "or a GRU's. If it is a dictionary of arrays, save those: np.savez('model.npz', **dictionary)"
+            f"its {objects[0]:.80} contains objects or texts, which aren't loaded, and no array of numbers is an "
+            "LSTM's or a GRU's. If it is a dictionary of arrays, save those: np.savez('model.npz', **dictionary)"
         )
     return found
 
