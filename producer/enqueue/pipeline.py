@@ -8,8 +8,6 @@ import os
 import threading
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from producer.enqueue.cutter import Cutter, cuts
@@ -85,10 +83,7 @@ def submit(
         summary.added = 0 if prepared.submission.append else None
         run = FileRun(prepared.job.objects, queue, count, growth)
         ends = run.begin()
-    with (
-        TemporaryDirectory(prefix="unrolled-", dir=_disk()) as scratch,
-        SeenIds(labels, Path(scratch) / "ids", steadily) as seen,
-    ):
+    with SeenIds(labels, _disk(), steadily) as seen:
         cutter = Cutter(prepared.shard_tokens, prepared.shard_rows, ends)
         flush_seconds = prepared.submission.flush_seconds if source.follow else None
         try:

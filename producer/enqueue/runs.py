@@ -235,25 +235,38 @@ class FileRun(Run):
             raise self._stopped()
         self._growth.check(log)
         if len(log.inputs) > count:
+            missing = self._entry_at(count)
             raise JobError(
                 f"{self._objects.store}: the input has changed since this job began: it ends "
-                f"{counted(len(log.inputs) - count, 'shard')} earlier. Restore it, or use another --out"
+                f"{counted(len(log.inputs) - count, 'shard')} earlier, before {missing.file} row {missing.position}. "
+                "Restore it, or use another --out"
             )
         return None if log.ended else Segment("end")
 
     def _changed(self, place: int, entry: Entry) -> JobError:
         if place >= self._found and self._growth.append:
             return self._growth.overtaken()  # another producer has read the input when it was shorter, or longer
-        shard = self.log.inputs[place]
-        before = next(known for known in read_entries(self.log, self._objects) if known.shard == shard)
+        before = self._entry_at(place)
+        was, found = before.rows + before.quarantined, entry.rows + entry.quarantined
+        began, begins = (f"{each.file} row {each.position}" for each in (before, entry))
+        is_last = place + 1 in self.log.growths + [len(self.log.inputs)] * self.log.ended
         hint = ""
-        if place + 1 in self.log.growths + [len(self.log.inputs)] * self.log.ended:
-            hint = "If the last line had no line end, the text that was added has lengthened it. "
+        if begins != began:
+            what = f"shard {place} began at {began}, now at {begins}"
+        elif is_last and found < was:
+            what = f"from {began} on it had {counted(was, 'row')}, now {found}"
+        else:
+            what = f"in shard {place} ({counted(was, 'row')} from {began} on), at least one row differs or is missing"
+            if is_last:
+                hint = "If the last line had no line end, the text that was added has lengthened it. "
         return JobError(
-            f"{self._objects.store}: the input has changed since this job began: shard {place} began at "
-            f"{before.file} row {before.position} with content {before.shard}, now at {entry.file} row "
-            f"{entry.position} with {entry.shard}. {hint}Restore the input, or use another --out"
+            f"{self._objects.store}: the input has changed since this job began: {what}. {hint}Restore the input, or "
+            "use another --out"
         )
+
+    def _entry_at(self, place: int) -> Entry:
+        shard = self.log.inputs[place]
+        return next(known for known in read_entries(self.log, self._objects) if known.shard == shard)
 
     def _longer(self, entry: Entry) -> JobError:
         return JobError(

@@ -1,11 +1,11 @@
 """Duplicate ids, found exactly and in constant memory."""
 
 import contextlib
-import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from types import TracebackType
 from typing import Self
 
@@ -29,7 +29,7 @@ class SeenIds:
 
     Args:
         files: labels of all inputs; automatic ids are made of them.
-        folder: where the file is made, with about 50 bytes an id. It is removed as soon as the file is open.
+        disk: the directory in which the file is made, with about 50 bytes an id; None for that of temporary files.
         steadily: tries each batch until its ids are kept; by default once. With rows that can't be read again, nothing
             else will do.
 
@@ -37,23 +37,23 @@ class SeenIds:
         TransientError: the folder can't be written to.
     """
 
-    def __init__(self, files: Iterable[str], folder: Path, steadily: Steadily = at_once) -> None:
+    def __init__(self, files: Iterable[str], disk: str | None = None, steadily: Steadily = at_once) -> None:
         self._labels = list(files)
         self._numbers = {label: number for number, label in enumerate(self._labels)}
-        self._folder = folder
+        self._disk = disk
         self._steadily = steadily
         # Without a journal a batch that failed can't be taken back and tried again; that in memory is for one batch.
         journal = "OFF" if steadily is at_once else "MEMORY"
         try:
-            shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
-            folder.mkdir(exist_ok=True)
-            # One user at a time, but it may read its rows in a thread of its own.
-            self._database = sqlite3.connect(folder / "ids.sqlite3", isolation_level=None, check_same_thread=False)
-            for setting in (f"journal_mode={journal}", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
-                self._database.execute(f"PRAGMA {setting}")
-            self._database.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-            self._database.execute("CREATE TABLE ids (hash BLOB PRIMARY KEY, place INTEGER) WITHOUT ROWID")
-            shutil.rmtree(folder, ignore_errors=True)  # no other file is made: the journal is off, or in memory
+            # No other file is made: the journal is off, or in memory.
+            with TemporaryDirectory(prefix="unrolled-", dir=disk) as folder:
+                # One user at a time, but it may read its rows in a thread of its own.
+                path = Path(folder) / "ids.sqlite3"
+                self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+                for setting in (f"journal_mode={journal}", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
+                    self._database.execute(f"PRAGMA {setting}")
+                self._database.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+                self._database.execute("CREATE TABLE ids (hash BLOB PRIMARY KEY, place INTEGER) WITHOUT ROWID")
         except (OSError, sqlite3.Error) as error:
             raise self._unwritable(error) from error
 
@@ -64,7 +64,6 @@ class SeenIds:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._database.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def unique(self, batches: Iterable[RowBatch]) -> Iterator[RowBatch]:
         """Yield the batches, with each row whose id is taken turned into a BadRow.
@@ -127,6 +126,7 @@ class SeenIds:
         return bool(mark) and position.isdecimal() and position.isascii() and label in self._numbers
 
     def _unwritable(self, error: Exception) -> TransientError:
+        disk = self._disk or gettempdir()
         return TransientError(
-            f"ids can't be kept in {self._folder} ({error}); make room there, then run the same command again"
+            f"ids can't be kept in {disk} ({error}); make room there, then run the same command again"
         )

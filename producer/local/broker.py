@@ -62,14 +62,7 @@ class EmbeddedBroker:
         def wait() -> None:
             status = None if server is None else server.wait()
             if not self._is_ending and status is not None:
-                free_bytes = shutil.disk_usage(self._folder).free
-                on_end(
-                    UnrolledError(
-                        f"the embedded broker ended with status {status}; {free_bytes / 2**20:,.1f} MiB are free in "
-                        f"{self._folder.parent} (TMPDIR names another place). The same command goes on from here; "
-                        f"{self._last_lines()}"
-                    )
-                )
+                on_end(self._ended(status, ". The same command goes on from here"))
 
         threading.Thread(target=wait, name="embedded broker", daemon=True).start()
 
@@ -132,7 +125,7 @@ class EmbeddedBroker:
         while (answer := self._ping()) != b"+PONG\r\n":
             status = None if self._server is None else self._server.poll()
             if status is not None:
-                raise UnrolledError(f"the embedded broker ended with status {status}; {self._last_lines()}")
+                raise self._ended(status)
             if answer.startswith(b"-LOADING"):
                 deadline = time.monotonic() + START_SECONDS
             if time.monotonic() > deadline:
@@ -152,6 +145,13 @@ class EmbeddedBroker:
                     return replies.readline()
         except OSError:
             return b""
+
+    def _ended(self, status: int, more: str = "") -> UnrolledError:
+        free_bytes = shutil.disk_usage(self._folder).free
+        return UnrolledError(
+            f"the embedded broker ended with status {status}; {free_bytes / 2**20:,.1f} MiB are free in "
+            f"{self._folder.parent} (TMPDIR names another place){more}; {self._last_lines()}"
+        )
 
     def _last_lines(self) -> str:
         lines = (self._data / "broker.log").read_text(errors="replace").splitlines()

@@ -7,8 +7,6 @@ from __future__ import annotations
 import math
 import os
 import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,12 +70,10 @@ class Load:
 def queueing_seconds(run: list[Row], limits: tuple[int, int]) -> float:
     """How long the producer takes for rows that are tokenized: unique ids, and shards of them."""
     began = time.monotonic()
-    with TemporaryDirectory(prefix="unrolled-plan-") as scratch:
-        labels = list(dict.fromkeys(row.file for row in run))
-        with SeenIds(labels, Path(scratch) / "ids") as seen:
-            batches = seen.unique([list(run)])
-            for number, cut in enumerate(cuts(batches, Cutter(*limits), None)):
-                make_shard(number, _NO_JOB, cut)
+    with SeenIds(dict.fromkeys(row.file for row in run)) as seen:
+        batches = seen.unique([list(run)])
+        for number, cut in enumerate(cuts(batches, Cutter(*limits), None)):
+            make_shard(number, _NO_JOB, cut)
     return time.monotonic() - began
 
 

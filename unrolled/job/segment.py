@@ -33,8 +33,8 @@ Kind = Literal["shards", "end", "append", "begin", "retry", "cancel", "resume", 
 KINDS = get_args(Kind)
 #: Most entries of one segment, because a reader has all of them in memory while it checks them.
 MOST_ENTRIES = 1_000
-#: Largest segment that is read, in bytes. An entry has about 300 bytes.
-MOST_BYTES = 8 * 2**20
+#: Largest segment that is read, in bytes. An entry has about 300 bytes, and with the longest name of a file 25,000.
+MOST_BYTES = 32 * 2**20
 FORMAT_VERSION = 1
 _RUN = re.compile(r"[0-9a-f]{16}")
 _DIGEST = re.compile(r"[0-9a-f]{32}")
@@ -139,8 +139,13 @@ class Segment:
         Raises:
             JobError: the content isn't a segment, or has another version.
         """
+        if len(content) > MOST_BYTES:
+            raise JobError(
+                f"{name}: {len(content):,} bytes; at most {MOST_BYTES:,} are a segment's: restore it from a copy, or "
+                "use a new --out"
+            )
         try:
-            head, *lines = [json.loads(line) for line in content.decode().splitlines()]
+            head, *lines = [json.loads(line) for line in content.decode().splitlines() or ["{}"]]
             if head["format_version"] != FORMAT_VERSION:
                 raise JobError(
                     f"{name}: format version {head['format_version']!s:.20}; this release reads {FORMAT_VERSION}: "
@@ -152,8 +157,9 @@ class Segment:
             segment = cls(head["segment"], entries, lives, _text(head.get("run", "")), inputs)
             segment._check(_count(head["entries"]))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, PayloadError) as error:
+            why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise JobError(
-                f"{name}: not a segment of a job's log: {error!s:.200}; restore it from a copy, or use a new --out"
+                f"{name}: not a segment of a job's log: {why:.200}; restore it from a copy, or use a new --out"
             ) from error
         return segment
 
@@ -162,6 +168,8 @@ class Segment:
             raise ValueError(f"segment is {self.kind!s:.40}; allowed: {', '.join(KINDS)}")
         if entries != len(self.entries):
             raise ValueError(f"{len(self.entries)} entries follow a head that counts {entries}")
+        if len(self.entries) > MOST_ENTRIES:
+            raise ValueError(f"{len(self.entries):,} entries; at most {MOST_ENTRIES:,} are allowed")
         if self.entries and self.kind not in ("shards", "retry"):
             raise ValueError(f"a segment of kind {self.kind} has entries")
         if any((entry.source is None) != (self.kind == "shards") for entry in self.entries):

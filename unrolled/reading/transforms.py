@@ -5,7 +5,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.format.columns import column_name
+from unrolled.format.columns import column_name, parse_name
 from unrolled.reading.batch import Batch
 from unrolled.reading.pooling import pool_rows
 
@@ -66,7 +66,10 @@ def pooled(batch: Batch, how: Pooling, layer: int | None = None) -> NDArray[np.f
     if (stored := column_name(how, layer)) in batch.vectors:
         return batch[stored].astype(np.float32, copy=False)
     if (of_tokens := column_name("none", layer)) not in batch.vectors:
+        layers = sorted({found[1] for name in batch.vectors if (found := parse_name(name)) and found[1] is not None})
         advice = f"make a job with --pooling {how}, or with --pooling none" if layer is None else "name another layer"
+        if layer is None and layers:
+            advice = f"name a layer: layer={' or layer='.join(map(str, layers))}"
         raise KeyError(
             f"no column {stored!r}, and no {of_tokens!r} to compute it from; this job stored"
             f" {', '.join(batch.vectors)}: take one of these, or {advice}"

@@ -169,7 +169,7 @@ class ShardService:
         header = payload.read_header(content or b"")
         size = vector_bytes(columns, header.rows, header.tokens)
         size = size_on_board(size, header.tokens, settings.pool_tokens, settings.memory_budget)
-        size += 2 * header.vector_bytes  # as they are read, and as an array
+        size += 2 * header.number_bytes  # as they are read, and as an array
         with self._times.attempt(job, shard), contextlib.ExitStack() as stack:
             began = time.perf_counter()
             with self._spans.span("room_wait"):
@@ -196,7 +196,8 @@ class ShardService:
         spec = _stored(job)
         columns = spec.columns(self._config)
         began = time.perf_counter()
-        rows = decode_rows(content, shard, self._config.vocab_size, self._config.vector_dim)
+        config = self._config
+        rows = decode_rows(content, shard, config.vocab_size, config.vector_dim, config.given_dim)
         decoded = time.perf_counter()
         self._metrics.decoded(decoded - began)
         self._times.add("read", decoded - began)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -156,10 +157,15 @@ def test_an_earlier_row_that_differs(place, broker):
     with Path("rows.jsonl").open("a") as file:
         file.write("\n".join([*lines[1:], *lines[:1]]) + "\n")
     said = refused(broker, "--append")
-    assert "the input has changed since this job began: shard 0 began at rows.jsonl row 0" in said
+    assert "the input has changed since this job began: in shard 0 (" in said
+    assert "rows from rows.jsonl row 0 on), at least one row differs" in said
     assert "Restore the input, or use another --out" in said
     (place / "rows.jsonl").write_text("\n".join(lines[:-1]) + "\n")
-    assert "the input has changed since this job began" in refused(broker, "--append")
+    said = refused(broker, "--append")
+    assert re.search(r"since this job began: from rows\.jsonl row \d+ on it had \d+ rows?, now \d+", said)
+    assert "line end" not in said
+    (place / "rows.jsonl").write_text("\n".join(lines[:8]) + "\n")
+    assert re.search(r"ends \d+ shards earlier, before rows\.jsonl row 8\.", refused(broker, "--append"))
 
 
 def test_a_row_between_two_inputs(place, broker):

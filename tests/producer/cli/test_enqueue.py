@@ -489,7 +489,7 @@ def test_an_input_that_changed_is_not_mixed_with_what_it_was(place, broker):
     write_rows(place / "rows.jsonl", rows | {"row-15": [2] * 100})
     result = enqueue(broker, "rows.jsonl")
     assert result.exit_code == 1
-    assert "Error: out: the input has changed since this job began: shard 1 began" in result.stderr
+    assert "Error: out: the input has changed since this job began: in shard 1 (" in result.stderr
     write_rows(place / "rows.jsonl", rows)
     assert enqueue(broker, "rows.jsonl").exit_code == 0
 

@@ -2,11 +2,9 @@
 
 import itertools
 import json
-import tempfile
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,7 +92,7 @@ def read(job, rows, *, append=False, each=lambda _: None, ledger=None):
     growth = Growth(job, Inputs.named(labels), append=append)
     run = FileRun(job.objects, ledger or Ledger(), count, growth)
     ends = run.begin()
-    with tempfile.TemporaryDirectory() as folder, SeenIds(labels, Path(folder) / "ids") as seen:
+    with SeenIds(labels) as seen:
         run.run(shards_of(cuts(seen.unique([rows]), Cutter(TOKENS, FEW, ends), None), job.job.id))
     return counted[0]
 
@@ -168,9 +166,9 @@ def test_an_id_that_was_there_before_is_a_duplicate():
 @pytest.mark.parametrize(
     ("sizes", "said"),
     [
-        ([1, 1, 1, 2, 1, 1], r"has changed since this job began: shard 1 began at a.txt row 3 .* line end"),
-        ([2, 1, 1, 1, 1, 1], r"has changed since this job began: shard 0 began at a.txt row 0"),
-        ([1, 1, 1, None, 1, 1], r"has changed since this job began: shard 1"),
+        ([1, 1, 1, 2, 1, 1], r"has changed since this job began: in shard 1 \(1 row from a.txt row 3 on\).* line end"),
+        ([2, 1, 1, 1, 1, 1], r"has changed since this job began: in shard 0 \(3 rows from a.txt row 0 on\)"),
+        ([1, 1, 1, None, 1, 1], r"has changed since this job began: in shard 1 "),
         ([1, 1, 1], r"it ends 1 shard earlier"),
     ],
     ids=["tail", "head", "bad", "shorter"],

@@ -1,9 +1,5 @@
 """Duplicate ids."""
 
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,16 +16,9 @@ def row(file, position, row_id=None):
     return Row(file, position, automatic_id(file, position) if row_id is None else row_id, NOTHING)
 
 
-@contextmanager
-def seen_in(files):
-    """In a folder that no other test and no other example has."""
-    with tempfile.TemporaryDirectory() as folder, SeenIds(files, Path(folder) / "ids") as found:
-        yield found
-
-
 def test_first_wins():
     """The second row of an id is bad and names the first, within a batch and across batches."""
-    with seen_in(["a", "b"]) as seen:
+    with SeenIds(["a", "b"]) as seen:
         first, second = seen.unique([[row("a", 0, "x"), row("a", 1, "x")], [row("b", 7, "x"), row("b", 8, "y")]])
     assert [type(found) for found in first + second] == [Row, BadRow, BadRow, Row]
     assert first[1].reason == "duplicate id; a row 0 has it"
@@ -38,14 +27,14 @@ def test_first_wins():
 
 def test_same_row_again():
     """A row that is read again is no duplicate of itself."""
-    with seen_in(["a"]) as seen:
+    with SeenIds(["a"]) as seen:
         batch = [row("a", 0, "x"), row("a", 1, "y")]
         assert [seen.checked(batch), seen.checked(batch)] == [batch, batch]
 
 
 def test_id_like_an_automatic_one():
     """An id that another row could get by itself is refused; its own is its own, and look-alikes are free."""
-    with seen_in(["a", "b#1"]) as seen:
+    with SeenIds(["a", "b#1"]) as seen:
         batch = [
             row("a", 0, "a#0"),
             row("a", 1, "a#7"),
@@ -61,7 +50,7 @@ def test_id_like_an_automatic_one():
 def test_bad_rows_and_ticks_pass():
     """What is bad already doesn't take an id, and empty batches stay empty."""
     bad = BadRow("a", 0, "x", "reason")
-    with seen_in(["a"]) as seen:
+    with SeenIds(["a"]) as seen:
         assert list(seen.unique([[bad], [], [row("a", 1, "x")]])) == [[bad], [], [row("a", 1, "x")]]
 
 
@@ -74,7 +63,7 @@ def test_published_ids_are_unique(batches):
     for ids in batches:
         source.append([row("a", position + at, row_id) for at, row_id in enumerate(ids)])
         position += len(ids)
-    with seen_in(["a"]) as seen:
+    with SeenIds(["a"]) as seen:
         found = [each for batch in seen.unique(source) for each in batch]
     kept = [each.id for each in found if isinstance(each, Row)]
     assert len(set(kept)) == len(kept)
@@ -83,22 +72,18 @@ def test_published_ids_are_unique(batches):
 
 
 def test_leaves_nothing(tmp_path):
-    """What a killed run left in the folder is removed first, and no name of a file is left, even while it is in use."""
-    folder = tmp_path / "ids"
-    folder.mkdir()
-    (folder / "ids.sqlite3").write_bytes(b"half")
-    with SeenIds(["a"], folder) as seen:
-        assert not folder.exists()
+    """No name is left on the disk even while the ids are in use, so a process that is killed leaves nothing either."""
+    with SeenIds(["a"], str(tmp_path)) as seen:
         batches = [[row("a", at, f"id {at}") for at in range(first, first + 1000)] for first in range(0, 2000, 500)]
         found = [each for batch in seen.unique(batches) for each in batch]
+        assert list(tmp_path.iterdir()) == []
     assert sum(isinstance(each, Row) for each in found) == 4000
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_directory_that_cannot_be_used(tmp_path):
     """A directory that can't be written to is an error that may pass."""
     with pytest.raises(TransientError, match="ids can't be kept"):
-        SeenIds(["a"], tmp_path / "missing" / "ids")
+        SeenIds(["a"], str(tmp_path / "missing"))
 
 
 def test_a_full_disk_is_waited_for(tmp_path):
@@ -115,7 +100,7 @@ def test_a_full_disk_is_waited_for(tmp_path):
 
     starts = range(0, 6_000, 2_000)
     batches = [[row("a", place, f"id {place % 3_000}") for place in range(start, start + 2_000)] for start in starts]
-    with SeenIds(["a"], tmp_path / "ids", steadily) as seen:
+    with SeenIds(["a"], str(tmp_path), steadily) as seen:
         checked = [seen.checked(batches[0])]
         (pages,) = seen._database.execute("PRAGMA page_count").fetchone()
         seen._database.execute(f"PRAGMA max_page_count = {pages}")
@@ -127,9 +112,9 @@ def test_a_full_disk_is_waited_for(tmp_path):
     assert [isinstance(found, Row) for found in rows] == [place < 3_000 for place in range(6_000)]
 
 
-def test_more_files_than_two_to_the_21(tmp_path):
+def test_more_files_than_two_to_the_21():
     """The place of a row in any of them fits into what SQLite takes, up to the last one."""
-    with SeenIds(["first"], tmp_path / "ids") as seen:
+    with SeenIds(["first"]) as seen:
         last = 2**27 - 1
         seen._numbers["last"] = last
         seen._labels = _Labels(last)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from unrolled.errors import JobError
 from unrolled.job.inputs import Inputs
 from unrolled.job.names import Life
-from unrolled.job.segment import Entry, Segment
+from unrolled.job.segment import MOST_BYTES, MOST_ENTRIES, Entry, Segment
 from unrolled.job.shard_id import ShardId
 
 COUNTS = st.integers(0, 2**32 - 1)
@@ -72,12 +72,13 @@ def changed(number, **values):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "not a segment"),
+        (b"", "not a segment of a job's log: it lacks 'format_version'"),
         (b"\xff", "not a segment"),
         (b"[]\n", "not a segment"),
         (b"[" * 100_000, "not a segment"),
         (SOUND[:-30], "not a segment"),
         (SOUND.splitlines()[0], "0 entries follow a head that counts 1"),
+        (changed(0, segment=None), "it lacks 'segment'"),
         (changed(0, format_version=2), "format version 2; this release reads 1"),
         (changed(0, segment="delete"), "segment is delete; allowed: shards, end"),
         (changed(0, segment="end"), "a segment of kind end has entries"),
@@ -102,6 +103,8 @@ def changed(number, **values):
         (changed(1, file=3), "a text is expected"),
         (changed(1, file=None), "has or lacks file"),
         (changed(1, more=1), "has or lacks more"),
+        (Segment("shards", (ENTRY,) * (MOST_ENTRIES + 1)).encode(), "1,001 entries; at most 1,000 are allowed"),
+        (SOUND + b" " * MOST_BYTES, "at most 33,554,432 are a segment's"),
     ],
 )
 def test_what_is_no_segment_is_refused(content, reason):
@@ -109,6 +112,12 @@ def test_what_is_no_segment_is_refused(content, reason):
     with pytest.raises(JobError, match=reason) as refused:
         Segment.decode("OUT/_unrolled/log/000000.jsonl", content)
     assert "OUT/_unrolled/log/000000.jsonl" in str(refused.value)
+
+
+def test_the_largest_segment_that_a_producer_writes_is_read():
+    """Its shards' files have names as long as a path may be, of characters that JSON writes in six."""
+    largest = Segment("shards", (ENTRY._replace(file="\x01" * 4096),) * MOST_ENTRIES)
+    assert Segment.decode("000000.jsonl", largest.encode()) == largest
 
 
 @given(st.data())

@@ -364,6 +364,8 @@ def test_layers_are_pooled_and_padded_by_their_number(tmp_path):
         KeyError, match=r"no column 'mean_2', and no 'outputs_2' .*: take one of these, or name another layer"
     ):
         dataset.pooled("mean", layer=2)
+    with pytest.raises(KeyError, match=r"no column 'mean', .*: take one of these, or name a layer: layer=0 or layer=1"):
+        dataset.pooled("mean")
     padded, masks = unrolled.to_padded(next(dataset.batches()), "outputs_1")
     np.testing.assert_array_equal(padded[masks], arrays["outputs_1"])
 
