@@ -24,6 +24,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import time
 from functools import partial
 from queue import Empty
@@ -221,14 +222,21 @@ def _put_aside(message: Any, error: Exception) -> None:
 
 
 def guard_signals() -> None:
-    """Make SIGTERM and Ctrl-C end this process's worker in the same way: with exit status 0, in this worker's words.
+    """Make SIGTERM, SIGHUP and Ctrl-C end this process's worker in the same way: with status 0, in this worker's words.
 
     Celery's own Ctrl-C has exit status 1, and announces that a second one kills the shards on board: here it gives them
-    back, as a second SIGTERM does. What Celery itself announces goes to the log, too.
+    back, as a second SIGTERM does. Celery's SIGHUP starts the program again, but not while it computes. What Celery
+    itself announces goes to the log, too.
     """
     celery.apps.worker.safe_say = _announce
-    for name, signal_name in (("term", "SIGTERM"), ("int", "SIGINT")):
-        setattr(celery.apps.worker, f"install_worker_{name}_handler", partial(_install_handler, signal_name))
+    for name, signal_names in (("restart", ()), ("term", ("SIGTERM", "SIGHUP")), ("int", ("SIGINT",))):
+        setattr(celery.apps.worker, f"install_worker_{name}_handler", partial(_install_handlers, signal_names))
+
+
+def _install_handlers(signal_names: tuple[str, ...], worker: Any) -> None:
+    for name in signal_names:
+        if name != "SIGHUP" or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which it is under nohup
+            _install_handler(name, worker)
 
 
 def _install_handler(signal_name: str, worker: Any) -> None:

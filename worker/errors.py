@@ -17,3 +17,7 @@ PASSING = (MemoryError, TransientError)
 
 class AwayError(UnrolledError):
     """A job's directory isn't available now. Its shards wait for it, and other jobs continue."""
+
+
+class BlockedError(AwayError):
+    """Something else is where an object of one shard must be. That shard waits; other shards of its job continue."""

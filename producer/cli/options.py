@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def _checked(check: Callable[[str], str]) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
     def callback(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
         try:
-            return value and check(value)
+            return value if value is None else check(value)
         except RequestError as error:
             raise click.BadParameter(str(error)) from error
 

@@ -39,12 +39,15 @@ def report(found: JobStatus, width: int | None = None) -> str:
     left = f", {duration(found.seconds_left)} left" if found.seconds_left is not None else ""
     bad = found.quarantined + found.failed
     split = f"{found.waiting:,} waiting"
-    if found.queue:
+    if found.cancelled:
+        running = found.queue.running if found.queue else 0
+        split = f"{f'{running:,} running, ' if running else ''}{found.waiting - running:,} cancelled"
+    elif found.queue:
         missing = f", {found.queue.missing:,} not in Redis" if found.queue.missing else ""
         split = f"{found.queue.running:,} running, {found.queue.queued:,} queued{missing}"
     lines = [
         f"{head}, {found.offer.describe()}",
-        f"rows    {found.rows_done:,} of {found.rows:,}{more}; {bad:,} in quarantine",
+        f"rows    {found.rows_published:,} of {found.rows:,}{more} published, {bad:,} in quarantine",
         f"tokens  {found.tokens_done:,} of {found.tokens:,}{speed}{left}",
         f"shards  {found.done:,} done, {split}, {found.dead:,} dead, of {found.shards:,}",
     ]
@@ -64,7 +67,7 @@ def _tables(workers: Sequence[WorkerStatus], offer: Offer, width: int | None) ->
             f"{duration(worker.silent_seconds)} ago",
             figure(worker.tokens_per_second),
             f"{100 * worker.busy_share:.0f} %",
-            worker.on_board,
+            worker.held,
         )
         for worker in workers
     ]

@@ -41,10 +41,11 @@ def diagnose(status: JobStatus) -> dict[str, str]:
         )
     if status.gone:
         them = "it" if status.gone == 1 else "them"
+        which = f"{'' if status.gone == 1 else 'the first is '}{status.gone_shard}"
         found["gone"] = (
-            f"neither the rows nor the part of {counted(status.gone, 'shard')} can be seen; if they were removed, the "
-            f"same `unrolled run` or `unrolled enqueue` makes {them} again from the input (rows of a stream or of a "
-            "retry can't be read again: restore the part from a copy)"
+            f"neither the rows nor the part of {counted(status.gone, 'shard')} ({which}) can be seen; if they were "
+            f"removed, the same `unrolled run` or `unrolled enqueue` makes {them} again from the input (rows of a "
+            "stream or of a retry can't be read again: restore the part from a copy)"
         )
     if status.queue and status.waiting:
         if status.lost:

@@ -48,6 +48,11 @@ class QueuedJob:
     priority: int
     status: JobStatus | None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its store shows that nothing of it is left to do; the broker forgets it a minute later."""
+        return self.status is not None and (self.status.finished or (self.status.discarded and not self.waiting))
+
 
 def queued_jobs(broker: Broker, namespace: str) -> list[QueuedJob]:
     """The jobs of all offers, the one that has waited longest first.
@@ -74,10 +79,11 @@ def _offer(raw: bytes | str) -> Offer | None:
 
 
 def _of_offer(ledger: Ledger) -> list[QueuedJob]:
+    seconds, microseconds = ledger.client.time()
     pipe = ledger.client.pipeline(transaction=True)
     pipe.hgetall(ledger.keys.jobs)
     pipe.zrange(ledger.keys.ledger, 0, -1, withscores=True)
-    pipe.zrange(ledger.keys.leases, 0, -1)
+    pipe.zrange(ledger.keys.leases, f"({seconds + microseconds / 1e6}", "+inf", byscore=True)
     pipe.hgetall(ledger.keys.priorities)
     registered, members, leases, given = pipe.execute()
     priorities = {as_text(raw): priority for raw, priority in given.items()}
@@ -90,10 +96,11 @@ def _of_offer(ledger: Ledger) -> list[QueuedJob]:
         if key := _job_of(raw):
             running[key] = running.get(key, 0) + 1
     keys = {as_text(raw) for raw in registered} | waiting.keys()
-    return [
+    jobs = [
         _job(ledger, key, waiting.get(key, []), running.get(key, 0), _priority(priorities.get(key)))
         for key in sorted(filter(JOB_KEY.fullmatch, keys))[:_MOST_JOBS]
     ]
+    return [job for job in jobs if not job.is_over]
 
 
 def _job(ledger: Ledger, key: str, sent: list[float], running: int, priority: int) -> QueuedJob:

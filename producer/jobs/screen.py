@@ -179,7 +179,9 @@ class JobScreen:
         yield Text(f"{figure(status.tokens_done)} of {figure(total)} tokens, {rows}{self._left(status, total)}")
         yield from self._speed_lines(status, width)
         split = f"{status.waiting:,} waiting"
-        if status.queue:
+        if status.cancelled:
+            split = f"{status.waiting:,} cancelled"
+        elif status.queue:
             split = f"{status.queue.running:,} computed now, {status.queue.queued:,} queued"
         line = Text(f"shards: {status.done:,} of {status.shards:,} done, {split}")
         if status.dead:
@@ -231,14 +233,13 @@ class JobScreen:
 
     def _worker_line(self, worker: WorkerStatus, name: str, bar: int) -> Text:
         speed, busy = self._workers[worker.name].lately if worker.name in self._workers else (0.0, 0.0)
-        silent = bool(worker.lease_seconds and worker.silent_seconds > worker.lease_seconds / 2)
         full = round(busy * bar)
         line = Text(f"{name}  ").append(_FULL * full, style="green").append(_EMPTY * (bar - full), style="dim")
-        if silent:
+        if worker.is_late:
             line.append(f"  silent for {duration(worker.silent_seconds)}", style="red")
         else:
             line.append(f"  {100 * busy:3.0f} % busy  {figure(speed):>6} tokens/s")
-        return line.append(f"  {counted(worker.on_board, 'shard')}")
+        return line.append(f"  {counted(worker.held, 'shard')}")
 
 
 def _with_bar(done: int, total: int, width: int) -> Text:

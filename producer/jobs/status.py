@@ -36,6 +36,7 @@ class JobStatus:
         discarded: whether nothing of it counts any more.
         strays: shards of a live input that no log names yet; the next run queues them.
         gone: waiting shards of which neither rows nor part can be seen.
+        gone_shard: the name of the first of them; None where there is none.
         stuck: those of them that the broker lacks, too: no worker will look for them.
         damaged: whether the rows of the dead shard whose death is shown are damaged.
         fed: whether an `unrolled run` is known to be at work on it.
@@ -64,6 +65,7 @@ class JobStatus:
     discarded: bool = False
     strays: int = 0
     gone: int = 0
+    gone_shard: str | None = None
     stuck: int = 0
     damaged: bool = False
     fed: bool = False

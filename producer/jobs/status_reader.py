@@ -114,6 +114,7 @@ class StatusReader:
             discarded=log.discarded,
             strays=len(tally.strays),
             gone=len(gone),
+            gone_shard=next(map(str, gone), None),
             stuck=self._missing(asked, gone) if asked else 0,
             damaged=self._is_damaged(),
             fed=not log.ended and self._is_fed(),
@@ -125,7 +126,7 @@ class StatusReader:
         if log.discarded:  # the log still counts them, and nothing of them is kept or will be computed
             queue = status.queue and replace(status.queue, running=0, queued=0, missing=0)
             status = replace(status, quarantined=0, failed=0, dead=0, damaged=False, death=None, queue=queue)
-            return replace(status, strays=0, gone=0, stuck=0)
+            return replace(status, strays=0, gone=0, gone_shard=None, stuck=0)
         return status
 
     def _queue(self, asked: Asked) -> QueueStatus:
@@ -135,7 +136,7 @@ class StatusReader:
         return QueueStatus(
             running,
             len(waiting) - running - missing,
-            missing,
+            0 if self.log.stopped else missing,  # a cancelled job was taken out of the queue
             asked.workers,
             asked.others_running,
             asked.others_queued,

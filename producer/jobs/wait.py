@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 #: How long something must be in the way before it is reported, if it is often over soon: a producer at work may
 #: be about to read its input on, and `wait` itself enters in Redis again what it lost. All else is reported at once.
 PATIENCE_SECONDS = {"input": 10.0, "strays": 10.0, "lost": 10.0, "gone": 10.0, "unseen": 90.0}
-#: How long all shards that wait must be out of sight and out of the queue before the wait is given up. A network file
-#: system may hide new files for a minute, and a producer that makes them again queues them first.
+#: How long the rows and parts of all shards that wait must be out of sight, while no worker computes them, before the
+#: wait is given up. A network file system may hide new files for a minute.
 GONE_SECONDS = 90.0
 _STILL_LOST = (
     "{} that Redis has as done. If it stays so: `unrolled cancel {}`, and then the same `unrolled run` or `unrolled "
@@ -163,22 +163,25 @@ class _Teller:
         self._patience_seconds = patience_seconds
         self._since: dict[str, float] = {}
         self._said: set[str] = set()
-        self._seen_at = time.monotonic()
+        self._gone, self._gone_at = 0, time.monotonic()
 
     def tell(self, status: JobStatus) -> None:
         """Say what is new in a status.
 
         Raises:
-            JobError: all that waits has been out of sight and out of the queue for too long.
+            JobError: all that waits has been out of sight for too long, and no worker computes it.
         """
         if status.away:
             self._patience.fails("see the queue", status.away)
         else:
             self._patience.works("see the queue")
         now = time.monotonic()
-        if not (status.ended and status.stuck and status.stuck == status.waiting):
-            self._seen_at = now
-        if now - self._seen_at >= GONE_SECONDS:
+        if status.gone != self._gone or status.queue is None:
+            self._gone, self._gone_at = status.gone, now
+        # Their hints are sent again and again while the ledger has the shards, so a shard in the ledger is no hope.
+        is_hopeless = status.ended and status.gone and status.gone == status.waiting
+        is_held = status.queue is None or status.queue.running > 0
+        if is_hopeless and not is_held and now - self._gone_at >= GONE_SECONDS:
             raise JobError(f"{status.out}: {diagnose(status)['gone']}")
         ways = {kind: text for kind, text in diagnose(status).items() if kind not in ("away", "cancelled")}
         if status.lost:

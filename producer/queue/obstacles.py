@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from producer.queue.queue_status import QueueStatus
+    from producer.queue.worker_status import WorkerStatus
     from unrolled.job.offer import Offer
 
 
@@ -28,24 +29,21 @@ def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
         queue: what the broker knows.
     """
     # Over 40 lines: a text for each kind, in the order in which they are shown.
-    found, troubles, silent = dict[str, str](), dict[str, list[str]](), list[str]()
-    if not any(worker.offer == offer for worker in queue.workers):
-        found["worker"] = no_worker(offer, [worker.offer for worker in queue.workers])
+    found, troubles = dict[str, str](), dict[str, list[str]]()
+    alive = [worker.offer for worker in queue.workers if not worker.is_lost]
+    if offer not in alive:
+        found["worker"] = no_worker(offer, alive)
     for worker in queue.workers:
-        if worker.offer != offer:
+        if worker.offer != offer or worker.is_lost:
             continue
         for job, text in worker.troubles:
             if job in (None, job_key):
                 troubles.setdefault(text, []).append(worker.name)
-        if worker.on_board and worker.lease_seconds and worker.silent_seconds > worker.lease_seconds / 2:
-            silent.append(f"{worker.name} ({duration(worker.silent_seconds)})")
     for text, names in troubles.items():
         kind, line = "unseen" if text.startswith(UNSEEN) else "trouble", f"{text} (worker {_some(names)})"
         found[kind] = f"{found[kind]}; {line}" if kind in found else line
-    if silent:
-        found["silent"] = (
-            f"no sign of life from {_some(silent)}; when its lease has run out, other workers take its shards"
-        )
+    if silent := _silent([worker for worker in queue.workers if worker.offer == offer]):
+        found["silent"] = silent
     if queue.queued and not queue.running and queue.others_running:
         found["turn"] = (
             f"the workers compute other jobs: {counted(queue.others_running, 'shard')} of those "
@@ -53,6 +51,20 @@ def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
             "comes when a worker is free"
         )
     return found
+
+
+def _silent(workers: Sequence[WorkerStatus]) -> str:
+    """The line about workers that have shards and show no sign of life; empty where there are none."""
+    lines = []
+    for is_lost, what in (
+        (False, "when its lease has run out, other workers take its shards"),
+        (True, "its lease has run out, so its shards are free for other workers"),
+    ):
+        some = [worker for worker in workers if worker.on_board and worker.is_late and worker.is_lost == is_lost]
+        if some:
+            names = [f"{worker.name} ({duration(worker.silent_seconds)})" for worker in some]
+            lines.append(f"no sign of life from {_some(names)}; {what}")
+    return "; ".join(lines)
 
 
 def no_worker(offer: Offer, alive: Sequence[Offer | None]) -> str:

@@ -70,15 +70,15 @@ def ask(ledger: Ledger, job_key: str, *, named: bool = False) -> Asked:
         Exception: one of `unrolled.queue.broker.AWAY`.
     """
     workers = ledger.workers()
-    waiting, running = ledger.members(job_key) if named else (None, None)
+    waiting = ledger.members(job_key)[0] if named else None
     (known,) = ledger.known([job_key])
     left = 0 if known.mark is None else known.left
-    leased, others_running = ledger.running(job_key)
+    running, others_running = ledger.running(job_key)
     others_queued = max(0, ledger.counts().shards - left - others_running)
     return Asked(
         left if waiting is None else len(waiting),
         None if waiting is None else frozenset(waiting),
-        frozenset(leased if running is None else running),
+        frozenset(running),
         tuple(WorkerStatus.parse(name, facts) for name, facts in sorted(workers.items())),
         others_running,
         others_queued,

@@ -28,7 +28,7 @@ class WorkerStatus:
     Attributes:
         name: host and process.
         offer: what it computes; None where its heartbeat names nothing.
-        on_board: how many shards it holds.
+        on_board: how many shards it held then.
         longest_seconds: how long it has held the one that it took first.
         threads: threads of its engine; 0 if the heartbeat doesn't say.
         tokens_per_second: real tokens per second of its engine's time.
@@ -64,6 +64,21 @@ class WorkerStatus:
     lease_seconds: float | None = None
     silent_seconds: float = 0.0
     troubles: tuple[tuple[str | None, str], ...] = ()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it hasn't been heard of for half a lease."""
+        return bool(self.lease_seconds) and self.silent_seconds > (self.lease_seconds or 0.0) / 2
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it hasn't been heard of for a lease: what it held is free for other workers."""
+        return bool(self.lease_seconds) and self.silent_seconds > (self.lease_seconds or 0.0)
+
+    @property
+    def held(self) -> int:
+        """How many shards it holds, by its last heartbeat, if that is still valid."""
+        return 0 if self.is_lost else self.on_board
 
     @classmethod
     def parse(cls, name: str, facts: Mapping[str, Any]) -> Self:

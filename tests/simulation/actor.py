@@ -31,6 +31,7 @@ class Actor:
         has_ended: whether it has ended by itself, and not by a death.
         board: the shards that its process holds, for a worker; their leases are renewed.
         read: numbers of the rows that it has read from a pipe.
+        refuses: places where a worker may not write.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Actor:
         self.has_ended = False
         self.board = board
         self.read: set[int] = set()
+        self.refuses: frozenset[str] = frozenset()
         self.rng, self.nature = scheduler.rng, scheduler.nature
         self.thread: greenlet.greenlet = None
         self._scheduler = scheduler
@@ -70,6 +72,11 @@ class Actor:
     def has_messages(self) -> bool:
         """Whether a message is in the queue; a worker asks only then, so that idle workers cost no steps."""
         return bool(self._scheduler.ledger.queue)
+
+    @property
+    def ticks(self) -> int:
+        """The time on the ledger's clock."""
+        return self._scheduler.ledger.now
 
     def pass_time(self) -> None:
         """Let other actors move."""

@@ -17,7 +17,7 @@ from unrolled.protocol import chapters, ledger_update, opening, spooling
 from unrolled.protocol.chapter import Chapter
 from unrolled.queue import ledger
 from unrolled.store import memory
-from worker.runtime import attempt, worker_leases
+from worker.runtime import attempt, away_jobs, worker_leases
 
 if TYPE_CHECKING:
     import random
@@ -88,6 +88,7 @@ def settings(rng: random.Random, stores: Mapping[str, Store]) -> Iterator[None]:
         (opening, "open_store", open_store),
         *_PURE,
         (attempt, "log", _Log()),
+        (away_jobs, "log", _Log()),
         (worker_leases, "log", _Log()),
         (ledger_update, "CHUNK", rng.choice((1, 3))),
         (chapters, "SEGMENTS", rng.choice((1, 3, 1000, 1000))),

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Steps in which commands must come to an end.
 _LAST_STEPS = 20_000
+#: Share of the runs in which workers refuse jobs, of the workers there that do, and of the jobs that these refuse.
+_REFUSING_RUNS, _REFUSING_WORKERS, _REFUSED_JOBS = 0.25, 0.4, 0.8
 #: Share of the producers of a growing file that append its new rows.
 _APPENDING = 0.7
 
@@ -30,7 +32,8 @@ class Stage:
     """One or two jobs, one ledger, and the actors.
 
     Args:
-        rng: makes all decisions.
+        rng: makes all decisions, except
+        refusals: which workers refuse which jobs.
         trace: called with each step as a line; None for no trace.
 
     Attributes:
@@ -38,8 +41,10 @@ class Stage:
         is_over: whether nothing more is left to do for workers.
     """
 
-    def __init__(self, rng: random.Random, trace: Callable[[str], object] | None) -> None:
+    def __init__(self, rng: random.Random, refusals: random.Random, trace: Callable[[str], object] | None) -> None:
         self.rng = rng
+        self._refusals = refusals
+        self._refuse = refusals.random() < _REFUSING_RUNS
         self.nature = Nature.drawn(rng)
         self.ledger = LedgerModel()
         self.scheduler = Scheduler(rng, self.nature, self.ledger, self.check_ledger, trace)
@@ -58,12 +63,16 @@ class Stage:
         else:
             self.scheduler.start(actor, lambda actor: COMMANDS[kind](actor, job))
 
-    def start_worker(self) -> None:
-        """Start a worker process with one thread or two."""
+    def start_worker(self, *, may_refuse: bool = False) -> None:
+        """Start a worker process with one thread or two, which may refuse jobs."""
         self._born += 1
+        refuses: frozenset[str] = frozenset()
+        if may_refuse and self._refuse and self._refusals.random() < _REFUSING_WORKERS:
+            refuses = frozenset(job.place for job in self.jobs if self._refusals.random() < _REFUSED_JOBS)
         board, places = Board(), {job.place: job for job in self.jobs}
         for _ in range(self.rng.choice((1, 1, 2))):
             actor = Actor(self.scheduler, "worker", f"worker{self._born}", self.jobs[0], board)
+            actor.refuses = refuses
             self.scheduler.start(actor, lambda actor: Worker(actor, places, lambda: self.is_over).run())
 
     def check_ledger(self) -> None:

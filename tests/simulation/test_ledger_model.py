@@ -24,6 +24,7 @@ LIVES = [Life(ShardId(index, "0123456789ab"), number) for index in range(2) for 
 LEASE_SECONDS = 36_000.0
 
 jobs, members = st.sampled_from(JOBS), st.builds(Member, st.sampled_from(JOBS), st.sampled_from(LIVES))
+without = st.lists(st.sampled_from(JOBS), unique=True)
 holders, starts = st.sampled_from(["one", "two", "three"]), st.sampled_from(["first", "alone", "none"])
 
 
@@ -56,13 +57,15 @@ class Alike(RuleBasedStateMachine):
         entered = [(Member(job, life), tokens) for life in lives]
         self.both("enter", job, "/out", expected, entered, (mark or 0) + by, priority)
 
-    @rule(hint=members)
-    def choose(self, hint):
-        self.both("choose", hint)
+    @rule(hint=members, without=without)
+    def choose(self, hint, without):
+        self.both("choose", hint, without)
 
-    @rule(hint=members, holder=holders)
-    def choose_and_claim(self, hint, holder):
-        self.both("claim", self.both("choose", hint), holder)
+    @rule(hint=members, holder=holders, without=without)
+    def choose_and_claim(self, hint, holder, without):
+        chosen = self.both("choose", hint, without)
+        if chosen:
+            self.both("claim", chosen, holder)
 
     @rule(member=members, holder=holders)
     def claim(self, member, holder):

@@ -32,13 +32,13 @@ RARE = dict.fromkeys(
 #: (`python tests/simulation --mutate NAME`).
 BEGINNINGS = {
     "append-keeps-end": 10,
-    "complete-by-absence": 88,
+    "complete-by-absence": 100,
     "ended-unread": 454,
     "failed-from-own": 146,
-    "finish-unsynced": 507,
+    "finish-unsynced": 575,
     "job-unsynced": 163,
-    "mark-after": 46,
-    "told-unsynced": 340,
+    "mark-after": 80,
+    "told-unsynced": 1480,
 }
 
 

@@ -59,7 +59,7 @@ class Weather:
         rng, stage = self._rng, self._stage
         workers = sum(actor.kind == "worker" for actor in stage.scheduler.actors)
         if workers < _WORKERS and rng.random() < _RARELY * 0.1:
-            stage.start_worker()
+            stage.start_worker(may_refuse=True)
         for job in stage.jobs:
             if job.promises.log.ended and rng.random() < _RARELY * 0.04:
                 stage.start("wait", job)

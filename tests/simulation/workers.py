@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from simulation.access import ActorLedger, job_ledger
 from simulation.content import decode_rows, encode_part, failed_numbers
+from support.ledger_model import LEASE
 
-from unrolled.errors import BrokenWorkerError, FileFormatError, PayloadError, RequestError, TransientError
+from unrolled.errors import BrokenWorkerError, FileFormatError, JobError, PayloadError, RequestError, TransientError
 from unrolled.patience import ATTEMPTS, at_once
 from unrolled.protocol.finishing import sweep
 from unrolled.protocol.ledger_update import update_ledger
@@ -18,7 +20,9 @@ from unrolled.protocol.log import Log
 from unrolled.protocol.upkeep import look_after
 from worker.errors import PASSING, GivenBackError
 from worker.runtime.attempt import Attempts, Computed
+from worker.runtime.away_jobs import AwayJobs
 from worker.runtime.job_place import check_place, open_registered
+from worker.runtime.outcome import Outcome
 from worker.runtime.worker_leases import WorkerLeases
 
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from simulation.actor import Actor
     from simulation.job import SimulatedJob
 
+    from unrolled.errors import UnrolledError
     from unrolled.job.shard_id import ShardId
     from unrolled.protocol.opening import OpenJob
     from unrolled.queue.member import Member
@@ -53,6 +58,7 @@ class Worker:
         self._ledger = ActorLedger(actor)
         self._met: dict[str, tuple[OpenJob, Log]] = {}
         self._is_stopping = False
+        self._away = AwayJobs(LEASE, clock=lambda: actor.ticks)
         leases = WorkerLeases(self._ledger, actor.process, self._steadily, self._ledger.send)
         self._attempts = Attempts(leases, actor.board, self, failed_numbers, MAX_ATTEMPTS)
 
@@ -64,7 +70,8 @@ class Worker:
                 if self._actor.has_messages:
                     member = self._steadily("", self._ledger.receive)
                 if member is not None:
-                    self._attempts.handle(member.encode())
+                    if self._attempts.handle(member.encode()) in (Outcome.REFUSED, Outcome.PASSED_ON):
+                        self._actor.rest()
                 elif self._is_over():
                     return
                 else:
@@ -75,11 +82,14 @@ class Worker:
     def find(self, job_key: str) -> OpenJob:
         """Find a job by its key, as `worker.runtime.job_registry.Jobs` does."""
         if job_key not in self._met:
-            job = self._steadily(
-                "", lambda: open_registered(self._ledger, job_key, lambda place: check_place(job_key, place, None))
-            )
+            job = self._steadily("", lambda: open_registered(self._ledger, job_key, partial(self._check, job_key)))
             self._met[job_key] = job.with_patience(self._steadily), Log()
         return self._met[job_key][0]
+
+    def _check(self, job_key: str, place: str) -> None:
+        check_place(job_key, place, None)
+        if place in self._actor.refuses:
+            raise JobError(f"this worker doesn't write to {place}")
 
     def is_stopped(self, job: OpenJob) -> bool:
         log = self._met[job.key][1] if job.key in self._met else Log()
@@ -123,6 +133,13 @@ class Worker:
             except PASSING:
                 self._actor.pass_time()
         return action()
+
+    def refused(self) -> list[str]:
+        return self._away.refused()
+
+    def note_refused(self, member: Member, error: UnrolledError) -> None:
+        self._actor.say(f"refuses {member}: {error}")
+        self._away.refuse(member, error)
 
     def note_put_off(self, member: Member, error: Exception) -> None:
         self._actor.say(f"puts {member} off: {error}")

@@ -34,7 +34,8 @@ class World:
 
     def __init__(self, seed: int, trace: Callable[[str], object] | None = None) -> None:
         self._rng = random.Random(seed)
-        self.stage = Stage(self._rng, trace)
+        # Refusals have a source of their own, so that most seeds take the steps that they took without them.
+        self.stage = Stage(self._rng, random.Random(f"refusals of {seed}"), trace)
 
     def run(self) -> None:
         """Run the whole world.
@@ -100,7 +101,7 @@ class World:
         """Ask until a job is reported complete and the ledger has none of its shards."""
         job.promises.completed = False
         for _ in range(_ASKED):
-            if not any(actor.kind == "worker" for actor in self.stage.scheduler.actors):
+            if not any(actor.kind == "worker" and not actor.refuses for actor in self.stage.scheduler.actors):
                 self.stage.start_worker()  # in place of those whose engine broke
             self.stage.start("wait", job)
             self.stage.drain()

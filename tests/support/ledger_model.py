@@ -15,7 +15,7 @@ from unrolled.queue.ledger import Known, Lease, take_out
 from unrolled.queue.priority import NORMAL_PRIORITY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from unrolled.job.names import Life
     from unrolled.queue.ledger import Start
@@ -143,18 +143,25 @@ class LedgerModel:
         """Take the next message from the queue, if there is one."""
         return self.queue.pop(0) if self.queue else None
 
-    def choose(self, hint: Member) -> Member:
+    def choose(self, hint: Member, without: Collection[str] = ()) -> Member | None:
         """See `Ledger.choose`."""
-        chosen = hint
+        chosen, left_out = hint, False
         if not self._waits(hint) or hint in self.order or hint in self.later:
-            while self.order:
-                member = min(self.order, key=lambda member: (self.order[member], str(member)))
+            for member in sorted(self.order, key=lambda member: (self.order[member], str(member))):
+                if member.job_key in without and (left_out or self._waits(member)):
+                    left_out = True
+                    continue
                 rank = self.order.pop(member)
                 if self._waits(member):
                     chosen = member
-                    if rank > self.ranks.get("now", 0):
+                    if rank > self.ranks.get("now", 0) and not left_out:
                         self.ranks["now"] = rank
                     break
+            else:
+                if left_out:
+                    return None
+        elif hint.job_key in without:
+            return None
         if self._waits(chosen):
             self.later[chosen] = self.now + LEASE
         return chosen

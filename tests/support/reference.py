@@ -163,6 +163,17 @@ def layer_states(config, weights, tokens):
     return [states[real] for states in made[1:]]
 
 
+def begun(config, weights, numbers):
+    """The weights with what one row brings, `numbers` (given_dim,), as the first states of the layers that read it."""
+    parts = {"h": "first_state", "c": "first_cell"}
+    edges = np.cumsum([0, *(part.width for part in config.given_parts)])
+    names = [
+        f"{config.layers[part.layer].kind}.{part.layer}{'.backward' if part.backward else ''}.{parts[part.name]}"
+        for part in config.given_parts
+    ]
+    return weights | {name: numbers[start:stop] for name, start, stop in zip(names, edges, edges[1:], strict=False)}
+
+
 def column(states, pooling):
     """A row's contribution to a column: all states for "none", else one vector, zeros for a row without tokens."""
     if pooling == "none":

@@ -400,9 +400,14 @@ def test_the_wrong_rights(tmp_path, guarded):
         Command(health, "wait", job.place),
         Command(health, "doctor", "--out", job.place),
     ]
-    for status, text in finish_all(commands):
+    # The channel that is allowed is that of database 0.
+    elsewhere = f"{guarded.url_of(f'{NAMESPACE}-worker')}?virtual_host=5"
+    commands.append(Command(elsewhere, "worker", "--model", model))
+    for (status, text), reason in zip(
+        finish_all(commands), [*["has no permissions to run"] * 4, "channels"], strict=True
+    ):
         assert status in (1, 75), text
-        assert "has no permissions to run" in text
+        assert reason in text
         check_silent(WRONG, text)
 
 
@@ -485,7 +490,7 @@ def test_other_kinds_of_broker(tmp_path, command, url):
     }.get(command, [tmp_path])
     result = CliRunner().invoke(cli, [command, *map(str, arguments)], env={"UNROLLED_BROKER": url})
     assert result.exit_code in (1, 2)
-    assert "redis:// or rediss:// or redis+socket:// is expected" in " ".join(result.output.split())
+    assert "allowed: redis:// or rediss:// or redis+socket://, such as" in " ".join(result.output.split())
     assert "s3cr3t" not in result.output
     assert "cr3t" not in result.output
 

@@ -134,6 +134,7 @@ def test_the_log_of_a_worker_is_calm(site):
     """Root or not, with a job or without: nothing but what a person needs, and a line for each shard."""
     worker = site.worker().wait_ready()
     site.wait_done(site.enqueue(make_rows(10)))
+    eventually(lambda: worker.log.count(" is published") == 5, "the lines of the shards")
     assert worker.stop() == 0
     lines = [line for line in worker.log.splitlines() if line.strip()]
     assert len(lines) == 10, worker.log

@@ -74,7 +74,7 @@ class Positions:
         """
         import numpy as np  # noqa: PLC0415 - 0.1 s that a command which only reads a rule doesn't spend
 
-        values, offsets, _ = rows
+        values, offsets, *_ = rows
         lengths = rows.lengths
         if self.rule == WORD_ENDS:
             return self._words(rows, backward=self.direction == BACKWARD)
@@ -100,7 +100,7 @@ class Positions:
     def _words(self, rows: Ragged, *, backward: bool) -> NDArray[np.bool_]:
         import numpy as np  # noqa: PLC0415 - as in `chosen`
 
-        values, offsets, _ = rows
+        values, offsets, *_ = rows
         lengths = rows.lengths
         edges = np.zeros(len(values), np.bool_)  # where a row begins or, for words that are read forward, ends
         edges[offsets[:-1][lengths > 0] if backward else offsets[1:][lengths > 0] - 1] = True

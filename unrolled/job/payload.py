@@ -5,17 +5,19 @@ The layout, little-endian. Every number in the header is checked before memory i
 | byte | content |
 |---|---|
 | 0 | `UNROLLED` |
-| 8 | uint16: format version, 2 |
+| 8 | uint16: format version, 3 |
 | 10 | uint16: bytes per token id, 2 or 4 |
 | 12 | uint32: rows |
 | 16 | uint64: token ids |
 | 24 | uint64: bytes of row ids |
 | 32 | uint32: bytes of facts |
 | 36 | uint32: width of the vectors; 0 if the rows contain token ids |
-| 40 | SHA-256 of bytes 0 to 39 and of everything after byte 71 |
-| 72 | facts (JSON), uint32[rows] row lengths, uint32[rows] id lengths, ids in UTF-8, token ids, vectors |
+| 40 | uint32: width of the initial states; 0 if rows bring none |
+| 44 | SHA-256 of bytes 0 to 43 and of everything after byte 75 |
+| 76 | facts (JSON), uint32[rows] row lengths, uint32[rows] id lengths, ids in UTF-8, token ids, states, vectors |
 
-Rows of vectors are rows of ids: id i is row i - 1 of the table float32[vectors, width] at the end; 0 is padding.
+Rows of vectors are rows of ids: id i is row i - 1 of the table float32[vectors, width] at the end; 0 is padding. The
+initial states are float32[rows, width].
 
 The facts say to which job and shard the rows belong. The digest covers everything, so a shard's id, which contains
 the beginning of the digest, is a function of everything in the shard: rows of another job or retry have another name.
@@ -38,8 +40,8 @@ from unrolled.errors import PayloadError
 from unrolled.tokenization.ragged import Ragged, offsets_of
 
 MAGIC = b"UNROLLED"
-VERSION = 2
-_HEADER = struct.Struct("<8sHHIQQII32s")
+VERSION = 3
+_HEADER = struct.Struct("<8sHHIQQIII32s")
 HEADER_BYTES = _HEADER.size
 #: How many bytes of the header its digest covers: all bytes before the digest.
 _HASHED = HEADER_BYTES - 32
@@ -80,13 +82,16 @@ def encode(payload: Payload) -> bytes:
     """The payload's bytes, a function of its rows and facts. Token ids take 2 bytes each if all of them fit.
 
     Raises:
-        PayloadError: a token id is negative, or there is no vector of its number.
+        PayloadError: a token id is negative, there is no vector of its number, or states aren't one for each row.
     """
-    values, lengths, vectors = payload.tokens.values, payload.tokens.lengths, payload.tokens.vectors
+    values, _, vectors, states = payload.tokens
+    lengths = payload.tokens.lengths
     if values.size and int(values.min()) < 0:
         raise PayloadError(f"token id {int(values.min())} is negative; 0 is padding, words are 1 and up")
     if vectors is not None and int(values.max(initial=0)) > len(vectors):
         raise PayloadError(f"vector {int(values.max())} is named, but the table has {len(vectors)}")
+    if states is not None and len(states) != len(lengths):
+        raise PayloadError(f"{len(states)} initial states are given for {len(lengths)} rows; give one for each")
     width = 2 if not values.size or int(values.max()) < 2**16 else 4
     id_offsets, id_bytes = _string_buffers(payload.ids)
     facts = json.dumps(payload.facts, sort_keys=True).encode()
@@ -99,11 +104,12 @@ def encode(payload: Payload) -> bytes:
             np.diff(id_offsets).astype("<u4").tobytes(),
             id_bytes,
             values.astype(f"<u{width}").tobytes(),
+            b"" if states is None else states.astype("<f4").tobytes(),
             b"" if vectors is None else vectors.astype("<f4").tobytes(),
         )
     )
-    sizes = (len(lengths), values.size, len(id_bytes), len(facts), 0 if vectors is None else vectors.shape[1])
-    header = _HEADER.pack(MAGIC, VERSION, width, *sizes, b"")
+    dims = (0 if table is None else table.shape[1] for table in (vectors, states))
+    header = _HEADER.pack(MAGIC, VERSION, width, len(lengths), values.size, len(id_bytes), len(facts), *dims, b"")
     return header[:_HASHED] + _digest(header, body) + body
 
 
@@ -118,21 +124,22 @@ class Header(NamedTuple):
     Attributes:
         rows: at most `MAX_ROWS`.
         tokens: token ids, padding included; at most `MAX_TOKENS`.
-        vector_bytes: the most bytes that the table of vectors can have; 0 if rows contain token ids.
+        number_bytes: the most bytes that the table of vectors and the initial states can have; 0 if rows are only token
+            ids.
     """
 
     rows: int
     tokens: int
-    vector_bytes: int = 0
+    number_bytes: int = 0
 
 
 def read_header(content: bytes) -> Header:
     """Read a header from at least the first `HEADER_BYTES` bytes; zeros if the content is shorter."""
     if len(content) < HEADER_BYTES:
         return Header(0, 0)
-    _, _, _, rows, tokens, _, _, vector_dim, _ = _HEADER.unpack_from(content)
-    tokens = min(tokens, MAX_TOKENS)
-    return Header(min(rows, MAX_ROWS), tokens, 4 * vector_dim * tokens)
+    _, _, _, rows, tokens, _, _, vector_dim, state_dim, _ = _HEADER.unpack_from(content)
+    rows, tokens = min(rows, MAX_ROWS), min(tokens, MAX_TOKENS)
+    return Header(rows, tokens, 4 * (vector_dim * tokens + state_dim * rows))
 
 
 def decode_as(name: str, content: bytes) -> Payload:
@@ -153,7 +160,7 @@ def decode(content: bytes) -> Payload:
         PayloadError: the header doesn't fit the content, or the content is damaged.
     """
     sizes = _checked_header(content[:HEADER_BYTES], len(content))
-    width, rows, tokens, id_bytes, fact_bytes, vector_dim, digest = sizes
+    width, rows, tokens, id_bytes, fact_bytes, vector_dim, state_dim, digest = sizes
     body = memoryview(content)[HEADER_BYTES:]
     if _digest(content[:HEADER_BYTES], body) != digest:
         raise PayloadError("the payload is damaged: its SHA-256 is not the one in its header")
@@ -171,19 +178,21 @@ def decode(content: bytes) -> Payload:
     values = np.frombuffer(body, f"<u{width}", tokens, 8 * rows + id_bytes)
     if width == 4 and tokens and int(values.max()) >= 2**31:  # noqa: PLR2004 - int32's end
         raise PayloadError("the payload holds a token id of 2^31 or more")
-    vectors = _vectors(body[8 * rows + id_bytes + width * tokens :], vector_dim) if vector_dim else None
+    end = 8 * rows + id_bytes + width * tokens
+    states = _numbers(body[end : end + 4 * rows * state_dim], state_dim, "an initial state") if state_dim else None
+    vectors = _numbers(body[end + 4 * rows * state_dim :], vector_dim, "a vector") if vector_dim else None
     if vectors is not None and int(values.max(initial=0)) > len(vectors):
         raise PayloadError(f"the payload names vector {int(values.max())}, but its table has {len(vectors)}")
     ids = _string_array(offsets_of(id_lengths).astype(np.int32), bytes(body[8 * rows : 8 * rows + id_bytes]))
-    return Payload(ids, Ragged.from_lengths(values.astype(np.int32), lengths, vectors), facts)
+    return Payload(ids, Ragged.from_lengths(values.astype(np.int32), lengths, vectors, states), facts)
 
 
-def _vectors(table: memoryview, width: int) -> NDArray[np.float32]:
-    """The table of vectors, float32 (vectors, width)."""
-    vectors = np.frombuffer(table, "<f4").astype(np.float32).reshape(-1, width)
-    if not np.isfinite(vectors).all():
-        raise PayloadError("the payload holds a vector with a number that is NaN or infinite")
-    return vectors
+def _numbers(table: memoryview, width: int, what: str) -> NDArray[np.float32]:
+    """A table of vectors or of states, float32 (any number, width)."""
+    numbers = np.frombuffer(table, "<f4").astype(np.float32).reshape(-1, width)
+    if not np.isfinite(numbers).all():
+        raise PayloadError(f"the payload holds {what} with a number that is NaN or infinite")
+    return numbers
 
 
 def _digest(header: bytes, body: bytes | memoryview) -> bytes:
@@ -192,10 +201,10 @@ def _digest(header: bytes, body: bytes | memoryview) -> bytes:
     return digest.digest()
 
 
-def _checked_header(header: bytes, size: int) -> tuple[int, int, int, int, int, int, bytes]:
+def _checked_header(header: bytes, size: int) -> tuple[int, int, int, int, int, int, int, bytes]:
     if len(header) < HEADER_BYTES or header[:8] != MAGIC:
         raise PayloadError(f"not a payload: it begins with {header[:8]!r}, a payload begins with {MAGIC!r}")
-    _, version, width, rows, tokens, id_bytes, fact_bytes, vector_dim, digest = _HEADER.unpack(header)
+    _, version, width, rows, tokens, id_bytes, fact_bytes, vector_dim, state_dim, digest = _HEADER.unpack(header)
     if version != VERSION:
         raise PayloadError(f"payload version {version}; this worker reads version {VERSION}: upgrade it")
     if width not in (2, 4):
@@ -206,13 +215,13 @@ def _checked_header(header: bytes, size: int) -> tuple[int, int, int, int, int, 
             "facts; "
             f"{MAX_ROWS:,}, {MAX_TOKENS:,}, {MAX_ID_BYTES:,} and {MAX_FACT_BYTES:,} are allowed"
         )
-    expected = HEADER_BYTES + fact_bytes + 8 * rows + id_bytes + width * tokens
+    expected = HEADER_BYTES + fact_bytes + 8 * rows + id_bytes + width * tokens + 4 * rows * state_dim
     # The table of vectors is all that follows: whole vectors, at most one for each token.
     rest = size - expected
     most = 4 * vector_dim * tokens
     if not 0 <= rest <= most or (rest and rest % (4 * vector_dim)):
         raise PayloadError(f"the header claims {_bytes(expected, most)} bytes, the file has {size:,}")
-    return width, rows, tokens, id_bytes, fact_bytes, vector_dim, digest
+    return width, rows, tokens, id_bytes, fact_bytes, vector_dim, state_dim, digest
 
 
 def _bytes(least: int, more: int) -> str:

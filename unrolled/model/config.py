@@ -10,7 +10,7 @@ import math
 import struct
 from dataclasses import asdict, dataclass, fields
 from itertools import groupby
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from unrolled.errors import ModelError
 from unrolled.model.checks import LARGEST_WIDTH, MOST_LAYERS, check_choice, check_names, check_number
@@ -26,10 +26,30 @@ MOST_PARAMETERS = 2**32  # 16 GiB of float32
 LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 #: Fields of a layer, and of a model, that config.json contains only if they don't have their defaults.
 _SELDOM = {
-    LayerConfig: frozenset({"first_state", "cell_clip", "projection_clip", "norm", "epsilon", "span"}),
+    LayerConfig: frozenset({"first_state", "given_state", "cell_clip", "projection_clip", "norm", "epsilon", "span"}),
     MapConfig: frozenset({"activation", "epsilon", "residual", "span"}),
 }
 _SELDOM_OF_MODEL = frozenset({"padding", "vector_dim", "mask_value"})
+
+
+class GivenPart(NamedTuple):
+    """A part of the initial states that a row brings.
+
+    Attributes:
+        layer: the number of the layer that begins with it.
+        backward: whether the layer's backward pass does.
+        name: "h", the state, or "c", the cell state.
+        width: numbers in it.
+    """
+
+    layer: int
+    backward: bool
+    name: str
+    width: int
+
+    def __str__(self) -> str:
+        """For people: "layer 0's h (256)"."""
+        return f"layer {self.layer}'s {'backward ' if self.backward else ''}{self.name} ({self.width:,})"
 
 
 def default_embedding_dim(vocab_size: int) -> int:
@@ -136,6 +156,22 @@ class ModelConfig:
     def parameters(self) -> int:
         """Number of parameters."""
         return sum(math.prod(shape) for shape in self.shapes().values())
+
+    @property
+    def given_parts(self) -> tuple[GivenPart, ...]:
+        """The initial states that each row brings, in their order in the row's list of numbers; none of most models."""
+        return tuple(
+            GivenPart(number, prefix.endswith("backward"), name, width)
+            for number, layer in enumerate(self.layers)
+            if isinstance(layer, LayerConfig) and layer.given_state
+            for prefix in layer.prefixes(number)
+            for name, width in zip("hc", layer.state_dims, strict=False)
+        )
+
+    @property
+    def given_dim(self) -> int:
+        """How many numbers the initial states of a row have; 0 if rows bring none."""
+        return sum(part.width for part in self.given_parts)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of each tensor, in the order in which the layers use them."""

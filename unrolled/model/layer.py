@@ -42,6 +42,8 @@ class LayerConfig:
             clip(x / 5 + 1/2, 0, 1) as in Keras 1 and 2 and ONNX; or "hard_sigmoid_keras3", clip(x / 6 + 1/2, 0, 1).
         first_state: whether the model has numbers of its own for the state before a row's first token (before its last
             one for a pass that reads backward); otherwise that state is zero.
+        given_state: whether each row brings that state, as a decoder gets it from an encoder: its h and, of a layer
+            with a cell, its c.
         cell_clip: the largest magnitude of an LSTM's cell state, to which it is clipped before the hidden state is
             computed from it (TensorFlow's cell_clip); None for no limit.
         projection_clip: and of a projected state (TensorFlow's proj_clip).
@@ -64,6 +66,7 @@ class LayerConfig:
     reset: str | None = None
     gates: str = "sigmoid"
     first_state: bool = False
+    given_state: bool = False
     cell_clip: float | None = None
     projection_clip: float | None = None
     norm: str | None = None
@@ -76,8 +79,11 @@ class LayerConfig:
         check_choice("direction", self.direction, DIRECTIONS)
         check_choice("gates", self.gates, GATES)
         check_residual(self.residual, self.span)
-        if type(self.first_state) is not bool:
-            raise ModelError(f"layer: first_state is {self.first_state!r:.80}; give true or false")
+        for name in ("first_state", "given_state"):
+            if type(getattr(self, name)) is not bool:
+                raise ModelError(f"layer: {name} is {getattr(self, name)!r:.80}; give true or false")
+        if self.first_state and self.given_state:
+            raise ModelError("layer: first_state and given_state are true, but a row begins with one state; set one")
         if self.projection is not None:
             check_number("layer", "projection", self.projection, LARGEST_WIDTH)
             if self.kind != "lstm":
@@ -129,6 +135,11 @@ class LayerConfig:
         return self.kind != "gru"
 
     @property
+    def state_dims(self) -> tuple[int, ...]:
+        """Widths of all that one step passes to the next: of h, and of c in a layer with a cell."""
+        return (self.state_dim, self.units) if self.has_cell else (self.state_dim,)
+
+    @property
     def output_dim(self) -> int:
         """Width of the layer's output: both directions side by side."""
         return self.state_dim * (2 if self.direction == "bidirectional" else 1)
@@ -168,7 +179,8 @@ class LayerConfig:
             *(["reset before"] if self.reset == "before" else []),
             *([self.gates.replace("_", " ")] if self.gates != "sigmoid" else []),
             *(["layer norm"] if self.norm == "carried" else ["layer norm of outputs"] if self.norm else []),
-            *(["first state of its own"] if self.first_state else []),
+            *(["initial state of its own"] if self.first_state else []),
+            *(["initial state from the row"] if self.given_state else []),
             *([f"cell clipped to {self.cell_clip:g}"] if self.cell_clip else []),
             *([f"projection clipped to {self.projection_clip:g}"] if self.projection_clip else []),
         ]

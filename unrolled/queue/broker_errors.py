@@ -30,6 +30,19 @@ _IN_WORDS = (
         "it has no database with the number in the URL",
         "end the URL with /0, or with another number that the server has",
     ),
+    (
+        ("permissions to access a key", "permissions to access one of the keys"),
+        "this user may not use the keys of this namespace",
+        "check --namespace, and the user's keys, which docs/redis-acl.conf gives for each namespace",
+    ),
+    (
+        ("permissions to access a channel", "permissions to access one of the channels"),
+        "this user may not use the channels of this namespace and database",
+        (
+            "check --namespace, the number at the end of the URL, and the user's channels; docs/redis-acl.conf gives "
+            "those of database 0"
+        ),
+    ),
 )
 _LOGIN = "check the user and password in --broker, and that user's permissions"
 #: How a connection ends if one side expects TLS and the other doesn't speak it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from unrolled.errors import RequestError
 
@@ -24,16 +24,10 @@ def check_broker_url(url: str) -> str:
     Raises:
         RequestError: the URL names something else. The text doesn't repeat a password in the URL.
     """
-    try:
-        parts = urlsplit(url)
-        tcp = parts.scheme != "redis+socket"
-        # Reading `port` raises ValueError where it is not a port number.
-        fits = parts.scheme in SCHEMES and (parts.port != 0 and _DATABASE.fullmatch(parts.path) if tcp else parts.path)
-    except ValueError:
-        fits = False
-    if not fits:
+    parts, wrong = _parts_of(url)
+    if parts is None or wrong:
         raise RequestError(
-            f"broker {without_secret(url)!r}: {' or '.join(f'{s}://' for s in SCHEMES)} is expected, "
+            f"broker {without_secret(url)!r}: {wrong}; allowed: {' or '.join(f'{s}://' for s in SCHEMES)}, "
             "such as redis://localhost:6379/0; in a password, write @ as %40, / as %2F and : as %3A"
         )
     _check_options(url, parts.scheme, parts.query)
@@ -63,6 +57,25 @@ def without_secret(url: str) -> str:
     login, at, place = _SECRET_OPTION.sub(r"\1***", rest).rpartition("@")
     user, colon, _ = login.partition(":")
     return scheme + mark + (f"{user if colon else ''}:***@" if at else "") + place
+
+
+def _parts_of(url: str) -> tuple[SplitResult | None, str]:
+    """The parts of a URL, and what is wrong with them, without a word of the URL."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None, "it isn't a URL"
+    if parts.scheme not in SCHEMES:
+        return parts, "it doesn't begin with the scheme of a Redis server"
+    if parts.scheme == "redis+socket":
+        return parts, "" if parts.path else "it lacks the path of the socket"
+    try:
+        has_port = parts.port != 0
+    except ValueError:
+        has_port = False
+    if not has_port:
+        return parts, "its port isn't a number from 1 to 65535"
+    return parts, "" if _DATABASE.fullmatch(parts.path) else "it doesn't end with the number of a database"
 
 
 def _check_options(url: str, scheme: str, query: str) -> None:

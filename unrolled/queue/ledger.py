@@ -176,19 +176,23 @@ class Ledger:
         )
         return [Member.parse(as_text(raw)) for raw in new] if moved else None
 
-    def choose(self, hint: Member) -> Member:
+    def choose(self, hint: Member, without: Collection[str] = ()) -> Member | None:
         """Choose the shard that the receiver of a message computes next, in the turn of its job.
 
         If the receiver doesn't claim the shard, a sweep sends its message again after a lease.
 
         Args:
             hint: the shard that the message names.
+            without: keys of the jobs that the receiver leaves to other workers.
 
         Returns:
-            The shard; the hint if no shard waits.
+            The shard; the hint if no shard waits; None if only shards of the jobs in `without` wait, or so many of them
+            are before any other that it wasn't found.
         """
         for _ in range(SWEEP_FEW):
-            raw = self._scripts.run("choose", hint=str(hint), lease_seconds=self.lease_seconds)
+            raw = self._scripts.run("choose", *without, hint=str(hint), lease_seconds=self.lease_seconds)
+            if raw is None:
+                return None
             try:
                 return Member.parse(as_text(raw))
             except PayloadError:
@@ -361,8 +365,9 @@ class Ledger:
         return _of_job(ledger, job_key), _of_job(leases, job_key)
 
     def running(self, job_key: str) -> tuple[set[Life], int]:
-        """The lives of a job that are under a lease, and the number of leases of other jobs."""
-        leases: Any = self.client.zrange(self.keys.leases, 0, -1)
+        """The lives of a job that are under a valid lease, and the number of valid leases of other jobs."""
+        seconds, microseconds = self.client.time()
+        leases: Any = self.client.zrange(self.keys.leases, f"({seconds + microseconds / 1e6}", "+inf", byscore=True)
         lives = _of_job(leases, job_key)
         return lives, len(leases) - len(lives)
 

@@ -30,13 +30,21 @@ def check_namespace(text: str) -> str:
         RequestError: the text can't.
     """
     if not NAMESPACE.fullmatch(text):
-        raise RequestError(f"namespace '{text:.80}'; allowed: up to 32 lower-case letters, digits, - and _")
+        raise RequestError(
+            f"namespace '{text:.80}'; allowed: up to 32 lower-case letters, digits, - and _, of which the first is "
+            "a letter or a digit"
+        )
     return text
 
 
 def queue_name(offer: Offer) -> str:
     """The Celery queue of one offer. A worker receives only shards that it can compute as their job asks."""
     return f"shards.{offer.short}"
+
+
+def control_channel(namespace: str, database: int) -> str:
+    """The channel of Celery's remote control, to which every worker subscribes."""
+    return f"{namespace}:/{database}.celery.pidbox"
 
 
 def transport_options(namespace: str) -> dict[str, Any]:

@@ -67,8 +67,7 @@ def nearest(
         without: the id of a row that is left out.
 
     Raises:
-        ValueError: an argument isn't allowed, or the query is of another width or not finite; or it is of length 0, for
-            "cosine".
+        ValueError: an argument isn't allowed, or the query is of another width, not finite, or all zeros for "cosine".
     """
     # Over 40 lines: half of it is the description of its arguments.
     wanted = np.asarray(query, np.float32)

@@ -18,18 +18,25 @@ class Ragged(NamedTuple):
         values: int32 (tokens,), the ids of all rows.
         offsets: int64 (rows + 1,), where each row begins; row r is values[offsets[r]:offsets[r + 1]].
         vectors: for rows of vectors, float32 (distinct vectors, width): id i is vectors[i - 1]. None for rows of ids.
+        states: for rows that bring the initial states of a model's layers, float32 (rows, width): all those of a row
+            side by side, as `ModelConfig.given_parts` orders them. None for rows that bring none.
     """
 
     values: NDArray[np.int32]
     offsets: NDArray[np.int64]
     vectors: NDArray[np.float32] | None = None
+    states: NDArray[np.float32] | None = None
 
     @classmethod
     def from_lengths(
-        cls, values: NDArray[np.int32], lengths: Lengths, vectors: NDArray[np.float32] | None = None
+        cls,
+        values: NDArray[np.int32],
+        lengths: Lengths,
+        vectors: NDArray[np.float32] | None = None,
+        states: NDArray[np.float32] | None = None,
     ) -> Self:
         """Rows of these lengths, end to end in `values`."""
-        return cls(values, offsets_of(lengths), vectors)
+        return cls(values, offsets_of(lengths), vectors, states)
 
     @property
     def rows(self) -> int:
@@ -44,14 +51,20 @@ class Ragged(NamedTuple):
     def take(self, start: int, stop: int) -> "Ragged":
         """Rows start..stop, sharing the values' memory."""
         first, last = int(self.offsets[start]), int(self.offsets[stop])
-        return self._replace(values=self.values[first:last], offsets=self.offsets[start : stop + 1] - first)
+        return self._replace(
+            values=self.values[first:last],
+            offsets=self.offsets[start : stop + 1] - first,
+            states=None if self.states is None else self.states[start:stop],
+        )
 
     def select(self, rows: Sequence[int]) -> "Ragged":
         """Rows by their numbers, in this order, with the vectors that they contain."""
         values = [self.values[self.offsets[row] : self.offsets[row + 1]] for row in rows]
-        lengths = self.lengths[np.asarray(rows, np.int64)]
+        chosen = np.asarray(rows, np.int64)
         return self._replace(
-            values=np.concatenate(values) if values else np.zeros(0, np.int32), offsets=offsets_of(lengths)
+            values=np.concatenate(values) if values else np.zeros(0, np.int32),
+            offsets=offsets_of(self.lengths[chosen]),
+            states=None if self.states is None else self.states[chosen],
         ).compact()
 
     def where(self, chosen: NDArray[np.bool_]) -> "Ragged":

@@ -1,9 +1,11 @@
-"""The check of rows of vectors, which may be anything in an input, and the table of the vectors that rows contain.
+"""The checks of vectors and of initial states, which may be anything in an input, and the table of a shard's vectors.
 
 A row of vectors becomes a row of ids: an id is the number of its vector in a table of distinct vectors, from 1. So
 whatever is done with ids (lengths, masks, shared prefixes) is done with vectors. Two vectors are one if they are equal
 in every bit; 0.0 and -0.0 are two.
 """
+
+# Over 150 lines: the checks of all numbers that inputs contain, whose errors have one form.
 
 from collections.abc import Sequence
 from itertools import chain
@@ -12,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.errors import RowError
+from unrolled.errors import RowError, counted
 from unrolled.tokenization.ragged import Ragged
 from unrolled.tokenization.token_ids import shown
 
@@ -42,6 +44,19 @@ def checked_vectors(rows: Sequence[object], width: int, mask_value: float | None
         For each row its vectors, or an error that describes its first bad one.
     """
     return [_checked_row(row, width, mask_value) for row in rows]
+
+
+def checked_states(states: Sequence[object], width: int) -> list[NDArray[np.float32] | RowError]:
+    """Check initial states.
+
+    Args:
+        states: for each row a list that should contain numbers, or an array (width,) of numbers.
+        width: numbers that the model reads as the initial states of a row.
+
+    Returns:
+        For each row float32 (width,), or an error that describes what is wrong.
+    """
+    return [_checked_state(state, width) for state in states]
 
 
 def numbered(rows: Sequence[VectorRow], width: int) -> Ragged:
@@ -76,6 +91,48 @@ def _checked_row(row: object, width: int, mask_value: float | None) -> VectorRow
     return VectorRow(vectors, real)
 
 
+def _checked_state(state: object, width: int) -> NDArray[np.float32] | RowError:
+    try:
+        numbers = _state_numbers(state, width)
+    except RowError as error:
+        return error
+    with np.errstate(over="ignore"):
+        checked = np.ascontiguousarray(numbers, np.float32)
+    if not np.isfinite(checked).all():
+        at = int(np.argmin(np.isfinite(checked)))
+        return RowError(
+            f"number {at} (from 0) of its initial state is {numbers[at]!s:.60}; allowed: finite numbers of float32"
+        )
+    return checked
+
+
+def _state_numbers(state: object, width: int) -> NDArray[np.floating | np.integer]:
+    """An initial state as an array of numbers (width,).
+
+    Raises:
+        RowError: it isn't one.
+    """
+    if isinstance(state, np.ndarray):
+        if state.dtype.kind in "iuf" and state.shape == (width,):
+            return state
+        state = state.tolist()
+    if not isinstance(state, list):
+        raise RowError(f"its initial state is {shown(state)}; allowed: a list of {width} numbers")
+    if len(state) != width:
+        raise RowError(f"its initial state has {counted(len(state), 'number')}; the model reads {width:,}")
+    if set(map(type, state)) - {int, float}:
+        at = next(at for at, number in enumerate(state) if type(number) not in (int, float))
+        raise RowError(f"number {at} (from 0) of its initial state is {shown(state[at])}; allowed: a number")
+    return _floats(state)
+
+
+def _floats(numbers: list[int | float]) -> NDArray[np.float64]:
+    try:
+        return np.array(numbers, np.float64)
+    except OverflowError as error:
+        raise RowError("an integer is too large; allowed: finite numbers of float32") from error
+
+
 def _numbers(row: object, width: int) -> NDArray[np.floating | np.integer]:
     """A row as an array of numbers (steps, width).
 
@@ -101,7 +158,4 @@ def _numbers(row: object, width: int) -> NDArray[np.floating | np.integer]:
         raise RowError(
             f"number {place % width} of vector {place // width} (from 0) is {shown(flat[place])}; allowed: a number"
         )
-    try:
-        return np.array(flat, np.float64).reshape(-1, width)
-    except OverflowError as error:
-        raise RowError("an integer is too large; allowed: finite numbers of float32") from error
+    return _floats(flat).reshape(-1, width)

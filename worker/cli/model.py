@@ -94,6 +94,7 @@ def show(directory: Path, as_json: bool) -> None:
         "layers": opened.config.describe_layers(),
         "embedding_dim": facts["embedding_dim"] or _why_no_embedding(opened),
         "vector_dim": facts["vector_dim"] or "none, rows contain token ids",
+        "initial_state_dim": _initial_states(opened),
         "mask_value": "none" if facts["mask_value"] is None else f"{facts['mask_value']:g}",
         "padding": "none" if opened.config.padding is None else f"rows are padded {opened.config.padding}",
     }
@@ -106,6 +107,13 @@ def _why_no_embedding(directory: ModelDirectory) -> str:
     return "none, ids are one-hot" if directory.config.vector_dim is None else "none, rows contain vectors"
 
 
+def _initial_states(directory: ModelDirectory) -> str:
+    parts = directory.config.given_parts
+    if not parts:
+        return "none, rows bring no initial state"
+    return f"{directory.config.given_dim:,}, {', '.join(map(str, parts))}"
+
+
 def _facts(directory: ModelDirectory) -> dict[str, Any]:
     config = directory.config
     return {
@@ -114,6 +122,7 @@ def _facts(directory: ModelDirectory) -> dict[str, Any]:
         "max_length": config.max_length,
         "embedding_dim": config.embedding_dim,
         "vector_dim": config.vector_dim,
+        "initial_state_dim": config.given_dim or None,
         "mask_value": config.mask_value,
         "layers": [asdict(layer) for layer in config.layers],
         "padding": None if config.padding is None else asdict(config.padding),

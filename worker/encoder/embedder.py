@@ -31,6 +31,8 @@ class Embedder:
             many threads, unless `RAYON_NUM_THREADS` says another number.
         normalize: whether each vector is divided by its length.
         emulate: as in `unrolled.load`.
+        initial_states: the column with lists of numbers that are the initial states of rows, for a model that reads
+            them.
     """
 
     def __init__(
@@ -47,7 +49,9 @@ class Embedder:
         threads: int | None = None,
         normalize: bool = False,
         emulate: bool = False,
+        initial_states: str | None = None,
     ) -> None:
+        self._initial_states = initial_states
         self._column, self._into, self._fixed_size = column, into, fixed_size
         self._model, self._engine, self._arithmetic, self._threads = os.fspath(model), engine, arithmetic, threads
         self._pooling, self._layer, self._normalize, self._emulate = pooling, layer, normalize, emulate
@@ -63,18 +67,20 @@ class Embedder:
 
         Raises:
             KeyError: the table has no such column.
-            ValueError: it has the column of vectors already.
+            ValueError: it has the column of vectors already, or the model reads initial states and no column is named.
             RowError: a row can't be used.
         """
         if not isinstance(table, pa.Table | pa.RecordBatch):
             table = pa.table(table)
         names = table.column_names
-        if self._column not in names:
-            raise KeyError(f"no column {self._column!r}; the table has {', '.join(names)}")
+        for column in (self._column, self._initial_states):
+            if column is not None and column not in names:
+                raise KeyError(f"no column {column!r}; the table has {', '.join(names)}")
         if self._into in names:
             raise ValueError(f"the table has a column {self._into!r} already; name another one with `into`")
         vectors = self._loaded().encode(
             table.column(self._column),
+            initial_states=None if self._initial_states is None else table.column(self._initial_states),
             pooling=self._pooling,
             layers="last" if self._layer is None else self._layer,
             output="arrow",

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import os
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from unrolled.errors import ModelError, RowError
+from unrolled.errors import ModelError, RowError, counted
 from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import open_model
 from unrolled.settings.worker_options import WorkerOptions
@@ -18,6 +18,7 @@ from unrolled.tokenization.ascii_lookup import word_lookup
 from unrolled.tokenization.ragged import Ragged, runs
 from unrolled.tokenization.texts import ids_of_texts
 from unrolled.tokenization.tokenizer import load_tokenizer
+from worker.encoder.initial_states import with_initial_states
 from worker.encoder.progress import Progress, watched
 from worker.encoder.results import Output, normalized, row_vectors, token_vectors
 from worker.encoder.rows import Rows, each_row, read_rows
@@ -120,6 +121,7 @@ class Encoder:
         self,
         rows: Any,
         *,
+        initial_states: Any = None,
         pooling: Pooling | None = None,
         layers: Layers = "last",
         output: Output = "numpy",
@@ -134,6 +136,9 @@ class Encoder:
                 list, an iterator, or an Arrow array, such as a column of Polars or DuckDB. One text, or one row of
                 ids, gives one result. For a model that reads vectors: arrays (steps, width) or lists of vectors, or an
                 Arrow array of lists of lists; one array of two axes is one row.
+            initial_states: for a model that reads initial states: for each row the numbers of its layers' states, as
+                `unrolled model show` lists them, in an array (rows, width), a list, an iterator, or an Arrow array of
+                lists; of one row alone its numbers.
             pooling: None for a vector for each real token; "mean", "max", "last" or "first" for one for each row.
             layers: "last", or a layer's number from 0; "all", or several numbers, give a dictionary of results by
                 number.
@@ -150,8 +155,9 @@ class Encoder:
 
         Raises:
             RowError: a row can't be used; the text has its number and the reason. Nothing has been computed.
-            ValueError: an argument isn't allowed.
-            TypeError: the rows are none of these.
+            ValueError: an argument isn't allowed, or there isn't an initial state for each row of a model that reads
+                them.
+            TypeError: the rows or their initial states are none of these.
             MemoryError: the results don't fit into memory; `encode_batches` computes rows in batches.
         """
         # Over 40 lines: half of it is the description of its arguments.
@@ -159,6 +165,7 @@ class Encoder:
         if output not in get_args(Output):
             raise ValueError(f"output is {output!r}; allowed: {', '.join(get_args(Output))}")
         found = self._read(rows, add_special_tokens=add_special_tokens)
+        found = with_initial_states(found, initial_states, self._model.config.given_dim)
         results = {}
         for column, vectors in zip(columns, self._compute(found.real, columns, progress), strict=True):
             kept = normalized(vectors) if normalize else vectors
@@ -182,12 +189,20 @@ class Encoder:
         real = self._read(rows, add_special_tokens=add_special_tokens).real
         return [real.values[begin:end] for begin, end in pairwise(real.offsets.tolist())]
 
-    def encode_batches(self, rows: Iterable[Any], *, batch_rows: int = 4096, **options: Any) -> Iterator[Any]:
+    def encode_batches(
+        self,
+        rows: Iterable[Any],
+        *,
+        batch_rows: int = 4096,
+        initial_states: Iterable[Any] | None = None,
+        **options: Any,
+    ) -> Iterator[Any]:
         """Compute the vectors of any number of rows, a batch at a time, in bounded memory.
 
         Args:
             rows: texts, rows of token ids or rows of vectors; it is read as far as the next batch needs.
             batch_rows: the most rows in a batch; long rows make smaller batches.
+            initial_states: those of the rows, for a model that reads them; read one by one as the rows are.
             options: those of `encode`.
 
         Yields:
@@ -198,19 +213,28 @@ class Encoder:
             TypeError: this is one row and not several, or a table.
             RowError: as `encode`; the number of the row counts from the beginning of its batch.
         """
+        # Over 40 lines: half of it is the description of its arguments.
         if type(batch_rows) is not int or batch_rows < 1:
             raise ValueError(f"batch_rows is {batch_rows!r}; allowed: a whole number from 1")
         options.setdefault("progress", False)
         batch: list[Any] = []
-        size = 0
+        size, width = 0, self._model.config.given_dim
+        left = None if initial_states is None else iter(initial_states)
+
+        def encode() -> Any:
+            states = None if left is None else list(islice(left, len(batch)))
+            return self.encode(batch, initial_states=states, **options)
+
         for row in each_row(rows, is_vector if self._model.config.vector_dim is not None else lambda _: False):
             batch.append(row)
-            size += (len(row) if hasattr(row, "__len__") else 0) * (self._model.config.vector_dim or 1)
+            size += (len(row) if hasattr(row, "__len__") else 0) * (self._model.config.vector_dim or 1) + width
             if len(batch) == batch_rows or size >= _BATCH_SIZE:
-                yield self.encode(batch, **options)
+                yield encode()
                 batch, size = [], 0
         if batch:
-            yield self.encode(batch, **options)
+            yield encode()
+        if left is not None and (more := sum(1 for _ in left)):
+            raise ValueError(f"there are {counted(more, 'initial state')} more than rows; give as many")
 
     def __repr__(self) -> str:
         """The model, and what computes it."""

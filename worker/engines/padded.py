@@ -15,6 +15,7 @@ from unrolled.model.directory import ModelDirectory
 from unrolled.model.padding import AFTER
 from unrolled.tokenization.ragged import Ragged
 from worker.engines.engine import PoolStats
+from worker.engines.vectors import with_states
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -75,7 +76,7 @@ class PaddedEngine:
 
     def __init__(self, engine: Engine, config: ModelConfig, padding: Padding) -> None:
         self._engine, self._padding = engine, padding
-        self._vocab_size, self._depth = config.vocab_size, len(config.layers)
+        self._vocab_size, self._depth, self._given_dim = config.vocab_size, len(config.layers), config.given_dim
         self._padding_id = padding.id or config.vocab_size + 1
         self.name, self.arithmetic = engine.name, engine.arithmetic
         self.description = f"{engine.description}, rows padded {padding}"
@@ -94,8 +95,9 @@ class PaddedEngine:
         Raises:
             RequestError: a row is too long, or an id isn't one of the model's. Nothing has been computed.
         """
-        for shard in shards:
+        for number, shard in enumerate(shards):
             self._check(shard)
+            with_states(number, shard, self._given_dim)
         widths = {column.layer_of(self._depth): column.width for column in columns}
         layers = tuple(VectorColumn("none", layer, width) for layer, width in widths.items())
         stats = PoolStats(sum(shard.values.size for shard in shards))
@@ -144,7 +146,12 @@ class PaddedEngine:
         real = self._real(lengths[lengths > 0])
         ids = np.full(real.shape, self._padding_id, np.int32)
         ids[real] = values
-        padded = Ragged(ids.ravel(), np.arange(len(ids) + 1, dtype=np.int64) * self._padding.length)
+        states = [rows.states[rows.lengths > 0] for rows in runs if rows.states is not None]
+        padded = Ragged(
+            ids.ravel(),
+            np.arange(len(ids) + 1, dtype=np.int64) * self._padding.length,
+            states=np.concatenate(states) if states else None,
+        )
         made = [np.empty((ids.size, column.width), np.float32) for column in layers]
         stats = self._engine.compute([padded], [made], layers)
         ends = np.cumsum(counts)[:-1]

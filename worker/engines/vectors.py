@@ -1,4 +1,4 @@
-"""The check of the vectors that a shard's rows name."""
+"""The checks of the vectors that a shard's rows name, and of the initial states that they bring."""
 
 from __future__ import annotations
 
@@ -38,3 +38,27 @@ def with_vectors(index: int, shard: Ragged, vector_dim: int | None) -> Ragged:
         raise RequestError(f"shard {index} has an id that isn't the number of one of its {len(vectors):,} vectors")
     whole = shard._replace(vectors=np.ascontiguousarray(vectors))
     return whole.compact() if len(vectors) > len(values) else whole
+
+
+def with_states(index: int, shard: Ragged, given_dim: int) -> Ragged:
+    """A shard with the initial states of its rows, if the model reads them.
+
+    Args:
+        index: the shard's number in its pool, for messages.
+        shard: its rows.
+        given_dim: how many numbers the model reads as the initial states of a row; 0 for none.
+
+    Raises:
+        RequestError: the rows don't bring what the model reads.
+    """
+    states = shard.states
+    if not given_dim:
+        if states is not None:
+            raise RequestError(f"shard {index} has initial states, and the model reads none")
+        return shard
+    if states is None and not shard.rows:
+        states = np.zeros((0, given_dim), np.float32)
+    if states is None or states.dtype != np.float32 or states.shape != (shard.rows, given_dim):
+        found = "no initial states" if states is None else f"initial states {states.dtype} {states.shape}"
+        raise RequestError(f"shard {index} has {found}; the model reads float32 {(shard.rows, given_dim)}")
+    return shard._replace(states=np.ascontiguousarray(states))

@@ -71,6 +71,7 @@ class Session:
         self._rows = rows if self._padding is None else _beginnings(rows, rows.rows, self._padding.length)
         if model.config.vector_dim is not None:
             self._rows = _drawn(rows, model.config.vector_dim)
+        self._rows = _begun(self._rows, model.config.given_dim)
         self._spec = OutputSpec.from_options(request.stored)
         self._columns = self._spec.columns(model.config)
         self._fingerprint = model.fingerprint
@@ -206,7 +207,8 @@ class _Null:
 
 def _beginnings(pool: Ragged, rows: int, tokens: int) -> Ragged:
     """The first rows of a pool, each up to some tokens."""
-    return _joined(pool, [pool.values[start : min(stop, start + tokens)] for start, stop in _spans(pool)[:rows]])
+    beginnings = [pool.values[start : min(stop, start + tokens)] for start, stop in _spans(pool)[:rows]]
+    return _joined(pool, beginnings, np.arange(len(beginnings)))
 
 
 def _distinct(pool: Ragged, order: NDArray[np.int64], rows: int, steps: int) -> Ragged:
@@ -219,15 +221,17 @@ def _distinct(pool: Ragged, order: NDArray[np.int64], rows: int, steps: int) -> 
         place = start + (7919 * number) % max(1, length - steps)
         part = pool.values[place : min(place + steps, stop)]
         found.append(np.resize(part, steps) if part.size else np.ones(steps, np.int32))
-    return _joined(pool, found)
+    return _joined(pool, found, order[np.arange(len(found)) % len(order)])
 
 
 def _spans(pool: Ragged) -> list[tuple[int, int]]:
     return list(zip(pool.offsets[:-1].tolist(), pool.offsets[1:].tolist(), strict=True))
 
 
-def _joined(pool: Ragged, rows: Sequence[NDArray[np.int32]]) -> Ragged:
-    return Ragged.from_lengths(np.concatenate(rows), [row.size for row in rows], pool.vectors)
+def _joined(pool: Ragged, rows: Sequence[NDArray[np.int32]], of: NDArray[np.int64]) -> Ragged:
+    """Rows made of the pool's rows `of`, whose initial states they have."""
+    states = None if pool.states is None else pool.states[of]
+    return Ragged.from_lengths(np.concatenate(rows), [row.size for row in rows], pool.vectors, states)
 
 
 def _drawn(rows: Ragged, width: int) -> Ragged:
@@ -235,6 +239,13 @@ def _drawn(rows: Ragged, width: int) -> Ragged:
     used, numbers = np.unique(rows.values, return_inverse=True)
     vectors = np.random.default_rng(0).standard_normal((len(used), width), np.float32)
     return Ragged((numbers + 1).astype(np.int32), rows.offsets, vectors)
+
+
+def _begun(rows: Ragged, width: int) -> Ragged:
+    """Rows with initial states, which are drawn: each row has one of its own, as the plan assumes."""
+    if not width:
+        return rows
+    return rows._replace(states=np.random.default_rng(0).standard_normal((rows.rows, width), np.float32))
 
 
 def _peak_bytes() -> int:

@@ -76,7 +76,7 @@ def assemble(
     if stack.table is not None:
         with damage_named(stack.table.name):
             table = stack.table.array.read()
-    start, reason = decide_first_id(found, stack.table, table, ids_from)
+    start, reason = decide_first_id(found, stack.table, table, ids_from, counts_others=stack.masks_zero)
     length = max_length or found.length or DEFAULT_LENGTH
     if stack.vectors:
         made = _of_vectors(stack, tuple(layers), passes, parts, length)
@@ -101,7 +101,8 @@ def assemble(
     _describe(made, found, stack, parts)
     if padding is not None:
         one_hot = table is None and any(node.role == "onehot" for node in (found.graph or {}).values())
-        _pad(made, padding, max_length, vectors=table is None and not one_hot)
+        of_rows = stack.table is not None and stack.table.one_hot == "rows"
+        _pad(made, padding, max_length, vectors=of_rows or (table is None and not one_hot))
     elif stack.computes_padding:
         made.notes.append(
             "the source doesn't mask padding"

@@ -4,7 +4,9 @@ from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Alphabet, Float32, Found, Table, Words
 
 
-def decide_first_id(found: Found, table: Table | None, rows: Float32 | None, asked: int | None) -> tuple[int, str]:
+def decide_first_id(
+    found: Found, table: Table | None, rows: Float32 | None, asked: int | None, *, counts_others: bool = False
+) -> tuple[int, str]:
     """Decide which of the source's ids is the first that is a token.
 
     Args:
@@ -12,6 +14,7 @@ def decide_first_id(found: Found, table: Table | None, rows: Float32 | None, ask
         table: the embedding to import, or None if ids are one-hot vectors.
         rows: the numbers of the embedding, (rows, width).
         asked: what the user says, or None.
+        counts_others: whether the source counts the ids of a row that aren't 0 as its length.
 
     Returns:
         1 if ids are the source's; 0 if they become the source's plus one. And the reason, for the user.
@@ -23,14 +26,17 @@ def decide_first_id(found: Found, table: Table | None, rows: Float32 | None, ask
     known = found.alphabet or found.words
     if known is not None:
         return _by_index(known, asked)
-    if asked == 0 and table is not None and table.mask_zero:
-        raise ImportRefusedError(
-            f"--ids-from 0: {table.name} masks id 0, so the source computes no vector for it; leave --ids-from out"
-        )
+    _check_asked(table, asked, counts_others=counts_others)
     if asked is not None:
         return asked, f"--ids-from {asked}"
-    if table is None or rows is None:
+    if counts_others:
+        return 1, "the source counts only ids other than 0 as the length of a row"
+    if table is None or rows is None or table.one_hot:
         return 0, "ids are one-hot vectors, and the first is the source's id 0"
+    return _by_rows(found, table, rows)
+
+
+def _by_rows(found: Found, table: Table, rows: Float32) -> tuple[int, str]:
     if table.mask_zero:
         return 1, "the embedding masks id 0"
     if len(rows) and not rows[0].any():
@@ -40,6 +46,18 @@ def decide_first_id(found: Found, table: Table | None, rows: Float32 | None, ask
         if found.zero_is_padding
         else (0, "row 0 holds a token's vector; --ids-from 1 if it is padding")
     )
+
+
+def _check_asked(table: Table | None, asked: int | None, *, counts_others: bool) -> None:
+    """Check that the user doesn't ask for vectors of an id that the source masks."""
+    if asked == 0 and table is not None and table.mask_zero:
+        raise ImportRefusedError(
+            f"--ids-from 0: {table.name} masks id 0, so the source computes no vector for it; leave --ids-from out"
+        )
+    if asked == 0 and counts_others:
+        raise ImportRefusedError(
+            "--ids-from 0: the source counts only ids other than 0 as the length of a row; leave --ids-from out"
+        )
 
 
 def _by_index(known: Alphabet | Words, asked: int | None) -> tuple[int, str]:

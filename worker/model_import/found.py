@@ -128,6 +128,8 @@ class Table:
         mask_zero: whether the source masks id 0; None if the file doesn't say.
         named: whether its name, or the file's graph, says that it is an embedding.
         label: a description for people, if its name and its shape don't describe it.
+        one_hot: of a matrix that one-hot vectors are multiplied with: "ids" if the graph makes the vectors of ids,
+            "rows" if the source's rows contain them; else "".
     """
 
     name: str
@@ -135,6 +137,7 @@ class Table:
     mask_zero: bool | None = None
     named: bool = True
     label: str = ""
+    one_hot: Literal["", "ids", "rows"] = ""
 
 
 Role = Literal["input", "table", "onehot", "layer", "map", "through", "add", "other"]
@@ -156,6 +159,7 @@ class Node:
         recurs: whether it reads a sequence step by step; layers that can't be read do too.
         masks: it hides the tokens whose vectors have only this number.
         masked: whether padding is hidden from it by lengths that the model is given, or by a mask of its own.
+        masks_zero: whether the lengths that hide padding count the ids of a row that aren't 0.
         drops_mask: the mask of what it reads isn't passed on to what reads it; a layer doesn't compute with it either.
         doubt: why the file alone doesn't prove that it is what its role says.
         map: the function of a "map".
@@ -174,6 +178,7 @@ class Node:
     recurs: bool = False
     masks: float | None = None
     masked: bool = False
+    masks_zero: bool = False
     drops_mask: bool = False
     doubt: str | None = None
     map: TokenMap | None = None

@@ -207,7 +207,7 @@ def _compared(found: Found, stack: Stack, made: Assembled, tokenizer: str | None
         except ModelError as error:  # without the name of a directory that is removed
             raise ImportRefusedError(str(error).removeprefix(f"{path}: ")) from error
         parity = compare(saved, found, stack, made.ids_from, made.padding)
-        check(parity, bound)
+        check(parity, bound, stack.doubts)
     return parity
 
 

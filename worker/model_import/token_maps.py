@@ -77,8 +77,11 @@ class Dense(Map):
 
     def __call__(self, vectors: Vectors) -> Vectors:
         """The results."""
-        made = vectors @ self._matrix()
-        return ACTIVATIONS[self.activation](made if self.bias is None else made + _exact(self.bias))
+        return self.finish(vectors @ self._matrix())
+
+    def finish(self, products: Vectors) -> Vectors:
+        """The results from products with the kernel."""
+        return ACTIVATIONS[self.activation](products if self.bias is None else products + _exact(self.bias))
 
     @property
     def computable(self) -> bool:
@@ -90,10 +93,15 @@ class Dense(Map):
         """Width of the vectors that it reads."""
         return self.kernel.shape[1 if self.turned else 0]
 
+    @property
+    def outputs(self) -> int:
+        """Width of its results."""
+        return self.kernel.shape[0 if self.turned else 1]
+
     def layer(self, inputs: int) -> MapLayer:
         """A dense map."""
         del inputs
-        outputs = self.kernel.shape[0 if self.turned else 1]
+        outputs = self.outputs
         bias = np.zeros(outputs) if self.bias is None else _exact(self.bias)
         return MapLayer(MapConfig(outputs, "dense", self.activation), {"kernel": self._matrix(), "bias": bias})
 
@@ -142,6 +150,24 @@ class BatchNorm(Map):
         """The results."""
         made = (vectors - _exact(self.mean)) / np.sqrt(_exact(self.variance) + self.epsilon)
         return _affine(made, self.scale, self.shift)
+
+    def layer(self, inputs: int) -> MapLayer:
+        """A scale."""
+        return _scale(inputs, self)
+
+
+@dataclass(frozen=True, slots=True)
+class Normalization(Map):
+    """Each number minus a mean, divided by a deviation of at least 1e-7; turned, the numbers that this was made of."""
+
+    mean: Array
+    variance: Array
+    turned: bool
+
+    def __call__(self, vectors: Vectors) -> Vectors:
+        """The results."""
+        mean, deviation = _exact(self.mean), np.maximum(np.sqrt(_exact(self.variance)), 1e-7)
+        return np.asarray(vectors * deviation + mean if self.turned else (vectors - mean) / deviation)
 
     def layer(self, inputs: int) -> MapLayer:
         """A scale."""

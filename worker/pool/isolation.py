@@ -162,7 +162,9 @@ def _probe(pool: _Pool, cause: Exception) -> None:
     """Compute the simplest row that there is, because a row is to blame only while the engine works for others."""
     width = next((shard.vectors.shape[1] for shard in pool.shards if shard.vectors is not None), None)
     vectors = None if width is None else np.zeros((1, width), np.float32)
-    simplest = Ragged(np.ones(1, np.int32), np.array([0, 1]), vectors)
+    given = next((shard.states.shape[1] for shard in pool.shards if shard.states is not None), None)
+    states = None if given is None else np.zeros((1, given), np.float32)
+    simplest = Ragged(np.ones(1, np.int32), np.array([0, 1]), vectors, states)
     outputs = [np.empty((1, column.width), np.float32) for column in pool.columns]
     try:
         pool.engine.compute([simplest], [outputs], pool.columns)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from unrolled.errors import BrokenWorkerError, BrokerAwayError, TransientError, counted
 from unrolled.job.offer import SHORT, Offer
 from unrolled.patience import Patience
-from unrolled.queue.broker import AWAY, Broker
+from unrolled.queue.broker import AWAY, SOCKET_SECONDS, Broker
+from unrolled.queue.messages import control_channel
 from unrolled.telemetry.server import MetricsServer
 from unrolled.telemetry.tracing import start_tracing
 from worker.engines.choice import choose_engine
@@ -178,5 +179,9 @@ class Assembly:
         try:
             with broker.asked():
                 broker.client.rpop(f"{self._settings.namespace}:nothing")
+                database = broker.client.get_connection_kwargs().get("db") or 0
+                with broker.client.pubsub() as subscriber:  # type: ignore[no-untyped-call]  # redis-py is untyped here
+                    subscriber.psubscribe(control_channel(self._settings.namespace, database))
+                    subscriber.get_message(timeout=SOCKET_SECONDS)
         except BrokerAwayError as error:
             log.warning("%s; trying again until it works", error)

@@ -17,12 +17,12 @@ from unrolled.errors import BrokenWorkerError, FileFormatError, JobError, Reques
 from unrolled.protocol.finishing import finish
 from unrolled.queue.member import Member
 from unrolled.queue.messages import UNSEEN
-from worker.errors import AwayError, GivenBackError
+from worker.errors import AwayError, BlockedError, GivenBackError
 from worker.runtime.outcome import Outcome
 from worker.shards.publication import look, publish, record_death
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from contextlib import AbstractContextManager
 
     from unrolled.errors import UnrolledError
@@ -52,8 +52,12 @@ class Computed(NamedTuple):
 class Leases(Protocol):
     """The ledger as a worker uses it for one shard (`worker.runtime.worker_leases.WorkerLeases`)."""
 
-    def choose(self, hint: Member) -> Member:
+    def choose(self, hint: Member, without: Collection[str]) -> Member | None:
         """Choose the shard that is computed next, for a message that names one; see `Ledger.choose`."""
+        ...
+
+    def pass_on(self, hint: Member) -> None:
+        """Send a message again for other workers. Never raises: at worst a sweep sends it."""
         ...
 
     def claim(self, member: Member) -> Lease:
@@ -100,12 +104,20 @@ class Host(Protocol):
         """Run an action, and run it again a few times after errors that pass, such as a lack of memory."""
         ...
 
+    def refused(self) -> Collection[str]:
+        """The keys of the jobs that this process can't use now, and leaves to other workers."""
+        ...
+
+    def note_refused(self, member: Member, error: UnrolledError) -> None:
+        """Say why this process leaves a shard's job to other workers, and remember that."""
+        ...
+
     def note_put_off(self, member: Member, error: UnrolledError) -> None:
         """Say why a shard waits."""
         ...
 
     def note_published(self, member: Member) -> None:
-        """Say that a job which was put off can be used again."""
+        """Say that a job which was refused or put off can be used again."""
         ...
 
     def note_broken(self, error: BrokenWorkerError) -> None:
@@ -145,12 +157,15 @@ class Attempts:
             log.warning("message dropped: %s", error)
             return Outcome.DROPPED
         try:
-            member = self._leases.choose(hint)
+            member = self._leases.choose(hint, self._host.refused())
         except GivenBackError:
             return Outcome.LEFT
         except Exception:
             log.exception("%s: the ledger's choice can't be read; left there", hint)
             return Outcome.LEFT
+        if member is None:
+            self._leases.pass_on(hint)
+            return Outcome.PASSED_ON
         with self._board.reach(member) as first:
             return self._claim(member) if first else Outcome.HELD
 
@@ -176,7 +191,7 @@ class Attempts:
             return self._give_back(member, start)
         except (AwayError, RequestError) as error:
             # Perhaps this worker is set up wrongly and another finds the job, so nothing is recorded.
-            return self._put_off(member, start, error)
+            return self._refuse(member, start, error)
         try:
             with self._host.admit(job, member.shard, alone=lease.suspect):
                 if lease.suspect:
@@ -188,7 +203,7 @@ class Attempts:
         except GivenBackError:
             return self._give_back(member, start)
         except (AwayError, FileFormatError) as error:  # a damaged part is no outcome; `verify` names it
-            return self._put_off(member, start, error)
+            return self._leave(member, start, error)
         except BrokenWorkerError as error:
             self._host.note_broken(error)
             return self._give_back(member, start)
@@ -235,6 +250,17 @@ class Attempts:
         self._leases.give_back(member, start, send=True)
         return Outcome.GIVEN_BACK
 
+    def _leave(self, member: Member, start: Start, error: UnrolledError) -> Outcome:
+        """Put one shard off if the rest of its job may be sound, else refuse the job."""
+        is_of_one_shard = isinstance(error, BlockedError | FileFormatError)
+        return self._put_off(member, start, error) if is_of_one_shard else self._refuse(member, start, error)
+
+    def _refuse(self, member: Member, start: Start, error: UnrolledError) -> Outcome:
+        """Let another worker have the shard at once, and choose no other one of its job for a while."""
+        self._host.note_refused(member, error)
+        self._leases.give_back(member, start, send=True)
+        return Outcome.REFUSED
+
     def _put_off(self, member: Member, start: Start, error: UnrolledError) -> Outcome:
         """Give up the lease without a message: a sweep of the ledger sends the shard again, a lease from now."""
         self._host.note_put_off(member, error)
@@ -249,5 +275,5 @@ class Attempts:
         except GivenBackError:
             return self._give_back(member, start)
         except AwayError as error:
-            return self._put_off(member, start, error)
+            return self._leave(member, start, error)
         return Outcome.GIVEN_UP

@@ -19,6 +19,8 @@ from unrolled.queue.broker import AWAY
 from worker.runtime.telemetry.metrics import progress_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from unrolled.job.offer import Offer
     from unrolled.patience import Patience
     from unrolled.queue.job_ledger import Send
@@ -39,6 +41,8 @@ LONGEST_POOL_SECONDS = 3600.0
 PROGRESS_SECONDS = 60.0
 #: The most troubles that a heartbeat reports, and the longest text of each.
 MOST_TROUBLES, TROUBLE_CHARACTERS = 10, 500
+#: How often a shard is sent again before that is a warning, and the most shards that are counted.
+OFTEN, MOST_SENT_AGAIN = 4, 10_000
 #: Seconds that the threads have to end.
 STOP_SECONDS = 5.0
 
@@ -84,6 +88,7 @@ class Heartbeat:
         ]
         self._renewed = 0.0
         self._failures: dict[str, str] = {}
+        self._sent_again: dict[Member, int] = {}  # how often, the latest last
         self._other_offers: set[Offer] = set()
         self._logged = metrics.snapshot()
         self._log_next = time.monotonic() + PROGRESS_SECONDS
@@ -130,10 +135,7 @@ class Heartbeat:
         again = self._ledger.sweep()
         for member in again:
             self._send_keeping_leases(member)
-        if again:
-            log.warning(
-                "sent %s again that no worker held: %s", counted(len(again), "shard"), ", ".join(map(str, again[:3]))
-            )
+        self._log_sent_again(again)
         self._warn_of_other_offers()
 
     def troubles(self) -> list[tuple[str | None, str]]:
@@ -169,6 +171,23 @@ class Heartbeat:
             self._renew()
         self._send(member)
 
+    def _log_sent_again(self, members: Sequence[Member]) -> None:
+        """Log messages that were sent again, as after each death of a worker; warn of those that this doesn't help."""
+        if not members:
+            return
+        for member in members:
+            self._sent_again[member] = self._sent_again.pop(member, 0) + 1
+        log.info("sent %s again that no worker held: %s", counted(len(members), "shard"), _some(members))
+        if often := [member for member in members if self._sent_again[member] == OFTEN]:
+            log.warning(
+                "sent %s again, for the %dth time: %s; `unrolled status OUT` says what is in the way",
+                counted(len(often), "shard"),
+                OFTEN,
+                _some(often),
+            )
+        while len(self._sent_again) > MOST_SENT_AGAIN:
+            del self._sent_again[next(iter(self._sent_again))]
+
     def _log_progress(self) -> None:
         now = self._metrics.snapshot()
         if line := progress_line(self._logged, now):
@@ -196,3 +215,7 @@ class Heartbeat:
                 self._patience.fails(f"write health file {file}", error)
             else:
                 self._patience.works(f"write health file {file}")
+
+
+def _some(members: Sequence[Member]) -> str:
+    return ", ".join(map(str, members[:3])) + (", …" if len(members) > 3 else "")  # noqa: PLR2004 - as many as fit a line

@@ -11,7 +11,7 @@ from unrolled.job import names
 from unrolled.protocol.opening import OpenJob, open_job
 from unrolled.store.bucket_url import is_url
 from unrolled.store.posix import PosixStore
-from worker.errors import AwayError
+from worker.errors import AwayError, BlockedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +96,7 @@ def patience_of(job: OpenJob, patience: Patience) -> Steadily:
             try:
                 return action()
             except MisplacedError as error:
-                raise AwayError(str(error)) from error
+                raise BlockedError(str(error)) from error
             except TransientError as error:
                 if isinstance(store, PosixStore) and not _is_there(store.path / names.JOB):
                     raise AwayError(f"{store} is gone; mount or restore the job's directory") from error

@@ -11,7 +11,9 @@ class Outcome(StrEnum):
         GONE: the shard isn't in the ledger: it is published, dead or cancelled.
         HELD: another worker, or another thread of this worker, computes the shard.
         LEFT: the ledger didn't answer before this worker had to stop; the shard is still in the ledger.
-        PUT_OFF: this worker can't use the job's directory. A sweep sends the message again, a lease from now.
+        PUT_OFF: the shard can't be computed now. A sweep sends the message again, a lease from now.
+        REFUSED: this worker can't use the job's directory; the message was sent again for another worker.
+        PASSED_ON: only shards of jobs that this worker has refused wait; the message was sent again for another worker.
         GIVEN_BACK: this worker stops before the shard is done; the message was sent again for another worker.
         GIVEN_UP: the shard is dead, and the reason is recorded in the job's directory.
         DROPPED: the message doesn't name a shard.
@@ -22,6 +24,8 @@ class Outcome(StrEnum):
     HELD = "held"
     LEFT = "left"
     PUT_OFF = "put off"
+    REFUSED = "refused"
+    PASSED_ON = "passed on"
     GIVEN_BACK = "given back"
     GIVEN_UP = "given up"
     DROPPED = "dropped"

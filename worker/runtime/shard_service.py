@@ -28,6 +28,8 @@ from worker.runtime.admission import Admission, size_on_board
 from worker.runtime.attempt import Attempts, Computed
 from worker.runtime.away_jobs import AwayJobs
 from worker.runtime.board import Board
+from worker.runtime.outcome import Outcome
+from worker.runtime.rest import Rest
 from worker.runtime.telemetry.shard_times import ShardTimes
 from worker.runtime.telemetry.time_records import TimeRecords
 from worker.runtime.worker_leases import WorkerLeases
@@ -48,7 +50,6 @@ if TYPE_CHECKING:
     from unrolled.telemetry.tracing import Spans
     from worker.pool.pool import Pool
     from worker.runtime.job_registry import Jobs
-    from worker.runtime.outcome import Outcome
     from worker.runtime.telemetry.metrics import Metrics
     from worker.settings import Settings
 
@@ -106,15 +107,23 @@ class ShardService:
         self._on_broken = on_broken
         self._spans = spans
         self._away = AwayJobs(ledger.lease_seconds)
+        self._rest = Rest()
         self._admission = Admission(settings.memory_budget)
         leases = WorkerLeases(ledger, self.holder, patience.until_done, send, self._name)
         self._attempts = Attempts(leases, self.board, self, failed_rows, settings.max_attempts)
 
     def handle(self, values: Sequence[object]) -> Outcome:
-        """Bring the shard that a message names to its outcome; see `Attempts.handle`."""
+        """Bring the shard that a message names to its outcome; see `Attempts.handle`.
+
+        After a message that is left to other workers, the calling thread rests, so that they get the next one.
+        """
         with about(), self._spans.span("shard"):
             outcome = self._attempts.handle(values)
         self._metrics.ended(outcome)
+        if outcome in (Outcome.REFUSED, Outcome.PASSED_ON):
+            self._rest.take()
+        elif outcome in (Outcome.PUBLISHED, Outcome.GIVEN_UP):
+            self._rest.end()
         return outcome
 
     def _name(self, member: Member) -> None:
@@ -135,6 +144,7 @@ class ShardService:
     def stop(self) -> None:
         """Give everything back, now."""
         self._patience.stop()
+        self._rest.stop()
         self._admission.close()
         self._pool.close()
 
@@ -159,7 +169,7 @@ class ShardService:
         header = payload.read_header(content or b"")
         size = vector_bytes(columns, header.rows, header.tokens)
         size = size_on_board(size, header.tokens, settings.pool_tokens, settings.memory_budget)
-        size += 2 * header.vector_bytes  # as they are read, and as an array
+        size += 2 * header.number_bytes  # as they are read, and as an array
         with self._times.attempt(job, shard), contextlib.ExitStack() as stack:
             began = time.perf_counter()
             with self._spans.span("room_wait"):
@@ -186,7 +196,8 @@ class ShardService:
         spec = _stored(job)
         columns = spec.columns(self._config)
         began = time.perf_counter()
-        rows = decode_rows(content, shard, self._config.vocab_size, self._config.vector_dim)
+        config = self._config
+        rows = decode_rows(content, shard, config.vocab_size, config.vector_dim, config.given_dim)
         decoded = time.perf_counter()
         self._metrics.decoded(decoded - began)
         self._times.add("read", decoded - began)
@@ -209,6 +220,14 @@ class ShardService:
     def a_few_times(self, what: str, action: Callable[[], T]) -> T:
         """See `Host`."""
         return self._patience.a_few_times(what, action, PASSING)
+
+    def refused(self) -> list[str]:
+        """See `Host`."""
+        return self._away.refused()
+
+    def note_refused(self, member: Member, error: UnrolledError) -> None:
+        """See `Host`."""
+        self._away.refuse(member, error)
 
     def note_put_off(self, member: Member, error: UnrolledError) -> None:
         """See `Host`."""

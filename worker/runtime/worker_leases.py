@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from unrolled.patience import Steadily
     from unrolled.queue.job_ledger import Send
@@ -41,11 +41,19 @@ class WorkerLeases:
         self._send = send
         self._on_choice = on_choice
 
-    def choose(self, hint: Member) -> Member:
+    def choose(self, hint: Member, without: Collection[str]) -> Member | None:
         """See `Leases`."""
-        member = self._steadily("reach the broker", lambda: self._ledger.choose(hint))
-        self._on_choice(member)
+        member = self._steadily("reach the broker", lambda: self._ledger.choose(hint, without))
+        if member is not None:
+            self._on_choice(member)
         return member
+
+    def pass_on(self, hint: Member) -> None:
+        """See `Leases`."""
+        try:
+            self._send(hint)
+        except Exception as error:  # noqa: BLE001 - the ledger keeps the shards, whatever happens here
+            log.info("a message couldn't be passed on (%s); it is sent again when a lease is over", error)
 
     def claim(self, member: Member) -> Lease:
         """See `Leases`."""

@@ -60,7 +60,9 @@ class ShardRows:
         )
 
 
-def decode_rows(content: bytes, shard: ShardId, vocab_size: int, vector_dim: int | None = None) -> ShardRows:
+def decode_rows(
+    content: bytes, shard: ShardId, vocab_size: int, vector_dim: int | None = None, given_dim: int = 0
+) -> ShardRows:
     """Read the rows of a shard, and check them.
 
     Args:
@@ -68,6 +70,7 @@ def decode_rows(content: bytes, shard: ShardId, vocab_size: int, vector_dim: int
         shard: the shard's id, which contains a hash of the content.
         vocab_size: the largest token id that the model knows.
         vector_dim: the width of the vectors that the model reads; None if it reads token ids.
+        given_dim: the width of the initial states that the model reads; 0 if it reads none.
 
     Raises:
         PayloadError: the rows are damaged, others than the shard's, out of the vocabulary, or not what the model reads.
@@ -82,6 +85,9 @@ def decode_rows(content: bytes, shard: ShardId, vocab_size: int, vector_dim: int
     found = None if rows.tokens.vectors is None else rows.tokens.vectors.shape[1]
     if values.any() and found != vector_dim:
         raise PayloadError(f"shard {shard} has {_content(found)}; the model reads {_content(vector_dim)}")
+    states = 0 if rows.tokens.states is None else rows.tokens.states.shape[1]
+    if rows.tokens.rows and states != given_dim:
+        raise PayloadError(f"shard {shard} has {_beginning(states)}; the model reads {_beginning(given_dim)}")
     if vector_dim is None and values.size and int(values.max()) > vocab_size:
         raise PayloadError(f"shard {shard} has token id {int(values.max())}; the model knows 1 to {vocab_size}")
     return ShardRows(rows.ids, rows.tokens, _real(rows.tokens))
@@ -89,6 +95,10 @@ def decode_rows(content: bytes, shard: ShardId, vocab_size: int, vector_dim: int
 
 def _content(vector_dim: int | None) -> str:
     return "token ids" if vector_dim is None else f"vectors {vector_dim} wide"
+
+
+def _beginning(given_dim: int) -> str:
+    return f"initial states of {given_dim} numbers" if given_dim else "no initial states"
 
 
 def _real(tokens: Ragged) -> Ragged:
@@ -101,4 +111,5 @@ def _real(tokens: Ragged) -> Ragged:
 
 def _select(rows: Ragged, good: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Ragged:
     lengths = rows.lengths
-    return Ragged.from_lengths(rows.values[np.repeat(good, lengths)], lengths[good], rows.vectors)
+    states = None if rows.states is None else rows.states[good]
+    return Ragged.from_lengths(rows.values[np.repeat(good, lengths)], lengths[good], rows.vectors, states)

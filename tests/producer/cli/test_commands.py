@@ -105,21 +105,33 @@ def test_status_tells_how_far_a_job_is(tmp_path):
     assert result.exit_code == 0
     assert result.output == (
         f"{tmp_path}: not complete; job {job.key}, model abababababab… in float32 by fused\n"
-        "rows    4 of 16; 1 in quarantine\n"
+        "rows    4 of 16 published, 1 in quarantine\n"
         "tokens  7 of 25\n"
         "shards  1 done, 3 waiting, 0 dead, of 4\n"
     )
 
 
 def test_status_of_a_complete_job(tmp_path):
-    """The report of a complete job has no speed, no time left and no hint."""
-    job = finished_job(tmp_path, shards=2)
+    """The report has no speed, no time left and no hint, and no row of the quarantine is called published."""
+    job = finished_job(tmp_path, shards=2, bad=[0])
     assert run("status", tmp_path).output == (
         f"{tmp_path}: complete; job {job.key}, model abababababab… in float32 by fused\n"
-        "rows    8 of 8; 0 in quarantine\n"
-        "tokens  14 of 14\n"
+        "rows    7 of 8 published, 1 in quarantine\n"
+        "tokens  11 of 11\n"
         "shards  2 done, 0 waiting, 0 dead, of 2\n"
     )
+
+
+def test_status_of_a_cancelled_job(tmp_path, broker, ledger):
+    """What waits isn't in Redis because it was taken out, which is no loss."""
+    job = make_job(tmp_path, shards=3)
+    enter(ledger, job, *waiting(job))
+    publish_shard(job, min(waiting(job)))
+    assert run_with(broker, "cancel", tmp_path).exit_code == 0
+    lines = run_with(broker, "status", tmp_path, "--once").stdout.splitlines()
+    assert "shards  1 done, 2 cancelled, 0 dead, of 3" in lines
+    assert "Redis" not in "".join(lines)
+    assert json.loads(run_with(broker, "status", tmp_path, "--json", "--once").stdout)["queue"]["missing"] == 0
 
 
 def test_status_with_a_broker_shows_workers_and_a_diagnosis(tmp_path, broker, ledger):
@@ -491,21 +503,46 @@ def test_wait_says_what_brings_a_removed_part_back(tmp_path, broker, ledger, mon
     )
 
 
-def test_wait_ends_where_only_the_input_can_help(tmp_path, broker, ledger, monkeypatch):
-    """Rows and part of the last shard were removed: no worker looks for them, and no wait brings them back."""
+@pytest.mark.parametrize("in_ledger", [False, True], ids=["not in the ledger", "in the ledger"])
+def test_wait_ends_where_only_the_input_can_help(tmp_path, broker, ledger, monkeypatch, in_ledger):
+    """Rows and part of the last shard were removed: no wait brings them back, though its hint be sent again."""
     monkeypatch.setattr(wait, "GONE_SECONDS", 0.1)
     job = make_job(tmp_path, shards=2)
     first, second = waiting(job)
     publish_shard(job, first)
     ledger.beat("host-1", {})
-    ledger.enter(job.key, job.address, None, [], log_of(job).length)
+    members = [(Member(job.key, Life(second, 0)), 5)] if in_ledger else []
+    ledger.enter(job.key, job.address, None, members, log_of(job).length)
     job.objects.delete(names.rows_object(second))
-    result = run_with(broker, "wait", tmp_path)
+    result = run_with(broker, "wait", tmp_path, "--timeout", 60)
     assert result.exit_code == 1
-    assert "neither the rows nor the part of 1 shard can be seen" in result.stderr
+    assert f"neither the rows nor the part of 1 shard ({second}) can be seen" in result.stderr
     assert "same `unrolled run` or `unrolled enqueue` makes it again" in result.stderr
     assert "unrolled wait" not in result.stderr
-    assert "→ neither the rows nor the part of 1 shard can be seen" in run("status", tmp_path).stdout
+    assert "→ neither the rows nor the part of 1 shard (" in run("status", tmp_path).stdout
+
+
+def test_wait_goes_on_while_a_worker_has_the_rows(tmp_path, broker, ledger, monkeypatch):
+    """It read them before they were removed, so it may still publish the part."""
+    monkeypatch.setattr(wait, "GONE_SECONDS", 0.0)
+    job = make_job(tmp_path, shards=1)
+    (shard,) = waiting(job)
+    enter(ledger, job, shard)
+    ledger.claim(Member(job.key, Life(shard, 0)), "host-1")
+    kept = job.objects.read(names.rows_object(shard))
+    job.objects.delete(names.rows_object(shard))
+
+    class PublishedInTheEnd(Lines):
+        looks = 0
+
+        def update(self, **_):
+            self.looks += 1
+            if self.looks == 4:
+                job.objects.create(names.rows_object(shard), kept)
+                publish_shard(job, shard)
+
+    lines = PublishedInTheEnd()
+    assert wait.wait_for_job(job, broker.url, NAMESPACE, lines, every_seconds=0.05).complete
 
 
 @pytest.mark.parametrize("login", ["weak:pw", "nobody:wrong"])
@@ -519,6 +556,19 @@ def test_wait_does_not_wait_for_a_broker_that_refuses(tmp_path, broker, ledger, 
 
 
 # ---------------------------------------------------------------- jobs
+
+
+def test_jobs_lists_no_job_that_is_over(tmp_path, broker, ledger):
+    """The broker forgets a job a minute after its end; until then nothing of it is unfinished."""
+    over, dead, unfinished = (make_job(tmp_path / name, shards=1) for name in ("over", "dead", "unfinished"))
+    for job in (over, dead, unfinished):
+        enter(ledger, job, *waiting(job))
+        ledger.remove(Member(job.key, Life(min(waiting(job)), 0)))
+    assert len(run_with(broker, "jobs", "--json").stdout.splitlines()) == 3
+    publish_shard(over, min(waiting(over)))
+    record_death(dead, min(waiting(dead)))
+    (line,) = run_with(broker, "jobs", "--json").stdout.splitlines()
+    assert json.loads(line)["job"] == unfinished.key
 
 
 def test_jobs_lists_what_waits_in_the_broker(tmp_path, broker, ledger):

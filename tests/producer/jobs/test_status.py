@@ -291,8 +291,8 @@ def test_rows_and_part_that_were_removed_are_reported(job, server, ledger):
         status = reader.read()
         assert (status.gone, status.stuck, status.waiting) == (1, 0, 2)
         assert diagnose(status)["gone"].startswith(
-            "neither the rows nor the part of 1 shard can be seen; if they were removed, the same `unrolled run` or "
-            "`unrolled enqueue` makes it again from the input"
+            f"neither the rows nor the part of 1 shard ({third}) can be seen; if they were removed, the same "
+            "`unrolled run` or `unrolled enqueue` makes it again from the input"
         )
     for life in (third, fourth):
         ledger.remove(Member(job.key, Life(life, 0)))
@@ -358,7 +358,30 @@ def test_a_worker_that_has_died_is_seen_to_be_silent(tmp_path, server, ledger):
     ledger.client.hset(key, "host-1", json.dumps(facts | {"until": facts["until"] - 20}))
     status = StatusReader(job, server, "test").read()
     assert status.queue.workers[0].silent_seconds >= 20
-    assert re.fullmatch(r"no sign of life from host-1 \(\d+ s\); .*", diagnose(status)["silent"])
+    late = r"no sign of life from host-1 \(\d+ s\); when its lease has run out, other workers take its shards"
+    assert re.fullmatch(late, diagnose(status)["silent"])
+    assert status.queue.workers[0].held == 1
+
+
+def test_a_worker_whose_lease_has_run_out_holds_nothing(tmp_path, server, ledger):
+    """It is listed for another lease; nothing says that its shards still wait for its lease, or that it serves."""
+    job = make_job(tmp_path)
+    enter(ledger, job, waiting(job))
+    ledger.beat("host-1", {"lease_seconds": ledger.lease_seconds, "on_board": 1})
+    member = Member(job.key, Life(waiting(job)[0], 0))
+    ledger.claim(member, "host-1")
+    key = ledger.keys.workers
+    facts = json.loads(ledger.client.hget(key, "host-1"))
+    ledger.client.hset(key, "host-1", json.dumps(facts | {"until": facts["until"] - ledger.lease_seconds - 5}))
+    ledger.client.zincrby(ledger.keys.leases, -ledger.lease_seconds - 5, str(member))
+    status = StatusReader(job, server, "test").read()
+    assert (status.queue.running, status.queue.queued, status.at_work) == (0, 3, False)
+    assert status.queue.workers[0].held == 0
+    assert re.fullmatch(
+        r"no sign of life from host-1 \(\d+ s\); its lease has run out, so its shards are free for other workers",
+        diagnose(status)["silent"],
+    )
+    assert "none is alive" in diagnose(status)["worker"]
 
 
 def test_another_job_is_computed_first(tmp_path, server, ledger):

@@ -36,16 +36,28 @@ def payload_of(rows, facts=None):
 
 
 def rows_of(found):
-    values, offsets, _ = found.tokens
+    values, offsets, *_ = found.tokens
     rows = [values[a:b].tolist() for a, b in pairwise(offsets)]
     return list(zip(found.ids.to_pylist(), rows, strict=True))
 
 
-def forged(rows=0, tokens=0, id_bytes=0, body=b"", *, width=2, version=2, facts=b"{}", fact_bytes=None, vector_dim=0):
+def forged(
+    rows=0,
+    tokens=0,
+    id_bytes=0,
+    body=b"",
+    *,
+    width=2,
+    version=3,
+    facts=b"{}",
+    fact_bytes=None,
+    vector_dim=0,
+    state_dim=0,
+):
     """A payload with a right digest, whatever its header claims."""
     fact_bytes = len(facts) if fact_bytes is None else fact_bytes
-    sizes = (rows, tokens, id_bytes, fact_bytes, vector_dim)
-    header = struct.pack("<8sHHIQQII", b"UNROLLED", version, width, *sizes)
+    sizes = (rows, tokens, id_bytes, fact_bytes, vector_dim, state_dim)
+    header = struct.pack("<8sHHIQQIII", b"UNROLLED", version, width, *sizes)
     return header + hashlib.sha256(header + facts + body).digest() + facts + body
 
 
@@ -65,6 +77,29 @@ def test_round_trip_of_vectors(rows, masked):
     read = found.vectors[found.values[found.values > 0] - 1]
     assert read.tobytes() == steps[found.values > 0].tobytes()
     np.testing.assert_array_equal(found.lengths, [len(row) for row in rows])
+
+
+@given(st.lists(st.lists(st.integers(0, 3), max_size=3), max_size=4), st.integers(1, 3), st.booleans())
+def test_round_trip_of_initial_states(rows, width, has_vectors):
+    """They are read as they were written, in every bit, beside ids or vectors."""
+    states = np.random.default_rng(0).standard_normal((len(rows), width), np.float32)
+    states[:1] = -0.0
+    # The table has at most one vector for each token.
+    given_vectors = has_vectors and sum(map(len, rows)) > 2
+    vectors = np.arange(9, dtype=np.float32).reshape(3, 3) if given_vectors else None
+    given = payload_of([("", row) for row in rows])
+    given = Payload(given.ids, given.tokens._replace(vectors=vectors, states=states), FACTS)
+    found = decode(encode(given)).tokens
+    assert found.states.tobytes() == states.tobytes()
+    np.testing.assert_array_equal(found.values, given.tokens.values)
+    assert vectors is None or found.vectors.tobytes() == vectors.tobytes()
+
+
+def test_as_many_initial_states_as_rows():
+    """Another number would give rows the states of others."""
+    tokens = payload_of([("", [1]), ("", [2])]).tokens._replace(states=np.zeros((3, 1), np.float32))
+    with pytest.raises(PayloadError, match="3 initial states are given for 2 rows"):
+        encode(Payload(pa.array(["a", "b"]), tokens))
 
 
 @settings(deadline=None)
@@ -119,10 +154,10 @@ def test_exact_bytes():
     blob = encode(payload_of([("é", [7, 0]), ("", [])], {"b": "ü", "a": 1}))
     facts = b'{"a": 1, "b": "\\u00fc"}'
     body = facts + struct.pack("<2I2I", 2, 0, 2, 0) + "é".encode() + struct.pack("<2H", 7, 0)
-    assert blob[:40] == b"UNROLLED" + struct.pack("<HHIQQII", 2, 2, 2, 2, 2, len(facts), 0)
-    assert blob[40:72] == hashlib.sha256(blob[:40] + body).digest()
-    assert blob[72:] == body
-    assert payload.content_hash(blob) == blob[40:46].hex()
+    assert blob[:44] == b"UNROLLED" + struct.pack("<HHIQQIII", 3, 2, 2, 2, 2, len(facts), 0, 0)
+    assert blob[44:76] == hashlib.sha256(blob[:44] + body).digest()
+    assert blob[76:] == body
+    assert payload.content_hash(blob) == blob[44:50].hex()
 
 
 def test_whose_rows_they_are_is_in_their_name():
@@ -189,16 +224,16 @@ def test_any_bytes(noise, is_forged, data):
 HOSTILE_PAYLOADS = {
     "empty": (b"", "not a payload"),
     "text": (b"id,text\n" * 20, "not a payload"),
-    "header-cut": (forged()[:71], "not a payload"),
+    "header-cut": (forged()[:75], "not a payload"),
     "a-trillion-tokens": (forged(rows=1, tokens=10**12, body=bytes(8)), "1,000,000,000,000 tokens"),
     "all-ones": (forged(rows=2**32 - 1, tokens=2**64 - 1, id_bytes=2**64 - 1), "are allowed"),
-    "two-billion-tokens": (forged(rows=1, tokens=2**31 - 1, body=bytes(8)), "the file has 82"),
-    "many-rows": (forged(rows=2**24), "the header claims 134,217,802 bytes"),
+    "two-billion-tokens": (forged(rows=1, tokens=2**31 - 1, body=bytes(8)), "the file has 86"),
+    "many-rows": (forged(rows=2**24), "the header claims 134,217,806 bytes"),
     "sizes-wrap-around": (forged(rows=1, tokens=2**63, body=bytes(8)), "are allowed"),
-    "bytes-after-the-end": (forged(1, 0, 0, bytes(9)), "the header claims 82 bytes, the file has 83"),
+    "bytes-after-the-end": (forged(1, 0, 0, bytes(9)), "the header claims 86 bytes, the file has 87"),
     "width-3": (forged(width=3), "3 bytes per token id"),
     "version-1": (forged(version=1), "payload version 1"),
-    "version-3": (forged(version=3), "payload version 3"),
+    "version-4": (forged(version=4), "payload version 4"),
     "lengths-too-long": (forged(1, 1, 0, struct.pack("<IIH", 2, 0, 5)), "don't add up"),
     "lengths-wrap-around": (
         forged(3, 1, 0, struct.pack("<6IH", 2**31, 2**31, 1, 0, 0, 0, 5)),
@@ -214,16 +249,23 @@ HOSTILE_PAYLOADS = {
     "token-above-int32": (forged(1, 1, 0, struct.pack("<III", 1, 0, 2**31), width=4), "2^31 or more"),
     "digest-wrong": (forged(1, 1, 1, struct.pack("<IIcH", 1, 1, b"a", 7))[:-1] + b"\x01", "damaged"),
     "facts-too-long": (forged(fact_bytes=2**32 - 1), "4,294,967,295 of facts; 16,777,216"),
-    "facts-beyond-the-end": (forged(fact_bytes=9), "the header claims 81 bytes, the file has 74"),
+    "facts-beyond-the-end": (forged(fact_bytes=9), "the header claims 85 bytes, the file has 78"),
     "facts-are-a-list": (forged(facts=b"[]"), "facts are no JSON object"),
     "facts-not-utf-8": (forged(facts=b'{"a": "\xff"}'), "facts are no JSON object"),
     "facts-deep": (forged(facts=b"[" * 60_000), "facts are no JSON object"),
-    "vector-cut": (forged(1, 1, 0, struct.pack("<IIHf", 1, 0, 1, 0), vector_dim=2), "claims 84 to 92 bytes"),
-    "vectors-too-many": (forged(1, 1, 0, struct.pack("<IIHff", 1, 0, 1, 0, 0), vector_dim=1), "claims 84 to 88 bytes"),
+    "vector-cut": (forged(1, 1, 0, struct.pack("<IIHf", 1, 0, 1, 0), vector_dim=2), "claims 88 to 96 bytes"),
+    "vectors-too-many": (forged(1, 1, 0, struct.pack("<IIHff", 1, 0, 1, 0, 0), vector_dim=1), "claims 88 to 92 bytes"),
     "vector-that-is-absent": (forged(1, 1, 0, struct.pack("<IIHf", 1, 0, 2, 0), vector_dim=1), "names vector 2"),
     "vector-not-finite": (
         forged(1, 1, 0, struct.pack("<IIHf", 1, 0, 1, float("nan")), vector_dim=1),
         "NaN or infinite",
+    ),
+    "state-cut": (forged(1, 1, 0, struct.pack("<IIHf", 1, 0, 1, 0), state_dim=2), "claims 96 bytes, the file has 92"),
+    "states-too-many": (forged(1, 1, 0, struct.pack("<IIHff", 1, 0, 1, 0, 0), state_dim=1), "claims 92 bytes"),
+    "states-of-four-billion": (forged(2**24, 0, 0, state_dim=2**32 - 1), "the header claims 288,230,376,"),
+    "state-not-finite": (
+        forged(1, 1, 0, struct.pack("<IIHf", 1, 0, 1, float("inf")), state_dim=1),
+        "initial state with a number that is NaN or infinite",
     ),
     "vectors-of-four-billion": (forged(1, 1, 0, struct.pack("<IIH", 1, 0, 1), vector_dim=2**32 - 1), "names vector 1"),
 }
@@ -260,6 +302,7 @@ def test_a_header_alone():
         (forged(rows=2**32 - 1, tokens=10**12), (2**24, 2**31 - 1, 0)),
         (forged(rows=3, tokens=5), (3, 5, 0)),
         (forged(rows=3, tokens=5, vector_dim=7), (3, 5, 140)),
+        (forged(rows=3, tokens=5, vector_dim=7, state_dim=2), (3, 5, 164)),
         (b"short", (0, 0, 0)),
     ):
         assert payload.read_header(blob[:HEADER_BYTES]) == header

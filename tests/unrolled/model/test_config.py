@@ -76,8 +76,31 @@ def test_first_states_have_tensors():
     }  # fmt: skip
     assert [layer.get("first_state") for layer in json.loads(config.to_json())["layers"]] == [True, True, None]
     assert ModelConfig.from_json(config.to_json()) == config
-    assert str(layers[1]) == "gru 3 (first state of its own)"
+    assert str(layers[1]) == "gru 3 (initial state of its own)"
     assert not any(new_weights(config, 1)[name].any() for name in first)
+
+
+def test_states_that_rows_bring():
+    """They have an order and no tensors: layer by layer, forward before backward, h before c."""
+    layers = (
+        LayerConfig(6, direction="bidirectional", projection=5, given_state=True),
+        LayerConfig(2),
+        LayerConfig(3, "gru", "backward", given_state=True),
+    )
+    config = replace(MIXED, layers=layers)
+    assert config.shapes() == replace(config, layers=tuple(replace(one, given_state=False) for one in layers)).shapes()
+    assert [str(part) for part in config.given_parts] == [
+        "layer 0's h (5)", "layer 0's c (6)", "layer 0's backward h (5)", "layer 0's backward c (6)",
+        "layer 2's backward h (3)",
+    ]  # fmt: skip
+    assert (config.given_dim, MIXED.given_dim) == (25, 0)
+    assert ModelConfig.from_json(config.to_json()) == config
+    assert [layer.get("given_state") for layer in json.loads(config.to_json())["layers"]] == [True, None, True]
+    assert str(layers[2]) == "backward gru 3 (initial state from the row)"
+    with pytest.raises(ModelError, match="a row begins with one state"):
+        LayerConfig(2, given_state=True, first_state=True)
+    with pytest.raises(ModelError, match="given_state is 1; give true or false"):
+        LayerConfig(2, given_state=1)
 
 
 def test_multiplicative_layers_have_factors():

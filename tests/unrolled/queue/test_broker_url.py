@@ -27,26 +27,26 @@ def test_taken(url):
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("url", "reason"),
     [
-        "",
-        "localhost:6379",
-        "amqp://guest:guest@localhost//",
-        "memory://",
-        "http://host/",
-        "redis://host:port/0",
-        "redis://host:99999/0",
-        "redis://host:0/0",
-        "redis://[::1/0",
-        "redis://host/zero",
-        "redis://:pa/ss@host/0",
-        "redis+socket://",
-        "unix:///tmp/x.sock",
+        ("", "doesn't begin with the scheme of a Redis server"),
+        ("localhost:6379", "doesn't begin with the scheme"),
+        ("amqp://guest:guest@localhost//", "doesn't begin with the scheme"),
+        ("memory://", "doesn't begin with the scheme"),
+        ("http://host/", "doesn't begin with the scheme"),
+        ("redis://host:port/0", "port isn't a number from 1 to 65535"),
+        ("redis://host:99999/0", "port isn't a number"),
+        ("redis://host:0/0", "port isn't a number"),
+        ("redis://[::1/0", "isn't a URL"),
+        ("redis://host/zero", "doesn't end with the number of a database"),
+        ("redis://:pa/ss@host/0", "port isn't a number"),
+        ("redis+socket://", "lacks the path of the socket"),
+        ("unix:///tmp/x.sock", "doesn't begin with the scheme"),
     ],
 )
-def test_refused(url):
-    """Anything else is refused in one line that says what is expected."""
-    with pytest.raises(RequestError, match=r"redis:// or rediss:// or redis\+socket:// is expected"):
+def test_refused(url, reason):
+    """Anything else is refused in one line that says what is wrong, and what is allowed."""
+    with pytest.raises(RequestError, match=rf"{reason}.*; allowed: redis:// or rediss:// or redis\+socket://, such as"):
         check_broker_url(url)
 
 

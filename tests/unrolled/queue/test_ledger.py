@@ -483,6 +483,32 @@ def test_put_off(ledger):
     assert ledger.sweep() == [A]
 
 
+def test_without_some_jobs(ledger):
+    """A receiver that leaves a job to others gets the next shard of another job, however many are before it."""
+    enter(ledger, *of(JOB, 300))
+    enter(ledger, *of(OTHER_JOB, 2))
+    first, second = of(OTHER_JOB, 2)
+    assert ledger.choose(A, [JOB]) == first
+    ledger.claim(first, "one")
+    assert ledger.choose(A, [JOB]) == second
+    ledger.claim(second, "one")
+    assert ledger.choose(A, [JOB]) is None, "others must get the message"
+    assert turns(ledger, 300) == of(JOB, 300), "in their order, and none of them is missing"
+    assert ledger.choose(A, [JOB]) == A, "nothing waits, so the message may be dropped"
+
+
+def test_what_is_left_out_keeps_its_turn(ledger):
+    """A new job begins where work is now, which isn't where the one worker is that leaves a job out."""
+    enter(ledger, *of(JOB, 1000))
+    turns(ledger, 10)
+    enter(ledger, *of(OTHER_JOB, 1000))
+    for _ in range(500):
+        ledger.claim(ledger.choose(A, [JOB]), "two")
+    third = "2" * 16
+    enter(ledger, *of(third, 1))
+    assert third in [member.job_key for member in turns(ledger, 4)]
+
+
 def test_given_back_is_next(ledger):
     """A shard that a stopping worker has begun goes first."""
     enter(ledger, A, B, C)

@@ -1,9 +1,12 @@
 """Names that producer and workers agree on."""
 
+from contextlib import nullcontext
+
 import pytest
 
+from unrolled.errors import RequestError
 from unrolled.job.offer import Offer
-from unrolled.queue.messages import NAMESPACE, queue_name, transport_options
+from unrolled.queue.messages import NAMESPACE, check_namespace, queue_name, transport_options
 
 
 def test_queue_and_keys():
@@ -18,6 +21,7 @@ def test_queue_and_keys():
         ("unrolled", True),
         ("a-1_b", True),
         ("", False),
+        ("_", False),
         ("A", False),
         ("a:b", False),
         ("*", False),
@@ -25,5 +29,7 @@ def test_queue_and_keys():
     ],
 )
 def test_namespace(text, fits):
-    """A namespace can't hold what means something in a key or a pattern."""
+    """A namespace can't hold what means something in a key or a pattern; the error says what it may."""
     assert bool(NAMESPACE.fullmatch(text)) is fits
+    with nullcontext() if fits else pytest.raises(RequestError, match="of which the first is a letter or a digit"):
+        assert check_namespace(text) == text

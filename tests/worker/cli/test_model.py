@@ -91,6 +91,7 @@ def test_show(tmp_path):
             layer
             | {
                 "first_state": False,
+                "given_state": False,
                 "cell_clip": None,
                 "projection_clip": None,
                 "norm": None,
@@ -100,6 +101,7 @@ def test_show(tmp_path):
             for layer in STACKED_JSON["layers"]
         ],
         "vector_dim": None,
+        "initial_state_dim": None,
         "mask_value": None,
         "padding": None,
         "output_dim": 8,
@@ -122,6 +124,15 @@ def test_show_of_a_model_that_reads_vectors(tmp_path):
     lines = [line.split(maxsplit=1) for line in run("show", tmp_path / "m").output.splitlines()]
     shown = dict(lines)
     assert (shown["vector_dim"], shown["mask_value"], shown["layers"]) == ("40", "-1.5", "lstm 2 on vectors of 40")
+
+
+def test_show_of_a_model_that_reads_initial_states(tmp_path):
+    """It names the parts of a row's numbers in their order."""
+    config = ModelConfig(9, 9, 2, (LayerConfig(2, given_state=True), LayerConfig(3, "gru", given_state=True)))
+    save_model(tmp_path / "m", config, new_weights(config, 0))
+    shown = dict(line.split(maxsplit=1) for line in run("show", tmp_path / "m").output.splitlines())
+    assert shown["initial_state_dim"] == "7, layer 0's h (2), layer 0's c (2), layer 1's h (3)"
+    assert json.loads(run("show", tmp_path / "m", "--json").output)["initial_state_dim"] == 7
 
 
 def test_show_of_what_is_no_model(tmp_path):

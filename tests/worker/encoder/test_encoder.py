@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.reference import begun, layer_states, random_weights
 from support.reference import column as expected_column
-from support.reference import layer_states, random_weights
 from support.shell import unrolled as command
 from support.shell import write_rows
 from support.skips import unless
@@ -428,3 +428,62 @@ def test_a_model_that_pads_rows(tmp_path):
     same(mean, layer_states(config, model.weights(), [7, 8])[-1].mean(axis=0))
     with pytest.raises(RowError, match=r"row 1: the row has 6 tokens, and the model reads at most 5"):
         encoder.encode([[1], [1, 2, 3, 4, 5, 6]])
+
+
+def test_rows_that_bring_initial_states(tmp_path):
+    """Arrays, lists, iterators and Arrow's lists; of one row alone its numbers; batches take those of their rows."""
+    config = ModelConfig(9, 5, 3, (LayerConfig(2, given_state=True), LayerConfig(3, "gru", given_state=True)))
+    model = save_model(tmp_path / "model", config, random_weights(config, seed=1))
+    encoder = unrolled.load(tmp_path / "model", threads=1)
+    states = np.random.default_rng(0).normal(0, 0.5, (len(ROWS), 7)).astype(np.float32)
+    weights = model.weights()
+    wanted = [
+        layer_states(config, begun(config, weights, state), row)[-1].reshape(len(row), 3)
+        for state, row in zip(states, REAL, strict=True)
+    ]
+    arrow = pa.FixedSizeListArray.from_arrays(states.ravel(), 7)
+    for one_kind in (states, states.tolist(), iter(states), list(states), arrow, pa.chunked_array([arrow])):
+        for found, one in zip(encoder.encode(ROWS, initial_states=one_kind), wanted, strict=True):
+            same(found, one)
+    row = next(row for row in ROWS if len(row) > 2)
+    for one in (states[0], states[0].tolist(), tuple(states[0]), [states[0]], arrow[:1]):
+        same(encoder.encode(row, initial_states=one), encoder.encode([row], initial_states=states[:1])[0])
+    batches = encoder.encode_batches(iter(ROWS), batch_rows=2, initial_states=iter(states))
+    for found, one in zip((each for batch in batches for each in batch), wanted, strict=True):
+        same(found, one)
+    table = pa.table({"ids": pa.array(REAL, pa.list_(pa.int32())), "begin": arrow})
+    made = unrolled.Embedder(tmp_path / "model", "ids", pooling="last", initial_states="begin")(table)
+    last = encoder.encode(REAL, pooling="last", initial_states=states, output="arrow")
+    assert made.column("embedding").combine_chunks().equals(last)
+
+
+@pytest.mark.parametrize(
+    ("states", "kind", "words"),
+    [
+        (None, ValueError, "the model reads initial states; give 2 numbers for each row"),
+        ([[1, 2]], ValueError, "1 initial state for 2 rows"),
+        ([[1, 2], [1]], RowError, "row 1: its initial state has 1 number; the model reads 2"),
+        ([[1, 2], [1, float("nan")]], RowError, r"row 1: number 1 \(from 0\) of its initial state is nan"),
+        ([[1, 2], [1e39, 0]], RowError, r"row 1: number 0 \(from 0\) of its initial state is 1e\+39"),
+        ([[1, 2], [True, 0]], RowError, r"row 1: number 0 \(from 0\) of its initial state is true; allowed: a number"),
+        ([[1, 2], [10**400, 0]], RowError, "row 1: an integer is too large"),
+        ([[1, 2], None], RowError, "row 1: its initial state is null; allowed: a list of 2 numbers"),
+        (np.zeros((2, 2, 1)), RowError, "row 0: number 0"),
+        ("ab", TypeError, "initial_states are str"),
+        (pa.array([1, 2]), TypeError, "initial_states are Arrow's int64"),
+    ],
+)
+def test_initial_states_that_cannot_be_used(states, kind, words, tmp_path):
+    """The text names the row, and nothing is computed."""
+    config = ModelConfig(9, 5, 3, (LayerConfig(2, "gru", given_state=True),))
+    save_model(tmp_path / "model", config, random_weights(config, seed=1))
+    with pytest.raises(kind, match=words):
+        unrolled.load(tmp_path / "model", threads=1).encode([[1], [2]], initial_states=states)
+
+
+def test_initial_states_for_a_model_that_reads_none(encoder):
+    """They would be ignored in silence."""
+    with pytest.raises(ValueError, match="the model reads none; leave it out"):
+        encoder.encode([[1]], initial_states=[[1.0]])
+    with pytest.raises(ValueError, match="the model reads none"):
+        list(encoder.encode_batches([[1]], initial_states=[[1.0]]))

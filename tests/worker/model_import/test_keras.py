@@ -249,6 +249,45 @@ def test_hard_gates_of_keras_2_in_a_keras_file(tmp_path):
     assert (done.format, done.model.config.layers[0].gates) == ("Keras 2 file", "hard_sigmoid")
 
 
+def function_layer(name, function, source, keywords):
+    """A function of TensorFlow as Keras 2 writes it; the source is a layer's name, or a constant."""
+    first = [source, 0, 0] if isinstance(source, str) else ["_CONSTANT_VALUE", -1, source]
+    config = {"name": name, "trainable": True, "dtype": "float32", "function": function}
+    return {"class_name": "TFOpLambda", "config": config, "name": name, "inbound_nodes": [[*first, keywords]]}
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_functions_of_tensorflow_in_files_of_keras_2(tmp_path, masked):
+    """A cast that keeps ids, arithmetic with constants, and a mask, as Keras 2 writes them."""
+    ids = layers.Input((None,), dtype="float32", name="ids")
+    vectors = layers.Embedding(10, 4, name="words")(ids)
+    model = keras.Model(ids, layers.LSTM(5, return_sequences=True, name="states")(vectors))
+    randomize(model).save(tmp_path / "new.keras")
+    added = [
+        function_layer("cast", "cast", "ids", {"dtype": "int32"}),
+        function_layer("twice", "math.multiply", 2, {"y": ["words", 0, 0], "name": None}),
+        function_layer("less", "math.subtract", 1.0, {"y": ["twice", 0, 0], "name": None}),
+        function_layer("real", "math.not_equal", "ids", {"y": 0}),
+    ]
+    with zipfile.ZipFile(tmp_path / "new.keras") as old, zipfile.ZipFile(tmp_path / "old.keras", "w") as new:
+        for name in old.namelist():
+            text = old.read(name)
+            if name == "config.json":
+                config = json.loads(text)
+                of = {layer["name"]: layer for layer in config["config"]["layers"]}
+                of["words"]["inbound_nodes"] = [[["cast", 0, 0, {}]]]
+                of["states"]["inbound_nodes"] = [[["less", 0, 0, {"mask": ["real", 0, 0]} if masked else {}]]]
+                config["config"]["layers"] = [of["ids"], *added, of["words"], of["states"]]
+                text = json.dumps(config)
+            new.writestr(name, text if name != "metadata.json" else b'{"keras_version": "2.15.0"}')
+    done = imported(tmp_path / "old.keras", tmp_path / "model", parity=1e-5)
+    assert done.parity.whole != masked  # Keras 3 can't read such a mask
+    assert any("mask padding" in note for note in done.made.notes) != masked
+    table = model.get_layer("words").get_weights()[0]
+    model.get_layer("words").set_weights([1 - 2 * table])
+    assert_same(own_states(model, model.outputs[0]), states_of(done))
+
+
 @pytest.mark.parametrize(
     ("layer", "reason"),
     [

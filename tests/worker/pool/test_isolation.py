@@ -78,6 +78,20 @@ def test_an_engine_that_fails_on_anything_blames_no_row(rows):
     assert isinstance(caught.value.__cause__, OSError)
 
 
+def test_rows_that_bring_initial_states_are_probed_with_some():
+    """The engine would refuse a row without them, and the data would seem to be right."""
+    shard = shard_of(3)._replace(states=np.zeros((3, 2), np.float32))
+    given = []
+
+    class Noting(Fragile):
+        def compute(self, shards, outputs, columns):
+            given.extend(each.states.shape for each in shards)
+            return super().compute(shards, outputs, columns)
+
+    assert set(isolating(Noting({3}), shard)) == {1}
+    assert set(given) <= {(rows, 2) for rows in (1, 2, 3)}
+
+
 class Short(Fragile):
     """Has no memory for rows with a listed token, until it was asked for that row alone often enough."""
 

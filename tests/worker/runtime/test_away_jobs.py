@@ -52,3 +52,22 @@ def test_memory_is_bounded():
     assert len(away._away) == MOST_JOBS
     assert member(MOST_JOBS + 9).job_key in away._away
     assert member(9).job_key not in away._away
+
+
+def test_a_refused_job_is_tried_now_and_then():
+    """After 1 s, then after twice as long each time, up to the most; only one caller gets to try each time."""
+    now = 0.0
+    away = AwayJobs(600, clock=lambda: now)
+    away.add(member(2), JobError("one shard is not seen"))
+    away.refuse(member(1), JobError("out of reach"))
+    key = member(1).job_key
+    assert away.refused() == [key], "shards of a job that is only put off are still chosen"
+    tries = []
+    for now in range(120):
+        if away.refused() != [key]:
+            tries.append(now)
+            assert away.refused() == [key], "the next caller leaves it alone"
+            away.refuse(member(1), JobError("still out of reach"))
+    assert tries == [1, 3, 7, 15, 31, 61, 91]
+    away.remove(key)
+    assert away.refused() == []

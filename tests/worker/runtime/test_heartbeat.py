@@ -16,7 +16,7 @@ from unrolled.job.offer import Offer
 from unrolled.job.time_record import TimeRecord
 from unrolled.queue.keys import Keys
 from unrolled.queue.member import Member
-from worker.runtime import job_registry
+from worker.runtime import heartbeat, job_registry
 from worker.runtime.outcome import Outcome
 
 LEASE = 1
@@ -45,6 +45,22 @@ def test_a_shard_without_a_message_is_sent_again(site):
         eventually(lambda: {member.shard for member in sent} == left(job), "both sent again")
 
 
+def test_only_a_shard_that_is_sent_again_and_again_is_a_warning(site, caplog):
+    """A message is lost now and then, and each time that a worker dies; that one shard needs many is trouble."""
+    caplog.set_level(logging.INFO)
+    job = site.enqueue(make_rows(2))
+    (shard,) = left(job)
+    site.ledger.client.delete(site.queue_key)
+    sent = []
+    with worker_parts(site, send=sent.append, lease_seconds=LEASE):
+        eventually(lambda: len(sent) > heartbeat.OFTEN, "another message of the shard")
+    found = [record for record in caplog.records if "again" in record.getMessage()]
+    (warning,) = [record.getMessage() for record in found if record.levelno == logging.WARNING]
+    assert str(member_of(job, shard)) in warning
+    assert "4th time" in warning
+    assert len([record for record in found if record.levelno == logging.INFO]) == len(sent)
+
+
 def test_what_was_done_is_logged(site, caplog):
     """A line on the time since the last one, at the end at the latest."""
     caplog.set_level(logging.INFO)
@@ -62,7 +78,7 @@ def test_what_is_in_the_way_is_in_the_heartbeat(site):
     job = site.enqueue(make_rows(2))
     (shard,) = left(job)
     with worker_parts(site, lease_seconds=LEASE, output_root=site.root / "below") as parts:
-        assert parts.service.handle(member_of(job, shard).encode()) == Outcome.PUT_OFF
+        assert parts.service.handle(member_of(job, shard).encode()) == Outcome.REFUSED
 
         def troubles():
             return [facts["troubles"] for facts in site.ledger.workers().values() if facts["troubles"]]

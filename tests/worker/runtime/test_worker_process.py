@@ -192,15 +192,15 @@ def test_a_second_sigterm_gives_back_at_once(site):
     check_outputs(job, rows)
 
 
-@pytest.mark.parametrize("log_format", ["text", "json"])
-def test_ctrl_c_is_the_same_as_sigterm(site, log_format):
+@pytest.mark.parametrize(("name", "log_format"), [("SIGINT", "text"), ("SIGINT", "json"), ("SIGHUP", "text")])
+def test_ctrl_c_and_sighup_are_the_same_as_sigterm(site, name, log_format):
     """What ends within the grace is published, the exit status is 0, and the log speaks of nothing else."""
     rows = make_rows(2)
     worker = held(site, grace_seconds=60, log_format=log_format)
     job = site.enqueue(rows)
     busy(site, 2)
-    worker.signal(signal.SIGINT)
-    eventually(lambda: "stopping after SIGINT; a second signal gives back" in worker.log, "the signal to arrive")
+    worker.signal(signal.Signals[name])
+    eventually(lambda: f"stopping after {name}; a second signal gives back" in worker.log, "the signal to arrive")
     site.gate.touch()
     assert worker.wait() == 0
     check_outputs(job, rows)

@@ -12,6 +12,7 @@ from unrolled.format.file_info import FailedRow
 from unrolled.job import payload
 from unrolled.job.payload import Payload
 from unrolled.job.shard_id import ShardId
+from unrolled.protocol.spooling import Place, make_retry, make_rows, select_rows
 from worker.shards.shard_rows import ShardRows, decode_rows
 
 VOCABULARY = 100
@@ -61,6 +62,25 @@ def test_failed_rows_are_taken_out_and_listed(case):
     assert [row for row, is_good in enumerate(good.good) if is_good] == left
     assert good.failed == tuple(FailedRow(i, f"id {i}", f"reason {i}") for i in sorted(bad))
     assert whole.without({}) is whole
+
+
+def test_initial_states_stay_with_their_rows():
+    """Padding that is left out moves none, and a failed row takes its own; other widths are refused."""
+    states = np.arange(6, dtype=np.float32).reshape(3, 2)
+    tokens = ragged([[1, 0], [2], [0, 3]])._replace(states=states)
+    made = make_rows("0123456789abcdef", Place(0, "f", 0), ["a", "b", "c"], tokens)
+    found = decode_rows(made.rows, made.entry.shard, VOCABULARY, given_dim=2)
+    np.testing.assert_array_equal(found.real.states, states)
+    np.testing.assert_array_equal(found.without({1: "bad"}).real.states, states[[0, 2]])
+    for width, words in (
+        (0, "initial states of 2 numbers; the model reads no"),
+        (3, "the model reads initial states of 3"),
+    ):
+        with pytest.raises(PayloadError, match=words):
+            decode_rows(made.rows, made.entry.shard, VOCABULARY, given_dim=width)
+    retried = make_retry(made.entry.shard, select_rows(made.rows, [2]))
+    found = decode_rows(retried.rows, retried.entry.shard, VOCABULARY, given_dim=2)
+    np.testing.assert_array_equal(found.real.states, states[2:])
 
 
 def test_an_id_over_the_vocabulary_is_refused():

@@ -10,7 +10,7 @@ from unrolled.errors import RequestError
 from unrolled.format.columns import POOLINGS, VectorColumn
 from unrolled.tokenization.ragged import Ragged
 from worker.engines.fused import library
-from worker.engines.vectors import with_vectors
+from worker.engines.vectors import with_states, with_vectors
 
 
 class PoolArrays:
@@ -28,6 +28,7 @@ class PoolArrays:
         columns: Sequence[VectorColumn],
         layer_dims: tuple[int, ...],
         vector_dim: int | None = None,
+        given_dim: int = 0,
     ) -> None:
         """Check arrays and take their addresses. The caller must keep the arrays alive.
 
@@ -37,6 +38,7 @@ class PoolArrays:
             columns: the columns.
             layer_dims: width of each layer's output.
             vector_dim: width of the vectors that rows contain; None if they contain token ids.
+            given_dim: width of the initial states that rows bring; 0 if they bring none.
 
         Raises:
             RequestError: there are too many or too few arrays, an array has the wrong type, shape or layout, rows are
@@ -50,7 +52,9 @@ class PoolArrays:
         )
         self._addresses = [(ctypes.c_void_p * len(columns))() for _ in shards]
         self.shards = (library.Shard * len(shards))()
-        self._rows = [with_vectors(index, shard, vector_dim) for index, shard in enumerate(shards)]
+        self._rows = [
+            with_states(index, with_vectors(index, shard, vector_dim), given_dim) for index, shard in enumerate(shards)
+        ]
         for index, (shard, arrays) in enumerate(zip(self._rows, outputs, strict=True)):
             self.shards[index] = _describe(index, shard, arrays, columns, self._addresses[index])
 
@@ -74,7 +78,7 @@ def _describe(
     columns: Sequence[VectorColumn],
     addresses: "ctypes.Array[ctypes.c_void_p]",
 ) -> library.Shard:
-    values, offsets, vectors = shard
+    values, offsets, vectors, states = shard
     if len(outputs) != len(columns):
         raise RequestError(f"shard {index} has {len(outputs)} arrays for {len(columns)} columns; each needs one")
     _check(index, "values", values, np.int32, (len(values),))
@@ -87,7 +91,8 @@ def _describe(
         addresses[place] = array.ctypes.data
     return library.Shard(
         *(values.ctypes.data, offsets.ctypes.data, len(offsets) - 1, len(values), ctypes.addressof(addresses)),
-        *(() if vectors is None else (vectors.ctypes.data, len(vectors))),
+        *((None, 0) if vectors is None else (vectors.ctypes.data, len(vectors))),
+        None if states is None else states.ctypes.data,
     )
 
 

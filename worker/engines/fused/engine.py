@@ -72,7 +72,8 @@ class FusedEngine:
         self.arithmetic = arithmetic
         self.isa = self._kernel()
         self.threads = threads_for(self.isa) if threads is None else threads
-        self._layer_dims, self._vector_dim = model.config.layer_dims, model.config.vector_dim
+        self._layer_dims = model.config.layer_dims
+        self._vector_dim, self._given_dim = model.config.vector_dim, model.config.given_dim
         self._engine, has_table = self._pack(model)
         self._release = weakref.finalize(self, self._library.unrolled_engine_free, self._engine)
         self.description = (
@@ -100,7 +101,7 @@ class FusedEngine:
             MemoryError: states, or vectors that layers hand to each other, don't fit into memory.
             BrokenWorkerError: the threads can't be started, or the kernel is of another version.
         """
-        pool = PoolArrays(shards, outputs, columns, self._layer_dims, self._vector_dim)
+        pool = PoolArrays(shards, outputs, columns, self._layer_dims, self._vector_dim, self._given_dim)
         stats, problem = library.PoolStats(), library.Problem()
         status = self._library.unrolled_engine_compute(
             self._engine,

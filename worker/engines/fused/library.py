@@ -14,7 +14,7 @@ from pathlib import Path
 
 from unrolled.errors import BrokenWorkerError
 
-ABI_VERSION = 11
+ABI_VERSION = 12
 FILE_NAME = "_kernel.so"
 ISA_VARIABLE = "UNROLLED_ISA"
 ISAS = ("amx", "avx512_bf16", "avx512", "avx2", "portable", "amx-emulated")
@@ -68,6 +68,7 @@ class LayerWeights(Structure):
         ("norm", c_int32),
         ("activation", c_int32),
         ("passes", PassWeights * 2),
+        ("given_state", c_int32),
     )
 
 
@@ -78,7 +79,10 @@ class Column(Structure):
 
 
 class Shard(Structure):
-    """Addresses and sizes of one shard's rows, of its vectors, and of its arrays for outputs, one for each column."""
+    """Addresses and sizes of one shard's rows, vectors and initial states, and of its arrays for outputs.
+
+    There is an array for each column.
+    """
 
     _fields_ = (
         ("values", c_void_p),
@@ -88,6 +92,7 @@ class Shard(Structure):
         ("outputs", c_void_p),
         ("vectors", c_void_p),
         ("vector_count", c_int64),
+        ("states", c_void_p),
     )
 
 

@@ -58,6 +58,7 @@ class Weights:
             layer.projection or 0,
             layer.epsilon or 0.0,
             _NORMS[layer.norm],
+            given_state=layer.given_state,
         )
         for index, prefix in enumerate(layer.prefixes(number)):
             found.passes[index] = self._pass(prefix)

@@ -18,15 +18,21 @@ class Carried:
         columns: the columns.
         first_states: each (dim,), the states before a row's first token.
         rows: how many rows have tokens left.
+        begun: for each state (rows, dim), before the first token of each row, if rows bring states; then nothing is
+            pooled yet.
     """
 
     def __init__(
-        self, columns: Sequence[VectorColumn], first_states: Sequence[NDArray[np.float32]], rows: int = 0
+        self,
+        columns: Sequence[VectorColumn],
+        first_states: Sequence[NDArray[np.float32]],
+        rows: int = 0,
+        begun: Sequence[NDArray[np.float32]] | None = None,
     ) -> None:
         self._columns = columns
         self._rows = rows
         self._first_states = first_states
-        self._states = [np.zeros((rows, len(state)), np.float32) for state in first_states]
+        self._states = list(begun or [np.zeros((rows, len(state)), np.float32) for state in first_states])
         self._pooled: dict[int, Partial] = {
             index: first_partial(column.pooling, np.zeros((rows, column.width), np.float32))
             for index, column in enumerate(columns)

@@ -128,7 +128,7 @@ class TensorFlowEngine:
             RequestError: a row is too long for a model that reads backward; see `layer_by_layer.MOST_BYTES`.
         """
         self._computed_steps = 0
-        store = RowStore(shards, outputs, columns, self._config.vector_dim)
+        store = RowStore(shards, outputs, columns, self._config.vector_dim, self._config.given_dim)
         order = np.argsort(-store.lengths, kind="stable")
         if self._reads_backward:
             long = np.count_nonzero(store.lengths[order] > self._longest)
@@ -136,7 +136,10 @@ class TensorFlowEngine:
                 self._computed_steps += self._long_rows.compute(store, order[:long])
             order = order[long:]
         begun = 0
-        carried = Carried(columns, self._stack.first_states)
+        begun_states = None
+        if self._config.given_dim:
+            begun_states = self._stack.begun_states(store.states[order[: np.count_nonzero(store.lengths[order])]])
+        carried = Carried(columns, self._stack.first_states, begun=begun_states)
         # Rows are sorted by length, so those with tokens left are always the first ones of `order`.
         while len(order := order[: np.count_nonzero(store.lengths[order] > begun)]):
             carried = self._compute_chunk(store, order, begun, carried)

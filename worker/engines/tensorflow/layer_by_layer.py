@@ -90,7 +90,7 @@ class LayerByLayer:
         for number, layer in enumerate(self._config.layers[: deepest + 1]):
             outputs = np.empty((edges[-1], layer.output_dim), np.float32)
             of_rows = np.split(outputs, edges[1:-1])  # views
-            self._run_layer(number, made[number - 1], of_rows)
+            self._run_layer(number, made[number - 1], of_rows, store.states[rows])
             if layer.residual:
                 source = number - layer.span
                 for output, each in zip(of_rows, made[source], strict=True):
@@ -104,8 +104,14 @@ class LayerByLayer:
         steps: int = len(range(0, len(ids[0]), CHUNK)) * CHUNK * self._batch_rows
         return steps
 
-    def _run_layer(self, number: int, inputs: list[NDArray[Any]], outputs: list[NDArray[np.float32]]) -> None:
-        """Fill in the outputs (tokens, width) of rows, without the sum of a residual layer."""
+    def _run_layer(
+        self,
+        number: int,
+        inputs: list[NDArray[Any]],
+        outputs: list[NDArray[np.float32]],
+        given: NDArray[np.float32],
+    ) -> None:
+        """Fill in the outputs (tokens, width) of rows that bring these states, without the sum of a residual layer."""
         layer = self._config.layers[number]
         if isinstance(layer, MapConfig):
             self._run_chunks(inputs, outputs, lambda batch: self._stack.run_map(number, batch), number)
@@ -115,15 +121,20 @@ class LayerByLayer:
             # A pass that reads backward gets reversed rows, and writes to reversed views.
             along = slice(None, None, -1 if prefix.endswith("backward") else 1)
             turned = [each[along] for each in inputs], [each[along, across] for each in outputs]
-            self._run_pass(number, direction, *turned)
+            self._run_pass(number, direction, *turned, given)
 
     def _run_pass(
-        self, number: int, direction: int, inputs: list[NDArray[Any]], outputs: list[NDArray[np.float32]]
+        self,
+        number: int,
+        direction: int,
+        inputs: list[NDArray[Any]],
+        outputs: list[NDArray[np.float32]],
+        given: NDArray[np.float32],
     ) -> None:
         """Fill in the outputs (tokens, S) of rows, by one pass over their inputs (tokens, D) or ids (tokens,)."""
-        states: Any = [
-            np.tile(state, (self._batch_rows, 1)) for state in self._stack.first_states_of(number, direction)
-        ]
+        of_batch = np.zeros((self._batch_rows, given.shape[1]), np.float32)
+        of_batch[: len(given)] = given
+        states: Any = self._stack.begun_states_of(number, direction, of_batch)
 
         def run(batch: Any) -> Any:
             nonlocal states

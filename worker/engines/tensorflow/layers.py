@@ -23,13 +23,15 @@ class Pass(NamedTuple):
         layer: a Keras layer, from (sequence (batch, time, D), initial_state) to outputs (batch, time, S) and states.
         backward: whether it must get a row's tokens from the last to the first.
         state_dims: widths of its states: h and c, or only h.
-        first_states: for each of them float32 (dim,), before a row's first token.
+        first_states: for each of them float32 (dim,), before a row's first token; zeros if rows bring them.
+        given_at: where they begin in the initial states that a row brings; None if rows don't bring them.
     """
 
     layer: Any
     backward: bool
     state_dims: tuple[int, ...]
     first_states: tuple[NDArray[np.float32], ...]
+    given_at: int | None = None
 
 
 def build_passes(
@@ -49,6 +51,7 @@ def build_passes(
     lookup, width, kernels = _first_inputs(config, weights)
     weights = {**weights, **kernels}
     passes: list[list[Pass]] = []
+    given = 0
     for number, (layer, inputs) in enumerate(zip(config.layers, (width, *config.input_dims[1:]), strict=True)):
         directions: list[Pass] = []
         if isinstance(layer, MapConfig):
@@ -59,10 +62,12 @@ def build_passes(
             keras_layer.build((None, None, inputs))
             parts = [part for part in layer.shapes(inputs) if part not in layer.first_shapes()]
             keras_layer.set_weights([weights[f"{prefix}.{part}"] for part in parts])
-            state_dims = (layer.state_dim, layer.units) if layer.has_cell else (layer.units,)
+            state_dims = layer.state_dims
             first = tuple(weights[f"{prefix}.{part}"] for part in layer.first_shapes())
             first = first or tuple(np.zeros(dim, np.float32) for dim in state_dims)
-            directions.append(Pass(keras_layer, prefix.endswith("backward"), state_dims, first))
+            given_at = given if layer.given_state else None
+            given += sum(state_dims) if layer.given_state else 0
+            directions.append(Pass(keras_layer, prefix.endswith("backward"), state_dims, first, given_at))
         passes.append(directions)
     return lookup, passes
 

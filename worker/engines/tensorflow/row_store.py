@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from unrolled.format.columns import VectorColumn
 from unrolled.tokenization.ragged import Ragged
 from worker.engines.tensorflow.buckets import Shape
-from worker.engines.vectors import with_vectors
+from worker.engines.vectors import with_states, with_vectors
 
 
 class RowStore:
@@ -21,6 +21,7 @@ class RowStore:
         outputs: for each shard and column float32 (tokens, width) or, if the column is pooled, (rows, width).
         columns: the columns.
         vector_dim: width of the vectors that rows contain; None if they contain token ids.
+        given_dim: width of the initial states that rows bring; 0 if they bring none.
 
     Raises:
         RequestError: rows aren't of the kind that the model reads.
@@ -28,6 +29,7 @@ class RowStore:
     Attributes:
         lengths: int64 (rows,), the number of tokens in each row.
         columns: the columns.
+        states: float32 (rows, given_dim), the initial states that rows bring.
     """
 
     def __init__(
@@ -36,9 +38,13 @@ class RowStore:
         outputs: Sequence[Sequence[NDArray[np.float32]]],
         columns: tuple[VectorColumn, ...],
         vector_dim: int | None = None,
+        given_dim: int = 0,
     ) -> None:
         self.columns = columns
         self.lengths = np.concatenate([np.empty(0, np.int64), *(shard.lengths for shard in shards)])
+        shards = [with_states(index, shard, given_dim) for index, shard in enumerate(shards)]
+        given = [shard.states for shard in shards if shard.states is not None]
+        self.states = np.concatenate([np.empty((0 if given else len(self.lengths), given_dim), np.float32), *given])
         self._vectors: NDArray[np.float32] | None = None
         if vector_dim is not None:
             shards, self._vectors = _joined(shards, vector_dim)

@@ -10,6 +10,7 @@ It is one file because every function here becomes part of one traced graph.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ class Stack:
 
     Attributes:
         state_dims: widths of all states, in the order in which `run` takes and gives them.
-        first_states: for each of them float32 (dim,), before a row's first token.
+        first_states: for each of them float32 (dim,), before a row's first token; zeros if rows bring it.
 
     Args:
         config: the model's configuration.
@@ -93,9 +94,22 @@ class Stack:
             )
         return self._alone[key](inputs)
 
-    def first_states_of(self, number: int, direction: int) -> tuple[NDArray[np.float32], ...]:
-        """The states of one pass before a row's first token in the order of its inputs, each (dim,)."""
-        return self._passes[number][direction].first_states
+    def begun_states(self, given: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """All states before the first token of rows that bring those of some layers, each (rows, dim).
+
+        Args:
+            given: float32 (rows, width), the states that they bring.
+        """
+        passes = [(number, direction) for number, layer in enumerate(self._passes) for direction in range(len(layer))]
+        return [state for each in passes for state in self.begun_states_of(*each, given)]
+
+    def begun_states_of(self, number: int, direction: int, given: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """The states of one pass before the first token of rows in the order of its inputs, each (rows, dim)."""
+        each = self._passes[number][direction]
+        if each.given_at is None:
+            return [np.tile(state, (len(given), 1)) for state in each.first_states]
+        edges = np.cumsum([each.given_at, *each.state_dims])
+        return [np.ascontiguousarray(given[:, start:stop]) for start, stop in pairwise(edges.tolist())]
 
     def function(self, columns: Sequence[VectorColumn]) -> Any:
         """The traced function for these columns."""

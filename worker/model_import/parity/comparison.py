@@ -185,8 +185,13 @@ def _original(
     return made
 
 
-def check(parity: Parity, bound: float) -> None:
+def check(parity: Parity, bound: float, doubts: Sequence[str] = ()) -> None:
     """Check all differences: at most `bound`, or ROUNDINGS times the model's rounding if that is larger.
+
+    Args:
+        parity: the differences.
+        bound: the largest one that is allowed.
+        doubts: what the file alone doesn't prove, which may be the reason for a difference.
 
     Raises:
         ModelError: a difference is larger, or those from a graph that rounds vectors are a larger share of them.
@@ -202,8 +207,12 @@ def check(parity: Parity, bound: float) -> None:
         if not found.largest <= allowed:
             raise ModelError(
                 f"{found.left} and {found.right} differ by {found.largest:.2e}; --parity {bound:g} and float32's "
-                f"rounding ({parity.rounding:.1e} for this model) allow {allowed:.1e}. Nothing was written; allow more "
-                "with --parity, or report the file's kind and layers"
+                f"rounding ({parity.rounding:.1e} for this model) allow {allowed:.1e}. Nothing was written; "
+                + (
+                    f"the probable reason: {'; '.join(doubts)}"
+                    if doubts
+                    else "allow more with --parity, or report the file's kind and layers"
+                )
             )
 
 

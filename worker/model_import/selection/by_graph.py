@@ -10,6 +10,7 @@ from unrolled.model.token_map import ACTIVATIONS
 from worker.model_import import token_maps
 from worker.model_import.errors import ImportRefusedError, damage_named
 from worker.model_import.found import Found, Layer, Node, Table
+from worker.model_import.selection.one_hot import is_product, table_of_product
 from worker.model_import.selection.padding import check_padding
 from worker.model_import.selection.stack import ONE_HOT, Asked, Stack
 from worker.model_import.selection.steps import FIRST_INPUT, Step
@@ -188,6 +189,9 @@ class _Paths:
         table = self._found.tables[self._graph[origin.name].target or ""] if origin.role == "table" else None
         vectors = origin.role == "input" and self._asked.vectors
         maps = () if vectors else tuple(link.node for link in origin.links)
+        if maps and table is None:
+            table, rest = table_of_product(maps[0], "ids" if origin.role == "onehot" else "rows")
+            maps = (rest, *maps[1:])
         # What changes the vectors that rows contain is computed with the layers, not once for all.
         chain = [*origin.links, *links[::-1]] if vectors else links[::-1]
         steps = self._steps(chain, maps[-1].name if maps else origin.name)
@@ -236,6 +240,7 @@ class _Paths:
         kinds = {node.quantized for node in between}
         stack.quantized = next((one for one in ("activations", "weights") if one in kinds), "")
         stack.precision = next((node.precision for node in self._before(stack.end) if node.precision), "")
+        stack.masks_zero = any(node.masks_zero for node in between)
         masked = self._masked([node for node in between if node.role == "layer"], stack.table)
         stack.computes_padding = not all(masked.values())
         stack.masks_partly = stack.computes_padding and any(masked.values())
@@ -353,7 +358,7 @@ class _Paths:
         Raises:
             ImportRefusedError: the embedding can't be read.
         """
-        if table is None:
+        if table is None or table.one_hot:
             # The one-hot vector of an id isn't hidden; vectors of padding are made by the program, for the mask.
             return "onehot" not in below
         with damage_named(table.name):
@@ -412,13 +417,21 @@ class _Paths:
             culprit, why = node, node.why
         elif sums:
             culprit, why = self._graph[sums[0]], "it adds vectors below the first recurrent layer"
-        elif links and node.role != "table":
+        elif links and node.role != "table" and not self._is_one_hot(node, links[-1].node):
             culprit, why = links[-1].node, "it changes vectors that no embedding makes"
             if node.role == "input":
                 why += "; if rows contain these vectors: --vectors"
+                why += "; if they are ids as one-hot vectors: --one-hot" if is_product(culprit) else ""
+            else:
+                why += "; the first change of one-hot vectors must be a product with a matrix (Dense, MatMul)"
         else:
             return _Origin(node.role, node.name, links=tuple(links[::-1]))
         return _Origin("other", str(culprit), why=why)
+
+    def _is_one_hot(self, node: Node, product: Node) -> bool:
+        """Whether a node makes one-hot vectors, or the user says so, and another multiplies them with a matrix."""
+        made = node.role == "onehot" or (node.role == "input" and self._asked.one_hot)
+        return made and is_product(product)
 
     def _split(self, node: Node) -> tuple[str, str] | None:
         """The two parts of a sum: the last node of the way, and a node below it whose output is added; or None."""

@@ -67,7 +67,9 @@ def settle_padding(asked: AskedPadding, config: ModelConfig, ids_from: int, *, v
     one_hot = config.embedding_dim is None
     if asked.zeros and not one_hot:
         raise ImportRefusedError(
-            "--pad-id zeros is for ids as one-hot vectors; here padding has an id of the embedding"
+            "--pad-id zeros is for ids as one-hot vectors"
+            + (" that a recurrent layer reads; here they are multiplied with a matrix: " if vectors else "; here ")
+            + "padding has an id of the embedding"
         )
     if asked.zeros:
         return Padding(asked.length, asked.side, 0)

@@ -77,6 +77,7 @@ class Stack:
         end: name of the node whose output is the stack's: the last layer's, a sum's, or that of a function above.
         hidden: numbers; the source skips tokens whose vectors consist of one of them.
         computes_padding: whether the source computes padding like a token, in all or some of its layers.
+        masks_zero: whether the source counts the ids of a row that aren't 0 as its length.
         masks_partly: whether it masks padding in some of its layers only.
         quantized: what of the file is in 8 bits, see `Node`: "activations" if any of its nodes rounds these.
         precision: a type with fewer digits than float32 that one of its nodes computes in, or "".
@@ -96,6 +97,7 @@ class Stack:
     end: str = ""
     hidden: tuple[float, ...] = ()
     computes_padding: bool = False
+    masks_zero: bool = False
     masks_partly: bool = False
     clips: tuple[float | None, float | None] = (None, None)
     doubts: tuple[str, ...] = ()
@@ -117,6 +119,11 @@ class Stack:
     def input_dim(self) -> int:
         """Width of the vectors that the first of `chain` reads."""
         return input_dim_of(self.chain)
+
+    @property
+    def one_hot_dim(self) -> int:
+        """Width of one-hot vectors, if ids enter as these."""
+        return self.layers[0].inputs if self.table is None else self.table.array.shape[0]
 
     @property
     def functions(self) -> list[TokenMap]:

@@ -75,8 +75,8 @@ def wait(
 
     A job is finished when its input has been read to the end and every shard is published or dead; it is complete if
     none is dead. With a broker, `wait` also queues again the shards that Redis has lost, and waits while the broker
-    can't be reached. Without one, it watches the directory. If somebody has removed rows and parts that only the input
-    can bring back, `wait` gives up after 90 seconds.
+    can't be reached. If somebody has removed the rows of all shards that still wait, so that only the input can bring
+    them back, it gives up after 90 seconds and names a shard. Without a broker, `wait` watches the directory.
 
     \b
     Examples:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(library.why_unavailable() is not None, reason=st
 
 def plan(rows, vocab_size, backward=False):
     """The rows in sorted order, and how many tokens each shares with the one before."""
-    values, offsets, _ = ragged(rows)
+    values, offsets, *_ = ragged(rows)
     order, shared = np.full(len(rows), -1, np.int64), np.full(len(rows), -1, np.int32)
     count, problem = ctypes.c_int64(), library.Problem()
     shard = library.Shard(values.ctypes.data, offsets.ctypes.data, len(rows), len(values), None)

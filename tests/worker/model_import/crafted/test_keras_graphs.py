@@ -294,6 +294,58 @@ def one_hot_in_the_graph():
     return ids, lstm()(ops.one_hot(ids, 10))
 
 
+@case(suffix=".keras", run=True)
+def one_hot_ids_times_a_matrix():
+    ids = text()
+    matrix = np.random.default_rng(3).normal(0, 1, (10, 4)).astype(np.float32)
+    return ids, lstm()(ops.tanh(ops.matmul(ops.one_hot(ids, 10), matrix)))
+
+
+@case(suffix=".h5", run=True)
+def one_hot_ids_in_a_dense_layer():
+    ids = text()
+    encoded = layers.CategoryEncoding(num_tokens=10, output_mode="one_hot")(ids)
+    return ids, lstm()(layers.TimeDistributed(layers.Dense(4, use_bias=False))(layers.Dropout(0.1)(encoded)))
+
+
+@case(suffix=".keras", padding=pad(9, "before"))
+def padded_one_hot_ids_in_a_dense_layer():
+    ids = text(9)
+    return ids, lstm()(layers.Dense(4, activation="gelu")(ops.one_hot(ids, 10)))
+
+
+@case(r"if they are ids as one-hot vectors: --one-hot", then={"one_hot": True}, suffix=".keras", run=True)
+def one_hot_vectors_in_a_dense_layer():
+    vectors = keras.Input((None, 10))
+    return vectors, lstm()(layers.Dense(4, activation="relu")(vectors))
+
+
+@case(r"nothing shows those of its padding.*--pad-id ID", suffix=".keras", one_hot=True, padding=pad(9))
+def padded_one_hot_vectors_in_a_dense_layer():
+    vectors = keras.Input((9, 10))
+    return vectors, layers.Bidirectional(lstm())(layers.Dense(4)(vectors))
+
+
+@case(suffix=".keras", parity=1e-5, vectors=True)
+def normalization_of_vectors():
+    frames = keras.Input((None, 4))
+    return frames, lstm()(layers.Normalization(axis=-1)(layers.Masking(0.0)(frames)))
+
+
+@case(suffix=".h5", run=True)
+def normalizations_with_numbers():
+    ids = text()
+    vectors = layers.Normalization(axis=None, mean=0.5, variance=0.25)(words(**MASKED)(ids))
+    low = lstm(4, name="low")(layers.Normalization(mean=[1.0, 2.0, 3.0, 4.0], variance=[1.0, 4.0, 0.0, 2.0])(vectors))
+    return ids, lstm()(layers.Normalization(mean=0.1, variance=4.0, invert=True)(low))
+
+
+@case(r"it has axis=\[1\]; only axis=-1", suffix=".keras")
+def normalization_of_places():
+    ids = text(9)
+    return ids, lstm()(layers.Normalization(axis=1)(words()(ids)))
+
+
 @case(suffix=".keras")
 def category_encoding_in_the_graph():
     ids = text()
@@ -616,12 +668,6 @@ def layer_of_ones_own_with_a_known_name():
 def normalization_along_the_tokens():
     ids = text(9)
     return ids, lstm()(layers.LayerNormalization(axis=1)(words(**MASKED)(ids)))
-
-
-@case(r"reads .*\(Dense\)", suffix=".keras", one_hot=True)
-def dense_on_vectors():
-    ids = keras.Input((None, 10), name="ids")
-    return ids, lstm()(layers.Dense(4)(ids))
 
 
 @case(r"it masks vectors that consist of one number, and changes vectors", suffix=".keras")
@@ -1037,6 +1083,8 @@ def write(case, directory):
             table = layer.get_weights()[0]
             table[7] = 0
             layer.set_weights([table])
+        if isinstance(layer, layers.Normalization):
+            layer.finalize_state()
     source = directory / f"model{case.suffix}"
     model.save(source)
     part = model if not wanted or wanted[0] is None else keras.Model(ids, wanted[0])

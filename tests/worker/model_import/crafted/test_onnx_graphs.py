@@ -7,7 +7,7 @@ from support.imported import imported
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
-from onnx import TensorProto, helper  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from support.onnx_graph import Graph  # noqa: E402
 
 CASES = Cases()
@@ -292,6 +292,62 @@ def first_state_that_is_learned_beside_a_cell_of_zeros():
     return graph, graph.lstm(graph.time_first(graph.embed()), more=("", state, cell))
 
 
+def sizes(graph, *parts):
+    """A shape: numbers, and "rows" for the size of the batch."""
+    rows = graph.add("Gather", graph.add("Shape", "ids"), graph.constant([0]))
+    return graph.add("Concat", *(rows if one == "rows" else graph.constant([one]) for one in parts), axis=0)
+
+
+@case(suffix=".onnx", parity=1e-5)
+def first_states_filled_with_a_number():
+    graph = Graph()
+    shape = sizes(graph, 1, "rows", 5)
+    states = [
+        graph.add("ConstantOfShape", shape, value=numpy_helper.from_array(np.array([one], np.float32)))
+        for one in (0.5, -0.25)
+    ]
+    return graph, graph.lstm(graph.time_first(graph.embed()), more=("", *states))
+
+
+@case(suffix=".onnx", parity=1e-5)
+def first_states_of_two_layers_that_are_cut_from_one():
+    graph = Graph()
+    state = graph.add("Expand", graph.weights(2, 1, 5), sizes(graph, 2, "rows", 5))
+    cuts = [
+        graph.add("Slice", state, graph.constant([one]), graph.constant([one + 1]), graph.constant([0]))
+        for one in (0, 1)
+    ]
+    low = graph.flat(graph.lstm(graph.time_first(graph.embed()), more=("", cuts[0], cuts[0])))
+    return graph, graph.lstm(low, 5, more=("", cuts[1], cuts[1]))
+
+
+@case(suffix=".onnx", parity=1e-5)
+def first_states_of_two_directions_that_are_repeated_and_joined():
+    graph = Graph()
+    state = graph.add("Tile", graph.weights(2, 1, 5), sizes(graph, 1, "rows", 1))
+    cut, other = graph.add("Split", state, graph.constant([1, 1]), outputs=2, axis=0), f"split{len(graph.nodes) - 1}_1"
+    number = graph.add("Expand", graph.constant(0.5, np.float32), sizes(graph, 1, "rows", 5))
+    states = [graph.add("Concat", *pair, axis=0) for pair in ((cut, other), (other, number))]
+    x = graph.time_first(graph.embed())
+    return graph, graph.lstm(x, sides=2, direction="bidirectional", more=("", *states))
+
+
+@case(r"starts from a state that is not zero", suffix=".onnx")
+def first_states_that_are_cut_from_repeated_directions():
+    graph = Graph(shape=(1, "time"))
+    state = graph.add("Tile", graph.weights(2, 1, 5), graph.constant([2, 1, 1]))
+    cut = graph.add("Slice", state, graph.constant([1]), graph.constant([3]), graph.constant([0]))
+    x = graph.time_first(graph.embed())
+    return graph, graph.lstm(x, sides=2, direction="bidirectional", more=("", cut, cut))
+
+
+@case(suffix=".onnx", parity=1e-5)
+def first_state_that_is_one_constant_for_each_of_two_rows():
+    graph = Graph(shape=(2, "time"))
+    state = graph.constant(np.repeat(graph.random.normal(0, 1, (1, 1, 5)), 2, axis=1), np.float32)
+    return graph, graph.lstm(graph.time_first(graph.embed()), more=("", state, state))
+
+
 @case(r"starts from a state that is not zero", suffix=".onnx")
 def first_state_of_another_shape():
     graph = Graph(shape=(2, "time"))
@@ -438,6 +494,55 @@ def one_hot_in_the_graph():
     return graph, graph.lstm(graph.time_first(x), 10)
 
 
+@case(suffix=".onnx", parity=1e-5, run=True)
+def one_hot_ids_times_a_matrix():
+    graph = Graph()
+    x = graph.add("OneHot", "ids", graph.constant(10), graph.constant([0, 1], np.float32))
+    x = graph.add("Add", graph.add("MatMul", x, graph.weights(10, 4)), graph.weights(4))
+    return graph, graph.lstm(graph.time_first(graph.add("Tanh", x)))
+
+
+@case(padding=pad(9), suffix=".onnx", parity=1e-5)
+def padded_one_hot_ids_times_a_matrix():
+    graph = Graph(shape=(1, 9))
+    x = graph.add("OneHot", "ids", graph.constant(10), graph.constant([0, 1], np.float32))
+    x = graph.time_first(graph.add("MatMul", x, graph.weights(10, 4)))
+    return graph, graph.lstm(x, sides=2, direction="bidirectional")
+
+
+@case(r"\(Mul\): it changes vectors.*the first change of one-hot vectors must be a product", suffix=".onnx")
+def one_hot_ids_times_a_number():
+    graph = Graph()
+    x = graph.add("OneHot", "ids", graph.constant(10), graph.constant([0, 1], np.float32))
+    return graph, graph.lstm(graph.time_first(graph.add("Mul", x, graph.constant(2, np.float32))), 10)
+
+
+@case(r"--vectors; if they are ids as one-hot vectors: --one-hot", then={"one_hot": True}, suffix=".onnx")
+def one_hot_vectors_times_a_matrix():
+    graph = Graph(shape=("time", "batch", 10), kind=TensorProto.FLOAT)
+    return graph, graph.lstm(graph.add("MatMul", "ids", graph.weights(10, 4)))
+
+
+@case(suffix=".onnx", parity=1e-5)
+def weights_stored_in_float16_and_cast():
+    graph = Graph()
+    x = graph.add(
+        "Cast", graph.add("Gather", graph.constant(graph.random.normal(0, 1, (10, 4)), np.float16), "ids"), to=1
+    )
+    weights = [
+        graph.add("Cast", graph.constant(graph.random.normal(0, 1, shape), np.float16), to=1)
+        for shape in ((1, 20, 4), (1, 20, 5), (1, 40))
+    ]
+    return graph, graph.add("LSTM", graph.time_first(x), *weights, hidden_size=5)
+
+
+@case(r"words reads cast\d+ \(Cast\)", suffix=".onnx")
+def ids_cast_to_float16_and_back():
+    graph = Graph()
+    ids = graph.add("Cast", graph.add("Cast", "ids", to=TensorProto.FLOAT16), to=TensorProto.INT64)
+    return graph, graph.lstm(graph.time_first(graph.embed(ids)))
+
+
 @case(r"reads onehot\d+ \(OneHot\)", suffix=".onnx")
 def one_hot_with_other_numbers():
     graph = Graph()
@@ -490,7 +595,58 @@ def fixed_length_with_lengths():
     return graph, graph.lstm(graph.time_first(graph.embed()), more=("lengths",))
 
 
-@case(r"differ", suffix=".onnx", parity=1e-5)
+def counted(graph, differ, axis=1):
+    """Lengths that the graph counts from truths or numbers."""
+    total = graph.add("ReduceSum", graph.add("Cast", differ, to=TensorProto.INT64), graph.constant([axis]), keepdims=0)
+    return graph.add("Cast", total, to=TensorProto.INT32)
+
+
+@case(suffix=".onnx", parity=1e-5, run=True)
+def lengths_counted_from_the_ids():
+    graph = Graph(shape=("batch", 9))
+    lengths = counted(graph, graph.add("Not", graph.add("Equal", "ids", graph.constant(0))))
+    x = graph.time_first(graph.embed())
+    return graph, graph.lstm(x, sides=2, direction="bidirectional", more=(lengths,))
+
+
+@case(r"--ids-from 0: the source counts only ids other than 0", suffix=".onnx", ids_from=0)
+def lengths_counted_from_the_ids_though_0_is_called_a_token():
+    graph = Graph()
+    return graph, graph.lstm(graph.time_first(graph.embed()), more=(counted(graph, graph.add("Sign", "ids")),))
+
+
+@case(suffix=".onnx", parity=1e-5)
+def lengths_counted_along_the_first_axis():
+    graph = Graph(shape=("time", "batch"))
+    truths = graph.add("LessOrEqual", graph.constant(1), "ids")
+    ones = graph.add("Where", truths, graph.constant(1.0, np.float32), graph.constant(0.0, np.float32))
+    return graph, graph.lstm(graph.embed(), more=(counted(graph, ones, 0),))
+
+
+@case(r"counts the ids of a row that aren't 7.*lengths of rows as an input", suffix=".onnx", parity=1e-5)
+def lengths_counted_without_an_id_that_is_not_0():
+    graph = Graph()
+    lengths = counted(graph, graph.add("Not", graph.add("Equal", "ids", graph.constant(7))))
+    return graph, graph.lstm(graph.time_first(graph.embed()), more=(lengths,))
+
+
+@case(r"computes the lengths of rows \(export it with the lengths as an input", suffix=".onnx", parity=1e-5)
+def lengths_counted_along_the_rows():
+    graph = Graph()
+    lengths = counted(graph, graph.add("Not", graph.add("Equal", "ids", graph.constant(0))), 0)
+    shape = graph.add("Slice", graph.add("Shape", "ids"), graph.constant([0]), graph.constant([1]))
+    lengths = graph.add("Expand", graph.add("Slice", lengths, graph.constant([0]), graph.constant([1])), shape)
+    return graph, graph.lstm(graph.time_first(graph.embed()), more=(lengths,))
+
+
+@case(suffix=".onnx", parity=1e-5)
+def lengths_summed_from_a_mask_that_is_an_input():
+    graph = Graph()
+    graph.inputs.append(helper.make_tensor_value_info("mask", TensorProto.INT64, ("batch", "time")))
+    return graph, graph.lstm(graph.time_first(graph.embed()), more=(counted(graph, "mask"),))
+
+
+@case(r"differ.*the probable reason: .*computes the lengths", suffix=".onnx", parity=1e-5)
 def lengths_that_the_model_computes():
     graph = Graph()
     real = graph.add("Cast", graph.add("Greater", "ids", graph.constant(3)), to=TensorProto.INT32)
@@ -574,14 +730,16 @@ def write(case, directory):
         elif len(one.shape) == 3:
             ids = np.eye(one.shape[-1], dtype=np.float32)[given][:, None]
         else:
-            ids = given[:, None] if one.shape[0] == "time" else given[None]
+            rows = one.shape[0] if isinstance(one.shape[0], int) else 1
+            missing = one.shape[1] - len(row) if isinstance(one.shape[1], int) else 0  # padding that lengths hide
+            ids = np.pad(given, (0, missing))
+            ids = ids[:, None] if one.shape[0] == "time" else ids[None].repeat(rows, axis=0)
         feeds = {one.name: ids.astype({"tensor(int64)": np.int64}.get(one.type, np.float32))}
         for other in session.get_inputs()[1:]:
-            feeds[other.name] = (
-                np.array([len(row)], np.int32) if other.name == "lengths" else np.zeros(other.shape, np.float32)
-            )
-        states = session.run(None, feeds)[0]  # (time, directions, 1, units)
-        return states.reshape(len(row), -1)
+            known = {"lengths": np.array([len(row)], np.int32), "mask": np.ones((1, len(row)), np.int64)}
+            feeds[other.name] = known[other.name] if other.name in known else np.zeros(other.shape, np.float32)
+        states = session.run(None, feeds)[0]  # (time, directions, rows, units)
+        return (states[:, :, 0] if states.ndim == 4 else states).reshape(len(states), -1)[: len(row)]
 
     return source, case.padded(own)
 
@@ -593,6 +751,19 @@ def test_onnx_graphs(case, tmp_path):
     whole = case.padding is None and ("padding" in case.name or "fixed" in case.name)
     rows = ROWS[-1:] if whole else ROWS
     check(case, source, own, tmp_path, rows)
+
+
+def test_vectors_cast_to_float16_are_near(tmp_path):
+    """The cast rounds vectors, so the graph's outputs are near those of float32 and not the same."""
+    graph = Graph()
+    half = graph.add("Cast", graph.time_first(graph.embed()), to=TensorProto.FLOAT16)
+    end = graph.lstm(graph.add("Cast", half, to=TensorProto.FLOAT))
+    source = tmp_path / "model.onnx"
+    source.write_bytes(graph.model(end).SerializeToString())
+    done = imported(source, tmp_path / "model", parity=1e-5)
+    assert done.parity.rounded.left == "the file's graph in ONNX Runtime, which computes in float16,"
+    assert 1e-5 < done.parity.rounded.largest < 1e-2
+    assert any("the source computes in float16" in note for note in done.made.notes)
 
 
 def test_the_note_about_first_states(tmp_path):

@@ -231,7 +231,12 @@ def _set_weights(model: Any, own: KerasGraph, above: tuple[str, ...]) -> None:
         if isinstance(layer, keras.Model):
             _set_weights(layer, own, (*above, layer.name))
         elif layer.weights:
-            layer.set_weights([array.read() for array in own.weights((*above, layer.name))])
+            weights = [array.read() for array in own.weights((*above, layer.name))]
+            if isinstance(layer, keras.layers.Normalization):
+                weights.append(np.zeros((), np.float32))  # how much data it has seen, which no output depends on
+            layer.set_weights(weights)
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # which computes with the weights
 
 
 def _run(model: Any, stack: Stack, rows: Sequence[NDArray[Any]]) -> dict[int, Float32]:
@@ -242,7 +247,7 @@ def _run(model: Any, stack: Stack, rows: Sequence[NDArray[Any]]) -> dict[int, Fl
         if shape[1] not in (None, len(row)):
             continue
         batch = np.stack([row, np.roll(row, 1, axis=0)[::-1]])
-        width = stack.layers[0].inputs
+        width = stack.one_hot_dim
         given = batch
         if not stack.vectors:
             # The row after the last one is a vector of zeros, for the id -1.

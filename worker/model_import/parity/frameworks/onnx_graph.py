@@ -54,14 +54,14 @@ def run_onnx(own: OnnxGraph, found: Found, stack: Stack, rows: Sequence[NDArray[
             if batch is None:
                 continue
             size = batch.shape[0 if rows_first else 1] if batch.ndim > 1 else 1
-            width = stack.layers[0].inputs
+            width = stack.one_hot_dim
             vectors = batch
             if _rank(ids) == 3 and not stack.vectors:
                 # The row after the last one is a vector of zeros, for the id -1.
                 vectors = np.eye(width + 1, width, dtype=np.int64)[batch]
             feeds[number] = {
                 ids.name: _typed(vectors, ids),
-                **{one.name: _typed(np.full(size, len(row)), one) for one in lengths},
+                **{one.name: _typed(_lengths(one, batch, size, len(row)), one) for one in lengths},
                 **{one.name: _typed(np.zeros(_shape(one, size)), one) for one in states},
             }
         try:
@@ -168,6 +168,11 @@ def _batch(ids: Any, row: NDArray[Any], *, rows_first: bool) -> NDArray[Any] | N
     return batch if rows_first else batch.swapaxes(0, 1)
 
 
+def _lengths(value: Any, batch: NDArray[Any], size: int, length: int) -> NDArray[Any]:
+    """The lengths of rows, or a mask of the shape of their ids, from which the graph may compute them."""
+    return np.ones(batch.shape[:2], np.int64) if _rank(value) == 2 else np.full(size, length)
+
+
 def _rank(value: Any) -> int:
     return len(value.type.tensor_type.shape.dim)
 
@@ -196,7 +201,7 @@ def _run(model: Any, feeds: dict[int, dict[str, NDArray[Any]]]) -> dict[int, NDA
         for number, feed in feeds.items():
             named: dict[str, Any] = {f"input {name}": array for name, array in feed.items()}
             np.savez(place / f"feed{number}.npz", **named)
-        command = [sys.executable, "-m", "worker.model_import.parity.frameworks.onnx_process", scratch]
+        command = [sys.executable, "-P", "-m", "worker.model_import.parity.frameworks.onnx_process", scratch]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
         except subprocess.TimeoutExpired as error:

@@ -14,7 +14,8 @@ from worker.model_import.readers.activations import hard_gates
 from worker.model_import.readers.keras.arguments import why_called
 from worker.model_import.readers.keras.configuration import inner_of, kind_of, precision_of
 from worker.model_import.readers.keras.graph import STATE, Call, read_calls
-from worker.model_import.readers.keras.maps import DROP_MASKS, MAPS, operation_map, token_map, why_no_map
+from worker.model_import.readers.keras.lambdas import with_operations
+from worker.model_import.readers.keras.maps import MAPS, drops_mask, operation_map, token_map, why_no_map
 from worker.model_import.readers.keras.masks import find_masks, hide_masked, input_of
 from worker.model_import.readers.keras.recurrent import check_again, is_recurrent, recurrent_layers
 
@@ -29,7 +30,6 @@ THROUGH = {
     "Masking",
     "SpatialDropout1D",
 }
-_SUMS = ("__operators__.add", "math.add", "add")
 #: Types that have the ids of every embedding.
 _OF_IDS = ("int32", "int64", "uint32", "uint64")
 
@@ -49,6 +49,7 @@ def find_model(model: Mapping[str, Any], weights: Weights, format_: str, version
     Raises:
         ImportRefusedError: `read_calls` or `find_layers` refuses it.
     """
+    model = with_operations(model)
     calls = read_calls(model)
     found = find_layers(calls, weights, format_, version)
     found.own = KerasGraph(model, {call.name: call.layer for call in calls}, weights, version)
@@ -95,7 +96,7 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
                 check_again(made[name], first[name], call)
             _add_nodes(graph, call, made[name], version)
         else:
-            node = _other_node(call, weights)
+            node = _other_node(call, weights, version)
             if call.kind == "Cast" and input_of(graph, call.inputs) in ids and call.config.get("dtype") in _OF_IDS:
                 node = replace(node, role="through")
             graph[call.name] = node
@@ -105,7 +106,7 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
     return found
 
 
-def _other_node(call: Call, weights: Weights) -> Node:
+def _other_node(call: Call, weights: Weights, version: str) -> Node:
     """The node of a call that is neither an embedding nor a recurrent layer."""
     role, why = _role(call), ""
     function = _function(call, weights) if role == "other" and len(call.inputs) == 1 else None
@@ -118,7 +119,7 @@ def _other_node(call: Call, weights: Weights) -> Node:
         *(call.name, role, call.kind, call.inputs),
         recurs=_recurs(call),
         masks=float(call.config.get("mask_value") or 0) if call.kind == "Masking" else None,
-        drops_mask=call.is_operation or call.kind in DROP_MASKS,
+        drops_mask=call.is_operation or drops_mask(call.kind, version),
         map=function,
         why=why,
         precision=precision_of(call.config) if function else "",
@@ -180,8 +181,7 @@ def _role(call: Call) -> Role:
         return "through"
     if call.kind == "TimeDistributed" and kind_of(inner_of(call.config, "layer")) in THROUGH:
         return "through"
-    sums = call.kind == "Add" or (call.kind == "TFOpLambda" and call.config.get("function") in _SUMS)
-    return "add" if sums and len(call.inputs) == 2 else "other"
+    return "add" if call.kind == "Add" and len(call.inputs) == 2 else "other"
 
 
 def _length(calls: list[Call]) -> int | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from worker.model_import import token_maps
+from worker.model_import.found import Array
 from worker.model_import.readers.keras.configuration import config_of, inner_of, kind_of
 
 if TYPE_CHECKING:
@@ -18,15 +19,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from worker.model_import.found import Array, Float32, TokenMap
+    from worker.model_import.found import Float32, TokenMap
 
 #: The classes that `token_map` knows.
 MAPS = {
-    "Activation", "BatchNormalization", "Conv1D", "Dense", "ELU", "LayerNormalization", "LeakyReLU", "PReLU", "ReLU",
-    "Rescaling", "TimeDistributed", "UnitNormalization",
+    "Activation", "BatchNormalization", "Conv1D", "Dense", "ELU", "LayerNormalization", "LeakyReLU", "Normalization",
+    "PReLU", "ReLU", "Rescaling", "TimeDistributed", "UnitNormalization",
 }  # fmt: skip
-#: Those of them that pass no mask on.
-DROP_MASKS = {"Conv1D"}
+#: Classes that pass no mask on: in all versions, and before version 3.
+_DROP_MASKS = {"Conv1D"}
+_DROPPED_MASKS = {"Identity", "Normalization", "Rescaling"}
 #: The slope below 0 of the activation "leaky_relu" in all versions of Keras. In other programs it is another number.
 _LEAKY_SLOPE = 0.2
 #: The operations that `operation_map` knows: with a constant, and alone.
@@ -36,7 +38,7 @@ _ALONE = {
     "Silu": "silu", "Selu": "selu",
 }  # fmt: skip
 #: The operations that `operation_map` knows.
-OPERATIONS = {*_WITH_CONSTANT, *_ALONE}
+OPERATIONS = {*_WITH_CONSTANT, *_ALONE, "Matmul"}
 #: Where a token's numbers are in (rows, tokens, numbers).
 _LAST = (-1, [-1], 2, [2])
 
@@ -52,9 +54,14 @@ def token_map(kind: str, config: Mapping[str, Any], arrays: Sequence[Array]) -> 
     if kind == "TimeDistributed":
         inner = inner_of(config, "layer")
         kind = kind_of(inner)
-        return None if kind in DROP_MASKS else token_map(kind, config_of(inner), arrays)
+        return None if kind in _DROP_MASKS else token_map(kind, config_of(inner), arrays)
     find = _FOUND_BY.get(kind)
     return None if find is None else find(config, arrays)
+
+
+def drops_mask(kind: str, version: str) -> bool:
+    """Whether a layer doesn't pass the mask of its input on, in the version of Keras that wrote the file."""
+    return kind in _DROP_MASKS or (kind in _DROPPED_MASKS and version.startswith(("1.", "2.")))
 
 
 def why_no_map(kind: str, config: Mapping[str, Any]) -> str:
@@ -91,13 +98,20 @@ def operation_map(kind: str, operands: Sequence[NDArray[np.float64] | None]) -> 
     constants = [one for one in operands if one is not None]
     if kind in _ALONE and len(operands) == 1 and not constants:
         return token_maps.Activation(_ALONE[kind])
-    if kind not in _WITH_CONSTANT or len(operands) != 2 or len(constants) != 1:
+    if kind not in OPERATIONS or len(operands) != 2 or len(constants) != 1:
         return None
     numbers = constants[0]
+    if kind == "Matmul":
+        return _product(numbers) if operands[0] is None and numbers.ndim == 2 else None
     # Numbers along another axis are different ones for each place in a row.
     if not numbers.size or (numbers.size > 1 and numbers.shape[-1] != numbers.size):
         return None
     return token_maps.with_constant(_WITH_CONSTANT[kind], numbers, constant_first=operands[0] is not None)
+
+
+def _product(matrix: NDArray[np.float64]) -> TokenMap:
+    """A product with a constant matrix (inputs, outputs)."""
+    return token_maps.Dense(Array("matrix", matrix.shape, lambda: matrix.astype(np.float32)), None, "linear")
 
 
 def _relu(config: Mapping[str, Any], _: Sequence[Array]) -> TokenMap | None:
@@ -210,6 +224,27 @@ def _batch_norm(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap 
     return token_maps.BatchNorm(mean, variance, scale, shift, epsilon)
 
 
+def _normalization(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap | None:
+    """Each number minus a mean, divided by a deviation, or the reverse: both learned, or arguments of the class."""
+    if config.get("axis", -1) not in _PLAIN["Normalization"]["axis"]:
+        return None
+    given = [_constant(name, config[name]) for name in ("mean", "variance") if config.get(name) is not None]
+    known = [one for one in (given or arrays[:2]) if one is not None and len(one.shape) < 2]
+    if len(known) != 2:
+        return None  # it has seen no data
+    return token_maps.Normalization(known[0], known[1], bool(config.get("invert")))
+
+
+def _constant(name: str, numbers: Any) -> Array | None:
+    """A number, or numbers along the last axis, that an argument contains; None if it is something else."""
+    try:
+        found = np.asarray(numbers, np.float32)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    flat = found.ravel()
+    return Array(name, flat.shape, flat.copy) if flat.size == 1 or found.shape[-1:] == flat.shape else None
+
+
 #: Arguments with the values that can be imported, the usual one first.
 _PLAIN: dict[str, dict[str, tuple[Any, ...]]] = {
     "BatchNormalization": {"axis": _LAST},
@@ -220,6 +255,7 @@ _PLAIN: dict[str, dict[str, tuple[Any, ...]]] = {
         "data_format": ("channels_last", None),
     },
     "LayerNormalization": {"axis": _LAST, "rms_scaling": (False,)},
+    "Normalization": {"axis": (*_LAST, None, [])},
     "UnitNormalization": {"axis": _LAST},
 }
 _FOUND_BY: dict[str, Callable[[Mapping[str, Any], Sequence[Array]], TokenMap | None]] = {
@@ -230,6 +266,7 @@ _FOUND_BY: dict[str, Callable[[Mapping[str, Any], Sequence[Array]], TokenMap | N
     "ELU": _elu,
     "LayerNormalization": _layer_norm,
     "LeakyReLU": _leaky_relu,
+    "Normalization": _normalization,
     "PReLU": _prelu,
     "ReLU": _relu,
     "Rescaling": _rescaling,

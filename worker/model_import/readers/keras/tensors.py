@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from worker.model_import.readers.keras.configuration import config_of
 
 _DEPTH = 16
+#: How Keras 2 writes that the first argument of a call is a constant: [CONSTANT, -1, value, keywords].
+CONSTANT = "_CONSTANT_VALUE"
 #: A larger whole number isn't a float.
 _LARGEST = 1e300
 #: How Keras 3 writes constant arrays.
@@ -140,7 +142,8 @@ def tensors_in(value: Any, depth: int = 0) -> Iterator[Tensor]:
         return
     if len(value) in (3, 4) and isinstance(value[0], str) and type(value[1]) is int and type(value[2]) is int:
         keywords = value[3] if len(value) == 4 and isinstance(value[3], dict) else {}
-        yield Tensor(value[0], value[1], value[2], keywords)
+        if value[0] != CONSTANT:
+            yield Tensor(value[0], value[1], value[2], keywords)
         yield from tensors_in([part for name, part in keywords.items() if name not in _ASIDE], depth + 1)
         return
     for part in value:

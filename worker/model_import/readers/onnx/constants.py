@@ -19,8 +19,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DEPTH = 64
+#: The element types with fewer digits than float32, by their numbers and by their names.
+LOW_TYPES = {10: "float16", 16: "bfloat16"}
+_LOW = {"FLOAT16": "float16", "BFLOAT16": "bfloat16"}
 #: How many times the stored bytes the computed arrays may have: exporters reorder each weight two or three times.
 _MOST_GROWTH = 8
+#: How many times as large as its inputs an operation's output can be: a Cast from float16 to float64, and from int8 to
+#: float32.
+_GROWTH = {"Cast": 4, "Concat": 1, "DequantizeLinear": 4}
 #: Operations that move or repeat the numbers of their first input.
 _MOVES = {"Cast", "Expand", "Identity", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze"}
 
@@ -87,6 +93,22 @@ class Constants:
         kind = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
         return kind if kind.startswith(("int", "uint")) else ""
 
+    def precision(self, name: str, depth: int = 0) -> str:
+        """The type of a constant with fewer digits than float32, "float16" or "bfloat16"; "" for any other."""
+        import onnx  # noqa: PLC0415 - in the extra [import]
+
+        node = self.maker(name)
+        tensor = self._stored.get(name)
+        if node is not None and node.op_type == "Constant":
+            tensor = next((one.t for one in node.attribute if one.name == "value"), None)
+        if tensor is not None:
+            return _LOW.get(onnx.TensorProto.DataType.Name(tensor.data_type), "")
+        if node is None or depth > _DEPTH or not node.input or node.op_type not in FOLDS:
+            return ""
+        if node.op_type == "Cast":
+            return LOW_TYPES.get(next((one.i for one in node.attribute if one.name == "to"), 0), "")
+        return self.precision(node.input[0], depth + 1)
+
     def is_dequantized(self, name: str, depth: int = 0) -> bool:
         """Whether an array is made of integers that the file stores, and a scale."""
         node = None if name in self._stored else self._made.get(name)
@@ -106,10 +128,14 @@ class Constants:
             self._starts[name] = self._start(name, depth)
         return self._starts[name]
 
-    def repeated(self, name: str) -> NDArray[Any] | None:
-        """A constant, or the constant that Expand repeats for each row of a batch; None if it is neither."""
-        node = self._made.get(name)
-        return self.get(node.input[0] if node is not None and node.op_type == "Expand" and node.input else name)
+    def maker(self, name: str) -> Any:
+        """The node that computes a tensor, or None; an initializer has none."""
+        return None if name in self._stored else self._made.get(name)
+
+    def fill(self, node: Any) -> NDArray[Any]:
+        """The number of a ConstantOfShape, as an array without axes."""
+        values = [self._tensor(one.t) for one in node.attribute if one.name == "value"]
+        return np.asarray(values[0] if values else np.float32(0)).reshape(())
 
     def _compute(self, name: str, depth: int) -> NDArray[Any] | None:
         node = self._made.get(name)
@@ -123,8 +149,8 @@ class Constants:
         inputs = [self.get(source, depth + 1) if source else None for source in node.input]
         if any(value is None and source for value, source in zip(inputs, node.input, strict=True)):
             return None
-        if node.op_type in ("Concat", "DequantizeLinear"):  # the only ones whose output is larger than an input
-            growth = 1 if node.op_type == "Concat" else 4  # from int8 to float32
+        if node.op_type in _GROWTH:  # the only ones whose output is larger than an input
+            growth = _GROWTH[node.op_type]
             self._computed_bytes += growth * sum(array.nbytes for array in inputs if array is not None)
             if self._computed_bytes > _MOST_GROWTH * sum(self._read_bytes.values()):
                 raise ImportRefusedError(
@@ -144,8 +170,7 @@ class Constants:
         if node is None:
             return "input" if name in self._inputs else "other"
         if node.op_type == "ConstantOfShape":
-            values = [self._tensor(one.t) for one in node.attribute if one.name == "value"]
-            return "other" if any(value.any() for value in values) else "zero"
+            return "other" if self.fill(node).any() else "zero"
         if node.op_type == "Concat":
             parts = {self.start(source, depth + 1) for source in node.input}
             return "other" if "other" in parts else "input" if "input" in parts else "zero"

@@ -14,8 +14,9 @@ from worker.model_import.errors import ImportRefusedError, refuse_missing
 from worker.model_import.found import Array, Found, Node, OnnxGraph, Table
 from worker.model_import.limits import MOST_BYTES, check_calls, check_layers
 from worker.model_import.readers.onnx.axes import AxesOfGraph
-from worker.model_import.readers.onnx.constants import Constants
+from worker.model_import.readers.onnx.constants import LOW_TYPES, Constants
 from worker.model_import.readers.onnx.inner import InnerGraphs
+from worker.model_import.readers.onnx.lengths import padding_of
 from worker.model_import.readers.onnx.maps import token_map, why_no_map
 from worker.model_import.readers.onnx.quantized import dequantize, is_quantized_lstm, with_float_weights
 from worker.model_import.readers.onnx.recurrent import GATES, read_float, recurrent_layer
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 THROUGH = {"Cast", "Dropout", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 
 
-#: Element types that a Cast may have without changing ids or vectors: integers of 32 and 64 bits, and floats.
-_INTEGERS, _FLOATS = {6, 7}, {1, 10, 11, 16}
+#: Element types that a Cast may have without changing ids or vectors: integers of 32 and 64 bits, and floats of these.
+_INTEGERS, _FLOATS = {6, 7}, {1, 11}
 _STANDARD = ("", "ai.onnx")
 #: More numbers than a scale of vectors has.
 _MOST_SCALES = 2**16
@@ -52,6 +53,7 @@ def read_onnx(path: Path) -> Found:
     reader = _Reader(model, path)
     for number, node in enumerate(graph.node):
         reader.add(node, number)
+    reader.finish()
     return reader.found
 
 
@@ -93,7 +95,8 @@ class _Reader:
         #: The scale and zero point of each embedding of integers; the nodes that round vectors, by their outputs.
         self._integers: dict[str, tuple[str, ...]] = {}
         self._rounding: dict[str, Any] = {}
-        self.found = Found("ONNX model", graph=self._nodes, length=_length(model.graph), own=OnnxGraph(path))
+        self._graph = model.graph
+        self.found = Found("ONNX model", graph=self._nodes, own=OnnxGraph(path))
         for value in model.graph.input:
             self._nodes[value.name] = Node(value.name, "input", "input")
 
@@ -116,6 +119,11 @@ class _Reader:
         else:
             self._add_other(node, name, inputs)
 
+    def finish(self) -> None:
+        """Note what can be seen only when all nodes are known: the number of tokens in a row, if it is fixed."""
+        time = self._times.copy().pop() if len(self._times) == 1 else None
+        self.found.length = _length(self._graph, {"a": 0, "b": 1}.get(time or ""))
+
     def _add_layer(self, node: Any, name: str, output: str, quantized: Quantized) -> None:
         layer = self.found.layers[name] = recurrent_layer(name, node, self._constants)
         time = self._axes.time_of(node)
@@ -132,8 +140,14 @@ class _Reader:
             )
         doubts = [] if time else ["the file alone doesn't show that it reads along the tokens of each row"]
         lengths = node.input[4] if len(node.input) > 4 else ""
-        if lengths and self._source(lengths) != "input":
-            doubts.append("the model computes the lengths of rows")
+        padding = self._counted(node, lengths, time) if lengths else None
+        if padding:
+            layer.problem = layer.problem or (
+                f"the model counts the ids of a row that aren't {padding}, and only padding with id 0 can be imported; "
+                "export it with the lengths of rows as an input"
+            )
+        elif lengths and padding is None and self._source(lengths)[1] != "input":
+            doubts.append("the model computes the lengths of rows (export it with the lengths as an input)")
         self._nodes[output] = Node(
             output,
             "layer",
@@ -141,6 +155,8 @@ class _Reader:
             tuple(node.input[:1]),
             name,
             masked=bool(lengths),
+            masks_zero=padding == 0,
+            precision=self._constants.precision(node.input[1]) if len(node.input) > 1 else "",
             quantized=quantized,
             doubt="; ".join(doubts) or None,
         )
@@ -234,6 +250,9 @@ class _Reader:
         recurs = inner is not None or node.op_type == "RNN"
         why = why_no_map(node, dynamic, self._constants) if role == "other" else ""
         quantized: Quantized = "weights" if role == "map" and self._has_integers(inputs) else ""
+        low = {kind for source in inputs if role == "map" and (kind := self._constants.precision(source))}
+        if role == "through" and node.op_type == "Cast":
+            low = {LOW_TYPES.get(_kind_of_cast(node), "")}
         self._nodes |= {
             each: Node(
                 *(each, role, node.op_type, read),
@@ -242,6 +261,7 @@ class _Reader:
                 label=name,
                 why=why,
                 quantized=quantized,
+                precision=next(iter(sorted(low)), ""),
             )
             for each in outputs
         }
@@ -273,28 +293,56 @@ class _Reader:
         """Whether an operator of THROUGH, with its settings, passes ids and vectors on."""
         if node.op_type == "Cast":
             axes = (self._axes.of(node.input[0]) if node.input else None) or ()
-            kind = next((one.i for one in node.attribute if one.name == "to"), 0)
-            return kind in _FLOATS or (kind in _INTEGERS and "f" not in axes)
+            kind = _kind_of_cast(node)
+            if "f" in axes:
+                return kind in _FLOATS or kind in LOW_TYPES
+            return kind in _FLOATS or kind in _INTEGERS or (kind in LOW_TYPES and not axes)
         if node.op_type == "Dropout" and len(node.input) > 2 and node.input[2]:
             training = self._constants.get(node.input[2])
             return training is not None and not training.any()
         return True
 
-    def _source(self, name: str) -> str:
-        """The role of the node that a tensor comes from, without what passes it on."""
+    def _source(self, name: str) -> tuple[str, str]:
+        """The node that a tensor comes from, without what passes it on, and its role."""
         for _ in self._nodes:
             node = self._nodes.get(name)
             if node is None or node.role != "through" or not node.inputs:
-                return node.role if node else "other"
+                return name, node.role if node else "other"
             name = node.inputs[0]
-        return "other"
+        return name, "other"
+
+    def _counted(self, node: Any, lengths: str, time: str | None) -> int | None:
+        """The id of padding, if the lengths of a recurrent node are counted from the ids that it reads; else None."""
+        found = padding_of(self._constants, self._axes, lengths, time)
+        if found is None:
+            return None
+        ids, number = found
+        reached, waiting = set[str](), [node.input[0]]
+        while waiting:
+            name = waiting.pop()
+            if name not in reached:
+                reached.add(name)
+                one = self._nodes.get(name)
+                waiting += one.inputs if one else ()
+        source, role = self._source(ids)
+        return number if role == "input" and source in reached else None
 
 
-def _length(graph: Any) -> int | None:
-    """The number of tokens in a row, if the first input has it: rows and tokens, and one of them above 1 is fixed."""
+def _kind_of_cast(node: Any) -> int:
+    """The element type of a Cast's output."""
+    return next((int(one.i) for one in node.attribute if one.name == "to"), 0)
+
+
+def _length(graph: Any, axis: int | None) -> int | None:
+    """The number of tokens in a row, if the first input with rows and tokens has it.
+
+    Args:
+        graph: an onnx.GraphProto.
+        axis: the axis of tokens; None if nothing shows it, and then the last fixed size above 1 is theirs.
+    """
     for value in graph.input:
-        sizes = [one.dim_value for one in value.type.tensor_type.shape.dim][:2]
-        if len(value.type.tensor_type.shape.dim) in (2, 3):
-            fixed = [int(size) for size in sizes if size > 1]
+        sizes = [one.dim_value for one in value.type.tensor_type.shape.dim]
+        if len(sizes) in (2, 3):
+            fixed = [int(size) for size in (sizes[:2] if axis is None else sizes[axis : axis + 1]) if size > 1]
             return fixed[-1] if fixed else None
     return None

@@ -1,6 +1,6 @@
 """The operations with which exporters compute constants from others, in NumPy.
 
-Only Concat and DequantizeLinear make more than one of their inputs. They are NumPy functions
+Only Cast, Concat and DequantizeLinear make more bytes than one of their inputs has. They are NumPy functions
 and not `onnx.reference`, because that reads all attributes of a node before it runs it: tensors from files relative to
 the working directory, and names that replace methods of its operators.
 """
@@ -19,6 +19,19 @@ def _axes(inputs: list[Any], settings: Mapping[str, Any]) -> tuple[int, ...] | N
     if len(inputs) > 1 and inputs[1] is not None:
         return tuple(int(axis) for axis in inputs[1])
     return tuple(settings["axes"].ints) if "axes" in settings else None
+
+
+#: NumPy's types for the element types of ONNX that a Cast of constants may have.
+_TYPES = {1: np.float32, 6: np.int32, 7: np.int64, 10: np.float16, 11: np.float64}
+
+
+def _cast(inputs: list[Any], settings: Mapping[str, Any]) -> NDArray[Any]:
+    """Numbers of another type; floats become floats only, because programs round them to integers in different ways."""
+    kind = np.dtype(_TYPES[settings["to"].i])
+    if inputs[0].dtype.kind == "f" and kind.kind != "f":
+        raise ValueError(kind)
+    with np.errstate(over="ignore"):  # the import refuses infinite numbers by their layer's name
+        return np.asarray(inputs[0].astype(kind))
 
 
 def _slice(inputs: list[Any], settings: Mapping[str, Any]) -> NDArray[Any]:
@@ -44,6 +57,7 @@ def _reshape(inputs: list[Any], _: Mapping[str, Any]) -> NDArray[Any]:
 
 #: By operator: from the inputs (None where one is left out) and the attributes to the output.
 FOLDS: dict[str, Callable[[list[Any], Mapping[str, Any]], NDArray[Any]]] = {
+    "Cast": _cast,
     "Concat": lambda inputs, settings: np.concatenate(inputs, axis=settings["axis"].i),
     "DequantizeLinear": dequantize,
     "Identity": lambda inputs, _: inputs[0],

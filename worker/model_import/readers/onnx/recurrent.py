@@ -12,6 +12,7 @@ from unrolled.model.layer import HARD_SLOPES
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Layer, Pass
 from worker.model_import.readers.activations import PEEPHOLES, activation_problem
+from worker.model_import.readers.onnx.first_states import constant_state
 
 if TYPE_CHECKING:
     from worker.model_import.found import Float32
@@ -156,15 +157,17 @@ def _first_states(
 ) -> list[Float32]:
     """First states that are constants, each of this shape (directions, 1, units); empty if they are zeros or others."""
     names = [given.get(state, "") for state in (("h", "c") if kind == "lstm" else ("h",))]
-    if all(not name or constants.start(name) != "other" for name in names) or "layout" in settings:
+    if all(not name or constants.start(name) != "other" for name in names):
         return []
-    made = []
+    rows_first = "layout" in settings and settings["layout"].i == 1
+    stored = (1, shape[0], shape[2]) if rows_first else shape
+    made: list[Float32] = []
     for name in names:
-        found = constants.repeated(name) if name else None
-        zero = not name or (found is None and constants.start(name) == "zero")
-        if not zero and (found is None or found.shape != shape or found.dtype.kind != "f"):
+        zero = not name or constants.start(name) == "zero"
+        found = np.zeros(stored, np.float32) if zero else constant_state(constants, name, stored, int(not rows_first))
+        if found is None:
             return []
-        made.append(np.zeros(shape, np.float32) if found is None else np.asarray(found, np.float32))
+        made.append(found.reshape(shape))
     return made
 
 

@@ -40,6 +40,7 @@ void check(const LayerWeights& layer, std::int64_t inputs) {
     if (!pass.first_state != !pass.first_cell && !is_gru(layer.cell)) {
       throw std::invalid_argument("an LSTM's first state has two parts");
     }
+    if (layer.given_state && pass.first_state) throw std::invalid_argument("two first states");
     const bool shifted = pass.input_shift && pass.state_shift && pass.input_gain && pass.state_gain;
     if (normed && !(shifted && pass.cell_gain && pass.cell_bias)) {
       throw std::invalid_argument("a normed LSTM has three norms");
@@ -107,6 +108,13 @@ void Model::add_layer(const LayerWeights& weights, const float* embedding, std::
     const PassWeights begun = normed ? shifted_input(own) : own;
     if (tabled) make_table(*kernel_.table_kernel(), pass, weights, begun, vocab_size_, embedding);
     layer.output_dim += pass.state_dim;
+    if (weights.given_state) {
+      pass.has_first = true;
+      pass.given_at = given_dim_;
+      given_dim_ += pass.state_dim;
+      pass.given_cell_at = is_gru(pass.cell) ? pass.given_at : given_dim_;
+      if (!is_gru(pass.cell)) given_dim_ += weights.units;
+    }
     layer.passes.push_back(std::move(pass));
   }
   layers_.push_back(std::move(layer));

@@ -59,6 +59,7 @@ struct LayerWeights {
   NormKind norm;            // of a normed LSTM
   Activation activation;    // of a map
   PassWeights passes[2];    // the only one, or forward and backward
+  std::int32_t given_state = 0;  // whether each row brings the state before its first token
 };
 
 // One direction of a layer, packed.
@@ -85,6 +86,9 @@ struct Pass {
   // cell_in, which is the cell state or, for a GRU, the state.
   bool has_first = false;
   Buffer first_state, first_cell;
+  // If each row brings that state, as float32: where in the row's numbers it begins, and where its cell state does. For a
+  // GRU, which carries its state in float32 too, the two are one. -1 otherwise.
+  std::int64_t given_at = -1, given_cell_at = -1;
 
   // The first layer's input product for each token, if it is kept.
   bool has_table = false;
@@ -141,6 +145,8 @@ class Model {
   std::int64_t vocab_size() const { return vocab_size_; }
   // The width of the vectors that rows contain; 0 if they contain token ids.
   std::int64_t vector_dim() const { return vector_dim_; }
+  // The width of the initial states that rows bring: of all layers that read them together; 0 if none does.
+  std::int64_t given_dim() const { return given_dim_; }
   const std::vector<Layer>& layers() const { return layers_; }
   bool has_table() const { return layers_[0].passes[0].has_table; }
   bool is_map(std::size_t l) const { return unrolled::is_map(layers_[l].passes[0].cell); }
@@ -159,7 +165,7 @@ class Model {
   void keep_embedding(std::int64_t embedding_dim, const float* embedding);
 
   const Kernel& kernel_;
-  std::int64_t vocab_size_, vector_dim_;
+  std::int64_t vocab_size_, vector_dim_, given_dim_ = 0;
   std::vector<Layer> layers_;
   Buffer embedding_;
   std::int64_t embedding_bytes_ = 0;  // size of one row, in whole blocks

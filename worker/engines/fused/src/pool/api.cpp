@@ -67,7 +67,7 @@ std::int32_t guarded(Problem* problem, Status unfit, Action action) {
 }  // namespace
 
 // Raised whenever a signature or structure here changes.
-UNROLLED_API std::int32_t unrolled_abi_version() { return 11; }
+UNROLLED_API std::int32_t unrolled_abi_version() { return 12; }
 
 // The instruction set whose kernel is taken if `isa` is asked for; null if this machine can't run it.
 UNROLLED_API const char* unrolled_kernel_isa(const char* isa, Arithmetic arithmetic) {

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "pool/crew.h"
+#include "pool/plan/initial_states.h"
 #include "pool/plan/pieces.h"
 
 namespace unrolled {
@@ -168,6 +169,7 @@ PoolStats Engine::compute(const Shard* shards, std::int64_t shard_count, const C
   const std::vector<Stage> stages = model_.stages(outputs.layers());
   std::vector<Row> rows = list_rows(inputs_.shards(), shard_count, inputs_.vocab_size());
   for (const Row& row : rows) stats.tokens += row.length;
+  if (model_.given_dim()) number_states(rows, inputs_.shards(), model_.given_dim());
   sort_rows(rows, stages[0].direction == Direction::backward, inputs_.vocab_size());
   const std::vector<Duplicate> duplicates = take_duplicates(rows);
   stats.plan_seconds = seconds_since(start);

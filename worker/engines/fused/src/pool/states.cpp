@@ -116,6 +116,14 @@ void States::prepare(const Course& course, std::size_t rows) {
   const std::int64_t floats = std::max(widest.normed, widest.resets ? floats_apart(widest.units) : 0);
   between_floats_.reserve<float>(2 * block * static_cast<std::size_t>(floats));
   floats_.reserve<float>(block * static_cast<std::size_t>(floats_apart(widest.state)));
+  std::size_t given = 0, given_cells = 0;
+  for (std::size_t l = course.first(); l < course.end(); ++l) {
+    if (course.pass(l).given_at < 0) continue;
+    given = std::max(given, hidden_bytes(kernel, course.pass(l)));
+    given_cells = std::max(given_cells, cell_bytes(course.pass(l)));
+  }
+  given_.reserve(block * given);
+  given_cells_.reserve(block * given_cells);
   prepare_results(course, block);
   vector_.reserve<float>(static_cast<std::size_t>(std::max(2 * widest.state, widest.scratch)));
   // The kernel prefetches for a whole tile after the last one; what these entries point to is never read.

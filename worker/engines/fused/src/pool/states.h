@@ -60,6 +60,7 @@ class States {
   void read_vectors(const Block& block);
   void aim_outputs(const Block& block, std::size_t l);
   void read_parents(const Block& block, std::size_t l);
+  void read_given(const Block& block, std::size_t l);
   void run_pass(const Block& block, std::size_t l, bool with_outputs);
   void run_normed(const Block& block, const Pass& pass, LayerBlock& sums, bool with_outputs);
   void run_map(const Block& block, std::size_t l, bool with_outputs);
@@ -78,6 +79,7 @@ class States {
   std::vector<LayerStates> layers_;
   std::vector<PoolingStates> poolings_;  // one for each of Course::pooled
   Buffer zeros_;       // the cell state before a row's first token
+  Buffer given_, given_cells_;  // a block's initial states, if rows bring them
   Buffer sums_;
   Buffer gathered_;    // see LayerBlock
   // For a block, between the two products of a layer that has two: what the second one multiplies, and sums.

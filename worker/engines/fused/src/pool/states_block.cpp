@@ -84,6 +84,10 @@ void States::read_parents(const Block& block, std::size_t l) {
   const LayerStates& states = layers_[l - block.course.first()];
   const std::size_t hidden = hidden_bytes(block.course.model().kernel(), pass), cell = cell_bytes(pass);
   const bool first_level = block.walk.level() == 0;
+  if (first_level && pass.given_at >= 0) {
+    read_given(block, l);
+    return;
+  }
   if (first_level && pass.has_first) {
     std::fill_n(recurrent_.begin(), block.count, pass.first_state.as<void>());
     std::fill_n(cell_in_.begin(), block.count, pass.first_cell.as<float>());
@@ -93,6 +97,24 @@ void States::read_parents(const Block& block, std::size_t l) {
     const std::size_t parent = level_.slot(block.walk.parent(block.first + k));
     recurrent_[k] = states.hidden + parent * hidden;
     cell_in_[k] = first_level ? zeros_.as<float>() : reinterpret_cast<float*>(states.cell + parent * cell);
+  }
+}
+
+// Brings the initial states of a block's rows into the form in which a layer reads states.
+void States::read_given(const Block& block, std::size_t l) {
+  const Kernel& kernel = block.course.model().kernel();
+  const Pass& pass = block.course.pass(l);
+  const std::size_t hidden = hidden_bytes(kernel, pass), cell = cell_bytes(pass);
+  for (std::size_t k = 0; k < block.count; ++k) {
+    const float* const given = block.course.inputs().state(block.walk.row(block.first + k));
+    char* const state = given_.as<char>() + k * hidden;
+    for (std::int64_t u = 0; u < pass.state_dim; ++u) put_element(kernel, state, u, given[pass.given_at + u]);
+    clear_elements(kernel, state, pass.state_dim, pass.padded_state);
+    char* const carried = given_cells_.as<char>() + k * cell;
+    std::memset(carried, 0, cell);
+    std::memcpy(carried, given + pass.given_cell_at, static_cast<std::size_t>(pass.packed.units) * sizeof(float));
+    recurrent_[k] = state;
+    cell_in_[k] = reinterpret_cast<float*>(carried);
   }
 }
 

@@ -35,6 +35,9 @@ class Inputs {
     return table.vectors + (token - table.first) * stride_;
   }
 
+  // A row's initial state, as its shard has it.
+  const float* state(const Row& row) const { return shards()[row.shard].states + row.index * model_.given_dim(); }
+
   // Frees the memory if it is more than `bytes`.
   void shrink(std::size_t bytes);
 

@@ -74,13 +74,19 @@ bool row_before(const std::vector<Row>& rows, const Keyed& a, const Keyed& b, st
   return tx != ty ? tx < ty : a.row < b.row;
 }
 
-// Sorts by key, then each group of equal keys by the tokens after these.
+// Sorts by state, then by key, then each group of equal keys by the tokens after these.
 void sort_keyed(const std::vector<Row>& rows, std::vector<Keyed>& keyed, const Keys& keys) {
   struct Group {
     std::size_t begin, end;
     std::int32_t depth;
   };
-  std::vector<Group> groups{{0, keyed.size(), 0}};
+  for (Keyed& each : keyed) each.key = rows[each.row].state;
+  std::sort(keyed.begin(), keyed.end());
+  std::vector<Group> groups;
+  for (std::size_t k = 0; k < keyed.size(); ++k) {
+    if (k == 0 || keyed[k].key != keyed[k - 1].key) groups.push_back({k, k, 0});
+    groups.back().end = k + 1;
+  }
   while (!groups.empty()) {
     const Group group = groups.back();
     groups.pop_back();
@@ -185,7 +191,8 @@ void sort_rows(std::vector<Row>& rows, bool backward, std::int64_t vocab_size) {
   sorted.reserve(rows.size());
   for (const Keyed& k : keyed) sorted.push_back(rows[k.row]);
   for (std::size_t r = 0; r < sorted.size(); ++r) {
-    sorted[r].shared = r == 0 ? 0 : common_prefix(sorted[r - 1], sorted[r], 0, backward);
+    const bool alone = r == 0 || sorted[r - 1].state != sorted[r].state;
+    sorted[r].shared = alone ? 0 : common_prefix(sorted[r - 1], sorted[r], 0, backward);
   }
   rows.swap(sorted);
 }

@@ -5,7 +5,8 @@
 // belong to earlier rows. Walking level by level then is a merge (walk.h).
 //
 // A backward layer reads a row from its last token on, so the reversed rows are sorted and suffixes are shared. If a
-// state depends on the whole row, rows share nothing (share_nothing).
+// state depends on the whole row, rows share nothing (share_nothing). Rows with different initial states share nothing
+// either: the state is the root of their part of the trie.
 #pragma once
 
 #include <cstddef>
@@ -24,6 +25,8 @@ struct Shard {
   // If the model reads vectors: those that the values name, counted from 1, each as wide as the model reads them.
   const float* vectors = nullptr;
   std::int64_t vector_count = 0;
+  // If the model reads initial states: one for each row, as wide as all those of its layers together.
+  const float* states = nullptr;
 };
 
 struct Row {
@@ -33,6 +36,7 @@ struct Row {
   std::uint32_t shard;
   std::uint32_t index;   // within the shard
   std::int64_t vectors;  // the index of its first vector among those that a stage hands to the next
+  std::uint32_t state = 0;  // equal in two rows if their initial states are; see initial_states.h
 
   std::int64_t own_nodes() const { return length - shared; }
   // The position in the row of the token that a level reads.
