@@ -430,6 +430,15 @@ def test_a_directory_outside_of_the_root_is_refused(site, caplog):
     assert site.ledger.counts().shards == 1, "a worker that is set up rightly must still find it"
 
 
+def test_a_job_that_redis_has_lost_is_put_off(site, parts):
+    """No worker knows where it is, so its message isn't passed from one to the next."""
+    job = site.enqueue(make_rows(2))
+    site.ledger.client.hdel(site.ledger.keys.jobs, job.key)
+    waiting = site.ledger.client.llen(site.queue_key)
+    assert handle(parts, job, only_shard(job)) == Outcome.PUT_OFF
+    assert site.ledger.client.llen(site.queue_key) == waiting
+
+
 def test_a_hostile_job_entry_stops_no_other(site, parts):
     """Whatever Redis says of one job, the shards of another are computed, and the worker holds nothing."""
     places = [b"\xff", b"{}", b'{"place": "/etc"}', b'{"place": "/a\\u0000"}', b'{"place": "ftp://x"}', b"[" * 9999]
