@@ -123,8 +123,8 @@ class _Reader:
         time = self._times.copy().pop() if len(self._times) == 1 else None
         if time == "a":
             self.found.notes.append(
-                "the source's input is (tokens, rows). If its program gives (rows, tokens), it reads along rows, and its "
-                "states aren't those of the tokens of a row"
+                "the source's input is (tokens, rows). If its program gives (rows, tokens), it reads along rows, and "
+                "its states aren't those of the tokens of a row"
             )
         self.found.length = _length(self._constants.inputs, {"a": 0, "b": 1}.get(time or ""))
 
