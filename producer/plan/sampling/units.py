@@ -77,7 +77,7 @@ def frames_of(files: Sequence[SourceFile], options: SourceOptions) -> tuple[list
     if streams:
         frames.append(UnitFrame(streams, from_the_start=True))
     if tables:
-        frames.append(UnitFrame(tables, from_the_start=False))
+        frames.append(UnitFrame(tables, from_the_start=False, rows=sum(unit.rows for unit in tables)))
     return frames, left_out
 
 
@@ -172,7 +172,7 @@ def _table_units(source: SourceFile, place: Place, size: int, options: SourceOpt
         share = max(1, round(size * group.size_bytes / total))
         in_order = partial(_table, source, place, share, options, [number])
         spread_out = partial(_spread_group, source, place, share, options, number, held_bytes)
-        yield Unit(source.label, share, in_order, spread_out if group.read_bytes <= most_bytes else None)
+        yield Unit(source.label, share, in_order, spread_out if group.read_bytes <= most_bytes else None, group.rows)
 
 
 def _spread_group(
