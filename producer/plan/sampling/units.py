@@ -93,7 +93,8 @@ def _has_records_of_lines(source: SourceFile, place: Place, options: SourceOptio
     if b'"' not in head:
         return False
     lines = next(split_lines([head], options.max_row_bytes, keep_returns=True), [])
-    found = sum(1 for _ in Records(DELIMITERS[source.format], options.max_row_bytes).push(lines))
+    records = Records(DELIMITERS[source.format], options.max_row_bytes, quotes=options.quotes)
+    found = sum(1 for _ in records.push(lines))
     return found < sum(1 for line in lines if isinstance(line, LongLine) or line.strip())
 
 
