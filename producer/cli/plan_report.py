@@ -89,6 +89,8 @@ def _row_lines(plan: Plan) -> Iterator[str]:
         )
     if rows.empty.value >= 1:
         yield f"empty     {about(rows.empty)} {_rows_have(rows.empty)} no token, and so no vector"
+    if rows.padding_share:
+        yield f"padding   {percent(rows.padding_share)} of the token ids are 0, which is padding and has no vector"
     if rows.quarantined.value >= 1:
         go = "row goes" if round(rows.quarantined.value) == 1 else "rows go"
         yield f"unusable  {about(rows.quarantined)} {go} to quarantine, for example:"
@@ -153,7 +155,7 @@ def _advice(plan: Plan) -> Iterator[str]:
         )
     if found.from_the_start and not found.exact:
         yield (
-            f"{size_text(found.from_the_start)} can be read from their start only (compressed files): "
-            "if later rows are of another kind, the error is larger"
+            f"{size_text(found.from_the_start)} can be read from their start only (compressed files, Arrow files, "
+            "large row groups): if later rows are of another kind, the error is larger"
         )
     yield from found.notices

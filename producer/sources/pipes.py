@@ -30,7 +30,7 @@ def look_at(source: SourceFile, options: SourceOptions) -> Head:
     """
     head = b""
     if source.place is None and not options.follow:  # a live input is read past the buffer
-        head = _beginning(sys.stdin and sys.stdin.buffer)
+        head = _beginning(sys.stdin.buffer if sys.stdin else None)
     if head:
         check_content(head, source.format, is_named=options.format is not None, has_name=False)
     holds_text = options.kind == "text" or (options.kind == "auto" and source.format == "text")

@@ -86,6 +86,7 @@ class Layer:
         notes: remarks for the user.
         below: name of the layer that it certainly reads, with nothing between: the one below it in an nn.LSTM.
         scope: the beginning of its arrays' names in a file of weights alone, or "".
+        is_cell: whether the source's program computes it step by step, and may do more than that in each step.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Layer:
     notes: list[str] = field(default_factory=list)
     below: str | None = None
     scope: str = ""
+    is_cell: bool = False
 
     @property
     def passes(self) -> list[Pass]:

@@ -101,6 +101,13 @@ def table(folder):
     return path
 
 
+def one_row_group(folder):
+    """Long rows before short ones, in one row group, as pandas and Polars write it."""
+    path = folder / "rows.parquet"
+    pq.write_table(pa.table({"text": texts(10_000, mean=24) + texts(10_000, seed=2, mean=2)}), path)
+    return path
+
+
 def arrow(folder):
     path, rows = folder / "rows.arrow", pa.table({"text": texts(15_000)})
     with pa.ipc.new_file(str(path), rows.schema) as writer:
@@ -138,7 +145,8 @@ def mixed(folder):
 
 
 SHAPES = [
-    one_file, tiny_files, growing_rows, table, arrow, comma_separated, records_of_lines, zipped, zstandard_files, mixed,
+    one_file, tiny_files, growing_rows, table, one_row_group, arrow, comma_separated, records_of_lines, zipped,
+    zstandard_files, mixed,
 ]  # fmt: skip
 
 #: Draws from inputs of which a draw is a large part.
@@ -181,6 +189,16 @@ def test_a_sample_is_near(monkeypatch, shape):
         found, error = sample.sums[name]
         assert abs(found - facts[name]) <= max(2 * error, share * facts[name]), name
     assert abs(sample.sums["tokens"].value - facts["tokens"]) <= 2 * sample.sums["tokens"].error
+
+
+def test_the_rows_of_parquet_files_are_known(tmp_path):
+    """Their footers say how many there are, however few are read, and however different the row groups are."""
+    rows = texts(4_000, mean=60) + ["a"] * 6_000
+    pq.write_table(pa.table({"text": rows}), tmp_path / "a.parquet", row_group_size=500)
+    sample = sampler_of(tmp_path / "a.parquet", batch_rows=50).sample(0, least_draws=8)
+    assert not sample.exact
+    assert sample.sums["rows"] == (10_000, 0)
+    assert sample.sums["automatic"].value == pytest.approx(10_000)
 
 
 @pytest.mark.parametrize("unpacked", [True, False])

@@ -12,7 +12,7 @@ import numpy as np
 
 from worker.model_import import token_maps
 from worker.model_import.found import Array
-from worker.model_import.readers.keras.configuration import config_of, inner_of, kind_of
+from worker.model_import.readers.keras.configuration import config_of, inner_of, kind_of, quantization_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 #: The classes that `token_map` knows.
 MAPS = {
     "Activation", "BatchNormalization", "Conv1D", "Dense", "ELU", "LayerNormalization", "LeakyReLU", "Normalization",
-    "PReLU", "ReLU", "Rescaling", "TimeDistributed", "UnitNormalization",
+    "PReLU", "ReLU", "Rescaling", "Softmax", "TimeDistributed", "UnitNormalization",
 }  # fmt: skip
 #: Classes that pass no mask on: in all versions, and before version 3.
 _DROP_MASKS = {"Conv1D"}
 _DROPPED_MASKS = {"Identity", "Normalization", "Rescaling"}
+#: Classes that TimeDistributed computes in another way: it gives Softmax the mask of its input.
+_NOT_WITHIN = {*_DROP_MASKS, "Softmax"}
 #: The slope below 0 of the activation "leaky_relu" in all versions of Keras. In other programs it is another number.
 _LEAKY_SLOPE = 0.2
 #: The operations that `operation_map` knows: with a constant, and alone.
@@ -38,7 +40,7 @@ _ALONE = {
     "Silu": "silu", "Selu": "selu",
 }  # fmt: skip
 #: The operations that `operation_map` knows.
-OPERATIONS = {*_WITH_CONSTANT, *_ALONE, "Matmul"}
+OPERATIONS = {*_WITH_CONSTANT, *_ALONE, "Matmul", "Negative"}
 #: Where a token's numbers are in (rows, tokens, numbers).
 _LAST = (-1, [-1], 2, [2])
 
@@ -54,9 +56,9 @@ def token_map(kind: str, config: Mapping[str, Any], arrays: Sequence[Array]) -> 
     if kind == "TimeDistributed":
         inner = inner_of(config, "layer")
         kind = kind_of(inner)
-        return None if kind in _DROP_MASKS else token_map(kind, config_of(inner), arrays)
+        return None if kind in _NOT_WITHIN else token_map(kind, config_of(inner), arrays)
     find = _FOUND_BY.get(kind)
-    return None if find is None else find(config, arrays)
+    return None if find is None or quantization_of(config) else find(config, arrays)
 
 
 def drops_mask(kind: str, version: str) -> bool:
@@ -75,6 +77,8 @@ def why_no_map(kind: str, config: Mapping[str, Any]) -> str:
     if kind == "TimeDistributed" and inner:
         reason = why_no_map(kind_of(inner), config_of(inner))
         return f"its layer is a {kind_of(inner):.60}" + (f", and {reason}" if reason else "")
+    if mode := quantization_of(config):
+        return f"its weights are quantized to {mode}; import the model from before model.quantize"
     if kind == "Lambda" or "." in kind or ">" in kind:
         return "it runs code of the model's own, which the import never runs"
     for name, plain in _PLAIN.get(kind, {}).items():
@@ -98,7 +102,9 @@ def operation_map(kind: str, operands: Sequence[NDArray[np.float64] | None]) -> 
     constants = [one for one in operands if one is not None]
     if kind in _ALONE and len(operands) == 1 and not constants:
         return token_maps.Activation(_ALONE[kind])
-    if kind not in OPERATIONS or len(operands) != 2 or len(constants) != 1:
+    if kind == "Negative" and len(operands) == 1 and not constants:
+        return token_maps.with_constant("mul", np.array([-1.0]))
+    if kind not in (*_WITH_CONSTANT, "Matmul") or len(operands) != 2 or len(constants) != 1:
         return None
     numbers = constants[0]
     if kind == "Matmul":
@@ -256,6 +262,7 @@ _PLAIN: dict[str, dict[str, tuple[Any, ...]]] = {
     },
     "LayerNormalization": {"axis": _LAST, "rms_scaling": (False,)},
     "Normalization": {"axis": (*_LAST, None, [])},
+    "Softmax": {"axis": _LAST},
     "UnitNormalization": {"axis": _LAST},
 }
 _FOUND_BY: dict[str, Callable[[Mapping[str, Any], Sequence[Array]], TokenMap | None]] = {
@@ -270,5 +277,6 @@ _FOUND_BY: dict[str, Callable[[Mapping[str, Any], Sequence[Array]], TokenMap | N
     "PReLU": _prelu,
     "ReLU": _relu,
     "Rescaling": _rescaling,
+    "Softmax": lambda config, _: token_maps.Activation("softmax") if config.get("axis", -1) in _LAST else None,
     "UnitNormalization": _unit,
 }

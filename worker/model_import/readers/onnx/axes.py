@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from worker.model_import.readers.onnx.constants import Constants
 
 Axes = tuple[str, ...] | None
+#: Names that files give to the axis of rows, beside those with "batch" in them, and to that of tokens.
+_ROWS, _STEPS = {"b", "bs", "bsz", "n", "rows"}, {"l", "s", "t"}
+_TOKENS = ("len", "seq", "step", "time", "token")
 #: More axes than the vectors of any model have.
 _MOST_AXES = 8
 #: Axes that a Reshape may join to one axis of a vector's numbers.
@@ -26,15 +29,14 @@ class AxesOfGraph:
     """The axes of each tensor of a graph, filled in node by node.
 
     Args:
-        graph: an onnx.GraphProto.
         constants: the graph's constants.
     """
 
-    def __init__(self, graph: Any, constants: Constants) -> None:
+    def __init__(self, constants: Constants) -> None:
         self._constants = constants
         self._known: dict[str, Axes] = {}
         self._ids: list[Any] = []  # the sizes of the first input with rows and tokens
-        for value in graph.input:
+        for value in constants.inputs:
             kind = value.type.tensor_type
             sizes = list(kind.shape.dim) if kind.HasField("shape") else []
             self._known[value.name] = {1: ("a",), 2: ("a", "b"), 3: ("a", "b", "f")}.get(len(sizes))
@@ -71,8 +73,10 @@ class AxesOfGraph:
         if time is None or not self._ids:
             return ""
         own, other = self._ids[:2] if time == "a" else self._ids[1::-1]
-        if "batch" in own.dim_param.lower():
+        if "batch" in own.dim_param.lower() or own.dim_param.lower() in _ROWS:
             return f"the file calls the axis of the ids along which it reads {own.dim_param!r:.40}"
+        if other.dim_param.lower().startswith(_TOKENS) or other.dim_param.lower() in _STEPS:
+            return f"the file calls the other axis of the ids {other.dim_param!r:.40}"
         if own.dim_value == 1 and other.dim_value > 1:
             return f"the axis of the ids along which it reads has 1 place, and the other {other.dim_value}"
         return ""
@@ -96,7 +100,7 @@ class AxesOfGraph:
     def _same(self, _: Any, before: Axes, __: dict[str, Any]) -> Axes:
         return before
 
-    _cast = _identity = _dropout = _quantizelinear = _dequantizelinear = _same
+    _cast = _identity = _dropout = _neg = _quantizelinear = _dequantizelinear = _same
 
     _tanh = _relu = _sigmoid = _softplus = _softsign = _layernormalization = _same
 
