@@ -75,7 +75,7 @@ def _lines(found: Difference, bound: float, ids_from: int) -> list[str]:
     if found.other_ids:
         hint = f"with --ids-from {1 - ids_from} they are the same"
     elif place.token == 0:
-        hint = "look for what your program does before the first layer, for a first state, or for other ids"
+        hint = "look for what your program does before the first layer, for an initial state, or for other ids"
     else:
         hint = "the tokens before are the same: look for padding, a mask, or what depends on the position"
     return [

@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 NO_GRAPH = "how data flows through the model: the file has no graph; compare a few rows: unrolled model compare"
 
 
-def run_own(found: Found, stack: Stack, rows: Sequence[NDArray[Any]]) -> tuple[str, dict[int, Float32] | str]:
+def run_own(
+    found: Found, stack: Stack, rows: Sequence[NDArray[Any]], begun: Float32 | None = None
+) -> tuple[str, dict[int, Float32] | str]:
     """Run rows through the file's own graph.
 
     Args:
         found: the content of the file.
         stack: what is imported.
         rows: rows of the source's ids, of one-hot vectors with -1 for a vector of zeros; or vectors (time, D).
+        begun: the initial states that rows bring, (rows, numbers); None if they bring none.
 
     Returns:
         The name of the program, and the outputs of those rows that have a length that the graph takes, by their
@@ -48,10 +51,10 @@ def run_own(found: Found, stack: Stack, rows: Sequence[NDArray[Any]]) -> tuple[s
         if isinstance(own, OnnxGraph):
             from worker.model_import.parity.frameworks.onnx_graph import run_onnx  # noqa: PLC0415 - only one framework is imported
 
-            return name, run_onnx(own, found, stack, rows)
+            return name, run_onnx(own, found, stack, rows, begun)
         from worker.model_import.parity.frameworks.keras_graph import run_keras  # noqa: PLC0415 - only one framework is imported
 
-        return name, run_keras(own, stack, rows)
+        return name, run_keras(own, stack, rows, begun)
     except ImportRefusedError as error:
         # Keras itself can't load some HDF5 files that it writes, those with a mask among them.
         way_out = "; a file that your Keras saves as .keras may be run" if "HDF5" in found.format else ""

@@ -141,6 +141,11 @@ def compare_rows(model: ModelDirectory, rows: list[Row], ids_from: int, bound: f
     Raises:
         ModelError: the states have another width than the model's, or an id is none of the model's.
     """
+    if model.config.given_dim:
+        raise ModelError(
+            "the model reads initial states, which such a file doesn't have; compare in your program, with "
+            "unrolled.load(MODEL).encode(rows, initial_states=…)"
+        )
     program, made = _computed(model, rows, ids_from)
     found = _difference(program, rows, made, bound)
     if found.first is None or not _fit(model, rows, 1 - ids_from):

@@ -21,6 +21,7 @@ from worker.model_import.readers.onnx.constants import Constants
 from worker.model_import.readers.onnx.file import load
 from worker.model_import.readers.onnx.quantized import DOMAIN, is_quantized_lstm
 from worker.model_import.readers.onnx.recurrent import GATES
+from worker.model_import.selection.initial_states import states_by_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,17 +36,23 @@ _SECONDS = 300
 _MOST_BYTES = 2**31 - 2**20
 
 
-def run_onnx(own: OnnxGraph, found: Found, stack: Stack, rows: Sequence[NDArray[Any]]) -> dict[int, Float32]:
+def run_onnx(
+    own: OnnxGraph, found: Found, stack: Stack, rows: Sequence[NDArray[Any]], begun: Float32 | None = None
+) -> dict[int, Float32]:
     """The outputs of the rows whose lengths the graph takes, by their numbers, (time, outputs).
 
     Raises:
         ImportRefusedError: the graph can't be cut or run; the text is the reason.
     """
+    # Over 40 lines: the two orders of axes are tried with all that a graph may read.
     model = load(own.path)
     cut = _cut(model, stack.end, own.path.parent)
     ids, lengths, states = _inputs(cut, found, stack)
     if stack.vectors and _rank(ids) != 3:
         raise ImportRefusedError(f"its input {ids.name} has {_rank(ids)} axes, and not those of rows of vectors")
+    given = states_by_tensor(stack, begun)
+    if not {name for name, _ in given} <= {one.name for one in states}:
+        raise ImportRefusedError("its graph computes states that rows bring")
     reason = "its inputs or outputs have shapes that are not those of rows of ids"
     for rows_first in (True, False):
         feeds = {}
@@ -62,7 +69,7 @@ def run_onnx(own: OnnxGraph, found: Found, stack: Stack, rows: Sequence[NDArray[
             feeds[number] = {
                 ids.name: _typed(vectors, ids),
                 **{one.name: _typed(_lengths(one, batch, size, len(row)), one) for one in lengths},
-                **{one.name: _typed(np.zeros(_shape(one, size)), one) for one in states},
+                **{one.name: _typed(_started(one, size, given, number), one) for one in states},
             }
         try:
             made = _run(cut, feeds) if feeds else {}
@@ -179,6 +186,19 @@ def _rank(value: Any) -> int:
 
 def _shape(value: Any, size: int) -> list[int]:
     return [one.dim_value or size for one in value.type.tensor_type.shape.dim]
+
+
+def _started(value: Any, size: int, given: dict[tuple[str, int], Float32], number: int) -> NDArray[Any]:
+    """The states of a batch: those that row `number` brings, and others for its other rows; zeros if it brings none."""
+    made = np.zeros(_shape(value, size))
+    for (name, side), states in given.items():
+        if name != value.name:
+            continue
+        if made.ndim != 3 or made.shape[1:] != (size, states.shape[1]) or side >= len(made):
+            raise ImportRefusedError(f"its input {name} doesn't have the axes (directions, rows, units)")
+        made[side] = -states[number]
+        made[side, 0] = states[number]
+    return made
 
 
 def _typed(array: NDArray[Any], value: Any) -> NDArray[Any]:

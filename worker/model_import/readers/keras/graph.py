@@ -45,6 +45,7 @@ class Call:
         config: the arguments of its class.
         inputs: names of the calls whose outputs it reads.
         has_state: whether it starts from another layer's state.
+        starts: names of the calls whose outputs these states are, in their order.
         masks: names of the calls that compute a mask that it is given.
         numbers: the numbers among its arguments.
         operands: if it is an operation with a constant: its arguments in their order, None for a tensor.
@@ -63,6 +64,7 @@ class Call:
     operands: tuple[NDArray[np.float64] | None, ...] = ()
     is_operation: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    starts: tuple[str, ...] = ()
 
 
 def read_calls(model: Mapping[str, Any]) -> list[Call]:
@@ -147,6 +149,10 @@ class _Reader:
         has_state = given_state or (_is_recurrent(call.layer) and len(list(tensors_in(first))) > 1)
         count = len(self.calls)
         made = self._call(call.layer, path, sources, depth, has_state=has_state)
+        if has_state and self.calls and made == [self.calls[-1].name]:
+            states = [] if not given_state else list(tensors_in(arguments.get("initial_state")))
+            starts = tuple(_name_of(outputs, tensor, path) for tensor in states) or tuple(sources[1:])
+            self.calls[-1] = replace(self.calls[-1], starts=starts)
         if call.layer.get("class_name") in MODELS:  # which passes them on to its layers
             arguments = {name: value for name, value in arguments.items() if not any(True for _ in tensors_in([value]))}
         for number in range(count, len(self.calls)):
@@ -222,6 +228,13 @@ def _output(outputs: Mapping[tuple[str, int], list[str]], tensor: Tensor) -> str
         )
     made = outputs[tensor.layer, tensor.call]
     return made[tensor.output] if tensor.output < len(made) else f"{made[0] if made else tensor.layer}{STATE}"
+
+
+def _name_of(outputs: Mapping[tuple[str, int], list[str]], tensor: Tensor, path: tuple[str, ...]) -> str:
+    """The name of a tensor that a call starts from, whose own call may be read later."""
+    if (tensor.layer, tensor.call) in outputs:
+        return _output(outputs, tensor)
+    return "/".join((*path[:-1], tensor.layer)) + (STATE if tensor.output else "")
 
 
 def _first_argument(node: Any) -> Any:
