@@ -12,7 +12,7 @@ import click
 
 from producer.enqueue.submission import Submission
 from producer.sources.discovery import STANDARD_INPUT
-from producer.sources.heads import notices_of_empty
+from producer.sources.notices import notices_of_empty
 from producer.sources.options import FORMATS, KINDS, SourceOptions
 from unrolled.format.output_spec import EMPTY_ROWS, PRECISIONS
 from unrolled.format.positions import ALL

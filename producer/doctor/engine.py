@@ -47,7 +47,7 @@ def _check_arithmetic(arithmetic: str, found: dict[str, Any] | None) -> Check:
 @cache
 def _ask() -> dict[str, Any]:
     """What the engine says of itself, in a process of its own: it is the worker's, of which nothing is imported."""
-    command = [sys.executable, "-m", "worker.engines.fused"]
+    command = [sys.executable, "-P", "-m", "worker.engines.fused"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS)
         facts: dict[str, Any] = json.loads(done.stdout)

@@ -131,7 +131,7 @@ class Workers:
             raise OSError("there is no watchdog")
         with self._log(number).open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "producer", "worker"],
+                [sys.executable, "-P", "-m", "producer", "worker"],
                 env={**self._environment, **_own_port(self._environment, number)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -85,7 +85,7 @@ def measure(request: MeasurementRequest, rows: Sequence[NDArray[np.int32]], *, h
     began, ready, facts = time.monotonic(), 0.0, dict[str, Any]()
     try:
         with subprocess.Popen(
-            [sys.executable, "-m", "worker.measurement"],
+            [sys.executable, "-P", "-m", "worker.measurement"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 #: Different reasons that are distinguished, and the samples of each.
 MOST_REASONS, SAMPLES = 200, 3
-#: What differs between rows that are bad for one reason: numbers, and what is quoted.
-_DIFFERENT = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?\d[\d,.]*")
+#: What differs between rows that are bad for one reason: numbers, and what is quoted; and the sign for it.
+_DIFFERENT = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?\d(?:[\d,.]*\d)?|…")
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class Reason:
     """Rows in quarantine for one reason.
 
     Attributes:
-        text: the reason of the first of them.
+        text: the reason, with "…" in place of what differs between them.
         rows: how many they are.
         samples: the first few.
     """
@@ -46,6 +46,8 @@ class Reasons:
                 return
             self._found[kind] = Reason(row.reason)
         reason = self._found[kind]
+        if reason.text != row.reason:
+            reason.text = _common(reason.text, row.reason)
         reason.rows += 1
         if len(reason.samples) < SAMPLES:
             reason.samples.append(row)
@@ -57,3 +59,9 @@ class Reasons:
     def by_rows(self) -> list[Reason]:
         """The reasons, that with most rows first."""
         return sorted(self._found.values(), key=lambda reason: (-reason.rows, reason.text))
+
+
+def _common(text: str, other: str) -> str:
+    """Two reasons of one kind, with "…" in place of what differs."""
+    others = iter(_DIFFERENT.findall(other))
+    return _DIFFERENT.sub(lambda found: found[0] if found[0] == next(others) else "…", text)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from glob import has_magic
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from producer.sources.formats.by_name import by_extension
+from producer.sources.formats.by_name import by_extension, shows_format
+from producer.sources.notices import named, notices_of_formats
 from producer.sources.places.buckets import Buckets, is_bucket_url
 from producer.sources.places.directories import find_files
-from producer.sources.places.local_file import LocalFile
-from unrolled.errors import OptionError, RequestError
+from producer.sources.places.local_file import LocalFile, shown
+from unrolled.errors import OptionError, RequestError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
@@ -55,14 +58,15 @@ def discover(inputs: Sequence[str], options: SourceOptions) -> Discovery:
     """Find the inputs.
 
     Directories and prefixes of a bucket are walked in sorted order, without names that begin with "." or "_"; patterns
-    may contain `**`. A file with several names is read once.
+    may contain `**`. A file with several names is read once. Without `format`, a directory or pattern with files of a
+    format may not have files whose names show none, such as README.md beside Parquet files.
 
     Args:
         inputs: files, directories, glob patterns, URLs of these in a bucket, and "-".
         options: only `format` and `follow` matter here.
 
     Raises:
-        RequestError: nothing is found for an input, or it can't be read.
+        RequestError: nothing is found for an input, it can't be read, or it has a file whose format is unclear.
         TransientError: a bucket can't be reached, or refuses.
     """
     if not inputs:
@@ -74,8 +78,8 @@ def discover(inputs: Sequence[str], options: SourceOptions) -> Discovery:
     labels: set[str] = set()
     buckets = Buckets()
     for given in inputs:
-        for place in _places(given, buckets, found.notices):
-            source = _source(place, options)
+        for source in _sources(given, buckets, found.notices, options):
+            place = source.place
             key = place.inode if isinstance(place, LocalFile) else source.label
             if key in seen:
                 found.notices.append(f"{source.label} is the same input as {seen[key]}: read once")
@@ -85,7 +89,34 @@ def discover(inputs: Sequence[str], options: SourceOptions) -> Discovery:
             seen[key] = source.label
             labels.add(source.label)
             found.files.append(source)
+    if options.format is None:
+        found.notices += notices_of_formats([(file.label, file.format) for file in found.files])
     return found
+
+
+def _sources(given: str, buckets: Buckets, notices: list[str], options: SourceOptions) -> list[SourceFile]:
+    sources = [_source(place, options) for place in _places(given, buckets, notices)]
+    if options.format is None:
+        _refuse_unclear(given, sources)
+    return sources
+
+
+def _refuse_unclear(given: str, sources: Sequence[SourceFile]) -> None:
+    """Refuse files whose names show no format beside files of one: most likely, they are no rows.
+
+    Raises:
+        RequestError: there are some.
+    """
+    clear = next((source for source in sources if source.format != "text"), None)
+    unclear = list(dict.fromkeys(source.label for source in sources if not shows_format(source.label)))
+    if clear is None or not unclear:
+        return
+    pattern = f"{'' if has_magic(given) else given.rstrip('/') + '/**/'}*{PurePath(clear.label).suffix}"
+    raise RequestError(
+        f"input {shown(given)}: has {clear.format} files, and {counted(len(unclear), 'file')} whose "
+        f"{'names show' if len(unclear) > 1 else 'name shows'} no format: {named(unclear)}. Give a pattern for the "
+        f"files that are meant, such as '{shown(pattern)}', or --format if all have one format"
+    )
 
 
 def _places(given: str, buckets: Buckets, notices: list[str]) -> Iterator[Place | None]:

@@ -1,37 +1,24 @@
 """The check of an input's first bytes, before anything is queued."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import PurePath
+from shlex import quote
 from typing import NamedTuple
 
 from producer.sources.discovery import SourceFile
 from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import check_rows, read_rows
+from producer.sources.formats.content import check_compression, check_content
 from producer.sources.formats.delimited import DELIMITERS, Records, Unreadable, has_header, header_columns
-from producer.sources.formats.encoding import check_encoding
-from producer.sources.formats.jsonl import json_object, row_field
-from producer.sources.formats.lines import LongLine, split_lines
+from producer.sources.formats.jsonl import json_object, looks_like_json, row_field
+from producer.sources.formats.lines import BYTE_ORDER_MARK, LongLine, split_lines
 from producer.sources.options import SourceOptions
 from producer.sources.places.place import Place
-from producer.sources.streams.compression import raw_chunks, sniff, unpacked
-from unrolled.errors import RowError, counted
+from producer.sources.streams.compression import raw_chunks, unpacked
+from unrolled.errors import RowError
 from unrolled.patience import at_once
-
-# First bytes of files that are refused, so that they are never read as text by accident.
-_ALLOWED = "allowed: plain, .gz or .zst"
-_FOREIGN = {
-    b"PK\x03\x04": f"a zip archive; {_ALLOWED}",
-    b"\xfd7zXZ": f"xz-compressed; {_ALLOWED}",
-    b"BZh91AY": f"bzip2-compressed; {_ALLOWED}",
-    b"\xff\xfe": "UTF-16 text; convert it (iconv -f UTF-16 -t UTF-8)",
-    b"\xfe\xff": "UTF-16 text; convert it (iconv -f UTF-16 -t UTF-8)",
-    b"SQLite format 3\0": f"an SQLite database; {_ALLOWED}",
-    b"%PDF-": f"a PDF document; {_ALLOWED}",
-}
-_TABLES = {b"PAR1": "parquet", b"ARROW1": "arrow"}
-#: Inputs without a row that are named; the others are counted.
-_NAMED = 3
 
 
 class Head(NamedTuple):
@@ -40,10 +27,12 @@ class Head(NamedTuple):
     Attributes:
         holds_text: whether the rows contain text.
         is_empty: whether it is known that there is no row.
+        looks_like_json: whether lines are JSON objects, but are read as text.
     """
 
     holds_text: bool
     is_empty: bool = False
+    looks_like_json: bool = False
 
 
 def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head:
@@ -60,17 +49,19 @@ def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head
     with place.open(at_once) as file:
         raw = raw_chunks(file)
         first = next(raw, b"")
-        _check_compression(first[:16], source)
+        check_compression(first[:16], source.compression)
         chunks = unpacked(chain([first], raw) if first else raw, source.compression)
         head = next(chunks, b"")
-        _check_content(head, source, options)
+        check_content(head, source.format, is_named=options.format is not None)
         if options.id_first_word and source.format != "text":
             raise DamagedInputError(
                 f"is {source.format}; --id-first-word is for plain text, --id-field for other formats"
             )
         if source.format not in ("parquet", "arrow"):
-            holds_text = _lines_hold_text(head, source, options)
-            return Head(holds_text, not check_rows(source, read_rows(source, chain([head], chunks), options)))
+            with _advised(head, source):
+                holds_text = _lines_hold_text(head, source, options)
+                is_empty = not check_rows(source, read_rows(source, chain([head], chunks), options))
+            return Head(holds_text, is_empty, is_json_read_as_text(head, source, options))
     if source.compression != "none":
         # The schema may be at the end; it is checked after the file has been decompressed.
         return Head(options.kind == "text")
@@ -80,44 +71,24 @@ def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head
     return Head(columns.is_text, rows == 0)
 
 
-def notices_of_empty(labels: Sequence[str]) -> list[str]:
-    """A line for people about inputs without a row; none where each has rows.
-
-    Args:
-        labels: of those inputs.
-    """
-    if not labels:
-        return []
-    more = f" and {len(labels) - _NAMED:,} more" if len(labels) > _NAMED else ""
-    return [f"{counted(len(labels), 'input has', 'inputs have')} no rows: {', '.join(labels[:_NAMED])}{more}"]
-
-
-def _check_compression(magic: bytes, source: SourceFile) -> None:
-    found = sniff(magic)
-    if found == source.compression:
-        return
-    if found == "none":
-        start = f"begins with {magic[:4].hex(' ')}" if magic else "is empty"
-        raise DamagedInputError(f"is named as {source.compression}, but {start}; rename or replace it")
-    raise DamagedInputError(f"is {found} by its content, but not by its name; end its name in .gz or .zst")
+@contextmanager
+def _advised(head: bytes, source: SourceFile) -> Iterator[None]:
+    """Say what to do with JSON that isn't JSON lines, but one array."""
+    try:
+        yield
+    except DamagedInputError as error:
+        if source.format != "jsonl" or not head.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"["):
+            raise
+        name = PurePath(source.label).name.split(".")[0]
+        raise DamagedInputError(
+            "is a JSON array; allowed: JSON lines, with one object on each line. Convert it: "
+            f"jq -c '.[]' {quote(f'{name}.json')} > {quote(f'{name}.jsonl')}"
+        ) from error
 
 
-def _check_content(head: bytes, source: SourceFile, options: SourceOptions) -> None:
-    if source.format in ("parquet", "arrow"):
-        magic = b"PAR1" if source.format == "parquet" else b""
-        if not head.startswith(magic) or not head:
-            article = "an" if source.format == "arrow" else "a"
-            raise DamagedInputError(
-                f"is not {article} {source.format} file: it begins with {head[:4].hex(' ') or 'nothing'}"
-            )
-        return
-    for magic, what in _FOREIGN.items():
-        if head.startswith(magic):
-            raise DamagedInputError(f"is {what}")
-    for magic, what in _TABLES.items():
-        if options.format is None and head.startswith(magic):
-            raise DamagedInputError(f"is {what} by its content, but not by its name; add --format {what}")
-    check_encoding(head)
+def is_json_read_as_text(head: bytes, source: SourceFile, options: SourceOptions) -> bool:
+    """Whether the first lines are JSON objects, though neither a name nor an option says so."""
+    return source.format == "text" and options.format is None and looks_like_json(head)
 
 
 def _lines_hold_text(head: bytes, source: SourceFile, options: SourceOptions) -> bool:
@@ -141,6 +112,8 @@ def _json_holds_text(lines: list[bytes | LongLine], source: SourceFile, options:
     try:
         return row_field(json_object(lines[0]), options) != options.numbers_field
     except RowError as error:
+        if lines[0].lstrip().startswith(b"[") and str(error).startswith("not JSON"):
+            raise DamagedInputError("begins with '['") from error  # its last line alone could be an object
         name = PurePath(source.label)
         if options.format is None and ".json" in (name.suffix, PurePath(name.stem).suffix):
             # With this extension, the file may be one JSON value instead of lines.

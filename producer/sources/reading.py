@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from producer.sources.discovery import SourceFile, discover
 from producer.sources.errors import DamagedInputError, SourceError
 from producer.sources.first_rows import read_rows
-from producer.sources.heads import Head, check_head, notices_of_empty
+from producer.sources.heads import Head, check_head
+from producer.sources.notices import notices_of_empty, notices_of_json
 from producer.sources.options import SourceOptions
+from producer.sources.pipes import checked, look_at
 from producer.sources.places.local_file import LocalFile
 from producer.sources.rows import SourceBatch
 from producer.sources.streams.compression import read_chunks
@@ -67,13 +69,15 @@ def check_inputs(inputs: Sequence[str], options: SourceOptions) -> InputPlan:
     found = discover(inputs, options)
     _need_delimited(found.files, options)
     need_nested(found.files, options)
-    text_file, empty = None, list[str]()
+    text_file, empty, json = None, list[str](), list[str]()
     for source, head in zip(found.files, _heads(found.files, options), strict=True):
         if head.holds_text and text_file is None:
             text_file = source.label
         if head.is_empty:
             empty.append(source.label)
-    notices = (*found.notices, *notices_of_empty(empty))
+        if head.looks_like_json:
+            json.append(source.label)
+    notices = (*found.notices, *notices_of_empty(empty), *notices_of_json(json))
     sizes = [source.size_bytes for source in found.files]
     size_bytes = None if None in sizes else sum(size for size in sizes if size is not None)
     return InputPlan(tuple(found.files), notices, text_file, size_bytes)
@@ -130,9 +134,9 @@ def _head(source: SourceFile, options: SourceOptions) -> Head:
     try:
         if source.place is not None and source.size_bytes is not None:
             return check_head(source, source.place, options)
+        return look_at(source, options)
     except (DamagedInputError, OSError) as error:
         raise RequestError(f"input {source.label}: {error}") from error
-    return Head(options.kind == "text" or (options.kind == "auto" and source.format == "text"))
 
 
 def first_batches(plan: InputPlan, options: SourceOptions) -> tuple[SourceFile, Iterator[SourceBatch]] | None:
@@ -189,6 +193,8 @@ def _read(
         return
     with _opened(source, stdin, steadily) as file:
         chunks = _chunks(source, file, options, on_bytes)
+        if source.size_bytes is None:
+            chunks = checked(chunks, source, options)
         if source.format not in ("parquet", "arrow"):
             yield from read_rows(source, chunks, options)
         else:
@@ -220,4 +226,4 @@ def _chunks(
     if options.follow:
         yield from follow_chunks(file, options.tick_seconds)
     else:
-        yield from read_chunks(file, None if source.place is None else source.compression, on_bytes)
+        yield from read_chunks(file, None if source.size_bytes is None else source.compression, on_bytes)

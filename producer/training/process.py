@@ -112,7 +112,7 @@ def _done_before(request: FitRequest) -> dict[str, Any] | None:
 
 
 def _train(out: Path, plan: FitPlan, device: str, threads: int | None) -> None:
-    command = [sys.executable, "-m", "worker.training", str(out), "--device", device]
+    command = [sys.executable, "-P", "-m", "worker.training", str(out), "--device", device]
     if threads is not None:
         command += ["--threads", str(threads)]
     failure = ""

@@ -30,7 +30,8 @@ def environment(**variables):
 
 
 def words(*arguments):
-    return [sys.executable, "-m", "producer", *map(str, arguments)]
+    # Like the installed command, which doesn't look for modules where it is started.
+    return [sys.executable, "-P", "-m", "producer", *map(str, arguments)]
 
 
 def unrolled(*arguments, stdin="", cwd=None, timeout=60, **variables):

@@ -71,3 +71,12 @@ def test_flags_variables_and_fields_share_their_names_and_defaults():
     del made["log_level"]
     assert set(made) == {field.name for field in fields(Settings)}
     assert Settings(**made) == Settings(broker="redis://h", model=Path("/m"))
+
+
+@pytest.mark.parametrize(("name", "reason"), [("none", "does not exist"), ("file", "is not a directory")])
+def test_an_output_root_that_is_no_directory_is_refused(tmp_path, name, reason):
+    """No job could be in it, so a worker would only refuse messages."""
+    (tmp_path / "file").touch()
+    words = ["--broker", "redis://h", "--model", "m", "--output-root", str(tmp_path / name)]
+    with pytest.raises(OptionError, match=f"--output-root .*{name}: {reason}"):
+        worker.main(words, standalone_mode=False)

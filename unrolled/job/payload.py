@@ -148,6 +148,7 @@ def decode_as(name: str, content: bytes) -> Payload:
     Raises:
         PayloadError: it has another hash, its header doesn't fit the content, or the content is damaged.
     """
+    _checked_header(content[:HEADER_BYTES], len(content))  # in another version, the digest is in another place
     if content_hash(content) != name:
         raise PayloadError("they are others than its name says")
     return decode(content)
@@ -206,7 +207,9 @@ def _checked_header(header: bytes, size: int) -> tuple[int, int, int, int, int, 
         raise PayloadError(f"not a payload: it begins with {header[:8]!r}, a payload begins with {MAGIC!r}")
     _, version, width, rows, tokens, id_bytes, fact_bytes, vector_dim, state_dim, digest = _HEADER.unpack(header)
     if version != VERSION:
-        raise PayloadError(f"payload version {version}; this worker reads version {VERSION}: upgrade it")
+        raise PayloadError(
+            f"payload version {version}; this release reads {VERSION}: use the release of unrolled that wrote it"
+        )
     if width not in (2, 4):
         raise PayloadError(f"{width} bytes per token id; 2 or 4 are allowed")
     if rows > MAX_ROWS or tokens > MAX_TOKENS or id_bytes > MAX_ID_BYTES or fact_bytes > MAX_FACT_BYTES:

@@ -145,7 +145,7 @@ class Segment:
                 "use a new --out"
             )
         try:
-            head, *lines = [json.loads(line) for line in content.decode().splitlines()]
+            head, *lines = [json.loads(line) for line in content.decode().splitlines() or ["{}"]]
             if head["format_version"] != FORMAT_VERSION:
                 raise JobError(
                     f"{name}: format version {head['format_version']!s:.20}; this release reads {FORMAT_VERSION}: "
@@ -157,8 +157,9 @@ class Segment:
             segment = cls(head["segment"], entries, lives, _text(head.get("run", "")), inputs)
             segment._check(_count(head["entries"]))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, PayloadError) as error:
+            why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise JobError(
-                f"{name}: not a segment of a job's log: {error!s:.200}; restore it from a copy, or use a new --out"
+                f"{name}: not a segment of a job's log: {why:.200}; restore it from a copy, or use a new --out"
             ) from error
         return segment
 

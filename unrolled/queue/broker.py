@@ -80,6 +80,9 @@ class Broker:
             if refuses(error):
                 meaning, remedy = refusal(self._url, error)
                 raise BrokerRefusesError(f"broker {self.shown} refuses: {meaning}", remedy) from error
+            if "'maxmemory'" in str(error):
+                full = f"broker {self.shown} is full: it uses as much memory as it may"
+                raise BrokerAwayError(full, "raise its maxmemory") from error
             # A server that has answered speaks the protocol of the URL.
             way = "" if self._answered else advice(self._url, error) or "start it, or correct --broker"
             raise BrokerAwayError(f"broker {self.shown} is away ({error})", way) from error

@@ -426,7 +426,7 @@ class Dataset:
         else:
             states = row[column_name("none", layer)]
             vector = pool_rows(states, np.array([0, len(states)]), pooling)[0]
-        return [each for each in nearest(rows, vector, count + 1, metric) if each.id != query][:count]
+        return nearest(rows, vector, count, metric, without=query)
 
     def card(self, title: str = "Hidden states") -> str:
         """A dataset card, which is the README.md of a data set on the Hugging Face Hub.

@@ -51,7 +51,11 @@ def compared_column(columns: Sequence[VectorColumn]) -> str:
 
 
 def nearest(
-    batches: Iterable[pa.RecordBatch], query: NDArray[np.float32], count: int, metric: Metric
+    batches: Iterable[pa.RecordBatch],
+    query: NDArray[np.float32],
+    count: int,
+    metric: Metric,
+    without: str | None = None,
 ) -> list[Neighbour]:
     """The rows that are nearest to a vector, nearest first; of equal ones, the earlier row first.
 
@@ -60,36 +64,44 @@ def nearest(
         query: float32 (width,).
         count: how many rows, at least 1.
         metric: "cosine", "dot" or "euclidean".
+        without: the id of a row that is left out.
 
     Raises:
         ValueError: an argument isn't allowed, or the query is of another width, not finite, or all zeros for "cosine".
     """
-    if metric not in get_args(Metric):
-        raise ValueError(f"metric is {metric!r}; allowed: {', '.join(get_args(Metric))}")
-    if count < 1:
-        raise ValueError(f"count is {count}; it must be at least 1")
+    # Over 40 lines: half of it is the description of its arguments.
     wanted = np.asarray(query, np.float32)
-    if not np.isfinite(wanted).all():
-        raise ValueError("the query contains NaN or an infinite number; only finite vectors have neighbours")
+    _check(wanted, count, metric)
     norm = np.float32(np.linalg.norm(wanted))
-    if metric == "cosine" and norm == 0:
-        raise ValueError("the query is a vector of zeros, which has no direction; take the metric dot or euclidean")
+    kept = count + (without is not None)
     best: list[tuple[float, int, str]] = []  # how near, minus the row's number, id: larger is nearer
     seen = 0
     for rows in batches:
         vectors = row_vectors(rows.column(2)).astype(np.float32, copy=False)
         if wanted.shape != vectors.shape[1:]:
             raise ValueError(f"the query has the shape {wanted.shape}, the job's vectors {vectors.shape[1:]}")
+        if metric == "cosine" and norm == 0:
+            raise ValueError("the query is a vector of zeros, which has no direction; take the metric dot or euclidean")
         near = _nearness(vectors, wanted, norm, metric)
         near[numbers(rows.column(1)) == 0] = -np.inf
         best += [
             (float(near[row]), -(seen + row), rows.column(0)[row].as_py())
-            for row in np.argsort(-near, kind="stable")[:count].tolist()
+            for row in np.argsort(-near, kind="stable")[:kept].tolist()
             if near[row] > -np.inf
         ]
-        best = sorted(best, reverse=True)[:count]
+        best = sorted(best, reverse=True)[:kept]
         seen += len(rows)
-    return [Neighbour(of, -near if metric == "euclidean" else near) for near, _, of in best]
+    found = [Neighbour(of, -near if metric == "euclidean" else near) for near, _, of in best if of != without]
+    return found[:count]
+
+
+def _check(query: NDArray[np.float32], count: int, metric: Metric) -> None:
+    if metric not in get_args(Metric):
+        raise ValueError(f"metric is {metric!r}; allowed: {', '.join(get_args(Metric))}")
+    if count < 1:
+        raise ValueError(f"count is {count}; it must be at least 1")
+    if not np.isfinite(query).all():
+        raise ValueError("the query contains NaN or an infinite number; only finite vectors have neighbours")
 
 
 def _nearness(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from unrolled.errors import OptionError
 from unrolled.model.directory import open_model
 from unrolled.settings.flags import flags
 from unrolled.telemetry import tracing
@@ -55,6 +56,10 @@ def worker(context: click.Context, /, log_level: str, **options: Any) -> None:
       UNROLLED_BROKER=rediss://worker:secret@host:6379/0 unrolled worker --model my-model --memory-budget 4G
     """
     settings = Settings(**options)
+    root = settings.output_root
+    if root and not root.is_dir():
+        found = "is not a directory" if root.exists() else "does not exist"
+        raise OptionError(f"--output-root {root}: {found}; name the directory that contains the output directories")
     start_log(settings.log_format, log_level)
     if settings.metrics_port is not None:
         check_installed()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from producer.plan.sampling.pieces import spread
 from producer.sources.errors import DamagedInputError
-from producer.sources.heads import check_head, notices_of_empty
+from producer.sources.heads import check_head
+from producer.sources.notices import notices_of_empty, notices_of_json
 from unrolled.errors import RequestError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def readable(files: Sequence[SourceFile], options: SourceOptions, seconds: float
             )
     began = time.monotonic()
     order = sorted(range(len(files)), key=spread)
-    found, bad, empty = Readable([]), set[int](), set[int]()
+    found, bad, empty, json = Readable([]), set[int](), set[int](), set[int]()
     for count, number in enumerate(order):
         source = files[number]
         if count and time.monotonic() - began > seconds:
@@ -69,7 +70,12 @@ def readable(files: Sequence[SourceFile], options: SourceOptions, seconds: float
             found.text_file = found.text_file or source.label
         if head and head.is_empty:
             empty.add(number)
-    found.notices = notices_of_empty([files[number].label for number in sorted(empty)])
+        if head and head.looks_like_json:
+            json.add(number)
+    found.notices = [
+        *notices_of_empty([files[number].label for number in sorted(empty)]),
+        *notices_of_json([files[number].label for number in sorted(json)]),
+    ]
     found.seconds = (time.monotonic() - began) * len(files) / max(1, len(files) - found.unchecked)
     found.files = [source for number, source in enumerate(files) if number not in bad]
     return found

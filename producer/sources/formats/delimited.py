@@ -17,6 +17,13 @@ from producer.sources.rows import BadRow, SourceBatch, SourceRow
 from unrolled.errors import RowError
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
+#: Separators of other tables, and what to do.
+_OTHERS = {
+    "\t": "tabs: give --format tsv",
+    ";": "';': write it with commas, as pandas.read_csv(FILE, sep=';').to_csv(FILE, index=False) does",
+    "|": "'|': write it with commas, as pandas.read_csv(FILE, sep='|').to_csv(FILE, index=False) does",
+    ",": "commas: give --format csv",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +155,8 @@ def header_columns(record: list[str] | Unreadable, options: SourceOptions) -> In
     try:
         return find_columns(record, options)
     except DamagedInputError as error:
+        if len(record) == 1 and (found := next((each for each in _OTHERS if each in record[0]), None)):
+            raise DamagedInputError(f"{error}, which looks like columns separated by {_OTHERS[found]}") from error
         raise DamagedInputError(
             f"{error}. Its first line was read as the names of the columns; if it has no such line, use "
             "--columns NAME,NAME or --no-header"

@@ -9,6 +9,9 @@ from producer.sources.options import SourceOptions
 from producer.sources.rows import BadRow, SourceRow
 from unrolled.errors import RowError
 
+#: Lines that show whether an input is JSON.
+_LINES = 3
+
 
 def _object_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = dict(pairs)
@@ -47,6 +50,19 @@ def json_object(line: bytes) -> dict[str, object]:
     if not isinstance(found, dict):
         raise RowError(f"is a JSON {type(found).__name__}; allowed: an object")
     return found
+
+
+def looks_like_json(head: bytes) -> bool:
+    """Whether the first lines of an input are JSON objects.
+
+    Args:
+        head: its first bytes; the last line may be cut off.
+    """
+    *ended, rest = head.split(b"\n", _LINES)
+    try:
+        return head.startswith(b"{") and all(isinstance(json_object(line), dict) for line in ended or [rest])
+    except RowError:
+        return False
 
 
 def json_parser(file: str, options: SourceOptions) -> ParseLine:

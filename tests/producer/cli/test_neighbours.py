@@ -56,7 +56,7 @@ def test_several_columns(options, choices, tmp_path):
         dataset.neighbours(named)
     done = run(tmp_path / "out", "--id", named)
     assert done.exit_code == 1
-    assert choices in done.output
+    assert f"{choices} (--column)" in done.output
     chosen = choices[-6:]
     found = run(tmp_path / "out", "--id", named, "--column", chosen, "-n", 1).output.split()
     assert found[:4] == ["id", "cosine", "of", chosen]

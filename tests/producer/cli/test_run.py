@@ -30,7 +30,9 @@ ROWS = {f"row-{number}": [1 + number % 50, 0, 2, 3][: number % 5] for number in 
 
 @pytest.fixture
 def place(tmp_path):
-    """A directory with a model and rows."""
+    """A directory with a model and rows, and files that are named like modules and are none of ours."""
+    for module in ("click", "redis", "celery", "numpy", "queue"):
+        (tmp_path / f"{module}.py").write_text("raise SystemExit('a file of the user was run')\n")
     make_model(tmp_path / "model")
     write_rows(tmp_path / "rows.jsonl", ROWS)
     return tmp_path

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import zstandard
-from support.inputs import rows_of, table_bytes, write
+from support.inputs import TEXTS, content_of, rows_of, table_bytes, write
 from support.jobs import finished_job
 
 from producer.sources.errors import SourceError
@@ -124,7 +124,7 @@ REFUSED = [
     ("a.csv", b"text,tokens\n", "has both columns 'text' and 'tokens'; choose one"),
     ("a.csv", b"text,text\n", "has the column 'text' 2 times"),
     ("a.csv", b"\xff,text\n", "its header can't be read: not UTF-8"),
-    ("a.json", b"[\n", "is not JSON lines"),
+    ("a.json", b"[\n", "is a JSON array; allowed: JSON lines"),
     ("a.json", b'{"a": 1}\n', "is not JSON lines"),
     ("a.parquet", table_bytes(pa.table({"text": [1]}), "parquet"), "column 'text' is of type int64; allowed"),
     ("a.arrow", table_bytes(pa.table({"tokens": [1.5]}), "arrow"), "allowed: a list of integers"),
@@ -209,3 +209,35 @@ def test_an_output_that_is_named_is_an_input(tmp_path, monkeypatch):
     finished_job(tmp_path / "vectors", shards=2, options=OutputSpec(with_tokens=True).to_options())
     plan = check_inputs(("vectors/part-*.parquet",), SourceOptions())
     assert [file.label for file in plan.files] == sorted(path.as_posix() for path in Path("vectors").glob("*.parquet"))
+
+
+def test_files_whose_format_is_unclear(tmp_path):
+    """A README beside tables is most likely no row: a directory or pattern with both is refused, and says how to go on.
+
+    Files that the user names are read, and a line says in which formats.
+    """
+    place = tmp_path / "data"
+    (place / "more").mkdir(parents=True)
+    for name in ("_SUCCESS", ".hidden", ".tmp.parquet"):
+        write(place / name, b"x")
+    for name in ("a.parquet", "more/b.parquet"):
+        write(place / name, content_of("parquet", TEXTS, None, None))
+    assert [row.file for row in rows_of(place) if row.position == 0] == [
+        f"{place}/a.parquet",
+        f"{place}/more/b.parquet",
+    ]
+    for name in ("README.md", "more/LICENSE"):
+        write(place / name, b"# About\n")
+    (place / "_SUCCESS").unlink()  # a pattern matches it
+    for given, pattern in ((f"{place}/", f"{place}/**/*.parquet"), (f"{place}/**", "*.parquet")):
+        with pytest.raises(RequestError) as caught:
+            check_inputs([given], SourceOptions())
+        assert str(caught.value) == (
+            f"input {given}: has parquet files, and 2 files whose names show no format: {place}/README.md, "
+            f"{place}/more/LICENSE. Give a pattern for the files that are meant, such as '{pattern}', or --format if "
+            "all have one format"
+        )
+    assert len(rows_of(f"{place}/**/*.parquet")) == 2 * len(TEXTS)
+    plan = check_inputs([f"{place}/*.parquet", f"{place}/README.md"], SourceOptions())
+    assert plan.notices == (f"the inputs have 2 formats: 1 parquet file; 1 text file: {place}/README.md",)
+    assert len(rows_of(write(tmp_path / "README.md", "a\nb\n"))) == 2

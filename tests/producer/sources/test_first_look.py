@@ -1,15 +1,23 @@
 """What newcomers get wrong is refused before anything is read, with what to do; ids and columns may be anywhere."""
 
+import bz2
 import gzip
+import io
+import lzma
+import os
 import random
+import sys
+import threading
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyarrow import feather
-from support.inputs import plain, rows_of, write
+from support.inputs import plain, rows_of, table_bytes, write
 
+from producer.sources.errors import SourceError
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs
 from producer.sources.rows import BadRow
@@ -59,6 +67,33 @@ def test_json_lines_with_another_field(tmp_path, rows, encode):
     assert "row 0: has neither 'text' nor 'tokens'; fields found: 'txet'" in found
 
 
+@pytest.mark.parametrize(
+    "content", ['[{"text": "x"}]', '[\n  {"text": "x"},\n  {"text": "y"}\n]\n', '\ufeff[{"text": "x"}]']
+)
+@pytest.mark.parametrize("name", ["my docs.json", "my docs.jsonl"])
+def test_a_json_array(tmp_path, monkeypatch, name, content):
+    """The refusal says that lines are wanted, and how to make them."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / name, content)
+    assert refusal(name) == (
+        f"input {name}: is a JSON array; allowed: JSON lines, with one object on each line. Convert it: "
+        "jq -c '.[]' 'my docs.json' > 'my docs.jsonl'"
+    )
+
+
+@pytest.mark.parametrize(("name", "content", "advice"), [
+    ("a.csv", "id;text\n1;x\n", "separated by ';': write it with commas, as pandas.read_csv"),
+    ("a.csv", "id\ttext\n1\tx\n", "separated by tabs: give --format tsv"),
+    ("a.tsv", "id,text\n1,x\n", "separated by commas: give --format csv"),
+])  # fmt: skip
+def test_a_table_with_another_separator(tmp_path, name, content, advice):
+    """It isn't a table of one column with an odd name."""
+    said = refusal(write(tmp_path / name, content))
+    assert f"has no column 'text' or 'tokens'; columns found: {content.split()[0]!r}" in said or "\t" in content
+    assert advice in said
+    assert "--no-header" not in said
+
+
 def test_one_usable_row_is_enough(tmp_path):
     """The others go to quarantine, as everywhere."""
     path = write(tmp_path / "a.jsonl", '{"txet": "x"}\n' * 999 + '{"text": "x"}\n')
@@ -77,7 +112,7 @@ def test_an_input_without_rows_is_named(tmp_path, name, content, encode):
     path = write(tmp_path / f"{name}{'' if encode is bytes else '.gz'}", content, encode)
     assert notices(path) == (f"1 input has no rows: {path}",)
     more = write(tmp_path / f"more{path.name}", content + '{"text": "x"}\n', encode)
-    assert notices(more) == ()
+    assert not any("no rows" in each for each in notices(more))
 
 
 def write_stream(table, path):
@@ -213,3 +248,62 @@ def test_options_of_csv_need_a_csv(tmp_path, option, name):
         check_inputs([str(text)], SourceOptions(**option))
     with pytest.raises(RequestError, match="columns found: '1', '2'") if name == "--no-header" else nullcontext():
         check_inputs([str(text), str(table)], SourceOptions(**option))
+
+
+BINARY = [
+    (table_bytes(pa.table({"text": ["x"]}), "parquet"), "is parquet by its content"),
+    (table_bytes(pa.table({"text": ["x"]}), "arrow"), "is arrow by its content"),
+    (table_bytes(pa.table({"text": ["x"]}), "arrows"), "is arrow by its content"),
+    (lzma.compress(b"x\n"), "is xz-compressed; unpack it, or compress it with gzip or zstd instead"),
+    (bz2.compress(b"x\n", 1), "is bzip2-compressed"),
+    (b'\x04\x22\x4d\x18\x64\x40\xa7\x0f\0\0\x80{"text": "one"}\n\0\0\0\0', "is lz4-compressed"),
+    (b"PK\x03\x04\x14\0", "is a zip archive; unpack it, and give the files in it"),
+    (b"7z\xbc\xaf\x27\x1c\0\x04", "is a 7z archive"),
+    (b"a.txt".ljust(257, b"\0") + b"ustar\x0000", "is a tar archive"),
+    (gzip.compress(lzma.compress(b"x\n")), "is xz-compressed"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), BINARY, ids=[message for _, message in BINARY])
+def test_standard_input_is_checked_as_files_are(tmp_path, monkeypatch, content, message):
+    """Before anything is read, if the bytes are there soon; else, of a pipe, before the first row."""
+    name = "a.gz" if content[:2] == b"\x1f\x8b" else "a.jsonl.lz4"
+    path = write(tmp_path / name, content)
+    assert message in refusal(path)
+    with path.open("rb") as file:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=file))
+        with pytest.raises(RequestError, match=message):
+            check_inputs(["-"], SourceOptions(format=None if "content" in message else "jsonl"))
+        assert file.read() == content
+    with pytest.raises(SourceError, match=message):
+        rows_of("-", stdin=io.BytesIO(content))
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[content], daemon=True)
+    writer.start()
+    with pytest.raises(SourceError, match=message):
+        rows_of(tmp_path / "pipe")
+    writer.join()
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8b\x08\0", b"PAR1\x15\x04", b"\xfd7zXZ\0"])
+def test_a_live_input_is_checked_as_it_arrives(content):
+    """It isn't unpacked: its rows are read as they come."""
+    ours, theirs = os.pipe()
+    os.write(theirs, content)
+    os.close(theirs)
+    with os.fdopen(ours, "rb", 0) as file, pytest.raises(SourceError, match=r"0 rows before that were read"):
+        rows_of("-", stdin=file, follow=True)
+
+
+@pytest.mark.parametrize("encode", [bytes, gzip.compress])
+def test_json_lines_under_another_name(tmp_path, monkeypatch, encode):
+    """They are read as text, as their name says, but most likely their fields are meant; a notice says so."""
+    lines = '{"text": "x", "id": 1}\n{"text": "y", "id": 2}\n'
+    said = "looks like JSON lines, but each whole line is read as text: {}; --format jsonl reads the fields"
+    path = write(tmp_path / f"a.txt{'' if encode is bytes else '.gz'}", lines, encode)
+    assert notices(path) == (f"1 input {said.format(path)}",)
+    assert notices(path, format="text") == notices(path, format="jsonl") == ()
+    assert notices(write(tmp_path / "b.txt", "{braces}\n" + lines)) == ()
+    with path.open("rb") as file:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=file))
+        assert notices("-") == (f"1 input {said.format('-')}",)

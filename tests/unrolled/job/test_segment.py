@@ -72,12 +72,13 @@ def changed(number, **values):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "not a segment"),
+        (b"", "not a segment of a job's log: it lacks 'format_version'"),
         (b"\xff", "not a segment"),
         (b"[]\n", "not a segment"),
         (b"[" * 100_000, "not a segment"),
         (SOUND[:-30], "not a segment"),
         (SOUND.splitlines()[0], "0 entries follow a head that counts 1"),
+        (changed(0, segment=None), "it lacks 'segment'"),
         (changed(0, format_version=2), "format version 2; this release reads 1"),
         (changed(0, segment="delete"), "segment is delete; allowed: shards, end"),
         (changed(0, segment="end"), "a segment of kind end has entries"),

@@ -50,6 +50,13 @@ def test_a_broker_that_is_away_is_a_passing_trouble(error):
     assert str(found) == f"broker {SHOWN} is away ({error}); start it, or correct --broker"
 
 
+def test_a_full_broker_is_not_called_away():
+    """It answers, and has room again when its queue is shorter or its memory larger."""
+    found = explained(redis.ResponseError("command not allowed when used memory > 'maxmemory'."), answered=True)
+    assert isinstance(found, TransientError)
+    assert str(found) == f"broker {SHOWN} is full: it uses as much memory as it may; raise its maxmemory"
+
+
 def test_a_broker_that_has_answered_gets_no_advice_on_its_address():
     """It speaks the protocol of the URL, so it is only away for a while."""
     closed = redis.ConnectionError("Connection closed by server.")

@@ -10,7 +10,7 @@ from support.ragged_rows import ragged
 from unrolled.errors import PayloadError
 from unrolled.format.file_info import FailedRow
 from unrolled.job import payload
-from unrolled.job.payload import Payload
+from unrolled.job.payload import VERSION, Payload
 from unrolled.job.shard_id import ShardId
 from unrolled.protocol.spooling import Place, make_retry, make_rows, select_rows
 from worker.shards.shard_rows import ShardRows, decode_rows
@@ -98,6 +98,14 @@ def test_other_rows_under_the_name_are_refused():
         PayloadError, match=f"the rows of shard {other} are damaged: they are others than its name says"
     ):
         decode_rows(rows, other, VOCABULARY)
+
+
+def test_rows_of_another_version_are_named_so():
+    """They aren't called damaged: their digest may be in another place."""
+    rows, shard = spooled([[1, 2]])
+    other = rows[:8] + (VERSION - 1).to_bytes(2, "little") + rows[10:]
+    with pytest.raises(PayloadError, match=f"payload version {VERSION - 1}; this release reads {VERSION}"):
+        decode_rows(other, shard, VOCABULARY)
 
 
 @settings(deadline=None, max_examples=200)

@@ -57,8 +57,9 @@ def enqueue(
 ) -> None:
     """Group rows into shards and queue them for workers.
 
-    INPUTS are files, directories, patterns, or - for standard input. If you run the same command again, it resumes:
-    shards that are published or queued are not queued again. Rows that can't be used go to quarantine, with reasons.
+    INPUTS are files, directories, patterns, or - for standard input. A directory is read with the directories in it,
+    but without names that begin with . or _. If you run the same command again, it resumes: shards that are published
+    or queued are not queued again. Rows that can't be used go to quarantine, with reasons.
     With --append, the new rows of an input that has grown are added to the job.
 
     \b

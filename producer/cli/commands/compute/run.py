@@ -56,6 +56,9 @@ def run(
 ) -> None:
     """Do a whole job on this machine.
 
+    INPUTS are files, directories, patterns, or - for standard input. A directory is read with the directories in it,
+    but without names that begin with . or _.
+
     Starts a broker (unless --broker names one) and workers, queues the input, waits until every shard is published,
     verifies the files, and writes a report. If you run the same command again, it resumes. `unrolled status OUT` in
     another terminal shows the job's progress. The workers' logs are in OUT/_unrolled/logs.

@@ -44,6 +44,9 @@ def neighbours(*, out: str, of: str, rows: int, column: str | None, metric: Metr
         click.echo(f"{out}: the job is not complete; only the rows that are published are compared", err=True)
     try:
         column = column or compared_column(dataset.columns)
+    except ValueError as error:
+        raise RequestError(f"{error} (--column)") from error
+    try:
         found = dataset.neighbours(of, rows, column=column, metric=metric)
     except (KeyError, ValueError) as error:
         raise RequestError(str(error.args[0])) from error

@@ -221,7 +221,7 @@ def _run(model: Any, feeds: dict[int, dict[str, NDArray[Any]]]) -> dict[int, NDA
         for number, feed in feeds.items():
             named: dict[str, Any] = {f"input {name}": array for name, array in feed.items()}
             np.savez(place / f"feed{number}.npz", **named)
-        command = [sys.executable, "-m", "worker.model_import.parity.frameworks.onnx_process", scratch]
+        command = [sys.executable, "-P", "-m", "worker.model_import.parity.frameworks.onnx_process", scratch]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
         except subprocess.TimeoutExpired as error:

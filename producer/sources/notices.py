@@ -1,0 +1,54 @@
+"""Lines for people about inputs that are most likely not what was meant."""
+
+from collections.abc import Sequence
+
+from unrolled.errors import counted
+
+#: Inputs that are named; the others are counted.
+_NAMED = 3
+
+
+def notices_of_empty(labels: Sequence[str]) -> list[str]:
+    """A line about inputs without a row; none where each has rows.
+
+    Args:
+        labels: of those inputs.
+    """
+    if not labels:
+        return []
+    return [f"{counted(len(labels), 'input has', 'inputs have')} no rows: {named(labels)}"]
+
+
+def notices_of_json(labels: Sequence[str]) -> list[str]:
+    """A line about inputs whose lines are JSON objects, but are read as text; none where there is no such input.
+
+    Args:
+        labels: of those inputs.
+    """
+    if not labels:
+        return []
+    which, names = counted(len(labels), "input looks", "inputs look"), named(labels)
+    return [f"{which} like JSON lines, but each whole line is read as text: {names}; --format jsonl reads the fields"]
+
+
+def notices_of_formats(files: Sequence[tuple[str, str]]) -> list[str]:
+    """A line about inputs of several formats, which names those of all formats but the most frequent one.
+
+    Args:
+        files: the label and the format of each input.
+    """
+    labels: dict[str, list[str]] = {}
+    for label, kind in files:
+        labels.setdefault(kind, []).append(label)
+    ordered = sorted(labels.items(), key=lambda item: -len(item[1]))
+    if not ordered[1:]:
+        return []
+    (most, many), *others = ordered
+    listed = "; ".join(f"{counted(len(few), f'{kind} file')}: {named(few)}" for kind, few in others)
+    return [f"the inputs have {len(labels)} formats: {counted(len(many), f'{most} file')}; {listed}"]
+
+
+def named(labels: Sequence[str]) -> str:
+    """The first few of several inputs, and how many more there are."""
+    more = f" and {len(labels) - _NAMED:,} more" if len(labels) > _NAMED else ""
+    return f"{', '.join(labels[:_NAMED])}{more}"

@@ -1,0 +1,74 @@
+"""The checks of inputs that can be read once: standard input and named pipes."""
+
+import io
+import select
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import BinaryIO
+
+from producer.sources.discovery import SourceFile
+from producer.sources.errors import DamagedInputError
+from producer.sources.formats.content import check_content
+from producer.sources.heads import Head, is_json_read_as_text
+from producer.sources.options import SourceOptions
+from producer.sources.streams.compression import sniff, unpacked
+
+#: How long a first look waits for the first bytes; later, they are checked when they arrive.
+_LOOK_SECONDS = 1.0
+
+
+def look_at(source: SourceFile, options: SourceOptions) -> Head:
+    """Check the first bytes of an input, if they can be seen without taking them from it and arrive soon.
+
+    Args:
+        source: standard input, or a pipe.
+        options: as in `check_head`.
+
+    Raises:
+        DamagedInputError: the content doesn't match the format.
+    """
+    head = b""
+    if source.place is None and not options.follow:  # a live input is read past the buffer
+        head = _beginning(sys.stdin.buffer if sys.stdin else None)
+    if head:
+        check_content(head, source.format, is_named=options.format is not None, has_name=False)
+    holds_text = options.kind == "text" or (options.kind == "auto" and source.format == "text")
+    return Head(holds_text, looks_like_json=is_json_read_as_text(head, source, options))
+
+
+def _beginning(file: BinaryIO | None) -> bytes:
+    """The first bytes of a file, unpacked, which stay in its buffer; none if there is no buffer, or nothing arrives."""
+    try:
+        if not isinstance(file, io.BufferedReader) or not select.select([file], [], [], _LOOK_SECONDS)[0]:
+            return b""
+        head = file.peek()
+    except (OSError, ValueError):  # reading it says why
+        return b""
+    if (compression := sniff(head)) != "none":
+        with suppress(DamagedInputError):  # the rest of it isn't there
+            return next(unpacked(iter([head]), compression), b"")
+        return b""
+    return head
+
+
+def checked(chunks: Iterator[bytes], source: SourceFile, options: SourceOptions) -> Iterator[bytes]:
+    """Yield the chunks of an input that can be read once, as soon as its first bytes have been checked.
+
+    Args:
+        chunks: its content, unpacked; an empty chunk is passed on.
+        source: the input.
+        options: as in `check_head`.
+
+    Raises:
+        DamagedInputError: the content doesn't match the format.
+    """
+    for chunk in chunks:
+        if chunk:
+            if options.follow and sniff(chunk) != "none":
+                raise DamagedInputError(f"is {sniff(chunk)} by its content; --follow reads what isn't compressed")
+            check_content(chunk, source.format, is_named=options.format is not None, has_name=source.place is not None)
+            yield chunk
+            break
+        yield chunk
+    yield from chunks
