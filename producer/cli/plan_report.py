@@ -153,7 +153,7 @@ def _advice(plan: Plan) -> Iterator[str]:
         )
     if found.from_the_start and not found.exact:
         yield (
-            f"{size_text(found.from_the_start)} can be read from their start only (compressed files): "
-            "if later rows are of another kind, the error is larger"
+            f"{size_text(found.from_the_start)} can be read from their start only (compressed files, Arrow files, "
+            "large row groups): if later rows are of another kind, the error is larger"
         )
     yield from found.notices

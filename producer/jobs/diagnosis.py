@@ -10,6 +10,7 @@ from unrolled.job import names
 
 if TYPE_CHECKING:
     from producer.jobs.status import JobStatus
+    from producer.queue.queue_status import QueueStatus
 
 
 def diagnose(status: JobStatus) -> dict[str, str]:
@@ -48,13 +49,7 @@ def diagnose(status: JobStatus) -> dict[str, str]:
             "stream or of a retry can't be read again: restore the part from a copy)"
         )
     if status.queue and status.waiting:
-        if status.lost:
-            them = "it" if status.lost == 1 else "them"
-            found["lost"] = (
-                f"{counted(status.lost, 'waiting shard is', 'waiting shards are')} not in Redis: it lost {them}, or is "
-                f"another job's broker; this queues {them} again: unrolled wait {status.out}"
-            )
-        found |= obstacles(status.offer, status.job, status.queue)
+        found |= _in_the_queue(status, status.queue)
     if status.strays and status.ended:
         found["strays"] = (
             f"a run that died has read rows of {counted(status.strays, 'shard')} and not queued them; "
@@ -65,6 +60,21 @@ def diagnose(status: JobStatus) -> dict[str, str]:
             "the input hasn't been read to its end: if no `unrolled run` or `unrolled enqueue` is at work on it, "
             "run the same command again to resume it (if files of its log are missing, `unrolled verify` names them)"
         )
+    return found
+
+
+def _in_the_queue(status: JobStatus, queue: QueueStatus) -> dict[str, str]:
+    """The lines about what the broker knows."""
+    found = {}
+    if status.lost:
+        them = "it" if status.lost == 1 else "them"
+        found["lost"] = (
+            f"{counted(status.lost, 'waiting shard is', 'waiting shards are')} not in Redis: it lost {them}, or is "
+            f"another job's broker; this queues {them} again: unrolled wait {status.out}"
+        )
+    found |= obstacles(status.offer, status.job, queue)
+    if status.gone:
+        found.pop("unseen", None)  # workers miss what "gone" names
     return found
 
 

@@ -60,7 +60,7 @@ class WorkerSpeed:
             return 0.0, 0.0
         (up, tokens, busy), (later, more, busier) = self._beats[0], self._beats[-1]
         seconds = max(later - up, 1e-6)
-        return (more - tokens) / seconds, min(1.0, (busier - busy) / seconds)
+        return (more - tokens) / seconds, min(1.0, max(0.0, busier - busy) / seconds)
 
 
 class JobScreen:

@@ -52,7 +52,7 @@ def queue_and_wait(
     if crew.failure:  # a live input was ended by it, in order
         raise crew.failure
     job = prepared.job
-    is_new = summary.sent or summary.known < summary.shards
+    is_new = summary.sent or summary.known < summary.shards or not summary.rows
     with progress("computing" if is_new or not StatusReader(job).read().complete else "already complete") as bar:
         status = wait_for_job(job, url, namespace, bar, starting_seconds=START_SECONDS, figures=figures)
         return summary, status

@@ -51,8 +51,9 @@ def choices_of(sample: Sample, submission: Submission, spec: OutputSpec, config:
 def _size(sample: Sample, submission: Submission, spec: OutputSpec, config: ModelConfig) -> Estimate:
     sums = sample.sums
 
-    def size(errors: float) -> float:
-        found = {name: max(0.0, each.value + errors * (each.error or 0.0)) for name, each in sums.items()}
+    def size(errors: float, bare_errors: float) -> float:
+        more = {name: bare_errors if name in ("empty", "bare") else errors for name in sums}
+        found = {name: max(0.0, each.value + more[name] * (each.error or 0.0)) for name, each in sums.items()}
         content = Content(
             parts=parts_of(found["rows"], found["token_ids"], *limits_of(submission, spec, config)),
             rows=found["rows"],
@@ -65,4 +66,7 @@ def _size(sample: Sample, submission: Submission, spec: OutputSpec, config: Mode
         return part_bytes(content, spec, spec.columns(config))
 
     known = all(sums[name].error is not None for name in ("rows", "tokens"))
-    return Estimate(size(0), size(1) - size(0) if known else None)
+    found = size(0, 0)
+    # More rows without a vector may make the parts smaller or larger.
+    errors = (abs(size(errors, bare_errors) - found) for errors in (-1, 1) for bare_errors in (-1, 1))
+    return Estimate(found, max(errors) if known else None)

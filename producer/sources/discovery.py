@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from glob import has_magic
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from producer.sources.formats.by_name import by_extension, shows_format
+from producer.sources.formats.by_name import by_extension, extensions, shows_format
 from producer.sources.notices import named, notices_of_formats
 from producer.sources.places.buckets import Buckets, is_bucket_url
 from producer.sources.places.directories import find_files
@@ -69,29 +68,36 @@ def discover(inputs: Sequence[str], options: SourceOptions) -> Discovery:
         RequestError: nothing is found for an input, it can't be read, or it has a file whose format is unclear.
         TransientError: a bucket can't be reached, or refuses.
     """
-    if not inputs:
-        raise RequestError("no input given; name files, directories or patterns, or - for standard input")
-    if options.follow and list(inputs) != [STANDARD_INPUT]:
-        raise OptionError(f"--follow reads only standard input; found {' '.join(inputs)}, allowed: -")
+    _check_given(inputs, options)
     found = Discovery()
-    seen: dict[Hashable, str] = {}
+    seen: dict[Hashable, tuple[str, int]] = {}  # the label, and which of the inputs given
     labels: set[str] = set()
     buckets = Buckets()
-    for given in inputs:
+    for number, given in enumerate(inputs):
         for source in _sources(given, buckets, found.notices, options):
             place = source.place
             key = place.inode if isinstance(place, LocalFile) else source.label
             if key in seen:
-                found.notices.append(f"{source.label} is the same input as {seen[key]}: read once")
+                if seen[key] == (source.label, number):  # a pattern that matches a directory and the files in it
+                    continue
+                found.notices.append(f"{source.label} is the same input as {seen[key][0]}: read once")
                 continue
             if source.label in labels:
                 raise RequestError(f"two inputs are both called {source.label}; rename one")
-            seen[key] = source.label
+            seen[key] = source.label, number
             labels.add(source.label)
             found.files.append(source)
+    found.notices = list(dict.fromkeys(found.notices))
     if options.format is None:
         found.notices += notices_of_formats([(file.label, file.format) for file in found.files])
     return found
+
+
+def _check_given(inputs: Sequence[str], options: SourceOptions) -> None:
+    if not inputs:
+        raise RequestError("no input given; name files, directories or patterns, or - for standard input")
+    if options.follow and list(inputs) != [STANDARD_INPUT]:
+        raise OptionError(f"--follow reads only standard input; found {' '.join(inputs)}, allowed: -")
 
 
 def _sources(given: str, buckets: Buckets, notices: list[str], options: SourceOptions) -> list[SourceFile]:
@@ -104,16 +110,21 @@ def _sources(given: str, buckets: Buckets, notices: list[str], options: SourceOp
 def _refuse_unclear(given: str, sources: Sequence[SourceFile]) -> None:
     """Refuse files whose names show no format beside files of one: most likely, they are no rows.
 
+    Empty ones do no harm; in a bucket, they may represent folders.
+
     Raises:
         RequestError: there are some.
     """
-    clear = next((source for source in sources if source.format != "text"), None)
-    unclear = list(dict.fromkeys(source.label for source in sources if not shows_format(source.label)))
-    if clear is None or not unclear:
+    formats = sorted({source.format for source in sources if source.format != "text"})
+    unclear = list(
+        dict.fromkeys(source.label for source in sources if source.size_bytes and not shows_format(source.label))
+    )
+    if not formats or not unclear:
         return
-    pattern = f"{'' if has_magic(given) else given.rstrip('/') + '/**/'}*{PurePath(clear.label).suffix}"
+    clear = next(source for source in sources if source.format != "text")
+    pattern = f"{'' if has_magic(given) else given.rstrip('/') + '/**/'}*{extensions(clear.label)}"
     raise RequestError(
-        f"input {shown(given)}: has {clear.format} files, and {counted(len(unclear), 'file')} whose "
+        f"input {shown(given)}: has {' and '.join(formats)} files, and {counted(len(unclear), 'file')} whose "
         f"{'names show' if len(unclear) > 1 else 'name shows'} no format: {named(unclear)}. Give a pattern for the "
         f"files that are meant, such as '{shown(pattern)}', or --format if all have one format"
     )

@@ -148,6 +148,11 @@ def _tokenizer(request: FitRequest, plan: InputPlan, say: Callable[[str], None])
 
 
 def _check_sides(train: TokenStoreWriter, validation: TokenStoreWriter, options: FitOptions, seen: Seen) -> None:
+    if seen.bad > seen.rows:
+        raise RequestError(
+            f"{seen.bad:,} of {counted(seen.bad + seen.rows, 'row')} can't be used{seen.reason}. Correct the options, "
+            "such as --vocab-size, or leave these rows out of the corpus"
+        )
     for name, side in (("to learn from", train), ("held out", validation)):
         if not side.rows:
             raise RequestError(

@@ -63,8 +63,8 @@ class FitDisplay:
 
     def _begin(self, facts: dict[str, Any]) -> None:
         self._progress.say(
-            f"{figure(facts['parameters'])} parameters on {facts['device']}; held-out perplexity of word frequencies "
-            f"alone: {perplexity_text(facts['unigram_perplexity'])}"
+            f"{figure(facts['parameters'])} parameters, with the softmax, on {facts['device']}; held-out perplexity of "
+            f"word frequencies alone: {perplexity_text(facts['unigram_perplexity'])}"
         )
         for epoch in facts["epochs"]:
             self._progress.say(f"{self._epoch_line(epoch)}   done before")

@@ -101,8 +101,8 @@ def _done_before(request: FitRequest) -> dict[str, Any] | None:
             return record
         if isinstance(before := record.get("request"), dict) and before != words:
             raise JobError(
-                f"{out}: contains a model that was trained with {differences(before, words)}; choose another "
-                "--out, or remove it"
+                f"{out}: contains a model that was trained with {differences(before, words)}; a model can't "
+                "be trained further: choose another --out, or remove it"
             )
     # A training that was killed while it wrote its model still has its plan, and writes the same files again.
     there = [name for name in (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE) if (out / name).exists()]

@@ -171,8 +171,9 @@ def torch_lstm(tensors, module, inputs, units=UNITS, layer=0, back=""):
     names = [f"{module}{what}_l{layer}{back}" for what in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
     shapes = [(4 * units, inputs), (4 * units, units), (4 * units,), (4 * units,)]
     w_ih, w_hh, b_ih, b_hh = (tensors.add(name, *shape, scale=0.6) for name, shape in zip(names, shapes, strict=True))
-    arrays = w_ih.T.astype(float), w_hh.T.astype(float), (b_ih + b_hh).astype(float)
-    return lambda x, **first: lstm_states(x, *arrays, **first)
+    return lambda x, **first: lstm_states(
+        x, w_ih.T.astype(float), w_hh.T.astype(float), (b_ih + b_hh).astype(float), **first
+    )
 
 
 def keras_order(gates, axis=0):

@@ -105,6 +105,9 @@ class Examples:
     def of_worker(self, worker: int, workers: int) -> Examples:
         """The share of one of several processes; together they have every example once.
 
+        Each gets equally many of the job's rows (the numbers differ by one at most), those in a row in the order of the
+        epoch. Rows that are left out, such as those without a label, may make one share larger than another.
+
         Raises:
             ValueError: `worker` is not one of the numbers 0 to workers - 1.
         """
@@ -130,8 +133,10 @@ class Examples:
 
     def __len__(self) -> int:
         """How many examples there are. All ids are read for it, but no vectors."""
-        mine = self._order().tolist()
-        return sum(len(self._wanted(self.dataset.row_group(number, ("id", self._counted)))) for number in mine)
+        pieces = self._pieces()
+        return sum(
+            len(self._wanted(self.dataset.row_group(each.group, ("id", self._counted)), each)) for each in pieces
+        )
 
     def __iter__(self) -> Iterator[Example]:
         left: list[Example] = []
@@ -196,25 +201,32 @@ class Examples:
     def _mixtures(self) -> Iterator[list[_Rows]]:
         """The row groups of this worker, some at a time if they are shuffled."""
         step = 1 if self.seed is None else _MIXED
-        with contextlib.closing(_read_ahead(self._rows, self._order().tolist(), step)) as groups:
+        with contextlib.closing(_read_ahead(self._rows, self._pieces(), step)) as groups:
             while some := list(islice(groups, step)):
                 yield some
 
-    def _rows(self, number: int) -> _Rows:
-        rows = self.dataset.row_group(number, ("id", self._counted, self.column))
-        return _Rows.of(number, rows, self._wanted(rows))
+    def _rows(self, piece: _Piece) -> _Rows:
+        rows = self.dataset.row_group(piece.group, ("id", self._counted, self.column))
+        return _Rows.of(piece.group, rows, self._wanted(rows, piece))
 
-    def _order(self) -> NDArray[np.int64]:
-        """The numbers of this worker's row groups in the order of the epoch."""
-        numbers = np.arange(len(self.dataset.row_groups))
+    def _pieces(self) -> list[_Piece]:
+        """The rows of this worker in the order of the epoch: an equal part of all, which may begin in a row group."""
+        groups = self.dataset.row_groups
+        order = np.arange(len(groups))
         if self.seed is not None:
-            numbers = np.random.default_rng([self.seed, self.epoch]).permutation(numbers)
-        return numbers[self.worker :: self.workers]
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
+        counts = np.array([part.groups[group] for part, group in groups], np.int64)[order]
+        begins = counts.cumsum() - counts  # the place of each group's first row among all
+        first, end = (int(counts.sum()) * worker // self.workers for worker in (self.worker, self.worker + 1))
+        starts, stops = np.maximum(first - begins, 0), np.minimum(end - begins, counts)
+        mine = np.stack([order, starts, stops])[:, starts < stops]
+        return [_Piece(*each) for each in mine.T.tolist()]
 
-    def _wanted(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
-        """The rows of a row group that are in the share, and have a vector and a label."""
+    def _wanted(self, rows: pa.RecordBatch, piece: _Piece) -> NDArray[np.int64]:
+        """The rows of a piece that are in the share, and have a vector and a label."""
         ids, counts = rows.column(0), rows.column(1)
         is_wanted = numbers(counts if self._counted == "length" else counts.value_lengths()) > 0
+        is_wanted[: piece.start] = is_wanted[piece.stop :] = False
         if self.share != (0, 1):
             places = (hashes_of(ids) >> np.uint64(11)).astype(np.float64) / 2**53
             is_wanted &= (places >= self.share[0]) & (places < self.share[1])
@@ -233,6 +245,14 @@ def check_examples(given: object) -> None:
     """
     if not isinstance(given, Examples):
         raise TypeError(f"examples are {given!r:.100}; give unrolled.Examples, such as unrolled.Examples(dataset=…)")
+
+
+class _Piece(NamedTuple):
+    """Rows of one row group, from `start` to before `stop`."""
+
+    group: int
+    start: int
+    stop: int
 
 
 class _Rows(NamedTuple):
@@ -298,19 +318,19 @@ def _grouped(
     return grouped, [example._replace(vectors=example.vectors.copy()) for example in examples[whole:]]
 
 
-def _read_ahead(read: Callable[[int], _Rows], numbers: Sequence[int], most: int) -> Generator[_Rows]:
+def _read_ahead(read: Callable[[_Piece], _Rows], pieces: Sequence[_Piece], most: int) -> Generator[_Rows]:
     """Row groups in order, read by a thread while the caller is busy with earlier ones.
 
     Args:
         read: reads one.
-        numbers: which ones.
+        pieces: which ones.
         most: how many are read before they are asked for.
     """
     reader = ThreadPoolExecutor(1, "read-ahead")
     waiting: deque[Future[_Rows]] = deque()
     try:
-        for number in numbers:
-            waiting.append(reader.submit(read, number))
+        for piece in pieces:
+            waiting.append(reader.submit(read, piece))
             if len(waiting) > most:
                 yield waiting.popleft().result()
         while waiting:

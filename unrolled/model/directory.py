@@ -136,7 +136,9 @@ def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
     try:
         if not directory.is_dir():
             found = "is not a directory" if directory.exists() else "does not exist"
-            raise ModelError(f"{directory}: {found}; make a model there with: unrolled model new {directory} …")
+            raise ModelError(
+                f"{directory}: {found}; name a model, or make one there with: unrolled model new {directory} …"
+            )
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             if not (directory / name).is_file():
                 raise ModelError(f"{directory}: {_why_no_model(directory, name)}")

@@ -244,6 +244,8 @@ class Dataset:
             IndexError: there is no row of this number.
             FileFormatError: a file turns out to be damaged.
         """
+        if isinstance(key, slice):  # type: ignore[unreachable]  # callers may not check types
+            raise TypeError("rows are looked up one by one; for several, use itertools.islice(dataset, start, stop)")
         if not isinstance(key, str):
             return self._lookup.row(key)
         if (row := self._lookup.find(key)) is None:

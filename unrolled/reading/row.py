@@ -61,7 +61,7 @@ def shapes_of(vectors: Mapping[str, Vectors]) -> str:
 def column_of(vectors: Mapping[str, Vectors], name: str) -> Vectors:
     """A column of vectors by its name; the KeyError for another name lists those that there are."""
     if name not in vectors:
-        raise KeyError(f"no column {name!r}; this job stored {', '.join(vectors)}")
+        raise KeyError(f"no column {name!r} of vectors; this job stored {', '.join(vectors)}")
     return vectors[name]
 
 

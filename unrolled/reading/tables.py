@@ -27,7 +27,10 @@ def table_schema(part: Part, names: Sequence[str] | None) -> pa.Schema:
 
     Raises:
         KeyError: there is no such column, and it can't be computed from one that there is.
+        TypeError: `names` is one name.
     """
+    if isinstance(names, str):
+        raise TypeError(f"columns is {names!r:.100}; give a list of names, such as [{names!r:.100}]")
     stored = part.schema
     if names is None:
         return stored

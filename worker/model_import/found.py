@@ -89,6 +89,7 @@ class Layer:
         starts: the tensors that it starts from, if its graph shows that they aren't constants: of each pass the state
             and, in an LSTM, the cell's, each with the number of the direction in it.
         given_state: whether rows bring these states.
+        is_cell: whether the source's program computes it step by step, and may do more than that in each step.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Layer:
     scope: str = ""
     starts: tuple[tuple[str, int], ...] = ()
     given_state: bool = False
+    is_cell: bool = False
 
     @property
     def passes(self) -> list[Pass]:

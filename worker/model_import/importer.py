@@ -166,7 +166,7 @@ def import_model(
     else:
         notice("comparing the model with the original, which may take a minute (--no-parity leaves this out)")
         try:
-            parity = _compared(found, stack, made, tokenizer, directory.parent, options.parity)
+            parity = _compared(found, stack, made, tokenizer, directory.parent, options)
         except ModelError as error:
             raise ImportRefusedError(f"{source} ({found.format}): {error}") from error
     model = save_model(directory, made.config, made.weights, tokenizer)
@@ -198,7 +198,9 @@ def _tokenizer(found: Found, made: Assembled, path: Path | None) -> str | None:
     return text
 
 
-def _compared(found: Found, stack: Stack, made: Assembled, tokenizer: str | None, parent: Path, bound: float) -> Parity:
+def _compared(
+    found: Found, stack: Stack, made: Assembled, tokenizer: str | None, parent: Path, options: ImportOptions
+) -> Parity:
     """Compare the model with the original, in a temporary directory below `parent` or what exists of its path."""
     parent = next((path for path in (parent, *parent.parents) if path.is_dir()), parent)
     try:
@@ -211,8 +213,8 @@ def _compared(found: Found, stack: Stack, made: Assembled, tokenizer: str | None
             saved = save_model(path, made.config, made.weights, tokenizer)
         except ModelError as error:  # without the name of a directory that is removed
             raise ImportRefusedError(str(error).removeprefix(f"{path}: ")) from error
-        parity = compare(saved, found, stack, made.ids_from, made.padding)
-        check(parity, bound, stack.doubts)
+        parity = compare(saved, found, stack, made.ids_from, made.padding, unpadded=options.unpadded)
+        check(parity, options.parity or 0.0, stack.doubts)
     return parity
 
 

@@ -34,12 +34,14 @@ class _Away:
     """A job that can't be used.
 
     Attributes:
-        why: the latest reason.
+        member: the shard that was met last.
+        why: the reason then.
         met_at: when it was met.
         pause: seconds between two tries; 0 for a job that isn't refused.
         next_try: when one of its shards may be chosen.
     """
 
+    member: Member
     why: str
     met_at: float
     pause: float = 0.0
@@ -102,12 +104,15 @@ class AwayJobs:
         with self._lock:
             return {job_key: away.why for job_key, away in self._away.items() if away.met_at >= old}
 
-    def remove(self, job_key: str) -> None:
-        """Report that a job can be used again, if it was away."""
+    def remove(self, member: Member) -> None:
+        """Note that a shard was published. If its job was refused, report that the job can be used again."""
         with self._lock:
-            if self._away.pop(job_key, None) is None:
-                return
-        log.warning("job %s: its directory is back", job_key)
+            away = self._away.get(member.job_key)
+            if away is None or not (away.pause or away.member == member):
+                return  # another shard of the job may still be in the way
+            del self._away[member.job_key]
+        if away.pause:
+            log.warning("job %s: its directory is back", member.job_key)
 
     def _note(self, member: Member, error: UnrolledError, *, refuses: bool) -> bool:
         """Whether the job wasn't known to be away."""
@@ -116,8 +121,8 @@ class AwayJobs:
             is_new = member.job_key not in self._away
             while is_new and len(self._away) >= MOST_JOBS:
                 del self._away[next(iter(self._away))]
-            away = self._away.setdefault(member.job_key, _Away(str(error), now))
-            away.why, away.met_at = str(error), now
+            away = self._away.setdefault(member.job_key, _Away(member, str(error), now))
+            away.member, away.why, away.met_at = member, str(error), now
             if refuses and not away.pause:
                 away.pause = min(FIRST_TRY_SECONDS, self._longest_pause)
                 away.next_try = now + away.pause

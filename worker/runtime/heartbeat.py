@@ -129,8 +129,8 @@ class Heartbeat:
     def _beat(self) -> None:
         count, longest = self._service.board.load()
         on_board = {"on_board": count, "longest_seconds": round(longest, 1)}
-        troubles = {"troubles": self.troubles()}
-        self._ledger.beat(self._service.holder, {**self._about, **self._metrics.snapshot(), **on_board, **troubles})
+        troubles, work = {"troubles": self.troubles()}, self._metrics.snapshot(self._pool.busy_seconds())
+        self._ledger.beat(self._service.holder, {**self._about, **work, **on_board, **troubles})
         self._renew()
         again = self._ledger.sweep()
         for member in again:

@@ -236,7 +236,7 @@ class ShardService:
     def note_published(self, member: Member) -> None:
         """See `Host`."""
         log.info("%s is published", member)
-        self._away.remove(member.job_key)
+        self._away.remove(member)
 
     def note_broken(self, error: BrokenWorkerError) -> None:
         """See `Host`."""

@@ -1,4 +1,4 @@
-"""Pieces of inputs that are read from their start on: compressed files, and row groups of tables."""
+"""Pieces of inputs that are read from their start on, such as compressed files, and of row groups of tables."""
 
 from __future__ import annotations
 
@@ -17,33 +17,49 @@ _PATIENCE = 8
 
 
 class Unit:
-    """A part of the input that is read from its start to its end.
+    """A part of the input that is read from its start to its end, or in pieces that are spread over it.
 
     Args:
         label: the input's.
         size_bytes: stored bytes.
-        read: yields its pieces; whatever it raises ends it.
+        read: yields its pieces in order; whatever it raises ends it.
+        spread: yields them in the order in which they are drawn; None for that of `read`.
+
+    Attributes:
+        is_spread: whether the first pieces are from all over it.
+        reason: why it can't be read to its end; None where nothing says so.
+        ended: whether nothing is left of it.
     """
 
-    def __init__(self, label: str, size_bytes: int, read: Callable[[], Iterator[Piece]]) -> None:
+    def __init__(
+        self,
+        label: str,
+        size_bytes: int,
+        read: Callable[[], Iterator[Piece]],
+        spread: Callable[[], Iterator[Piece]] | None = None,
+    ) -> None:
+        self.is_spread = spread is not None
         self.label = label
         self.size_bytes = size_bytes
         self.reason: str | None = None
-        self._read = read
+        self._read, self._spread = read, spread or read
         self._pieces: Iterator[Piece] | None = None
         self._seen_bytes = 0.0
         self.ended = False
 
     def again(self) -> Iterator[Piece]:
         """Yield all pieces from the start on."""
+        yield from self._explained(self._read)
+
+    def _explained(self, read: Callable[[], Iterator[Piece]]) -> Iterator[Piece]:
         try:
-            yield from self._read()
+            yield from read()
         except (DamagedInputError, OSError) as error:
             self.reason = str(error)
 
     def draw(self) -> Piece | None:
         """The next piece; None where there is none."""
-        self._pieces = self._pieces or self.again()
+        self._pieces = self._pieces or self._explained(self._spread)
         piece = next(self._pieces, None)
         if piece is None:
             self.ended = True
@@ -58,7 +74,7 @@ class UnitFrame:
 
     Args:
         units: at least one.
-        from_the_start: whether a unit is a whole input.
+        from_the_start: whether a unit is a whole input, and its pieces are drawn in order.
     """
 
     def __init__(self, units: Sequence[Unit], *, from_the_start: bool) -> None:

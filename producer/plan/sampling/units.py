@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from producer.plan.sampling.line_frame import LineFrame
-from producer.plan.sampling.pieces import PART_BYTES, WHOLE_ROW_BYTES, Piece, Seen
+from producer.plan.sampling.pieces import PART_BYTES, WHOLE_ROW_BYTES, Piece, Seen, spread
 from producer.plan.sampling.unit_frame import Unit, UnitFrame
 from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import read_rows
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from producer.plan.sampling.pieces import Frame
     from producer.sources.discovery import SourceFile
+    from producer.sources.formats.tables import GroupPiece
     from producer.sources.options import SourceOptions
     from producer.sources.places.place import Place
 
@@ -36,6 +37,10 @@ _RAW_BYTES, _LEAST_RAW_BYTES = 16 * 1024, 512
 _HEAD_BYTES = 256 * 1024
 #: The largest compressed table that is unpacked for a plan.
 _MOST_SPOOLED_BYTES = 64 * 2**20
+#: The largest row group that is read to its end for a sample, uncompressed; over a network, where that takes longer.
+_MOST_SCANNED_BYTES, _MOST_DISTANT_BYTES = 2**30, 2**26
+#: Bytes of a file's rows that are in memory, and the least of a row group's.
+_HELD_BYTES, _LEAST_HELD_BYTES = 2**28, 2**20
 _TABLES = ("parquet", "arrow")
 
 
@@ -61,7 +66,9 @@ def frames_of(files: Sequence[SourceFile], options: SourceOptions) -> tuple[list
             if source.compression != "none" and size > _MOST_SPOOLED_BYTES:
                 left_out.append(source.label)
                 continue
-            tables += _table_units(source, place, size, options)
+            units = list(_table_units(source, place, size, options))
+            tables += [unit for unit in units if unit.is_spread]
+            streams += [unit for unit in units if not unit.is_spread]
         elif source.compression != "none" or _has_records_of_lines(source, place, options):
             streams.append(Unit(source.label, size, partial(_stream, source, place, size, options)))
         else:
@@ -152,15 +159,55 @@ def _table_units(source: SourceFile, place: Place, size: int, options: SourceOpt
     if source.compression != "none":
         yield Unit(source.label, size, partial(_spooled_table, source, place, size, options))
         return
-    groups = [1]
+    groups = []
     if source.format == "parquet":
         with suppress(DamagedInputError, OSError):  # reading it says why it can't be read
-            groups = row_groups(place, at_once)
-    total = max(sum(groups), 1)
-    for number, group_bytes in enumerate(groups):
-        share = max(1, round(size * group_bytes / total))
-        chosen = [number] if source.format == "parquet" else None
-        yield Unit(source.label, share, partial(_table, source, place, share, options, chosen))
+            groups = row_groups(place, options, at_once)
+    if not groups:
+        yield Unit(source.label, size, partial(_table, source, place, size, options, None))
+    total = max(sum(group.size_bytes for group in groups), 1)
+    most_bytes = _MOST_DISTANT_BYTES if place.is_distant else _MOST_SCANNED_BYTES
+    held_bytes = max(_LEAST_HELD_BYTES, _HELD_BYTES // max(len(groups), 1))
+    for number, group in enumerate(groups):
+        share = max(1, round(size * group.size_bytes / total))
+        in_order = partial(_table, source, place, share, options, [number])
+        spread_out = partial(_spread_group, source, place, share, options, number, held_bytes)
+        yield Unit(source.label, share, in_order, spread_out if group.read_bytes <= most_bytes else None)
+
+
+def _spread_group(
+    source: SourceFile, place: Place, size: float, options: SourceOptions, group: int, held_bytes: int
+) -> Iterator[Piece]:
+    """Yield the pieces of a row group in an order in which they are spread over it.
+
+    It is read to its end first, but most of its rows are never made. It is read once more where only some of it may be
+    in memory, and all pieces of these have been drawn.
+    """
+    from producer.sources.formats.tables import row_group_pieces  # noqa: PLC0415 - pyarrow is slow to import
+
+    read = partial(row_group_pieces, place, source.label, options, at_once, group)
+    held: list[GroupPiece] = []
+    step, total_bytes, damage = 1, 0, None
+    try:
+        for number, piece in enumerate(read()):
+            if number % step:
+                continue
+            held.append(piece)
+            total_bytes += piece.size_bytes
+            while total_bytes > held_bytes and len(held) > 1:
+                held, step = held[::2], 2 * step
+                total_bytes = sum(piece.size_bytes for piece in held)
+    except DamagedInputError as error:
+        damage = error
+    first = sorted(range(len(held)), key=spread)
+    for at in dict.fromkeys(at for one in first for at in (one, len(held) - 1 - one)):  # neither end comes earlier
+        yield Piece(held[at].share * size, list(map(_shortened, held[at].rows())))
+    held.clear()
+    if damage is not None:
+        raise damage
+    for number, piece in enumerate(read() if step > 1 else ()):
+        if number % step:
+            yield Piece(piece.share * size, list(map(_shortened, piece.rows())))
 
 
 def _table(

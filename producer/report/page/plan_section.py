@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from producer.plan.beside import Beside
 
+#: A shorter time has a decimal.
+_SHORT_SECONDS = 10
 _HEADINGS = ("", "planned", "error", "was", "off")
 
 
@@ -38,4 +40,8 @@ def plan_section(found: Sequence[Beside]) -> str:
 
 
 def _shown(name: str) -> Callable[[float], str]:
-    return {"bytes": size, "seconds": duration}.get(name, number)
+    return {"bytes": size, "seconds": _seconds}.get(name, number)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < _SHORT_SECONDS else duration(seconds)

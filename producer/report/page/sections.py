@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Workers that have a line of their own.
 _MOST_WORKERS = 24
+#: A smaller share of the tokens than this isn't explained by the rounding of records.
+_ALMOST_ALL = 0.995
 #: Pauses up to which each is marked in the chart; the labels of more would meet.
 _MOST_MARKS = 3
 _STATES = {"complete": "", "not complete": "open"}
@@ -73,7 +75,9 @@ def _lead(facts: Facts) -> str:
     took = ""
     if facts.time:
         workers = counted(len(facts.time.workers), "worker")
-        took = f" {workers} computed it in {_took(facts.time.seconds)}{_paused(facts.time)}."
+        covered = facts.time.tokens / max(facts.tokens_published, 1)
+        it = "it" if covered >= _ALMOST_ALL else f"{share(covered, 1)} of it"
+        took = f" {workers} computed {it} in {_took(facts.time.seconds)}{_paused(facts.time)}."
     left = facts.shards - facts.parts - facts.dead
     if facts.state == "complete":
         end = "Every shard is published."
@@ -219,10 +223,11 @@ def _time_note(facts: Facts, found: Timeline) -> str:
             f" Times without work of more than {SHORTEST_PAUSE:.0f} s, as between two commands, are cut out:"
             f" {counted(len(found.pauses), 'pause')}, {_took(sum(pause.seconds for pause in found.pauses))} in all."
         )
-    if covered < 0.995:  # noqa: PLR2004 - what a record's rounding can't explain
-        note += (
-            f" The records cover {share(covered, 1)} of the published tokens: a worker that was killed loses its last."
-        )
+    if covered < _ALMOST_ALL:
+        why = "a worker that was killed loses its last"
+        if facts.state == "not complete":
+            why = "workers write them now and then"
+        note += f" The records cover {share(covered, 1)} of the published tokens: {why}."
     if covered > 1.005:  # noqa: PLR2004 - what rounding can't explain
         note += (
             f" The workers computed {number(found.tokens - facts.tokens_published)} tokens more than are published:"

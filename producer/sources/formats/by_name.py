@@ -26,6 +26,12 @@ def shows_format(path: str) -> bool:
     return extension in _FORMATS or extension in _TEXTS
 
 
+def extensions(path: str) -> str:
+    """The extensions of a file's name that show its format and compression, as they are written."""
+    stem, extension = os.path.splitext(path)  # noqa: PTH122 - labels stay as given
+    return PurePath(stem).suffix + extension if extension.lower() in _COMPRESSIONS else extension
+
+
 def _extensions(path: str) -> tuple[str, Compression]:
     """The extension of the content, in small letters, and the compression."""
     stem, extension = os.path.splitext(path)  # noqa: PTH122 - labels stay as given

@@ -4,7 +4,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -116,11 +117,7 @@ def _batches(
     while True:
         with _damage(f"is damaged ({format})"):
             arrays, share = next(pieces, (None, 1.0))
-            values = [] if arrays is None else row_values(*columns.parts(arrays), columns.is_text, options)
-            batch: SourceBatch = [
-                BadRow(file, at, id, value) if isinstance(value, str) else SourceRow(file, at, id, *value)
-                for at, (id, value) in enumerate(values, position)  # noqa: A001 - the field's name
-            ]
+            batch = [] if arrays is None else _rows_of(arrays, columns, file, options, position)
         if on_bytes is not None:
             on_bytes(int(size * share) - reported)
             reported = int(size * share)
@@ -128,6 +125,16 @@ def _batches(
             return
         yield batch
         position += len(batch)
+
+
+def _rows_of(
+    arrays: Sequence[Any], columns: InputColumns, file: str, options: SourceOptions, position: int
+) -> SourceBatch:
+    values = row_values(*columns.parts(arrays), columns.is_text, options)
+    return [
+        BadRow(file, at, id, value) if isinstance(value, str) else SourceRow(file, at, id, *value)
+        for at, (id, value) in enumerate(values, position)  # noqa: A001 - the field's name
+    ]
 
 
 @contextmanager
@@ -180,18 +187,77 @@ def _record_batches(reader: Any, source: Any) -> Iterator[tuple[Any, float]]:
         yield reader.get_batch(at), (at + 1) / reader.num_record_batches
 
 
-def row_groups(place: Place, steadily: Steadily) -> list[int]:
-    """The bytes of each row group of a Parquet file, uncompressed.
+class RowGroup(NamedTuple):
+    """The size of a row group of a Parquet file.
+
+    Attributes:
+        size_bytes: of all columns, uncompressed.
+        read_bytes: of the columns that are read, uncompressed.
+        rows: how many there are.
+    """
+
+    size_bytes: int
+    read_bytes: int
+    rows: int
+
+
+def row_groups(place: Place, options: SourceOptions, steadily: Steadily) -> list[RowGroup]:
+    """The row groups of a Parquet file.
 
     Raises:
-        DamagedInputError: the file can't be opened.
+        DamagedInputError: the file can't be opened, or lacks a column.
     """
     with (
         _damage("can't be opened as parquet"),
         place.open_table(steadily, mapped=False) as source,
         pq.ParquetFile(source, pre_buffer=False) as file,
     ):
-        return [file.metadata.row_group(at).total_byte_size for at in range(file.metadata.num_row_groups)]
+        names = file.schema_arrow.names
+        columns = find_columns(names, options)
+        wanted = {names[at] for at in columns.read}
+        leaves = [at for at in range(len(file.schema)) if file.schema.column(at).path.split(".")[0] in wanted]
+        groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+        return [
+            RowGroup(
+                group.total_byte_size, sum(group.column(at).total_uncompressed_size for at in leaves), group.num_rows
+            )
+            for group in groups
+        ]
+
+
+class GroupPiece(NamedTuple):
+    """Some consecutive rows of a row group, not made yet.
+
+    Attributes:
+        share: of the row group's rows, 0 to 1.
+        size_bytes: in memory.
+        rows: makes them; their positions count from the start of the piece.
+    """
+
+    share: float
+    size_bytes: int
+    rows: Callable[[], SourceBatch]
+
+
+def row_group_pieces(
+    place: Place, file: str, options: SourceOptions, steadily: Steadily, group: int
+) -> Iterator[GroupPiece]:
+    """Yield the pieces of one row group of a Parquet file, in order; arguments and errors are those of `read_table`."""
+    with ExitStack() as stack:
+        with _damage("can't be opened as parquet"):
+            source = stack.enter_context(place.open_table(steadily, mapped=False))
+            columns, _ = _columns_of(source, "parquet", options)
+        read_bytes = _DISTANT_READ_BYTES if place.is_distant else _READ_BYTES
+        pieces = _parquet_pieces(source, columns, options.batch_rows, read_bytes, [group])
+        before = 0.0
+        while True:
+            with _damage("is damaged (parquet)"):
+                arrays, share = next(pieces, (None, 1.0))
+            if arrays is None:
+                return
+            size_bytes = sum(array.nbytes for array in arrays)
+            yield GroupPiece(share - before, size_bytes, partial(_rows_of, arrays, columns, file, options, position=0))
+            before = share
 
 
 def _parquet_pieces(

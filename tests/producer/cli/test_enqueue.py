@@ -133,7 +133,7 @@ def test_a_model_that_is_missing_or_damaged(place, broker, models):
     (place / "rows.txt").write_text("one\n")
     refused(
         enqueue(broker, "rows.txt", model="none"),
-        "none: does not exist; make a model there with: unrolled model new none …",
+        "none: does not exist; name a model, or make one there with: unrolled model new none …",
     )
     for name in ("config.json", "model.safetensors"):
         shutil.rmtree(place / "broken", ignore_errors=True)

@@ -19,6 +19,7 @@ from unrolled.protocol.spooling import spool
 from unrolled.queue.broker import Broker
 from unrolled.queue.ledger import Ledger
 from unrolled.queue.member import Member
+from unrolled.queue.messages import UNSEEN
 from unrolled.reading.outcome import failed_rows
 from worker.engines.engine import PoolStats
 from worker.runtime.telemetry.metrics import Metrics
@@ -294,6 +295,8 @@ def test_rows_and_part_that_were_removed_are_reported(job, server, ledger):
             f"neither the rows nor the part of 1 shard ({third}) can be seen; if they were removed, the same "
             "`unrolled run` or `unrolled enqueue` makes it again from the input"
         )
+    ledger.beat("host-1", {"troubles": [[job.key, f"{UNSEEN} {third} can be seen"]]})
+    assert diagnose(StatusReader(job, server, "test").read()).keys() == {"dead", "gone"}, "once is enough"
     for life in (third, fourth):
         ledger.remove(Member(job.key, Life(life, 0)))
     status = StatusReader(job, server, "test").read()

@@ -1,6 +1,7 @@
 """A job read for its report: every number, the same bytes each time, and only what is new again."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -190,6 +191,11 @@ def test_the_time_between_two_commands_is_no_working_time(tmp_path):
     record_time(job, tokens // 2, 1, 64, workers=1, seconds=2.0)
     page = render(shown(job))
     assert "isn't counted" not in page
+    assert "1 worker computed 49.9\N{NO-BREAK SPACE}% of it in 2.0 s" in page
+    assert "% of the published tokens: a worker that was killed loses its last." in page
+    found = shown(job)
+    page = render(replace(found, facts=replace(found.facts, state="not complete")))
+    assert "% of the published tokens: workers write them now and then." in page
     record_time(job, tokens - tokens // 2, 1, 64, workers=1, seconds=2.0, later=170.0)
     found = shown(job)
     assert found.facts.time.seconds == pytest.approx(4, abs=0.1)

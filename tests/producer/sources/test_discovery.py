@@ -69,8 +69,19 @@ def test_same_file_twice(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path)
     plan = check_inputs([str(first), str(tmp_path), str(tmp_path / "*.txt"), "-", "-"], SourceOptions())
     assert [source.label for source in plan.files] == [str(first), "-"]
-    assert len(plan.notices) == 5
+    assert len(plan.notices) == 3  # of each, one
     assert f"{tmp_path}/link.txt is the same input as {first}: read once" in plan.notices
+
+
+def test_a_pattern_that_matches_directories_and_their_files(tmp_path):
+    """Each file is read once, without a word; a job in it is mentioned once."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    finished_job(tmp_path / "a" / "out")
+    for name in ("a/1.txt", "a/b/2.txt"):
+        write(tmp_path / name, "x\n")
+    plan = check_inputs([f"{tmp_path}/**"], SourceOptions())
+    assert [file.label for file in plan.files] == [f"{tmp_path}/a/1.txt", f"{tmp_path}/a/b/2.txt"]
+    assert plan.notices == (f"{tmp_path}/a/out is the output directory of a job: left out",)
 
 
 def test_names_that_are_no_pattern(tmp_path):
@@ -226,6 +237,7 @@ def test_files_whose_format_is_unclear(tmp_path):
         f"{place}/a.parquet",
         f"{place}/more/b.parquet",
     ]
+    write(place / "more" / "empty", b"")
     for name in ("README.md", "more/LICENSE"):
         write(place / name, b"# About\n")
     (place / "_SUCCESS").unlink()  # a pattern matches it
@@ -237,6 +249,9 @@ def test_files_whose_format_is_unclear(tmp_path):
             f"{place}/more/LICENSE. Give a pattern for the files that are meant, such as '{pattern}', or --format if "
             "all have one format"
         )
+    write(place / "a.JSONL.GZ", b"")
+    with pytest.raises(RequestError, match=rf"has jsonl and parquet files.*such as '{place}/\*\*/\*\.JSONL\.GZ'"):
+        check_inputs([str(place)], SourceOptions())
     assert len(rows_of(f"{place}/**/*.parquet")) == 2 * len(TEXTS)
     plan = check_inputs([f"{place}/*.parquet", f"{place}/README.md"], SourceOptions())
     assert plan.notices == (f"the inputs have 2 formats: 1 parquet file; 1 text file: {place}/README.md",)

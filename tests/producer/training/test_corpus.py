@@ -156,6 +156,7 @@ def test_what_was_made_ready_is_taken_as_it_is(tmp_path, monkeypatch):
             {"vocab_size": None, "source": SourceOptions(kind="tokens")},
             "--kind tokens reads token ids, and the largest one isn't known; give it with --vocab-size",
         ),
+        ([[1, 2], [99], [99]], {}, r"2 of 3 rows can't be used; first: row 1 of .*token 99 at.*such as --vocab-size"),
         ([[1, 2]], {}, r"of 1 row \(0 more can't be used\) no row of 2 tokens or more is held out"),
         ([[1]] * 9, {}, "is to learn from"),
         (IDS, {"training": {"epochs": 0}}, "--epochs is 0"),

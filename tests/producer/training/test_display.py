@@ -16,7 +16,7 @@ BEGIN = {
 EPOCH = {"epoch": 2, "train_perplexity": 181.1, "validation_perplexity": 189.66, "best": True, "seconds": 8.4}
 STEP = {"epoch": 3, "done": 120_000, "total": 240_000, "perplexity": 1234.5}
 LINES = [
-    "1.29M parameters on CPU; held-out perplexity of word frequencies alone: 630.8",
+    "1.29M parameters, with the softmax, on CPU; held-out perplexity of word frequencies alone: 630.8",
     "epoch  1 of 4: perplexity 400.0 in training, 300.0 held out   done before",
     "resuming in epoch 2",
     "epoch  2 of 4: perplexity 181.1 in training, 189.7 held out (best)   8 s",

@@ -72,6 +72,23 @@ def test_shares_and_workers_divide_the_rows(dataset, rows, cut, workers, more):
     assert [len(part) for part in parts] == [len(ids(part)) for part in parts]
     mine = [ids(whole.of_worker(a, workers).of_worker(b, more)) for a in range(workers) for b in range(more)]
     assert sorted(name for each in mine for name in each) == sorted(rows)
+    assert [len(whole.of_worker(a, workers)) for a in range(workers)] == [
+        len(ids(whole.of_worker(a, workers))) for a in range(workers)
+    ]
+
+
+@pytest.mark.parametrize("seed", [None, 1])
+def test_workers_have_equally_many_rows(tmp_path, seed):
+    """Of row groups of any sizes, even where there are more workers than row groups."""
+    for shard, count in enumerate((17, 1, 40)):
+        write_part(tmp_path, shard, [f"{shard}.{row}" for row in range(count)], np.full(count, 2), 3)
+    examples = Examples(unrolled.open(tmp_path), seed=seed)
+    for workers in (2, 3, 7):
+        shares = [ids(examples.of_worker(worker, workers)) for worker in range(workers)]
+        assert {len(share) for share in shares} <= {58 // workers, 58 // workers + 1}
+        together = [name for share in shares for name in share]
+        assert sorted(together) == sorted(ids(examples))
+        assert seed is not None or together == ids(examples)
 
 
 def test_shares_are_as_large_as_they_say(dataset, rows):

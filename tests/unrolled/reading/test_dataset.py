@@ -321,7 +321,7 @@ def test_a_missing_column_is_reported(tmp_path):
     batch = next(unrolled.open(tmp_path).batches())
     row = next(batch.rows())
     for ask in (lambda: row["last"], lambda: batch["last"]):
-        with pytest.raises(KeyError, match="no column 'last'; this job stored mean, max"):
+        with pytest.raises(KeyError, match="no column 'last' of vectors; this job stored mean, max"):
             ask()
     for ask in (lambda: row.outputs, lambda: batch.values):
         with pytest.raises(AttributeError, match=r"no column 'outputs'.*stored mean, max: take \['mean'\]"):

@@ -39,6 +39,8 @@ def test_what_is_not_there(dataset):
         dataset["nobody"]
     assert "nobody" not in dataset
     assert 3 not in dataset
+    with pytest.raises(TypeError, match=r"for several, use itertools\.islice\(dataset, start, stop\)"):
+        dataset[0:3]
     for number in (len(dataset), -len(dataset) - 1):
         with pytest.raises(IndexError, match=f"there is no row {number}; there are {len(dataset)}"):
             dataset[number]

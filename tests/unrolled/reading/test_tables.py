@@ -64,6 +64,8 @@ def test_a_row_without_a_token(dataset, name):
 def test_columns_in_the_order_that_was_asked_for(dataset):
     """The table has only these, and only these are read."""
     assert dataset.to_arrow(["max", "id"]).column_names == ["max", "id"]
+    with pytest.raises(TypeError, match=r"columns is 'id'; give a list of names, such as \['id'\]"):
+        dataset.to_pandas("id")
     with pytest.raises(KeyError, match="no column 'text'; this job stored id, length, mask, outputs, mean"):
         dataset.to_arrow(["text"])
     with pytest.raises(KeyError, match="no column 'mean_1'"):

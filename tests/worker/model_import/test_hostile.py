@@ -163,8 +163,25 @@ def test_groups_without_end(tmp_path):
 def test_objects_in_npz(tmp_path):
     """Pickled objects in NumPy archives are never loaded."""
     np.savez(tmp_path / "model.npz", rnn_w_ih=np.array([Bomb()], object), allow_pickle=True)
-    with pytest.raises(ImportRefusedError, match=r"contains no LSTM and no GRU"):
+    with pytest.raises(ImportRefusedError, match=r"its rnn_w_ih contains objects .*np\.savez"):
         imported(tmp_path / "model.npz", tmp_path / "made")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("model.keras", b"version https://git-lfs.github.com/spec/v1\n", "pointer of Git LFS.*git lfs pull"),
+        ("model.pt", b"version https://git-lfs.github.com/spec/v1\n", "pointer of Git LFS.*git lfs pull"),
+        ("model.onnx", b"<!DOCTYPE html>\n<html>", "is a web page"),
+        ("model-00001-of-00002.safetensors", b"", "is part 1 of 2.*model-00002-of-00002.safetensors"),
+        ("pytorch_model-00002-of-00002.bin", b"", "is part 2 of 2"),
+    ],
+)
+def test_files_that_stand_for_others(tmp_path, name, content, reason):
+    """A pointer, a web page, and a part of a model are named, whatever their names say."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ImportRefusedError, match=reason):
+        imported(tmp_path / name, tmp_path / "made")
 
 
 def test_weights_that_are_not_numbers(tmp_path):

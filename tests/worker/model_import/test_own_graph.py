@@ -11,10 +11,12 @@ from worker.model_import.errors import ImportRefusedError
 from worker.model_import.parity.frameworks import keras_graph, onnx_graph
 from worker.model_import.readers.keras import layers as keras_reader
 from worker.model_import.readers.onnx import file as onnx_reader
+from worker.model_import.selection import by_graph
 
 onnx = pytest.importorskip("onnx")
 keras = pytest.importorskip("keras")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from support.onnx_graph import Graph  # noqa: E402
 
 # Keras's variables warn with NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -63,6 +65,32 @@ def test_a_mask_that_was_taken_for_nothing_shows_in_keras(tmp_path, monkeypatch)
     monkeypatch.setattr(keras_reader, "hide_masked", lambda *_: None)
     with pytest.raises(ImportRefusedError, match=r"the file's graph in Keras and plain .* differ by"):
         imported(tmp_path / "model.keras", tmp_path / "model", parity=1e-5)
+
+
+def test_padding_that_was_taken_for_masked_shows_in_keras(tmp_path, monkeypatch):
+    """If the reader took a layer for masked whose mask a product drops, padded rows would show it."""
+    ids = keras.Input((None,), dtype="int32")
+    vectors = keras.layers.Embedding(10, 4, mask_zero=True)(ids) * 2.0
+    states = keras.layers.Bidirectional(keras.layers.LSTM(5, return_sequences=True))(vectors)
+    keras.Model(ids, states).save(tmp_path / "model.keras")
+    monkeypatch.setattr(by_graph._Paths, "_is_masked", lambda *_: True)
+    with pytest.raises(ImportRefusedError, match=r"in rows with padding, and not in rows without.*--unpadded"):
+        imported(tmp_path / "model.keras", tmp_path / "model", parity=1e-5)
+    assert imported(tmp_path / "model.keras", tmp_path / "model", parity=1e-5, unpadded=True).parity.whole
+
+
+def test_lengths_that_were_taken_for_those_of_tokens_show_in_onnx(tmp_path):
+    """Lengths that the graph makes longer than the rows are hide no padding, which padded rows show."""
+    pytest.importorskip("onnxruntime")
+    graph = Graph()
+    graph.inputs.append(helper.make_tensor_value_info("lengths", TensorProto.INT32, ("batch",)))
+    longest = graph.add("Cast", graph.add("Gather", graph.add("Shape", "ids"), graph.constant([1])), to=6)
+    lengths = graph.add("Max", "lengths", longest)
+    x = graph.time_first(graph.embed())
+    end = graph.lstm(x, sides=2, direction="bidirectional", more=(lengths,))
+    (tmp_path / "model.onnx").write_bytes(graph.model(end).SerializeToString())
+    with pytest.raises(ImportRefusedError, match=r"in rows with padding, and not in rows without"):
+        imported(tmp_path / "model.onnx", tmp_path / "model", parity=1e-5)
 
 
 def test_what_was_compared_is_reported(tmp_path):

@@ -22,16 +22,31 @@ def test_each_job_is_reported_when_it_goes_and_when_it_returns(caplog):
     caplog.set_level(logging.WARNING)
     away = AwayJobs(30)
     for _ in range(3):
-        away.add(member(1), JobError("the directory is gone"))
-    away.remove(member(2).job_key)
-    away.remove(member(1).job_key)
-    away.remove(member(1).job_key)
+        away.refuse(member(1), JobError("the directory is gone"))
+    away.remove(member(2))
+    away.remove(member(1))
+    away.remove(member(1))
     gone, back = [record.getMessage() for record in caplog.records]
     assert "the directory is gone" in gone
-    assert "tried again about every 30 s" in gone
+    assert "tried again at least every 30 s" in gone
     assert "its directory is back" in back
-    away.add(member(1), JobError("again"))
+    away.refuse(member(1), JobError("again"))
     assert "again" in caplog.records[-1].getMessage()
+
+
+def test_one_shard_in_trouble_is_not_its_whole_job(caplog):
+    """That another shard is published says nothing of the one that was put off, nor that a directory is back."""
+    caplog.set_level(logging.WARNING)
+    away = AwayJobs(30)
+    late, other = (Member(member(1).job_key, Life(ShardId(number, "0123456789ab"), 0)) for number in (1, 2))
+    for _ in range(3):
+        away.add(late, JobError("rows not seen"))
+        away.remove(other)
+    assert away.reasons() == {late.job_key: "rows not seen"}
+    away.remove(late)
+    assert away.reasons() == {}
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "tried again about every 30 s" in line
 
 
 def test_a_reason_is_not_reported_for_ever():
@@ -69,5 +84,5 @@ def test_a_refused_job_is_tried_now_and_then():
             assert away.refused() == [key], "the next caller leaves it alone"
             away.refuse(member(1), JobError("still out of reach"))
     assert tries == [1, 3, 7, 15, 31, 61, 91]
-    away.remove(key)
+    away.remove(member(1))
     assert away.refused() == []

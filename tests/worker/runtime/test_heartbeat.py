@@ -90,7 +90,7 @@ def test_what_is_in_the_way_is_in_the_heartbeat(site):
 
 
 def test_leases_are_kept_while_shards_are_on_board(site):
-    """They are renewed for longer than they last."""
+    """They are renewed for longer than they last; the heartbeat says that the engine is at work on a pool."""
     job = site.enqueue(make_rows(2))
     (shard,) = left(job)
     leases, member = site.ledger.keys.leases, str(member_of(job, shard))
@@ -105,6 +105,8 @@ def test_leases_are_kept_while_shards_are_on_board(site):
             lambda: site.ledger.client.zscore(leases, member) > first + 2 * LEASE,
             "a lease that was renewed for twice its time",
         )
+        (facts,) = site.ledger.workers().values()
+        assert (facts["pools"], facts["compute_seconds"] > 0, facts["busy_share"] > 0) == (0, True, True)
         site.gate.touch()
         assert future.result(60) == Outcome.PUBLISHED
 

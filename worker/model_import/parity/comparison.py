@@ -27,6 +27,7 @@ from worker.engines.padded import make_padded
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.parity.original import find_original, run_stack
 from worker.model_import.parity.own_graph import NO_GRAPH, run_own
+from worker.model_import.parity.padded_rows import padded_rows
 from worker.model_import.parity.plain_arithmetic import last_states
 from worker.model_import.selection.initial_states import starts_of
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from unrolled.model.padding import Padding
     from worker.engines.engine import Engine
     from worker.model_import.found import Float32, Found
+    from worker.model_import.parity.padded_rows import PaddedRow
     from worker.model_import.selection.stack import Stack
 
 #: Lengths of the rows that are compared: ragged, so that backward passes end at different places of a batch.
@@ -80,6 +82,7 @@ class Parity:
         rounded: the comparison with a file's graph that rounds vectors, which the model doesn't; or None.
         rounded_share: the differences of that comparison in relation to the outputs, as root mean squares.
         whole: whether the file's own computation was run; otherwise the comparisons are of its layers alone.
+        padded: the comparison of padded rows with the graph of a file that masks padding; None if there is none.
     """
 
     comparisons: list[Comparison]
@@ -88,9 +91,18 @@ class Parity:
     rounded: Comparison | None = None
     rounded_share: float = 0.0
     whole: bool = False
+    padded: Comparison | None = None
 
 
-def compare(model: ModelDirectory, found: Found, stack: Stack, ids_from: int, padding: Padding | None = None) -> Parity:
+def compare(
+    model: ModelDirectory,
+    found: Found,
+    stack: Stack,
+    ids_from: int,
+    padding: Padding | None = None,
+    *,
+    unpadded: bool = False,
+) -> Parity:
     """Compute a few ragged rows with every program here that can compute the model.
 
     Args:
@@ -100,6 +112,7 @@ def compare(model: ModelDirectory, found: Found, stack: Stack, ids_from: int, pa
         ids_from: see `Assembled`.
         padding: as the source's program pads rows; the original gets padded rows, and its outputs at the real tokens
             are compared.
+        unpadded: whether the user wants the vectors of rows without padding, whatever the source does with padding.
 
     Raises:
         ImportRefusedError: the file alone leaves doubts, and its graph can't be run.
@@ -108,7 +121,8 @@ def compare(model: ModelDirectory, found: Found, stack: Stack, ids_from: int, pa
     config, weights = model.config, model.weights()
     rows, source_rows, real = _rows(config, found, stack, ids_from, padding)
     begun = _begun(config, stack, len(rows))
-    original = _original(found, stack, source_rows, rows if stack.vectors else source_rows, begun)
+    padded = [] if unpadded or padding is not None else padded_rows(found, stack, source_rows)
+    original = _original(found, stack, source_rows, rows if stack.vectors else source_rows, padded, begun)
     missing = original.missing
     made = {name: _real(states, real) for name, states in original.exact.items()}
     exact = made[PLAIN] = _plain(config, weights, rows, begun, np.float64)
@@ -128,6 +142,9 @@ def compare(model: ModelDirectory, found: Found, stack: Stack, ids_from: int, pa
         rounded = _real(states, real)
         parity.rounded = Comparison(name, PLAIN, _largest(rounded, exact))
         parity.rounded_share = _share(rounded, exact)
+    for name, states in original.padded.items():
+        wanted = {number: exact[padded[number].number] for number in states}
+        parity.padded = Comparison(name, PLAIN, _largest(states, wanted))
     return parity
 
 
@@ -137,12 +154,14 @@ class _Original(NamedTuple):
     Attributes:
         exact: of a program that computes in float32; empty if there is none.
         rounded: of the file's graph, if it rounds vectors.
+        padded: of the file's graph, at the tokens of padded rows, by the numbers of these.
         missing: as in `Parity`.
         whole: as in `Parity`.
     """
 
     exact: dict[str, dict[int, Float32]]
     rounded: dict[str, dict[int, Float32]]
+    padded: dict[str, dict[int, Float32]]
     missing: list[str]
     whole: bool
 
@@ -152,6 +171,7 @@ def _original(
     stack: Stack,
     source_rows: Sequence[NDArray[Any]],
     unmasked: Sequence[NDArray[Any]],
+    padded: Sequence[PaddedRow],
     begun: Float32 | None,
 ) -> _Original:
     """Run the file's own graph or, if it can't be run or rounds vectors, the framework's layers.
@@ -161,21 +181,28 @@ def _original(
         stack: the layers.
         source_rows: rows as the graph reads them.
         unmasked: the rows without what the graph masks, because layers alone mask nothing.
-        begun: the initial states that rows bring, (rows, numbers); None if they bring none.
+        padded: further rows for the graph.
+        begun: the initial states that the rows bring, (rows, numbers); None if they bring none.
 
     Raises:
         ImportRefusedError: the file alone leaves doubts, and its graph can't be run.
     """
     # Over 40 lines: half of it is the description of its arguments.
-    name, own = run_own(found, stack, source_rows, begun)
-    made = _Original({}, {}, [], not isinstance(own, str))
+    count = len(source_rows)
+    lengths = [*map(len, source_rows), *(int(row.real.sum()) for row in padded)]
+    states = None if begun is None else begun[[*range(count), *(row.number for row in padded)]]
+    name, own = run_own(found, stack, [*source_rows, *(row.ids for row in padded)], lengths, states)
+    made = _Original({}, {}, {}, [], not isinstance(own, str))
     if not isinstance(own, str):
         rounds = "rounds vectors to 8 bits" if stack.quantized == "activations" else ""
         rounds = f"computes in {stack.precision}" if stack.precision else rounds
         if rounds:
-            made.rounded[f"{name}, which {rounds},"] = own
+            made.rounded[f"{name}, which {rounds},"] = _before(own, count)
         else:
-            made.exact[name] = own
+            made.exact[name] = _before(own, count)
+            behind = {number - count: outputs for number, outputs in own.items() if number >= count}
+            if behind:
+                made.padded[name] = {number: outputs[padded[number].real] for number, outputs in behind.items()}
     else:
         made.missing.append(NO_GRAPH if found.graph is None else f"{name}: {own}")
         if stack.doubts:
@@ -191,6 +218,11 @@ def _original(
         else:
             made.exact[name] = _numbered(run_stack(stack, run, unmasked, begun))
     return made
+
+
+def _before(states: dict[int, Float32], count: int) -> dict[int, Float32]:
+    """The states of the first rows."""
+    return {number: made for number, made in states.items() if number < count}
 
 
 def check(parity: Parity, bound: float, doubts: Sequence[str] = ()) -> None:
@@ -222,6 +254,12 @@ def check(parity: Parity, bound: float, doubts: Sequence[str] = ()) -> None:
                     else "allow more with --parity, or report the file's kind and layers"
                 )
             )
+    if parity.padded is not None and not parity.padded.largest <= allowed:
+        raise ModelError(
+            f"{parity.padded.left} and {parity.padded.right} differ by {parity.padded.largest:.2e} in rows with "
+            "padding, and not in rows without: the source doesn't mask padding in the way that its file seems to show, "
+            "so its vectors depend on it. For vectors without padding: --unpadded"
+        )
 
 
 def _begun(config: ModelConfig, stack: Stack, rows: int) -> Float32 | None:

@@ -2,6 +2,7 @@
 
 # Over 150 lines: one list of formats, each with its reader.
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -15,6 +16,8 @@ _ALLOWED = (
     "a directory of .npy files), ONNX (.onnx), or an ELMo (weights.hdf5 with options.json, or the directory of both)"
 )
 _HDF5, _ZIP, _PICKLE = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80"
+#: How the names of a model's parts end.
+_PART = re.compile(r"-(?P<number>\d{5})-of-(?P<count>\d{5})\.\w+$")
 #: Formats that no first bytes show.
 _BY_NAME = {
     ".safetensors": "safetensors", ".onnx": "onnx",
@@ -112,9 +115,10 @@ def _format_of(source: Path) -> str:
     if source.suffix == ".index" or (not source.exists() and source.with_name(f"{source.name}.index").is_file()):
         return "checkpoint"
     with source.open("rb") as file:
-        head = file.read(8)
+        head = file.read(64)
     suffix = source.suffix.lower()
-    if head == _HDF5:
+    _refuse_stand_in(source, head)
+    if head.startswith(_HDF5):
         return "hdf5"
     if head.startswith(_ZIP):
         return _format_of_zip(source)
@@ -123,6 +127,24 @@ def _format_of(source: Path) -> str:
     if suffix not in _BY_NAME:
         raise ImportRefusedError(f"has none of the formats that can be imported; give {_ALLOWED}")
     return _BY_NAME[suffix]
+
+
+def _refuse_stand_in(source: Path, head: bytes) -> None:
+    """Refuse a file that isn't the model itself, but a pointer to it, a web page, or a part of it."""
+    if head.startswith(b"version https://git-lfs"):
+        raise ImportRefusedError(
+            "it is a pointer of Git LFS, not the file itself: run git lfs pull, and import it then"
+        )
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        raise ImportRefusedError("it is a web page, not a model; download the file itself")
+    part = _PART.search(source.name)
+    if part is not None and int(part["count"]) > 1:
+        names = f"{source.name[: part.start()]}-{{number}}-of-{part['count']}{source.suffix}"
+        first, last = (names.format(number=f"{one:05}") for one in (1, int(part["count"])))
+        raise ImportRefusedError(
+            f"it is part {int(part['number'])} of {int(part['count'])}. Load the parts {first} to {last}, put their "
+            "arrays into one dictionary, save that (safetensors.numpy.save_file), and import it"
+        )
 
 
 def _format_of_directory(source: Path) -> str:

@@ -27,7 +27,7 @@ def read_npz(path: Path) -> Found:
     Raises:
         ImportRefusedError: it isn't one, or an array is too large.
     """
-    stored = []
+    stored, objects = [], []
     try:
         with zipfile.ZipFile(path) as archive:
             check_count(path.name, len(archive.infolist()))
@@ -39,9 +39,17 @@ def read_npz(path: Path) -> Found:
                 if array is not None:
                     name, shape, other = array
                     stored.append(Array(name, shape, _npz_reading(path, name), other))
+                else:
+                    objects.append(info.filename.removesuffix(".npy"))
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, ValueError) as error:
         raise ImportRefusedError(f"it can't be read as a NumPy archive ({error}); get a fresh copy") from error
-    return _found(stored, "NumPy archive")
+    found = _found(stored, "NumPy archive")
+    if objects and not found.layers:
+        found.why_empty = (
+            f"its {objects[0]:.80} contains objects or texts, which aren't loaded, and no array of numbers is an "
+            "LSTM's or a GRU's. If it is a dictionary of arrays, save those: np.savez('model.npz', **dictionary)"
+        )
+    return found
 
 
 def read_npy_files(directory: Path) -> Found:

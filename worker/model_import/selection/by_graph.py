@@ -2,7 +2,7 @@
 
 # Over 150 lines: the walk from a layer to the ids, with a reason for each place where it can end.
 
-from collections.abc import Container
+from collections.abc import Container, Hashable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -35,7 +35,12 @@ def choose_by_graph(found: Found, asked: Asked) -> Stack:
     ways: dict[tuple[str, ...], Stack | str] = {}
     for end in paths.ends(named):
         names, stack = paths.back_from(end, named)
-        ways.setdefault(names, stack)
+        if paths.signature(ways.setdefault(names, stack)) != paths.signature(stack):
+            raise ImportRefusedError(
+                f"{names[-1]} is called more than once, and its calls read different vectors, so nothing shows which "
+                "are wanted; save a model in which it is called once (keras.Model of the input and of the states that "
+                "you want)"
+            )
     stacks = [way for way in ways.values() if isinstance(way, Stack)]
     if asked.embedding is not None:
         stacks = [stack for stack in stacks if stack.table is not None and stack.table.name == asked.embedding]
@@ -203,6 +208,24 @@ class _Paths:
         stack = Stack(table, layers, residual, last.name, end, maps=maps, steps=steps, sums=sums, vectors=vectors)
         return names, stack
 
+    def signature(self, way: Stack | str) -> Hashable:
+        """What calls of the same layers must have in common to make the same states of the same ids."""
+        if isinstance(way, str):
+            return way
+        own = {layer.name for layer in way.layers}
+        maps = [*way.maps, *(step.node for step in way.steps if step.node is not None)]
+        masks = [
+            (node.target, node.masked, node.masks, node.drops_mask)
+            for node in self._before(way.last)
+            if node.role == "layer" and node.target in own
+        ]
+        return (
+            way.table and way.table.name,
+            tuple(node.name.partition("#")[0] for node in maps),
+            tuple((step.layer and step.layer.name, step.source) for step in way.steps),
+            tuple(masks),
+        )
+
     def _steps(self, links: list[_Link], first_input: str) -> tuple[Step, ...] | str:
         """The steps of a stack, first to last, or the reason why there are none.
 
@@ -321,30 +344,42 @@ class _Paths:
     def _masked(self, layers: list[Node], table: Table | None) -> dict[str, bool]:
         """For each layer, by its name, whether a mask hides padding from it.
 
-        An embedding and Masking make masks, and layers pass them on; operations don't.
+        An embedding and Masking make masks, and layers pass them on; operations don't. A layer with go_backwards turns
+        its outputs around but not its mask, so a mask hides other tokens from a layer above.
         """
         carried: dict[str, bool] = {}
+        turned: dict[str, bool] = {}
         for node in self._whole.values():  # each follows what it reads
+            layer = self._found.layers.get(node.target or "") if node.role == "layer" else None
+            below = any(turned.get(name, False) for name in node.inputs)
+            turned[node.name] = below ^ (layer is not None and layer.reversed)
             carries = [carried.get(name, False) for name in node.inputs]
             if node.role == "table":
                 carried[node.name] = bool(self._found.tables[node.target or ""].mask_zero)
             elif node.role == "through" and node.masks is not None:
                 # Masking replaces the mask of its input. Above a layer, it compares states, which are hardly ever equal
                 # to its number.
-                below = {one.role for one in self._before(node.name)}
-                carried[node.name] = "layer" not in below and self._hides_padding(node.masks, table, below)
+                roles = {one.role for one in self._before(node.name)}
+                carried[node.name] = "layer" not in roles and self._hides_padding(node.masks, table, roles)
             else:
                 passes = node.role in ("through", "map", "add", "layer") and not node.drops_mask
-                carried[node.name] = passes and bool(carries) and all(carries)
+                carried[node.name] = node.masked or (passes and bool(carries) and all(carries))
         return {
-            node.target or node.name: node.masked
+            node.target or node.name: not any(turned.get(name, False) for name in node.inputs)
+            and self._is_masked(node, carried, table)
+            for node in layers
+        }
+
+    def _is_masked(self, node: Node, carried: Mapping[str, bool], table: Table | None) -> bool:
+        """Whether a mask hides padding from a layer whose input is in the order of the ids."""
+        return (
+            node.masked
             or (
                 node.masks is not None
                 and self._hides_padding(node.masks, table, {one.role for one in self._before(node.name)})
             )
             or (not node.drops_mask and any(carried.get(name, False) for name in node.inputs[:1]))
-            for node in layers
-        }
+        )
 
     @staticmethod
     def _hides_padding(number: float, table: Table | None, below: Container[str]) -> bool:
@@ -467,7 +502,7 @@ class _Paths:
         layer = first.name
         if origin.role in ("table", "onehot"):
             return self._why_changed(self._graph[origin.name], layer)
-        if first.problem:
+        if first.problem and origin.role != "other":
             return f"{layer}: {first.problem}"
         if origin.role == "input" and (self._asked.one_hot or self._asked.vectors):
             return None

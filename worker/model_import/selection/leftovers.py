@@ -132,6 +132,8 @@ class _Way:
         first, *others = stack.layers
         #: The widths where something could be: before the first layer, and between layers of different modules.
         self._widths = [first.inputs, *(layer.inputs for layer in others if layer.below is None)]
+        # A program that computes a cell step by step may change its states before the next step reads them.
+        self._widths += [layer.outputs for layer in stack.layers if layer.is_cell]
         #: How many ids there are; 0 if rows contain vectors.
         self._ids = first.inputs if stack.table is None else stack.table.array.shape[0]
         self._ids = 0 if stack.vectors else self._ids

@@ -139,16 +139,23 @@ class Metrics:
         with self._lock:
             self._outcomes[outcome] = self._outcomes.get(outcome, 0) + 1
 
-    def snapshot(self) -> dict[str, float]:
+    def snapshot(self, pool_seconds: float = 0.0) -> dict[str, float]:
         """All counters, and the rates that follow from them.
 
         `busy_share` is the share of time that the engine was at work, `tokens_per_second` counts real tokens and the
         engine's time, and `computed_share` is computed steps over real tokens: below 1 by the share that
         prefixes saved, above 1 if the TensorFlow engine padded its batches.
+
+        Args:
+            pool_seconds: how long the engine has been computing its present pool. It is busy then, but the pool's
+                tokens aren't counted until it ends, and neither are these seconds in `tokens_per_second`.
         """
         with self._lock:
             totals = self._now()
-        return {**{name: round(value, 3) for name, value in totals.items()}, **_rates(totals)}
+        speed = _rates(totals)["tokens_per_second"]
+        totals["compute_seconds"] += pool_seconds
+        rates = _rates(totals) | {"tokens_per_second": speed}
+        return {**{name: round(value, 3) for name, value in totals.items()}, **rates}
 
     def tallies(self) -> Tallies:
         """All counters and distributions, of one moment."""
@@ -188,7 +195,7 @@ def progress_line(before: Mapping[str, float], now: Mapping[str, float]) -> str 
 def _rates(totals: Mapping[str, float]) -> dict[str, float]:
     engine = totals["plan_seconds"] + totals["compute_seconds"]
     return {
-        "busy_share": round(_over(engine, totals["up_seconds"]), 4),
+        "busy_share": round(min(1.0, _over(engine, totals["up_seconds"])), 4),
         "tokens_per_second": round(_over(totals["tokens"], engine), 1),
         "computed_share": round(_over(totals["computed_tokens"], totals["tokens"]), 4),
     }

@@ -101,6 +101,13 @@ def table(folder):
     return path
 
 
+def one_row_group(folder):
+    """Long rows before short ones, in one row group, as pandas and Polars write it."""
+    path = folder / "rows.parquet"
+    pq.write_table(pa.table({"text": texts(10_000, mean=24) + texts(10_000, seed=2, mean=2)}), path)
+    return path
+
+
 def arrow(folder):
     path, rows = folder / "rows.arrow", pa.table({"text": texts(15_000)})
     with pa.ipc.new_file(str(path), rows.schema) as writer:
@@ -138,7 +145,8 @@ def mixed(folder):
 
 
 SHAPES = [
-    one_file, tiny_files, growing_rows, table, arrow, comma_separated, records_of_lines, zipped, zstandard_files, mixed,
+    one_file, tiny_files, growing_rows, table, one_row_group, arrow, comma_separated, records_of_lines, zipped,
+    zstandard_files, mixed,
 ]  # fmt: skip
 
 #: Draws from inputs of which a draw is a large part.

@@ -42,6 +42,30 @@ def test_inputs_are_sampled_by_what_they_are(tmp_path):
     assert left_out == []
 
 
+@pytest.mark.parametrize("held_bytes", [1, 20_000, 10**9])
+def test_a_row_group_is_drawn_in_pieces_that_are_spread_over_it(tmp_path, monkeypatch, held_bytes):
+    """Each row is drawn once, however few may be in memory; the first pieces are from all over."""
+    monkeypatch.setattr(units, "_LEAST_HELD_BYTES", held_bytes)
+    monkeypatch.setattr(units, "_HELD_BYTES", held_bytes)
+    path, options = tmp_path / "a.parquet", SourceOptions(batch_rows=100)
+    pq.write_table(pa.table({"text": [f"{number:08}" for number in range(5_050)]}), path)
+    (frame,), _ = frames_of(discover([str(path)], options).files, options)
+    drawn = [[int(seen.row.text) for seen in piece.rows] for piece in frame.pieces() if not piece.repeated]
+    assert sorted(number for piece in drawn for number in piece) == list(range(5_050))
+    assert frame.unread == {}
+    if held_bytes > 1:
+        assert {piece[0] // 1_263 for piece in drawn[:8]} == {0, 1, 2, 3}
+    assert [seen.row.text for piece in frame.consecutive() for seen in piece.rows][:2] == ["00000000", "00000001"]
+
+
+def test_row_groups_that_are_too_large_for_a_look_at_all_of_them(tmp_path, monkeypatch):
+    """They are read from their start, as compressed files are, and counted as such."""
+    monkeypatch.setattr(units, "_MOST_SCANNED_BYTES", 10)
+    fill(tmp_path)
+    frames, _ = frames_in(tmp_path / "c.parquet")
+    assert [(frame.from_the_start, round(rows_of(frame))) for frame in frames] == [(True, 5_000)]
+
+
 def test_in_a_bucket_it_is_the_same(tmp_path, monkeypatch):
     """Pieces of an object are ranges of it."""
     with bucket_server(tmp_path / "buckets") as server:

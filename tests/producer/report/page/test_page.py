@@ -11,10 +11,12 @@ import pytest
 from support.report_jobs import report_job
 from support.skips import long
 
+from producer.plan.beside import Beside
 from producer.report.gathering import Gathering
 from producer.report.options import ReportOptions
 from producer.report.page import map_section
 from producer.report.page.page import policy, render
+from producer.report.page.plan_section import plan_section
 
 VOID = {"meta", "link", "br", "input"}
 
@@ -99,3 +101,11 @@ def test_many_long_texts_fit(tmp_path, monkeypatch, points, most):
     page = render(shown)
     assert len(page.encode()) < 2_000_000
     assert len(re.search('id="map-data">(.*?)<', page)[1]) <= (most or 2_000_000)
+
+
+def test_a_plan_of_a_short_job_beside_the_fact():
+    """Both times are shown with a decimal, so that they can be compared."""
+    section = plan_section([Beside("seconds", 0.7, None, 0.6), Beside("seconds", 80, None, 75)])
+    assert "0.7 s" in section
+    assert "0.6 s" in section
+    assert "80.0" not in section

@@ -935,6 +935,64 @@ def masking_of_states_in_fixed_rows():
     return ids, lstm(name="top")(layers.Masking(0.0)(lstm(4, name="low")(words(**MASKED)(ids))))
 
 
+@case(r"masks padding in low, but not in top", then={"unpadded": True}, suffix=".keras")
+def outputs_turned_around_without_their_mask_in_fixed_rows():
+    ids = text(9)
+    low = lstm(4, go_backwards=True, name="low")(words(**MASKED)(ids))
+    return ids, lstm(go_backwards=True, name="top")(low)
+
+
+@case(r"inner/states: the model computes its mask \(not_equal", suffix=".keras")
+def mask_that_a_model_within_the_model_is_given():
+    ids = text()
+    vectors = keras.Input((None, 4))
+    inner = keras.Model(vectors, lstm(name="states")(layers.Dense(3)(vectors)), name="inner")
+    return ids, inner(words(**MASKED)(ids), mask=ops.not_equal(ids, 3))
+
+
+@case(suffix=".keras", parity=1e-5)
+def mask_of_id_0_that_a_model_within_the_model_is_given_in_fixed_rows():
+    ids = text(9)
+    vectors = keras.Input((None, 4))
+    inner = keras.Model(vectors, layers.Bidirectional(lstm())(layers.Dense(3)(vectors)), name="inner")
+    return ids, inner(words()(ids), mask=ops.not_equal(ids, 0))
+
+
+@case(suffix=".keras", run=True)
+def product_within_a_model():
+    ids = text()
+    vectors = keras.Input((None, 4))
+    inner = keras.Model(vectors, vectors * 2.0 - 1.0, name="inner")
+    return ids, lstm()(inner(words()(ids)))
+
+
+@case(r"both is called more than once, and its calls read different vectors", suffix=".keras")
+def one_layer_that_reads_two_vectors():
+    ids = text()
+    vectors = words()(ids)
+    both = lstm(4, name="both")
+    return ids, layers.Concatenate()([both(vectors), both(layers.Dense(4)(vectors))])
+
+
+@case(suffix=".keras", run=True)
+def softmax_as_a_layer():
+    ids = text()
+    return ids, lstm()(layers.Softmax()(words()(ids)))
+
+
+@case(r"reads softmax.* \(Softmax\): it is called with a mask", suffix=".keras")
+def softmax_of_masked_vectors():
+    ids = text(4)
+    return ids, lstm()(layers.Softmax()(words(**MASKED)(ids)))
+
+
+@case(r"states reads join \(Concatenate\)", suffix=".keras")
+def two_masked_embeddings_that_are_joined():
+    ids = text()
+    pair = [words(**MASKED)(ids), layers.Embedding(10, 4, **MASKED)(ids)]
+    return ids, lstm(name="states")(layers.Concatenate(name="join")(pair))
+
+
 @case(suffix=".keras")
 def mask_that_only_the_second_layer_has():
     ids = text()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support.crafted import RIGHT, Cases, check, pad
+from support.crafted import RIGHT, Cases, assert_right, check, pad
 from support.imported import imported
 
 onnx = pytest.importorskip("onnx")
@@ -533,6 +533,32 @@ def one_hot_vectors_times_a_matrix():
 
 
 @case(suffix=".onnx", parity=1e-5)
+def vectors_that_are_negated():
+    graph = Graph()
+    return graph, graph.lstm(graph.add("Neg", graph.time_first(graph.embed())))
+
+
+@case(r"its weights are computed from constants by mul\d+ \(Mul\).*ORT_ENABLE_BASIC", suffix=".onnx")
+def weights_that_the_graph_computes():
+    graph = Graph()
+    w = graph.add("Mul", graph.weights(1, 20, 4), graph.constant(2.0, np.float32))
+    return graph, graph.add("LSTM", graph.time_first(graph.embed()), w, graph.weights(1, 20, 5), hidden_size=5)
+
+
+@case(r"\(Gather\): its table is computed from constants by mul\d+ \(Mul\).*ORT_ENABLE_BASIC", suffix=".onnx")
+def embedding_that_the_graph_computes():
+    graph = Graph()
+    table = graph.add("Mul", graph.weights(10, 4), graph.constant(2.0, np.float32))
+    return graph, graph.lstm(graph.time_first(graph.add("Gather", table, "ids")))
+
+
+@case(r"computes padding like a token", then={"unpadded": True, "parity": 1e-5}, suffix=".onnx")
+def lengths_of_whole_rows_hide_no_padding():
+    graph = Graph(shape=(1, 9))
+    return graph, graph.lstm(graph.time_first(graph.embed()), more=(graph.constant([9], np.int32),))
+
+
+@case(suffix=".onnx", parity=1e-5)
 def weights_stored_in_float16_and_cast():
     graph = Graph()
     x = graph.add(
@@ -775,6 +801,30 @@ def test_vectors_cast_to_float16_are_near(tmp_path):
     assert done.parity.rounded.left == "the file's graph in ONNX Runtime, which computes in float16,"
     assert 1e-5 < done.parity.rounded.largest < 1e-2
     assert any("the source computes in float16" in note for note in done.made.notes)
+
+
+@pytest.mark.parametrize("name", ["weights_that_the_graph_computes", "embedding_that_the_graph_computes"])
+def test_the_way_out_for_arrays_that_the_graph_computes(tmp_path, name):
+    """ONNX Runtime writes a file with the computed arrays, which can be imported."""
+    case = next(one for one in CASES if one.name == name)
+    source, own = write(case, tmp_path)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "folded.onnx")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    assert_right(tmp_path / "folded.onnx", own, tmp_path / "model", ROWS, {"parity": 1e-5})
+
+
+def test_initializers_that_are_listed_as_inputs(tmp_path):
+    """Old files list them among the inputs, in any order; they are neither ids nor the lengths of rows."""
+    graph = Graph()
+    model = graph.model(graph.lstm(graph.time_first(graph.embed())))
+    given = [helper.make_tensor_value_info(one.name, one.data_type, one.dims) for one in model.graph.initializer]
+    given += model.graph.input
+    del model.graph.input[:]
+    model.graph.input.extend(given)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    assert imported(tmp_path / "model.onnx", tmp_path / "model", parity=1e-5).parity.whole
 
 
 def test_the_note_about_first_states(tmp_path):

@@ -535,6 +535,66 @@ def weight_norm():
     return tensors, own
 
 
+@case(r"spectral norm.*remove_spectral_norm", then=None)
+def spectral_norm():
+    tensors, own, *_ = plain()
+    tensors["rnn.weight_hh_l0_orig"] = tensors.pop("rnn.weight_hh_l0")
+    tensors.add("rnn.weight_hh_l0_u", 4 * UNITS)
+    tensors.add("rnn.weight_hh_l0_v", UNITS)
+    return tensors, own
+
+
+@case(r"parametrization.*remove_parametrizations", then=None)
+def parametrized_weights():
+    tensors, own, *_ = plain()
+    tensors["rnn.parametrizations.weight_hh_l0.original"] = tensors.pop("rnn.weight_hh_l0")
+    return tensors, own
+
+
+@case()
+def pruned_weights():
+    tensors, own, *_ = plain()
+    for name in ("rnn.weight_hh_l0", "embedding.weight"):
+        whole = tensors.pop(name)
+        mask = (tensors.random.random(whole.shape) < 0.5).astype(np.float32)
+        tensors |= {f"{name}_orig": whole.copy(), f"{name}_mask": mask}
+        whole *= mask
+    return tensors, own
+
+
+def cell():
+    """An embedding and an nn.LSTMCell on it."""
+    tensors, own, *_ = plain()
+    return Tensors() | {name.removesuffix("_l0"): array for name, array in tensors.items()}, own
+
+
+@case()
+def cell_alone():
+    return cell()
+
+
+@case(r"norm\.weight.*--leave norm", then={"leave": ("norm",)})
+def layer_norm_that_may_change_the_states_of_a_cell():
+    tensors, own = cell()
+    return tensors | {"norm.weight": np.ones(UNITS, np.float32), "norm.bias": np.zeros(UNITS, np.float32)}, own
+
+
+@case(r"has a layer 3, but none 2: the file is a part")
+def layer_that_is_missing():
+    tensors, own, *_ = plain()
+    for layer in (1, 3):
+        torch_lstm(tensors, "rnn.", UNITS, layer=layer)
+    return tensors, own
+
+
+@case(r"two directions in some layers only")
+def direction_that_is_missing():
+    tensors, own, *_ = plain()
+    torch_lstm(tensors, "rnn.", WIDTH, back="_reverse")
+    torch_lstm(tensors, "rnn.", 2 * UNITS, layer=1)
+    return tensors, own
+
+
 @case(r"int8|quantized")
 def quantized_weights():
     tensors, own, *_ = plain()

@@ -53,6 +53,17 @@ def test_shared_prefixes_and_planning_are_distinguished():
     assert found["tokens_per_second"] == 50
 
 
+def test_the_present_pool_counts_as_work():
+    """Its seconds are known before its tokens are: the speed is that of the pools before it."""
+    metrics = Metrics()
+    metrics._started -= 10
+    metrics.computed(rows=1, seconds=2.0, stats=PoolStats(100, 100))
+    found = metrics.snapshot(pool_seconds=3.0)
+    assert (found["compute_seconds"], found["tokens_per_second"]) == (5, 50)
+    assert 0.49 < found["busy_share"] <= 0.5
+    assert metrics.snapshot(pool_seconds=60.0)["busy_share"] == 1
+
+
 def test_a_line_for_the_log_tells_of_the_time_between():
     """Rates and seconds are those since the last line; where nothing was done there is none."""
     metrics = Metrics()

@@ -53,7 +53,8 @@ _OF_MODELS = ("name", "trainable", "input_layers", "output_layers")
 _DROPPED = ("_initializer", "_regularizer", "_constraint")
 _ASIDE = {
     "dtype": None, "quantization_config": None, "stateful": False, "unroll": False, "time_major": None,
-    "implementation": None, "batch_input_shape": None, "input_length": None, "dropout": 0.0, "recurrent_dropout": 0.0,
+    "implementation": None, "batch_input_shape": None, "input_length": None, "lora_rank": None, "lora_alpha": None,
+    "dropout": 0.0, "recurrent_dropout": 0.0,
 }  # fmt: skip
 
 

@@ -37,14 +37,27 @@ _MOST_BYTES = 2**31 - 2**20
 
 
 def run_onnx(
-    own: OnnxGraph, found: Found, stack: Stack, rows: Sequence[NDArray[Any]], begun: Float32 | None = None
+    own: OnnxGraph,
+    found: Found,
+    stack: Stack,
+    rows: Sequence[NDArray[Any]],
+    tokens: Sequence[int],
+    begun: Float32 | None = None,
 ) -> dict[int, Float32]:
     """The outputs of the rows whose lengths the graph takes, by their numbers, (time, outputs).
+
+    Args:
+        own: the file.
+        found: its content.
+        stack: the layers.
+        rows: the source's ids or vectors.
+        tokens: how many tokens each row has before its padding.
+        begun: the initial states that rows bring, (rows, numbers); None if they bring none.
 
     Raises:
         ImportRefusedError: the graph can't be cut or run; the text is the reason.
     """
-    # Over 40 lines: the two orders of axes are tried with all that a graph may read.
+    # Over 40 lines: half of it is the description of its arguments.
     model = load(own.path)
     cut = _cut(model, stack.end, own.path.parent)
     ids, lengths, states = _inputs(cut, found, stack)
@@ -68,7 +81,10 @@ def run_onnx(
                 vectors = np.eye(width + 1, width, dtype=np.int64)[batch]
             feeds[number] = {
                 ids.name: _typed(vectors, ids),
-                **{one.name: _typed(_lengths(one, batch, size, len(row)), one) for one in lengths},
+                **{
+                    one.name: _typed(_lengths(one, batch.shape, size, tokens[number], rows_first=rows_first), one)
+                    for one in lengths
+                },
                 **{one.name: _typed(_started(one, size, given, number), one) for one in states},
             }
         try:
@@ -120,7 +136,7 @@ def _cut(model: Any, end: str, directory: Path) -> Any:
     for node in kept.graph.node:
         if node.name == end and not any(node.output[:1]):
             output = node.output[0] = "unrolled_states"
-    kept.graph.output.append(onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, None))
+    kept.graph.output.append(onnx.ValueInfoProto(name=output))  # ONNX Runtime finds the type
     return kept
 
 
@@ -175,9 +191,13 @@ def _batch(ids: Any, row: NDArray[Any], *, rows_first: bool) -> NDArray[Any] | N
     return batch if rows_first else batch.swapaxes(0, 1)
 
 
-def _lengths(value: Any, batch: NDArray[Any], size: int, length: int) -> NDArray[Any]:
+def _lengths(value: Any, shape: tuple[int, ...], size: int, length: int, *, rows_first: bool) -> NDArray[Any]:
     """The lengths of rows, or a mask of the shape of their ids, from which the graph may compute them."""
-    return np.ones(batch.shape[:2], np.int64) if _rank(value) == 2 else np.full(size, length)
+    if _rank(value) != 2:
+        return np.full(size, length)
+    mask = np.zeros(shape[:2], np.int64)
+    mask[(slice(None), slice(length)) if rows_first else (slice(length), slice(None))] = 1
+    return mask
 
 
 def _rank(value: Any) -> int:

@@ -30,6 +30,8 @@ from worker.model_import.readers.keras.tensors import (
 )
 
 _DEPTH = 16
+#: The kind of a call that only gives a mask to its input.
+MASK = " (mask)"
 #: What the name of a call's second or third output ends in.
 STATE = " (last state)"
 
@@ -46,7 +48,8 @@ class Call:
         inputs: names of the calls whose outputs it reads.
         has_state: whether it starts from another layer's state.
         starts: names of the calls whose outputs these states are, in their order.
-        masks: names of the calls that compute a mask that it is given.
+        masks: names of the calls that compute a mask that it is given; of a model within the model, a call of the kind
+            MASK is given them.
         numbers: the numbers among its arguments.
         operands: if it is an operation with a constant: its arguments in their order, None for a tensor.
         is_operation: whether it is an operation and not a layer. Operations pass no mask on.
@@ -147,19 +150,21 @@ class _Reader:
         given_state = any(True for _ in tensors_in(arguments.get("initial_state")))
         first = [_first_argument(call.node)]  # Keras 1 and 2 may put states into a list with the vectors
         has_state = given_state or (_is_recurrent(call.layer) and len(list(tensors_in(first))) > 1)
+        masks = tuple("/".join((*path[:-1], one.layer)) for one in tensors_in([arguments.get("mask")]))
+        is_model = call.layer.get("class_name") in MODELS
+        if is_model:  # which passes them on to its layers
+            arguments = {name: value for name, value in arguments.items() if not any(True for _ in tensors_in([value]))}
+            sources = self._with_masks(path, sources, masks)
         count = len(self.calls)
         made = self._call(call.layer, path, sources, depth, has_state=has_state)
         if has_state and self.calls and made == [self.calls[-1].name]:
             states = [] if not given_state else list(tensors_in(arguments.get("initial_state")))
             starts = tuple(_name_of(outputs, tensor, path) for tensor in states) or tuple(sources[1:])
             self.calls[-1] = replace(self.calls[-1], starts=starts)
-        if call.layer.get("class_name") in MODELS:  # which passes them on to its layers
-            arguments = {name: value for name, value in arguments.items() if not any(True for _ in tensors_in([value]))}
         for number in range(count, len(self.calls)):
             one = self.calls[number]
             self.calls[number] = replace(one, arguments={**arguments, **one.arguments})
-        if self.calls and made == [self.calls[-1].name]:
-            masks = tuple("/".join((*path[:-1], one.layer)) for one in tensors_in([arguments.get("mask")]))
+        if not is_model and self.calls and made == [self.calls[-1].name]:
             self.calls[-1] = replace(
                 self.calls[-1],
                 masks=masks,
@@ -167,6 +172,14 @@ class _Reader:
                 operands=tuple(operands_in(call.node)),
             )
         return made
+
+    def _with_masks(self, path: tuple[str, ...], sources: list[str], masks: tuple[str, ...]) -> list[str]:
+        """Append a call that gives a mask to the input of a model within the model; returns the names to read."""
+        if len(sources) != 1 or len(masks) != 1:
+            return sources
+        name = f"{'/'.join(path)}#{len(self.calls)}{MASK}"
+        self.calls.append(Call(name, (*path, MASK), MASK, {}, tuple(sources), masks=masks))
+        return [name]
 
     def _call(
         self,

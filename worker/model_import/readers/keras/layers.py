@@ -13,7 +13,7 @@ from worker.model_import.limits import check_layers
 from worker.model_import.readers.activations import hard_gates
 from worker.model_import.readers.keras.arguments import why_called
 from worker.model_import.readers.keras.configuration import inner_of, kind_of, precision_of
-from worker.model_import.readers.keras.graph import STATE, Call, read_calls
+from worker.model_import.readers.keras.graph import MASK, STATE, Call, read_calls
 from worker.model_import.readers.keras.lambdas import with_operations
 from worker.model_import.readers.keras.maps import MAPS, drops_mask, operation_map, token_map, why_no_map
 from worker.model_import.readers.keras.masks import find_masks, hide_masked, input_of
@@ -113,6 +113,8 @@ def _other_node(call: Call, weights: Weights, version: str) -> Node:
     role = "map" if function else role
     if not call.is_operation and role != "other" and (why := why_called(call)):
         role, function = "other", None
+    elif call.kind == "Softmax" and call.masks:
+        role, function, why = "other", None, "it is called with a mask, which it computes with"
     elif not call.is_operation and role == "other":
         why = why_no_map(call.kind, call.config)
     return Node(
@@ -130,7 +132,7 @@ def _finish(found: Found, graph: dict[str, Node], calls: list[Call]) -> None:
     """Note what can be seen only when all calls are known: masks, and recurrent layers that can't be read."""
     masks = find_masks(graph, calls)
     for call in calls:
-        if call.masks and graph[call.name].role == "layer":
+        if call.masks and (call.kind == MASK or graph[call.name].role == "layer"):
             hide_masked(found, call, masks)
     inside = [node for node in graph.values() if node.recurs]
     if inside:
@@ -171,8 +173,8 @@ def _add_nodes(graph: dict[str, Node], call: Call, layers: list[Layer], version:
 
 
 def _role(call: Call) -> Role:
-    if call.kind == "InputLayer":
-        return "input"
+    if call.kind in ("InputLayer", MASK):
+        return "input" if call.kind == "InputLayer" else "through"
     if (call.kind == "OneHot" and call.config.get("axis") == -1) or (
         call.kind == "CategoryEncoding" and call.config.get("output_mode") == "one_hot"
     ):

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 #: The classes that `token_map` knows.
 MAPS = {
     "Activation", "BatchNormalization", "Conv1D", "Dense", "ELU", "LayerNormalization", "LeakyReLU", "Normalization",
-    "PReLU", "ReLU", "Rescaling", "TimeDistributed", "UnitNormalization",
+    "PReLU", "ReLU", "Rescaling", "Softmax", "TimeDistributed", "UnitNormalization",
 }  # fmt: skip
 #: Classes that pass no mask on: in all versions, and before version 3.
 _DROP_MASKS = {"Conv1D"}
 _DROPPED_MASKS = {"Identity", "Normalization", "Rescaling"}
+#: Classes that TimeDistributed computes in another way: it gives Softmax the mask of its input.
+_NOT_WITHIN = {*_DROP_MASKS, "Softmax"}
 #: The slope below 0 of the activation "leaky_relu" in all versions of Keras. In other programs it is another number.
 _LEAKY_SLOPE = 0.2
 #: The operations that `operation_map` knows: with a constant, and alone.
@@ -38,7 +40,7 @@ _ALONE = {
     "Silu": "silu", "Selu": "selu",
 }  # fmt: skip
 #: The operations that `operation_map` knows.
-OPERATIONS = {*_WITH_CONSTANT, *_ALONE, "Matmul"}
+OPERATIONS = {*_WITH_CONSTANT, *_ALONE, "Matmul", "Negative"}
 #: Where a token's numbers are in (rows, tokens, numbers).
 _LAST = (-1, [-1], 2, [2])
 
@@ -54,7 +56,7 @@ def token_map(kind: str, config: Mapping[str, Any], arrays: Sequence[Array]) -> 
     if kind == "TimeDistributed":
         inner = inner_of(config, "layer")
         kind = kind_of(inner)
-        return None if kind in _DROP_MASKS else token_map(kind, config_of(inner), arrays)
+        return None if kind in _NOT_WITHIN else token_map(kind, config_of(inner), arrays)
     find = _FOUND_BY.get(kind)
     return None if find is None else find(config, arrays)
 
@@ -98,7 +100,9 @@ def operation_map(kind: str, operands: Sequence[NDArray[np.float64] | None]) -> 
     constants = [one for one in operands if one is not None]
     if kind in _ALONE and len(operands) == 1 and not constants:
         return token_maps.Activation(_ALONE[kind])
-    if kind not in OPERATIONS or len(operands) != 2 or len(constants) != 1:
+    if kind == "Negative" and len(operands) == 1 and not constants:
+        return token_maps.with_constant("mul", np.array([-1.0]))
+    if kind not in (*_WITH_CONSTANT, "Matmul") or len(operands) != 2 or len(constants) != 1:
         return None
     numbers = constants[0]
     if kind == "Matmul":
@@ -256,6 +260,7 @@ _PLAIN: dict[str, dict[str, tuple[Any, ...]]] = {
     },
     "LayerNormalization": {"axis": _LAST, "rms_scaling": (False,)},
     "Normalization": {"axis": (*_LAST, None, [])},
+    "Softmax": {"axis": _LAST},
     "UnitNormalization": {"axis": _LAST},
 }
 _FOUND_BY: dict[str, Callable[[Mapping[str, Any], Sequence[Array]], TokenMap | None]] = {
@@ -270,5 +275,6 @@ _FOUND_BY: dict[str, Callable[[Mapping[str, Any], Sequence[Array]], TokenMap | N
     "PReLU": _prelu,
     "ReLU": _relu,
     "Rescaling": _rescaling,
+    "Softmax": lambda config, _: token_maps.Activation("softmax") if config.get("axis", -1) in _LAST else None,
     "UnitNormalization": _unit,
 }

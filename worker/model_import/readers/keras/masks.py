@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from worker.model_import.found import Found, Node
-from worker.model_import.readers.keras.graph import Call
+from worker.model_import.readers.keras.graph import MASK, Call
 
 _JOINS = {"LogicalOr", "LogicalAnd"}
 
@@ -59,25 +59,40 @@ def find_masks(graph: Mapping[str, Node], calls: Iterable[Call]) -> dict[str, Ma
 
 
 def hide_masked(found: Found, call: Call, masks: Mapping[str, Mask]) -> None:
-    """Note on a recurrent layer's node which tokens its mask hides, or on the layer why it can't be imported.
+    """Note on the node of a call with a mask which tokens it hides, or on layers why they can't be imported.
 
     Args:
         found: the model.
-        call: a call of a recurrent layer with a mask.
+        call: a call of a recurrent layer, or of the kind MASK, with a mask.
         masks: from `find_masks`.
     """
     graph = found.graph or {}
     node = graph[call.name]
     for name in call.masks:
         mask = masks.get(name)
+        if mask is not None and call.kind == MASK and mask.value is not None:
+            continue  # that of Masking, whose own node shows it
         if mask is not None:
             graph[call.name] = node = replace(node, masked=node.masked or mask.value is None, masks=mask.value)
-        elif node.target is not None:
-            layer = found.layers[node.target]
+            continue
+        for target in [node.target] if node.target is not None else _layers_above(graph, call.name):
+            layer = found.layers[target]
             layer.problem = layer.problem or (
                 f"the model computes its mask ({name}); only the mask of an embedding (mask_zero=True) or of Masking "
                 "of its vectors can be imported: build the model with one of these, and load the weights"
             )
+
+
+def _layers_above(graph: Mapping[str, Node], name: str) -> list[str]:
+    """The names of the recurrent layers that read a node, directly or not, without other layers between."""
+    reached, found = {name}, list[str]()
+    for node in graph.values():  # each follows what it reads
+        if not reached.isdisjoint(node.inputs):
+            if node.role == "layer" and node.target is not None:
+                found.append(node.target)
+            else:
+                reached.add(node.name)
+    return found
 
 
 def _reads_states(graph: Mapping[str, Node], name: str) -> bool:

@@ -26,15 +26,14 @@ class AxesOfGraph:
     """The axes of each tensor of a graph, filled in node by node.
 
     Args:
-        graph: an onnx.GraphProto.
         constants: the graph's constants.
     """
 
-    def __init__(self, graph: Any, constants: Constants) -> None:
+    def __init__(self, constants: Constants) -> None:
         self._constants = constants
         self._known: dict[str, Axes] = {}
         self._ids: list[Any] = []  # the sizes of the first input with rows and tokens
-        for value in graph.input:
+        for value in constants.inputs:
             kind = value.type.tensor_type
             sizes = list(kind.shape.dim) if kind.HasField("shape") else []
             self._known[value.name] = {1: ("a",), 2: ("a", "b"), 3: ("a", "b", "f")}.get(len(sizes))
@@ -96,7 +95,7 @@ class AxesOfGraph:
     def _same(self, _: Any, before: Axes, __: dict[str, Any]) -> Axes:
         return before
 
-    _cast = _identity = _dropout = _quantizelinear = _dequantizelinear = _same
+    _cast = _identity = _dropout = _neg = _quantizelinear = _dequantizelinear = _same
 
     _tanh = _relu = _sigmoid = _softplus = _softsign = _layernormalization = _same
 

@@ -37,6 +37,9 @@ class Constants:
     Args:
         graph: an onnx.GraphProto.
         directory: the directory of the file: large models keep arrays in files beside it.
+
+    Attributes:
+        inputs: the graph's inputs that no initializer gives a value; old files list all initializers among them.
     """
 
     def __init__(self, graph: Any, directory: Path) -> None:
@@ -48,7 +51,8 @@ class Constants:
         self._read_bytes: dict[str, int] = {}
         self._computed_bytes = 0
         self._starts: dict[str, str] = {}
-        self._inputs = {value.name for value in graph.input}
+        self.inputs = [value for value in graph.input if value.name not in self._stored]
+        self._inputs = {value.name for value in self.inputs}
         self._derived: dict[str, tuple[tuple[int, ...], Callable[[], NDArray[Any]]]] = {}
 
     def derive(self, name: str, shape: tuple[int, ...], make: Callable[[], NDArray[Any]]) -> None:
@@ -131,6 +135,26 @@ class Constants:
     def maker(self, name: str) -> Any:
         """The node that computes a tensor, or None; an initializer has none."""
         return None if name in self._stored else self._made.get(name)
+
+    def why_computed(self, name: str) -> str:
+        """The node that computes a tensor of constants alone, and what helps; "" if it isn't such a tensor."""
+        node = self.maker(name)
+        reached, waiting = set[str](), [name]
+        while waiting:
+            one = waiting.pop()
+            if one in self._inputs:
+                return ""
+            made = self.maker(one)
+            if one not in reached and made is not None:
+                reached.add(one)
+                waiting += made.input
+        if node is None:
+            return ""
+        return (
+            f"computed from constants by {node.name or name} ({node.op_type}). Let ONNX Runtime compute them once "
+            "(SessionOptions.optimized_model_filepath with GraphOptimizationLevel.ORT_ENABLE_BASIC), and import the "
+            "file that it writes"
+        )
 
     def fill(self, node: Any) -> NDArray[Any]:
         """The number of a ConstantOfShape, as an array without axes."""

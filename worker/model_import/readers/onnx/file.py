@@ -88,16 +88,15 @@ class _Reader:
 
     def __init__(self, model: Any, path: Path) -> None:
         self._constants = Constants(model.graph, path.parent)
-        self._axes = AxesOfGraph(model.graph, self._constants)
+        self._axes = AxesOfGraph(self._constants)
         self._nodes: dict[str, Node] = {}
         self._times: set[str] = set()
         self._inner = InnerGraphs(model)
         #: The scale and zero point of each embedding of integers; the nodes that round vectors, by their outputs.
         self._integers: dict[str, tuple[str, ...]] = {}
         self._rounding: dict[str, Any] = {}
-        self._graph = model.graph
         self.found = Found("ONNX model", graph=self._nodes, own=OnnxGraph(path))
-        for value in model.graph.input:
+        for value in self._constants.inputs:
             self._nodes[value.name] = Node(value.name, "input", "input")
 
     def add(self, node: Any, number: int) -> None:
@@ -122,7 +121,7 @@ class _Reader:
     def finish(self) -> None:
         """Note what can be seen only when all nodes are known: the number of tokens in a row, if it is fixed."""
         time = self._times.copy().pop() if len(self._times) == 1 else None
-        self.found.length = _length(self._graph, {"a": 0, "b": 1}.get(time or ""))
+        self.found.length = _length(self._constants.inputs, {"a": 0, "b": 1}.get(time or ""))
 
     def _add_layer(self, node: Any, name: str, output: str, quantized: Quantized) -> None:
         layer = self.found.layers[name] = recurrent_layer(name, node, self._constants)
@@ -154,7 +153,7 @@ class _Reader:
             node.op_type,
             tuple(node.input[:1]),
             name,
-            masked=bool(lengths),
+            masked=bool(lengths) and self._depends_on_rows(lengths),
             masks_zero=padding == 0,
             precision=self._constants.precision(node.input[1]) if len(node.input) > 1 else "",
             quantized=quantized,
@@ -250,9 +249,6 @@ class _Reader:
         recurs = inner is not None or node.op_type == "RNN"
         why = why_no_map(node, dynamic, self._constants) if role == "other" else ""
         quantized: Quantized = "weights" if role == "map" and self._has_integers(inputs) else ""
-        low = {kind for source in inputs if role == "map" and (kind := self._constants.precision(source))}
-        if role == "through" and node.op_type == "Cast":
-            low = {LOW_TYPES.get(_kind_of_cast(node), "")}
         self._nodes |= {
             each: Node(
                 *(each, role, node.op_type, read),
@@ -261,7 +257,7 @@ class _Reader:
                 label=name,
                 why=why,
                 quantized=quantized,
-                precision=next(iter(sorted(low)), ""),
+                precision=self._precision(node, role, inputs),
             )
             for each in outputs
         }
@@ -272,6 +268,13 @@ class _Reader:
             )
         if role == "other" and dynamic:
             self.found.left.append(f"{name} ({node.op_type})")
+
+    def _precision(self, node: Any, role: Role, inputs: Iterable[str]) -> str:
+        """The type with fewer digits than float32 that a node computes in, or casts vectors to; "" if there is none."""
+        if role == "through" and node.op_type == "Cast":
+            return LOW_TYPES.get(_kind_of_cast(node), "")
+        kinds = (self._constants.precision(source) for source in inputs if role == "map")
+        return next((kind for kind in kinds if kind), "")
 
     def _role(self, node: Any, dynamic: tuple[str, ...]) -> Role:
         """The role of a node that is neither a layer nor an embedding."""
@@ -311,6 +314,18 @@ class _Reader:
             name = node.inputs[0]
         return name, "other"
 
+    def _depends_on_rows(self, lengths: str) -> bool:
+        """Whether lengths depend on an input of the model, and not on its shape alone."""
+        reached, waiting = set[str](), [lengths]
+        while waiting:
+            name = waiting.pop()
+            node = self._constants.maker(name)
+            if name in reached or (node is not None and node.op_type in ("Shape", "Size")):
+                continue
+            reached.add(name)
+            waiting += [source for source in node.input if source] if node is not None else []
+        return any(value.name in reached for value in self._constants.inputs)
+
     def _counted(self, node: Any, lengths: str, time: str | None) -> int | None:
         """The id of padding, if the lengths of a recurrent node are counted from the ids that it reads; else None."""
         found = padding_of(self._constants, self._axes, lengths, time)
@@ -333,14 +348,14 @@ def _kind_of_cast(node: Any) -> int:
     return next((int(one.i) for one in node.attribute if one.name == "to"), 0)
 
 
-def _length(graph: Any, axis: int | None) -> int | None:
+def _length(inputs: Iterable[Any], axis: int | None) -> int | None:
     """The number of tokens in a row, if the first input with rows and tokens has it.
 
     Args:
-        graph: an onnx.GraphProto.
+        inputs: the graph's, each an onnx.ValueInfoProto.
         axis: the axis of tokens; None if nothing shows it, and then the last fixed size above 1 is theirs.
     """
-    for value in graph.input:
+    for value in inputs:
         sizes = [one.dim_value for one in value.type.tensor_type.shape.dim]
         if len(sizes) in (2, 3):
             fixed = [int(size) for size in (sizes[:2] if axis is None else sizes[axis : axis + 1]) if size > 1]

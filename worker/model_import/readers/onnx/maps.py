@@ -47,6 +47,8 @@ def token_map(node: Any, constants: Constants, axes: Axes) -> TokenMap | None:
     settings = {one.name: one for one in node.attribute}
     if node.op_type in _FUNCTIONS:
         return token_maps.Activation(_FUNCTIONS[node.op_type])
+    if node.op_type == "Neg":
+        return token_maps.with_constant("mul", np.array([-1.0]))
     if node.op_type in _WITH_SETTINGS:
         return _with_settings(node.op_type, settings)
     if node.op_type in _NUMBERS_SECOND:
@@ -138,6 +140,8 @@ def why_no_map(node: Any, dynamic: Sequence[str], constants: Constants) -> str:
         return f"it is an operator of {node.domain!r:.60}, not of ONNX itself"
     if len(dynamic) > 1 and node.op_type in _WITH_CONSTANT:
         return "both of its inputs are computed"
+    if node.op_type == "Gather" and (computed := constants.why_computed(next(iter(node.input), ""))):
+        return f"its table is {computed}"
     if node.op_type == "Conv":
         shape = constants.shape(node.input[1]) if len(node.input) > 1 else None
         return f"its kernel is {shape}; only one that reads one token at a time, (outputs, inputs, 1), can be imported"

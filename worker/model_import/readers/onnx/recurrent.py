@@ -42,7 +42,9 @@ def recurrent_layer(name: str, node: Any, constants: Constants) -> Layer:
     wide, square = shapes.get("W"), shapes.get("R")
     if wide is None or square is None or len(wide) != 3 or len(square) != 3 or wide[1] != gates * square[2]:
         stand_in = Pass("onnx", kind, 1, 1, {})
-        return Layer(name, stand_in, problem="its weights are not constants of the file; export it with its weights")
+        computed = next((why for part in ("W", "R") if (why := constants.why_computed(given.get(part, "")))), "")
+        reason = f"its weights are {computed or 'not constants of the file; export it with its weights'}"
+        return Layer(name, stand_in, problem=reason)
     activation, problem = _gates(node.op_type, settings)
     after = "linear_before_reset" in settings and settings["linear_before_reset"].i == 1
     reset = None if kind == "lstm" else "after" if after else "before"

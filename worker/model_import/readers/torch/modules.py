@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
+import numpy as np
+
 from worker.model_import.found import Array, Found, Layer, Pass, Table
 from worker.model_import.limits import check_layers
 from worker.model_import.selection.names import module_of, says_embedding
@@ -20,8 +22,27 @@ _NORMS = (
     "by its names, the layer-normalized LSTM of PyTorch's examples (custom_lstms.py): the next step reads the "
     "normalized cell state, and norms add 1e-5 to variances"
 )
-#: Two numbers for each weight, of which weight norm computes the weights: its old and its new names.
-_NORMED = re.compile(r"(weight_(ih|hh)_l\d+(_reverse)?_[gv]|parametrizations\.weight_(ih|hh)_l\d+.*original[01])$")
+_SPECTRAL = (
+    "its weights are computed from weight_orig and other vectors, as spectral norm stores them; save the model after "
+    "torch.nn.utils.remove_spectral_norm"
+)
+_IN_TWO_PARTS = (
+    "its weights are in two parts, as weight norm stores them (weight_g and weight_v); save the model after "
+    "torch.nn.utils.remove_weight_norm or remove_parametrizations"
+)
+_PARAMETRIZED = (
+    "its weights are computed by a parametrization (torch.nn.utils.parametrize); save the model after "
+    "torch.nn.utils.parametrize.remove_parametrizations"
+)
+#: Weights that the program computes from other arrays, by their names, and how to save them.
+_MADE = (
+    (re.compile(r"weight_(ih|hh)(_l\d+)?(_reverse)?_orig$"), _SPECTRAL),
+    (
+        re.compile(r"(weight_(ih|hh)_l\d+(_reverse)?_[gv]|parametrizations\.weight_(ih|hh)_l\d+.*original[01])$"),
+        _IN_TWO_PARTS,
+    ),
+    (re.compile(r"parametrizations\.weight_(ih|hh).*original$"), _PARAMETRIZED),
+)
 
 
 def is_recurrent(name: str) -> bool:
@@ -40,15 +61,17 @@ def find_modules(stored: Iterable[Array], format_: str) -> Found:
     found = Found(format_, matrix_axes="outputs, inputs")
     modules: dict[str, dict[tuple[int, bool], dict[str, Array]]] = {}
     scopes: dict[str, str] = {}
+    cells: set[str] = set()
     raw: set[str] = set()
     rest = []
-    for array in stored:
+    for array in _pruned(list(stored)):
         match = _PART.match(array.name)
         if match is None:
             rest.append(array)
             continue
         module = match["module"].removesuffix(".module") or "rnn"
         scopes[module] = match["module"].removesuffix(".module")
+        cells |= {module} if match["number"] is None and match["what"] == "weight" else set()
         part = ("w_" if match["what"] in ("weight", "w") else "b_") + match["side"]
         place = (int(match["number"] or 0), bool(match["back"]))
         parts = modules.setdefault(module, {}).setdefault(place, {})
@@ -60,14 +83,39 @@ def find_modules(stored: Iterable[Array], format_: str) -> Found:
     for module, passes in modules.items():
         rest = _take_norms(scopes[module], passes, rest)
     check_layers(sum(len(passes) for passes in modules.values()))
-    normed = {array.name.partition(".parametrizations")[0] for array in rest if _NORMED.search(array.name)}
+    made = [(array.name, why) for pattern, why in _MADE for array in rest if pattern.search(array.name)]
     for module, passes in modules.items():
-        hidden = next((name for name in normed if not module or name.startswith(module)), None)
-        _add_module(found, module, scopes[module], passes, weight_norm=hidden is not None)
-    if normed and not modules:
-        found.why_empty = _WEIGHT_NORM
+        hidden = next((why for name, why in made if not module or name.startswith(module)), "")
+        _add_module(found, module, scopes[module], passes, hidden)
+    for module in cells & found.layers.keys():
+        found.layers[module].is_cell = True
+    if made and not modules:
+        found.why_empty = made[0][1]
     _add_tables(found, rest)
     return found
+
+
+def _pruned(stored: list[Array]) -> list[Array]:
+    """The arrays; in place of weights and their masks, their products, as torch.nn.utils.prune computes them."""
+    by_name = {array.name: array for array in stored}
+
+    def product(array: Array, mask: Array) -> Array:
+        name = array.name.removesuffix("_orig")
+        return replace(array, name=name, read=lambda: np.asarray(array.read() * mask.read(), np.float32))
+
+    pairs = {
+        name: mask
+        for name, array in by_name.items()
+        if name.endswith("_orig")
+        and (mask := by_name.get(f"{name.removesuffix('_orig')}_mask")) is not None
+        and mask.shape == array.shape
+    }
+    masks = {mask.name for mask in pairs.values()}
+    return [
+        product(array, pairs[array.name]) if array.name in pairs else array
+        for array in stored
+        if array.name not in masks
+    ]
 
 
 def _take_norms(scope: str, passes: dict[tuple[int, bool], dict[str, Array]], rest: list[Array]) -> list[Array]:
@@ -82,32 +130,41 @@ def _take_norms(scope: str, passes: dict[tuple[int, bool], dict[str, Array]], re
     return [array for array in rest if array not in found.values()]
 
 
-_WEIGHT_NORM = (
-    "its weights are in two parts, as weight norm stores them (weight_g and weight_v); save the model after "
-    "torch.nn.utils.remove_weight_norm or remove_parametrizations"
-)
-
-
 def _add_module(
     found: Found,
     module: str,
     scope: str,
     passes: dict[tuple[int, bool], dict[str, Array]],
-    *,
-    weight_norm: bool,
+    why_made: str,
 ) -> None:
     numbers = sorted({number for number, _ in passes})
     below = None
+    gap = _why_incomplete(passes)
     for number in numbers:
         name = f"{module}.{number}" if len(numbers) > 1 else module
         ahead, back = ((_pass(passes[number, side]) if (number, side) in passes else None) for side in (False, True))
         if isinstance(ahead, str) or isinstance(back, str):
-            problem = _WEIGHT_NORM if weight_norm else ahead if isinstance(ahead, str) else str(back)
+            problem = why_made or (ahead if isinstance(ahead, str) else str(back))
             found.layers[name] = Layer(name, Pass("torch", "lstm", 1, 1, {}), problem=problem)
         else:
             notes = [_NORMS] if any(one is not None and one.norm for one in (ahead, back)) else []
-            found.layers[name] = Layer(name, ahead, back, below=below, scope=scope, notes=notes)
+            found.layers[name] = Layer(name, ahead, back, below=below, scope=scope, notes=notes, problem=gap)
         below = name
+
+
+def _why_incomplete(passes: Iterable[tuple[int, bool]]) -> str | None:
+    """Why the passes of a module, by numbers of layers and directions, aren't all that it has; or None."""
+    sides: dict[int, set[bool]] = {}
+    for number, back in passes:
+        sides.setdefault(number, set()).add(back)
+    missing = next((number for number in range(len(sides)) if number not in sides), None)
+    if missing is not None:
+        return (
+            f"its module has a layer {max(sides)}, but none {missing}: the file is a part of the model; get all of it"
+        )
+    if len({frozenset(one) for one in sides.values()}) > 1:
+        return "its module has two directions in some layers only: the file is a part of the model; get all of it"
+    return None
 
 
 def _pass(parts: dict[str, Array]) -> Pass | str:

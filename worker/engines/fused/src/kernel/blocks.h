@@ -139,7 +139,6 @@ UNROLLED_INLINE void add_blocks(Totals<P, R>& totals, To to, const char* at, con
                                 std::int64_t begin, std::int64_t end, bool first, Fetching& fetching) {
   const typename P::Element* weights = reinterpret_cast<const typename P::Element*>(at);
   for (std::int64_t step = begin; step < end; step += P::block_steps, first = false) {
-    for (std::int64_t line = 0; line < P::block_steps; line += kChunkSteps) fetching(rows, step + line, To::weights);
     const std::int64_t place = step * P::step_inputs * P::pieces;
     if constexpr (P::pieces == 2) {
       add_block(totals, to, weights, rows, place + P::block_steps * P::step_inputs, first);
@@ -147,6 +146,9 @@ UNROLLED_INLINE void add_blocks(Totals<P, R>& totals, To to, const char* at, con
       first = false;
     }
     weights = add_block(totals, to, weights, rows, place, first);
+    // After the products, not before: a tile's first products would wait for the instructions that prefetch, while the
+    // gates of the tile before leave the multipliers idle.
+    for (std::int64_t line = 0; line < P::block_steps; line += kChunkSteps) fetching(rows, step + line, To::weights);
   }
 }
 

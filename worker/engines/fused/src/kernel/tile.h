@@ -189,11 +189,14 @@ void run_layer(const PackedLayer& layer, const LayerBlock& block) {
   constexpr std::int64_t kStepBytes = P::step_inputs * P::pieces * sizeof(typename P::Element);
   constexpr std::int64_t kChunkBytes = kChunkSteps * P::Isa::lanes * kStepBytes;
   // A tile of few steps ends before memory answers, so its nodes are prefetched two tiles early.
-  const std::int64_t early = (tiles > 1 && layer.steps_a + steps_b < kShortSteps ? 2 : 1) * kRows;
+  const bool brief = tiles > 1 && layer.steps_a + steps_b < kShortSteps;
+  const std::int64_t early = (brief ? 2 : 1) * kRows;
+  // A kernel that sums in blocks does better if the first half of a tile has all prefetches (bfloat16, Zen 4).
+  const std::int64_t hurry = P::block_steps > 1 && !brief ? 2 : 1;
   for (std::int64_t panel = 0; panel < layer.panel_count; ++panel) {
     for (Run run = first_run(layer.steps_a, steps_b, P::block_steps);;
          run = next_run(run, layer.steps_a, steps_b, P::block_steps)) {
-      const Pace pace{kRows * Kind::kFetches * kChunkSteps / (run.steps() + 1) + 1, kChunkBytes / tiles};
+      const Pace pace{hurry * kRows * Kind::kFetches * kChunkSteps / (run.steps() + 1) + 1, kChunkBytes / tiles};
       for (std::int64_t node = 0; node < block.nodes; node += kRows) {
         // `next` may be in the panel after the last one: the arrays have room for one more.
         const std::int64_t after = node + early, end = tiles * kRows;

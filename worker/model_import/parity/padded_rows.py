@@ -1,0 +1,76 @@
+"""Rows with padding, for the graph of a file that masks it: their tokens must have the states of rows without it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from worker.model_import.found import KerasGraph, OnnxGraph
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from worker.model_import.found import Found
+    from worker.model_import.selection.stack import Stack
+
+#: The lengths of the rows that are padded, each on other sides, and the length that they get if any is allowed.
+_LENGTHS, _WHOLE = (5, 8), 13
+
+
+class PaddedRow(NamedTuple):
+    """A row with padding.
+
+    Attributes:
+        number: of the row without padding.
+        ids: the source's, with padding; -1 is a vector of zeros.
+        real: where its tokens are.
+    """
+
+    number: int
+    ids: NDArray[np.int64]
+    real: NDArray[np.bool_]
+
+
+def padded_rows(found: Found, stack: Stack, rows: Sequence[NDArray[Any]]) -> list[PaddedRow]:
+    """Rows with padding after their tokens and, if the graph is one of Keras, before them.
+
+    Args:
+        found: the content of the file.
+        stack: the layers.
+        rows: the source's ids, without padding.
+
+    Returns:
+        None of them if the file doesn't mask padding, or nothing here can run its graph with its masks.
+    """
+    number = _padding(found, stack)
+    whole = found.length or _WHOLE
+    if number is None:
+        return []
+    sides = ("after", "before") if isinstance(found.own, KerasGraph) else ("after",)
+    made = []
+    for place, row in enumerate(rows):
+        if len(row) not in _LENGTHS or len(row) >= whole:
+            continue
+        for side in sides:
+            real = np.arange(whole) < len(row) if side == "after" else np.arange(whole) >= whole - len(row)
+            ids = np.full(whole, number, np.int64)
+            ids[real] = row
+            made.append(PaddedRow(place, ids, real))
+    return made
+
+
+def _padding(found: Found, stack: Stack) -> int | None:
+    """The source's id of padding that it masks, -1 for a vector of zeros; None if nothing shows it."""
+    if stack.computes_padding or stack.vectors:
+        return None
+    if isinstance(found.own, OnnxGraph):
+        return 0
+    # Keras 3 gives masks to other layers than Keras 1 and 2 did.
+    if not isinstance(found.own, KerasGraph) or found.own.version.startswith(("1.", "2.")):
+        return None
+    if stack.table is not None or any(node.role == "onehot" for node in (found.graph or {}).values()):
+        return 0
+    return -1 if set(stack.hidden) == {0} else None
