@@ -34,6 +34,11 @@ def make_shard(index: int, job: str, cut: Cut, growth: int = 0) -> Spooled:
 
 
 def _tokens(rows: list[Row]) -> Ragged:
+    states = [row.state for row in rows if row.state is not None]
+    return _contents(rows)._replace(states=np.stack(states) if states else None)
+
+
+def _contents(rows: list[Row]) -> Ragged:
     vectors = [VectorRow(row.vectors, row.tokens != 0) for row in rows if row.vectors is not None]
     if vectors:
         return numbered(vectors, vectors[0].vectors.shape[1])
