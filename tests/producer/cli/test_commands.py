@@ -940,13 +940,13 @@ def test_quarantine_lists_rows_with_reasons(tmp_path):
 
 
 def test_quarantine_names_a_list_that_is_damaged(tmp_path):
-    """The error has the file and the line."""
+    """The error has the file and the advice."""
     job = make_job(tmp_path, shards=1, bad=[0])
     path = tmp_path / quarantine_object(*waiting(job))
     path.write_text(path.read_text() + "half a li")
     result = run("quarantine", tmp_path)
     assert result.exit_code == 1
-    assert f"{path}, line 2: " in result.stderr
+    assert f"{path}: its checksum is not that of its content; restore the list" in result.stderr
 
 
 def test_show_prints_the_first_rows_as_a_table(tmp_path):
