@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from producer.terminal.text import duration
+from producer.queue.copies import explain_copy
+from producer.terminal.text import duration, printable
 from unrolled.errors import counted
 from unrolled.queue.messages import UNSEEN
 
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
     """Lines that say why the shards of a job wait and what helps, by kind; none if all is well.
 
-    The kinds: "worker" (none serves the model), "trouble" (in a worker's way), "unseen" (rows that a worker missed,
-    perhaps before they were made again), "silent" (a worker), "turn" (other jobs are computed).
+    The kinds: "copy" (workers compute the job in another place), "worker" (none serves the model), "trouble" (in a
+    worker's way), "unseen" (rows that a worker missed, perhaps before they were made again), "silent" (a worker),
+    "turn" (other jobs are computed).
 
     Args:
         offer: what the job asks workers for.
@@ -30,6 +32,8 @@ def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
     """
     # Over 40 lines: a text for each kind, in the order in which they are shown.
     found, troubles = dict[str, str](), dict[str, list[str]]()
+    if queue.original:
+        found["copy"] = printable(explain_copy(queue.original))
     alive = [worker.offer for worker in queue.workers if not worker.is_lost]
     if offer not in alive:
         found["worker"] = no_worker(offer, alive)

@@ -25,6 +25,7 @@ class QueueStatus:
         workers: all that are alive, of every model.
         others_running: shards of other jobs of the offer under a lease.
         others_queued: those that wait for a worker.
+        original: the place where workers compute the job, if this one is a copy; otherwise None.
     """
 
     running: int
@@ -33,6 +34,7 @@ class QueueStatus:
     workers: tuple[WorkerStatus, ...]
     others_running: int = 0
     others_queued: int = 0
+    original: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Asked:
         workers: all that are alive, of every model.
         others_running: shards of other jobs of the offer under a lease.
         others_queued: those that wait for a worker.
+        place: path or URL of the job's store, as it was registered; None if there is none.
         away: why the broker couldn't be asked.
     """
 
@@ -55,6 +58,7 @@ class Asked:
     workers: tuple[WorkerStatus, ...] = ()
     others_running: int = 0
     others_queued: int = 0
+    place: str | None = None
     away: str | None = None
 
 
@@ -82,4 +86,5 @@ def ask(ledger: Ledger, job_key: str, *, named: bool = False) -> Asked:
         tuple(WorkerStatus.parse(name, facts) for name, facts in sorted(workers.items())),
         others_running,
         others_queued,
+        ledger.place_of(job_key),
     )
