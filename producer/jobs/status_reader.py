@@ -142,6 +142,7 @@ class StatusReader:
             asked.others_running,
             asked.others_queued,
             find_original(self._job, asked.place),
+            asked.memory_share,
         )
 
     def _missing(self, asked: Asked, shards: ShardSet) -> int:

@@ -208,7 +208,9 @@ class JobQueue(JobLedger):
             running = len(asked.running)
             if asked.left:
                 others = asked.others_running, asked.others_queued
-                status = QueueStatus(running, asked.left - running, 0, asked.workers, *others)
+                status = QueueStatus(
+                    running, asked.left - running, 0, asked.workers, *others, memory_share=asked.memory_share
+                )
                 found = obstacles(self._queue.ledger.offer, self._job_key, status)
                 return [line for kind, line in found.items() if kind != "unseen"]
         return []

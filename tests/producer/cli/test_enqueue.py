@@ -154,8 +154,9 @@ def test_a_model_that_is_missing_or_damaged(place, broker, models):
     (place / "rows.txt").write_text("one\n")
     refused(
         enqueue(broker, "rows.txt", model="none"),
-        "none: does not exist; name a model, or make one there with: unrolled model new none …",
+        "none: does not exist; check the path, or make a model there with: unrolled model new none …",
     )
+    refused(enqueue(broker, "rows.txt", model="rows.txt"), "rows.txt: is a file; name the directory of a model")
     for name in ("config.json", "model.safetensors"):
         shutil.rmtree(place / "broken", ignore_errors=True)
         shutil.copytree(models / "text", place / "broken")
