@@ -98,7 +98,7 @@ def ask(ledger: Ledger, job_key: str, *, named: bool = False) -> Asked:
 
 
 def _memory_share(ledger: Ledger) -> float | None:
-    with suppress(AWAY):  # a login that may not ask for it can still see the queue
+    with suppress(*AWAY):  # a login that may not ask for it can still see the queue
         info: Any = ledger.client.info("memory")
         used, limit = info.get("used_memory"), info.get("maxmemory")
         if isinstance(used, int) and isinstance(limit, int) and limit > 0:
