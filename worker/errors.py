@@ -21,3 +21,7 @@ class AwayError(UnrolledError):
 
 class BlockedError(AwayError):
     """Something else is where an object of one shard must be. That shard waits; other shards of its job continue."""
+
+
+class UnregisteredError(AwayError):
+    """Redis doesn't say where a job is, so no worker can find it before its next `wait` or `enqueue`."""

@@ -55,6 +55,10 @@ _SOURCE: dict[str, Decorator] = {
         "--header/--no-header", default=True, show_default=True,
         help="Whether the first line of CSV and TSV names the columns; without it, they are numbered from 1.",
     ),
+    "quotes": click.option(
+        "--quotes/--no-quotes", default=True, show_default=True,
+        help="Whether quotation marks enclose fields of CSV and TSV; without it, they are characters of the texts.",
+    ),
     "columns": click.option(
         "--columns", metavar="NAME,NAME", help="Names of the columns of CSV and TSV that have no line of names."
     ),

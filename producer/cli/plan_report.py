@@ -89,6 +89,8 @@ def _row_lines(plan: Plan) -> Iterator[str]:
         )
     if rows.empty.value >= 1:
         yield f"empty     {about(rows.empty)} {_rows_have(rows.empty)} no token, and so no vector"
+    if rows.padding_share:
+        yield f"padding   {percent(rows.padding_share)} of the token ids are 0, which is padding and has no vector"
     if rows.quarantined.value >= 1:
         go = "row goes" if round(rows.quarantined.value) == 1 else "rows go"
         yield f"unusable  {about(rows.quarantined)} {go} to quarantine, for example:"

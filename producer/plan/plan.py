@@ -53,6 +53,7 @@ class Rows:
         quarantined: rows that can't be used.
         reasons: why, with a row of each kind.
         empty: good rows without a real token.
+        padding_share: share of the token ids that are 0, which is padding.
         longer: rows with more tokens than the model was made for; they are computed too, and nothing is cut.
         lengths: tokens of a row: "mean", "median", "p90", "p99" and "longest" (of those that were seen).
         unknown_share: share of the words that are not in the vocabulary; None where that isn't known.
@@ -65,6 +66,7 @@ class Rows:
     quarantined: Estimate
     reasons: list[str]
     empty: Estimate
+    padding_share: float
     longer: Estimate
     lengths: dict[str, float]
     unknown_share: float | None

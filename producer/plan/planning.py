@@ -130,6 +130,7 @@ def _rows(sample: Sample, share: float) -> Rows:
         quarantined=sums["quarantined"],
         reasons=sample.reasons,
         empty=sums["empty"],
+        padding_share=max(0.0, 1 - sums["tokens"].value / ids) if (ids := sums["token_ids"].value) else 0.0,
         longer=sums["longer"],
         lengths={"mean": mean, "median": median, "p90": p90, "p99": p99, "longest": longest},
         unknown_share=sample.unknown_share,

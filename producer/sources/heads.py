@@ -97,7 +97,7 @@ def _lines_hold_text(head: bytes, source: SourceFile, options: SourceOptions) ->
     lines = next(split_lines([head], options.max_row_bytes), [])
     if source.format == "jsonl":
         return _json_holds_text(lines, source, options)
-    records = Records(DELIMITERS[source.format], options.max_row_bytes)
+    records = Records(DELIMITERS[source.format], options.max_row_bytes, quotes=options.quotes)
     header = next(records.push(lines), None)
     if header is not None and (has_header(options) or not isinstance(header, Unreadable)):
         return header_columns(header, options).is_text

@@ -89,7 +89,12 @@ def _need_delimited(files: Sequence[SourceFile], options: SourceOptions) -> None
     Raises:
         OptionError: there is such an option.
     """
-    name = "--columns" if options.columns is not None else "" if options.header else "--no-header"
+    given = {
+        "--columns": options.columns is not None,
+        "--no-header": not options.header,
+        "--no-quotes": not options.quotes,
+    }
+    name = next((name for name, is_given in given.items() if is_given), "")
     if name and not any(file.format in ("csv", "tsv") for file in files):
         found = ", ".join(sorted({file.format for file in files}))
         raise OptionError(f"{name} is for CSV and TSV, and the input is {found}; leave it out, or give --format csv")

@@ -151,7 +151,8 @@ def _numbers(row: object, width: int) -> NDArray[np.floating | np.integer]:
         if not isinstance(vector, list):
             raise RowError(f"vector {step} (from 0) is {shown(vector)}; allowed: a list of {width} numbers")
         if len(vector) != width:
-            raise RowError(f"vector {step} (from 0) has {len(vector):,} numbers; the model reads vectors of {width:,}")
+            numbers = counted(len(vector), "number")
+            raise RowError(f"vector {step} (from 0) has {numbers}; the model reads vectors of {width:,}")
     flat = list(chain.from_iterable(row))
     if set(map(type, flat)) - {int, float}:  # a bool is no number
         place = next(at for at, number in enumerate(flat) if type(number) not in (int, float))

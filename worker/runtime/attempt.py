@@ -17,7 +17,7 @@ from unrolled.errors import BrokenWorkerError, FileFormatError, JobError, Reques
 from unrolled.protocol.finishing import finish
 from unrolled.queue.member import Member
 from unrolled.queue.messages import UNSEEN
-from worker.errors import AwayError, BlockedError, GivenBackError
+from worker.errors import AwayError, BlockedError, GivenBackError, UnregisteredError
 from worker.runtime.outcome import Outcome
 from worker.shards.publication import look, publish, record_death
 
@@ -191,7 +191,7 @@ class Attempts:
             return self._give_back(member, start)
         except (AwayError, RequestError) as error:
             # Perhaps this worker is set up wrongly and another finds the job, so nothing is recorded.
-            return self._refuse(member, start, error)
+            return self._leave(member, start, error)
         try:
             with self._host.admit(job, member.shard, alone=lease.suspect):
                 if lease.suspect:
@@ -251,9 +251,9 @@ class Attempts:
         return Outcome.GIVEN_BACK
 
     def _leave(self, member: Member, start: Start, error: UnrolledError) -> Outcome:
-        """Put one shard off if the rest of its job may be sound, else refuse the job."""
-        is_of_one_shard = isinstance(error, BlockedError | FileFormatError)
-        return self._put_off(member, start, error) if is_of_one_shard else self._refuse(member, start, error)
+        """Refuse the job if another worker may compute the shard, else put the shard off."""
+        is_for_all = isinstance(error, UnregisteredError | BlockedError | FileFormatError)
+        return self._put_off(member, start, error) if is_for_all else self._refuse(member, start, error)
 
     def _refuse(self, member: Member, start: Start, error: UnrolledError) -> Outcome:
         """Let another worker have the shard at once, and choose no other one of its job for a while."""

@@ -11,7 +11,7 @@ from unrolled.job import names
 from unrolled.protocol.opening import OpenJob, open_job
 from unrolled.store.bucket_url import is_url
 from unrolled.store.posix import PosixStore
-from worker.errors import AwayError, BlockedError
+from worker.errors import AwayError, BlockedError, UnregisteredError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ def open_registered(registry: Registry, job_key: str, check: Callable[[str], Non
     """
     place = registry.place_of(job_key)
     if place is None:
-        raise AwayError(f"job {job_key} isn't registered in Redis; run its `unrolled enqueue` again")
+        raise UnregisteredError(f"job {job_key} isn't registered in Redis; run its `unrolled enqueue` again")
     check(place)
     try:
         found = open_job(place)

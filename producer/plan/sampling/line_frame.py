@@ -44,7 +44,7 @@ class LineFrame:
         self._options = options
         self._ends = list(accumulate(size for _, _, size in files))
         self.size_bytes = self._ends[-1] if files else 0
-        self.from_the_start = False
+        self.from_the_start, self.rows = False, None
         self.unread: dict[str, str] = {}
         self._count = -(-self.size_bytes // PIECE_BYTES)
 

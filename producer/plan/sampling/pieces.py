@@ -63,6 +63,7 @@ class Frame(Protocol):
         size_bytes: stored bytes of them all.
         from_the_start: whether a part of an input can only be read from its start on.
         unread: why the rest of some inputs can't be read, by their labels.
+        rows: how many rows they have, bad ones included; None where that isn't known.
     """
 
     @property
@@ -73,6 +74,9 @@ class Frame(Protocol):
 
     @property
     def unread(self) -> dict[str, str]: ...  # noqa: D102 - see above
+
+    @property
+    def rows(self) -> int | None: ...  # noqa: D102 - see above
 
     def pieces(self) -> Iterator[Piece]:
         """Yield pieces that are spread over the inputs, whenever it is stopped; all of them, where it isn't stopped."""

@@ -214,7 +214,7 @@ class Sampler:
         )  # fmt: skip
 
     def _summed_up(self, kinds: list[_Kind]) -> Sample:
-        parts = [kind.draws.estimates() for kind in kinds]
+        parts = [kind.estimates() for kind in kinds]
         found = [(kind.draws.weight(size), lengths, shares) for kind in kinds for size, lengths, shares in kind.lengths]
         sums = {name: total_of(parts, name) for name in SUMS}
         digits = _digits(sums["rows"].value + sums["quarantined"].value, self._sizes)
@@ -241,7 +241,7 @@ class _Kind:
         self.pieces = frame.pieces()
         self.draws = Draws(frame.size_bytes, SUMS)
         self.lengths: list[tuple[float, NDArray[np.int64], NDArray[np.float64]]] = []
-        self._size_bytes = frame.size_bytes
+        self._size_bytes, self._rows = frame.size_bytes, frame.rows
         self._units: dict[int, tuple[float, NDArray[np.float64]]] = {}  # number → bytes read and sums over their rows
 
     def draw(self, piece: Piece, sums: NDArray[np.float64]) -> None:
@@ -254,6 +254,16 @@ class _Kind:
         """Draw all that was read of a unit once more; nothing where nothing could be read of it."""
         if unit in self._units:
             self.draws.add(*self._units[unit], repeated=True)
+
+    def estimates(self) -> dict[str, Estimate]:
+        """The sums over all inputs of this kind, by name; with the number of rows, where it is known."""
+        found = self.draws.estimates()
+        sampled = found["rows"].value + found["quarantined"].value
+        if self._rows is not None and sampled and not self.draws.whole:
+            bad, automatic = found["quarantined"], found["automatic"]
+            found["rows"] = Estimate(max(0.0, self._rows - bad.value), bad.error)
+            found["automatic"] = automatic.times(self._rows / sampled)
+        return found
 
     def turn(self, least_draws: int) -> tuple[bool, float]:
         """Whose turn it is: that of the smallest."""

@@ -24,6 +24,7 @@ class Unit:
         size_bytes: stored bytes.
         read: yields its pieces in order; whatever it raises ends it.
         spread: yields them in the order in which they are drawn; None for that of `read`.
+        rows: how many rows it has; 0 where that isn't known.
 
     Attributes:
         is_spread: whether the first pieces are from all over it.
@@ -37,9 +38,10 @@ class Unit:
         size_bytes: int,
         read: Callable[[], Iterator[Piece]],
         spread: Callable[[], Iterator[Piece]] | None = None,
+        rows: int = 0,
     ) -> None:
         self.is_spread = spread is not None
-        self.label = label
+        self.label, self.rows = label, rows
         self.size_bytes = size_bytes
         self.reason: str | None = None
         self._read, self._spread = read, spread or read
@@ -75,13 +77,14 @@ class UnitFrame:
     Args:
         units: at least one.
         from_the_start: whether a unit is a whole input, and its pieces are drawn in order.
+        rows: how many rows they all have; None where that isn't known.
     """
 
-    def __init__(self, units: Sequence[Unit], *, from_the_start: bool) -> None:
+    def __init__(self, units: Sequence[Unit], *, from_the_start: bool, rows: int | None = None) -> None:
         self._units = units
         self._ends = list(accumulate(unit.size_bytes for unit in units))
         self.size_bytes = self._ends[-1] if units else 0
-        self.from_the_start = from_the_start
+        self.from_the_start, self.rows = from_the_start, rows
 
     @property
     def unread(self) -> dict[str, str]:

@@ -39,7 +39,7 @@ _HEAD_BYTES = 256 * 1024
 _MOST_SPOOLED_BYTES = 64 * 2**20
 #: The largest row group that is read to its end for a sample, uncompressed; over a network, where that takes longer.
 _MOST_SCANNED_BYTES, _MOST_DISTANT_BYTES = 2**30, 2**26
-#: Bytes of a file's rows that are in memory, and the least of a row group's.
+#: Bytes of rows of tables that are in memory, and the least of a row group's.
 _HELD_BYTES, _LEAST_HELD_BYTES = 2**28, 2**20
 _TABLES = ("parquet", "arrow")
 
@@ -58,6 +58,7 @@ def frames_of(files: Sequence[SourceFile], options: SourceOptions) -> tuple[list
     streams: list[Unit] = []
     tables: list[Unit] = []
     left_out = []
+    tables_found = sum(source.format in _TABLES for source in files)
     for source in files:
         place, size = source.place, source.size_bytes
         if place is None or not size:
@@ -66,7 +67,7 @@ def frames_of(files: Sequence[SourceFile], options: SourceOptions) -> tuple[list
             if source.compression != "none" and size > _MOST_SPOOLED_BYTES:
                 left_out.append(source.label)
                 continue
-            units = list(_table_units(source, place, size, options))
+            units = list(_table_units(source, place, size, options, _HELD_BYTES // tables_found))
             tables += [unit for unit in units if unit.is_spread]
             streams += [unit for unit in units if not unit.is_spread]
         elif source.compression != "none" or _has_records_of_lines(source, place, options):
@@ -77,7 +78,7 @@ def frames_of(files: Sequence[SourceFile], options: SourceOptions) -> tuple[list
     if streams:
         frames.append(UnitFrame(streams, from_the_start=True))
     if tables:
-        frames.append(UnitFrame(tables, from_the_start=False))
+        frames.append(UnitFrame(tables, from_the_start=False, rows=sum(unit.rows for unit in tables)))
     return frames, left_out
 
 
@@ -93,7 +94,8 @@ def _has_records_of_lines(source: SourceFile, place: Place, options: SourceOptio
     if b'"' not in head:
         return False
     lines = next(split_lines([head], options.max_row_bytes, keep_returns=True), [])
-    found = sum(1 for _ in Records(DELIMITERS[source.format], options.max_row_bytes).push(lines))
+    records = Records(DELIMITERS[source.format], options.max_row_bytes, quotes=options.quotes)
+    found = sum(1 for _ in records.push(lines))
     return found < sum(1 for line in lines if isinstance(line, LongLine) or line.strip())
 
 
@@ -152,8 +154,10 @@ def _chunks_of_rows(source: SourceFile, place: Place, size: int, options: Source
     yield Piece(size - given, rows)
 
 
-def _table_units(source: SourceFile, place: Place, size: int, options: SourceOptions) -> Iterator[Unit]:
-    """The row groups of a Parquet file; other tables as a whole."""
+def _table_units(
+    source: SourceFile, place: Place, size: int, options: SourceOptions, held_bytes: int
+) -> Iterator[Unit]:
+    """The row groups of a Parquet file, of whose rows about `held_bytes` may be in memory; other tables as a whole."""
     from producer.sources.formats.tables import row_groups  # noqa: PLC0415 - pyarrow is slow to import
 
     if source.compression != "none":
@@ -167,12 +171,12 @@ def _table_units(source: SourceFile, place: Place, size: int, options: SourceOpt
         yield Unit(source.label, size, partial(_table, source, place, size, options, None))
     total = max(sum(group.size_bytes for group in groups), 1)
     most_bytes = _MOST_DISTANT_BYTES if place.is_distant else _MOST_SCANNED_BYTES
-    held_bytes = max(_LEAST_HELD_BYTES, _HELD_BYTES // max(len(groups), 1))
+    held_bytes = max(_LEAST_HELD_BYTES, held_bytes // max(len(groups), 1))
     for number, group in enumerate(groups):
         share = max(1, round(size * group.size_bytes / total))
         in_order = partial(_table, source, place, share, options, [number])
         spread_out = partial(_spread_group, source, place, share, options, number, held_bytes)
-        yield Unit(source.label, share, in_order, spread_out if group.read_bytes <= most_bytes else None)
+        yield Unit(source.label, share, in_order, spread_out if group.read_bytes <= most_bytes else None, group.rows)
 
 
 def _spread_group(

@@ -1,4 +1,8 @@
-"""CSV and TSV, with or without a header, as Python's csv module reads them: quoted fields may contain line ends."""
+"""CSV and TSV, with or without a header, as Python's csv module reads them: quoted fields may contain line ends.
+
+A field is quoted as a whole or not at all: text after the closing quote is an error. Otherwise, a field that begins
+with a quotation mark of its own would take the next lines into it, up to the next mark, without a word.
+"""
 
 # Over 150 lines: one reader: the csv module's limits, and what they make of a damaged file.
 
@@ -6,7 +10,7 @@ import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Self
+from typing import Literal, Self
 
 from producer.sources.errors import DamagedInputError
 from producer.sources.formats.fields import checked_id, decoded, spaced_tokens
@@ -17,6 +21,7 @@ from producer.sources.rows import BadRow, SourceBatch, SourceRow
 from unrolled.errors import RowError
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
+_ABOUT_QUOTES = "; if quotation marks are characters of the texts, give --no-quotes"
 #: Separators of other tables, and what to do.
 _OTHERS = {
     "\t": "tabs: give --format tsv",
@@ -50,8 +55,9 @@ class _NoMoreLines:
 class Records:
     """Makes records from lines; a record may begin in one push and end in a later one."""
 
-    def __init__(self, delimiter: str, max_row_bytes: int) -> None:
+    def __init__(self, delimiter: str, max_row_bytes: int, *, quotes: bool = True) -> None:
         self._delimiter = delimiter
+        self._quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
         self._max_row_bytes = max_row_bytes
         self._open: list[str] = []  # the lines of a record whose closing quote hasn't been read yet
         # The csv module has one limit for the whole process; a field may be as long as a row.
@@ -75,14 +81,17 @@ class Records:
     def end(self) -> Iterator[Unreadable]:
         """Yield an unreadable record if the input ended within one."""
         if self._open:
-            yield Unreadable(f"a quoted field is never closed; it runs over {len(self._open)} lines to the end")
+            yield Unreadable(
+                f"a quoted field is never closed; it runs over {len(self._open)} lines to the end{_ABOUT_QUOTES}"
+            )
             self._open = []
 
     def _parsed(self, run: list[str]) -> Iterator[list[str] | Unreadable]:
         lines = self._open + run
         # Only a quote can close an open record; without one, parsing again is useless.
         if not self._open or any('"' in line for line in run):
-            reader = csv.reader(chain(lines, _NoMoreLines()), delimiter=self._delimiter)
+            source = chain(lines, _NoMoreLines())
+            reader = csv.reader(source, delimiter=self._delimiter, quoting=self._quoting, strict=True)
             read = 0
             while True:
                 try:
@@ -90,7 +99,7 @@ class Records:
                 except _OutOfLinesError:
                     break
                 except csv.Error as error:
-                    yield Unreadable(f"not CSV: {error}")
+                    yield Unreadable(f"not CSV: {error}{_ABOUT_QUOTES if 'expected after' in str(error) else ''}")
                 else:
                     record_lines = lines[read : reader.line_num]
                     if len(record_lines) > 1 and (size := sum(map(len, record_lines))) > self._max_row_bytes:
@@ -117,7 +126,7 @@ def read_delimited(chunks: Iterable[bytes], file: str, delimiter: str, options: 
     Raises:
         DamagedInputError: there is no header where one must be, or it lacks a column.
     """
-    records = Records(delimiter, options.max_row_bytes)
+    records = Records(delimiter, options.max_row_bytes, quotes=options.quotes)
     columns: InputColumns | None = None
     position = 0
     for lines in chain(split_lines(chunks, options.max_row_bytes, keep_returns=True), [None]):

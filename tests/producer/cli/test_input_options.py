@@ -44,14 +44,14 @@ def test_every_option_arrives():
     submission, left = parsed(
         "--format", "csv", "--kind", "tokens", "--text-field", "a", "--tokens-field", "b", "--vectors-field", "d",
         "--id-field", "c",
-        "--no-header", "--columns", "a,b,c",
+        "--no-header", "--no-quotes", "--columns", "a,b,c",
         "--max-row-bytes", "7", "--follow", "--flush-seconds", "0.5", "--shard-tokens", "9", "--with-tokens",
         "--no-special-tokens", "--layers", "0,2", "--pooling", "mean,none", "--pooling", "max",
         "--precision", "float16", "--empty-rows", "zeros", "--max-queued-tokens", "11", "--priority", "30",
         "--engine", "tensorflow", "--arithmetic", "bfloat16", "--positions", "every:2",
     )  # fmt: skip
     source = SourceOptions(
-        "csv", "tokens", "a", "b", "d", "c", header=False, columns="a,b,c", max_row_bytes=7, follow=True
+        "csv", "tokens", "a", "b", "d", "c", header=False, quotes=False, columns="a,b,c", max_row_bytes=7, follow=True
     )
     chosen = {"layers": "0,2", "pooling": ("mean,none", "max"), "precision": "float16", "with_tokens": True}
     chosen |= {"engine": "tensorflow", "arithmetic": "bfloat16", "positions": "every:2", "empty_rows": "zeros"}

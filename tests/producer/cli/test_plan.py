@@ -51,6 +51,16 @@ def test_a_plan_is_read_by_people(text, model):
     assert lines[-1] == "time      not known: not measured"
 
 
+def test_ids_that_are_padding_are_named(tmp_path, model):
+    """As in rows whose ids should have been raised by one: they would have no vector, without a word."""
+    rows = tmp_path / "ids.jsonl"
+    rows.write_text('{"tokens": [1, 0, 2]}\n{"tokens": [3]}\n')
+    result = run("plan", rows, "--model", model, "--no-measure")
+    assert "padding   25.0 % of the token ids are 0, which is padding and has no vector" in result.output.splitlines()
+    rows.write_text('{"tokens": [1, 3, 2]}\n')
+    assert "padding" not in run("plan", rows, "--model", model, "--no-measure").output
+
+
 def test_rows_that_a_model_which_pads_cannot_compute(tmp_path, text):
     """They are named as what they will be: rows of the quarantine."""
     config = replace(STACKED, padding=Padding(STACKED.max_length))
@@ -122,7 +132,7 @@ def plan_with(**changes):
             unchecked=3, notices=["y is left out"],
         ),
         "rows": Rows(
-            Estimate(1e6, 2e4), Estimate(2e7, 4e5), exactly, ["a.jsonl: bad \x1b[2J"], exactly, exactly,
+            Estimate(1e6, 2e4), Estimate(2e7, 4e5), exactly, ["a.jsonl: bad \x1b[2J"], exactly, 0.0, exactly,
             {"mean": 20.0, "median": 18, "p90": 30, "p99": 99, "longest": 400}, 0.02, 1000, 0.75,
         ),
         "parts": 12,

@@ -139,7 +139,7 @@ def test_records_are_those_of_the_whole(text, cuts):
     """For any division into lines, the records are those that Python's csv module finds in the whole content."""
     lines = [line + "\n" for line in text.split("\n")]
     expected, open_lines = [], None
-    reader = csv.reader(lines)
+    reader = csv.reader(lines, strict=True)
     while True:
         try:
             record = next(reader)

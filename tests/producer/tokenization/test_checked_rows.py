@@ -30,6 +30,7 @@ BAD = {
     '"text"': "its vectors are 'text'",
     "[1, 2]": r"vector 0 \(from 0\) is 1; allowed: a list of 2 numbers",
     "[[1, 2], null]": r"vector 1 \(from 0\) is null",
+    "[[1, 2], [1]]": r"vector 1 \(from 0\) has 1 number; the model reads vectors of 2",
     "[[1, 2], []]": r"vector 1 \(from 0\) has 0 numbers; the model reads vectors of 2",
     "[[1, 2, 3]]": r"vector 0 \(from 0\) has 3 numbers",
     "[[1, true]]": r"number 1 of vector 0 \(from 0\) is true; allowed: a number",
@@ -86,7 +87,7 @@ def test_tables(kind, tmp_path):
     bad = [None, [None], [[None, 1.0]], [[math.nan, 0.0]], [[1.0, math.inf]]]
     reasons = ["is null", "is null", "is null", "nan", "inf"]
     if not pa.types.is_fixed_size_list(kind.value_type):
-        bad, reasons = [*bad, [[1.0, 2.0], [1.0]]], [*reasons, "has 1 numbers"]
+        bad, reasons = [*bad, [[1.0, 2.0], [1.0]]], [*reasons, "has 1 number;"]
     for values, number in ((good, 0), ([*good, *bad], len(bad))):
         table = pa.table({"frames": pa.array(values, kind)})
         paths = [tmp_path / f"{number}.arrow"]

@@ -46,7 +46,7 @@ def test_what_is_taken_is_reported(tmp_path):
     done = import_model(MODELS / "stanza_backward.pt", tmp_path / "model", ImportOptions(parity=None))
     assert done.format == "Stanza character model, backward"
     assert done.made.taken[1:3] == [
-        f"charlstm.lstm.{layer}: backward lstm 9 (first state of its own)" for layer in (0, 1)
+        f"charlstm.lstm.{layer}: backward lstm 9 (initial state of its own)" for layer in (0, 1)
     ]
     assert done.made.taken[3] == "tokenizer: the file's 25 characters; ' ' is put before each text and '\\n' after it"
     assert done.made.left == ["decoder.weight", "decoder.bias"]

@@ -74,7 +74,7 @@ def test_the_import_compares_with_the_programs_own_equations(tmp_path):
     assert compared == {("ELMo's own equations", other) for other in (PLAIN, "fused engine", "tensorflow engine")}
     assert (done.format, done.parity.missing, done.made.left) == ("ELMo", [], [])
     layer = (
-        "bidirectional lstm 6 projected to 4 (first state of its own, cell clipped to 0.6, projection clipped to 0.5)"
+        "bidirectional lstm 6 projected to 4 (initial state of its own, cell clipped to 0.6, projection clipped to 0.5)"
     )
     how = "computed from their characters by 3 convolutions and 2 highway layers, once for each word, as the embedding"
     assert done.made.taken == [

@@ -64,7 +64,7 @@ def test_words_have_both_vectors_of_the_package(tmp_path):
         cli, ["model", "join", str(tmp_path / "stanza_cells"), str(tmp_path / "stanza_backward"), str(both)]
     )
     assert done.exit_code == 0, done.output
-    assert "2 x bidirectional lstm 9 (first state of its own)" in done.output
+    assert "2 x bidirectional lstm 9 (initial state of its own)" in done.output
     model = open_model(both)
     for row, text in enumerate(ROWS):
         wanted = np.hstack([EXPECTED[f"{name}.{row}"] for name in ("stanza_cells", "stanza_backward")])

@@ -200,10 +200,13 @@ def _hostile_parts(request):
 
 
 DAMAGE = {
-    "others than its name says": lambda _: b"",
+    "others than its name says": lambda content: (
+        content[: payload.HEADER_BYTES - 32] + bytes(32) + content[payload.HEADER_BYTES :]
+    ),
     "the file has": lambda content: content[:-1],
     "is damaged": lambda content: content[:-1] + b"\xff",
     "not a payload": lambda content: b"PK" + content[2:],
+    "begins with b''": lambda _: b"",
 }
 
 
@@ -430,6 +433,15 @@ def test_a_directory_outside_of_the_root_is_refused(site, caplog):
     assert site.ledger.counts().shards == 1, "a worker that is set up rightly must still find it"
 
 
+def test_a_job_that_redis_has_lost_is_put_off(site, parts):
+    """No worker knows where it is, so its message isn't passed from one to the next."""
+    job = site.enqueue(make_rows(2))
+    site.ledger.client.hdel(site.ledger.keys.jobs, job.key)
+    waiting = site.ledger.client.llen(site.queue_key)
+    assert handle(parts, job, only_shard(job)) == Outcome.PUT_OFF
+    assert site.ledger.client.llen(site.queue_key) == waiting
+
+
 def test_a_hostile_job_entry_stops_no_other(site, parts):
     """Whatever Redis says of one job, the shards of another are computed, and the worker holds nothing."""
     places = [b"\xff", b"{}", b'{"place": "/etc"}', b'{"place": "/a\\u0000"}', b'{"place": "ftp://x"}', b"[" * 9999]
@@ -437,7 +449,7 @@ def test_a_hostile_job_entry_stops_no_other(site, parts):
         member = Member(f"{number:016x}", Life(ShardId(0, "0123456789ab"), 0))
         site.ledger.enter(member.job_key, "x", None, [(member, 10)], 1)
         site.ledger.client.hset(site.ledger.keys.jobs, member.job_key, raw)
-        assert parts.service.handle(member.encode()) == Outcome.REFUSED
+        assert parts.service.handle(member.encode()) in {Outcome.REFUSED, Outcome.PUT_OFF}
     rows = make_rows(2)
     job = site.enqueue(rows)
     shard = only_shard(job)

@@ -19,7 +19,7 @@ from unrolled.settings.declaration import declared
 from unrolled.settings.flags import flags
 from unrolled.training.plan import FitOptions
 
-_SOURCE = ("format", "kind", "text_field", "tokens_field", "header", "columns", "max_row_bytes")
+_SOURCE = ("format", "kind", "text_field", "tokens_field", "header", "quotes", "columns", "max_row_bytes")
 #: The size of the vocabulary depends on the corpus, so it has a flag of another kind.
 _TRAINING = tuple(name for name in declared(FitOptions) if name != "vocab_size")
 

@@ -191,6 +191,16 @@ def test_a_sample_is_near(monkeypatch, shape):
     assert abs(sample.sums["tokens"].value - facts["tokens"]) <= 2 * sample.sums["tokens"].error
 
 
+def test_the_rows_of_parquet_files_are_known(tmp_path):
+    """Their footers say how many there are, however few are read, and however different the row groups are."""
+    rows = texts(4_000, mean=60) + ["a"] * 6_000
+    pq.write_table(pa.table({"text": rows}), tmp_path / "a.parquet", row_group_size=500)
+    sample = sampler_of(tmp_path / "a.parquet", batch_rows=50).sample(0, least_draws=8)
+    assert not sample.exact
+    assert sample.sums["rows"] == (10_000, 0)
+    assert sample.sums["automatic"].value == pytest.approx(10_000)
+
+
 @pytest.mark.parametrize("unpacked", [True, False])
 def test_one_huge_row(tmp_path, unpacked):
     """A row that is much longer than a piece counts once, and its tokens are counted by a part of it."""

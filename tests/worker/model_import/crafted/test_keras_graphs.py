@@ -1206,6 +1206,18 @@ def test_a_graph_in_float16_is_run_in_float16(tmp_path, name):
     assert any("the source computes in mixed_float16" in note for note in done.made.notes)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Keras's, about layers that it doesn't quantize
+@pytest.mark.parametrize(("mode", "name"), [("int8", "words"), ("int4", "words"), ("float8", "dense")])
+def test_quantized_models_are_refused_by_that_name(tmp_path, mode, name):
+    """The reason is the quantization, and not the shapes that it leaves behind."""
+    ids = text()
+    model = keras.Model(ids, lstm()(layers.Dense(4, name="dense")(words()(ids))))
+    model.quantize(mode)
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(ModelError, match=rf"{name}.*quantized to {mode}.*; import the model from before"):
+        imported(tmp_path / "model.keras", tmp_path / "model")
+
+
 def test_states_that_go_on_are_noted(tmp_path):
     """A stateful layer begins a batch with the states of the batch before."""
     ids = keras.Input(batch_shape=(1, None), dtype="int32")

@@ -51,6 +51,18 @@ def tokens_taken_for_rows():
     return graph, graph.lstm(graph.embed())
 
 
+@case(r"reads 'b', so it seems to read along the rows of a batch", suffix=".onnx")
+def tokens_taken_for_rows_by_short_names():
+    graph = Graph(shape=("b", "t"))
+    return graph, graph.lstm(graph.embed())
+
+
+@case(r"calls the other axis of the ids 'sequence', so it seems to read along the rows", suffix=".onnx")
+def tokens_taken_for_rows_beside_a_named_axis():
+    graph = Graph(shape=("axis", "sequence"))
+    return graph, graph.lstm(graph.embed())
+
+
 @case(r"has 1 place, and the other 9, so it seems to read along the rows", suffix=".onnx")
 def tokens_taken_for_rows_in_fixed_rows():
     graph = Graph(shape=(1, 9))
@@ -814,6 +826,14 @@ def test_initializers_that_are_listed_as_inputs(tmp_path):
     model.graph.input.extend(given)
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
     assert imported(tmp_path / "model.onnx", tmp_path / "model", parity=1e-5).parity.whole
+
+
+def test_ids_with_tokens_first_are_noted(tmp_path):
+    """Without names of axes, nothing shows a model that was exported with its axes exchanged."""
+    graph = Graph(shape=("x", "y"))
+    (tmp_path / "model.onnx").write_bytes(graph.model(graph.lstm(graph.embed())).SerializeToString())
+    notes = imported(tmp_path / "model.onnx", tmp_path / "model").made.notes
+    assert any("the source's input is (tokens, rows)" in note for note in notes)
 
 
 def test_the_note_about_first_states(tmp_path):

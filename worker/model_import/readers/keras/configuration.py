@@ -50,6 +50,12 @@ def precision_of(config: Mapping[str, Any]) -> str:
     return str(given) if given in _LOW else next((found for one in inner if one and (found := precision_of(one))), "")
 
 
+def quantization_of(config: Mapping[str, Any]) -> str:
+    """The type that a layer's weights are quantized to ("int8"), or ""; `model.quantize` changes the layer's dtype."""
+    mode = config_of(inner_of(config, "dtype")).get("mode")
+    return "" if mode is None else str(mode)[:20]
+
+
 def layer_configs(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The configurations of a model's layers, in the model's order.
 

@@ -12,7 +12,7 @@ from worker.model_import.found import Array, Found, KerasGraph, Layer, Node, Rol
 from worker.model_import.limits import check_layers
 from worker.model_import.readers.activations import hard_gates
 from worker.model_import.readers.keras.arguments import why_called
-from worker.model_import.readers.keras.configuration import inner_of, kind_of, precision_of
+from worker.model_import.readers.keras.configuration import inner_of, kind_of, precision_of, quantization_of
 from worker.model_import.readers.keras.graph import MASK, STATE, Call, read_calls
 from worker.model_import.readers.keras.lambdas import with_operations
 from worker.model_import.readers.keras.maps import MAPS, drops_mask, operation_map, token_map, why_no_map
@@ -205,6 +205,10 @@ def _shape(call: Call) -> list[Any]:
 
 
 def _table(name: str, config: Mapping[str, Any], arrays: list[Array]) -> Table:
+    if mode := quantization_of(config):
+        raise ImportRefusedError(
+            f"{name}: its table is quantized to {mode}; import the model from before model.quantize"
+        )
     tables = [array for array in arrays if len(array.shape) == 2]
     if len(tables) != 1:
         raise ImportRefusedError(

@@ -12,7 +12,7 @@ import numpy as np
 
 from worker.model_import import token_maps
 from worker.model_import.found import Array
-from worker.model_import.readers.keras.configuration import config_of, inner_of, kind_of
+from worker.model_import.readers.keras.configuration import config_of, inner_of, kind_of, quantization_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -58,7 +58,7 @@ def token_map(kind: str, config: Mapping[str, Any], arrays: Sequence[Array]) -> 
         kind = kind_of(inner)
         return None if kind in _NOT_WITHIN else token_map(kind, config_of(inner), arrays)
     find = _FOUND_BY.get(kind)
-    return None if find is None else find(config, arrays)
+    return None if find is None or quantization_of(config) else find(config, arrays)
 
 
 def drops_mask(kind: str, version: str) -> bool:
@@ -77,6 +77,8 @@ def why_no_map(kind: str, config: Mapping[str, Any]) -> str:
     if kind == "TimeDistributed" and inner:
         reason = why_no_map(kind_of(inner), config_of(inner))
         return f"its layer is a {kind_of(inner):.60}" + (f", and {reason}" if reason else "")
+    if mode := quantization_of(config):
+        return f"its weights are quantized to {mode}; import the model from before model.quantize"
     if kind == "Lambda" or "." in kind or ">" in kind:
         return "it runs code of the model's own, which the import never runs"
     for name, plain in _PLAIN.get(kind, {}).items():

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from worker.model_import.readers.onnx.constants import Constants
 
 Axes = tuple[str, ...] | None
+#: Names that files give to the axis of rows, beside those with "batch" in them, and to that of tokens.
+_ROWS, _STEPS = {"b", "bs", "bsz", "n", "rows"}, {"l", "s", "t"}
+_TOKENS = ("len", "seq", "step", "time", "token")
 #: More axes than the vectors of any model have.
 _MOST_AXES = 8
 #: Axes that a Reshape may join to one axis of a vector's numbers.
@@ -70,8 +73,10 @@ class AxesOfGraph:
         if time is None or not self._ids:
             return ""
         own, other = self._ids[:2] if time == "a" else self._ids[1::-1]
-        if "batch" in own.dim_param.lower():
+        if "batch" in own.dim_param.lower() or own.dim_param.lower() in _ROWS:
             return f"the file calls the axis of the ids along which it reads {own.dim_param!r:.40}"
+        if other.dim_param.lower().startswith(_TOKENS) or other.dim_param.lower() in _STEPS:
+            return f"the file calls the other axis of the ids {other.dim_param!r:.40}"
         if own.dim_value == 1 and other.dim_value > 1:
             return f"the axis of the ids along which it reads has 1 place, and the other {other.dim_value}"
         return ""

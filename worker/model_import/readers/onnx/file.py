@@ -121,6 +121,11 @@ class _Reader:
     def finish(self) -> None:
         """Note what can be seen only when all nodes are known: the number of tokens in a row, if it is fixed."""
         time = self._times.copy().pop() if len(self._times) == 1 else None
+        if time == "a":
+            self.found.notes.append(
+                "the source's input is (tokens, rows). If its program gives (rows, tokens), it reads along rows, and "
+                "its states aren't those of the tokens of a row"
+            )
         self.found.length = _length(self._constants.inputs, {"a": 0, "b": 1}.get(time or ""))
 
     def _add_layer(self, node: Any, name: str, output: str, quantized: Quantized) -> None:

@@ -59,12 +59,34 @@ def find_modules(stored: Iterable[Array], format_: str) -> Found:
         format_: the file's format, for messages.
     """
     found = Found(format_, matrix_axes="outputs, inputs")
-    modules: dict[str, dict[tuple[int, bool], dict[str, Array]]] = {}
+    modules, scopes, cells, rest = _sorted(_pruned(list(stored)))
+    for module, passes in modules.items():
+        rest = _take_norms(scopes[module], passes, rest)
+    check_layers(sum(len(passes) for passes in modules.values()))
+    made = [(array.name, why) for pattern, why in _MADE for array in rest if pattern.search(array.name)]
+    for module, passes in modules.items():
+        hidden = next((why for name, why in made if not module or name.startswith(module)), "")
+        _add_module(found, module, scopes[module], passes, hidden)
+    for module in cells & found.layers.keys():
+        found.layers[module].is_cell = True
+    if made and not modules:
+        found.why_empty = made[0][1]
+    _add_tables(found, rest)
+    return found
+
+
+#: The arrays of each module, by layer and direction.
+_Modules = dict[str, dict[tuple[int, bool], dict[str, Array]]]
+
+
+def _sorted(stored: list[Array]) -> tuple[_Modules, dict[str, str], set[str], list[Array]]:
+    """The recurrent modules, the beginnings of their arrays' names, those that are cells, and all other arrays."""
+    modules: _Modules = {}
     scopes: dict[str, str] = {}
     cells: set[str] = set()
     raw: set[str] = set()
-    rest = []
-    for array in _pruned(list(stored)):
+    rest: list[Array] = []
+    for array in stored:
         match = _PART.match(array.name)
         if match is None:
             rest.append(array)
@@ -80,19 +102,7 @@ def find_modules(stored: Iterable[Array], format_: str) -> Found:
             parts[part] = array
         if match["raw"]:
             raw.add(key)
-    for module, passes in modules.items():
-        rest = _take_norms(scopes[module], passes, rest)
-    check_layers(sum(len(passes) for passes in modules.values()))
-    made = [(array.name, why) for pattern, why in _MADE for array in rest if pattern.search(array.name)]
-    for module, passes in modules.items():
-        hidden = next((why for name, why in made if not module or name.startswith(module)), "")
-        _add_module(found, module, scopes[module], passes, hidden)
-    for module in cells & found.layers.keys():
-        found.layers[module].is_cell = True
-    if made and not modules:
-        found.why_empty = made[0][1]
-    _add_tables(found, rest)
-    return found
+    return modules, scopes, cells, rest
 
 
 def _pruned(stored: list[Array]) -> list[Array]:

@@ -138,7 +138,14 @@ template <class P, int R, class To, class Fetching>
 UNROLLED_INLINE void add_blocks(Totals<P, R>& totals, To to, const char* at, const void* const* rows,
                                 std::int64_t begin, std::int64_t end, bool first, Fetching& fetching) {
   const typename P::Element* weights = reinterpret_cast<const typename P::Element*>(at);
+  const auto fetch = [&](std::int64_t step) {
+    for (std::int64_t line = 0; line < P::block_steps; line += kChunkSteps) fetching(rows, step + line, To::weights);
+  };
   for (std::int64_t step = begin; step < end; step += P::block_steps, first = false) {
+    // Bfloat16 prefetches after the products: a tile's first products would wait for the instructions that prefetch,
+    // while the gates of the tile before leave the multipliers idle. Bfloat16x3 has three times as many products in a
+    // block, and its prefetches would come too late.
+    if constexpr (P::pieces == 2) fetch(step);
     const std::int64_t place = step * P::step_inputs * P::pieces;
     if constexpr (P::pieces == 2) {
       add_block(totals, to, weights, rows, place + P::block_steps * P::step_inputs, first);
@@ -146,9 +153,7 @@ UNROLLED_INLINE void add_blocks(Totals<P, R>& totals, To to, const char* at, con
       first = false;
     }
     weights = add_block(totals, to, weights, rows, place, first);
-    // After the products, not before: a tile's first products would wait for the instructions that prefetch, while the
-    // gates of the tile before leave the multipliers idle.
-    for (std::int64_t line = 0; line < P::block_steps; line += kChunkSteps) fetching(rows, step + line, To::weights);
+    if constexpr (P::pieces == 1) fetch(step);
   }
 }
 

@@ -191,8 +191,8 @@ void run_layer(const PackedLayer& layer, const LayerBlock& block) {
   // A tile of few steps ends before memory answers, so its nodes are prefetched two tiles early.
   const bool brief = tiles > 1 && layer.steps_a + steps_b < kShortSteps;
   const std::int64_t early = (brief ? 2 : 1) * kRows;
-  // A kernel that sums in blocks does better if the first half of a tile has all prefetches (bfloat16, Zen 4).
-  const std::int64_t hurry = P::block_steps > 1 && !brief ? 2 : 1;
+  // In bfloat16, the first half of a tile has all prefetches.
+  const std::int64_t hurry = P::arithmetic == Arithmetic::bfloat16 && !brief ? 2 : 1;
   for (std::int64_t panel = 0; panel < layer.panel_count; ++panel) {
     for (Run run = first_run(layer.steps_a, steps_b, P::block_steps);;
          run = next_run(run, layer.steps_a, steps_b, P::block_steps)) {
