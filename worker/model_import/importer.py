@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 _SCRATCH, _LOCK = ".import-", "in-use"
 #: What a file of arrays alone can't show.
 _ARRAYS_ALONE = (
-    "arrays alone, and nothing in them shows how data flows: a direction, padding, a scale or an initial state that "
-    "only your program has isn't imported. Compare a few rows: unrolled model compare"
+    "arrays alone, and nothing in them shows how data flows: a function between layers, a direction, padding, a scale "
+    "or an initial state that only your program has isn't imported. Compare a few rows: unrolled model compare"
 )
 #: A younger folder may be one whose import is about to lock it.
 _OLD_SECONDS = 60.0

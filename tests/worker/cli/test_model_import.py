@@ -31,8 +31,9 @@ def test_it_says_what_it_took(tmp_path):
     assert result.exit_code == 0, result.output
     made = open_model(tmp_path / "model")
     caution = (
-        "arrays alone, and nothing in them shows how data flows: a direction, padding, a scale or an initial state "
-        "that only your program has isn't imported. Compare a few rows: unrolled model compare"
+        "arrays alone, and nothing in them shows how data flows: a function between layers, a direction, padding, a "
+        "scale or an initial state that only your program has isn't imported. Compare a few rows: unrolled model "
+        "compare"
     )
     reason = "row 0 holds a token's vector; --ids-from 1 if it is padding"
     assert result.output.splitlines() == [

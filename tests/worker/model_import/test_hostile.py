@@ -453,6 +453,36 @@ def test_calls_in_the_wrong_order():
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
+        (
+            ["config.json", "model.safetensors"],
+            r"give the file in it that contains the model: \S+/one/model.safetensors$",
+        ),
+        (["config.json", "pytorch_model.bin"], r"contains the model: \S+/one/pytorch_model.bin$"),
+        (["a.onnx", "b.KERAS", "c.txt"], r"contains the model: \S+/one/a.onnx, \S+/one/b.KERAS$"),
+        (
+            ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"],
+            r"in 2 parts. Load the parts model-00001-of-00002.safetensors to model-00002-of-00002.safetensors",
+        ),
+        (["config.json"], r"is a directory without saved_model.pb and without .npy files; give a Keras file"),
+    ],
+)
+def test_directories_name_the_file_to_give(names, reason, tmp_path):
+    """A directory of a model's files isn't a source, and one of its files is."""
+    (tmp_path / "one").mkdir()
+    for name in names:
+        (tmp_path / "one" / name).touch()
+    with pytest.raises(ImportRefusedError, match=reason):
+        imported(tmp_path / "one", tmp_path / "made")
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (
+            ["exp/models/model.json", "exp/data/sample_inputs/model.pt"],
+            r"program of torch.export.*load\(FILE\).state_dict",
+        ),
+        (["serialized_exported_program.json", "version"], r"program of torch.export"),
         (["model/code/__torch__.py", "model/constants.pkl", "model/data.pkl"], r"it is TorchScript.*state_dict\(\)"),
         (["archive/data.pkl"], r"it can't be read as a pickle"),
         (["config.json"], r"it has no model.weights.h5|is not JSON"),

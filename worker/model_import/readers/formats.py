@@ -18,6 +18,8 @@ _ALLOWED = (
 _HDF5, _ZIP, _PICKLE = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80"
 #: How the names of a model's parts end.
 _PART = re.compile(r"-(?P<number>\d{5})-of-(?P<count>\d{5})\.\w+$")
+#: The graph in a file of torch.export, since PyTorch 2.7 and before.
+_EXPORTED = re.compile(r"(^|/)(models/[^/]+\.json|serialized_exported_program\.json)$")
 #: Formats that no first bytes show.
 _BY_NAME = {
     ".safetensors": "safetensors", ".onnx": "onnx",
@@ -139,12 +141,18 @@ def _refuse_stand_in(source: Path, head: bytes) -> None:
         raise ImportRefusedError("it is a web page, not a model; download the file itself")
     part = _PART.search(source.name)
     if part is not None and int(part["count"]) > 1:
-        names = f"{source.name[: part.start()]}-{{number}}-of-{part['count']}{source.suffix}"
-        first, last = (names.format(number=f"{one:05}") for one in (1, int(part["count"])))
-        raise ImportRefusedError(
-            f"it is part {int(part['number'])} of {int(part['count'])}. Load the parts {first} to {last}, put their "
-            "arrays into one dictionary, save that (safetensors.numpy.save_file), and import it"
-        )
+        raise ImportRefusedError(f"it is part {int(part['number'])} of {int(part['count'])}. {_how_to_join(part)}")
+
+
+def _how_to_join(part: re.Match[str]) -> str:
+    """What to do with a model in several parts, of which one has this name."""
+    name = part.string
+    names = f"{name[: part.start()]}-{{number}}-of-{part['count']}{Path(name).suffix}"
+    first, last = (names.format(number=f"{one:05}") for one in (1, int(part["count"])))
+    return (
+        f"Load the parts {first} to {last}, put their arrays into one dictionary, save that "
+        "(safetensors.numpy.save_file), and import it"
+    )
 
 
 def _format_of_directory(source: Path) -> str:
@@ -152,6 +160,16 @@ def _format_of_directory(source: Path) -> str:
         return "saved model"
     if any(source.glob("*.npy")):
         return "npy files"
+    suffixes = {*_BY_NAME, ".keras", ".h5", ".hdf5", ".npz", ".index"}
+    names = sorted(one.name for one in source.iterdir() if one.suffix.lower() in suffixes and one.is_file())
+    check_count(source.name, len(names))
+    whole = [name for name in names if not _PART.search(name)]
+    if whole:
+        files = ", ".join(str(source / name) for name in whole[:5]) + (", …" if len(whole) > 5 else "")
+        raise ImportRefusedError(f"is a directory; give the file in it that contains the model: {files}")
+    part = _PART.search(names[0]) if names else None
+    if part is not None:
+        raise ImportRefusedError(f"is a directory with a model in {int(part['count'])} parts. {_how_to_join(part)}")
     raise ImportRefusedError(f"is a directory without saved_model.pb and without .npy files; give {_ALLOWED}")
 
 
@@ -167,6 +185,12 @@ def _format_of_zip(source: Path) -> str:
         raise ImportRefusedError(
             "it is TorchScript, whose graph is code that isn't run. Save the weights: "
             "torch.save(torch.jit.load(FILE).state_dict(), 'model.pt'), and import that"
+        )
+    if any(_EXPORTED.search(name) for name in names):
+        raise ImportRefusedError(
+            "it is a program of torch.export, whose graph isn't read. Save the weights: "
+            "torch.save(torch.export.load(FILE).state_dict, 'model.pt'), and import that; or export the model to ONNX, "
+            "whose graph is read"
         )
     if any(name.endswith("data.pkl") for name in names):
         return "torch"

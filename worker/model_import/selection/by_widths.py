@@ -23,6 +23,12 @@ def choose_by_widths(found: Found, asked: Asked) -> Stack:
     if not asked.layers:
         _check_order(found, layers)
     _check_whole_modules(layers)
+    between = [f"{one.name} and {other.name}" for one, other in pairwise(layers) if other.below != one.name]
+    if between:
+        found.notes.append(
+            f"weights alone don't show whether a function, such as relu, is between {', '.join(between[:5])}"
+            f"{', …' if len(between) > 5 else ''}"
+        )
     maps = take_maps(found, asked.maps)
     table = _table_for(found, layers[0].name, maps[0].inputs if maps else layers[0].inputs, asked)
     nodes = tuple(one.node for one in maps)

@@ -642,6 +642,15 @@ def test_weights_alone(case, tmp_path):
     check(case, *write(case, tmp_path), tmp_path, ROWS)
 
 
+def test_functions_between_modules_are_named(tmp_path):
+    """A function without weights, such as relu, leaves no trace in a state dict; within one module there is none."""
+    tensors, _ = modules_that_only_fit_in_one_order()
+    torch_lstm(tensors, "lstm2.", UNITS, layer=1)
+    save_file(tensors, tmp_path / "model.safetensors")
+    notes = imported(tmp_path / "model.safetensors", tmp_path / "model", layers=("lstm1", "lstm2")).made.notes
+    assert "weights alone don't show whether a function, such as relu, is between lstm1 and lstm2.0" in notes
+
+
 def test_shared_tensors_that_safetensors_stores_once(tmp_path):
     """save_model leaves out a tied embedding and names it in the metadata; the import is that of all tensors."""
     tensors, _ = embedding_called_encoder_with_a_tied_decoder()
