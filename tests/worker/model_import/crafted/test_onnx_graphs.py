@@ -510,10 +510,8 @@ def numbers_of_each_place_between_two_layers():
     return graph, graph.lstm(graph.add("Mul", low, graph.weights(9, 1, 5)), 5)
 
 
-@case(r"lstm\d+ isn't the last.*\(Loop\)", suffix=".onnx")
-def loop_above_a_bidirectional_layer():
-    graph = Graph()
-    low = graph.lstm(graph.time_first(graph.embed()), sides=2, direction="bidirectional")
+def loop(graph, start):
+    """A Loop that goes on with a tensor."""
     body = helper.make_graph(
         [helper.make_node("Identity", ["go"], ["going"]), helper.make_node("Tanh", ["state"], ["next"])],
         "body",
@@ -527,7 +525,19 @@ def loop_above_a_bidirectional_layer():
             helper.make_tensor_value_info("next", TensorProto.FLOAT, None),
         ],
     )
-    return graph, graph.add("Loop", graph.constant(3), graph.constant(1, bool), low, body=body)
+    return graph.add("Loop", graph.constant(3), graph.constant(1, bool), start, body=body)
+
+
+@case(r"lstm\d+ isn't the last.*\(Loop\)", suffix=".onnx")
+def loop_above_a_bidirectional_layer():
+    graph = Graph()
+    return graph, loop(graph, graph.lstm(graph.time_first(graph.embed()), sides=2, direction="bidirectional"))
+
+
+@case(r"no operator LSTM or GRU, but \w+ \(Loop\) computes step by step.*exported from", suffix=".onnx")
+def loop_in_the_place_of_a_layer():
+    graph = Graph()
+    return graph, loop(graph, graph.time_first(graph.embed()))
 
 
 @case(r"lstm\d+ isn't the last.*\(RNN\)", suffix=".onnx")

@@ -17,18 +17,23 @@ _LOW = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
 
 
 def json_object(text: str | bytes, place: str) -> dict[str, Any]:
-    """Parse a JSON object.
+    """Parse a JSON object. Tuples, which TensorFlow writes as objects, become lists, as other files have them.
 
     Raises:
         ImportRefusedError: the text is not JSON, or not an object; the error names the place.
     """
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_hook=_list_of_tuple)
     except (ValueError, RecursionError) as error:
         raise ImportRefusedError(f"{place} is not JSON ({error}); get a fresh copy of the file") from error
     if not isinstance(found, dict):
         raise ImportRefusedError(f"{place} contains a {type(found).__name__}; it must contain an object")
     return found
+
+
+def _list_of_tuple(found: dict[str, Any]) -> Any:
+    items = found.get("items")
+    return items if found.get("class_name") == "__tuple__" and isinstance(items, list) else found
 
 
 def config_of(layer: Mapping[str, Any]) -> Mapping[str, Any]:

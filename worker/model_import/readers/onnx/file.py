@@ -15,7 +15,7 @@ from worker.model_import.found import Array, Found, Node, OnnxGraph, Table
 from worker.model_import.limits import MOST_BYTES, check_calls, check_layers
 from worker.model_import.readers.onnx.axes import AxesOfGraph
 from worker.model_import.readers.onnx.constants import LOW_TYPES, Constants
-from worker.model_import.readers.onnx.inner import InnerGraphs
+from worker.model_import.readers.onnx.inner import Inner, InnerGraphs
 from worker.model_import.readers.onnx.lengths import padding_of
 from worker.model_import.readers.onnx.maps import token_map, why_no_map
 from worker.model_import.readers.onnx.quantized import dequantize, is_quantized_lstm, with_float_weights
@@ -266,11 +266,8 @@ class _Reader:
             )
             for each in outputs
         }
-        if inner is not None and inner.layer:
-            self.found.why_empty = (
-                f"its {inner.layer} is inside {name} ({node.op_type}), and only the main graph is read; export the "
-                "model without branches, loops and functions (onnx.inliner.inline_local_functions removes functions)"
-            )
+        if inner is not None and (inner.layer or not self.found.why_empty):
+            self.found.why_empty = _why_inner(inner, f"{name} ({node.op_type})")
         if role == "other" and dynamic:
             self.found.left.append(f"{name} ({node.op_type})")
 
@@ -346,6 +343,20 @@ class _Reader:
                 waiting += one.inputs if one else ()
         source, role = self._source(ids)
         return number if role == "input" and source in reached else None
+
+
+def _why_inner(inner: Inner, node: str) -> str:
+    """Why a node that computes step by step within isn't a layer."""
+    if inner.layer:
+        return (
+            f"its {inner.layer} is inside {node}, and only the main graph is read; export the model without branches, "
+            "loops and functions (onnx.inliner.inline_local_functions removes functions)"
+        )
+    return (
+        f"it contains no operator LSTM or GRU, but {node} computes step by step: a recurrent layer that is written as "
+        "a loop of other operations can't be imported, as tf2onnx writes those of Keras with a mask. If you have the "
+        "file that it was exported from, import that"
+    )
 
 
 def _kind_of_cast(node: Any) -> int:

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from worker.model_import.found import Array, Found
 
 _MOST_GRAPH_BYTES = 32 * MOST_JSON_BYTES
+#: The variables of Keras's layers, in the order in which a layer makes its own.
+_ORDER = (
+    "embeddings", "gamma", "beta", "moving_mean", "moving_variance", "mean", "variance", "count",
+    "kernel", "recurrent_kernel", "bias", "alpha",
+)  # fmt: skip
 #: Operations in a step of a cell with activations other than tanh and sigmoid.
 _OTHER_ACTIVATIONS = {"Elu", "HardSigmoid", "LeakyRelu", "Minimum", "Relu", "Relu6", "Selu", "Softplus", "Softsign"}
 
@@ -39,7 +44,7 @@ def read_saved_model(path: Path, gates: str | None, forget_bias: float | None) -
     if model is not None:
 
         def weights_of(layer: tuple[str, ...]) -> list[Array]:
-            return [array for array in stored if layer[-1] in array.name.split("/")[:-1]]
+            return _in_keras_order([array for array in stored if layer[-1] in array.name.split("/")[:-1]])
 
         return find_model(model, weights_of, "Keras 2 SavedModel", "2")
     found = find_by_names(stored, "TensorFlow SavedModel", forget_bias)
@@ -48,6 +53,19 @@ def read_saved_model(path: Path, gates: str | None, forget_bias: float | None) -
     else:
         found.notes.append(set_gates(found.layers.values(), gates))
     return found
+
+
+def _in_keras_order(arrays: list[Array]) -> list[Array]:
+    """The arrays of a layer as Keras gives them; the file has them in the order of the alphabet."""
+    parts = {array.name: array.name.split("/") for array in arrays}
+    cells = list(dict.fromkeys(tuple(names[:-1]) for names in parts.values()))
+
+    def place(array: Array) -> tuple[bool, int, int]:
+        *cell, last = parts[array.name]
+        backward = any(name.startswith("backward_") for name in cell)
+        return backward, cells.index(tuple(cell)), _ORDER.index(last) if last in _ORDER else len(_ORDER)
+
+    return sorted(arrays, key=place)
 
 
 def _check_graph(path: Path, found: Found) -> None:
