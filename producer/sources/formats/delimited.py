@@ -24,10 +24,10 @@ DELIMITERS = {"csv": ",", "tsv": "\t"}
 _ABOUT_QUOTES = "; if quotation marks are characters of the texts, give --no-quotes"
 #: Separators of other tables, and what to do.
 _OTHERS = {
-    "\t": "tabs: give --format tsv",
-    ";": "';': write it with commas, as pandas.read_csv(FILE, sep=';').to_csv(FILE, index=False) does",
-    "|": "'|': write it with commas, as pandas.read_csv(FILE, sep='|').to_csv(FILE, index=False) does",
-    ",": "commas: give --format csv",
+    "\t": "tabs; give --format tsv",
+    ";": "';'; convert it, such as by pandas.read_csv(FILE, sep=';').to_csv(NEW, index=False)",
+    "|": "'|'; convert it, such as by pandas.read_csv(FILE, sep='|').to_csv(NEW, index=False)",
+    ",": "commas; give --format csv",
 }
 
 
@@ -165,7 +165,7 @@ def header_columns(record: list[str] | Unreadable, options: SourceOptions) -> In
         return find_columns(record, options)
     except DamagedInputError as error:
         if len(record) == 1 and (found := next((each for each in _OTHERS if each in record[0]), None)):
-            raise DamagedInputError(f"{error}, which looks like columns separated by {_OTHERS[found]}") from error
+            raise DamagedInputError(f"{error}. Its columns seem to be separated by {_OTHERS[found]}") from error
         raise DamagedInputError(
             f"{error}. Its first line was read as the names of the columns; if it has no such line, use "
             "--columns NAME,NAME or --no-header"

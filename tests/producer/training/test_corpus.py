@@ -130,7 +130,7 @@ def test_what_was_made_ready_is_taken_as_it_is(tmp_path, monkeypatch):
     for spelling in (corpus, "c.jsonl", "./c.jsonl", "*.jsonl"):
         assert prepare(asked([spelling], tmp_path / "out"), lambda _: None) == plan
     assert (tmp_path / "out" / SCRATCH / "train.arrow").stat().st_mtime_ns == before
-    with pytest.raises(JobError, match=r"unfinished training with --epochs None \(you asked for 3\); run"):
+    with pytest.raises(JobError, match=r"unfinished training with --epochs not given \(you asked for 3\); run"):
         prepare(asked([corpus], tmp_path / "out", training={"epochs": 3}), lambda _: None)
     other = write(tmp_path / "d.jsonl", IDS)
     with pytest.raises(JobError, match=r"training with inputs c.jsonl \(you asked for d.jsonl\); run"):
