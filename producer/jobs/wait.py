@@ -14,7 +14,7 @@ from producer.jobs.status_reader import StatusReader
 from producer.queue.shard_queue import ShardQueue
 from producer.terminal.progress import Progress
 from unrolled.errors import BrokerAwayError, FileFormatError, JobError, PayloadError, TransientError, counted
-from unrolled.patience import Patience, at_once
+from unrolled.patience import QUIET_SECONDS, Patience, at_once
 from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log
 from unrolled.protocol.upkeep import clean_up
@@ -84,7 +84,7 @@ def wait_for_job(
         BrokerRefusesError: the broker doesn't let this user in or do this.
     """
     # Over 40 lines: one loop, and all that can end it.
-    patience = Patience(bar.say)
+    patience = Patience(bar.say, quiet_seconds=QUIET_SECONDS)
     queue = ShardQueue(broker, namespace, job.job.offer, patience) if broker else None
     reader = StatusReader(job, queue.broker if queue else None, namespace, is_fed)
     teller = _Teller(patience, {**PATIENCE_SECONDS, "worker": starting_seconds})
