@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 #: How long something must be in the way before it is reported, if it is often over soon: a producer at work may
 #: be about to read its input on, and `wait` itself enters in Redis again what it lost. All else is reported at once.
-PATIENCE_SECONDS = {"input": 10.0, "strays": 10.0, "lost": 10.0, "gone": 10.0, "unseen": 90.0}
+PATIENCE_SECONDS = {"input": 10.0, "strays": 10.0, "lost": 10.0, "gone": 10.0, "starting": 30.0, "unseen": 90.0}
 #: How long the rows and parts of all shards that wait must be out of sight, while no worker computes them, before the
 #: wait is given up. A network file system may hide new files for a minute.
 GONE_SECONDS = 90.0
@@ -124,6 +124,7 @@ def _show(bar: Progress | JobScreen, status: JobStatus) -> None:
             done_rows=status.rows_done,
             total_tokens=status.tokens,
             working=status.at_work,
+            more=status.long_pool,
         )
     else:
         bar.show(status)
