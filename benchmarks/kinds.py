@@ -47,6 +47,7 @@ def kinds(units: int) -> dict[str, ModelConfig]:
         "gru, reset before": LayerConfig(units, "gru", reset="before"),
         "hard gates": LayerConfig(units, gates="hard_sigmoid"),
         "first state": LayerConfig(units, first_state=True),
+        "given state": LayerConfig(units, given_state=True),
         "projected to half": LayerConfig(units, projection=half),
         "multiplicative": LayerConfig(units, "mlstm"),
         "layer norm": LayerConfig(units, norm="carried", epsilon=1e-5),
@@ -81,7 +82,7 @@ def operations(config: ModelConfig, rows: int) -> float:
         # A multiplicative LSTM has the factors of m beside its four gates.
         gates = {"lstm": 4, "gru": 3, "mlstm": 5}[layer.kind]
         # A row's first token has no previous state, unless the layer begins with one.
-        states = layer.state_dim * rows * (LENGTH - (not layer.first_state))
+        states = layer.state_dim * rows * (LENGTH - (not (layer.first_state or layer.given_state)))
         products = gates * layer.units * (states + (inputs * steps if number or config.vector_dim else 0))
         products += layer.units * (layer.projection or 0) * steps
         total += 2.0 * products * (layer.output_dim // layer.state_dim)
@@ -102,6 +103,13 @@ def with_vectors(shard: Ragged, width: int | None) -> Ragged:
     if width is None:
         return shard
     return shard._replace(vectors=np.random.default_rng(2).standard_normal((VOCAB, width), np.float32)).compact()
+
+
+def with_states(shard: Ragged, width: int) -> Ragged:
+    """The rows, each with random initial states if the model reads them."""
+    if not width:
+        return shard
+    return shard._replace(states=np.random.default_rng(3).uniform(-1, 1, (shard.rows, width)).astype(np.float32))
 
 
 def engine_of(config: ModelConfig, arithmetic: str, threads: int | None) -> FusedEngine:
@@ -127,7 +135,7 @@ def measure(units: int, arithmetic: str, options: argparse.Namespace) -> Iterato
             (
                 name,
                 engine_of(config, arithmetic, options.threads),
-                with_vectors(shard, config.vector_dim),
+                with_states(with_vectors(shard, config.vector_dim), config.given_dim),
                 columns,
                 outputs,
                 operations(config, shard.rows),

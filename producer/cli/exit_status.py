@@ -57,6 +57,15 @@ OF_COMMANDS: dict[str, dict[ExitStatus, str]] = {
         ExitStatus.QUARANTINE: ExitStatus.QUARANTINE.meaning,
         ExitStatus.TIMED_OUT: "the time of --timeout is over",
     },
+    "retry": {
+        ExitStatus.DONE: "what could be computed again was put back, or there was nothing",
+        ExitStatus.FAILED: "an error, or the rows of every dead shard are damaged",
+    },
+    "discard": {
+        ExitStatus.DONE: "nothing of the job is left",
+        ExitStatus.FAILED: "an error, or the question was answered with no",
+        ExitStatus.USAGE: "the question wasn't answered: give --yes",
+    },
     "verify": {ExitStatus.DONE: "every row is published once", ExitStatus.FAILED: "an error, or a problem was found"},
     "doctor": {ExitStatus.DONE: "a job could run", ExitStatus.FAILED: "an error, or a check failed"},
 }

@@ -44,6 +44,11 @@ _SOURCE: dict[str, Decorator] = {
         "--vectors-field", metavar="NAME", default="vectors", show_default=True,
         help="Field or column with the vectors, lists of lists of numbers, for a model that reads vectors.",
     ),
+    "initial_state_field": click.option(
+        "--initial-state-field", metavar="NAME", show_default="initial_state, for a model that reads initial states",
+        help="Field or column with the row's initial states, a list of numbers in the order that `unrolled model show` "
+        "names.",
+    ),
     "id_field": click.option(
         "--id-field", metavar="NAME", show_default="id, where the row has one",
         help="Field or column with the row's id.",

@@ -64,7 +64,9 @@ def _tables(workers: Sequence[WorkerStatus], offer: Offer, width: int | None) ->
         (
             worker.name,
             "this job's" if worker.offer == offer else worker.offer.describe() if worker.offer else "?",
-            f"{duration(worker.silent_seconds)} ago",
+            f"silent for {duration(worker.silent_seconds)}"
+            if worker.is_late
+            else f"{duration(worker.silent_seconds)} ago",
             figure(worker.tokens_per_second),
             f"{100 * worker.busy_share:.0f} %",
             worker.held,

@@ -7,14 +7,15 @@ from __future__ import annotations
 import math
 import os
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from producer.doctor.check import Check
+from unrolled.settings.machine_memory import PROC, SYS, memory_limit, text_of
 from unrolled.settings.worker_options import bytes_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from unrolled.model.directory import ModelDirectory
 
@@ -24,16 +25,14 @@ _BUDGETS = 2
 #: The instructions that a kernel makes a difference by, as Linux names them.
 _FEATURES = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd")
 _ISA_VARIABLE = "UNROLLED_ISA"
-#: Linux's answers; tests have their own.
-_PROC, _SYS = Path("/proc"), Path("/sys")
 
 
 def check_machine(
     threads: int | None,
     memory_budget: int,
     model: ModelDirectory | None,
-    proc: Path = _PROC,
-    system: Path = _SYS,
+    proc: Path = PROC,
+    system: Path = SYS,
 ) -> Iterator[Check]:
     """Look at processors, kernel, memory and huge pages.
 
@@ -51,14 +50,14 @@ def check_machine(
     yield _check_huge_pages(system)
 
 
-def usable_cpus(system: Path = _SYS) -> int:
+def usable_cpus(system: Path = SYS) -> int:
     """The processors that this process may use: those of its affinity, or fewer by its control group's quota."""
     # By name: the producer doesn't import the worker, and two countings could disagree.
     return int(import_module("worker.engines.fused.cpus").usable_cpus(system / "fs" / "cgroup"))
 
 
 def _check_kernel(proc: Path) -> Check:
-    lines = _text(proc / "cpuinfo").splitlines()
+    lines = text_of(proc / "cpuinfo").splitlines()
     words = next((line.split() for line in lines if line.startswith(("flags", "Features"))), [])
     features = [feature for feature in _FEATURES if feature in words]
     has = f"the processor has {', '.join(features)}" if features else "the processor doesn't say what it has"
@@ -88,31 +87,25 @@ def _check_threads(threads: int | None, cpus: int) -> Check:
 
 
 def _check_memory(budget: int, model: ModelDirectory | None, proc: Path, system: Path) -> Check:
-    limits = {}
-    words = _text(proc / "meminfo").split()
-    if "MemTotal:" in words and words[words.index("MemTotal:") + 1].isdecimal():
-        limits["the machine"] = int(words[words.index("MemTotal:") + 1]) * 1024
-    for file in ("memory.max", "memory/memory.limit_in_bytes"):
-        if (text := _text(system / "fs/cgroup" / file).strip()).isdecimal():
-            limits["its control group"] = int(text)
-    if not limits:
+    limit = memory_limit(proc, system)
+    if limit is None:
         return Check("memory", "unknown", "the operating system doesn't say how much there is")
-    who = min(limits, key=lambda name: limits[name])
+    size, who = limit
     weights = sum(math.prod(shape) * 4 for shape in model.config.shapes().values()) if model else 0
     needed = _BUDGETS * budget + weights
     found = (
-        f"{limits[who] / _GIB:.1f} GiB, by {who}; a worker with --memory-budget {bytes_text(budget)} needs up to "
+        f"{size / _GIB:.1f} GiB, by {who}; a worker with --memory-budget {bytes_text(budget)} needs up to "
         f"{needed / _GIB:.1f} GiB"
     )
-    if limits[who] < budget + weights:
+    if size < budget + weights:
         return Check("memory", "fail", found, "lower --memory-budget, or raise the limit: the worker would be killed")
-    if limits[who] < needed:
+    if size < needed:
         return Check("memory", "warn", found, "lower --memory-budget, or raise the limit")
     return Check("memory", "ok", found)
 
 
 def _check_huge_pages(system: Path) -> Check:
-    text = _text(system / "kernel/mm/transparent_hugepage/enabled")
+    text = text_of(system / "kernel/mm/transparent_hugepage/enabled")
     chosen = text.partition("[")[2].partition("]")[0]
     if not chosen:
         return Check("huge pages", "unknown", "the operating system doesn't say")
@@ -120,10 +113,3 @@ def _check_huge_pages(system: Path) -> Check:
         advice = "set transparent_hugepage to madvise: weights and states are read in long runs"
         return Check("huge pages", "warn", "never", advice)
     return Check("huge pages", "ok", chosen)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""

@@ -103,7 +103,7 @@ def cuts(batches: Iterable[Cut], cutter: Cutter, flush_seconds: float | None) ->
     yield from cutter.flush()
 
 
-def shard_limits(token_bytes: int, row_bytes: int, input_bytes: int = 0) -> tuple[int, int]:
+def shard_limits(token_bytes: int, row_bytes: int, input_bytes: int = 0, state_bytes: int = 0) -> tuple[int, int]:
     """Where shards are cut unless the user says otherwise: at parts of about `FILE_BYTES`, within bounds.
 
     Args:
@@ -111,6 +111,7 @@ def shard_limits(token_bytes: int, row_bytes: int, input_bytes: int = 0) -> tupl
         row_bytes: pooled vectors that each row adds to a part.
         input_bytes: numbers that each token adds to the shard's rows, of a model that reads vectors; rows of
             `FILE_BYTES` are enough, too.
+        state_bytes: initial states that each row adds to the shard's rows; these have the same bound.
 
     Returns:
         Token ids and rows. Where all vectors are pooled, the rows decide.
@@ -120,4 +121,5 @@ def shard_limits(token_bytes: int, row_bytes: int, input_bytes: int = 0) -> tupl
         tokens = max(_SMALLEST_SHARD, min(_LARGEST_SHARD, FILE_BYTES // token_bytes))
     if input_bytes:
         tokens = max(1, min(tokens, FILE_BYTES // input_bytes))
-    return tokens, max(1, min(SHARD_ROWS, FILE_BYTES // row_bytes)) if row_bytes else SHARD_ROWS
+    most = max(row_bytes, state_bytes)
+    return tokens, max(1, min(SHARD_ROWS, FILE_BYTES // most)) if most else SHARD_ROWS

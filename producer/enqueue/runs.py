@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from producer.sources.errors import SourceError
 from unrolled.errors import JobError, UnrolledError, counted
 from unrolled.job import names
-from unrolled.job.names import Life, part_object, rows_object
+from unrolled.job.names import Life, part_object, quarantine_object, rows_object
 from unrolled.job.segment import MOST_ENTRIES, Segment
 from unrolled.job.shard_keys import FIRST_RETRY
 from unrolled.protocol.entries import ShardSet
@@ -125,7 +125,8 @@ class FileRun(Run):
             SourceError: the input can't be read any further; all rows before that point are queued.
         """
         # Over 40 lines: the steps for each cut in their order, and those at the end.
-        lost, dead, count, new, mended = self._lost(), self._dead(), 0, [], []
+        lost, unlisted, dead = self._lost(), self._unlisted(), self._dead()
+        count, new, mended = 0, [], []
         # Before their rows: once these exist, the next run doesn't take the shards for lost.
         enter_again(self.log, self._objects, self._ledger, sorted(map(self.log.life, lost - dead.keys())))
         try:
@@ -139,6 +140,8 @@ class FileRun(Run):
                     spool(self._objects, spooled)
                 elif spooled.entry.shard in dead and self._mend(spooled):
                     mended.append(dead[spooled.entry.shard])
+                if spooled.entry.shard in unlisted:
+                    self._objects.create(quarantine_object(spooled.entry.shard), spooled.quarantine)
                 self._each(spooled.entry, not known)
                 count += 1
                 if new and (len(new) >= MOST_ENTRIES or self._ledger.is_time()):
@@ -182,6 +185,14 @@ class FileRun(Run):
         for folder in (names.ROWS, names.PARTS):  # in this order: rows are deleted only once their part exists
             if found.any():
                 found &= ~find(self.log, self._objects, folder).marks
+        return frozenset(ShardSet(entries, found))
+
+    def _unlisted(self) -> frozenset[ShardId]:
+        """The shards whose list of bad rows was lost; it is made again."""
+        entries = self.log.entries
+        found = entries.columns["quarantined"] > 0
+        if found.any():
+            found &= ~entries.marks(names.shards_in(self._objects.list(names.QUARANTINE)))
         return frozenset(ShardSet(entries, found))
 
     def _dead(self) -> dict[ShardId, Life]:

@@ -75,6 +75,7 @@ def enqueue(
         queue = ShardQueue(broker, namespace, job.job.offer, patience, max_queued_tokens, figures.waited)
         with closing(queue), _rare_collections():
             jobs = queue.of_job(job, priority)
+            jobs.refuse_copy()
             summary = submit(replace(prepared, job=job), jobs, shown.each, shown.on_bytes, stopped)
             summary.in_the_way = jobs.obstacles()
             return summary

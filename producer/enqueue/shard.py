@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from producer.sources.rows import BadRow, Row
+from unrolled.job.bad_rows import encode_bad_rows
 from unrolled.protocol.spooling import Place, make_rows
 from unrolled.tokenization.ragged import Ragged
 from unrolled.tokenization.vectors import VectorRow, numbered
@@ -29,11 +29,16 @@ def make_shard(index: int, job: str, cut: Cut, growth: int = 0) -> Spooled:
     """
     rows = [row for row in cut if isinstance(row, Row)]
     place = Place(index, cut[0].file, cut[0].position, growth)
-    bad = [_line(row, growth) for row in cut if isinstance(row, BadRow)]
+    bad = encode_bad_rows(job, index, [_listed(row, growth) for row in cut if isinstance(row, BadRow)])
     return make_rows(job, place, [row.id for row in rows], _tokens(rows), bad)
 
 
 def _tokens(rows: list[Row]) -> Ragged:
+    states = [row.state for row in rows if row.state is not None]
+    return _contents(rows)._replace(states=np.stack(states) if states else None)
+
+
+def _contents(rows: list[Row]) -> Ragged:
     vectors = [VectorRow(row.vectors, row.tokens != 0) for row in rows if row.vectors is not None]
     if vectors:
         return numbered(vectors, vectors[0].vectors.shape[1])
@@ -42,8 +47,6 @@ def _tokens(rows: list[Row]) -> Ragged:
     return Ragged.from_lengths(values, lengths)
 
 
-def _line(row: BadRow, growth: int) -> bytes:
+def _listed(row: BadRow, growth: int) -> dict[str, Any]:
     content = {"file": row.file, "position": row.position, "id": row.id, "reason": row.reason}
-    if growth:
-        content["growth"] = growth
-    return json.dumps(content).encode() + b"\n"
+    return content | {"growth": growth} if growth else content

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from unrolled.model.config import ModelConfig
     from unrolled.patience import Steadily
 
+#: The field with the initial states, unless the user names another.
+INITIAL_STATE = "initial_state"
 #: Options that change how rows are read but not which rows there are.
 _NOT_THE_JOBS = ("batch_rows", "tick_seconds")
 
@@ -139,12 +141,15 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
     submission = submission_for(model, submission)
     plan = check_inputs(submission.inputs, submission.source)
     need_tokenizer(submission, tokenizer, plan.text_file)
-    shard_tokens, shard_rows = shard_limits(token_bytes, row_bytes, 4 * (model.config.vector_dim or 0))
+    input_bytes, state_bytes = 4 * (model.config.vector_dim or 0), 4 * model.config.given_dim
+    shard_tokens, shard_rows = shard_limits(token_bytes, row_bytes, input_bytes, state_bytes)
     shard_tokens = submission.shard_tokens or shard_tokens
     _check_rows(plan, submission, tokenizer, model.config)
     options = {name: value for name, value in asdict(submission.source).items() if name not in _NOT_THE_JOBS}
     if submission.source.kind != "vectors":
         del options["vectors_field"]
+    if submission.source.initial_state_field is None:
+        del options["initial_state_field"]
     options |= spec.to_options()
     options |= {
         "shard_tokens": shard_tokens,
@@ -160,11 +165,18 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
 
 
 def submission_for(model: ModelDirectory, submission: Submission) -> Submission:
-    """A request with the kind of rows that a model reads, where the user doesn't name one.
+    """A request with the kind of rows and the field of initial states that a model reads, if the user names none.
 
     Raises:
-        OptionError: the request's options are about another kind.
+        OptionError: the request's options are about another kind, or about initial states that the model doesn't read.
     """
+    if model.config.given_dim and submission.source.initial_state_field is None:
+        submission = replace(submission, source=replace(submission.source, initial_state_field=INITIAL_STATE))
+    if not model.config.given_dim and submission.source.initial_state_field is not None:
+        raise OptionError(
+            f"--initial-state-field is given, but {shown(submission.model)} reads no initial states; leave it out, or "
+            "take a model that does"
+        )
     source, width = submission.source, model.config.vector_dim
     usual = SourceOptions()
     if width is None:

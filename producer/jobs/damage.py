@@ -1,4 +1,4 @@
-"""What brings a damaged part back."""
+"""What brings a damaged part or list of bad rows back."""
 
 from __future__ import annotations
 
@@ -27,3 +27,16 @@ def explain_damage(job: OpenJob, log: Log, shard: ShardId, found: str) -> str:
     if job.job.live or shard.retries or shard in log.retried or not found.endswith(_FROM_A_COPY):
         return found
     return f"{found}, or remove it and run the same `unrolled run` or `unrolled enqueue`, which makes it again"
+
+
+def explain_lost_list(job: OpenJob, found: str, *, is_missing: bool) -> str:
+    """What is wrong with a list of bad rows, and everything that brings it back.
+
+    Args:
+        job: the job.
+        found: what is wrong with the list.
+        is_missing: whether it is missing; otherwise it is damaged.
+    """
+    again = "" if is_missing else "remove it and "
+    way = f", or {again}run the same `unrolled run` or `unrolled enqueue`, which makes it again"
+    return f"{found}; restore the list of bad rows from a copy{'' if job.job.live else way}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import FileFormatError, counted
+from producer.jobs.damage import explain_lost_list
+from unrolled.errors import FileFormatError, PayloadError, counted
 from unrolled.job import names
+from unrolled.job.bad_rows import decode_bad_rows
 from unrolled.job.names import quarantine_object
 from unrolled.protocol.listing import find
 from unrolled.protocol.log import Log, catch_up
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from unrolled.job.segment import Entry
     from unrolled.job.shard_id import ShardId
     from unrolled.protocol.entries import Counts
-    from unrolled.protocol.objects import Objects
     from unrolled.protocol.opening import OpenJob
 
 
@@ -51,7 +51,7 @@ def list_quarantine(job: OpenJob) -> Iterator[BadRowListed]:
 
     Raises:
         JobError: the log is damaged.
-        FileFormatError: a list or a part is damaged.
+        FileFormatError: a list is missing, or a list or a part is damaged.
         TransientError: the store can't be read now.
     """
     log, objects = Log(), job.objects
@@ -60,53 +60,36 @@ def list_quarantine(job: OpenJob) -> Iterator[BadRowListed]:
     for number, is_kept in enumerate(kept):
         entry = log.entries.at(number)
         shard = entry.shard
-        yield from refused_rows(objects, entry)
+        yield from refused_rows(job, entry)
         if is_kept and shard not in log.retried and (info := read_outcome(objects, shard)) is not None:
             for failed in info.failed:
                 yield BadRowListed(None, None, shard, failed.row, failed.id, failed.reason)
 
 
-def refused_rows(objects: Objects, entry: Entry | Counts) -> Iterator[BadRowListed]:
+def refused_rows(job: OpenJob, entry: Entry | Counts) -> list[BadRowListed]:
     """The rows of a shard that the producer refused.
 
     Raises:
-        FileFormatError: the list is damaged.
+        FileFormatError: the list is missing or damaged.
     """
-    if entry.quarantined:
-        for number, line in _lines(objects, entry.shard):
-            yield _listed(objects, entry.shard, number, line)
-
-
-def count_quarantine(objects: Objects, entry: Entry | Counts) -> tuple[int, list[str]]:
-    """The number of a shard's rows that the producer listed, and the problems with the list."""
+    if not entry.quarantined:
+        return []
+    name = quarantine_object(entry.shard)
+    content = job.objects.read(name)
     try:
-        count = sum(1 for _ in _lines(objects, entry.shard)) if entry.quarantined else 0
-    except FileFormatError as error:
-        return 0, [str(error)]
-    if count != entry.quarantined:
-        return count, [f"lists {counted(count, 'row')}, the log says {entry.quarantined}"]
-    return count, []
+        rows = _checked(job, entry, content)
+    except PayloadError as error:
+        why = explain_lost_list(job, str(error), is_missing=content is None)
+        raise FileFormatError(f"{job.place}/{name}: {why}") from error
+    return [
+        BadRowListed(row["file"], row["position"], entry.shard, None, row["id"], str(row["reason"])) for row in rows
+    ]
 
 
-def _listed(objects: Objects, shard: ShardId, number: int, line: dict[str, Any]) -> BadRowListed:
-    try:
-        return BadRowListed(line["file"], line["position"], shard, None, line["id"], str(line["reason"]))
-    except KeyError as error:
-        raise _damaged(objects, shard, number, f"{error} is missing") from error
-
-
-def _lines(objects: Objects, shard: ShardId) -> Iterator[tuple[int, dict[str, Any]]]:
-    content = objects.read(quarantine_object(shard)) or b""
-    for number, text in enumerate(content.splitlines(), 1):
-        try:
-            line = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise _damaged(objects, shard, number, str(error)) from error
-        if not isinstance(line, dict):
-            raise _damaged(objects, shard, number, f"{line!r:.80} is no object")
-        yield number, line
-
-
-def _damaged(objects: Objects, shard: ShardId, number: int, why: str) -> FileFormatError:
-    name = quarantine_object(shard)
-    return FileFormatError(f"{objects.store}/{name}, line {number}: {why}; the list is damaged: restore it from a copy")
+def _checked(job: OpenJob, entry: Entry | Counts, content: bytes | None) -> list[dict[str, Any]]:
+    if content is None:
+        raise PayloadError("it is missing")
+    rows = decode_bad_rows(job.job.id, entry.shard.index, content)
+    if len(rows) != entry.quarantined:
+        raise PayloadError(f"it lists {counted(len(rows), 'row')}, the log says {entry.quarantined}")
+    return rows

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from producer.jobs.status_reader import StatusReader
+from producer.queue.copies import could_be_place
 from producer.terminal.text import printable
 from unrolled.errors import PayloadError, RequestError, TransientError
 from unrolled.job.offer import Offer
@@ -13,15 +14,14 @@ from unrolled.protocol.opening import open_job
 from unrolled.queue.ledger import MARKS, as_text
 from unrolled.queue.member import JOB_KEY, Member
 from unrolled.queue.priority import HIGHEST_PRIORITY, NORMAL_PRIORITY
-from unrolled.store.bucket_url import is_url
 
 if TYPE_CHECKING:
     from producer.jobs.status import JobStatus
     from unrolled.queue.broker import Broker
     from unrolled.queue.ledger import Ledger
 
-#: Most jobs that are listed, and longest place that is shown: anybody with access to Redis can write there.
-_MOST_JOBS, _MOST_PLACE_CHARACTERS = 10_000, 4096
+#: Most jobs that are listed: anybody with access to Redis can write there.
+_MOST_JOBS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def _of_offer(ledger: Ledger) -> list[QueuedJob]:
 
 def _job(ledger: Ledger, key: str, sent: list[float], running: int, priority: int) -> QueuedJob:
     place = ledger.place_of(key)
-    if place is not None and (not (place.startswith("/") or is_url(place)) or len(place) > _MOST_PLACE_CHARACTERS):
+    if place is not None and not could_be_place(place):
         place = None
     status = None if place is None else _status(place, key)
     shown = None if place is None else printable(place)

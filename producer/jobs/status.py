@@ -113,8 +113,8 @@ class JobStatus:
 
     @property
     def lost(self) -> int:
-        """Shards that wait, and that Redis lost or never had; none while their producer may be at them."""
-        missing = self.queue.missing - self.stuck if self.queue else 0
+        """Shards that wait, and that Redis lost or never had; none in a copy, or while a producer may be at them."""
+        missing = self.queue.missing - self.stuck if self.queue and not self.queue.original else 0
         return missing if self.ended or missing > ON_THEIR_WAY else 0
 
     @property

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from producer.jobs.decisions import has_damaged_rows
 from producer.jobs.status import JobStatus
 from producer.jobs.tally import Tally
+from producer.queue.copies import find_original
 from producer.queue.queue_status import Asked, QueueStatus, ask
 from producer.terminal.text import printable
 from unrolled.errors import BrokerAwayError, FileFormatError, TransientError
@@ -141,6 +142,8 @@ class StatusReader:
             asked.workers,
             asked.others_running,
             asked.others_queued,
+            find_original(self._job, asked.place),
+            asked.memory_share,
         )
 
     def _missing(self, asked: Asked, shards: ShardSet) -> int:

@@ -10,9 +10,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from producer.jobs.damage import explain_damage
-from producer.jobs.quarantine_lists import count_quarantine
+from producer.jobs.quarantine_lists import refused_rows
 from producer.jobs.whole_rows import digest_with
-from unrolled.errors import PayloadError, UnrolledError
+from unrolled.errors import FileFormatError, PayloadError, UnrolledError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names, payload
 from unrolled.job.names import dead_object, failed_object, part_object, quarantine_object, rows_object
@@ -93,6 +93,7 @@ class _Checked:
 def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Verification:
     """Check a job: every entry of its log has its part, whole, with its rows, and no other part exists.
 
+    Checked of each list of bad rows: its checksum, and the number of its rows.
     Checked of each part: its seal, which no flipped bit passes; what `inspect_part` checks; and model, engine,
     arithmetic, job, shard, rows, tokens, the digest of ids and masks (rows that the engine failed on put back in their
     places), width and columns; that rows which a part calls failed are kept with their tokens, or were retried. Not
@@ -199,21 +200,18 @@ def _check_entry(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone:
 
 
 def _look_at(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone: str | None) -> _Checked:
-    bad_rows, wrong = count_quarantine(job.objects, entry)
-    found = [Problem(quarantine_object(entry.shard), what) for what in wrong]
-    name = part_object(entry.shard)
+    name, found, bad_rows = part_object(entry.shard), [], 0
+    try:
+        bad_rows = len(refused_rows(job, entry))
+    except FileFormatError as error:
+        found.append(_problem(job, quarantine_object(entry.shard), error))
     if not published:
         return _Checked(None, bad_rows, 0, (*found, Problem(name, _why_missing(job, log, entry, gone))))
     try:
         contents = inspect_part(job.objects.store, name)
         found += [Problem(name, what) for what in _contradictions(job, entry, contents)]
     except UnrolledError as error:
-        return _Checked(
-            None,
-            bad_rows,
-            0,
-            (*found, Problem(name, str(error).removeprefix(f"{job.place}/{name}: ").replace(f"{job.place}/", ""))),
-        )
+        return _Checked(None, bad_rows, 0, (*found, _problem(job, name, error)))
     except Exception as error:  # noqa: BLE001 - no damage to a part, however odd, may end the check of the others
         return _Checked(None, bad_rows, 0, (*found, Problem(name, f"can't be read: {type(error).__name__}: {error}")))
     failed = 0 if entry.shard in log.retried else len(contents.info.failed)
@@ -223,6 +221,10 @@ def _look_at(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone: str
         found.append(Problem(name, _OTHER_ROWS))
     sound = not any(problem.where == name for problem in found)
     return _Checked(contents if sound else None, bad_rows, failed, tuple(found))
+
+
+def _problem(job: OpenJob, name: str, error: UnrolledError) -> Problem:
+    return Problem(name, str(error).removeprefix(f"{job.place}/{name}: ").replace(f"{job.place}/", ""))
 
 
 def _why_missing(job: OpenJob, log: Log, entry: Entry, gone: str | None) -> str:

@@ -21,7 +21,7 @@ def limits_of(submission: Submission, spec: OutputSpec, config: ModelConfig) -> 
     """The token ids and the rows at which a shard is cut."""
     columns = spec.columns(config)
     token_bytes, row_bytes = vector_bytes(columns, rows=0, tokens=1), vector_bytes(columns, rows=1, tokens=0)
-    tokens, rows = shard_limits(token_bytes, row_bytes, 4 * (config.vector_dim or 0))
+    tokens, rows = shard_limits(token_bytes, row_bytes, 4 * (config.vector_dim or 0), 4 * config.given_dim)
     return submission.shard_tokens or tokens, rows
 
 

@@ -81,7 +81,8 @@ def make_plan(submission: Submission, options: WorkerOptions, workers: int, *, m
     rows = _real(run)
     ordinary = [row for row in rows if row.size <= LONG_ROW_TOKENS]
     share = 1.0
-    if (submission.engine or local_engine()) == "fused" and config.padding is None:
+    # Rows that bring initial states are taken for rows that share none.
+    if (submission.engine or local_engine()) == "fused" and config.padding is None and not config.given_dim:
         stored = 1 + max(column.layer_of(len(config.layers)) for column in spec.columns(config))
         share = computed_share(ordinary, config.layers[:stored])
     total_bytes = sum(source.size_bytes or 0 for source in found.files)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from producer.terminal.text import duration
+from producer.queue.copies import explain_copy
+from producer.terminal.text import duration, printable
 from unrolled.errors import counted
 from unrolled.queue.messages import UNSEEN
 
@@ -16,12 +17,16 @@ if TYPE_CHECKING:
     from producer.queue.worker_status import WorkerStatus
     from unrolled.job.offer import Offer
 
+#: The broker may refuse writes from this share of its maxmemory on, because a write needs memory for a moment.
+_FULL_SHARE = 0.98
+
 
 def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
     """Lines that say why the shards of a job wait and what helps, by kind; none if all is well.
 
-    The kinds: "worker" (none serves the model), "trouble" (in a worker's way), "unseen" (rows that a worker missed,
-    perhaps before they were made again), "silent" (a worker), "turn" (other jobs are computed).
+    The kinds: "copy" (workers compute the job in another place), "full" (the broker's memory), "worker" (none serves
+    the model), "trouble" (in a worker's way), "unseen" (rows that a worker missed, perhaps before they were made
+    again), "silent" (a worker), "turn" (other jobs are computed).
 
     Args:
         offer: what the job asks workers for.
@@ -29,10 +34,7 @@ def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
         queue: what the broker knows.
     """
     # Over 40 lines: a text for each kind, in the order in which they are shown.
-    found, troubles = dict[str, str](), dict[str, list[str]]()
-    alive = [worker.offer for worker in queue.workers if not worker.is_lost]
-    if offer not in alive:
-        found["worker"] = no_worker(offer, alive)
+    found, troubles = _at_the_broker(offer, queue), dict[str, list[str]]()
     for worker in queue.workers:
         if worker.offer != offer or worker.is_lost:
             continue
@@ -50,6 +52,22 @@ def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
             f"{'runs' if queue.others_running == 1 else 'run'}, and {queue.others_queued:,} wait; this job's turn "
             "comes when a worker is free"
         )
+    return found
+
+
+def _at_the_broker(offer: Offer, queue: QueueStatus) -> dict[str, str]:
+    """The lines about the job's place, the broker's memory and a lack of workers."""
+    found, share = dict[str, str](), queue.memory_share or 0.0
+    if queue.original:
+        found["copy"] = printable(explain_copy(queue.original))
+    if share >= _FULL_SHARE:
+        found["full"] = (
+            f"the broker uses {100 * share:.0f} % of its maxmemory: while it is full, nothing can be queued, and "
+            "workers that are alive can't say so; raise its maxmemory"
+        )
+    alive = [worker.offer for worker in queue.workers if not worker.is_lost]
+    if offer not in alive and ("full" not in found or any(alive)):
+        found["worker"] = no_worker(offer, alive)
     return found
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from producer.queue.worker_status import WorkerStatus
+from unrolled.queue.broker import AWAY
 
 if TYPE_CHECKING:
     from unrolled.job.names import Life
@@ -25,6 +27,8 @@ class QueueStatus:
         workers: all that are alive, of every model.
         others_running: shards of other jobs of the offer under a lease.
         others_queued: those that wait for a worker.
+        original: the place where workers compute the job, if this one is a copy; otherwise None.
+        memory_share: the share of its maxmemory that the broker uses; None if it has no maxmemory, or doesn't say.
     """
 
     running: int
@@ -33,6 +37,8 @@ class QueueStatus:
     workers: tuple[WorkerStatus, ...]
     others_running: int = 0
     others_queued: int = 0
+    original: str | None = None
+    memory_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,8 @@ class Asked:
         workers: all that are alive, of every model.
         others_running: shards of other jobs of the offer under a lease.
         others_queued: those that wait for a worker.
+        place: path or URL of the job's store, as it was registered; None if there is none.
+        memory_share: see `QueueStatus`.
         away: why the broker couldn't be asked.
     """
 
@@ -55,6 +63,8 @@ class Asked:
     workers: tuple[WorkerStatus, ...] = ()
     others_running: int = 0
     others_queued: int = 0
+    place: str | None = None
+    memory_share: float | None = None
     away: str | None = None
 
 
@@ -82,4 +92,15 @@ def ask(ledger: Ledger, job_key: str, *, named: bool = False) -> Asked:
         tuple(WorkerStatus.parse(name, facts) for name, facts in sorted(workers.items())),
         others_running,
         others_queued,
+        ledger.place_of(job_key),
+        _memory_share(ledger),
     )
+
+
+def _memory_share(ledger: Ledger) -> float | None:
+    with suppress(*AWAY):  # a login that may not ask for it can still see the queue
+        info: Any = ledger.client.info("memory")
+        used, limit = info.get("used_memory"), info.get("maxmemory")
+        if isinstance(used, int) and isinstance(limit, int) and limit > 0:
+            return used / limit
+    return None

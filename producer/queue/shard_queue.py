@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 from celery import Celery
 from kombu.entity import Queue
 
+from producer.queue.copies import explain_copy, find_original
 from producer.queue.obstacles import no_worker, obstacles, other_offer
 from producer.queue.queue_status import QueueStatus, ask
-from unrolled.errors import UnrolledError, counted
+from producer.terminal.text import printable
+from unrolled.errors import JobError, UnrolledError, counted
 from unrolled.job.offer import Offer
 from unrolled.queue.broker import SOCKET_SECONDS, Broker
 from unrolled.queue.broker_url import celery_url
@@ -159,8 +161,18 @@ class JobQueue(JobLedger):
     def __init__(self, queue: ShardQueue, job: OpenJob, priority: int | None = None) -> None:
         super().__init__(queue.ledger, job.key, job.address, queue.send, queue.steadily, priority)
         self._queue = queue
-        self._key = job.key
+        self._job = job
         self._segment_at = 0.0
+
+    def refuse_copy(self) -> None:
+        """Refuse a job that workers compute in another place, which exists: nothing would be computed in this one.
+
+        Raises:
+            JobError: the job's directory is a copy.
+        """
+        place = self._queue.steadily("reach the broker", lambda: self._ledger.place_of(self._job_key))
+        if original := find_original(self._job, place):
+            raise JobError(f"{self._job.place}: {printable(explain_copy(original))}")
 
     def say(self, line: str) -> None:
         """Tell the user something."""
@@ -192,12 +204,14 @@ class JobQueue(JobLedger):
         For a run at its end: what workers couldn't see before, it has made again.
         """
         with suppress(UnrolledError), self._queue.broker.asked():
-            asked = ask(self._queue.ledger, self._key)
+            asked = ask(self._queue.ledger, self._job_key)
             running = len(asked.running)
             if asked.left:
                 others = asked.others_running, asked.others_queued
-                status = QueueStatus(running, asked.left - running, 0, asked.workers, *others)
-                found = obstacles(self._queue.ledger.offer, self._key, status)
+                status = QueueStatus(
+                    running, asked.left - running, 0, asked.workers, *others, memory_share=asked.memory_share
+                )
+                found = obstacles(self._queue.ledger.offer, self._job_key, status)
                 return [line for kind, line in found.items() if kind != "unseen"]
         return []
 

@@ -115,13 +115,12 @@ class Gathering:
             OptionError: the job has no such column.
             TransientError: the store can't be read now.
         """
-        objects = self._job.objects
         self._tally.look()
         entries = self._tally.log.entries
         while self._logged < len(entries):
             self._logged += 1
             try:
-                for row in refused_rows(objects, entries.at(self._logged - 1)):
+                for row in refused_rows(self._job, entries.at(self._logged - 1)):
                     self._reasons.add(row)
             except FileFormatError as error:
                 self._damaged.append(printable(str(error)))

@@ -25,6 +25,8 @@ class SourceOptions:
         text_field: name of the field or column with the text.
         tokens_field: name of the field or column with the token ids (in CSV, separated by spaces).
         vectors_field: name of the field or column with the vectors, lists of lists of numbers.
+        initial_state_field: name of the field or column with the initial states, lists of numbers; None if none are
+            read. For a model that reads them, `producer.enqueue.submission` makes None "initial_state".
         id_field: name of the field or column with the row's id; None for "id", if that exists.
         id_first_word: whether the first word of each line of text is the row's id, and no part of the text.
         header: whether the first line of CSV and TSV names the columns; else they are numbered from 1.
@@ -41,6 +43,7 @@ class SourceOptions:
     text_field: str = "text"
     tokens_field: str = "tokens"
     vectors_field: str = "vectors"
+    initial_state_field: str | None = None
     id_field: str | None = None
     id_first_word: bool = False
     header: bool = True
@@ -61,8 +64,7 @@ class SourceOptions:
             raise OptionError(f"format {self.format!r} is unknown; allowed: {', '.join(FORMATS)}")
         if self.kind not in KINDS:
             raise OptionError(f"input kind {self.kind!r} is unknown; allowed: {', '.join(KINDS)}")
-        if self.text_field == self.tokens_field:
-            raise OptionError(f"--text-field and --tokens-field are both {self.text_field}; give two different fields")
+        self._check_fields()
         if self.id_first_word and self.id_field is not None:
             raise OptionError("--id-first-word and --id-field exclude each other; give one of them")
         names = self.column_names
@@ -75,6 +77,15 @@ class SourceOptions:
             raise OptionError(f"tick_seconds is {self.tick_seconds}; allowed: more than 0")
         if self.follow and self.format in ("parquet", "arrow"):
             raise OptionError(f"--follow and --format {self.format} exclude each other; allowed: text, jsonl, csv, tsv")
+
+    def _check_fields(self) -> None:
+        if self.text_field == self.tokens_field:
+            raise OptionError(f"--text-field and --tokens-field are both {self.text_field}; give two different fields")
+        if self.initial_state_field in (*self.content_fields, self.id_column):
+            raise OptionError(
+                f"--initial-state-field is {self.initial_state_field}, which names another field of a row too; give "
+                "two different fields"
+            )
 
     @property
     def column_names(self) -> tuple[str, ...] | None:

@@ -101,15 +101,21 @@ def _need_delimited(files: Sequence[SourceFile], options: SourceOptions) -> None
 
 
 def need_nested(files: Sequence[SourceFile], options: SourceOptions) -> None:
-    """Refuse formats whose values are flat for rows of vectors.
+    """Refuse formats whose values are flat for rows of vectors, and for rows that bring initial states.
 
     Raises:
         RequestError: an input has such a format.
     """
-    if options.kind != "vectors":
-        return
     for file in files:
-        if file.format in ("text", "csv", "tsv"):
+        if file.format not in ("text", "csv", "tsv"):
+            continue
+        if options.initial_state_field is not None:
+            raise RequestError(
+                f"input {file.label} is read as {file.format}, which can't hold the initial states that the model "
+                f"reads; give JSON lines, Parquet or Arrow with a column {options.initial_state_field!r} of lists of "
+                "numbers (--initial-state-field), and --format if its name doesn't show which"
+            )
+        if options.kind == "vectors":
             raise RequestError(
                 f"input {file.label} is read as {file.format}, which can't hold vectors; give JSON lines, Parquet or "
                 "Arrow with a column of lists of lists of numbers (--vectors-field), and --format if its name doesn't "

@@ -9,6 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+#: The initial states of a row of which only a part was read, for a plan.
+PARTLY_READ = object()
+
 
 class SourceRow(NamedTuple):
     """One row as it was read; either `text` or `tokens` is given, never both.
@@ -20,6 +23,7 @@ class SourceRow(NamedTuple):
         text: the text to tokenize.
         tokens: token ids as they were read (a list or an integer array), or vectors (a list of lists, or an array), not
             checked yet.
+        state: the initial states as they were read (a list, or an array), not checked yet; None if none are read.
     """
 
     file: str
@@ -27,6 +31,7 @@ class SourceRow(NamedTuple):
     id: str | None
     text: str | None
     tokens: object
+    state: object = None
 
 
 class BadRow(NamedTuple):
@@ -55,6 +60,7 @@ class Row(NamedTuple):
         tokens: int32 (steps,), each in 0..vocab_size, 0 (padding) anywhere; may be empty. Of a row of vectors 1 for
             each vector, or 0 where it is padding.
         vectors: float32 (steps, width); None for a row of token ids.
+        state: float32 (numbers,), its initial states; None if the model reads none.
     """
 
     file: str
@@ -62,6 +68,7 @@ class Row(NamedTuple):
     id: str
     tokens: NDArray[np.int32]
     vectors: NDArray[np.float32] | None = None
+    state: NDArray[np.float32] | None = None
 
 
 def automatic_id(file: str, position: int) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from support.imported import imported
-from support.reference import gru_states, layer_states, lstm_states
+from support.reference import begun, gru_states, layer_states, lstm_states
 
 from unrolled.errors import ModelError
 from worker.model_import.importer import ImportOptions
@@ -29,7 +29,8 @@ class Case:
 
     Attributes:
         name: of the function that makes it.
-        make: returns what is written, and a function from a row of the source's ids to its own states.
+        make: returns what is written, and a function from a row of the source's ids to its own states; if rows bring
+            initial states, from these too.
         outcome: RIGHT, or a pattern that the refusal matches.
         options: of the import.
         then: options with which the import is right after the refusal; None if there are none.
@@ -119,10 +120,12 @@ def assert_right(source, own, directory, rows, options):
     if done.model.config.vector_dim is not None:
         assert_right_for_vectors(done.model, own, [len(row) for row in rows])
         return
-    shift = 1 - done.made.ids_from
+    shift, config, random = 1 - done.made.ids_from, done.model.config, np.random.default_rng(8)
     for row in rows:
-        found = layer_states(done.model.config, done.model.weights(), np.array(row) + shift)[-1]
-        wanted = own(np.array(row))
+        states = random.normal(0, 0.6, config.given_dim).astype(np.float32)
+        weights = begun(config, done.model.weights(), states)
+        found = layer_states(config, weights, np.array(row) + shift)[-1]
+        wanted = own(np.array(row), states) if config.given_dim else own(np.array(row))
         assert found.shape == wanted.shape
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
 
@@ -168,7 +171,9 @@ def torch_lstm(tensors, module, inputs, units=UNITS, layer=0, back=""):
     names = [f"{module}{what}_l{layer}{back}" for what in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
     shapes = [(4 * units, inputs), (4 * units, units), (4 * units,), (4 * units,)]
     w_ih, w_hh, b_ih, b_hh = (tensors.add(name, *shape, scale=0.6) for name, shape in zip(names, shapes, strict=True))
-    return lambda x: lstm_states(x, w_ih.T.astype(float), w_hh.T.astype(float), (b_ih + b_hh).astype(float))
+    return lambda x, **first: lstm_states(
+        x, w_ih.T.astype(float), w_hh.T.astype(float), (b_ih + b_hh).astype(float), **first
+    )
 
 
 def keras_order(gates, axis=0):

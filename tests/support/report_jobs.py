@@ -4,6 +4,7 @@ import numpy as np
 from support.jobs import decide, job_of
 
 from unrolled.format.output_spec import OutputSpec
+from unrolled.job.bad_rows import encode_bad_rows
 from unrolled.job.names import part_object, times_object
 from unrolled.job.segment import Segment
 from unrolled.job.time_record import Interval, TimeRecord
@@ -51,7 +52,7 @@ def report_job(
         positions: the tokens whose vectors it stores; None for all.
         files: number of inputs, each with as many rows as the others.
         ids: called with a row's number; None for ids by file and row.
-        bad: lines of JSON of the first shard's bad rows.
+        bad: the first shard's bad rows, each with file, position, id and reason.
         unpublished: shards at the end whose rows wait.
         ended: whether the input was read to its end.
         records: whether two workers recorded their time.
@@ -75,7 +76,9 @@ def report_job(
         if ids is not None:
             named = [ids(start + at) for at in range(count)]
         place = Place(number, f"corpus/file-{of_file[0]}.txt", start)
-        spooled = make_rows(job.job.id, place, named, tokens, bad if number == 0 else ())
+        spooled = make_rows(
+            job.job.id, place, named, tokens, encode_bad_rows(job.job.id, number, bad if number == 0 else ())
+        )
         entries.append(spooled.entry)
         if number >= len(starts) - unpublished or (bad and number == 0):
             spool(job.objects, spooled)

@@ -1,10 +1,12 @@
 """The compose files: valid after the official schema, and right about what a queue and its workers need."""
 
 import dataclasses
+import functools
 import re
 
 import jsonschema
 import pytest
+import yaml
 from support.compose import ROOT, SCHEMA, load, merge
 
 from unrolled.settings.worker_options import WorkerOptions, parse_bytes
@@ -158,6 +160,37 @@ def test_gpu(services, gpu_services):
     assert worker["environment"] == services["worker"]["environment"] | {"UNROLLED_ENGINE": "tensorflow"}
     changed = {name for name in worker if worker[name] != services["worker"].get(name)}
     assert changed == {"image", "build", "environment", "deploy"}
+
+
+def test_every_command_with_logins_keeps_them():
+    """Each client has a login, also where files are named with -f, and Compose reads no override by itself."""
+    section = (ROOT / "docs/operations.md").read_text().partition("\n### Compose\n")[2].partition("\n### ")[0]
+    (text,) = re.findall(r"```yaml\n(.*?)```", section, flags=re.DOTALL)
+    override = yaml.safe_load(text)
+    commands = re.findall(r"^docker compose (-f .*) up", section, flags=re.MULTILINE)
+    assert {"gpu", "observability"} == {
+        name for each in commands for name in re.findall(r"compose\.(gpu|obs\w+)", each)
+    }
+    for command in commands:
+        *files, last = re.findall(r"-f (\S+)", command)
+        assert last == "docker-compose.override.yml"
+        services = functools.reduce(merge, [*map(load, files), override])["services"]
+        assert "/etc/redis-acl.conf" in services["redis"]["command"]
+        brokers = {name: each.get("environment", {}).get("UNROLLED_BROKER") for name, each in services.items()}
+        assert brokers["worker"] == "${UNROLLED_WORKER_BROKER:?}"
+        others = {broker for name, broker in brokers.items() if broker and name != "worker"}
+        assert all(broker.startswith("${UNROLLED_PRODUCER_BROKER:") for broker in others)
+
+
+def test_every_image_of_ours_is_built(services, gpu_services):
+    """A service that names an image which no registry has builds it, and no build leaves out the kernel."""
+    watched = merge(load("docker-compose.yml"), load("docker-compose.observability.yml"))["services"]
+    for found in (services, gpu_services, watched):
+        for service in found.values():
+            kind, _, target = service["image"].partition(":")
+            assert kind != "unrolled" or service["build"] == {"context": ".", "target": target}
+    (wheel,) = re.findall(r"^.*pip wheel .*$", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    assert "UNROLLED_REQUIRE_KERNEL=1 pip wheel" in wheel
 
 
 def test_targets_exist(services, gpu_services):

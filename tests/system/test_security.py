@@ -401,7 +401,7 @@ def test_the_wrong_rights(tmp_path, guarded):
         Command(health, "doctor", "--out", job.place),
     ]
     # The channel that is allowed is that of database 0.
-    elsewhere = f"{guarded.url_of(f'{NAMESPACE}-worker')}?virtual_host=5"
+    elsewhere = guarded.url_of(f"{NAMESPACE}-worker").removesuffix("/0") + "/5"
     commands.append(Command(elsewhere, "worker", "--model", model))
     for (status, text), reason in zip(
         finish_all(commands), [*["has no permissions to run"] * 4, "channels"], strict=True

@@ -135,9 +135,11 @@ def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
     directory = local_copy(os.fspath(path)) if is_url(os.fspath(path)) else Path(path)
     try:
         if not directory.is_dir():
-            found = "is not a directory" if directory.exists() else "does not exist"
+            if directory.exists():
+                raise ModelError(f"{directory}: is a file; name the directory of a model")
             raise ModelError(
-                f"{directory}: {found}; name a model, or make one there with: unrolled model new {directory} …"
+                f"{directory}: does not exist; check the path, or make a model there with: "
+                f"unrolled model new {directory} …"
             )
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             if not (directory / name).is_file():

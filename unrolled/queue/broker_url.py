@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from unrolled.errors import RequestError
@@ -14,6 +15,8 @@ _DATABASE = re.compile(r"/?[0-9]*")
 _TLS_OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_password", "ssl_check_hostname")
 _OPTIONS = {"redis": (), "rediss": _TLS_OPTIONS, "redis+socket": ("virtual_host",)}
 _CERT_REQS = ("required", "optional", "none")
+#: Query options that name a file.
+_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 #: Query options with a secret for redis-py.
 _SECRET_OPTION = re.compile(r"((?:^|[?&])[^=&]*(?:password|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
 
@@ -88,3 +91,17 @@ def _check_options(url: str, scheme: str, query: str) -> None:
             raise RequestError(f"broker {without_secret(url)!r}: option {shown}; allowed with {scheme}://: {ways}")
         if name == "ssl_cert_reqs" and value not in _CERT_REQS:
             raise RequestError(f"broker {without_secret(url)!r}: ssl_cert_reqs is {' or '.join(_CERT_REQS)}")
+        if name in _FILES and (why := _why_unreadable(value)):
+            # The rest of the query may be a part of a password with an unescaped ? in it.
+            shown = f" {value}" if "@" not in query else ""
+            raise RequestError(f"broker {without_secret(url)!r}: the file{shown} of {name} can't be read: {why}")
+
+
+def _why_unreadable(path: str) -> str | None:
+    """The reason why a file can't be read; None if it can."""
+    try:
+        with Path(path).open("rb") as file:
+            file.read(1)
+    except (OSError, ValueError) as error:
+        return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    return None

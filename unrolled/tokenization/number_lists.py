@@ -22,10 +22,12 @@ def is_list(type_: Any) -> bool:
 
 def is_vectors(type_: Any) -> bool:
     """Whether it is a list of lists of numbers."""
-    if not (is_list(type_) and is_list(type_.value_type)):
-        return False
-    number = type_.value_type.value_type
-    return bool(pa.types.is_integer(number) or pa.types.is_floating(number))
+    return is_list(type_) and is_numbers(type_.value_type)
+
+
+def is_numbers(type_: Any) -> bool:
+    """Whether it is a list of numbers."""
+    return is_list(type_) and bool(pa.types.is_integer(type_.value_type) or pa.types.is_floating(type_.value_type))
 
 
 def number_lists(column: Any) -> list[Any]:

@@ -45,7 +45,8 @@ def compare_command(
 
     ROWS is a .npz file with ids (rows, time) and states (rows, time, outputs), and lengths (rows,) if rows are padded;
     or with ids.0 and states.0 for row 0, and so on. Or it is a Parquet file with the columns ids and states, of lists.
-    For a model that reads vectors, give vectors (rows, time, numbers) in place of ids.
+    For a model that reads vectors, give vectors (rows, time, numbers) in place of ids. For a model that reads initial
+    states, give initial_state (rows, numbers), or initial_state.0 and so on, too.
     States are those of the last layer that was imported, for each token. The exit status is 1 if they differ.
 
     \b
@@ -56,7 +57,7 @@ def compare_command(
     from worker.model_import.parity.own_rows import compare_rows, read_rows  # noqa: PLC0415 - other commands start without it
 
     model = open_model(directory)
-    found = compare_rows(model, read_rows(rows, model.config.vector_dim), int(ids_from), bound)
+    found = compare_rows(model, read_rows(rows, model.config.vector_dim, model.config.given_dim), int(ids_from), bound)
     if as_json:
         click.echo(json.dumps({"same": found.first is None, **asdict(found)}))
     else:
@@ -75,7 +76,7 @@ def _lines(found: Difference, bound: float, ids_from: int) -> list[str]:
     if found.other_ids:
         hint = f"with --ids-from {1 - ids_from} they are the same"
     elif place.token == 0:
-        hint = "look for what your program does before the first layer, for a first state, or for other ids"
+        hint = "look for what your program does before the first layer, for an initial state, or for other ids"
     else:
         hint = "the tokens before are the same: look for padding, a mask, or what depends on the position"
     return [

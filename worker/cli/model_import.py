@@ -106,6 +106,12 @@ def _read_pad_id(_: click.Context, __: click.Parameter, given: str | None) -> in
     "place of ids.",
 )
 @click.option(
+    "--initial-states",
+    is_flag=True,
+    help="Rows bring the states that layers start from, as a decoder starts from its encoder's. Of weights alone, all "
+    "layers start so.",
+)
+@click.option(
     "--unpadded",
     is_flag=True,
     help="Take a model that computes padding like tokens: rows get the vectors that they have without padding.",
@@ -237,6 +243,7 @@ def _facts(done: Imported) -> dict[str, Any]:
         "fingerprint": done.model.fingerprint,
         "vocab_size": done.made.config.vocab_size,
         "vector_dim": done.made.config.vector_dim,
+        "initial_state_dim": done.made.config.given_dim or None,
         "parameters": done.made.config.parameters,
         "ids_from": done.made.ids_from,
         "padding": None if done.made.config.padding is None else asdict(done.made.config.padding),

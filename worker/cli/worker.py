@@ -17,12 +17,14 @@ from unrolled.settings.flags import flags
 from unrolled.telemetry import tracing
 from unrolled.telemetry.json_log import log_json
 from unrolled.telemetry.server import check_installed
+from worker.cli.too_much import too_much
 from worker.engines.choice import choose_and_measure
 from worker.settings import Settings
 
 if TYPE_CHECKING:
     from worker.app import MakeEngine
 
+_log = logging.getLogger(__name__)
 
 #: Loggers that say something for each message, or repeat what `worker.runtime.heartbeat` logs in one line.
 _QUIETER = {
@@ -61,6 +63,8 @@ def worker(context: click.Context, /, log_level: str, **options: Any) -> None:
         found = "is not a directory" if root.exists() else "does not exist"
         raise OptionError(f"--output-root {root}: {found}; name the directory that contains the output directories")
     start_log(settings.log_format, log_level)
+    for line in too_much(settings):
+        _log.warning(line)
     if settings.metrics_port is not None:
         check_installed()
     tracing.check_installed(settings.tracing)

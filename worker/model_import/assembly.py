@@ -14,6 +14,7 @@ from worker.model_import.errors import ImportRefusedError, damage_named
 from worker.model_import.first_id import decide_first_id
 from worker.model_import.found import Alphabet, Float32, Found, Layer
 from worker.model_import.layouts import convert
+from worker.model_import.selection.initial_states import starts_of
 from worker.model_import.selection.padding import describe_padding, settle_padding
 from worker.model_import.selection.stack import AskedPadding, Stack
 from worker.model_import.selection.steps import Part, parts_of
@@ -210,6 +211,7 @@ def _directions(stack: Stack, parts: list[Part]) -> tuple[list[LayerConfig | Map
                 reset=one.reset,
                 gates=one.gates,
                 first_state=bool(one.first),
+                given_state=layer.given_state,
                 norm=one.norm,
                 epsilon=one.epsilon,
                 cell_clip=stack.clips[0] if one.clips[0] is None else one.clips[0],
@@ -260,6 +262,8 @@ def _describe(made: Assembled, found: Found, stack: Stack, parts: list[Part]) ->
         made.taken += [f"{node}: computed once for each id, as a part of the embedding" for node in stack.maps]
     for part, config in zip(parts, made.config.layers, strict=True):
         made.taken.append(f"{part.name}: {config}")
+    if made.config.given_dim:
+        made.taken.append(_describe_states(made.config, stack))
     made.notes += _differences(stack, parts)
     if found.alphabet is not None:
         made.taken.append(_describe_alphabet(found.alphabet))
@@ -274,6 +278,14 @@ def _describe(made: Assembled, found: Found, stack: Stack, parts: list[Part]) ->
         made.left += map(str, others)
     made.left += [f"{layer.name} (recurrent layer)" for layer in found.layers.values() if layer.name not in names]
     made.left += found.left
+
+
+def _describe_states(config: ModelConfig, stack: Stack) -> str:
+    states = [
+        f"{part}{f', from {name}' if name else ''}"
+        for part, (name, _) in zip(config.given_parts, starts_of(stack.layers), strict=True)
+    ]
+    return f"initial states: each row brings {config.given_dim:,} numbers, {'; '.join(states)}"
 
 
 def _differences(stack: Stack, parts: list[Part]) -> list[str]:

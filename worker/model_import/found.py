@@ -86,6 +86,9 @@ class Layer:
         notes: remarks for the user.
         below: name of the layer that it certainly reads, with nothing between: the one below it in an nn.LSTM.
         scope: the beginning of its arrays' names in a file of weights alone, or "".
+        starts: the tensors that it starts from, if its graph shows that they aren't constants: of each pass the state
+            and, in an LSTM, the cell's, each with the number of the direction in it.
+        given_state: whether rows bring these states.
         is_cell: whether the source's program computes it step by step, and may do more than that in each step.
     """
 
@@ -97,6 +100,8 @@ class Layer:
     notes: list[str] = field(default_factory=list)
     below: str | None = None
     scope: str = ""
+    starts: tuple[tuple[str, int], ...] = ()
+    given_state: bool = False
     is_cell: bool = False
 
     @property

@@ -23,6 +23,7 @@ from worker.model_import.errors import ImportRefusedError
 from worker.model_import.parity.comparison import Parity, check, compare
 from worker.model_import.readers.formats import read_source
 from worker.model_import.selection.choice import choose
+from worker.model_import.selection.initial_states import bring_states
 from worker.model_import.selection.stack import Asked, AskedPadding
 from worker.model_import.tokenizer_file import own_tokenizer, read_tokenizer
 
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 _SCRATCH, _LOCK = ".import-", "in-use"
 #: What a file of arrays alone can't show.
 _ARRAYS_ALONE = (
-    "arrays alone, and nothing in them shows how data flows: a direction, padding, a scale or a first state that only "
-    "your program has isn't imported. Compare a few rows: unrolled model compare"
+    "arrays alone, and nothing in them shows how data flows: a direction, padding, a scale or an initial state that "
+    "only your program has isn't imported. Compare a few rows: unrolled model compare"
 )
 #: A younger folder may be one whose import is about to lock it.
 _OLD_SECONDS = 60.0
@@ -66,6 +67,7 @@ class ImportOptions:
         cell_clip: the largest magnitude of cell states, if the file has only weights; None if they aren't clipped.
         projection_clip: and of projected states.
         vectors: whether rows contain the vectors that the source reads, in place of ids.
+        initial_states: whether rows bring the states that layers start from.
         tokenizer: a tokenizer.json to include.
         elmo_options: the file of options of an ELMo; None for the one beside its weights.
         vocabulary: the words that an ELMo will read.
@@ -88,6 +90,7 @@ class ImportOptions:
     cell_clip: float | None = None
     projection_clip: float | None = None
     vectors: bool = False
+    initial_states: bool = False
     tokenizer: Path | None = None
     elmo_options: Path | None = None
     vocabulary: Path | None = None
@@ -144,6 +147,8 @@ def import_model(
         source, options.gates, options.forget_bias, elmo_options=options.elmo_options, vocabulary=options.vocabulary
     )
     try:
+        if options.initial_states:
+            bring_states(found)
         stack = choose(found, options.asked)
         made = assemble(found, stack, options.ids_from, options.max_length, options.padding)
     except ModelError as error:
@@ -248,8 +253,8 @@ def _notes_of_states(found: Found, stack: Stack) -> list[str]:
     widths = {size for one in passes for size in (one.units, one.projection)}
     return [
         f"{one.name} {one.shape} is left out, and rows begin with states of zero. If the source begins them with this "
-        "array (a learned first state), its states differ from those here: then save the model with its graph (ONNX), "
-        "and import that"
+        "array (a learned initial state), its states differ from those here: then save the model with its graph "
+        "(ONNX), and import that"
         for one in found.rest
         if f"{one.name} (--leave)" in found.left
         and one.shape[-1:]

@@ -68,6 +68,23 @@ class _Vocabulary:
     tokenizer: str | None
 
 
+def _check_rows(one: ModelDirectory) -> None:
+    """Check that a model's rows are token ids and nothing else.
+
+    Raises:
+        ImportRefusedError: they are padded, contain vectors, or bring initial states.
+    """
+    for found, only in (
+        (one.config.padding and "are padded", "models without padding"),
+        (one.config.given_dim and "bring initial states", "models without them"),
+        (one.config.vector_dim and "contain vectors", "models of token ids"),
+    ):
+        if found:
+            raise ImportRefusedError(
+                f"{one.path}: its rows {found}, and only {only} can be joined; store the outputs of the two in two jobs"
+            )
+
+
 def join_models(forward: ModelDirectory, backward: ModelDirectory, directory: Path) -> Pair:
     """Make one model of two.
 
@@ -80,16 +97,7 @@ def join_models(forward: ModelDirectory, backward: ModelDirectory, directory: Pa
         ModelError: the two don't fit together, or `directory` contains another model.
     """
     for one in (forward, backward):
-        if one.config.padding is not None:
-            raise ImportRefusedError(
-                f"{one.path}: its rows are padded, and only models without padding can be joined; store the outputs of "
-                "the two in two jobs"
-            )
-        if one.config.vector_dim is not None:
-            raise ImportRefusedError(
-                f"{one.path}: its rows contain vectors, and only models of token ids can be joined; store the outputs "
-                "of the two in two jobs"
-            )
+        _check_rows(one)
     layers = _layers(forward.config, backward.config)
     vocabulary = _vocabulary(forward, backward)
     widths = [config.embedding_dim for config in (forward.config, backward.config)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from producer.sources.rows import SourceRow
+from producer.sources.rows import PARTLY_READ, SourceRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,5 +104,5 @@ def part_of_row(source: SourceFile, content: bytes, options: SourceOptions) -> S
     """A row that holds a part of a long one, whose tokens are about as many for each byte."""
     ids = re.findall(rb"[0-9]+", content)
     if options.kind != "text" and len(b"".join(ids)) + len(re.findall(rb"[ ,\t\[\]]", content)) == len(content):
-        return SourceRow(source.label, 0, None, None, [int(number[:10]) for number in ids])
-    return SourceRow(source.label, 0, None, content.decode(errors="ignore"), None)
+        return SourceRow(source.label, 0, None, None, [int(number[:10]) for number in ids], PARTLY_READ)
+    return SourceRow(source.label, 0, None, content.decode(errors="ignore"), None, PARTLY_READ)

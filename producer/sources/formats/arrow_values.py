@@ -1,7 +1,6 @@
 """Values from Arrow columns: the types that can be used, and each row's id, text or token ids."""
 
 from collections.abc import Iterator
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,10 @@ from producer.sources.formats.fields import decoded, found_id
 from producer.sources.formats.input_columns import InputColumns
 from producer.sources.options import SourceOptions
 from unrolled.errors import RowError
-from unrolled.tokenization.number_lists import is_list, is_vectors, number_lists
+from unrolled.tokenization.number_lists import is_list, is_numbers, is_vectors, number_lists
 
-# An id, and either text and tokens (one of them None) or the reason why the row is bad.
-Found = tuple[str | None, tuple[str | None, object] | str]
+# An id, and either text, tokens (one of the two None) and initial states, or the reason why the row is bad.
+Found = tuple[str | None, tuple[str | None, object, object] | str]
 
 
 def _value_type(type_: Any) -> Any:
@@ -32,8 +31,8 @@ def check_types(schema: Any, columns: InputColumns, options: SourceOptions) -> N
     """Check the types of the columns.
 
     Raises:
-        DamagedInputError: texts are not text, ids are neither text nor integers, tokens are not lists of integers, or
-            vectors not lists of lists of numbers.
+        DamagedInputError: texts are not text, ids are neither text nor integers, tokens are not lists of integers,
+            vectors not lists of lists of numbers, or initial states not lists of numbers.
     """
     content = schema.field(columns.content)
     type_ = _value_type(content.type)
@@ -47,6 +46,12 @@ def check_types(schema: Any, columns: InputColumns, options: SourceOptions) -> N
             )
     elif not columns.is_text and not (is_list(content.type) and pa.types.is_integer(content.type.value_type)):
         raise DamagedInputError(f"column {content.name!r} is of type {content.type}; allowed: a list of integers")
+    if columns.state is not None and not is_numbers(schema.field(columns.state).type):
+        state = schema.field(columns.state)
+        raise DamagedInputError(
+            f"column {state.name!r} is of type {state.type}; allowed for initial states: a list of numbers. Name "
+            "another (--initial-state-field)"
+        )
     if columns.id is not None:
         ids = schema.field(columns.id)
         type_ = _value_type(ids.type)
@@ -73,22 +78,25 @@ def validated(column: Any) -> Any:
     return column
 
 
-def row_values(content: Any, ids: Any, is_text: bool, options: SourceOptions) -> Iterator[Found]:
+def row_values(content: Any, ids: Any, states: Any, is_text: bool, options: SourceOptions) -> Iterator[Found]:
     """Yield each row's id with its text and tokens, or with the reason why it is bad.
 
     Args:
         content: array of texts, of lists of integers, or of lists of lists of numbers.
         ids: array of ids, one for each row; None if rows have none.
+        states: array of lists of numbers, one for each row; None if none are read.
         is_text: whether `content` contains texts.
         options: the names of the fields, and `max_row_bytes`.
     """
     contents = _texts(content) if is_text else number_lists(content)
+    all_ids = [None] * len(contents) if ids is None else _plain(ids)
+    begun = [None] * len(contents) if states is None else number_lists(states)
     id: str | None = None  # noqa: A001 - the field's name
-    for value, given in zip(contents, repeat(None) if ids is None else _plain(ids), strict=ids is not None):
+    for value, given, state in zip(contents, all_ids, begun, strict=True):
         try:
             id = None  # noqa: A001 - the field's name
             id = found_id(decoded(given) if isinstance(given, bytes) else given, options)  # noqa: A001 - the field's name
-            yield id, _content(value, is_text, options)
+            yield id, (*_content(value, is_text, options), state)
         except RowError as error:
             yield id, str(error)
 

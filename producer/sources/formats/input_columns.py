@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from producer.sources.errors import DamagedInputError
 from producer.sources.options import SourceOptions
@@ -15,6 +16,7 @@ class InputColumns:
         content: the column with the text, the token ids or the vectors.
         is_text: whether it contains text.
         id: the column with the ids; None if there is none.
+        state: the column with the initial states; None if none are read.
         count: number of columns in the table.
     """
 
@@ -22,6 +24,21 @@ class InputColumns:
     is_text: bool
     id: int | None
     count: int
+    state: int | None = None
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """The columns that are read: content, ids and initial states, as far as they exist."""
+        return tuple(at for at in (self.content, self.id, self.state) if at is not None)
+
+    def parts(self, arrays: Sequence[Any]) -> tuple[Any, Any, Any]:
+        """Content, ids and initial states of the arrays of `read`; None for what isn't read."""
+        found = dict(zip(self.read, arrays, strict=True))
+        return (
+            found[self.content],
+            None if self.id is None else found[self.id],
+            None if self.state is None else found[self.state],
+        )
 
 
 def find_columns(names: Sequence[str], options: SourceOptions) -> InputColumns:
@@ -46,8 +63,14 @@ def find_columns(names: Sequence[str], options: SourceOptions) -> InputColumns:
         raise DamagedInputError(
             f"has no column {options.id_field!r} for the ids; columns found: {_listed(names)}. Name it (--id-field)"
         )
+    state = options.initial_state_field
+    if state is not None and state not in names:
+        raise DamagedInputError(
+            f"has no column {state!r} for the initial states, which the model reads; columns found: {_listed(names)}. "
+            "Name it (--initial-state-field)"
+        )
     id_name = options.id_column if options.id_column in names else None
-    for name in (present[0], id_name):
+    for name in (present[0], id_name, state):
         if name is not None and list(names).count(name) > 1:
             raise DamagedInputError(f"has the column {name!r} {list(names).count(name)} times; allowed: once")
     return InputColumns(
@@ -55,6 +78,7 @@ def find_columns(names: Sequence[str], options: SourceOptions) -> InputColumns:
         is_text=present[0] != options.numbers_field,
         id=None if id_name is None else list(names).index(id_name),
         count=len(names),
+        state=None if state is None else list(names).index(state),
     )
 
 

@@ -75,13 +75,28 @@ def json_parser(file: str, options: SourceOptions) -> ParseLine:
             fields = json_object(line)
             id = found_id(fields.get(options.id_column), options)  # noqa: A001 - the field's name
             field = row_field(fields, options)
+            state = _state(fields, options)
             if field == numbers_field:
-                return SourceRow(file, position, id, None, fields[field])
-            return SourceRow(file, position, id, checked_text(fields[text_field], text_field), None)
+                return SourceRow(file, position, id, None, fields[field], state)
+            return SourceRow(file, position, id, checked_text(fields[text_field], text_field), None, state)
         except RowError as error:
             return BadRow(file, position, id, str(error))
 
     return parse
+
+
+def _state(fields: dict[str, object], options: SourceOptions) -> object:
+    """The initial states of a row, if they are read.
+
+    Raises:
+        RowError: the row has none.
+    """
+    name = options.initial_state_field
+    if name is None:
+        return None
+    if name not in fields:
+        raise RowError(f"has no {name!r} for its initial state; fields found: {_listed(fields)}")
+    return fields[name]
 
 
 def row_field(fields: dict[str, object], options: SourceOptions) -> str:

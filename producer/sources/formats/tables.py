@@ -22,8 +22,8 @@ ARROW_MAGIC = b"ARROW1"
 #: Message of no bytes, at the end of an Arrow stream.
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
-# Arrays of the rows' content and ids (None if there are none), and the share of the file read so far, 0 to 1.
-_Piece = tuple[Any, Any, float]
+# Arrays of `InputColumns.read`, and the share of the file read so far, 0 to 1.
+_Piece = tuple[Sequence[Any], float]
 
 # About this much uncompressed content is in a batch: the larger rows are, the fewer of them.
 _BATCH_BYTES = 8 * 1024 * 1024
@@ -116,21 +116,21 @@ def _batches(
     position = reported = 0
     while True:
         with _damage(f"is damaged ({format})"):
-            content, ids, share = next(pieces, (None, None, 1.0))
-            batch = [] if content is None else _rows_of(content, ids, columns, file, options, position)
+            arrays, share = next(pieces, (None, 1.0))
+            batch = [] if arrays is None else _rows_of(arrays, columns, file, options, position)
         if on_bytes is not None:
             on_bytes(int(size * share) - reported)
             reported = int(size * share)
-        if content is None:
+        if arrays is None:
             return
         yield batch
         position += len(batch)
 
 
 def _rows_of(
-    content: Any, ids: Any, columns: InputColumns, file: str, options: SourceOptions, position: int
+    arrays: Sequence[Any], columns: InputColumns, file: str, options: SourceOptions, position: int
 ) -> SourceBatch:
-    values = row_values(content, ids, columns.is_text, options)
+    values = row_values(*columns.parts(arrays), columns.is_text, options)
     return [
         BadRow(file, at, id, value) if isinstance(value, str) else SourceRow(file, at, id, *value)
         for at, (id, value) in enumerate(values, position)  # noqa: A001 - the field's name
@@ -164,7 +164,7 @@ def _has_batches(reader: Any, source: Any) -> bool:
 
 def _ipc_pieces(source: Any, columns: InputColumns, batch_rows: int) -> Iterator[_Piece]:
     names = _open_ipc(source, None).schema.names
-    wanted = [at for at in (columns.content, columns.id) if at is not None]
+    wanted = list(columns.read)
     source.seek(0)
     reader = _open_ipc(source, pa.ipc.IpcReadOptions(included_fields=wanted))
     places = [reader.schema.names.index(names[at]) for at in wanted]
@@ -173,9 +173,8 @@ def _ipc_pieces(source: Any, columns: InputColumns, batch_rows: int) -> Iterator
         found = [validated(batch.column(place)) for place in places]
         step = _step(batch.nbytes, batch.num_rows, batch_rows)
         for start in range(0, batch.num_rows, step):
-            content, *ids = (column.slice(start, step) for column in found)
             part = min(start + step, batch.num_rows) / batch.num_rows
-            yield content, ids[0] if ids else None, before + part * (share - before)
+            yield [column.slice(start, step) for column in found], before + part * (share - before)
         before = share
 
 
@@ -215,7 +214,7 @@ def row_groups(place: Place, options: SourceOptions, steadily: Steadily) -> list
     ):
         names = file.schema_arrow.names
         columns = find_columns(names, options)
-        wanted = {names[at] for at in (columns.content, columns.id) if at is not None}
+        wanted = {names[at] for at in columns.read}
         leaves = [at for at in range(len(file.schema)) if file.schema.column(at).path.split(".")[0] in wanted]
         groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
         return [
@@ -253,13 +252,11 @@ def row_group_pieces(
         before = 0.0
         while True:
             with _damage("is damaged (parquet)"):
-                content, ids, share = next(pieces, (None, None, 1.0))
-            if content is None:
+                arrays, share = next(pieces, (None, 1.0))
+            if arrays is None:
                 return
-            size_bytes = content.nbytes + (0 if ids is None else ids.nbytes)
-            yield GroupPiece(
-                share - before, size_bytes, partial(_rows_of, content, ids, columns, file, options, position=0)
-            )
+            size_bytes = sum(array.nbytes for array in arrays)
+            yield GroupPiece(share - before, size_bytes, partial(_rows_of, arrays, columns, file, options, position=0))
             before = share
 
 
@@ -269,7 +266,7 @@ def _parquet_pieces(
     # Without buffers for whole row groups, which may be larger than memory.
     with pq.ParquetFile(source, pre_buffer=False, buffer_size=read_bytes, page_checksum_verification=True) as file:
         names = file.schema_arrow.names
-        wanted = [names[at] for at in (columns.content, columns.id) if at is not None]
+        wanted = [names[at] for at in columns.read]
         numbers = list(range(file.metadata.num_row_groups) if groups is None else groups)
         read = [file.metadata.row_group(at) for at in numbers]
         size, expected = sum(group.total_byte_size for group in read), sum(group.num_rows for group in read)
@@ -279,8 +276,7 @@ def _parquet_pieces(
         for batch in file.iter_batches(_step(size, expected, batch_rows), row_groups=numbers, columns=wanted):
             batch.validate()
             rows += batch.num_rows
-            content, *ids = (batch.column(name) for name in wanted)
-            yield content, ids[0] if ids else None, rows / max(expected, rows)
+            yield [batch.column(name) for name in wanted], rows / max(expected, rows)
         if rows != expected:
             raise DamagedInputError(f"has {rows} rows, but its footer says {expected}")
 

@@ -183,6 +183,7 @@ def test_status_as_json_is_one_object(tmp_path, broker):
     assert (found["shards"], found["waiting"], found["complete"]) == (3, 3, False)
     assert found["queue"] == {
         "running": 0, "queued": 0, "missing": 3, "workers": [], "others_running": 0, "others_queued": 0,
+        "original": None, "memory_share": None,
     }  # fmt: skip
     assert len(found["diagnosis"]) == 2
 
@@ -701,7 +702,9 @@ def test_retry_says_what_to_do_about_damaged_rows(tmp_path, broker):
     (shard,) = waiting(job)
     record_death(job, shard)
     (tmp_path / names.rows_object(shard)).write_bytes(b"PK")
-    assert run_with(broker, "retry", tmp_path).stdout == (
+    result = run_with(broker, "retry", tmp_path)
+    assert result.exit_code == 1
+    assert result.stdout == (
         f"{tmp_path}: no dead shard can be computed again yet\n"
         f"1 dead shard has damaged rows in {tmp_path}/_unrolled/rows: the same `unrolled enqueue` or `unrolled run` "
         "reads them from the input again; rows of a stream or of an earlier retry have to be restored from a copy\n"
@@ -897,16 +900,16 @@ def test_readers_say_that_no_part_is_published_yet(tmp_path):
     )
 
 
-@pytest.mark.parametrize("answer", ["n\n", "\n", ""])
-def test_discard_asks_first(tmp_path, answer):
-    """Whatever isn't a yes keeps the job."""
+@pytest.mark.parametrize(("answer", "status"), [("n\n", 1), ("\n", 1), ("", 2)])
+def test_discard_asks_first(tmp_path, answer, status):
+    """Whatever isn't a yes keeps the job. Without an answer, the command lacks --yes."""
     job = finished_job(tmp_path, shards=1)
     result = run("discard", tmp_path, input=answer)
-    assert (result.exit_code, "nothing is deleted" in result.stderr) == (2, True)
+    assert (result.exit_code, "give --yes" in result.stderr) == (status, not answer)
     question, *others = result.stderr.splitlines()
     assert question.startswith(f"Delete the job in {tmp_path}, 1 part included?")
     assert "Error" not in question
-    assert any(line.startswith("Error: nothing is deleted") for line in others)
+    assert any(re.match(f"Error: ({tmp_path}: )?nothing is deleted", line) for line in others)
     assert (len(published(job)), log_of(job).discarded) == (1, False)
     assert run("discard", tmp_path, input="y\n").exit_code == 0
     assert (published(job), log_of(job).discarded) == ([], True)
@@ -940,13 +943,13 @@ def test_quarantine_lists_rows_with_reasons(tmp_path):
 
 
 def test_quarantine_names_a_list_that_is_damaged(tmp_path):
-    """The error has the file and the line."""
+    """The error has the file and the advice."""
     job = make_job(tmp_path, shards=1, bad=[0])
     path = tmp_path / quarantine_object(*waiting(job))
     path.write_text(path.read_text() + "half a li")
     result = run("quarantine", tmp_path)
     assert result.exit_code == 1
-    assert f"{path}, line 2: " in result.stderr
+    assert f"{path}: its checksum is not that of its content; restore the list" in result.stderr
 
 
 def test_show_prints_the_first_rows_as_a_table(tmp_path):

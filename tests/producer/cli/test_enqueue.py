@@ -59,6 +59,27 @@ def enqueue(broker, *inputs, out="out", model="model", stdin=None):
                "--namespace", NAMESPACE, "--shard-tokens", "1000", stdin=stdin)  # fmt: skip
 
 
+def test_a_copy_of_a_job_that_waits_is_refused_and_a_moved_job_is_not(place, broker):
+    """Workers compute the job in one place. `status` and `wait` of the copy say which, and what to do."""
+    write_rows(place / "in.jsonl", {str(number): [1, 2, 3] for number in range(500)})
+    assert enqueue(broker, "in.jsonl", out="k1").exit_code == 0
+    shutil.copytree("k1", "k2")
+    (place / "link").symlink_to("k1")
+    said = f"Redis has this job at {place}/k1, and this seems to be a copy"
+    result = enqueue(broker, "in.jsonl", out="k2")
+    assert (result.exit_code, said in result.output) == (1, True)
+    assert f"unrolled cancel {place}/k1" in result.output
+    queue = ("--broker", broker.url, "--namespace", NAMESPACE)
+    assert said in run("status", "k2", *queue).output
+    assert said in run("wait", "k2", "--timeout", "0.2", "--every-seconds", "0.1", *queue).output
+    for same in ("k1", "link"):
+        assert enqueue(broker, "in.jsonl", out=same).exit_code == 0
+        assert "a copy" not in run("status", same, *queue).output
+    shutil.rmtree("k1")
+    assert enqueue(broker, "in.jsonl", out="k2").exit_code == 0
+    assert "a copy" not in run("status", "k2", *queue).output
+
+
 def queued(broker, models, model="text"):
     """Shards in the ledger, and messages."""
     offer = Offer(open_model(models / model).fingerprint, "fused", "float32")
@@ -133,8 +154,9 @@ def test_a_model_that_is_missing_or_damaged(place, broker, models):
     (place / "rows.txt").write_text("one\n")
     refused(
         enqueue(broker, "rows.txt", model="none"),
-        "none: does not exist; name a model, or make one there with: unrolled model new none …",
+        "none: does not exist; check the path, or make a model there with: unrolled model new none …",
     )
+    refused(enqueue(broker, "rows.txt", model="rows.txt"), "rows.txt: is a file; name the directory of a model")
     for name in ("config.json", "model.safetensors"):
         shutil.rmtree(place / "broken", ignore_errors=True)
         shutil.copytree(models / "text", place / "broken")

@@ -11,15 +11,18 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from support.jobs import finished_job, make_job, waiting
+from support.jobs import decide, finished_job, make_job
 from support.shell import Crew, make_model, write_rows
 
 from producer.cli import root as module
 from producer.cli.catalogue import COMMANDS, Lazy, load_command
 from producer.cli.root import cli
+from producer.enqueue.shard import make_shard
+from producer.sources.rows import BadRow
 from unrolled.errors import JobError, OptionError
 from unrolled.format.file_info import release
-from unrolled.job.names import quarantine_object
+from unrolled.job.segment import Segment
+from unrolled.protocol.spooling import spool
 
 REPOSITORY = Path(__file__).parents[3]
 HEAVY = {
@@ -382,9 +385,10 @@ def test_run_says_which_broker_a_variable_names():
 
 def test_a_closed_pipe_is_quiet(tmp_path):
     """`unrolled quarantine OUT | head` prints no error."""
-    job = make_job(tmp_path, shards=1, bad=[0])
-    path = tmp_path / quarantine_object(*waiting(job))
-    path.write_bytes(path.read_bytes() * 20_000)
+    job = make_job(tmp_path, shards=0, ended=False)
+    shard = make_shard(0, job.job.id, [BadRow("rows.txt", row, None, "empty line") for row in range(20_000)])
+    spool(job.objects, shard)
+    decide(job, Segment("shards", (shard.entry,)))
     command = (
         f"from producer.cli.root import main; import sys; sys.argv[1:] = ['quarantine', {str(tmp_path)!r}]; main()"
     )

@@ -106,7 +106,7 @@ def contents(job):
         tokens = [found.tokens.values[start:stop].tolist() for start, stop in ends]
         good += zip(found.ids.to_pylist(), tokens, strict=True)
         lines = (job.objects.read(names.quarantine_object(shard)) or b"").splitlines()
-        bad += [{name: value for name, value in json.loads(line).items() if name != "growth"} for line in lines]
+        bad += [{name: json.loads(line)[name] for name in ("file", "position", "id", "reason")} for line in lines]
     return good, bad
 
 

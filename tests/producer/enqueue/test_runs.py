@@ -162,6 +162,22 @@ def test_rows_that_were_lost_are_cut_again(job, queue):
     check_enqueued(job, queue)
 
 
+def test_a_list_of_bad_rows_that_was_lost_is_made_again(job, queue):
+    """The same command creates it again, and queues nothing, whether the shard's rows wait or are published."""
+    enqueue(job, queue)
+    first, second, *_ = waiting(job)
+    for shard in (first, second):
+        job.objects.delete(names.quarantine_object(shard))
+    assert enqueue(job, queue) == []
+    check_enqueued(job, queue)
+    publish_shard(job, first)
+    queue.ledger.remove(Member(job.key, names.Life(first, 0)))
+    job.objects.delete(names.quarantine_object(first))
+    assert enqueue(job, queue) == []
+    assert job.objects.read(names.quarantine_object(first)) == spooled(job)[0].quarantine
+    assert first not in {*waiting(job), *in_ledger(queue, job)}
+
+
 def test_a_part_that_was_removed_is_made_again(job, queue):
     """Such as one that was damaged: its rows are cut again, and the ledger, which had it as done, gets it back."""
     enqueue(job, queue)

@@ -181,6 +181,21 @@ def test_a_model_decides_what_rows_contain(submission, tmp_path):
             prepare(replace(submission, source=source))
 
 
+def test_a_model_decides_whether_rows_bring_initial_states(submission, tmp_path):
+    """Their field has a usual name, is a part of the job, and bounds a shard's rows; other models have none."""
+    (tmp_path / "rows.jsonl").write_text('{"tokens": [1], "initial_state": [1, 2]}\n')
+    config = ModelConfig(9, 9, 2, (LayerConfig(2, "gru", given_state=True),))
+    save_model(tmp_path / "decoder", config, new_weights(config, 0))
+    decoding = replace(submission, model=tmp_path / "decoder")
+    prepared = prepare(decoding)
+    assert prepared.job.job.options["initial_state_field"] == "initial_state"
+    with pytest.raises(RequestError, match="has no 'h' for its initial state; fields found: 'tokens', 'initial_state'"):
+        prepare(replace(decoding, source=SourceOptions(initial_state_field="h"), out=submission.out + "-h"))
+    with pytest.raises(OptionError, match=r"--initial-state-field is given, but .* reads no initial states"):
+        prepare(replace(submission, source=SourceOptions(initial_state_field="h")))
+    assert shard_limits(8, 0, 0, 2**15) == (2**18, 2**11)
+
+
 def test_what_is_wrong_is_reported_before_a_directory_is_made(submission, tmp_path):
     """Model, inputs, tokenizer: each by its own error."""
     (tmp_path / "text.txt").write_text("one\n")

@@ -391,6 +391,7 @@ def test_a_worker_that_has_died_is_seen_to_be_silent(tmp_path, server, ledger):
     late = r"no sign of life from host-1 \(\d+ s\); when its lease has run out, other workers take its shards"
     assert re.fullmatch(late, diagnose(status)["silent"])
     assert status.queue.workers[0].held == 1
+    assert re.search(r"host-1 .*silent for \d+ s ", report(status))
 
 
 def test_a_worker_whose_lease_has_run_out_holds_nothing(tmp_path, server, ledger):
@@ -412,6 +413,21 @@ def test_a_worker_whose_lease_has_run_out_holds_nothing(tmp_path, server, ledger
         diagnose(status)["silent"],
     )
     assert "none is alive" in diagnose(status)["worker"]
+
+
+def test_a_full_broker_is_named_instead_of_missing_workers(job, server, ledger):
+    """A worker that is alive can't write its heartbeat there; a worker of another kind that is seen is still named."""
+    enter(ledger, job, left(job))
+    server.client.config_set("maxmemory", int(server.client.info("memory")["used_memory"] / 1.001))
+    try:
+        found = diagnose(StatusReader(job, server, "test").read())
+        assert next(iter(found.values())).startswith("1 shard was given up")
+        assert re.fullmatch(r"the broker uses \d+ % of its maxmemory: .*; raise its maxmemory", found["full"])
+        assert "worker" not in found
+    finally:
+        server.client.config_set("maxmemory", 0)
+    found = diagnose(StatusReader(job, server, "test").read())
+    assert ("full" in found, "none is alive" in found["worker"]) == (False, True)
 
 
 def test_another_job_is_computed_first(tmp_path, server, ledger):

@@ -14,8 +14,9 @@ from support.jobs import cut, decide, finished_job, log_of, make_job, publish_sh
 
 from producer.enqueue.shard import make_shard
 from producer.jobs.decisions import retry
+from producer.jobs.quarantine_lists import refused_rows
 from producer.jobs.verify import Problem, verify_job
-from unrolled.errors import JobError
+from unrolled.errors import FileFormatError, JobError
 from unrolled.format.schema import arrow_schema
 from unrolled.format.seal import Sealing
 from unrolled.job import names
@@ -390,11 +391,27 @@ def test_rows_that_no_run_has_queued_are_a_problem(tmp_path):
     assert problems(job) == {name: "was read and never queued; `unrolled enqueue --follow` queues it"}
 
 
-def test_a_quarantine_list_that_lost_a_line_is_a_problem(job):
-    """A quarantined row without its reason is a lost row."""
-    name = names.quarantine_object(shard_of(job, 1))
-    place(job, name).write_text("")
-    assert problems(job) == {name: "lists 0 rows, the log says 1"}
+def test_any_change_of_a_quarantine_list_is_a_problem(job):
+    """It is named, with what brings the list back, and so is another shard's list; the reader refuses the list, too."""
+    shard = shard_of(job, 1)
+    name = names.quarantine_object(shard)
+    path, entry = place(job, name), log_of(job).entries[shard]
+    whole = path.read_bytes()
+    other = make_shard(2, job.job.id, cut(1, bad=True)).quarantine
+    foreign = make_shard(1, "f" * 16, cut(1, bad=True)).quarantine
+    flipped = [whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in (0, len(whole) // 2, len(whole) - 1)]
+    for content in (*flipped, b"", whole[:-1], whole * 2, other, foreign):
+        path.write_bytes(content)
+        with pytest.raises(FileFormatError, match=f"{path}: .*remove it and run the same `unrolled run`"):
+            refused_rows(job, entry)
+    (wrong,) = problems(job).items()
+    again = "restore the list of bad rows from a copy, or remove it and run the same `unrolled run` or "
+    again += "`unrolled enqueue`, which makes it again"
+    assert wrong == (name, f"its checksum is not that of its content; {again}")
+    path.unlink()
+    assert problems(job) == {name: f"it is missing; {again.replace('remove it and ', '')}"}
+    path.write_bytes(whole)
+    assert problems(job) == {}
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\n", b"UNROLLED", "cut", "flipped"])

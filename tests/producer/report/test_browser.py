@@ -38,8 +38,8 @@ def hostile_id(number):
     return HOSTILE[number] if number < len(HOSTILE) else f"row-{number}"
 
 
-def bad_lines():
-    rows = [
+def bad_rows():
+    return [
         {
             "file": "<b>bold</b>.txt",
             "position": 7 + number,
@@ -48,7 +48,6 @@ def bad_lines():
         }
         for number, hostile in enumerate(HOSTILE)
     ]
-    return [json.dumps(row).encode() + b"\n" for row in rows]
 
 
 def shown(browser, job, page, **options):
@@ -145,7 +144,7 @@ def test_it_is_drawn_in_light_and_dark_on_wide_and_narrow_screens(browser, tmp_p
 
 def test_hostile_ids_texts_and_reasons_are_text(browser, tmp_path):
     """They are shown, cut where they are long, and nothing of them runs or turns what follows."""
-    job = report_job(tmp_path / "out", 40, ids=hostile_id, bad=bad_lines())
+    job = report_job(tmp_path / "out", 40, ids=hostile_id, bad=bad_rows())
     table = tmp_path / "table.jsonl"
     texts = [
         {"id": hostile_id(at), "text": HOSTILE[-1 - at % len(HOSTILE)], "topic": HOSTILE[at % 4]} for at in range(40)
@@ -175,7 +174,7 @@ def test_hostile_ids_texts_and_reasons_are_text(browser, tmp_path):
 
 def test_numbers_can_be_read_without_a_script_and_on_paper(browser, tmp_path):
     """The figures, the charts and a picture of the map are in the page itself."""
-    job = report_job(tmp_path / "out", 200, bad=bad_lines())
+    job = report_job(tmp_path / "out", 200, bad=bad_rows())
     page = write_report(job, ReportOptions(), tmp_path / "page.html").page
     browser.look_like(scripts=False)
     browser.open(page.as_uri())

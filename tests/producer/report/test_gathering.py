@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.jobs import finished_job, make_job, record_death
+from support.jobs import finished_job, log_of, make_job, record_death
 from support.report_jobs import record_time, report_job
 
 from producer.report.gathering import Gathering
@@ -15,9 +15,11 @@ from producer.terminal.text import figure
 from unrolled.errors import OptionError, TransientError
 from unrolled.format.positions import Positions
 from unrolled.job import names
-from unrolled.job.names import part_object
+from unrolled.job.names import part_object, quarantine_object
 from unrolled.protocol.opening import open_job
 from unrolled.reading.dataset import open_dataset
+
+BAD_ROW = {"file": "f", "position": 3, "id": None, "reason": "not UTF-8"}
 
 
 def shown(job, **options):
@@ -28,8 +30,7 @@ def shown(job, **options):
 
 def test_the_numbers_are_those_of_the_job(tmp_path):
     """Rows, tokens, bytes, quarantine, deaths, time."""
-    bad = [json.dumps({"file": "f", "position": 3, "id": None, "reason": "not UTF-8"}).encode() + b"\n"]
-    job = report_job(tmp_path / "out", 256, bad=bad, unpublished=2)
+    job = report_job(tmp_path / "out", 256, bad=[BAD_ROW], unpublished=2)
     (*_, last) = sorted(names.shards_in(job.objects.list(names.ROWS)))
     record_death(job, last)
     facts = shown(job).facts
@@ -161,10 +162,11 @@ def test_a_store_that_fails_meanwhile_spoils_a_gathering(tmp_path, monkeypatch):
 
 def test_what_is_damaged_beside_the_parts_is_no_end(tmp_path):
     """A list of bad rows and a record of time that can't be read."""
-    job = report_job(tmp_path / "out", 128, bad=[b'{"file": 1}\n'])
+    job = report_job(tmp_path / "out", 128, bad=[BAD_ROW])
+    (tmp_path / "out" / quarantine_object(log_of(job).inputs[0])).write_bytes(b'{"file": 1}\n')
     job.objects.create(names.times_object("x"), b"nonsense")
     facts = shown(job).facts
-    assert "the list is damaged" in facts.damaged[0]
+    assert "restore the list of bad rows from a copy" in facts.damaged[0]
     assert len(facts.time.workers) == 2
 
 

@@ -1,4 +1,4 @@
-"""Rows of vectors from every format that can hold them: what is good, and the reason why a row is bad."""
+"""Vectors and initial states from every format that can hold them: what is good, and the reason why a row is bad."""
 
 import json
 import math
@@ -9,11 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from producer.enqueue.shard import make_shard
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
 from producer.sources.rows import BadRow
 from producer.tokenization.checked_rows import checked_rows
-from unrolled.errors import RequestError
+from unrolled.errors import OptionError, RequestError
+from unrolled.job.payload import decode
 from unrolled.model.config import ModelConfig
 from unrolled.model.layer import LayerConfig
 
@@ -119,3 +121,99 @@ def test_formats_without_lists(name, tmp_path):
     (tmp_path / name).write_text("frames\n1 2\n")
     with pytest.raises(RequestError, match="can't hold vectors; give JSON lines, Parquet or Arrow"):
         read(tmp_path / name)
+
+
+STATES = SourceOptions(initial_state_field="begin")
+#: JSON values of the field with the initial states, with the reason; None for a field that is absent.
+BAD_STATES = {
+    None: "has no 'begin' for its initial state; fields found: 'id', 'tokens'",
+    "null": "its initial state is null; allowed: a list of 3 numbers",
+    '"text"': "its initial state is 'text'",
+    "[1, 2]": "its initial state has 2 numbers; the model reads 3",
+    "[[1, 2, 3]]": "its initial state has 1 number; the model reads 3",
+    "[1, true, 3]": r"number 1 \(from 0\) of its initial state is true; allowed: a number",
+    "[1, [2], 3]": r"number 1 \(from 0\) of its initial state is \[2\]",
+    "[1, 2, 1e39]": r"number 2 \(from 0\) of its initial state is 1e\+39; allowed: finite numbers of float32",
+    f"[1, 2, {10**400}]": "an integer is too large",
+}
+GOOD_STATE = [0.5, -0.0, 3.4028234e38]
+
+
+def read_states(path, options=STATES):
+    batches = read_batches(check_inputs([str(path)], options), options)
+    config = ModelConfig(9, 10, 2, (LayerConfig(3, "gru", given_state=True),))
+    return [row for batch in checked_rows(batches, config, None) for row in batch]
+
+
+def test_initial_states_in_json_lines(tmp_path):
+    """A bad state costs its row alone, and a row that is bad without it keeps its own reason."""
+    path = tmp_path / "rows.jsonl"
+    fields = ["" if value is None else f', "begin": {value}' for value in (json.dumps(GOOD_STATE), *BAD_STATES)]
+    lines = [f'{{"id": "{number}", "tokens": [1, 2]{field}}}' for number, field in enumerate(fields)]
+    path.write_text("\n".join([*lines, '{"id": "x", "tokens": [99], "begin": [1, 2, 3]}', "no JSON"]))
+    good, *bad = read_states(path)
+    assert good.state.dtype == np.float32
+    assert good.state.tobytes() == np.array(GOOD_STATE, np.float32).tobytes()
+    assert good.tokens.tolist() == [1, 2]
+    for number, (row, reason) in enumerate(zip(bad, [*BAD_STATES.values(), "token 99", "not JSON"], strict=True), 1):
+        assert isinstance(row, BadRow)
+        assert re.search(reason, row.reason), row.reason
+        assert row.id == (str(number) if number <= len(BAD_STATES) else "x" if row.id else None)
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.float32()), pa.list_(pa.float32(), 3), pa.large_list(pa.float64())], ids=str
+)
+def test_initial_states_in_tables(kind, tmp_path):
+    """Lists of any kind beside ids, in any order of columns; a null or a number that isn't finite costs its row."""
+    bad = [None, [1.0, None, 2.0], [1.0, math.nan, 2.0]]
+    table = pa.table(
+        {
+            "other": [0] * 4,
+            "begin": pa.array([GOOD_STATE, *bad], kind),
+            "tokens": [[1], [2], [3], [4]],
+            "id": list("abcd"),
+        }
+    )
+    paths = [tmp_path / "rows.arrow", tmp_path / "rows.parquet"]
+    with pa.ipc.new_file(paths[0], table.schema) as writer:
+        writer.write_table(table)
+    pq.write_table(table, paths[1])
+    for path in paths:
+        good, *others = read_states(path)
+        assert (good.id, good.tokens.tolist()) == ("a", [1])
+        assert good.state.tobytes() == np.array(GOOD_STATE, np.float32).tobytes()
+        assert [row.id for row in others] == ["b", "c", "d"]
+        for row, words in zip(others, ("state is null", "state is null", "state is nan"), strict=True):
+            assert words in row.reason
+        for field, words in (("none", "has no column 'none' for the initial states"), ("other", "a list of numbers")):
+            with pytest.raises(RequestError, match=words):
+                read_states(path, SourceOptions(initial_state_field=field))
+
+
+def test_formats_without_initial_states(tmp_path):
+    """Text and CSV are refused with what to give instead."""
+    (tmp_path / "rows.csv").write_text("tokens,begin\n1,2\n")
+    with pytest.raises(RequestError, match="can't hold the initial states that the model reads; give JSON lines"):
+        read_states(tmp_path / "rows.csv")
+
+
+def test_a_field_has_one_meaning():
+    """The field of initial states is no field of tokens, text or ids."""
+    for names in ({"initial_state_field": "tokens"}, {"initial_state_field": "k", "id_field": "k"}):
+        with pytest.raises(OptionError, match="names another field of a row too"):
+            SourceOptions(**names)
+
+
+def test_a_shard_has_the_states_of_its_rows(tmp_path):
+    """In their order, without those of bad rows; equal rows make equal shards."""
+    path = tmp_path / "rows.jsonl"
+    rows = [{"id": str(k), "tokens": [k % 3], "begin": [k, 1, None if k == 2 else 2]} for k in range(5)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    cut = read_states(path)
+    made = make_shard(0, "0123456789abcdef", cut)
+    found = decode(made.rows).tokens
+    np.testing.assert_array_equal(found.states, [[k, 1, 2] for k in (0, 1, 3, 4)])
+    assert found.values.tolist() == [0, 1, 0, 1]
+    cut[0].state[0] = 7
+    assert make_shard(0, "0123456789abcdef", cut).entry.shard != made.entry.shard

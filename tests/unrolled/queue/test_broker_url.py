@@ -16,7 +16,7 @@ from unrolled.queue.broker_url import check_broker_url, client_url, without_secr
         "redis://localhost",
         "redis://:pa%40ss@host:6379/3",
         "redis://user:pass@[::1]:6379/0",
-        "rediss://host:6380/0?ssl_cert_reqs=required&ssl_ca_certs=/etc/ca.pem",
+        f"rediss://host:6380/0?ssl_cert_reqs=required&ssl_ca_certs={__file__}",
         "redis+socket:///tmp/x.sock?virtual_host=1",
     ],
 )
@@ -48,6 +48,14 @@ def test_refused(url, reason):
     """Anything else is refused in one line that says what is wrong, and what is allowed."""
     with pytest.raises(RequestError, match=rf"{reason}.*; allowed: redis:// or rediss:// or redis\+socket://, such as"):
         check_broker_url(url)
+
+
+@pytest.mark.parametrize("option", ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile"])
+def test_a_file_that_cannot_be_read_is_refused(tmp_path, option):
+    """The option and the file are named; else a connection would fail again and again, and the command would wait."""
+    for path, why in ((tmp_path / "none", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(RequestError, match=f"the file {path} of {option} can't be read: {why}"):
+            check_broker_url(f"rediss://user:secret@host:6380/0?{option}={path}")
 
 
 @pytest.mark.parametrize(

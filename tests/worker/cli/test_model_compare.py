@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from support.reference import layer_states
+from support.reference import begun, layer_states
 
 from producer.cli.exit_status import ExitStatus
 from producer.cli.root import cli
@@ -98,6 +98,34 @@ def test_a_model_that_pads_rows(model, tmp_path):
     result = run(padded.path, tmp_path / "long.npz")
     assert result.exit_code == ExitStatus.FAILED
     assert "row 0: the row has 6 tokens, and the model reads at most 5" in result.output
+
+
+@pytest.mark.parametrize("kind", ["matrix", "row by row", "parquet"])
+def test_initial_states(kind, model, tmp_path):
+    """They are read beside the ids; without them, or with too few, the file is refused."""
+    layers = (LayerConfig(5, given_state=True), *model.config.layers[1:])
+    decoder = save_model(tmp_path / "decoder", replace(model.config, layers=layers), model.weights())
+    begin = np.random.default_rng(3).normal(0, 0.5, (len(ROWS), 10)).astype(np.float32)
+    weights = [begun(decoder.config, decoder.weights(), state) for state in begin]
+    states = [layer_states(decoder.config, *pair)[-1] for pair in zip(weights, ROWS, strict=True)]
+    path, fewer = tmp_path / "rows", tmp_path / "fewer"
+    for place, given in ((path, begin), (fewer, begin[:-1])):
+        if kind == "parquet":
+            nulls = [None] * (len(ROWS) - len(given))
+            columns = {"ids": ROWS, "states": [each.tolist() for each in states]}
+            pq.write_table(pa.table(columns | {"initial_state": [*given.tolist(), *nulls]}), place)
+            continue
+        arrays = {f"ids.{number}": row for number, row in enumerate(ROWS)}
+        arrays |= {f"states.{number}": row for number, row in enumerate(states)}
+        more = {f"initial_state.{number}": row for number, row in enumerate(given)}
+        with place.open("wb") as file:
+            np.savez(file, **arrays, **(more if kind == "row by row" else {"initial_state": given}))
+    assert run(decoder.path, path).exit_code == ExitStatus.DONE
+    result = run(decoder.path, fewer)
+    assert result.exit_code == ExitStatus.FAILED
+    assert ("its initial state is null" if kind == "parquet" else "give one for each") in result.output
+    ragged_file(tmp_path / "none.npz", ROWS, states)
+    assert "and initial_state of lists of 10 numbers" in run(decoder.path, tmp_path / "none.npz").output
 
 
 def test_ids_that_count_from_0(model, tmp_path):

@@ -31,8 +31,8 @@ def test_it_says_what_it_took(tmp_path):
     assert result.exit_code == 0, result.output
     made = open_model(tmp_path / "model")
     caution = (
-        "arrays alone, and nothing in them shows how data flows: a direction, padding, a scale or a first state that "
-        "only your program has isn't imported. Compare a few rows: unrolled model compare"
+        "arrays alone, and nothing in them shows how data flows: a direction, padding, a scale or an initial state "
+        "that only your program has isn't imported. Compare a few rows: unrolled model compare"
     )
     reason = "row 0 holds a token's vector; --ids-from 1 if it is padding"
     assert result.output.splitlines() == [
@@ -189,7 +189,7 @@ def test_a_tokenizer_without_a_list_of_ids_is_refused_where_ids_shift(tmp_path):
 
 
 def test_a_first_state_that_is_left_out_is_noted(tmp_path):
-    """The states differ then, and nothing else says so; a head is no first state."""
+    """The states differ then, and nothing else says so; a head is no initial state."""
     tensors = load_file(MODELS / "lstm1.safetensors")
     width = next(array.shape[1] for name, array in tensors.items() if "weight_hh" in name)
     tensors["h0"] = np.ones((1, 1, width), np.float32)
@@ -199,7 +199,7 @@ def test_a_first_state_that_is_left_out_is_noted(tmp_path):
     assert "h0 (1, 1, " in run(*arguments).output
     result = run(*arguments, "--leave", "h0")
     assert result.exit_code == 0, result.output
-    (line,) = (line for line in result.output.splitlines()[1:] if "first state" in line)
+    (line,) = (line for line in result.output.splitlines()[1:] if "initial state" in line)
     assert line.startswith(f"note  h0 (1, 1, {width}) is left out, and rows begin with states of zero. If the source")
 
 

@@ -18,6 +18,7 @@ from unrolled.model.directory import save_model
 from unrolled.model.layer import LayerConfig
 from unrolled.model.padding import Padding
 from unrolled.tokenization.ragged import Ragged
+from unrolled.tokenization.vectors import VectorRow, numbered
 from worker.engines.fused import engine as fused
 from worker.engines.fused import library
 from worker.engines.fused.engine import FusedEngine
@@ -206,6 +207,26 @@ def test_tensorflow(tmp_path, monkeypatch):
         if layers == EVERY_KIND[1:2]:
             monkeypatch.setattr(engine, "_longest", 128)  # as if the others were too long to be computed whole
             check(config, weights, compute(engine, config, shard)[0], rows, states, 1e-5)
+
+
+def test_rows_of_vectors_that_bring_states(tmp_path):
+    """A model may read both; equal vectors share steps only where the states are equal, too."""
+    config = ModelConfig(0, 9, None, (LayerConfig(5, given_state=True), LayerConfig(4, "gru")), vector_dim=3)
+    weights, table = (
+        reference.random_weights(config, 2, 0.4),
+        np.random.default_rng(0).standard_normal((4, 3), np.float32),
+    )
+    rows = [table[row] for row in ([0, 1], [0, 1, 2], [3], [0, 1])]
+    states = np.random.default_rng(1).normal(0, 0.5, (4, config.given_dim)).astype(np.float32)
+    states[3] = states[0]
+    shard = numbered([VectorRow(row, np.ones(len(row), np.bool_)) for row in rows], 3)._replace(states=states)
+    kinds = [lambda model: TensorFlowEngine(model, device="cpu")]
+    for make in [*kinds, *([] if library.why_unavailable() else [FusedEngine])]:
+        engine = make(saved(config, weights, tmp_path))
+        found, steps = compute(engine, config, shard)
+        check(config, weights, found, rows, states, 1e-5)
+        assert steps == 6 or engine.name == "tensorflow"
+        assert bytes_of(compute(engine, config, shard.select([3, 1]))[0]) == bytes_of([found[3], found[1]])
 
 
 @pytest.mark.parametrize("side", ["after", "before"])

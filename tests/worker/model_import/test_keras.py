@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from support.imported import ROWS, assert_same, imported, padded, states_of
+from support.reference import begun, layer_states
 
 from producer.cli.exit_status import ExitStatus
 from worker.model_import.errors import ImportRefusedError
@@ -196,6 +197,15 @@ def test_the_encoder_of_a_translator_has_to_be_named(tmp_path):
     assert_same(own_states(encoder, encoded[0]), states_of(done))
     with pytest.raises(ImportRefusedError, match=r"decoder: it starts from another layer's state"):
         imported(tmp_path / "model.keras", tmp_path / "decoder", layers=("decoder",))
+    done = imported(
+        tmp_path / "model.keras", tmp_path / "decoder", layers=("decoder",), initial_states=True, parity=1e-5
+    )
+    assert "its graph computes states that rows bring" in " ".join(done.parity.missing)
+    _, h, c = keras.Model(source, encoded)(np.array([[3, 1, 2]]))
+    config, given = done.model.config, np.concatenate([np.asarray(h)[0], np.asarray(c)[0]])
+    found = layer_states(config, begun(config, done.model.weights(), given), np.array([5, 4]) + 1 - done.made.ids_from)
+    _, wanted = model([np.array([[3, 1, 2]]), np.array([[5, 4]])])
+    np.testing.assert_allclose(found[-1][-1:], wanted, rtol=0, atol=1e-5)
 
 
 def hard_sigmoid(x):

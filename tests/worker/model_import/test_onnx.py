@@ -133,7 +133,7 @@ def test_arrays_in_other_files(tmp_path):
         ),
         ({"activations": ["Sigmoid", "Relu", "Tanh"]}, r"its activation is 'relu'; tanh can be imported"),
         ({"inputs": ["", "", "flat"]}, r"layer0: it has peepholes"),
-        ({"inputs": ["head"]}, r"layer0: it starts from a state that is not zero"),
+        ({"inputs": ["head"]}, r"layer0: it starts from another layer's state"),
     ],
 )
 def test_what_is_refused(settings, reason, tmp_path):

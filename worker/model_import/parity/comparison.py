@@ -29,11 +29,12 @@ from worker.model_import.parity.original import find_original, run_stack
 from worker.model_import.parity.own_graph import NO_GRAPH, run_own
 from worker.model_import.parity.padded_rows import padded_rows
 from worker.model_import.parity.plain_arithmetic import last_states
+from worker.model_import.selection.initial_states import starts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     from unrolled.model.config import ModelConfig
     from unrolled.model.directory import ModelDirectory
@@ -119,18 +120,19 @@ def compare(
     # Over 40 lines: half of it is the description of its arguments.
     config, weights = model.config, model.weights()
     rows, source_rows, real = _rows(config, found, stack, ids_from, padding)
+    begun = _begun(config, stack, len(rows))
     padded = [] if unpadded or padding is not None else padded_rows(found, stack, source_rows)
-    original = _original(found, stack, source_rows, rows if stack.vectors else source_rows, padded)
+    original = _original(found, stack, source_rows, rows if stack.vectors else source_rows, padded, begun)
     missing = original.missing
     made = {name: _real(states, real) for name, states in original.exact.items()}
-    exact = made[PLAIN] = _numbered([last_states(config, weights, row, np.float64) for row in rows])
-    rounding = _largest(exact, _numbered([last_states(config, weights, row, np.float32) for row in rows]))
+    exact = made[PLAIN] = _plain(config, weights, rows, begun, np.float64)
+    rounding = _largest(exact, _plain(config, weights, rows, begun, np.float32))
     for engine in ("fused", "tensorflow"):
         program = find_engine(engine, model)
         if isinstance(program, str):
             missing.append(f"{engine} engine: {program}")
         else:
-            made[f"{engine} engine"] = _numbered(run_engine(program, config, rows))
+            made[f"{engine} engine"] = _numbered(run_engine(program, config, rows, begun))
     first, *others = made
     comparisons = [Comparison(first, other, _largest(made[first], made[other])) for other in others]
     if len(made[first]) < len(rows):  # the graph takes rows of one length
@@ -170,6 +172,7 @@ def _original(
     source_rows: Sequence[NDArray[Any]],
     unmasked: Sequence[NDArray[Any]],
     padded: Sequence[PaddedRow],
+    begun: Float32 | None,
 ) -> _Original:
     """Run the file's own graph or, if it can't be run or rounds vectors, the framework's layers.
 
@@ -179,6 +182,7 @@ def _original(
         source_rows: rows as the graph reads them.
         unmasked: the rows without what the graph masks, because layers alone mask nothing.
         padded: further rows for the graph.
+        begun: the initial states that the rows bring, (rows, numbers); None if they bring none.
 
     Raises:
         ImportRefusedError: the file alone leaves doubts, and its graph can't be run.
@@ -186,7 +190,8 @@ def _original(
     # Over 40 lines: half of it is the description of its arguments.
     count = len(source_rows)
     lengths = [*map(len, source_rows), *(int(row.real.sum()) for row in padded)]
-    name, own = run_own(found, stack, [*source_rows, *(row.ids for row in padded)], lengths)
+    states = None if begun is None else begun[[*range(count), *(row.number for row in padded)]]
+    name, own = run_own(found, stack, [*source_rows, *(row.ids for row in padded)], lengths, states)
     made = _Original({}, {}, {}, [], not isinstance(own, str))
     if not isinstance(own, str):
         rounds = "rounds vectors to 8 bits" if stack.quantized == "activations" else ""
@@ -195,9 +200,9 @@ def _original(
             made.rounded[f"{name}, which {rounds},"] = _before(own, count)
         else:
             made.exact[name] = _before(own, count)
-            behind = {number - count: states for number, states in own.items() if number >= count}
+            behind = {number - count: outputs for number, outputs in own.items() if number >= count}
             if behind:
-                made.padded[name] = {number: states[padded[number].real] for number, states in behind.items()}
+                made.padded[name] = {number: outputs[padded[number].real] for number, outputs in behind.items()}
     else:
         made.missing.append(NO_GRAPH if found.graph is None else f"{name}: {own}")
         if stack.doubts:
@@ -211,7 +216,7 @@ def _original(
         if run is None:
             made.missing.append(f"{name}: {reason}")
         else:
-            made.exact[name] = _numbered(run_stack(stack, run, unmasked))
+            made.exact[name] = _numbered(run_stack(stack, run, unmasked, begun))
     return made
 
 
@@ -257,14 +262,50 @@ def check(parity: Parity, bound: float, doubts: Sequence[str] = ()) -> None:
         )
 
 
-def run_engine(engine: Engine, config: ModelConfig, rows: Sequence[NDArray[Any]]) -> list[Float32]:
-    """The last layer's state after every token of each row, float32 (time, outputs); rows are ids, or vectors."""
+def _begun(config: ModelConfig, stack: Stack, rows: int) -> Float32 | None:
+    """Random initial states for rows, (rows, numbers); states that are one tensor in the source are equal."""
+    if not config.given_dim:
+        return None
+    random = np.random.default_rng(1)
+    drawn: dict[tuple[str, int], Float32] = {}
+    parts = []
+    for number, (part, start) in enumerate(zip(config.given_parts, starts_of(stack.layers), strict=True)):
+        key = start if start[0] else ("", number)
+        parts.append(drawn.setdefault(key, random.normal(0, 0.5, (rows, part.width)).astype(np.float32)))
+    return np.concatenate(parts, axis=1)
+
+
+def _plain(
+    config: ModelConfig,
+    weights: Mapping[str, Float32],
+    rows: Sequence[NDArray[Any]],
+    begun: Float32 | None,
+    kind: DTypeLike,
+) -> dict[int, Float32]:
+    return {
+        number: last_states(config, weights, row, kind, None if begun is None else begun[number])
+        for number, row in enumerate(rows)
+    }
+
+
+def run_engine(
+    engine: Engine, config: ModelConfig, rows: Sequence[NDArray[Any]], begun: Float32 | None = None
+) -> list[Float32]:
+    """The last layer's state after every token of each row, float32 (time, outputs).
+
+    Args:
+        engine: for the model.
+        config: the model's configuration.
+        rows: of ids, or of vectors.
+        begun: the initial states that rows bring, (rows, numbers); None if the model reads none.
+    """
     columns = OutputSpec().columns(config)
     if config.vector_dim is None:
         shard = Ragged.from_lengths(np.concatenate(rows), [len(row) for row in rows])
     else:
         checked = [VectorRow(row, np.ones(len(row), np.bool_)) for row in rows]
         shard = numbered(checked, config.vector_dim)
+    shard = shard._replace(states=begun)
     outputs = np.empty((shard.values.size, columns[0].width), np.float32)
     engine.compute([shard], [[outputs]], columns)
     return np.split(outputs, shard.offsets[1:-1])

@@ -6,15 +6,18 @@ as they are in the file. So the order of gates, the transposes and the biases ar
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from worker.model_import.found import Array
 from worker.model_import.token_maps import apply_maps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -58,13 +61,14 @@ def find_original(stack: Stack) -> tuple[str, Run | None, str]:
     return name, run, ""
 
 
-def run_stack(stack: Stack, run: Run, rows: Sequence[NDArray[Any]]) -> list[Float32]:
+def run_stack(stack: Stack, run: Run, rows: Sequence[NDArray[Any]], begun: Float32 | None = None) -> list[Float32]:
     """Compute the last layer's outputs of each row.
 
     Args:
         stack: the imported layers.
         run: from `find_original`.
         rows: the source's ids, of one-hot vectors with -1 for a vector of zeros; or vectors (time, D).
+        begun: the initial states that rows bring, (rows, numbers); None if they bring none.
 
     Returns:
         For each row float32 (time, outputs), in the order of the row's tokens.
@@ -72,7 +76,8 @@ def run_stack(stack: Stack, run: Run, rows: Sequence[NDArray[Any]]) -> list[Floa
     table = None if stack.table is None else apply_maps(stack.table.array.read(), stack.functions)
     width = stack.layers[0].inputs
     outputs = []
-    for ids in rows:
+    for number, ids in enumerate(rows):
+        left = iter(() if begun is None else begun[number])
         if stack.vectors:
             state = np.asarray(ids, np.float32)
         else:
@@ -81,10 +86,23 @@ def run_stack(stack: Stack, run: Run, rows: Sequence[NDArray[Any]]) -> list[Floa
         turned = False
         for step in stack.chain:
             if step.layer is not None:
-                made = run(step.layer, states[-1])
+                made = run(_begun(step.layer, left), states[-1])
                 turned ^= step.layer.reversed
             else:
                 made = apply_maps(states[-1], [step.node.map] if step.node is not None and step.node.map else [])
             states.append(made if step.source is None else made + states[step.source + 1])
         outputs.append(states[-1][::-1] if turned else states[-1])
     return outputs
+
+
+def _begun(layer: Layer, left: Iterator[np.float32]) -> Layer:
+    """A layer that starts from the next of the numbers that a row brings, if it starts from states of rows."""
+    if not layer.given_state:
+        return layer
+    passes = []
+    for one in layer.passes:
+        widths = (one.projection or one.units, one.units)[: 2 if one.kind == "lstm" else 1]
+        states = [np.array(list(islice(left, width)), np.float32) for width in widths]
+        passes.append(replace(one, first=tuple(Array("initial state", each.shape, each.copy) for each in states)))
+    made = iter(passes)
+    return replace(layer, forward=layer.forward and next(made), backward=layer.backward and next(made))

@@ -24,7 +24,11 @@ NO_GRAPH = "how data flows through the model: the file has no graph; compare a f
 
 
 def run_own(
-    found: Found, stack: Stack, rows: Sequence[NDArray[Any]], lengths: Sequence[int] | None = None
+    found: Found,
+    stack: Stack,
+    rows: Sequence[NDArray[Any]],
+    lengths: Sequence[int] | None = None,
+    begun: Float32 | None = None,
 ) -> tuple[str, dict[int, Float32] | str]:
     """Run rows through the file's own graph.
 
@@ -33,11 +37,13 @@ def run_own(
         stack: what is imported.
         rows: rows of the source's ids, of one-hot vectors with -1 for a vector of zeros; or vectors (time, D).
         lengths: how many tokens each row has before its padding, for graphs that read that; None if no row is padded.
+        begun: the initial states that rows bring, (rows, numbers); None if they bring none.
 
     Returns:
         The name of the program, and the outputs of those rows that have a length that the graph takes, by their
         numbers, (time, outputs); or the reason why it can't be run.
     """
+    # Over 40 lines: half of it is the description of its arguments.
     own = found.own
     if own is None:
         return "the file's graph", "no framework here can run it"
@@ -51,10 +57,10 @@ def run_own(
         if isinstance(own, OnnxGraph):
             from worker.model_import.parity.frameworks.onnx_graph import run_onnx  # noqa: PLC0415 - only one framework is imported
 
-            return name, run_onnx(own, found, stack, rows, lengths or [*map(len, rows)])
+            return name, run_onnx(own, found, stack, rows, lengths or [*map(len, rows)], begun)
         from worker.model_import.parity.frameworks.keras_graph import run_keras  # noqa: PLC0415 - only one framework is imported
 
-        return name, run_keras(own, stack, rows)
+        return name, run_keras(own, stack, rows, begun)
     except ImportRefusedError as error:
         # Keras itself can't load some HDF5 files that it writes, those with a mask among them.
         way_out = "; a file that your Keras saves as .keras may be run" if "HDF5" in found.format else ""

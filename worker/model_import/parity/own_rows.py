@@ -7,6 +7,8 @@ The files, both without a vector for padding:
     .parquet   one row a line: ids, a list of integers; states, a list of as many lists of floats
 
 For a model that reads vectors, "vectors" takes the place of "ids": (rows, time, D) or (time, D), or a list of lists.
+For a model that reads initial states, initial_state (rows, numbers) has them, too, or row by row initial_state.0; in
+Parquet a list of floats.
 """
 
 # Over 150 lines: half of them are the layouts of the file and the reasons for refusing one.
@@ -21,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unrolled.errors import ModelError, RowError
-from unrolled.tokenization.vectors import checked_vectors
+from unrolled.tokenization.vectors import checked_states, checked_vectors
 from worker.model_import.parity.comparison import PLAIN, find_engine, run_engine
 from worker.model_import.parity.plain_arithmetic import last_states
 
@@ -39,6 +41,7 @@ _LAYOUT = (
     "give arrays ids (rows, time) and states (rows, time, outputs), with lengths (rows,) if rows are padded, or ids.0 "
     "and states.0 for row 0, and so on; in Parquet, columns ids and states of lists"
 )
+_STATES = "initial_state"
 _LAYOUT_OF_VECTORS = _LAYOUT.replace("ids (rows, time)", "vectors (rows, time, numbers)").replace("ids", "vectors")
 
 
@@ -49,10 +52,12 @@ class Row:
     Attributes:
         ids: int64 (time,); or vectors, float32 (time, D).
         states: float64 (time, outputs), one for each id.
+        begun: float32 (numbers,), the initial states that the row brings; None if the model reads none.
     """
 
     ids: NDArray[Any]
     states: NDArray[np.float64]
+    begun: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,30 +104,37 @@ class Difference:
     other_ids: bool = False
 
 
-def read_rows(path: Path, vector_dim: int | None = None) -> list[Row]:
+def read_rows(path: Path, vector_dim: int | None = None, given_dim: int = 0) -> list[Row]:
     """Read a file of rows.
 
     Args:
         path: the file.
         vector_dim: width of the vectors in it; None if it has ids.
+        given_dim: numbers in the initial states of a row; 0 if the model reads none.
 
     Raises:
         ModelError: it can't be read, or has another layout.
     """
+    # Over 40 lines: half of it is the description of its arguments, and of what a file lacks.
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise ModelError(f"{path}: has more than {_MOST_BYTES:,} bytes; a few rows are enough")
         with path.open("rb") as file:
             head = file.read(4)
         name = "ids" if vector_dim is None else "vectors"
-        pairs = list(_parquet_rows(path, name) if head == b"PAR1" else _npz_rows(path, name))
+        is_parquet = head == b"PAR1"
+        pairs = list(_parquet_rows(path, name) if is_parquet else _npz_rows(path, name))
+        begun = list(_parquet_states(path) if is_parquet else _npz_states(path)) if given_dim else []
     except (OSError, ValueError, KeyError, EOFError, pa.ArrowException) as error:
         layout = _LAYOUT if vector_dim is None else _LAYOUT_OF_VECTORS
+        layout += f", and {_STATES} of lists of {given_dim:,} numbers" if given_dim else ""
         raise ModelError(f"{path}: can't be read as rows of {name} and states ({error}); {layout}") from error
     if vector_dim is None:
         rows = [_row(path, number, ids, states) for number, (ids, states) in enumerate(pairs)]
     else:
         rows = [_row_of_vectors(path, number, *pair, vector_dim) for number, pair in enumerate(pairs)]
+    if given_dim:
+        rows = _with_states(path, rows, begun, given_dim)
     if not sum(row.ids.size for row in rows):
         found = f"an id; {_LAYOUT}" if vector_dim is None else f"a vector; {_LAYOUT_OF_VECTORS}"
         raise ModelError(f"{path}: has no row with {found}")
@@ -172,6 +184,33 @@ def _parquet_rows(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
     table = pq.read_table(path, columns=[name, "states"])
     for ids, states in zip(table[name].to_pylist(), table["states"].to_pylist(), strict=True):
         yield np.array(ids, np.int64 if name == "ids" else np.float64), np.array(states, np.float64)
+
+
+def _npz_states(path: Path) -> Iterator[Any]:
+    with np.load(path, allow_pickle=False) as stored:
+        if f"{_STATES}.0" not in stored.files:
+            yield from stored[_STATES]
+            return
+        number = 0
+        while f"{_STATES}.{number}" in stored.files:
+            yield stored[f"{_STATES}.{number}"]
+            number += 1
+
+
+def _parquet_states(path: Path) -> list[Any]:
+    states: list[Any] = pq.read_table(path, columns=[_STATES])[_STATES].to_pylist()
+    return states
+
+
+def _with_states(path: Path, rows: list[Row], begun: list[Any], width: int) -> list[Row]:
+    if len(begun) != len(rows):
+        raise ModelError(f"{path}: has {len(rows):,} rows, and {_STATES} for {len(begun):,}; give one for each")
+    found = []
+    for number, (row, state) in enumerate(zip(rows, checked_states(begun, width), strict=True)):
+        if isinstance(state, RowError):
+            raise ModelError(f"{path}: row {number}: {state}")
+        found.append(replace(row, begun=state))
+    return found
 
 
 def _row(path: Path, number: int, ids: Any, states: Any) -> Row:
@@ -231,11 +270,14 @@ def _computed(model: ModelDirectory, rows: list[Row], ids_from: int) -> tuple[st
         engine = find_engine(name, model)
         if not isinstance(engine, str):
             filled = [row for row in ids if row.size]
-            made = iter(run_engine(engine, config, filled))
+            begun = [row.begun for row in rows if row.ids.size and row.begun is not None]
+            made = iter(run_engine(engine, config, filled, np.stack(begun) if begun else None))
             empty = np.empty((0, config.output_dim))
             return f"{name} engine", [next(made) if row.size else empty for row in ids]
     weights = model.weights()
-    return PLAIN, [last_states(config, weights, row, np.float64) for row in ids]
+    return PLAIN, [
+        last_states(config, weights, each, np.float64, row.begun) for each, row in zip(ids, rows, strict=True)
+    ]
 
 
 def _check_vectors(rows: list[Row], ids_from: int, mask_value: float | None) -> None:

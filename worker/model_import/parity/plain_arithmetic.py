@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     Gate = Callable[[Floats], Floats]
 
 
-def last_states(config: ModelConfig, weights: Mapping[str, Float32], row: NDArray[Any], kind: DTypeLike) -> Floats:
+def last_states(
+    config: ModelConfig,
+    weights: Mapping[str, Float32],
+    row: NDArray[Any],
+    kind: DTypeLike,
+    begun: NDArray[np.float32] | None = None,
+) -> Floats:
     """The last layer's state after each token of a row, (time, outputs); padding is computed, and left out.
 
     Args:
@@ -36,7 +42,11 @@ def last_states(config: ModelConfig, weights: Mapping[str, Float32], row: NDArra
         weights: its tensors.
         row: token ids, each in 1..vocab_size; or vectors (time, D).
         kind: dtype of the arithmetic, float32 or float64.
+        begun: the initial states that the row brings; None if the model reads none.
     """
+    # Over 40 lines: half of it is the description of its arguments.
+    if begun is not None:
+        weights = {**weights, **_first_states(config, begun)}
     real, padding = slice(None), config.padding
     if padding is not None:
         real = padding.real(len(row))
@@ -60,12 +70,28 @@ def last_states(config: ModelConfig, weights: Mapping[str, Float32], row: NDArra
             continue
         passes = []
         for prefix in layer.prefixes(number):
-            parts = {part: weights[f"{prefix}.{part}"].astype(kind) for part in layer.shapes(1)}
+            names = (*layer.shapes(1), *_FIRST.values())
+            parts = {part: weights[name].astype(kind) for part in names if (name := f"{prefix}.{part}") in weights}
             step = -1 if prefix.endswith("backward") else 1
             passes.append(_run(layer, inputs[::step], parts)[::step])
         made = np.concatenate(passes, axis=1)
         outputs.append(made + outputs[-layer.span] if layer.residual else made)
     return outputs[-1][real]
+
+
+#: The tensors that are what a pass starts from, by the names of the parts that a row brings.
+_FIRST = {"h": "first_state", "c": "first_cell"}
+
+
+def _first_states(config: ModelConfig, begun: NDArray[np.float32]) -> dict[str, Float32]:
+    """The states that a row brings, by the names that constant ones have."""
+    found, start = {}, 0
+    for part in config.given_parts:
+        layer = config.layers[part.layer]
+        prefix = next(one for one in layer.prefixes(part.layer) if one.endswith("backward") == part.backward)
+        found[f"{prefix}.{_FIRST[part.name]}"] = begun[start : start + part.width]
+        start += part.width
+    return found
 
 
 def _mapped(layer: MapConfig, inputs: Floats, parts: Mapping[str, Floats]) -> Floats:

@@ -165,7 +165,7 @@ class _Way:
         if len(array.shape) > 2 and (len(array.shape) > _AXES or sizes & set(self._widths)):
             return "has an axis as long as the vectors that a layer reads, or many axes"
         can_start = not _is_usual(array.name) and sizes & (self._states | set(self._widths))
-        return "can be the first states of layers" if can_start else None
+        return "can be the initial states of layers" if can_start else None
 
     def _reason_of_vector(self, array: Array) -> str | None:
         size = int(np.prod(array.shape, dtype=np.int64))
@@ -177,10 +177,10 @@ class _Way:
         if size == 1:
             return "can scale vectors"
         if size in self._widths:
-            return "is as long as the vectors that a layer reads: a normalization, a scale or a first state"
+            return "is as long as the vectors that a layer reads: a normalization, a scale or an initial state"
         on_top = size == self._stack.layers[-1].outputs and any(other.shape == array.shape for other in kin)
         if size in self._states and not (on_top and _is_usual(array.name)):
-            return "is as long as a layer's states: a first state, or a part of the cell"
+            return "is as long as a layer's states: an initial state, or a part of the cell"
         return None
 
     def _is_vector(self, array: Array) -> bool:

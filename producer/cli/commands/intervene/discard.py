@@ -11,7 +11,7 @@ from producer.cli.options import broker_option, job_at, json_option, namespace_o
 from producer.jobs import decisions
 from producer.local.broker_record import find_broker
 from producer.queue.shard_queue import ShardQueue
-from unrolled.errors import OptionError, counted
+from unrolled.errors import JobError, OptionError, counted
 from unrolled.job import names
 from unrolled.patience import Patience
 from unrolled.protocol.log import Log, catch_up
@@ -40,8 +40,8 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
     log = Log()
     catch_up(log, job.objects)
     before = log.discarded and not parts
-    if not (yes or before) and not _is_confirmed(job.place, parts):
-        raise OptionError("nothing is deleted; to delete the job without a question, give --yes")
+    if not (yes or before):
+        _confirm(job.place, parts)
     queue = (
         ShardQueue(broker, namespace, job.job.offer, Patience(lambda line: click.echo(line, err=True)))
         if broker
@@ -55,11 +55,18 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
     click.echo(json.dumps({"discarded": parts}) if as_json else f"{job.place}: the job {said}")
 
 
-def _is_confirmed(place: str, parts: int) -> bool:
-    """Ask whether a job with this many parts is to be deleted."""
+def _confirm(place: str, parts: int) -> None:
+    """Ask whether a job with this many parts is to be deleted.
+
+    Raises:
+        JobError: the answer is no.
+        OptionError: there is no answer.
+    """
     included = f", {counted(parts, 'part')} included" if parts else " (no part is published)"
     try:
-        return click.confirm(f"Delete the job in {place}{included}?", err=True)
-    except click.Abort:  # there was no answer, so the question's line has no end yet
+        is_confirmed = click.confirm(f"Delete the job in {place}{included}?", err=True)
+    except click.Abort as error:  # there was no answer, so the question's line has no end yet
         click.echo(err=True)
-        return False
+        raise OptionError("nothing is deleted; to delete the job without a question, give --yes") from error
+    if not is_confirmed:
+        raise JobError(f"{place}: nothing is deleted")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from producer.cli.exit_status import ExitStatus
 from producer.cli.options import broker_option, job_at, json_option, namespace_option, out_argument
 from producer.jobs import decisions
 from producer.local.broker_record import find_broker
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 @broker_option
 @namespace_option
 @json_option
-def retry(*, out: str, failed_rows: bool, broker: str | None, namespace: str, as_json: bool) -> None:
+@click.pass_context
+def retry(
+    context: click.Context, *, out: str, failed_rows: bool, broker: str | None, namespace: str, as_json: bool
+) -> None:
     """Put dead shards and failed rows back in the queue.
 
     A dead shard was given up; the reason is in OUT/_unrolled/dead. `unrolled quarantine` shows why the engine failed on
@@ -51,6 +55,7 @@ def retry(*, out: str, failed_rows: bool, broker: str | None, namespace: str, as
         ledger = queue.of_job(job) if queue else None
         found = decisions.retry(job.objects, ledger, read_failed_rows, failed=failed_rows)
     click.echo(json.dumps(asdict(found)) if as_json else report(found, job.place, failed_rows, queued=bool(broker)))
+    context.exit(ExitStatus.FAILED if found.damaged and not (found.dead or found.rows) else ExitStatus.DONE)
 
 
 def report(found: Retried, out: str, failed_rows: bool, *, queued: bool) -> str:

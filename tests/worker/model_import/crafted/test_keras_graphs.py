@@ -821,10 +821,42 @@ def last_layer_that_is_averaged_with_its_square():
     return ids, layers.Average()([low, layers.Multiply()([low, low])]), low
 
 
-@case(r"starts from another layer's state, or from one that the model .* is given", suffix=".keras")
-def first_states_that_the_model_is_given():
+BROUGHT = {"initial_states": True, "parity": 1e-5}
+
+
+@case(r"starts from another layer's state, or from one that the model .* is given.*--initial-states", BROUGHT, ".keras")
+def initial_states_that_the_model_is_given():
     ids, *given = text(), keras.Input((5,)), keras.Input((5,))
-    return [ids, *given], lstm()(words()(ids), initial_state=given), None
+    return [ids, *given], lstm()(words()(ids), initial_state=given)
+
+
+@case(r"starts from another layer's state", BROUGHT, ".h5")
+def initial_states_of_a_stack_of_two_kinds_in_hdf5():
+    ids, *given = text(), *(keras.Input((width,)) for width in (5, 5, 3))
+    low = lstm()(words()(ids), initial_state=given[:2])
+    return [ids, *given], layers.GRU(3, return_sequences=True, reset_after=False)(low, initial_state=given[2:])
+
+
+@case(suffix=".keras", **BROUGHT)
+def initial_states_of_two_directions():
+    ids, *given = text(), *(keras.Input((4,)) for _ in range(4))
+    low = layers.Bidirectional(lstm(4))(words()(ids), initial_state=given)
+    return [ids, *given], lstm(3)(low)
+
+
+@case(suffix=".keras", **BROUGHT)
+def initial_states_of_cells_and_backward_layers():
+    ids, *given = text(), *(keras.Input((width,)) for width in (6, 6, 4, 3, 3))
+    cells = [layers.LSTMCell(6), layers.GRUCell(4)]
+    low = layers.RNN(cells, return_sequences=True)(words()(ids), [given[:2], given[2:3]])
+    back = lstm(3, go_backwards=True)(low, initial_state=given[3:])
+    return [ids, *given], lstm(2, go_backwards=True)(back)
+
+
+@case(r"--initial-states: no layer starts from a state that isn't a constant", suffix=".keras", initial_states=True)
+def initial_states_that_no_layer_reads():
+    ids = text()
+    return ids, lstm()(words()(ids))
 
 
 @case(suffix=".keras")
@@ -1147,16 +1179,24 @@ def write(case, directory):
     model.save(source)
     part = model if not wanted or wanted[0] is None else keras.Model(ids, wanted[0])
 
-    def computed(given):
-        made = np.asarray(part(given[None]))[0]
+    first, *states = ids if isinstance(ids, list) else [ids]
+
+    def computed(given, begun=None):
+        batch = given[None]
+        if begun is not None:
+            parts = np.split(begun[None], np.cumsum([one.shape[1] for one in states])[:-1], axis=1)
+            batch = [batch, *parts]
+        made = np.asarray(part(batch))[0]
         # Keras returns the last token's output first.
         return made[::-1] if "padded" in case.name and "backward" in case.name else made
 
     @cache
     def of_ids(*row):
-        return computed(np.eye(11, 10, dtype=np.float32)[[*row]] if len(ids.shape) == 3 else np.array(row, np.int32))
+        return computed(np.eye(11, 10, dtype=np.float32)[[*row]] if len(first.shape) == 3 else np.array(row, np.int32))
 
-    def own(row):
+    def own(row, begun=None):
+        if begun is not None:
+            return computed(np.array(row, np.int32), begun)
         return computed(row) if row.dtype == np.float32 else of_ids(*row)
 
     return source, case.padded(own)
@@ -1234,6 +1274,21 @@ def test_a_refusal_names_no_hidden_directory(tmp_path):
     with pytest.raises(ModelError, match="6 units") as refusal:
         imported(tmp_path / "model.keras", tmp_path / "model", parity=1e-5)
     assert ".import-" not in str(refusal.value)
+
+
+def test_the_graph_is_run_with_drawn_initial_states(tmp_path):
+    """The comparison gives them to the file's own graph, and the import says what a row brings."""
+    found = next(one for one in CASES if one.name == "initial_states_of_two_directions")
+    source, _ = write(found, tmp_path)
+    done = imported(source, tmp_path / "model", **BROUGHT)
+    assert done.parity.whole
+    assert done.parity.comparisons[0].left == "the file's graph in Keras"
+    ids, both = text(), keras.Input((5,))
+    keras.Model([ids, both], lstm()(words()(ids), initial_state=[both, both])).save(tmp_path / "one.keras")
+    assert imported(tmp_path / "one.keras", tmp_path / "one", **BROUGHT).parity.whole  # one tensor, drawn once
+    (line,) = (one for one in done.made.taken if one.startswith("initial states"))
+    assert line.startswith("initial states: each row brings 16 numbers, layer 0's h (4), from ")
+    assert line.count("layer 0's backward c (4), from") == 1
 
 
 def test_some_are_right():

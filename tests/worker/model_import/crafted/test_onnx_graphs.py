@@ -280,6 +280,15 @@ def first_state_that_is_an_input_over_a_slice():
     return graph, end
 
 
+@case(suffix=".onnx", initial_states=True, parity=1e-5)
+def initial_states_of_two_directions_that_are_inputs():
+    graph = Graph(shape=("batch", "time"))
+    for name in ("h", "c"):
+        graph.inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, (2, "batch", 5)))
+    x = graph.time_first(graph.embed())
+    return graph, graph.lstm(x, more=("", "h", "c"), sides=2, direction="bidirectional")
+
+
 @case(suffix=".onnx", parity=1e-5)
 def first_state_that_is_learned():
     graph = Graph(shape=(1, "time"))
@@ -344,7 +353,7 @@ def first_states_of_two_directions_that_are_repeated_and_joined():
     return graph, graph.lstm(x, sides=2, direction="bidirectional", more=("", *states))
 
 
-@case(r"starts from a state that is not zero", suffix=".onnx")
+@case(r"starts from another layer's state", suffix=".onnx")
 def first_states_that_are_cut_from_repeated_directions():
     graph = Graph(shape=(1, "time"))
     state = graph.add("Tile", graph.weights(2, 1, 5), graph.constant([2, 1, 1]))
@@ -360,14 +369,14 @@ def first_state_that_is_one_constant_for_each_of_two_rows():
     return graph, graph.lstm(graph.time_first(graph.embed()), more=("", state, state))
 
 
-@case(r"starts from a state that is not zero", suffix=".onnx")
+@case(r"starts from another layer's state", suffix=".onnx")
 def first_state_of_another_shape():
     graph = Graph(shape=(2, "time"))
     state = graph.weights(1, 2, 5)
     return graph, graph.lstm(graph.time_first(graph.embed()), more=("", state, state))
 
 
-@case(r"starts from a state that is not zero", suffix=".onnx")
+@case(r"starts from another layer's state", suffix=".onnx")
 def first_state_that_is_an_input_plus_a_learned_one():
     graph = Graph(shape=(1, "time"))
     end = with_state(
@@ -376,7 +385,7 @@ def first_state_that_is_an_input_plus_a_learned_one():
     return graph, end
 
 
-@case(r"decoder: it starts from a state that is not zero.*--layer encoder", {"layers": ("encoder",)}, suffix=".onnx")
+@case(r"decoder: it starts from another layer's state.*--layer encoder", {"layers": ("encoder",)}, suffix=".onnx")
 def decoder_that_starts_from_a_state():
     graph = Graph()
     x = graph.time_first(graph.embed())
@@ -759,7 +768,7 @@ def write(case, directory):
     source = directory / f"model{case.suffix}"
     onnx.save(model, source)
 
-    def own(row):
+    def own(row, begun=None):
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         given = np.asarray(row)
         one = session.get_inputs()[0]
@@ -775,6 +784,8 @@ def write(case, directory):
         feeds = {one.name: ids.astype({"tensor(int64)": np.int64}.get(one.type, np.float32))}
         for other in session.get_inputs()[1:]:
             known = {"lengths": np.array([len(row)], np.int32), "mask": np.ones((1, len(row)), np.int64)}
+            if begun is not None:  # (directions, h or c, units)
+                known |= dict(zip("hc", begun.reshape(-1, 2, 1, 5).swapaxes(0, 1), strict=True))
             feeds[other.name] = known[other.name] if other.name in known else np.zeros(other.shape, np.float32)
         states = session.run(None, feeds)[0]  # (time, directions, rows, units)
         return (states[:, :, 0] if states.ndim == 4 else states).reshape(len(states), -1)[: len(row)]
@@ -841,7 +852,14 @@ def test_the_note_about_first_states(tmp_path):
     found = next(one for one in CASES if one.name == "first_state_that_is_an_input_over_a_slice")
     source, _ = write(found, tmp_path)
     notes = imported(source, tmp_path / "model").made.notes
-    assert any("its first state is an input of the model" in note for note in notes)
+    assert any("its initial state is an input of the model" in note for note in notes)
+    brought = imported(source, tmp_path / "brought", initial_states=True, parity=1e-5)
+    assert not any("initial state" in note for note in brought.made.notes)
+    assert "its graph computes states that rows bring" in brought.parity.missing[0]
+    found = next(one for one in CASES if one.name == "initial_states_of_two_directions_that_are_inputs")
+    source, _ = write(found, tmp_path)
+    done = imported(source, tmp_path / "direct", initial_states=True, parity=1e-5)
+    assert done.parity.whole
 
 
 def test_nodes_that_join_states_are_named(tmp_path):

@@ -29,6 +29,13 @@ def plain_model():
     return tensors, own
 
 
+@case(initial_states=True, parity=1e-5)
+def lstm_that_starts_from_states_of_rows():
+    tensors = Tensors()
+    table, run = tensors.add("embedding.weight", VOCABULARY, WIDTH), torch_lstm(tensors, "rnn.", WIDTH)
+    return tensors, lambda row, begun: run(table[row].astype(float), first_state=begun[:5], first_cell=begun[5:])
+
+
 def normalized_lstm(tensors, module, inputs, *, biases=()):
     """Add the arrays of a layer of PyTorch's custom_lstms.py; returns its function."""
     w_ih, w_hh = (tensors.add(f"{module}weight_{name}", 20, n) for name, n in (("ih", inputs), ("hh", UNITS)))

@@ -26,6 +26,7 @@ from worker.model_import.readers.keras.configuration import (
 from worker.model_import.readers.keras.layers import THROUGH
 from worker.model_import.readers.keras.maps import MAPS, OPERATIONS
 from worker.model_import.readers.keras.tensors import tensors_in
+from worker.model_import.selection.initial_states import states_by_tensor
 from worker.models.tensorflow import keras
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ _ASIDE = {
 }  # fmt: skip
 
 
-def run_keras(own: KerasGraph, stack: Stack, rows: Sequence[NDArray[Any]]) -> dict[int, Float32]:
+def run_keras(
+    own: KerasGraph, stack: Stack, rows: Sequence[NDArray[Any]], begun: Float32 | None = None
+) -> dict[int, Float32]:
     """The outputs of the rows whose lengths the graph takes, by their numbers, (time, outputs).
 
     Raises:
@@ -75,7 +78,7 @@ def run_keras(own: KerasGraph, stack: Stack, rows: Sequence[NDArray[Any]]) -> di
             warnings.simplefilter("ignore")  # Keras's, about NumPy and about its own defaults
             model = _rebuilt(_inner(own.model, above), end, last)
             _set_weights(model, own, tuple(above))
-            return _run(model, stack, rows)
+            return _run(model, stack, rows, begun)
     except ImportRefusedError:
         raise
     except Exception as error:  # Keras raises errors of its own, of TensorFlow's and of Python's
@@ -240,21 +243,29 @@ def _set_weights(model: Any, own: KerasGraph, above: tuple[str, ...]) -> None:
             layer.finalize_state()  # which computes with the weights
 
 
-def _run(model: Any, stack: Stack, rows: Sequence[NDArray[Any]]) -> dict[int, Float32]:
+def _run(model: Any, stack: Stack, rows: Sequence[NDArray[Any]], begun: Float32 | None) -> dict[int, Float32]:
     made = {}
-    shape = model.inputs[0].shape
+    states = states_by_tensor(stack, begun)
+    others = [one for one in model.inputs if (one.name, 0) not in states]
+    if len(others) != 1 or len(model.inputs) != 1 + len(states):
+        raise ImportRefusedError("its graph computes states that rows bring, or has inputs whose meaning isn't known")
+    shape = others[0].shape
     turned = sum(layer.reversed for layer in stack.layers) % 2
     for number, row in enumerate(rows):
         if shape[1] not in (None, len(row)):
             continue
         batch = np.stack([row, np.roll(row, 1, axis=0)[::-1]])
         width = stack.one_hot_dim
-        given = batch
+        given: Any = batch
         if not stack.vectors:
             # The row after the last one is a vector of zeros, for the id -1.
             given = np.eye(width + 1, width, dtype=np.float32)[batch] if len(shape) == 3 else batch.astype(np.int32)
-        states = np.asarray(keras.ops.convert_to_numpy(model(given)), np.float32)[0]
-        made[number] = states[::-1] if turned else states
+        if states:
+            # The other row of the batch starts from other states.
+            pairs = {name: np.stack([each[number], -each[number]]) for (name, _), each in states.items()}
+            given = [pairs.get(one.name, given) for one in model.inputs]
+        outputs = np.asarray(keras.ops.convert_to_numpy(model(given)), np.float32)[0]
+        made[number] = outputs[::-1] if turned else outputs
     if not made:
         raise ImportRefusedError("it takes rows of a fixed length only, and none here has it")
     return made

@@ -21,6 +21,7 @@ from worker.model_import.readers.onnx.constants import Constants
 from worker.model_import.readers.onnx.file import load
 from worker.model_import.readers.onnx.quantized import DOMAIN, is_quantized_lstm
 from worker.model_import.readers.onnx.recurrent import GATES
+from worker.model_import.selection.initial_states import states_by_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,7 +37,12 @@ _MOST_BYTES = 2**31 - 2**20
 
 
 def run_onnx(
-    own: OnnxGraph, found: Found, stack: Stack, rows: Sequence[NDArray[Any]], tokens: Sequence[int]
+    own: OnnxGraph,
+    found: Found,
+    stack: Stack,
+    rows: Sequence[NDArray[Any]],
+    tokens: Sequence[int],
+    begun: Float32 | None = None,
 ) -> dict[int, Float32]:
     """The outputs of the rows whose lengths the graph takes, by their numbers, (time, outputs).
 
@@ -46,6 +52,7 @@ def run_onnx(
         stack: the layers.
         rows: the source's ids or vectors.
         tokens: how many tokens each row has before its padding.
+        begun: the initial states that rows bring, (rows, numbers); None if they bring none.
 
     Raises:
         ImportRefusedError: the graph can't be cut or run; the text is the reason.
@@ -56,6 +63,9 @@ def run_onnx(
     ids, lengths, states = _inputs(cut, found, stack)
     if stack.vectors and _rank(ids) != 3:
         raise ImportRefusedError(f"its input {ids.name} has {_rank(ids)} axes, and not those of rows of vectors")
+    given = states_by_tensor(stack, begun)
+    if not {name for name, _ in given} <= {one.name for one in states}:
+        raise ImportRefusedError("its graph computes states that rows bring")
     reason = "its inputs or outputs have shapes that are not those of rows of ids"
     for rows_first in (True, False):
         feeds = {}
@@ -75,7 +85,7 @@ def run_onnx(
                     one.name: _typed(_lengths(one, batch.shape, size, tokens[number], rows_first=rows_first), one)
                     for one in lengths
                 },
-                **{one.name: _typed(np.zeros(_shape(one, size)), one) for one in states},
+                **{one.name: _typed(_started(one, size, given, number), one) for one in states},
             }
         try:
             made = _run(cut, feeds) if feeds else {}
@@ -196,6 +206,19 @@ def _rank(value: Any) -> int:
 
 def _shape(value: Any, size: int) -> list[int]:
     return [one.dim_value or size for one in value.type.tensor_type.shape.dim]
+
+
+def _started(value: Any, size: int, given: dict[tuple[str, int], Float32], number: int) -> NDArray[Any]:
+    """The states of a batch: those that row `number` brings, and others for its other rows; zeros if it brings none."""
+    made = np.zeros(_shape(value, size))
+    for (name, side), states in given.items():
+        if name != value.name:
+            continue
+        if made.ndim != 3 or made.shape[1:] != (size, states.shape[1]) or side >= len(made):
+            raise ImportRefusedError(f"its input {name} doesn't have the axes (directions, rows, units)")
+        made[side] = -states[number]
+        made[side, 0] = states[number]
+    return made
 
 
 def _typed(array: NDArray[Any], value: Any) -> NDArray[Any]:

@@ -47,6 +47,7 @@ class Call:
         config: the arguments of its class.
         inputs: names of the calls whose outputs it reads.
         has_state: whether it starts from another layer's state.
+        starts: names of the calls whose outputs these states are, in their order.
         masks: names of the calls that compute a mask that it is given; of a model within the model, a call of the kind
             MASK is given them.
         numbers: the numbers among its arguments.
@@ -66,6 +67,7 @@ class Call:
     operands: tuple[NDArray[np.float64] | None, ...] = ()
     is_operation: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    starts: tuple[str, ...] = ()
 
 
 def read_calls(model: Mapping[str, Any]) -> list[Call]:
@@ -155,6 +157,10 @@ class _Reader:
             sources = self._with_masks(path, sources, masks)
         count = len(self.calls)
         made = self._call(call.layer, path, sources, depth, has_state=has_state)
+        if has_state and self.calls and made == [self.calls[-1].name]:
+            states = [] if not given_state else list(tensors_in(arguments.get("initial_state")))
+            starts = tuple(_name_of(outputs, tensor, path) for tensor in states) or tuple(sources[1:])
+            self.calls[-1] = replace(self.calls[-1], starts=starts)
         for number in range(count, len(self.calls)):
             one = self.calls[number]
             self.calls[number] = replace(one, arguments={**arguments, **one.arguments})
@@ -235,6 +241,13 @@ def _output(outputs: Mapping[tuple[str, int], list[str]], tensor: Tensor) -> str
         )
     made = outputs[tensor.layer, tensor.call]
     return made[tensor.output] if tensor.output < len(made) else f"{made[0] if made else tensor.layer}{STATE}"
+
+
+def _name_of(outputs: Mapping[tuple[str, int], list[str]], tensor: Tensor, path: tuple[str, ...]) -> str:
+    """The name of a tensor that a call starts from, whose own call may be read later."""
+    if (tensor.layer, tensor.call) in outputs:
+        return _output(outputs, tensor)
+    return "/".join((*path[:-1], tensor.layer)) + (STATE if tensor.output else "")
 
 
 def _first_argument(node: Any) -> Any:

@@ -188,8 +188,9 @@ def _role(call: Call) -> Role:
 
 def _length(calls: list[Call]) -> int | None:
     """The number of tokens in a row, if the model's input or its embedding fixes it."""
+    states = {name for call in calls for name in call.starts}
     for call in calls:
-        shape = _shape(call)
+        shape = [] if call.name in states else _shape(call)
         fixed = call.config.get("input_length") if call.kind == "Embedding" else None
         if not fixed and len(shape) in (2, 3):
             fixed = shape[1]

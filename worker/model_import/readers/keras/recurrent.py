@@ -16,6 +16,7 @@ from worker.model_import.readers.keras.arguments import why_called
 from worker.model_import.readers.keras.configuration import config_of, inner_of, kind_of
 from worker.model_import.readers.keras.graph import Call
 from worker.model_import.readers.keras.tensors import constants_in
+from worker.model_import.selection.initial_states import STARTS_ELSEWHERE
 
 _SIMPLE = {"LSTM": "lstm", "GRU": "gru", "CuDNNLSTM": "lstm", "CuDNNGRU": "gru", "LSTMV1": "lstm", "GRUV1": "gru"}
 _CELLS = {"LSTMCell": "lstm", "GRUCell": "gru", "LSTMCellV1": "lstm", "GRUCellV1": "gru"}
@@ -55,10 +56,7 @@ def recurrent_layers(call: Call, arrays: list[Array], hard: str) -> list[Layer]:
         )
     layers[0].problem = layers[0].problem or why_called(call, ("initial_state",)) or None
     if call.has_state:
-        layers[0].problem = layers[0].problem or (
-            "it starts from another layer's state, or from one that the model computes or is given, but here all rows "
-            "start from zeros or from one constant state; import the layers before it, if there are any"
-        )
+        layers[0].problem = layers[0].problem or _set_starts(layers, call)
     elif "initial_state" in call.arguments:
         layers[0].problem = layers[0].problem or _set_first_states(layers, call.arguments["initial_state"])
     return layers
@@ -79,6 +77,20 @@ def check_again(layers: list[Layer], first: Call, again: Call) -> None:
             "it is called more than once, and its calls start from different states; make each call a layer of its own "
             "with the same weights"
         )
+
+
+def _set_starts(layers: list[Layer], call: Call) -> str:
+    """Set the tensors that passes start from, if each state is one; returns why layers can't be imported without."""
+    counts = [sum(2 if one.kind == "lstm" else 1 for one in layer.passes) for layer in layers]
+    starts = iter([(name, 0) for name in call.starts])
+    if len(call.starts) != sum(counts):
+        return (
+            "it starts from another layer's state, or from one that the model computes or is given, and its states are "
+            "not one tensor each; build the model so"
+        )
+    for layer, count in zip(layers, counts, strict=True):
+        layer.starts = tuple(next(starts) for _ in range(count))
+    return STARTS_ELSEWHERE
 
 
 def _set_first_states(layers: list[Layer], given: Any) -> str | None:

@@ -13,6 +13,7 @@ from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Layer, Pass
 from worker.model_import.readers.activations import PEEPHOLES, activation_problem
 from worker.model_import.readers.onnx.first_states import constant_state
+from worker.model_import.selection.initial_states import STARTS_ELSEWHERE, STARTS_FROM_INPUT
 
 if TYPE_CHECKING:
     from worker.model_import.found import Float32
@@ -57,7 +58,10 @@ def recurrent_layer(name: str, node: Any, constants: Constants) -> Layer:
     layer.problem = layer.problem or problem or _problem(settings, given)
     layer.problem = layer.problem or (None if first else _why_started(given, constants))
     if any(constants.start(given[state]) == "input" for state in ("h", "c") if given.get(state)):
-        layer.notes.append("its first state is an input of the model; here every row starts from zero")
+        layer.notes.append(STARTS_FROM_INPUT)
+    names = [given.get(state, "") for state in (("h", "c") if kind == "lstm" else ("h",))]
+    if not first and all(name and constants.start(name) != "zero" for name in names):
+        layer.starts = tuple((name, side) for side in range(len(passes)) for name in names)
     return layer
 
 
@@ -148,9 +152,7 @@ def _problem(settings: dict[str, Any], given: dict[str, str]) -> str | None:
 def _why_started(given: dict[str, str], constants: Constants) -> str | None:
     """The reason why first states that aren't constants for all rows can't be imported; None if they can."""
     if any(constants.start(given[state]) == "other" for state in ("h", "c") if given.get(state)):
-        return (
-            "it starts from a state that is not zero, and not one constant for all rows, such as another layer's state"
-        )
+        return STARTS_ELSEWHERE
     return None
 
 

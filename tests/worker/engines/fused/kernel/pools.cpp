@@ -53,7 +53,16 @@ const std::vector<float>& vectors_of(std::int64_t dim) {
   return vectors;
 }
 
+// The initial state of row `at` of a pool, if the model reads them: one of three, and none after the last.
+std::vector<float> state_of(std::int64_t dim, std::size_t at) {
+  static const std::vector<float> numbers = random_floats(3 * 4096);
+  const auto begin = numbers.begin() + static_cast<std::ptrdiff_t>(at % 3 * 4096);
+  return std::vector<float>(begin, begin + dim);
+}
+
 struct Pool {
+  std::size_t first_state = 0;  // the number of the first row's
+  std::vector<float> states;
   std::vector<std::int32_t> values;
   std::vector<std::int64_t> offsets{0};
   std::vector<std::vector<float>> outputs;
@@ -79,6 +88,13 @@ struct Pool {
       shard.vectors = vectors_of(dim).data();
       shard.vector_count = kVocab;
     }
+    states.clear();
+    for (std::int64_t r = 0; r < rows(); ++r) {
+      const std::vector<float> state = state_of(engine.model().given_dim(), first_state + static_cast<std::size_t>(r));
+      states.insert(states.end(), state.begin(), state.end());
+    }
+    states.shrink_to_fit();  // the sanitizers see a read behind them
+    shard.states = states.data();
     engine.compute(&shard, 1, columns.data(), static_cast<std::int64_t>(columns.size()));
   }
   static std::int64_t width(const Engine& engine, const Column& column) {
@@ -95,6 +111,7 @@ std::vector<std::int32_t> random_row(std::int64_t vocab, std::int64_t longest) {
 void check_alone(const Pool& pool, std::size_t r, const std::vector<std::int32_t>& row, Engine& alone,
                  const std::vector<Column>& columns) {
   Pool single;
+  single.first_state = r;
   single.add(row);
   single.compute(alone, columns);
   for (std::size_t c = 0; c < columns.size(); ++c) {
@@ -219,7 +236,8 @@ void run_sample(const char* isa, Arithmetic arithmetic, const Sample& sample, st
 }
 
 void run_models(const char* isa, Arithmetic arithmetic, std::int64_t units) {
-  Sample plain(3), gru(3), projected(0), all(7), hard(3), first(3), factors(0), clipped(3), maps(3), normed(3), vectors(37);
+  Sample plain(3), gru(3), projected(0), all(7), hard(3), first(3), factors(0), clipped(3), maps(3), normed(3), vectors(37),
+      given(3);
   for (std::int64_t width = 3; plain.layers.size() < 2;) {
     width = plain.add(width, Cell::lstm, Direction::forward, units, 0, false);
   }
@@ -261,8 +279,12 @@ void run_models(const char* isa, Arithmetic arithmetic, std::int64_t units) {
   width = vectors.add_map(37, Cell::dense, 7, Activation::tanh, 0);
   width = vectors.add(width, Cell::lstm, Direction::bidirectional, units, 0, false);
   vectors.add(width, Cell::gru, Direction::forward, units, 0, false);
+  width = given.add(3, Cell::lstm, Direction::bidirectional, units, 5, false);
+  width = given.add(width, Cell::gru, Direction::backward, units, 0, false);
+  given.add(width, Cell::mlstm, Direction::forward, units, 0, false);
+  for (LayerWeights& layer : given.layers) layer.given_state = 1;
   for (const Sample* sample :
-       {&vectors, &normed, &plain, &gru, &projected, &all, &hard, &first, &factors, &clipped, &maps}) {
+       {&given, &vectors, &normed, &plain, &gru, &projected, &all, &hard, &first, &factors, &clipped, &maps}) {
     run_sample(isa, arithmetic, *sample, 1 << 20);
     run_sample(isa, arithmetic, *sample, 0);
   }
@@ -279,7 +301,7 @@ void refuse_unfit_models() {
     return false;
   };
   Sample none(3), narrow(3), residual(3), unknown(3), ungated(3), half(3), factors(3), clipped(3), mapped(3), wide(3);
-  Sample far(3), flat(3);
+  Sample far(3), flat(3), two(3);
   narrow.add(3, Cell::lstm, Direction::bidirectional, 4, 0, false);
   narrow.add(4, Cell::lstm, Direction::forward, 4, 0, false);
   residual.add(3, Cell::lstm, Direction::forward, 4, 0, true);
@@ -287,6 +309,8 @@ void refuse_unfit_models() {
   ungated.add(3, Cell::lstm, Direction::forward, 4, 0, false, static_cast<GateKind>(3));
   half.add(3, Cell::lstm, Direction::forward, 4, 0, false, GateKind::sigmoid, true);
   half.layers[0].passes[0].first_cell = nullptr;
+  two.add(3, Cell::lstm, Direction::forward, 4, 0, false, GateKind::sigmoid, true);
+  two.layers[0].given_state = 1;
   factors.add(3, Cell::mlstm, Direction::forward, 4, 0, false);
   factors.layers[0].passes[0].state_factor = nullptr;
   clipped.add(3, Cell::gru, Direction::forward, 4, 0, false);
@@ -302,6 +326,7 @@ void refuse_unfit_models() {
   check(refused(flat), "a norm without a gain");
   check(refused(factors), "a multiplicative LSTM without a factor");
   check(refused(clipped), "a GRU whose cell states are clipped");
+  check(refused(two), "a layer with a state of its own that rows bring, too");
   check(refused(none), "a model without layers");
   check(refused(half), "an LSTM with a first state and without a first cell state");
   check(refused(narrow), "a layer that reads half of the one below");

@@ -105,11 +105,12 @@ void States::read_given(const Block& block, std::size_t l) {
   const Kernel& kernel = block.course.model().kernel();
   const Pass& pass = block.course.pass(l);
   const std::size_t hidden = hidden_bytes(kernel, pass), cell = cell_bytes(pass);
+  const std::int64_t converted = round_up(pass.state_dim, kernel.block_inputs);
   for (std::size_t k = 0; k < block.count; ++k) {
     const float* const given = block.course.inputs().state(block.walk.row(block.first + k));
     char* const state = given_.as<char>() + k * hidden;
-    for (std::int64_t u = 0; u < pass.state_dim; ++u) put_element(kernel, state, u, given[pass.given_at + u]);
-    clear_elements(kernel, state, pass.state_dim, pass.padded_state);
+    block.course.inputs().convert_numbers(given + pass.given_at, pass.state_dim, state);
+    clear_elements(kernel, state, std::min(converted, pass.padded_state), pass.padded_state);
     char* const carried = given_cells_.as<char>() + k * cell;
     std::memset(carried, 0, cell);
     std::memcpy(carried, given + pass.given_cell_at, static_cast<std::size_t>(pass.packed.units) * sizeof(float));

@@ -1,6 +1,7 @@
 #include "pool/plan/inputs.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <new>
 #include <stdexcept>
@@ -18,9 +19,9 @@ inline std::uint32_t round_finite(float x) {
   return size < bits_of(kLeastBfloat16) ? 0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 
-// Writes a vector as `put_element` writes its numbers, and zeros after it, up to whole blocks.
+// Writes numbers as `put_element` writes them, and zeros after them, up to whole blocks.
 template <class Element>
-void convert_vector(const Kernel& kernel, const float* from, std::int64_t dim, const std::vector<std::int64_t>& places,
+void convert_blocks(const Kernel& kernel, const float* from, std::int64_t dim, const std::vector<std::int64_t>& places,
                     Element* out) {
   const std::int64_t block = kernel.block_inputs;
   float numbers[kMostInputs];
@@ -44,6 +45,23 @@ void convert_vector(const Kernel& kernel, const float* from, std::int64_t dim, c
 
 }  // namespace
 
+Inputs::Inputs(const Model& model) : model_(model) {
+  const Kernel& kernel = model.kernel();
+  if (kernel.block_inputs > kMostInputs) throw std::logic_error("blocks are longer than this file knows");
+  for (std::int64_t k = 0; k < kernel.block_inputs; ++k) places_.push_back(element_at(kernel, k));
+}
+
+void Inputs::convert_numbers(const float* from, std::int64_t dim, void* out) const {
+  const Kernel& kernel = model_.kernel();
+  if (kernel.block_inputs == 1) {
+    std::memcpy(out, from, static_cast<std::size_t>(dim) * sizeof(float));
+  } else if (piece_bytes(kernel) == 2) {
+    convert_blocks(kernel, from, dim, places_, static_cast<std::uint16_t*>(out));
+  } else {
+    convert_blocks(kernel, from, dim, places_, static_cast<float*>(out));
+  }
+}
+
 void Inputs::take(const Shard* shards, std::int64_t count) {
   given_ = shards;
   if (!model_.vector_dim()) return;
@@ -53,11 +71,8 @@ void Inputs::take(const Shard* shards, std::int64_t count) {
   stride_ = padded * kernel.element_bytes;
   converts_ = kernel.block_inputs > 1;  // in float32, a kernel reads numbers where the caller has them
   if (!converts_) return;
-  if (kernel.block_inputs > kMostInputs) throw std::logic_error("blocks are longer than this file knows");
   const char* const vectors = vectors_.reserve<char>(static_cast<std::size_t>(vector_count_ * stride_));
   for (Table& table : tables_) table.vectors = vectors + (table.first - 1) * stride_;
-  places_.resize(static_cast<std::size_t>(kernel.block_inputs));
-  for (std::int64_t k = 0; k < kernel.block_inputs; ++k) places_[static_cast<std::size_t>(k)] = element_at(kernel, k);
 }
 
 // Numbers the vectors of all shards together, from 1.
@@ -83,19 +98,12 @@ void Inputs::number(const Shard* shards, std::int64_t count) {
 }
 
 void Inputs::convert(std::int64_t first, std::int64_t end) {
-  const Kernel& kernel = model_.kernel();
   const std::int64_t dim = model_.vector_dim();
   for (std::size_t s = 0; s < tables_.size(); ++s) {
     const std::int64_t before = tables_[s].first - 1;
     const std::int64_t from = std::max(first, before), to = std::min(end, before + numbered_[s].vector_count);
     for (std::int64_t r = from; r < to; ++r) {
-      const float* const vector = numbered_[s].vectors + (r - before) * dim;
-      char* const out = vectors_.as<char>() + r * stride_;
-      if (piece_bytes(kernel) == 2) {
-        convert_vector(kernel, vector, dim, places_, reinterpret_cast<std::uint16_t*>(out));
-      } else {
-        convert_vector(kernel, vector, dim, places_, reinterpret_cast<float*>(out));
-      }
+      convert_numbers(numbered_[s].vectors + (r - before) * dim, dim, vectors_.as<char>() + r * stride_);
     }
   }
 }

@@ -13,7 +13,7 @@ namespace unrolled {
 
 class Inputs {
  public:
-  explicit Inputs(const Model& model) : model_(model) {}
+  explicit Inputs(const Model& model);
 
   // Takes a pool's shards, which must stay where they are. Afterwards vectors [0, `unconverted`) have to be converted,
   // in any portions, on any threads. Throws InputError, std::bad_alloc.
@@ -34,6 +34,9 @@ class Inputs {
     const Table& table = tables_[row.shard];
     return table.vectors + (token - table.first) * stride_;
   }
+
+  // Brings `dim` finite numbers into the form in which the kernel reads them, with zeros up to whole blocks.
+  void convert_numbers(const float* from, std::int64_t dim, void* out) const;
 
   // A row's initial state, as its shard has it.
   const float* state(const Row& row) const { return shards()[row.shard].states + row.index * model_.given_dim(); }

@@ -1,0 +1,62 @@
+"""Whether a directory is a copy of the one in which the broker has its job.
+
+A job's key is in its directory, so a copy has the same key. Workers compute a job only in the place that its producer
+has registered in the ledger.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unrolled.errors import RequestError, TransientError
+from unrolled.job.names import JOB
+from unrolled.protocol.opening import open_job
+from unrolled.store.bucket_url import is_url
+from unrolled.store.posix import PosixStore
+
+if TYPE_CHECKING:
+    from unrolled.protocol.opening import OpenJob
+
+#: Longest place that is believed: anybody with access to Redis can write it.
+MOST_PLACE_CHARACTERS = 4096
+
+
+def could_be_place(place: str) -> bool:
+    """Whether a text from Redis may be an absolute path or a URL."""
+    return (place.startswith("/") or is_url(place)) and len(place) <= MOST_PLACE_CHARACTERS
+
+
+def find_original(job: OpenJob, place: str | None) -> str | None:
+    """The place that the broker has for a job, if it is another one that has this job, too; otherwise None.
+
+    Args:
+        job: the job, as it was opened.
+        place: the path or URL in the ledger; None if there is none. If it doesn't exist, the job was moved.
+    """
+    if place is None or place == job.address or not could_be_place(place):
+        return None
+    try:
+        other = open_job(place)
+        return place if other.key == job.key and _marks(other) != _marks(job) else None
+    except (RequestError, TransientError, ValueError, OSError):
+        return None
+
+
+def explain_copy(original: str) -> str:
+    """The line about a copy, and what to do.
+
+    Args:
+        original: from `find_original`.
+    """
+    return (
+        f"Redis has this job at {original}, and this seems to be a copy: workers compute the job only there. Use that "
+        f"one; or, to continue here: unrolled cancel {original}, then the same `unrolled run` or `unrolled enqueue`"
+    )
+
+
+def _marks(job: OpenJob) -> tuple[object, ...]:
+    """Equal for one directory under two names. Two mounts may differ in the device, so that isn't included."""
+    if not isinstance(job.objects.store, PosixStore):
+        return (job.address,)
+    found = (job.objects.store.path / JOB).stat()
+    return found.st_ino, found.st_mtime_ns, found.st_ctime_ns
