@@ -122,4 +122,7 @@ class JobStatus:
         """For what is cut so far, at the speed of the last files; None where that isn't known, or nothing runs."""
         if not self.tokens_per_second or not self.waiting or not self.at_work:
             return None
+        holders = [one for one in self.queue.workers if one.offer == self.offer and one.on_board] if self.queue else []
+        if holders and all(one.is_late for one in holders):
+            return None  # they may be dead, and their leases have to expire first
         return (self.tokens - self.tokens_done) / self.tokens_per_second

@@ -39,7 +39,7 @@ def text(tmp_path):
 
 def test_a_plan_is_read_by_people(text, model):
     """Rows, tokens, lengths, bytes of each choice; nothing is measured without being asked."""
-    result = run("plan", text, "--model", model, "--no-measure", "--precision", "float16")
+    result = run("plan", text, "--model", model, "--no-measure", "--precision", "float16", "--out", "not used")
     assert result.exit_code == 0
     lines = result.output.splitlines()
     assert lines[0] == "input     1 input, 90 B; all of it was read"

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -463,6 +464,11 @@ def test_no_time_is_left_where_no_one_works(tmp_path, server, ledger, monkeypatc
     status = reader.read()
     assert status.at_work
     assert status.seconds_left > 0
+    beat = WorkerStatus("host-1", status.offer, 1, 1.0, 100.0, 1.0, lease_seconds=30.0, silent_seconds=2.0)
+    assert replace(status, queue=replace(status.queue, workers=(beat,))).seconds_left > 0
+    late = replace(beat, silent_seconds=20.0)
+    assert replace(status, queue=replace(status.queue, workers=(late,))).seconds_left is None
+    assert replace(status, queue=replace(status.queue, workers=(late, beat))).seconds_left > 0
     ledger.give_back(Member(job.key, Life(second, 0)), "host-1", "first")
     status = reader.read()
     assert not status.at_work
