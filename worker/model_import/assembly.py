@@ -295,6 +295,7 @@ def _differences(stack: Stack, parts: list[Part]) -> list[str]:
         notes.append(
             f"the vectors are those of {parts[-1].name}, before {', '.join(map(str, stack.joined))}, where the source "
             "joins them with other vectors"
+            + (f". For the vectors of the sum: --top {stack.tops[0]}" if len(stack.tops) == 1 else "")
         )
     if stack.quantized:
         notes.append(

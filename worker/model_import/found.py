@@ -174,6 +174,8 @@ class Node:
         why: why it isn't a "map", if that is known: "its activation is 'glu'".
         quantized: "weights" if the file has its weights as 8-bit integers; "activations" if it rounds the vectors that
             it reads or passes on to 8 bits, too, which isn't imported.
+        of_layer: of a sum: whether it is a part of the layer that it reads, as in an ELMo. Any other sum above the last
+            layer is taken only if the user names it.
         precision: the type that it computes in, if it has fewer digits than float32, which isn't imported; else "".
     """
 
@@ -193,6 +195,7 @@ class Node:
     why: str = ""
     quantized: Literal["", "weights", "activations"] = ""
     precision: str = ""
+    of_layer: bool = False
 
     def __str__(self) -> str:
         return f"{self.label or self.name} ({self.what})"

@@ -49,7 +49,7 @@ def functional():
     one = layers.LSTM(5, return_sequences=True)(layers.SpatialDropout1D(0.1)(embedded))
     two = layers.Bidirectional(layers.GRU(4, return_sequences=True))(layers.Dropout(0.2)(one))
     cells = layers.RNN(layers.StackedRNNCells([layers.LSTMCell(7), layers.LSTMCell(8)]), return_sequences=True)(two)
-    added = layers.Add()([cells, layers.LSTM(8, return_sequences=True, name="top")(cells)])
+    added = layers.Add(name="sum")([cells, layers.LSTM(8, return_sequences=True, name="top")(cells)])
     head = layers.Dense(3)(layers.Concatenate()([embedded, one, added]))
     return randomize(keras.Model(ids, head)), added
 
@@ -59,7 +59,7 @@ def test_functional_models(name, tmp_path):
     """A functional model in both current formats: all kinds of layers, a residual sum, skip connections and a head."""
     model, end = functional()
     model.save(tmp_path / name)
-    done = imported(tmp_path / name, tmp_path / "model")
+    done = imported(tmp_path / name, tmp_path / "model", top="sum")
     assert_same(own_states(model, end), states_of(done))
     assert [str(layer) for layer in done.model.config.layers] == [
         "lstm 5",

@@ -58,12 +58,12 @@ def test_keras_2s_saved_models(tmp_path):
     """keras_metadata.pb has the configuration, which shows a residual sum."""
     ids = keras.Input((None,), dtype="int32")
     below = layers.LSTM(5, return_sequences=True)(layers.Embedding(10, 4, mask_zero=True)(ids))
-    added = layers.Add()([below, layers.LSTM(5, return_sequences=True)(below)])
+    added = layers.Add(name="sum")([below, layers.LSTM(5, return_sequences=True)(below)])
     made = keras.Model(ids, layers.Dense(2)(added))
     tf.saved_model.save(made, str(tmp_path / "saved"))
     root = b"\x10\x00" + field(3, b"root") + field(5, made.to_json().encode())
     (tmp_path / "saved" / "keras_metadata.pb").write_bytes(field(1, b"\x10\x01" + field(3, b"root.x")) + field(1, root))
-    done = imported(tmp_path / "saved", tmp_path / "model")
+    done = imported(tmp_path / "saved", tmp_path / "model", top="sum")
     assert [str(layer) for layer in done.model.config.layers] == ["lstm 5", "lstm 5 + its input"]
     states = np.asarray(keras.Model(ids, added)(padded()))
     assert_same([one[: len(row)] for one, row in zip(states, ROWS, strict=True)], states_of(done))

@@ -1,8 +1,9 @@
 """The recurrent layers among the named variables of Keras and TensorFlow."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from worker.model_import.found import Array, Found, Layer, Pass, Table
 from worker.model_import.limits import check_layers
@@ -52,13 +53,15 @@ def layers_of(cells: Iterable[Cell]) -> list[Layer]:
             layer.backward = cell.one
         else:
             layer.forward = cell.one
-    for layer in layers.values():
+    times = Counter(layer.name for layer in layers.values())
+    for path, layer in layers.items():
+        layer.name = layer.name if times[layer.name] == 1 else path
         layer.problem = next((one.problem for one in layer.passes if one.problem), None)
     return list(layers.values())
 
 
 def sort_weights(
-    found: Found, layers: list[Layer], stored: list[Array], table_name: Callable[[Array], str | None]
+    found: Found, layers: list[Layer], stored: list[Array], table_of: Callable[[Array], Table | None]
 ) -> None:
     """Sort the arrays of a file with only weights into layers, tables and the rest.
 
@@ -66,20 +69,26 @@ def sort_weights(
         found: gets the layers, the tables, and the rest.
         layers: the recurrent layers among the arrays.
         stored: all arrays of the file.
-        table_name: returns the name of an embedding, or None if the array is something else.
+        table_of: returns the embedding that an array is or could be, or None if it is something else. If several have
+            one name, they get the names of their arrays.
     """
     check_layers(len(layers))
     found.matrix_axes = "inputs, outputs"
     found.layers = {layer.name: layer for layer in layers}
     used = {part.name for layer in layers for one in layer.passes for part in one.parts.values()}
+    tables: list[Table] = []
     for array in stored:
-        name = table_name(array) if len(array.shape) == 2 else None
         if array.name in used:
             continue
-        if name is None:
+        table = table_of(array) if len(array.shape) == 2 else None
+        if table is None:
             found.rest.append(array)
         else:
-            found.tables[name] = Table(name, array)
+            tables.append(table)
+    times = Counter(table.name for table in tables)
+    for table in tables:
+        name = table.name if times[table.name] == 1 else table.array.name
+        found.tables[name] = replace(table, name=name)
 
 
 def _direction(path: str) -> tuple[str, bool]:

@@ -164,7 +164,7 @@ class _Paths:
         """The layer below a node, and what is between."""
         nodes = [node.name for node in self._graph.values() if name in (node.name, node.label)]
         origins = [self._origin(node) for node in nodes]
-        if len(origins) != 1 or origins[0].role != "layer" or not origins[0].links:
+        if len(origins) != 1 or origins[0].role != "layer" or not (origins[0].links or origins[0].added):
             what = "there is no such node" if not nodes else f"it reads {origins[0].name}"
             raise ImportRefusedError(
                 f"--top {name}: {what}; name a Dense layer, a normalization, an activation or a sum above a recurrent "
@@ -259,6 +259,8 @@ class _Paths:
                 "import a model whose mask is the embedding's (mask_zero=True)"
             )
         stack.joined = self._joined(stack)
+        sums = [node for node in stack.joined if node.role == "add" and self._origin(node.name).name == stack.last]
+        stack.tops = tuple(node.label or node.name for node in sums)
         stack.doubts = tuple(f"{node.name} ({node.what}): {node.doubt}" for node in between if node.doubt)
         kinds = {node.quantized for node in between}
         stack.quantized = next((one for one in ("activations", "weights") if one in kinds), "")
@@ -489,9 +491,9 @@ class _Paths:
         return reached - {name}
 
     def _sum_of(self, last: Node) -> _Origin:
-        """The last layer, with its sum with an output below, if that is its only reader."""
+        """The last layer, with its sum with an output below, if that is a part of it."""
         readers = self._readers.get(last.name, [])
-        if len(readers) == 1 and readers[0].role == "add":
+        if len(readers) == 1 and readers[0].of_layer:
             parts = self._split(readers[0])
             if parts is not None and parts[0] == last.name:
                 return _Origin("layer", last.name, readers[0].name, parts[1])

@@ -85,6 +85,7 @@ class Stack:
         clips: the largest magnitudes of cell states and of projected states, as the user says; None for any.
         sums: names of the sums in the graph that are taken.
         joined: nodes above that join the stack's states with other vectors of each token, and are left out.
+        tops: names of those of them that are sums which the user can take with --top.
         doubts: what the file alone doesn't prove: only a comparison with its own computation can.
         vectors: whether rows contain the vectors that the first of `chain` reads.
         below: of a file with only weights, whose rows contain vectors: the nodes below the first layer.
@@ -107,6 +108,7 @@ class Stack:
     steps: tuple[Step, ...] = ()
     sums: frozenset[str] = frozenset()
     joined: tuple[Node, ...] = ()
+    tops: tuple[str, ...] = ()
     vectors: bool = False
     below: tuple[Node, ...] = ()
 

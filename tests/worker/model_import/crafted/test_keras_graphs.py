@@ -144,12 +144,12 @@ def normalizations_between_two_layers():
     return ids, lstm(4, name="top")(layers.Activation("tanh")(layers.TimeDistributed(layers.Dense(3))(normal)))
 
 
-@case(suffix=".keras", parity=1e-5)
+@case(suffix=".keras", parity=1e-5, top="sum")
 def adapters_between_two_layers():
     ids = text()
     low = lstm(6, name="low")(words()(ids))
     low = layers.Add()([low, layers.Dense(6)(layers.Dense(2, activation="relu")(layers.LayerNormalization()(low)))])
-    return ids, layers.Add()([low, lstm(6, name="top")(layers.LayerNormalization()(low))])
+    return ids, layers.Add(name="sum")([low, lstm(6, name="top")(layers.LayerNormalization()(low))])
 
 
 @case(suffix=".keras", parity=1e-5, layers=("low",), top="sums")
@@ -573,28 +573,28 @@ def normalizations_and_functions_on_the_embedding():
     return ids, lstm()(layers.LayerNormalization(scale=False)(low))
 
 
-@case(suffix=".keras")
+@case(suffix=".keras", top="sum")
 def dense_on_the_embedding_and_a_residual_layer():
     ids = text()
     low = layers.Dense(5)(words(**MASKED)(ids))
-    return ids, layers.Add()([lstm(5)(low), low])
+    return ids, layers.Add(name="sum")([lstm(5)(low), low])
 
 
-@case(suffix=".keras", run=True)
+@case(suffix=".keras", run=True, top="sum2")
 def residual_layers_on_a_masked_embedding():
     ids = text()
     low = words(**MASKED)(ids)
-    for _ in range(3):
-        low = layers.Add()([lstm(4)(low), low])
+    for number in range(3):
+        low = layers.Add(name=f"sum{number}")([lstm(4)(low), low])
     return ids, low
 
 
-@case(suffix=".h5", run=True)
+@case(suffix=".h5", run=True, top="sum")
 def residual_layers_on_a_masked_embedding_in_hdf5():
     ids = text()
     low = words(**MASKED)(ids)
     low = layers.Add()([low, lstm(4)(low)])
-    return ids, layers.Add()([low, layers.Bidirectional(lstm(2))(low)])
+    return ids, layers.Add(name="sum")([low, layers.Bidirectional(lstm(2))(low)])
 
 
 @case(suffix=".keras")
@@ -805,12 +805,46 @@ def two_directions_of_which_one_has_no_bias():
     return ids, layers.Bidirectional(lstm(), backward_layer=back)(words(**MASKED)(ids))
 
 
-@case(suffix=".keras", run=True)
+@case(suffix=".keras", run=True, top="sums")
 def sum_of_the_embedding_and_the_last_layer():
     ids = text()
     vectors = layers.Embedding(10, 5, name="words", **MASKED)(ids)
-    sums = layers.Add()([vectors, lstm(name="top")(lstm(name="low")(vectors))])
+    sums = layers.Add(name="sums")([vectors, lstm(name="top")(lstm(name="low")(vectors))])
     return ids, layers.Dense(3)(sums), sums
+
+
+def two_layers_and_their_sum():
+    ids = text()
+    low = lstm(6, name="low")(words(**MASKED)(ids))
+    top = lstm(6, name="top")(low)
+    sums = layers.Add(name="sums")([low, top])
+    return ids, layers.Dense(3)(sums), top, sums
+
+
+@case(suffix=".keras", run=True)
+def sum_of_two_layers_that_is_left_out():
+    ids, end, top, _ = two_layers_and_their_sum()
+    return ids, end, top
+
+
+@case(suffix=".h5", run=True, layers=("low", "top"))
+def sum_of_two_named_layers_that_is_left_out():
+    ids, end, top, _ = two_layers_and_their_sum()
+    return ids, end, top
+
+
+@case(suffix=".keras", run=True, top="sums")
+def sum_of_two_layers_that_is_named():
+    ids, end, _, sums = two_layers_and_their_sum()
+    return ids, end, sums
+
+
+@case(suffix=".keras", run=True, layers=("low",))
+def layer_whose_residual_sum_the_next_layer_reads():
+    ids = text()
+    vectors = words(**MASKED)(ids)
+    low = lstm(4, name="low")(vectors)
+    return ids, lstm(name="top")(layers.Add()([low, vectors])), low
 
 
 @case(suffix=".h5")
@@ -1244,6 +1278,17 @@ def test_a_graph_in_float16_is_run_in_float16(tmp_path, name):
     assert 1e-5 < rounded.largest < 1e-2
     assert not any("the file's graph" in one.left for one in done.parity.comparisons)
     assert any("the source computes in mixed_float16" in note for note in done.made.notes)
+
+
+def test_a_sum_of_layers_is_noted(tmp_path):
+    """A residual sum above the last layer is one of the nodes that are left out, listed and noted."""
+    ids, end, *_ = two_layers_and_their_sum()
+    keras.Model(ids, end).save(tmp_path / "model.keras")
+    made = imported(tmp_path / "model.keras", tmp_path / "model").made
+    assert "sums (Add)" in made.left
+    (note,) = [one for one in made.notes if "the vectors are those of top, before" in one]
+    assert "sums (Add)" in note
+    assert "--top sums" in note
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Keras's, about layers that it doesn't quantize

@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 from support.crafted import RIGHT, Cases, check
+from support.imported import assert_same, imported, states_of
+
+from unrolled.errors import ModelError
 
 keras = pytest.importorskip("keras")
 layers = keras.layers
@@ -105,6 +108,58 @@ def write(case, directory):
 def test_keras_weights(case, tmp_path):
     """Each file's outcome."""
     check(case, *write(case, tmp_path), tmp_path, ROWS)
+
+
+class Net(keras.Model):
+    """A model of one's own, whose layers are attributes; Keras writes each under the name that it finds first."""
+
+    def __init__(self, embedding, tables, states):
+        super().__init__()
+        for name, made in tables.items():
+            setattr(self, name, made)
+        self.first, self.states, self.head = getattr(self, embedding), states, layers.Dense(2)
+
+    def call(self, ids):
+        return self.head(self.states(self.first(ids)))
+
+
+def saved(path, first, **tables):
+    """The states of the rows in a model whose weights are saved."""
+    model = Net(first, tables, layers.GRU(5, return_sequences=True))
+    for table in tables.values():
+        table(np.array([[1]]))
+    model(np.array([[1]]))
+    random = np.random.default_rng(3)
+    model.set_weights([random.normal(0, 0.6, array.shape) for array in model.get_weights()])
+    model.save_weights(path)
+    return [np.asarray(model.states(model.first(np.array([row]))))[0] for row in ROWS]
+
+
+@pytest.mark.parametrize("options", [{}, {"embedding": "emb"}])
+def test_an_embedding_under_the_name_of_an_attribute(options, tmp_path):
+    """The file has the embedding as emb/vars/0, and only its layer's own name says that it is one."""
+    own = saved(tmp_path / "net.weights.h5", "emb", emb=layers.Embedding(10, 4))
+    assert_same(own, states_of(imported(tmp_path / "net.weights.h5", tmp_path / "model", **options), ROWS))
+
+
+def test_an_embedding_whose_names_say_nothing(tmp_path):
+    """It can be named, and the refusal says so."""
+    own = saved(tmp_path / "net.weights.h5", "e", e=layers.Embedding(10, 4, name="x"))
+    with pytest.raises(ModelError, match=r"If e \(10, 4\) is its embedding: --embedding e\."):
+        imported(tmp_path / "net.weights.h5", tmp_path / "refused")
+    done = imported(tmp_path / "net.weights.h5", tmp_path / "model", embedding="e")
+    assert_same(own, states_of(done, ROWS))
+
+
+def test_two_embeddings_of_one_name(tmp_path):
+    """Each has the name of its array, and neither is taken without a question."""
+    source = tmp_path / "net.weights.h5"
+    inner = keras.Sequential([layers.Embedding(10, 4)])
+    own = saved(source, "embedding", embedding=layers.Embedding(10, 4), inner=inner)
+    with pytest.raises(ModelError, match=r"embedding/vars/0 .*inner/layers/embedding/vars/0 .*--embedding"):
+        imported(source, tmp_path / "refused")
+    options = {"embedding": "embedding/vars/0", "leave": ("inner/layers/embedding",)}
+    assert_same(own, states_of(imported(source, tmp_path / "model", **options), ROWS))
 
 
 def test_some_are_right():

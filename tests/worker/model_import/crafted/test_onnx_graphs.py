@@ -353,6 +353,80 @@ def first_states_of_two_directions_that_are_repeated_and_joined():
     return graph, graph.lstm(x, sides=2, direction="bidirectional", more=("", *states))
 
 
+def number_of_rows(graph):
+    """The size of the batch, as PyTorch's first exporter computes it."""
+    return graph.add(
+        "Unsqueeze", graph.add("Gather", graph.add("Shape", "ids"), graph.constant(0)), graph.constant([0])
+    )
+
+
+def expanded(graph, state, *parts):
+    """PyTorch's expand, whose first exporter puts 1 in the place of -1."""
+    rows = number_of_rows(graph)
+    shape = graph.add("Concat", *(rows if one == "rows" else graph.constant([one]) for one in parts), axis=0)
+    shape = graph.add("Reshape", shape, graph.constant([-1]))
+    ones = graph.add("ConstantOfShape", graph.add("Shape", shape), value=numpy_helper.from_array(np.array([1])))
+    lacks = graph.add("Equal", shape, graph.add("Mul", ones, graph.constant(-1)))
+    return graph.add("Expand", state, graph.add("Where", lacks, ones, shape))
+
+
+@case(suffix=".onnx", parity=1e-5)
+def first_states_of_the_first_exporter_that_are_expanded():
+    graph = Graph()
+    states = expanded(graph, graph.weights(1, 1, 5), 1, "rows", 5), expanded(graph, graph.weights(5), -1, "rows", -1)
+    return graph, graph.lstm(graph.time_first(graph.embed()), more=("", *states))
+
+
+@case(suffix=".onnx", parity=1e-5)
+def first_states_of_the_first_exporter_for_a_single_row():
+    graph = Graph(shape=(1, "time"))
+    states = [expanded(graph, graph.weights(2, 1, 5), 2, "rows", 5) for _ in range(2)]
+    x = graph.time_first(graph.embed())
+    return graph, graph.lstm(x, sides=2, direction="bidirectional", more=("", *states))
+
+
+@case(suffix=".onnx", parity=1e-5)
+def first_states_of_the_first_exporter_that_are_repeated():
+    graph = Graph()
+
+    def repeated():
+        times = [
+            graph.add("Concat", graph.constant([1]), number_of_rows(graph), graph.constant([1]), axis=0)
+            for _ in range(2)
+        ]
+        ones = graph.add("ConstantOfShape", graph.add("Shape", times[0]), value=numpy_helper.from_array(np.array([1])))
+        return graph.add("Tile", graph.add("Expand", graph.weights(1, 1, 5), ones), times[1])
+
+    return graph, graph.lstm(graph.time_first(graph.embed()), more=("", repeated(), repeated()))
+
+
+@case(suffix=".onnx", parity=1e-5)
+def first_states_of_the_first_exporter_that_an_embedding_has():
+    graph = Graph()
+    shape = graph.add("Concat", number_of_rows(graph), axis=0)
+    states = [
+        graph.add(
+            "Unsqueeze",
+            graph.add(
+                "Gather",
+                graph.weights(size, 5),
+                graph.add("ConstantOfShape", shape, value=numpy_helper.from_array(np.array([size - 1]))),
+            ),
+            graph.constant([0]),
+        )
+        for size in (1, 3)
+    ]
+    return graph, graph.lstm(graph.time_first(graph.embed()), more=("", *states))
+
+
+@case(r"starts from another layer's state", suffix=".onnx")
+def first_state_that_depends_on_the_first_id():
+    graph = Graph()
+    first = graph.add("Gather", "ids", graph.constant(0), axis=1)
+    state = graph.add("Unsqueeze", graph.add("Gather", graph.weights(10, 5), first), graph.constant([0]))
+    return graph, graph.lstm(graph.time_first(graph.embed()), more=("", state, state))
+
+
 @case(r"starts from another layer's state", suffix=".onnx")
 def first_states_that_are_cut_from_repeated_directions():
     graph = Graph(shape=(1, "time"))

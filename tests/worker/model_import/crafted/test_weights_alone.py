@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 from support.crafted import RIGHT, UNITS, VOCABULARY, WIDTH, Cases, Tensors, check, torch_gru, torch_lstm
+from support.imported import imported, states_of
 
 CASES = Cases()
 case = CASES.case
@@ -639,6 +640,21 @@ def write(case, directory):
 def test_weights_alone(case, tmp_path):
     """Each file's outcome."""
     check(case, *write(case, tmp_path), tmp_path, ROWS)
+
+
+def test_shared_tensors_that_safetensors_stores_once(tmp_path):
+    """save_model leaves out a tied embedding and names it in the metadata; the import is that of all tensors."""
+    tensors, _ = embedding_called_encoder_with_a_tied_decoder()
+    save_file(tensors, tmp_path / "all.safetensors")
+    name, other = "model.encoder.weight", "model.decoder.weight"
+    stored = {key: array for key, array in tensors.items() if key != name}
+    about = {name: other, "format": "pt", other: name, "lost": "nothing"}
+    save_file(stored, tmp_path / "once.safetensors", metadata=about)
+    both, one = (imported(tmp_path / f"{key}.safetensors", tmp_path / key) for key in ("all", "once"))
+    assert one.made.taken == both.made.taken
+    assert one.made.left == both.made.left
+    for row, wanted in zip(states_of(one), states_of(both), strict=True):
+        np.testing.assert_array_equal(row, wanted)
 
 
 def test_some_are_right():

@@ -95,7 +95,8 @@ def _add_layers(found: Found, reading: _Reading, options: ElmoOptions) -> None:
         found.layers[name] = Layer(name, forward, backward)
         found.graph[name] = Node(name, "layer", "LSTM", (before,), name, recurs=True, masked=True)
         if number and options.residual:
-            found.graph[f"{name} + its input"] = Node(f"{name} + its input", "add", "sum", (name, before))
+            ends = f"{name} + its input"
+            found.graph[ends] = Node(ends, "add", "sum", (name, before), of_layer=True)
         before = next(reversed(found.graph))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING
 
-from worker.model_import.found import Array, Found
+from worker.model_import.found import Array, Found, Table
 from worker.model_import.readers.activations import hard_gates, set_gates
 from worker.model_import.readers.cells import find_cells, layers_of, sort_weights
 from worker.model_import.readers.keras.hdf5_tree import (
@@ -19,12 +20,15 @@ from worker.model_import.readers.keras.hdf5_tree import (
 )
 from worker.model_import.readers.keras.layers import find_model
 from worker.model_import.readers.order import natural
+from worker.model_import.selection.names import says_embedding
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import h5py
 
+#: The name of an embedding that has none of the user's.
+_CLASS = re.compile(r"embedding(_\d+)?")
 #: Names of an embedding's array: Keras 2's, Keras 1's, and Keras 3's numbered variables.
 _TABLE = re.compile(r"(^|/)(embeddings(:\d+)?|[^/]*_W)$|embedding(_\d+)?/vars/0$")
 
@@ -88,15 +92,37 @@ def _weights_alone(weights: h5py.Group, version: str, gates: str | None) -> Foun
         version = "3"
         stored = sorted(arrays(weights), key=lambda array: natural(array.name))
     found = Found(f"Keras {version} weights in HDF5", zero_is_padding=True)
-    sort_weights(found, layers_of(find_cells(stored)), stored, _table_name)
+    single = _single_variables(weights, stored)
+    sort_weights(found, layers_of(find_cells(stored)), stored, lambda array: _table_of(array, single))
     _set_activations(found, version, gates)
     return found
 
 
-def _table_name(array: Array) -> str | None:
-    if not _TABLE.search(array.name):
+def _single_variables(weights: h5py.Group, stored: list[Array]) -> dict[str, str]:
+    """The arrays that are the only variable of a layer of Keras 3, each with the layer's own name.
+
+    Keras 3 calls the group of a layer as the model's attribute that holds it, or by the layer's class.
+    """
+    groups = Counter(array.name.rpartition("/")[0] for array in stored)
+    names = [array.name for array in stored if array.name.endswith("/vars/0")]
+    places = {name: name.removesuffix("/0") for name in names if groups[name.removesuffix("/0")] == 1}
+    return {
+        name: text_attribute(group, "name") or ""
+        for name, place in places.items()
+        if (group := group_at(weights, place)) is not None
+    }
+
+
+def _table_of(array: Array, single: dict[str, str]) -> Table | None:
+    """The embedding that a matrix is, or that the user can name as one; None if it is something else."""
+    known = _TABLE.search(array.name) is not None
+    if not known and array.name not in single:
         return None
-    return array.name.rpartition("/")[0].removesuffix("/vars").split("/")[-1] or array.name
+    name = array.name.rpartition("/")[0].removesuffix("/vars").split("/")[-1] or array.name
+    own = single.get(array.name, "")
+    by_class = _CLASS.fullmatch(own) is not None  # the name that Keras gives to a layer without one
+    says = known or by_class or any(says_embedding(one, array.shape) for one in (name, own))
+    return Table(name, array, named=says)
 
 
 def _set_activations(found: Found, version: str, gates: str | None) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from worker.model_import.readers.onnx.constants import Constants
 
 _DEPTH = 32
+#: The most numbers of a shape, and the most operations that make one.
+_MOST_SIZES = 8
 #: The element types float32 and float64, which a Cast may have.
 _FLOATS = (1, 11)
 #: Operations on the axes of their first input that FOLDS computes.
@@ -66,6 +68,8 @@ class _Repeated:
         settings = {one.name: one for one in node.attribute}
         if node.op_type == "ConstantOfShape":
             return self._constants.fill(node)
+        if node.op_type == "Gather":
+            return self._looked_up(node, depth, settings)
         if node.op_type == "Concat" and depth == 0:  # further up, nothing would show how many numbers each part has
             return self._joined([self.get(source, 1) for source in node.input], settings)
         below = self.get(node.input[0], depth + 1) if node.op_type in (*_KEEP_ONE_NUMBER, "Cast") else None
@@ -94,19 +98,61 @@ class _Repeated:
                 return np.asarray(FOLDS[operator]([below, *constants], settings))
         return None
 
-    def _sizes(self, name: str) -> list[int | None]:
-        """The numbers of a shape, None for those that the graph computes; each of these must be a tensor of its own.
+    def _looked_up(self, node: Any, depth: int, settings: Any) -> NDArray[Any] | None:
+        """A part of an array by its number, if that is the same everywhere, as a learned state in an embedding is."""
+        table, axis = self.get(node.input[0], depth + 1), settings["axis"].i if "axis" in settings else 0
+        known = self._constants.get(node.input[1])
+        if table is None:
+            return None
+        if known is not None:
+            places, rank = known, known.ndim
+        else:
+            number = self.get(node.input[1], depth + 1) if table.shape[axis] > 1 else np.zeros(1, np.int64)
+            if number is None or number.size != 1:
+                return None
+            rank = self._rank(node.input[1], depth + 1)
+            places = number.reshape((1,) * rank)
+        return table.reshape(()) if table.size == 1 else np.take(table, places.astype(np.int64), axis)
+
+    def _rank(self, name: str, depth: int) -> int:
+        """How many axes a tensor of numbers has that the graph fills.
+
+        Raises:
+            ValueError: nothing shows it.
+        """
+        node = self._constants.maker(name)
+        if node is None or depth > _DEPTH or node.op_type not in ("Cast", "ConstantOfShape", "Expand", "Identity"):
+            raise ValueError(name)
+        if node.op_type in ("Cast", "Identity"):
+            return self._rank(node.input[0], depth + 1)
+        return len(self._sizes(node.input[-1]))
+
+    def _sizes(self, name: str, depth: int = 0) -> list[int | None]:
+        """The numbers of a shape, None for those that the graph computes.
 
         Raises:
             ValueError: nothing shows how many numbers there are.
         """
         found, node = self._constants.get(name), self._constants.maker(name)
-        if found is not None:
-            return [int(one) for one in found.ravel()[:8]]
-        if node is None or node.op_type != "Concat" or len(node.input) > 8:
+        if found is not None and found.ndim < 2 and found.size <= _MOST_SIZES:
+            return [int(one) for one in found.ravel()]
+        if found is not None or node is None or depth > _MOST_SIZES or len(node.input) > _MOST_SIZES:
             raise ValueError(name)
-        parts = [self._constants.get(source) for source in node.input]
-        return [one for part in parts for one in ([None] if part is None else [int(one) for one in part.ravel()[:8]])]
+        match node.op_type:
+            case "Concat":  # each part that the graph computes must be a single number
+                parts = [self._constants.get(source) for source in node.input]
+                return [one for part in parts for one in ([None] if part is None else map(int, part.ravel()))]
+            case "Reshape" if (shape := self._constants.get(node.input[1])) is not None and shape.tolist() == [-1]:
+                return self._sizes(node.input[0], depth + 1)
+            case "ConstantOfShape":  # as many numbers as a shape has
+                shape = self._constants.maker(node.input[0])
+                if shape is not None and shape.op_type == "Shape":
+                    return [int(self._constants.fill(node))] * len(self._sizes(shape.input[0], depth + 1))
+            case "Where":  # PyTorch puts 1 in the place of -1
+                one, other = (self._sizes(source, depth + 1) for source in node.input[1:])
+                if len(one) == len(other):
+                    return [None] * len(one)
+        raise ValueError(name)
 
     @staticmethod
     def _joined(parts: list[NDArray[Any] | None], settings: Any) -> NDArray[Any] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from worker.model_import.errors import ImportRefusedError, refuse_missing
-from worker.model_import.found import Array, Found, Pass
+from worker.model_import.found import Array, Found, Pass, Table
 from worker.model_import.limits import check_array, check_count
 from worker.model_import.readers.activations import set_gates
 from worker.model_import.readers.cells import find_cells, layers_of, sort_weights
@@ -102,7 +102,7 @@ def find_by_names(stored: list[Array], format_: str, forget_bias: float | None) 
             if _adds_forget_bias(one)
         ]
     found = Found(format_, zero_is_padding=True)
-    sort_weights(found, layers, stored, lambda array: array.name if _TABLE.search(array.name) else None)
+    sort_weights(found, layers, stored, lambda array: Table(array.name, array) if _TABLE.search(array.name) else None)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,6 +98,7 @@ def read_safetensors(path: Path) -> Found:
         with safe_open(path, "numpy") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - the file is not a dict
             kinds = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+            others = file.metadata() or {}
     except Exception as error:  # safetensors raises its own type, OSError or ValueError by version
         raise ImportRefusedError(f"it can't be read as safetensors ({error}); get a fresh copy") from error
 
@@ -106,6 +108,10 @@ def read_safetensors(path: Path) -> Found:
         return Array(name, shape, lambda: _safetensor(path, name, kind, shape), other)
 
     stored = [of(name, kind, shape) for name, (kind, shape) in kinds.items()]
+    # safetensors.torch.save_model stores tensors that share memory once, and the names of the others as metadata.
+    shared = {name: same for name, same in others.items() if same in kinds and name not in kinds}
+    check_count("metadata", len(shared))
+    stored += [replace(of(same, *kinds[same]), name=name) for name, same in shared.items()]
     return find_modules(stored, "safetensors state dict")
 
 
