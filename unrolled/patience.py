@@ -1,14 +1,19 @@
 """Trying again while something is in the way: a disk that is full, a broker that is away, memory that others hold.
 
+A server that gives no answer at all is in the way, too, long before the client of its protocol gives up.
+
 Each trouble takes one line when it begins and one when it is over, however many threads meet it and however often they
 try.
 """
+
+# Over 150 lines: trying again, and all that is said meanwhile.
 
 from __future__ import annotations
 
 import math
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from unrolled.errors import TransientError, reason_of
@@ -20,8 +25,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_NO_ANSWER = "no answer for {:g} s"
+
 #: Seconds between two tries: the first pause, and the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
+#: How long an action may give no answer before that is said, where people watch.
+QUIET_SECONDS = 15.0
 #: How often an action is tried whose failure may be its own fault.
 ATTEMPTS = 5
 
@@ -48,6 +57,21 @@ def pauses() -> Iterator[float]:
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
+@dataclass(eq=False, slots=True)
+class _Try:
+    """One try of an action.
+
+    Attributes:
+        what: names the action.
+        began: when, on the monotonic clock.
+        is_named: whether it was said that there is no answer.
+    """
+
+    what: str
+    began: float
+    is_named: bool = False
+
+
 class Patience:
     """Runs actions until they work, and says once what is in the way.
 
@@ -55,6 +79,7 @@ class Patience:
         say: called with one line of text.
         transient: kinds of errors that pass by themselves.
         stopped: raised in place of an action's error after `stop`; an action that raises it is not tried again.
+        quiet_seconds: how long an action may give no answer before that is said; None for as long as it takes.
     """
 
     def __init__(
@@ -62,6 +87,7 @@ class Patience:
         say: Callable[[str], None],
         transient: Kinds = (TransientError,),
         stopped: type[Exception] = InterruptedError,
+        quiet_seconds: float | None = None,
     ) -> None:
         self.say = say
         self._transient = transient
@@ -69,6 +95,9 @@ class Patience:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._failing: dict[str, tuple[float, str]] = {}
+        self._quiet_seconds = quiet_seconds
+        self._running: dict[_Try, None] = {}  # in the order in which they began
+        self._watched = False
 
     def stop(self) -> None:
         """End all waiting: from now on an action that fails is not tried again."""
@@ -88,6 +117,7 @@ class Patience:
         failed = False
         waits = pauses()
         while True:
+            one = self._begin(what)
             try:
                 result = action()
             except self._stopped:
@@ -97,13 +127,18 @@ class Patience:
                 if left <= 0:
                     raise
                 failed = True
+                self._end(one)  # the pause before the next try is none of its time
                 self.fails(what, error)
                 if self._stop.wait(min(next(waits), left)):
                     raise self._stopped from error
             else:
-                if failed:  # an action that never failed here may be easier than one of the same name that still does
+                if (
+                    failed or one.is_named
+                ):  # an action that never failed here may be easier than one of the same name that still does
                     self.works(what)
                 return result
+            finally:
+                self._end(one)
 
     def a_few_times(self, what: str, action: Callable[[], T], passing: Kinds) -> T:
         """The action's result, tried up to `ATTEMPTS` times.
@@ -136,6 +171,38 @@ class Patience:
             self._failing[what] = (time.monotonic() if since is None else since, str(error))
         if since is None:
             self.say(f"can't {what}: {error}; trying again until it works")
+
+    def _begin(self, what: str) -> _Try:
+        """Note a try that begins now, and see that somebody watches how long it takes."""
+        one = _Try(what, time.monotonic())
+        if self._quiet_seconds is not None:
+            with self._lock:
+                self._running[one] = None
+                starts, self._watched = not self._watched, True
+            if starts:
+                threading.Thread(target=self._watch, args=(self._quiet_seconds,), name="patience", daemon=True).start()
+        return one
+
+    def _end(self, one: _Try) -> None:
+        with self._lock:
+            self._running.pop(one, None)
+
+    def _watch(self, quiet_seconds: float) -> None:
+        """Name tries that give no answer; ends when there are none."""
+        while not self._stop.wait(quiet_seconds / 4):
+            with self._lock:
+                if not self._running:
+                    self._watched = False
+                    return
+                late = [one for one in self._running if time.monotonic() - one.began >= quiet_seconds]
+                silent = [one for one in late if not one.is_named]
+                for one in silent:
+                    one.is_named = True
+                news = [one for one in silent if one.what not in self._failing]
+                for one in news:
+                    self._failing.setdefault(one.what, (one.began, _NO_ANSWER.format(quiet_seconds)))
+            for one in news:
+                self.say(f"can't {one.what}: {_NO_ANSWER.format(quiet_seconds)}; waiting for it")
 
     def works(self, what: str) -> None:
         """Say that something can be done again, where `fails` said that it can't."""

@@ -46,14 +46,14 @@ def report(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def with_error(estimate: Estimate, text: str) -> str:
-    """An estimate's text, with how far it may be off."""
+def with_error(estimate: Estimate, text: str, *, at_least: bool = False) -> str:
+    """An estimate's text, with how far it may be off; `at_least` so far, where only a beginning was read."""
     if estimate.error is None:
         return f"{text} (one look; its error is unknown)"
     if not estimate.value or estimate.error / estimate.value < _SMALL_SHARE:
-        return text
+        return f"{text} ± unknown" if at_least and estimate.value else text
     share = 100 * estimate.error / estimate.value
-    return f"{text} ±{share:.0f} %" if share >= 1 else f"{text} ±{share:.1f} %"
+    return f"{text} ±{share:.{0 if share >= 1 else 1}f} %{' or more' if at_least else ''}"
 
 
 def _input_lines(found: Input) -> Iterator[str]:
@@ -66,7 +66,7 @@ def _row_lines(plan: Plan) -> Iterator[str]:
     rows = plan.rows
 
     def about(estimate: Estimate) -> str:
-        return with_error(estimate, figure(estimate.value))
+        return with_error(estimate, figure(estimate.value), at_least=_is_begun(plan))
 
     yield f"rows      {about(rows.rows)}"
     yield f"tokens    {about(rows.tokens)}"
@@ -101,12 +101,17 @@ def _row_lines(plan: Plan) -> Iterator[str]:
         yield f"words     {missing if plan.input.exact else read}"
 
 
+def _is_begun(plan: Plan) -> bool:
+    """Whether only the beginning of some inputs was read, so that errors may be larger."""
+    return bool(plan.input.from_the_start) and not plan.input.exact
+
+
 def _rows_have(count: Estimate) -> str:
     return "row has" if round(count.value) == 1 else "rows have"
 
 
 def _size_lines(plan: Plan) -> Iterator[str]:
-    size = with_error(plan.chosen.size, size_text(plan.chosen.size.value))
+    size = with_error(plan.chosen.size, size_text(plan.chosen.size.value), at_least=_is_begun(plan))
     yield f"store     {size} in {counted(plan.parts, 'part')}"
     by_row: dict[tuple[str, str], list[Choice]] = {}
     for choice in plan.choices:
@@ -153,7 +158,7 @@ def _advice(plan: Plan) -> Iterator[str]:
             f"{counted(len(found.not_sampled), 'compressed table')} of more than 64 MiB "
             f"{'is' if len(found.not_sampled) == 1 else 'are'} left out of all figures, as {found.not_sampled[0]}"
         )
-    if found.from_the_start and not found.exact:
+    if _is_begun(plan):
         yield (
             f"{size_text(found.from_the_start)} can be read from their start only (compressed files, Arrow files, "
             "large row groups): if later rows are of another kind, the error is larger"

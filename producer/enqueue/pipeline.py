@@ -20,6 +20,7 @@ from producer.sources.reading import read_batches
 from producer.sources.rows import Row
 from producer.tokenization.checked_rows import checked_rows
 from producer.tokenization.coverage import Coverage
+from producer.tokenization.gaps import count_gaps
 from unrolled.errors import counted
 from unrolled.patience import at_once
 
@@ -85,12 +86,13 @@ def submit(
         ends = run.begin()
     with SeenIds(labels, _disk(), steadily) as seen:
         cutter = Cutter(prepared.shard_tokens, prepared.shard_rows, ends)
+        has_ids = prepared.model.config.vector_dim is None and prepared.plan.text_file is None
         flush_seconds = prepared.submission.flush_seconds if source.follow else None
         try:
             run.run(
                 shards_of(
                     cuts(
-                        _without_tokens(seen.unique(_tokenized(batches, prepared, coverage)), summary),
+                        _looked_at(seen.unique(_tokenized(batches, prepared, coverage)), summary, has_ids=has_ids),
                         cutter,
                         flush_seconds,
                     ),
@@ -126,9 +128,11 @@ def _shard_of(job: str, cut: Cut, index: int, growth: int = 0) -> Spooled:
     return make_shard(index, job, cut, growth)
 
 
-def _without_tokens(batches: Iterable[Cut], summary: Summary) -> Iterator[Cut]:
-    """Count the good rows that have no real token, and so no vector."""
+def _looked_at(batches: Iterable[Cut], summary: Summary, *, has_ids: bool) -> Iterator[Cut]:
+    """Count the good rows that have no real token, and so no vector, and rows of ids with padding between tokens."""
     for batch in batches:
+        if has_ids:
+            summary.gaps += count_gaps([row.tokens for row in batch if isinstance(row, Row)])
         for row in batch:
             # The first token nearly always says it; a look at all of them takes longer.
             if isinstance(row, Row) and not (row.tokens.size and (row.tokens[0] or row.tokens.any())):

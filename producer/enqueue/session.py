@@ -14,7 +14,7 @@ from producer.queue.shard_queue import ShardQueue
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.progress import progress
 from producer.terminal.signals import announce
-from unrolled.patience import Patience
+from unrolled.patience import QUIET_SECONDS, Patience
 from unrolled.protocol.gaps import refuse_gap
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def enqueue(
         for notice in prepared.plan.notices:
             bar.say(notice)
         figures = figures or ProducerFigures()
-        shown, patience = _Shown(bar, prepared.plan.size_bytes, figures), Patience(bar.say)
+        shown, patience = _Shown(bar, prepared.plan.size_bytes, figures), Patience(bar.say, quiet_seconds=QUIET_SECONDS)
         job = prepared.job.with_patience(patience.until_done)
         refuse_gap(job.objects)
         queue = ShardQueue(broker, namespace, job.job.offer, patience, max_queued_tokens, figures.waited)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from producer.terminal.text import percent
+from producer.tokenization.gaps import line_of_gaps
 from unrolled.errors import counted
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Summary:
         shards: cut from the input.
         known: those of them that an earlier run had queued.
         without_tokens: good rows without a real token, which have no vector.
+        gaps: rows of token ids with padding between tokens.
         unknown_share: share of the texts' words that are not in the vocabulary; None where it isn't known.
         in_the_way: lines that say why the shards wait, as far as the broker knows at the end.
         added: with `--append`, input rows that the job didn't have before, the bad ones included; None without it.
@@ -36,6 +38,7 @@ class Summary:
     known: int = 0
     sent: int = 0
     without_tokens: int = 0
+    gaps: int = 0
     unknown_share: float | None = None
     added: int | None = None
     in_the_way: list[str] = field(default_factory=list)
@@ -48,6 +51,8 @@ class Summary:
         if self.without_tokens:
             rows = counted(self.without_tokens, "row has", "rows have")
             lines.append(f"{rows} no token, and so no vector (length is 0)")
+        if self.gaps:
+            lines.append(line_of_gaps(self.gaps))
         return lines
 
     def growth_lines(self) -> list[str]:

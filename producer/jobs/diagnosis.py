@@ -17,9 +17,9 @@ def diagnose(status: JobStatus) -> dict[str, str]:
     """Lines that say what keeps a job from its end and which command helps, by kind; none if all is well.
 
     The kinds: "cancelled", "away" (the broker), "dead" (shards), "gone" (shards of which neither rows nor part can be
-    seen), "lost" (shards that Redis forgot), "copy" (workers compute it in another place), "worker"
-    (none serves the model), "trouble" (in a worker's way), "unseen" (rows that a worker missed), "silent" (a worker),
-    "turn" (other jobs are computed),
+    seen), "lost" (shards that Redis forgot), "copy" (workers compute it in another place), "worker" (none serves the
+    model), "starting" (the workers of an `unrolled run`), "trouble" (in a worker's way), "unseen" (rows that a worker
+    missed), "silent" (a worker), "turn" (other jobs are computed),
     "strays" (rows that a dead run has read), "input" (not read to its end).
     """
     # Over 40 lines: a text for each kind, in the order in which they are shown.
@@ -73,6 +73,8 @@ def _in_the_queue(status: JobStatus, queue: QueueStatus) -> dict[str, str]:
             f"another job's broker; this queues {them} again: unrolled wait {status.out}"
         )
     found |= obstacles(status.offer, status.job, queue)
+    if status.has_run and found.pop("worker", ""):
+        found["starting"] = "no worker is ready yet: the `unrolled run` that is at work on it starts its own"
     if status.gone:
         found.pop("unseen", None)  # workers miss what "gone" names
     return found

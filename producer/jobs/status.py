@@ -39,7 +39,8 @@ class JobStatus:
         gone_shard: the name of the first of them; None where there is none.
         stuck: those of them that the broker lacks, too: no worker will look for them.
         damaged: whether the rows of the dead shard whose death is shown are damaged.
-        fed: whether an `unrolled run` is known to be at work on it.
+        fed: whether its input is read by an `unrolled run` that is known to be at work on it.
+        has_run: whether an `unrolled run` is known to be at work on it.
         tokens_per_second: over the last files; None where there are too few to tell.
         queue: what the broker knows; None where none was named, or it is away.
         away: why the broker couldn't be asked.
@@ -69,6 +70,7 @@ class JobStatus:
     stuck: int = 0
     damaged: bool = False
     fed: bool = False
+    has_run: bool = False
     tokens_per_second: float | None = None
     queue: QueueStatus | None = None
     away: str | None = None
@@ -88,6 +90,13 @@ class JobStatus:
     def at_work(self) -> bool:
         """Whether a worker computes a shard now; True where no broker can say."""
         return self.queue is None or self.queue.running > 0
+
+    @property
+    def long_pool(self) -> str:
+        """The pool that is computed longest now, if it takes so long that progress can't be seen; else empty."""
+        workers = [worker for worker in self.queue.workers if worker.offer == self.offer] if self.queue else []
+        longest = max(workers, key=lambda worker: worker.pool_seconds, default=None)
+        return longest.long_pool if longest else ""
 
     @property
     def state(self) -> str:
@@ -113,4 +122,7 @@ class JobStatus:
         """For what is cut so far, at the speed of the last files; None where that isn't known, or nothing runs."""
         if not self.tokens_per_second or not self.waiting or not self.at_work:
             return None
+        holders = [one for one in self.queue.workers if one.offer == self.offer and one.on_board] if self.queue else []
+        if holders and all(one.is_late for one in holders):
+            return None  # they may be dead, and their leases have to expire first
         return (self.tokens - self.tokens_done) / self.tokens_per_second

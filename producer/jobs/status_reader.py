@@ -94,7 +94,7 @@ class StatusReader:
         failed = self._count_failed()
         retried = log.retried.items()
         brought_again = sum(log.entries[shard].rows for source, shard in retried if source in tally.published)
-        gone = tally.gone
+        gone, has_run = tally.gone, self._is_fed()
         status = JobStatus(
             out=job.place,
             job=job.key,
@@ -118,7 +118,8 @@ class StatusReader:
             gone_shard=next(map(str, gone), None),
             stuck=self._missing(asked, gone) if asked else 0,
             damaged=self._is_damaged(),
-            fed=not log.ended and self._is_fed(),
+            fed=has_run and not log.ended,
+            has_run=has_run,
             tokens_per_second=self._speed(tally.done.tokens, over=tally.finished),
             queue=self._queue(asked) if asked and asked.away is None else None,
             away=asked.away if asked else None,

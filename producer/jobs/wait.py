@@ -14,7 +14,7 @@ from producer.jobs.status_reader import StatusReader
 from producer.queue.shard_queue import ShardQueue
 from producer.terminal.progress import Progress
 from unrolled.errors import BrokerAwayError, FileFormatError, JobError, PayloadError, TransientError, counted
-from unrolled.patience import Patience, at_once
+from unrolled.patience import QUIET_SECONDS, Patience, at_once
 from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log
 from unrolled.protocol.upkeep import clean_up
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 #: How long something must be in the way before it is reported, if it is often over soon: a producer at work may
 #: be about to read its input on, and `wait` itself enters in Redis again what it lost. All else is reported at once.
-PATIENCE_SECONDS = {"input": 10.0, "strays": 10.0, "lost": 10.0, "gone": 10.0, "unseen": 90.0}
+PATIENCE_SECONDS = {"input": 10.0, "strays": 10.0, "lost": 10.0, "gone": 10.0, "starting": 30.0, "unseen": 90.0}
 #: How long the rows and parts of all shards that wait must be out of sight, while no worker computes them, before the
 #: wait is given up. A network file system may hide new files for a minute.
 GONE_SECONDS = 90.0
@@ -84,7 +84,7 @@ def wait_for_job(
         BrokerRefusesError: the broker doesn't let this user in or do this.
     """
     # Over 40 lines: one loop, and all that can end it.
-    patience = Patience(bar.say)
+    patience = Patience(bar.say, quiet_seconds=QUIET_SECONDS)
     queue = ShardQueue(broker, namespace, job.job.offer, patience) if broker else None
     reader = StatusReader(job, queue.broker if queue else None, namespace, is_fed)
     teller = _Teller(patience, {**PATIENCE_SECONDS, "worker": starting_seconds})
@@ -124,6 +124,7 @@ def _show(bar: Progress | JobScreen, status: JobStatus) -> None:
             done_rows=status.rows_done,
             total_tokens=status.tokens,
             working=status.at_work,
+            more=status.long_pool,
         )
     else:
         bar.show(status)

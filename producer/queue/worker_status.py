@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from producer.terminal.text import printable
+from producer.terminal.text import duration, figure, printable
 from unrolled.job.offer import Offer
 
 if TYPE_CHECKING:
@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 #: Most troubles of a worker that are believed, and most characters of each.
 _MOST_TROUBLES, _TROUBLE_CHARACTERS = 10, 500
+#: A pool that is computed for longer than this is named where a job's progress is shown.
+_LONG_POOL_SECONDS = 5.0
 #: Facts of a heartbeat that are numbers from 0, with the attributes' names.
 _NUMBERS = (
     "longest_seconds", "tokens_per_second", "busy_share", "computed_share", "room_wait_seconds", "read_seconds",
     "engine_wait_seconds", "plan_seconds", "compute_seconds", "write_seconds", "tokens",
-    "up_seconds",
+    "up_seconds", "pool_tokens", "pool_seconds",
 )  # fmt: skip
 
 
@@ -31,8 +33,8 @@ class WorkerStatus:
         on_board: how many shards it held then.
         longest_seconds: how long it has held the one that it took first.
         threads: threads of its engine; 0 if the heartbeat doesn't say.
-        tokens_per_second: real tokens per second of its engine's time.
-        busy_share: the share of its time in which the engine computes.
+        tokens_per_second: real tokens per second of its engine's time for them.
+        busy_share: the share of its time in which the engine computes, with the time of its present pool.
         computed_share: computed steps over real tokens: below 1 where rows share prefixes, above 1 where the
             TensorFlow engine pads batches. 0 before the first.
         room_wait_seconds, engine_wait_seconds: how long shards have waited since its start for memory and for the
@@ -40,6 +42,8 @@ class WorkerStatus:
         read_seconds, plan_seconds, compute_seconds, write_seconds: since its start, summed over its threads.
         tokens: real tokens that it has computed since its start.
         up_seconds: since its start.
+        pool_tokens: real tokens in the pool that it computes; 0 where its engine is idle.
+        pool_seconds: how long it has computed this pool.
         lease_seconds: how long it may be silent; None where the heartbeat doesn't say.
         silent_seconds: how long ago that heartbeat was.
         troubles: what is in its way: the job's key, None where it concerns all jobs, and a text.
@@ -61,6 +65,8 @@ class WorkerStatus:
     write_seconds: float = 0.0
     tokens: float = 0.0
     up_seconds: float = 0.0
+    pool_tokens: float = 0.0
+    pool_seconds: float = 0.0
     lease_seconds: float | None = None
     silent_seconds: float = 0.0
     troubles: tuple[tuple[str | None, str], ...] = ()
@@ -79,6 +85,13 @@ class WorkerStatus:
     def held(self) -> int:
         """How many shards it holds, by its last heartbeat, if that is still valid."""
         return 0 if self.is_lost else self.on_board
+
+    @property
+    def long_pool(self) -> str:
+        """Its present pool, if it takes long: nothing of it is counted before its end. Else empty."""
+        if self.pool_seconds < _LONG_POOL_SECONDS or self.is_lost:
+            return ""
+        return f"a pool of {figure(self.pool_tokens)} tokens for {duration(self.pool_seconds)}"
 
     @classmethod
     def parse(cls, name: str, facts: Mapping[str, Any]) -> Self:

@@ -86,7 +86,9 @@ def _difference(name: str, before: object, asked: object) -> str:
     if name == "files":
         return "an input that has changed since"
     flag = flag_of(name) if name != "inputs" else "inputs"
-    shown, wanted = (str(value)[:_LONGEST_SHOWN] for value in (before, asked))
+    if name == "tokenizer":  # a digest, or None for one that is made of the words
+        return "another --tokenizer" if before and asked else f"{'a' if before else 'no'} --tokenizer"
+    shown, wanted = ("not given" if value is None else str(value)[:_LONGEST_SHOWN] for value in (before, asked))
     return f"{flag} {shown} (you asked for {wanted})"
 
 
@@ -99,4 +101,5 @@ def _digest(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise RequestError(f"--tokenizer {path}: can't be read ({error.strerror or error})") from error
+        way = f"; name {path}/tokenizer.json" if (path / "tokenizer.json").is_file() else ""
+        raise RequestError(f"--tokenizer {path}: can't be read ({error.strerror or error}){way}") from error

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from producer.sources.rows import Row
+from producer.tokenization.gaps import has_gap, line_of_gaps
 from unrolled.errors import counted
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Seen:
         rows: usable rows, those without targets too.
         bad: rows that can't be used.
         short: rows without targets: they have fewer than `FEWEST_TOKENS` real tokens.
+        gaps: rows with padding between tokens.
         tokens: real tokens in the usable rows.
         reason: what is wrong with the first bad row; empty without one.
         digest: SHA-256 of the usable rows' lengths and ids.
@@ -37,6 +39,7 @@ class Seen:
     rows: int = 0
     bad: int = 0
     short: int = 0
+    gaps: int = 0
     tokens: int = 0
     reason: str = ""
     digest: Any = field(default_factory=hashlib.sha256)
@@ -56,6 +59,8 @@ class Seen:
             lines.append(f"{rows} fewer than {FEWEST_TOKENS} tokens, and so nothing to predict; left out")
         if self.bad:
             lines.append(f"{counted(self.bad, 'row')} can't be used; left out{self.reason}")
+        if self.gaps:
+            lines.append(line_of_gaps(self.gaps))
         return lines
 
 
@@ -67,6 +72,8 @@ def rows_with_targets(batch: RowBatch, seen: Seen) -> Iterator[NDArray[np.int32]
             seen.reason = seen.reason or f"; first: row {row.position} of {row.file} {row.reason}"
             continue
         ids = row.tokens[row.tokens > 0]
+        if len(ids) < len(row.tokens):
+            seen.gaps += has_gap(row.tokens)
         seen.rows += 1
         seen.tokens += len(ids)
         seen.digest.update(len(ids).to_bytes(8, "little") + ids.astype("<i4").tobytes())

@@ -55,6 +55,30 @@ def test_what_passes_is_tried_until_it_works(patience, said, error):
     assert said == ["can't publish to /out: x; trying again until it works", "can publish to /out again, after 0 s"]
 
 
+@pytest.mark.parametrize("error", [None, TransientError("timed out")])
+def test_an_action_that_gives_no_answer_is_named(said, monkeypatch, error):
+    """Once, before its own client gives up, and once when it works again; an action that answers isn't named."""
+    monkeypatch.setattr("unrolled.patience.FIRST_PAUSE", 0.01)
+    patience = Patience(said.append, quiet_seconds=0.05)
+    answers = threading.Event()
+    fails = failing(1 if error else 0, error)
+
+    def action():
+        answers.wait(60)
+        return fails()
+
+    with ThreadPoolExecutor() as threads:
+        slow = threads.submit(patience.until_done, "look at s3://a/b", action)
+        eventually(lambda: said, "a line about the silence")
+        assert patience.until_done("reach the broker", lambda: 1) == 1
+        assert patience.troubles() == ["can't look at s3://a/b: no answer for 0.05 s"]
+        answers.set()
+        assert slow.result() == 42
+    assert said[0] == "can't look at s3://a/b: no answer for 0.05 s; waiting for it"
+    assert [line.split(",")[0] for line in said[1:]] == ["can look at s3://a/b again"]
+    assert patience.troubles() == []
+
+
 def test_what_fails_now_can_be_asked_for(patience):
     """Each trouble with its latest reason, until it is over."""
     patience.fails("publish", "the disk is full")

@@ -66,9 +66,12 @@ def open_job(place: Path | str, steadily: Steadily = at_once) -> OpenJob:
         TransientError: the store can't be read now.
     """
     objects = Objects(open_store(place), steadily)
+    if os.path.isfile(place):  # noqa: PTH113 - a URL is no path
+        raise JobError(f"{place}: is a file; name the directory of a job")
     content = objects.read(names.JOB)
     if content is None:
-        raise JobError(f"{objects.store}: no job here ({names.JOB} is missing); `unrolled enqueue` makes one")
+        makes = "`unrolled run` or `unrolled enqueue` makes one"
+        raise JobError(f"{objects.store}: no job here ({names.JOB} is missing); {makes}")
     job, key = Job.decode(f"{objects.store}/{names.JOB}", content)
     return OpenJob(job, key, objects)
 

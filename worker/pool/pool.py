@@ -99,6 +99,7 @@ class Pool:
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._busy_since: float | None = None
+        self._busy_tokens = 0
 
     def start(self) -> None:
         """Start the engine's thread."""
@@ -138,8 +139,13 @@ class Pool:
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
+    def busy_tokens(self) -> int:
+        """The real tokens in the pool that the engine computes; 0 if it is idle."""
+        return self._busy_tokens
+
     def _run(self) -> None:
         while batch := self._next():
+            self._busy_tokens = sum(waiting.shard.values.size for waiting in batch)
             self._busy_since = time.monotonic()
             try:
                 self._compute(batch)
@@ -148,6 +154,7 @@ class Pool:
                     _fail(waiting.future, error)
             finally:
                 self._busy_since = None
+                self._busy_tokens = 0
                 with self._changed:
                     self._computing = []
 

@@ -129,8 +129,10 @@ class Heartbeat:
     def _beat(self) -> None:
         count, longest = self._service.board.load()
         on_board = {"on_board": count, "longest_seconds": round(longest, 1)}
-        troubles, work = {"troubles": self.troubles()}, self._metrics.snapshot(self._pool.busy_seconds())
-        self._ledger.beat(self._service.holder, {**self._about, **work, **on_board, **troubles})
+        tokens, seconds = self._pool.busy_tokens(), self._pool.busy_seconds()
+        present = {"pool_tokens": tokens, "pool_seconds": round(seconds, 1)}
+        troubles, work = {"troubles": self.troubles()}, self._metrics.snapshot(seconds)
+        self._ledger.beat(self._service.holder, {**self._about, **work, **present, **on_board, **troubles})
         self._renew()
         again = self._ledger.sweep()
         for member in again:

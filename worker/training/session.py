@@ -29,6 +29,8 @@ CHECKPOINT_SECONDS = 15.0
 #: The time between two checkpoints is at least this many times as long as writing one takes.
 _CHECKPOINT_SHARE = 20
 _REPORT_SECONDS = 0.25
+#: A perplexity that is so many times as large as that of guessing, which is the number of tokens, is a failure.
+_DIVERGED = 10
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +88,7 @@ class Session:
 
         Raises:
             StoppedError: `stopped` returned True.
-            RequestError: the loss became infinite or NaN.
+            RequestError: the training diverged.
             TransientError: a checkpoint can't be written.
         """
         while not self.progress.ended(self._options.epochs, self._options.patience):
@@ -119,10 +121,7 @@ class Session:
             for window in windows(batch, options.max_length):
                 loss, states = self._network.train(window, states, self._learning_rate())
                 if not math.isfinite(loss):
-                    raise RequestError(
-                        f"the training diverged: in epoch {at.epoch + 1} the loss became {loss}; start again with a "
-                        f"lower --learning-rate than {options.learning_rate:g}, or a lower --clip-norm"
-                    )
+                    raise self._diverged(f"loss became {loss}")
                 at.loss += loss
                 at.targets += int((window.targets > 0).sum())
                 self._show("step", at.loss, at.targets, self._plan.train.targets)
@@ -151,6 +150,8 @@ class Session:
         found = {"epoch": at.epoch + 1, "train_perplexity": perplexity(at.loss, at.targets)}
         found["validation_perplexity"] = self._evaluate()
         before = at.best_epoch
+        if found["validation_perplexity"] > _DIVERGED * self._options.config().vocab_size:
+            raise self._diverged(f"perplexity became {found['validation_perplexity']:.3g}")
         better = found["validation_perplexity"] < at.best
         at.epochs.append(found)
         if better:
@@ -164,6 +165,12 @@ class Session:
         if better and before:
             self.best_path(before).unlink(missing_ok=True)
         self._report("epoch", **found, best=better, seconds=seconds)
+
+    def _diverged(self, how: str) -> RequestError:
+        return RequestError(
+            f"the training diverged: in epoch {self.progress.epoch + 1} the {how}; start again with a lower "
+            f"--learning-rate than {self._options.learning_rate:g}, or a lower --clip-norm"
+        )
 
     def _maybe_save(self) -> None:
         if self._stopped():

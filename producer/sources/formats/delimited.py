@@ -1,7 +1,8 @@
 """CSV and TSV, with or without a header, as Python's csv module reads them: quoted fields may contain line ends.
 
 A field is quoted as a whole or not at all: text after the closing quote is an error. Otherwise, a field that begins
-with a quotation mark of its own would take the next lines into it, up to the next mark, without a word.
+with a quotation mark of its own would take the next lines into it, up to the next mark, without a word. Of a record on
+several lines that is bad, the first line alone is bad, and the others are read again.
 """
 
 # Over 150 lines: one reader: the csv module's limits, and what they make of a damaged file.
@@ -10,7 +11,7 @@ import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from producer.sources.errors import DamagedInputError
 from producer.sources.formats.fields import checked_id, decoded, spaced_tokens
@@ -20,14 +21,20 @@ from producer.sources.options import SourceOptions
 from producer.sources.rows import BadRow, SourceBatch, SourceRow
 from unrolled.errors import RowError
 
+if TYPE_CHECKING:
+    from _csv import Reader
+
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 _ABOUT_QUOTES = "; if quotation marks are characters of the texts, give --no-quotes"
+#: Of a bad record, the lines after the first are read again if there are at most this many: hostile files mustn't take
+#: long.
+_MOST_LINES = 1000
 #: Separators of other tables, and what to do.
 _OTHERS = {
-    "\t": "tabs: give --format tsv",
-    ";": "';': write it with commas, as pandas.read_csv(FILE, sep=';').to_csv(FILE, index=False) does",
-    "|": "'|': write it with commas, as pandas.read_csv(FILE, sep='|').to_csv(FILE, index=False) does",
-    ",": "commas: give --format csv",
+    "\t": "tabs; give --format tsv",
+    ";": "';'; convert it, such as by pandas.read_csv(FILE, sep=';').to_csv(NEW, index=False)",
+    "|": "'|'; convert it, such as by pandas.read_csv(FILE, sep='|').to_csv(NEW, index=False)",
+    ",": "commas; give --format csv",
 }
 
 
@@ -78,46 +85,55 @@ class Records:
                 yield Unreadable(str(error))
         yield from self._parsed(run)
 
-    def end(self) -> Iterator[Unreadable]:
-        """Yield an unreadable record if the input ended within one."""
-        if self._open:
-            yield Unreadable(
-                f"a quoted field is never closed; it runs over {len(self._open)} lines to the end{_ABOUT_QUOTES}"
-            )
+    def end(self) -> Iterator[list[str] | Unreadable]:
+        """Yield an unreadable record if the input ended within one, and the records in its lines after the first."""
+        while lines := self._open:
             self._open = []
+            yield Unreadable(
+                f"a quoted field is never closed; it runs over {len(lines)} lines to the end{_ABOUT_QUOTES}"
+            )
+            if len(lines) <= _MOST_LINES:
+                yield from self._parsed(lines[1:])
 
     def _parsed(self, run: list[str]) -> Iterator[list[str] | Unreadable]:
-        lines = self._open + run
+        lines, start = self._open + run, 0
         # Only a quote can close an open record; without one, parsing again is useless.
         if not self._open or any('"' in line for line in run):
-            source = chain(lines, _NoMoreLines())
-            reader = csv.reader(source, delimiter=self._delimiter, quoting=self._quoting, strict=True)
-            read = 0
-            while True:
-                try:
-                    record = next(reader)
-                except _OutOfLinesError:
-                    break
-                except csv.Error as error:
-                    yield Unreadable(f"not CSV: {error}{_ABOUT_QUOTES if 'expected after' in str(error) else ''}")
-                else:
-                    record_lines = lines[read : reader.line_num]
-                    if len(record_lines) > 1 and (size := sum(map(len, record_lines))) > self._max_row_bytes:
-                        yield self._too_long(size)
-                    elif record:
-                        yield record
-                read = reader.line_num
-            lines = lines[read:]
-        self._open = lines
-        if (size := sum(map(len, lines))) > self._max_row_bytes:
+            reader, first = self._reader(lines, 0), 0
+            while (record := _next(reader)) is not None:
+                end = first + reader.line_num
+                if end - start > 1 and (size := sum(map(len, lines[start:end]))) > self._max_row_bytes:
+                    record = self._too_long(size)
+                elif isinstance(record, Unreadable) and 1 < end - start <= _MOST_LINES:
+                    end = first = start + 1
+                    reader = self._reader(lines, first)
+                if record:
+                    yield record
+                start = end
+        self._open = lines[start:]
+        if (size := sum(map(len, self._open))) > self._max_row_bytes:
             self._open = []
             yield self._too_long(size)
+
+    def _reader(self, lines: list[str], first: int) -> "Reader":
+        rest = map(lines.__getitem__, range(first, len(lines)))
+        return csv.reader(chain(rest, _NoMoreLines()), delimiter=self._delimiter, quoting=self._quoting, strict=True)
 
     def _too_long(self, characters: int) -> Unreadable:
         return Unreadable(
             f"a quoted field has {characters} characters on several lines; allowed: {self._max_row_bytes} "
             "(--max-row-bytes). Is a quote missing?"
         )
+
+
+def _next(reader: "Reader") -> list[str] | Unreadable | None:
+    """The next record; None where it isn't complete yet."""
+    try:
+        return next(reader)
+    except _OutOfLinesError:
+        return None
+    except csv.Error as error:
+        return Unreadable(f"not CSV: {error}{_ABOUT_QUOTES if 'expected after' in str(error) else ''}")
 
 
 def read_delimited(chunks: Iterable[bytes], file: str, delimiter: str, options: SourceOptions) -> Iterator[SourceBatch]:
@@ -165,7 +181,7 @@ def header_columns(record: list[str] | Unreadable, options: SourceOptions) -> In
         return find_columns(record, options)
     except DamagedInputError as error:
         if len(record) == 1 and (found := next((each for each in _OTHERS if each in record[0]), None)):
-            raise DamagedInputError(f"{error}, which looks like columns separated by {_OTHERS[found]}") from error
+            raise DamagedInputError(f"{error}. Its columns seem to be separated by {_OTHERS[found]}") from error
         raise DamagedInputError(
             f"{error}. Its first line was read as the names of the columns; if it has no such line, use "
             "--columns NAME,NAME or --no-header"

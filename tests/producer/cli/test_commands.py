@@ -255,7 +255,8 @@ def test_a_directory_without_a_job_is_an_error(tmp_path, command):
     result = run(command, tmp_path)
     assert result.exit_code == 1
     assert result.stderr == (
-        f"Error: {tmp_path}: no job here (_unrolled/job.json is missing); `unrolled enqueue` makes one\n"
+        f"Error: {tmp_path}: no job here (_unrolled/job.json is missing); `unrolled run` or `unrolled enqueue` makes "
+        "one\n"
     )
 
 

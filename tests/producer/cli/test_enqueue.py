@@ -352,6 +352,8 @@ def test_rows_that_can_not_be_used_go_to_quarantine_with_reasons(place, broker, 
         "13 rows with 4 tokens in 1 shard; 1 is queued\n"
         "8 rows are in quarantine, with reasons: unrolled quarantine out\n"
         "3 rows have no token, and so no vector (length is 0)\n"
+        "1 row contains the padding id 0 between tokens; if 0 is a token of yours, add one to all ids "
+        "(docs/token_ids.md)\n"
     )
     found = reasons("out")
     assert found == [
@@ -388,6 +390,12 @@ def test_words_that_the_model_does_not_know_are_counted(place, broker):
     ]
 
 
+def test_padding_between_tokens_is_named(place, broker):
+    """Most likely, it is a token of the program that wrote the ids."""
+    write_rows(place / "rows.jsonl", {"a": [1, 0, 2], "b": [0, 2, 0], "c": [1]})
+    assert enqueue(broker, "rows.jsonl").stdout.splitlines()[1].startswith("1 row contains the padding id 0 between")
+
+
 def test_the_summary_as_json(place, broker):
     """One object; the exit status is as without --json."""
     (place / "rows.jsonl").write_text('{"tokens": [1]}\n{"tokens": [99]}\n')
@@ -397,7 +405,7 @@ def test_the_summary_as_json(place, broker):
     assert found.pop("in_the_way")[0].startswith("no worker offers what this job asks for")
     assert found == {
         "rows": 2, "tokens": 1, "quarantined": 1, "shards": 1, "sent": 1, "known": 0, "without_tokens": 0,
-        "unknown_share": None, "added": None,
+        "unknown_share": None, "added": None, "gaps": 0,
     }  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def text(tmp_path):
 
 def test_a_plan_is_read_by_people(text, model):
     """Rows, tokens, lengths, bytes of each choice; nothing is measured without being asked."""
-    result = run("plan", text, "--model", model, "--no-measure", "--precision", "float16")
+    result = run("plan", text, "--model", model, "--no-measure", "--precision", "float16", "--out", "not used")
     assert result.exit_code == 0
     lines = result.output.splitlines()
     assert lines[0] == "input     1 input, 90 B; all of it was read"
@@ -147,8 +147,8 @@ def plan_with(**changes):
 def test_errors_limits_and_gaps_are_said():
     """What isn't known, and what would be in the way of more workers."""
     text = report(plan_with())
-    assert "rows      1.00M ±2 %" in text
-    assert "store     40 GB ±2 % in 12 parts" in text
+    assert "rows      1.00M ±2 % or more" in text
+    assert "store     40 GB ±2 % or more in 12 parts" in text
     assert "sharing   75 % of the tokens are computed" in text
     assert "time      about 1 min 32 s by 8 machines like this one" in text
     assert "more workers don't make it faster" in text
@@ -158,6 +158,14 @@ def test_errors_limits_and_gaps_are_said():
     assert "→ 4 MB can be read from their start only" in text
     assert "→ y is left out" in text
     assert "\x1b" not in text
+
+
+def test_an_error_is_that_of_the_sample():
+    """If only a beginning was read, it may be larger, and is never nothing."""
+    begun = plan_with()
+    assert "rows      1.00M ±2 %" in report(replace(begun, input=replace(begun.input, from_the_start=0))).splitlines()
+    rows = replace(begun.rows, tokens=Estimate(2e7, 0.0))
+    assert "tokens    20.0M ± unknown" in report(replace(begun, rows=rows)).splitlines()
 
 
 def test_an_error_of_the_time_is_shown_if_it_is_larger_than_that_of_the_speed():

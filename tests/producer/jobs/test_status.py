@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -185,12 +186,38 @@ def test_what_a_worker_counts_is_what_status_shows(job, server, ledger):
     assert worker.busy_share > 0
 
 
+def test_a_long_pool_is_named(job, server, ledger):
+    """Of the workers that compute this job's model, the longest; nothing is counted of it before its end."""
+    ledger.beat("host-1", {"pool_tokens": 149_000, "pool_seconds": 23.4, "lease_seconds": 30})
+    ledger.beat("host-2", {"pool_tokens": 1_000, "pool_seconds": 2})
+    status = StatusReader(job, server, "test").read()
+    assert status.long_pool == "a pool of 149k tokens for 23 s"
+    assert "host-1 has computed a pool of 149k tokens for 23 s" in report(status).splitlines()
+    assert report(status).count("a pool") == 1
+
+
+def test_a_run_starts_its_own_workers(job, server):
+    """Nobody needs to start one for it."""
+    read = StatusReader(job, server, "test", lambda: True).read
+    assert set(diagnose(read())) & {"worker", "starting"} == {"starting"}
+    assert "worker" in diagnose(StatusReader(job, server, "test").read())
+
+
 @pytest.mark.parametrize("value", ["x" * 10**4, None, [1], -1, float("inf"), float("nan"), 10**400, {}])
 def test_a_forged_heartbeat_is_shown_as_far_as_it_makes_sense(value):
     """Anyone who can write to Redis may have written it."""
     waits = ("room_wait_seconds", "engine_wait_seconds")
     stages = ("read_seconds", "plan_seconds", "compute_seconds", "write_seconds", "computed_share", *waits)
-    names = ("on_board", "longest_seconds", "tokens_per_second", "busy_share", "lease_seconds", *stages)
+    names = (
+        "on_board",
+        "pool_tokens",
+        "pool_seconds",
+        "longest_seconds",
+        "tokens_per_second",
+        "busy_share",
+        "lease_seconds",
+        *stages,
+    )
     worker = WorkerStatus.parse("host", dict.fromkeys(names, value) | {"offer": value})
     assert (worker.on_board, worker.tokens_per_second, worker.lease_seconds) == (0, 0, None)
     assert [getattr(worker, stage) for stage in stages] == [0] * len(stages)
@@ -437,6 +464,11 @@ def test_no_time_is_left_where_no_one_works(tmp_path, server, ledger, monkeypatc
     status = reader.read()
     assert status.at_work
     assert status.seconds_left > 0
+    beat = WorkerStatus("host-1", status.offer, 1, 1.0, 100.0, 1.0, lease_seconds=30.0, silent_seconds=2.0)
+    assert replace(status, queue=replace(status.queue, workers=(beat,))).seconds_left > 0
+    late = replace(beat, silent_seconds=20.0)
+    assert replace(status, queue=replace(status.queue, workers=(late,))).seconds_left is None
+    assert replace(status, queue=replace(status.queue, workers=(late, beat))).seconds_left > 0
     ledger.give_back(Member(job.key, Life(second, 0)), "host-1", "first")
     status = reader.read()
     assert not status.at_work

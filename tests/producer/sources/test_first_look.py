@@ -82,9 +82,9 @@ def test_a_json_array(tmp_path, monkeypatch, name, content):
 
 
 @pytest.mark.parametrize(("name", "content", "advice"), [
-    ("a.csv", "id;text\n1;x\n", "separated by ';': write it with commas, as pandas.read_csv"),
-    ("a.csv", "id\ttext\n1\tx\n", "separated by tabs: give --format tsv"),
-    ("a.tsv", "id,text\n1,x\n", "separated by commas: give --format csv"),
+    ("a.csv", "id;text\n1;x\n", "separated by ';'; convert it, such as by pandas.read_csv"),
+    ("a.csv", "id\ttext\n1\tx\n", "separated by tabs; give --format tsv"),
+    ("a.tsv", "id,text\n1,x\n", "separated by commas; give --format csv"),
 ])  # fmt: skip
 def test_a_table_with_another_separator(tmp_path, name, content, advice):
     """It isn't a table of one column with an odd name."""

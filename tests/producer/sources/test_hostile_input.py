@@ -120,7 +120,7 @@ def test_csv(tmp_path):
         b'"g\n\xff",5,x\ng,"6",x\nh,,x\n"lost,7,x\ni,8,x\n'
     )
     rows = rows_of(write(tmp_path / "a.csv", content))
-    assert [row.text for row in rows if isinstance(row, SourceRow)] == ['a\nb "c"\r\nd', "e\0f", "g"]
+    assert [row.text for row in rows if isinstance(row, SourceRow)] == ['a\nb "c"\r\nd', "e\0f", "g", "i"]
     assert [(row.position, row.reason[:24]) for row in rows if isinstance(row, BadRow)] == [
         (1, "has 2 columns; 3 are nam"),
         (3, "not UTF-8: byte 0xff at "),
@@ -128,6 +128,18 @@ def test_csv(tmp_path):
         (6, "id is empty; leave it ou"),
         (7, "a quoted field is never "),
     ]
+
+
+def test_a_quote_that_is_text_swallows_no_row(tmp_path):
+    """Of TSV without quoting, each row is read again that a quote before it would have swallowed."""
+    content = b'id\ttext\n1\t"Hello the file\n2\tthe list\n3\t"World" the\n4\tof the\n5\t"the end\n6\tof"a\n'
+    path = write(tmp_path / "a.tsv", content)
+    rows = rows_of(path)
+    assert [row.id for row in rows if isinstance(row, SourceRow)] == ["2", "4", "6"]
+    bad = {row.position: row.reason for row in rows if isinstance(row, BadRow)}
+    assert list(bad) == [0, 2, 4]
+    assert all("--no-quotes" in reason for reason in bad.values())
+    assert [row.text for row in rows_of(path, quotes=False)][::5] == ['"Hello the file', 'of"a']
 
 
 def test_csv_quote_without_end(tmp_path):

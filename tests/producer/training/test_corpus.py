@@ -94,7 +94,7 @@ def test_padding_bad_rows_and_rows_of_one_token(tmp_path):
 def test_rows_that_are_left_out_are_said(tmp_path):
     """Nothing is learnt from them, and people should know."""
     said = []
-    for name, rows in (("a", [*IDS, [7], [], [0, 8, 0], [99]]), ("b", IDS), ("c", [*IDS, [7]])):
+    for name, rows in (("a", [*IDS, [7], [], [0, 8, 0], [99], [3, 0, 4]]), ("b", IDS), ("c", [*IDS, [7]])):
         said.append([])
         prepare(asked([write(tmp_path / f"{name}.jsonl", rows)], tmp_path / name), said[-1].append)
     assert said == [
@@ -103,6 +103,10 @@ def test_rows_that_are_left_out_are_said(tmp_path):
             (
                 f"1 row can't be used; left out; first: row 403 of {tmp_path}/a.jsonl token 99 at position 0 (from 0); "
                 "allowed: 0 (padding) and 1..50"
+            ),
+            (
+                "1 row contains the padding id 0 between tokens; if 0 is a token of yours, add one to all ids "
+                "(docs/token_ids.md)"
             ),
         ],
         [],
@@ -130,7 +134,7 @@ def test_what_was_made_ready_is_taken_as_it_is(tmp_path, monkeypatch):
     for spelling in (corpus, "c.jsonl", "./c.jsonl", "*.jsonl"):
         assert prepare(asked([spelling], tmp_path / "out"), lambda _: None) == plan
     assert (tmp_path / "out" / SCRATCH / "train.arrow").stat().st_mtime_ns == before
-    with pytest.raises(JobError, match=r"unfinished training with --epochs None \(you asked for 3\); run"):
+    with pytest.raises(JobError, match=r"unfinished training with --epochs not given \(you asked for 3\); run"):
         prepare(asked([corpus], tmp_path / "out", training={"epochs": 3}), lambda _: None)
     other = write(tmp_path / "d.jsonl", IDS)
     with pytest.raises(JobError, match=r"training with inputs c.jsonl \(you asked for d.jsonl\); run"):

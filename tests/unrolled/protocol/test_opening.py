@@ -83,8 +83,12 @@ def test_other_files_are_not_taken_for_parts(tmp_path):
 
 def test_no_job_is_reported(tmp_path):
     """With the command that makes one."""
-    with pytest.raises(JobError, match=r"no job here \(_unrolled/job\.json is missing\); `unrolled enqueue` makes one"):
+    said = r"no job here \(_unrolled/job\.json is missing\); `unrolled run` or `unrolled enqueue` makes one"
+    with pytest.raises(JobError, match=said):
         open_job(tmp_path)
+    (tmp_path / "part.parquet").touch()
+    with pytest.raises(JobError, match=r"part\.parquet: is a file; name the directory of a job"):
+        open_job(tmp_path / "part.parquet")
 
 
 def test_a_longer_command_line_than_the_object_may_be(tmp_path):

@@ -259,6 +259,21 @@ def test_a_pool_is_counted(started):
 MEAN = (VectorColumn("mean", 0, UNITS),)
 
 
+def test_the_pool_that_is_computed_is_known(started):
+    """Its tokens, from its beginning to its end, however it ends."""
+    engine = Recorder(BrokenWorkerError("no device"))
+    engine.gated = True
+    pool = started(engine)
+    with ThreadPoolExecutor() as threads:
+        future = threads.submit(pool.compute, shard_of([1, 2], [3]), COLUMNS)
+        eventually(lambda: pool.busy_seconds() > 0, "the pool at work")
+        assert pool.busy_tokens() == 3
+        engine.gate.release()
+        with pytest.raises(BrokenWorkerError):
+            future.result()
+    eventually(lambda: pool.busy_tokens() == 0, "an idle engine")
+
+
 def test_shards_of_one_call_have_the_same_columns(started):
     """Shards of jobs with other columns are computed in their turn, and none is forgotten."""
     engine = Recorder()

@@ -60,7 +60,7 @@ def test_a_training_that_is_stopped_anywhere_ends_with_the_same_bytes(session):
 def test_it_ends_when_nothing_gets_better(session):
     """It ends after `patience` epochs; only the best weights stay."""
     events = []
-    made = session("a", lambda event, **facts: events.append((event, facts)), learning_rate=5.0, epochs=30, patience=2)
+    made = session("a", lambda event, **facts: events.append((event, facts)), learning_rate=0.7, epochs=30, patience=2)
     progress = made.run()
     assert progress.epoch == progress.best_epoch + 2 < 30
     kept = [path.name for path in made.best_path(1).parent.glob("best-*")]
@@ -72,6 +72,12 @@ def test_a_loss_that_is_no_number_ends_it(session):
     """The error says what to change."""
     with pytest.raises(RequestError, match=r"in epoch 1 the loss became nan; .* a lower --learning-rate than 1e\+38"):
         session("a", learning_rate=1e38).run()
+
+
+def test_a_perplexity_far_above_that_of_guessing_ends_it(session):
+    """The loss is finite, but nothing was learned: no model is made of it."""
+    with pytest.raises(RequestError, match=r"diverged: in epoch 1 the perplexity became .*--learning-rate than 1000"):
+        session("a", learning_rate=1000.0).run()
 
 
 def test_a_checkpoint_comes_back(tmp_path):

@@ -37,6 +37,7 @@ OWN = ("emulate", "threads", "memory_budget", "pool_tokens", "concurrency")
     show_default=True,
     help="Measure this machine's engine for two seconds; without it, the plan has no times.",
 )
+@click.option("--out", metavar="DIR", expose_value=False, help="Taken as `unrolled run` takes it, but not used.")
 @json_option
 @click.pass_context
 def plan(context: click.Context, /, workers: int, measured: bool, as_json: bool, **arguments: Any) -> None:
