@@ -297,7 +297,7 @@ def test_sigterm_leaves_nothing_behind(tmp_path, monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
     seen = []
 
-    def terminated(*_):
+    def terminated(*_, **__):
         seen.extend(path.name for path in tmp_path.iterdir())
         os.kill(os.getpid(), signal.SIGTERM)
 
