@@ -43,7 +43,7 @@ def test_every_option_arrives():
     """Each option arrives with a value that isn't its default."""
     submission, left = parsed(
         "--format", "csv", "--kind", "tokens", "--text-field", "a", "--tokens-field", "b", "--vectors-field", "d",
-        "--id-field", "c",
+        "--initial-state-field", "e", "--id-field", "c",
         "--no-header", "--no-quotes", "--columns", "a,b,c",
         "--max-row-bytes", "7", "--follow", "--flush-seconds", "0.5", "--shard-tokens", "9", "--with-tokens",
         "--no-special-tokens", "--layers", "0,2", "--pooling", "mean,none", "--pooling", "max",
@@ -51,7 +51,18 @@ def test_every_option_arrives():
         "--engine", "tensorflow", "--arithmetic", "bfloat16", "--positions", "every:2",
     )  # fmt: skip
     source = SourceOptions(
-        "csv", "tokens", "a", "b", "d", "c", header=False, quotes=False, columns="a,b,c", max_row_bytes=7, follow=True
+        "csv",
+        "tokens",
+        "a",
+        "b",
+        "d",
+        "e",
+        "c",
+        header=False,
+        quotes=False,
+        columns="a,b,c",
+        max_row_bytes=7,
+        follow=True,
     )
     chosen = {"layers": "0,2", "pooling": ("mean,none", "max"), "precision": "float16", "with_tokens": True}
     chosen |= {"engine": "tensorflow", "arithmetic": "bfloat16", "positions": "every:2", "empty_rows": "zeros"}

@@ -101,9 +101,10 @@ def test_quotation_marks_of_the_texts(tmp_path, suffix):
     separator = "," if suffix == "csv" else "\t"
     rows = (f"{number}{separator}{line}\n" for number, line in enumerate(lines))
     path = write(tmp_path / f"a.{suffix}", "".join(rows))
-    merged, last = rows_of(path)
-    assert "expected after '\"'; if quotation marks are characters of the texts, give --no-quotes" in merged.reason
-    assert last.text == lines[-1]
+    first, second, third, last = rows_of(path)
+    for bad in (first, third):
+        assert "if quotation marks are characters of the texts, give --no-quotes" in bad.reason
+    assert (second.text, last.text) == ("foo", lines[-1])
     assert [row.text for row in rows_of(path, quotes=False)] == lines[1:]
 
 

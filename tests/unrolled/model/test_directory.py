@@ -241,7 +241,7 @@ def test_not_a_directory(tmp_path, model):
     """Neither an absent path, a file, a pipe nor a NUL byte is a model."""
     with pytest.raises(ModelError, match="does not exist"):
         open_model(tmp_path / "none")
-    with pytest.raises(ModelError, match="not a directory"):
+    with pytest.raises(ModelError, match="is a file; name the directory of a model"):
         open_model(model.path / "config.json")
     with pytest.raises(ModelError):
         open_model("a\0b")

@@ -196,7 +196,9 @@ def test_a_second_sigterm_gives_back_at_once(site):
 def test_ctrl_c_and_sighup_are_the_same_as_sigterm(site, name, log_format):
     """What ends within the grace is published, the exit status is 0, and the log speaks of nothing else."""
     rows = make_rows(2)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and processes inherit that
     worker = held(site, grace_seconds=60, log_format=log_format)
+    signal.signal(signal.SIGHUP, before)
     job = site.enqueue(rows)
     busy(site, 2)
     worker.signal(signal.Signals[name])
