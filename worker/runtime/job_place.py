@@ -75,7 +75,7 @@ def check_place(job_key: str, place: str, root: Path | None) -> None:
     try:
         fits = "\0" not in place and len(os.fsencode(place)) <= MAX_PLACE_BYTES
         fits = fits and (is_url(place) or Path(place).is_absolute())
-        below = root is None or (not is_url(place) and Path(place).resolve().is_relative_to(root))
+        below = root is None or (not is_url(place) and _resolved(place).is_relative_to(root))
     except (ValueError, OSError, RuntimeError):  # a zero byte, a lone surrogate, symbolic links in a circle
         fits = below = False
     if not fits:
@@ -85,6 +85,19 @@ def check_place(job_key: str, place: str, root: Path | None) -> None:
         )
     if not below:
         raise JobError(f"job {job_key} asks for {place}; this worker writes below {root} only (--output-root)")
+
+
+def _resolved(place: str) -> Path:
+    """The path without symbolic links.
+
+    Raises:
+        OSError: links lead in a circle, which Python 3.13 leaves in the path, and earlier versions report.
+        RuntimeError: likewise.
+    """
+    found = Path(place).resolve()
+    if any(path.is_symlink() for path in (found, *found.parents)):
+        raise OSError(f"{place}: too many levels of symbolic links")
+    return found
 
 
 def patience_of(job: OpenJob, patience: Patience) -> Steadily:

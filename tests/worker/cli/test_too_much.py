@@ -1,5 +1,6 @@
 """A worker that is given more than the machine has."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,17 @@ def test_each_option_has_one_line():
     assert memory.startswith("--memory-budget 1T: there are 1.0 GiB, by its control group; ")
 
 
+@pytest.fixture
+def logging_restored():
+    """A worker's start sets up logging for its process, which is that of all tests here."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
+
+
+@pytest.mark.usefixtures("logging_restored")
 def test_a_worker_says_it_at_its_start(tmp_path, capfd):
     """Before anything else can go wrong."""
     words = ["--broker", "redis://h", "--model", str(tmp_path / "none"), "--threads", "100000"]

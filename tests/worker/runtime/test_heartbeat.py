@@ -251,7 +251,7 @@ def test_a_strange_failure_is_reported_once(site, caplog):
     """Anyone who can write to Redis may put a value of another type under our keys: the watch lives on."""
     site.ledger.client.set(site.ledger.keys.leases, "no sorted set")
     with worker_parts(site, lease_seconds=LEASE):
-        eventually(lambda: caplog.records, "a line")
+        eventually(lambda: texts(caplog, "can't send the heartbeat"), "the failure")
         site.ledger.client.delete(site.ledger.keys.leases)
         eventually(lambda: texts(caplog, "can send the heartbeat again"), "the end of it")
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 2
