@@ -91,8 +91,8 @@ def _resolved(place: str) -> Path:
     """The path without symbolic links.
 
     Raises:
-        OSError: links lead in a circle, which Python 3.13 leaves in the path, and earlier versions report.
-        RuntimeError: likewise.
+        OSError: links lead in a circle, which Python 3.13 leaves in the path.
+        RuntimeError: links lead in a circle, on earlier versions.
     """
     found = Path(place).resolve()
     if any(path.is_symlink() for path in (found, *found.parents)):
