@@ -92,7 +92,7 @@ def submit(
             run.run(
                 shards_of(
                     cuts(
-                        _looked_at(seen.unique(_tokenized(batches, prepared, coverage)), summary, has_ids=has_ids),
+                        _with_counts(seen.unique(_tokenized(batches, prepared, coverage)), summary, has_ids=has_ids),
                         cutter,
                         flush_seconds,
                     ),
@@ -128,7 +128,7 @@ def _shard_of(job: str, cut: Cut, index: int, growth: int = 0) -> Spooled:
     return make_shard(index, job, cut, growth)
 
 
-def _looked_at(batches: Iterable[Cut], summary: Summary, *, has_ids: bool) -> Iterator[Cut]:
+def _with_counts(batches: Iterable[Cut], summary: Summary, *, has_ids: bool) -> Iterator[Cut]:
     """Count the good rows that have no real token, and so no vector, and rows of ids with padding between tokens."""
     for batch in batches:
         if has_ids:

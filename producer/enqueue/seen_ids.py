@@ -34,7 +34,7 @@ class SeenIds:
             else will do.
 
     Raises:
-        TransientError: the folder can't be written to.
+        TransientError: the directory can't be written to.
     """
 
     def __init__(self, files: Iterable[str], disk: str | None = None, steadily: Steadily = at_once) -> None:

@@ -80,10 +80,9 @@ def _checked_row(row: object, width: int, mask_value: float | None) -> VectorRow
         numbers = _numbers(row, width)
     except RowError as error:
         return error
-    with np.errstate(over="ignore"):
-        vectors = np.ascontiguousarray(numbers, np.float32)
-    if not np.isfinite(vectors).all():
-        step, at = (int(place) for place in np.argwhere(~np.isfinite(vectors))[0])
+    vectors, bad = _in_float32(numbers)
+    if bad:
+        step, at = bad
         return RowError(
             f"number {at} of vector {step} (from 0) is {numbers[step, at]!s:.60}; allowed: finite numbers of float32"
         )
@@ -96,14 +95,21 @@ def _checked_state(state: object, width: int) -> NDArray[np.float32] | RowError:
         numbers = _state_numbers(state, width)
     except RowError as error:
         return error
-    with np.errstate(over="ignore"):
-        checked = np.ascontiguousarray(numbers, np.float32)
-    if not np.isfinite(checked).all():
-        at = int(np.argmin(np.isfinite(checked)))
+    checked, bad = _in_float32(numbers)
+    if bad:
+        (at,) = bad
         return RowError(
             f"number {at} (from 0) of its initial state is {numbers[at]!s:.60}; allowed: finite numbers of float32"
         )
     return checked
+
+
+def _in_float32(numbers: NDArray[np.floating | np.integer]) -> tuple[NDArray[np.float32], tuple[int, ...]]:
+    """The numbers in float32, and the indices of the first one that isn't finite there; none if all are."""
+    with np.errstate(over="ignore"):
+        found = np.ascontiguousarray(numbers, np.float32)
+    is_finite = np.isfinite(found)
+    return found, () if is_finite.all() else tuple(np.argwhere(~is_finite)[0].tolist())
 
 
 def _state_numbers(state: object, width: int) -> NDArray[np.floating | np.integer]:

@@ -252,8 +252,8 @@ class Attempts:
 
     def _leave(self, member: Member, start: Start, error: UnrolledError) -> Outcome:
         """Refuse the job if another worker may compute the shard, else put the shard off."""
-        is_for_all = isinstance(error, UnregisteredError | BlockedError | FileFormatError)
-        return self._put_off(member, start, error) if is_for_all else self._refuse(member, start, error)
+        fails_everywhere = isinstance(error, UnregisteredError | BlockedError | FileFormatError)
+        return self._put_off(member, start, error) if fails_everywhere else self._refuse(member, start, error)
 
     def _refuse(self, member: Member, start: Start, error: UnrolledError) -> Outcome:
         """Let another worker have the shard at once, and choose no other one of its job for a while."""

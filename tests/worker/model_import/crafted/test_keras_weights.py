@@ -111,7 +111,7 @@ def test_keras_weights(case, tmp_path):
 
 
 class Net(keras.Model):
-    """A model of one's own, whose layers are attributes; Keras writes each under the name that it finds first."""
+    """A subclassed model. Keras stores each layer under the first attribute that contains it."""
 
     def __init__(self, embedding, tables, states):
         super().__init__()
