@@ -103,6 +103,7 @@ class _Handler(localbucket.S3Handler):
     control: BucketServer
 
     def setup(self) -> None:
+        self.has_finished = threading.Event()
         super().setup()
         # An answer is written in two pieces; without this the second waits for the client's acknowledgement.
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -151,8 +152,13 @@ class _Handler(localbucket.S3Handler):
             self.wfile.flush()
         self.connection.shutdown(socket.SHUT_RDWR)
 
+    def finish(self) -> None:
+        super().finish()
+        self.has_finished.set()
+
     def _act_late(self, action, body: bytes) -> None:
         self.control.wait_until_late()
+        self.has_finished.wait()  # it closes the files of the connection, and must not close those of this action
         self.rfile, self.wfile = io.BytesIO(body), io.BytesIO()
         super()._dispatch(action)
         self.control.late_done.set()
