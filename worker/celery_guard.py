@@ -25,6 +25,7 @@ import json
 import logging
 import os
 import signal
+import threading
 import time
 from functools import partial
 from queue import Empty
@@ -122,9 +123,12 @@ class GuardedQoS(QoS):
     """
 
     def ack(self, delivery_tag: str) -> None:
-        """Acknowledge a message."""
+        """Acknowledge a message, unless the broker has gone."""
         if self._connected:
-            super().ack(delivery_tag)  # type: ignore[no-untyped-call]  # kombu is untyped
+            try:
+                super().ack(delivery_tag)  # type: ignore[no-untyped-call]  # kombu is untyped
+            except (redis.RedisError, OSError) as error:  # Celery would log the traceback
+                log.info("a message couldn't be acknowledged (%s); it comes again, which does no harm", error)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Refuse a message, or give it back."""
@@ -184,6 +188,12 @@ class GuardedTransport(Transport):
     """Kombu's Redis transport with the guarded channel."""
 
     Channel = GuardedChannel
+
+    def establish_connection(self) -> Any:
+        """Connect, unless this worker has to stop: in places, kombu tries again for ever, and asks nobody meanwhile."""
+        if threading.current_thread() is threading.main_thread():  # shards are given back in others
+            maybe_shutdown()
+        return super().establish_connection()  # type: ignore[no-untyped-call]  # kombu is untyped
 
 
 def check_hint(message: Any) -> None:

@@ -2,12 +2,15 @@
 
 import base64
 import json
+import os
 import pickle
 import threading
 import zlib
 
 import pytest
 from celery import Celery
+from celery.exceptions import WorkerShutdown
+from celery.worker import state
 from hypothesis import given
 from hypothesis import strategies as st
 from kombu import Connection, Consumer, Queue
@@ -196,6 +199,36 @@ def test_a_channel_closes_while_it_waits_for_a_message(broker_url):
     closing.start()
     closing.join(60)
     assert not closing.is_alive()
+
+
+def test_a_worker_that_has_to_stop_waits_for_no_broker(broker, broker_url, monkeypatch):
+    """Not even where kombu tries again for ever, as for the first thing that a worker says."""
+    monkeypatch.setattr(state, "should_stop", None)
+    connection = Connection(celery_url(broker_url), transport_options=transport_options("test"))
+    connection.transport_cls = GuardedTransport
+    broker.kill()
+
+    def signal_comes(*_):
+        state.should_stop = os.EX_OK
+
+    with pytest.raises(WorkerShutdown):
+        connection.ensure(connection, lambda: connection.connection, signal_comes, max_retries=5)()
+
+
+def test_a_message_needs_no_broker_to_be_acknowledged(broker, broker_url, caplog):
+    """It comes again, and one line says so."""
+    caplog.set_level("INFO")
+    connection = Connection(celery_url(broker_url), transport_options=transport_options("test"))
+    connection.transport_cls = GuardedTransport
+    queue = connection.SimpleQueue("q")
+    queue.put({})
+    message = queue.get(timeout=60)
+    broker.kill()
+    message.ack()
+    assert message.acknowledged
+    (line,) = caplog.messages
+    assert line.startswith("a message couldn't be acknowledged (Error ")
+    connection.collect()
 
 
 def test_what_celery_sends_is_let_through(broker_url):

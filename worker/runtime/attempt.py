@@ -49,6 +49,18 @@ class Computed(NamedTuple):
     failed: Sequence[int]
 
 
+class Ending(NamedTuple):
+    """The end of an attempt.
+
+    Attributes:
+        outcome: what the shard came to.
+        revoked: the counted start that is revoked as the lease is given up; None where no lease is left to give up.
+    """
+
+    outcome: Outcome
+    revoked: Start | None = None
+
+
 class Leases(Protocol):
     """The ledger as a worker uses it for one shard (`worker.runtime.worker_leases.WorkerLeases`)."""
 
@@ -167,28 +179,32 @@ class Attempts:
             self._leases.pass_on(hint)
             return Outcome.PASSED_ON
         with self._board.reach(member) as first:
-            return self._claim(member) if first else Outcome.HELD
+            ending = self._claim(member) if first else Ending(Outcome.HELD)
+        # Only now: at that moment another thread may choose the shard, and must not find it on board.
+        if ending.revoked is not None:
+            self._leases.give_back(member, ending.revoked, send=ending.outcome != Outcome.PUT_OFF)
+        return ending.outcome
 
-    def _claim(self, member: Member) -> Outcome:
+    def _claim(self, member: Member) -> Ending:
         try:
             lease = self._leases.claim(member)
         except GivenBackError:
-            return Outcome.LEFT
+            return Ending(Outcome.LEFT)
         except Exception:
             log.exception("%s: the ledger's answer can't be read; left there", member)
-            return Outcome.LEFT
+            return Ending(Outcome.LEFT)
         if lease.state in ("held", "gone"):
-            return Outcome(lease.state)
+            return Ending(Outcome(lease.state))
         # Only now: the leases of shards on board are renewed, and this one could have been another worker's.
         self._board.take(member)
         return self._attempt(member, lease)
 
-    def _attempt(self, member: Member, lease: Lease) -> Outcome:  # noqa: PLR0911 - one for each outcome
+    def _attempt(self, member: Member, lease: Lease) -> Ending:  # noqa: PLR0911 - one for each outcome
         start: Start = "none" if lease.suspect else "first"
         try:
             job = self._host.find(member.job_key)
         except GivenBackError:
-            return self._give_back(member, start)
+            return Ending(Outcome.GIVEN_BACK, start)
         except (AwayError, RequestError) as error:
             # Perhaps this worker is set up wrongly and another finds the job, so nothing is recorded.
             return self._leave(member, start, error)
@@ -201,19 +217,19 @@ class Attempts:
                 return self._leave_unseen(job, member, start)
             self._leases.remove(member)
         except GivenBackError:
-            return self._give_back(member, start)
+            return Ending(Outcome.GIVEN_BACK, start)
         except (AwayError, FileFormatError) as error:  # a damaged part is no outcome; `verify` names it
             return self._leave(member, start, error)
         except BrokenWorkerError as error:
             self._host.note_broken(error)
-            return self._give_back(member, start)
+            return Ending(Outcome.GIVEN_BACK, start)
         except RequestError as error:
             return self._give_up(job, member, start, str(error))
         except Exception as error:
             log.exception("%s: unexpected failure", member)
             return self._give_up(job, member, start, reason_of(error))
         self._host.note_published(member)
-        return Outcome.PUBLISHED
+        return Ending(Outcome.PUBLISHED)
 
     def _start_alone(self, member: Member) -> Start:
         starts = self._leases.start_alone(member)
@@ -238,42 +254,35 @@ class Attempts:
                 log.info("%s: another attempt was first; its part is the outcome", shard)
         return True
 
-    def _leave_unseen(self, job: OpenJob, member: Member, start: Start) -> Outcome:
+    def _leave_unseen(self, job: OpenJob, member: Member, start: Start) -> Ending:
         """Record no death for rows that can't be seen: caches lag, and a discarded job has no rows."""
         if self._host.is_stopped(job):
-            return Outcome.GONE
+            return Ending(Outcome.GONE)
         why = f"{UNSEEN} {member.shard} can be seen; if they were removed, the same `unrolled enqueue` makes them again"
         return self._put_off(member, start, JobError(why))
 
-    def _give_back(self, member: Member, start: Start) -> Outcome:
-        """Let another worker have the shard at once."""
-        self._leases.give_back(member, start, send=True)
-        return Outcome.GIVEN_BACK
-
-    def _leave(self, member: Member, start: Start, error: UnrolledError) -> Outcome:
+    def _leave(self, member: Member, start: Start, error: UnrolledError) -> Ending:
         """Refuse the job if another worker may compute the shard, else put the shard off."""
         fails_everywhere = isinstance(error, UnregisteredError | BlockedError | FileFormatError)
         return self._put_off(member, start, error) if fails_everywhere else self._refuse(member, start, error)
 
-    def _refuse(self, member: Member, start: Start, error: UnrolledError) -> Outcome:
+    def _refuse(self, member: Member, start: Start, error: UnrolledError) -> Ending:
         """Let another worker have the shard at once, and choose no other one of its job for a while."""
         self._host.note_refused(member, error)
-        self._leases.give_back(member, start, send=True)
-        return Outcome.REFUSED
+        return Ending(Outcome.REFUSED, start)
 
-    def _put_off(self, member: Member, start: Start, error: UnrolledError) -> Outcome:
+    def _put_off(self, member: Member, start: Start, error: UnrolledError) -> Ending:
         """Give up the lease without a message: a sweep of the ledger sends the shard again, a lease from now."""
         self._host.note_put_off(member, error)
-        self._leases.give_back(member, start, send=False)
-        return Outcome.PUT_OFF
+        return Ending(Outcome.PUT_OFF, start)
 
-    def _give_up(self, job: OpenJob, member: Member, start: Start, reason: str) -> Outcome:
+    def _give_up(self, job: OpenJob, member: Member, start: Start, reason: str) -> Ending:
         log.error("%s is given up: %s", member, reason)
         try:
             record_death(job.objects, member.life, reason)
             self._leases.remove(member)
         except GivenBackError:
-            return self._give_back(member, start)
+            return Ending(Outcome.GIVEN_BACK, start)
         except AwayError as error:
             return self._leave(member, start, error)
-        return Outcome.GIVEN_UP
+        return Ending(Outcome.GIVEN_UP)

@@ -112,3 +112,28 @@ def test_a_job_that_was_refused_is_tried_again(site):
         away.rename(out)
         eventually(lambda: parts.service.handle(values) == Outcome.PUBLISHED, "the try")
     check_outputs(job, rows)
+
+
+def test_a_shard_that_is_given_back_can_be_chosen_at_once(site):
+    """Even by another thread of the worker that refuses it, before its message is sent: it isn't lost for a lease."""
+    rows = make_rows(2)
+    job = site.enqueue(rows)
+    (shard,) = left(job)
+    values = Member(job.key, Life(shard, 0)).encode()
+    sent, outcomes = [], Counter()
+
+    def send(member):
+        sent.append(member)
+        if len(sent) > 1:
+            return
+        with ThreadPoolExecutor(1) as other:
+            while not outcomes[Outcome.REFUSED] + outcomes[Outcome.HELD]:
+                outcomes[other.submit(parts.service.handle, values).result()] += 1
+
+    with worker_parts(site, send=send, output_root=site.root / "below") as parts:
+        assert parts.service.handle(values) == Outcome.REFUSED
+    assert outcomes[Outcome.REFUSED] == 1
+    with worker_parts(site) as parts:
+        names_another = Member(job.key, Life(shard, 1)).encode()
+        assert parts.service.handle(names_another) == Outcome.PUBLISHED
+    check_outputs(job, rows)
