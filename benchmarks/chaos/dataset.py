@@ -18,6 +18,7 @@ from workplace import RestartableBroker
 from unrolled.job.offer import EngineName, Offer
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import open_model, save_model
+from unrolled.model.layer import LayerConfig
 from unrolled.model.weights import new_weights
 from unrolled.protocol.opening import open_job
 
@@ -30,6 +31,9 @@ ROWS, SHARD_TOKENS, VOCABULARY = 1_000, 500, 500
 FAILING, MOODY, KILLING = VOCABULARY - 2, VOCABULARY - 1, VOCABULARY
 #: Only the inputs with an odd number hold a row that kills its worker.
 KILLING_ROW = ROWS // 2
+#: The input whose rows bring their initial states, which are some of a few.
+WITH_STATES, STATES = 2, 8
+UNITS = 24
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Dataset:
         folder: holds `rows.jsonl`, `model`, `dataset.json` and the undisturbed `out`.
         lines: of `rows.jsonl`, by row id, in order.
         tokens: token ids of each good row, by row id.
+        states: initial states of each row, by row id; empty if its rows bring none.
         bad: ids that the producer must put into quarantine.
         failing: ids of rows on which the engine of a misbehaving worker always fails.
         moody: ids of rows on which it fails now and then.
@@ -52,6 +57,7 @@ class Dataset:
     folder: Path
     lines: dict[str, str]
     tokens: dict[str, list[int]]
+    states: dict[str, list[float]]
     bad: frozenset[str]
     failing: frozenset[str]
     moody: frozenset[str]
@@ -63,11 +69,13 @@ class Dataset:
         """Read what `prepare` has written."""
         facts = json.loads((folder / "dataset.json").read_text())
         lines = {json.loads(line)["id"]: line for line in (folder / "rows.jsonl").read_text().splitlines()}
-        tokens = {row: json.loads(line)["tokens"] for row, line in lines.items()}
+        rows = {row: json.loads(line) for row, line in lines.items()}
+        tokens = {row: fields["tokens"] for row, fields in rows.items()}
+        states = {row: fields["initial_state"] for row, fields in rows.items() if "initial_state" in fields}
         good = {row: ids for row, ids in tokens.items() if -1 not in ids}
         holding = {token: frozenset(row for row, ids in tokens.items() if token in ids)
                    for token in (-1, FAILING, MOODY, KILLING)}  # fmt: skip
-        return cls(facts["number"], folder, lines, good, holding[-1], holding[FAILING], holding[MOODY],
+        return cls(facts["number"], folder, lines, good, states, holding[-1], holding[FAILING], holding[MOODY],
                    holding[KILLING], facts["engine"])  # fmt: skip
 
     @property
@@ -78,7 +86,7 @@ class Dataset:
     @property
     def expectation(self) -> Expectation:
         """What each part must be."""
-        return Expectation(self.folder / "model", self.engine, self.tokens)
+        return Expectation(self.folder / "model", self.engine, self.tokens, self.states)
 
 
 def prepare(root: Path, number: int, engine: EngineName) -> Dataset:
@@ -86,9 +94,9 @@ def prepare(root: Path, number: int, engine: EngineName) -> Dataset:
     rng = random.Random(number)
     folder = root / f"dataset-{number}"
     folder.mkdir()
-    config = ModelConfig.stacked(
-        vocab_size=VOCABULARY, max_length=64, num_lstm_units=24, num_lstm_layers=2, embedding_dim=4
-    )
+    layers = (LayerConfig(UNITS, given_state=number == WITH_STATES), LayerConfig(UNITS))
+    config = ModelConfig(VOCABULARY, 64, 4, layers)
+    states = [[rng.uniform(-1, 1) for _ in range(config.given_dim)] for _ in range(STATES)]
     save_model(folder / "model", config, new_weights(config, number))
     lines = []
     for row in range(ROWS):
@@ -103,7 +111,8 @@ def prepare(root: Path, number: int, engine: EngineName) -> Dataset:
             tokens.append(FAILING)
         elif kind < 0.08:
             tokens.append(MOODY)
-        lines.append(json.dumps({"id": f"row-{row}", "tokens": tokens}))
+        given = {"initial_state": rng.choice(states)} if config.given_dim else {}
+        lines.append(json.dumps({"id": f"row-{row}", "tokens": tokens, **given}))
     (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
     (folder / "dataset.json").write_text(json.dumps({"number": number, "engine": engine}))
     dataset = Dataset.load(folder)

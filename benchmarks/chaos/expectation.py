@@ -28,12 +28,14 @@ class Expectation:
         model: directory.
         engine: what computes.
         tokens: of each row, by id, as they were written into the input.
+        states: initial ones of each row, by id; empty for a model that isn't given any.
     """
 
-    def __init__(self, model: Path, engine: str, tokens: dict[str, list[int]]) -> None:
+    def __init__(self, model: Path, engine: str, tokens: dict[str, list[int]], states: dict[str, list[float]]) -> None:
         self._model = open_model(model)
         self._name = engine
         self._tokens = tokens
+        self._states = states
 
     @cached_property
     def _engine(self) -> Engine:
@@ -62,6 +64,9 @@ class Expectation:
         spec = OutputSpec.from_options(job.options)
         columns = spec.columns(self._model.config)
         tokens, real = _ragged([self._tokens[row] for row in ids]), _ragged([_real(self._tokens[row]) for row in ids])
+        if self._states:
+            given = self._model.config.given_dim
+            real = real._replace(states=np.array([self._states[row] for row in ids], np.float32).reshape(-1, given))
         outputs = [np.zeros((c.vectors(real.rows, real.values.size), c.width), np.float32) for c in columns]
         self._engine.compute([real], [outputs], columns)
         rows = ShardRows(pa.array(ids, pa.string()), tokens, real).without({f.row: f.reason for f in info.failed})

@@ -32,7 +32,7 @@ _OUTPACED: tuple[Fault, ...] = (
 )  # fmt: skip
 _JOB: tuple[Fault, ...] = (
     *_WORKERS, *_OUTPACED, *_PRODUCERS, *_BROKER, *_PEOPLE, commands.second_producer, commands.second_producer,
-    commands.second_job, commands.offer_another_arithmetic,
+    commands.second_job, commands.offer_another_arithmetic, commands.refuse_directory, commands.refuse_directory,
 )  # fmt: skip
 #: The disturbances that can happen for each way in which rows arrive.
 _SCENES: dict[str, tuple[Fault, ...]] = {

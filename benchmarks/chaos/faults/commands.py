@@ -1,4 +1,4 @@
-"""What people do to a job: retry, cancel and enqueue it again, two commands at once, workers of another arithmetic."""
+"""What people do to a job: retry, cancel and enqueue it again, two commands at once, workers that can't be used."""
 
 from __future__ import annotations
 
@@ -85,6 +85,12 @@ def offer_another_arithmetic(stage: Stage, rng: random.Random) -> None:
     """Start a worker that computes in bfloat16: it must leave the job alone to the end of the round."""
     del rng
     stage.worker("worker-bfloat16", UNROLLED_ARITHMETIC="bfloat16")
+
+
+def refuse_directory(stage: Stage, rng: random.Random) -> None:
+    """Start a worker that may not write into the job's directory: the others must have all of it."""
+    del rng
+    stage.worker("worker-refusing", UNROLLED_OUTPUT_ROOT="/elsewhere")
 
 
 def _has_recorded(run: Command, record: Path) -> bool:
