@@ -15,7 +15,7 @@ except ModuleNotFoundError:
 from producer.cli.catalogue import COMMANDS, ENDED_IN_ORDER, RESUMED, CommandFailedError, completed, load_command
 from producer.cli.exit_status import ExitStatus, exit_help
 from producer.terminal.lines import tell
-from producer.terminal.signals import Terminated, terminable
+from producer.terminal.signals import Terminated, interruptible, terminable
 from unrolled.errors import OptionError, UnrolledError
 
 
@@ -68,7 +68,8 @@ class LazyGroup(click.Group):
         """Run the subcommand; an error becomes its text and an exit status, and a traceback only with --debug."""
         rest = ctx.args[:1]  # of a group, its subcommand; click takes it away
         try:
-            return super().invoke(ctx)
+            with interruptible():
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt as reason:

@@ -255,6 +255,47 @@ def test_an_interrupt_ends_with_130_and_says_how_to_go_on(boom, monkeypatch):
         assert (result.exit_code, result.stderr) == (130, said)
 
 
+@pytest.mark.parametrize(
+    ("moment", "said"),
+    [
+        ("import producer.cli.root", ""),
+        ("import click", ""),
+        ("click.core.Context.__init__", ""),
+        ("producer.cli.commands.watch.status.status.main", "Interrupted.\n"),
+        ("atexit._run_exitfuncs", ""),
+    ],
+)
+def test_ctrl_c_at_any_moment_of_a_command_shows_no_traceback(moment, said):
+    """While it is imported, before it begins, in it, and at its end; the status is always the shell's for Ctrl-C."""
+    script = f"""
+import producer.__main__ as entry, atexit, builtins, os, signal, sys
+moment, original = {moment!r}, builtins.__import__
+
+def interrupt(*_, **__):
+    os.kill(os.getpid(), signal.SIGINT)
+
+def imported(name, *more):
+    if moment == f"import {{name}}":
+        interrupt()
+    return original(name, *more)
+
+builtins.__import__ = imported
+sys.argv = ["unrolled", "status", "--help"]
+if moment.startswith("click"):
+    import click
+    click.core.Context.__init__ = interrupt
+elif moment.startswith("atexit"):
+    atexit.register(interrupt)
+elif not moment.startswith("import"):
+    from producer.cli.commands.watch.status import status
+    status.make_context = interrupt
+entry.main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.stderr == said
+    assert done.returncode == (130 if said else -signal.SIGINT)
+
+
 @pytest.mark.parametrize("command", ["fit", "import"])
 def test_of_the_commands_of_models_only_fit_resumes(monkeypatch, command):
     """An interrupted import begins again."""
