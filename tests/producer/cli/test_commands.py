@@ -943,14 +943,33 @@ def test_quarantine_lists_rows_with_reasons(tmp_path):
     assert (found[1]["id"], found[1]["row"], found[1]["file"]) == ("rows.txt#6", 2, None)
 
 
-def test_quarantine_names_a_list_that_is_damaged(tmp_path):
-    """The error has the file and the advice."""
-    job = make_job(tmp_path, shards=1, bad=[0])
-    path = tmp_path / quarantine_object(*waiting(job))
-    path.write_text(path.read_text() + "half a li")
-    result = run("quarantine", tmp_path)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_quarantine_lists_the_others_where_a_list_or_a_part_is_damaged(tmp_path, as_json):
+    """Each damaged file is named with what brings it back, and the status says that something is missing."""
+    job = make_job(tmp_path, shards=4, bad=[0, 2])
+    shards = waiting(job)
+    for shard in shards:
+        publish_shard(job, shard, failed={1: "ValueError: no"})
+    listed = tmp_path / quarantine_object(shards[0])
+    listed.write_text(listed.read_text() + "half a li")
+    part = tmp_path / part_object(shards[1])
+    part.write_bytes(part.read_bytes()[:-40])
+    result = run("quarantine", tmp_path, *["--json"] * as_json)
     assert result.exit_code == 1
-    assert f"{path}: its checksum is not that of its content; restore the list" in result.stderr
+    lines = result.stdout.splitlines()
+    assert [json.loads(line)["shard"] if as_json else line.split(" (")[0] for line in lines] == (
+        [str(shards[number]) for number in (0, 2, 2, 3)]
+        if as_json
+        else [
+            f"shard {shards[0]} row 1", "rows.txt row 11: token id -3 is negative", f"shard {shards[2]} row 1",
+            f"shard {shards[3]} row 1",
+        ]
+    )  # fmt: skip
+    said, first, second = result.stderr.splitlines()
+    assert said == "4 rows in quarantine, and those that 2 damaged files should name"
+    assert first.startswith(f"Error: {listed}: its checksum is not that of its content; restore the list")
+    assert second.startswith(f"{part}: damaged, or not a Parquet file")
+    assert "or remove it and run the same `unrolled run`" in second
 
 
 def test_show_prints_the_first_rows_as_a_table(tmp_path):
