@@ -296,6 +296,23 @@ entry.main()
     assert done.returncode == (130 if said else -signal.SIGINT)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["show", "OUT", "--json"], ["--debug", "status", "OUT"]])
+def test_output_that_cannot_be_written_is_one_line(tmp_path, words):
+    """On a full disk, with status 1; a pipe whose reader has ended, such as `head`, needs no line."""
+    finished_job(tmp_path / "out")
+    command = [sys.executable, "-m", "producer", *(str(tmp_path / "out") if word == "OUT" else word for word in words)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    said = "Error: the output can't be written (No space left on device), so it is incomplete\n"
+    assert (done.returncode, done.stderr) == (1, said)
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, cwd=REPOSITORY, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 @pytest.mark.parametrize("command", ["fit", "import"])
 def test_of_the_commands_of_models_only_fit_resumes(monkeypatch, command):
     """An interrupted import begins again."""
