@@ -1067,15 +1067,45 @@ def test_a_misspelt_directory_does_not_exist(tmp_path, command):
     assert result.stderr == f"Error: {tmp_path}/nowhere: does not exist; name the output directory of a job\n"
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["status", "wait", "verify", "show", "quarantine", "report", "retry", "discard", "cancel"],
+)
+def test_a_part_in_place_of_its_jobs_directory_is_named(tmp_path, command):
+    """The shell's completion, or a pattern, gives it easily."""
+    finished_job(tmp_path / "out", shards=1)
+    (part,) = (tmp_path / "out").glob("*.parquet")
+    result = run(command, part)
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: {part}: is a file; name the job's directory, {tmp_path}/out\n"
+    (tmp_path / "a.txt").touch()
+    assert run(command, tmp_path / "a.txt").stderr == (
+        f"Error: {tmp_path}/a.txt: is a file; name the output directory of a job\n"
+    )
+
+
 def test_a_job_without_a_row_can_be_shown(tmp_path):
     """An empty input isn't an error; the reader, which can't know the columns, says that the job is complete."""
     finished_job(tmp_path, shards=0)
+    line = "complete, and its input had no row; when the input has some, the same command with --append adds them"
     result = run("show", tmp_path)
-    assert result.exit_code == 0
-    assert result.stdout == f"{tmp_path}: complete, and without a row: its input had none that can be computed\n"
-    assert (run("show", tmp_path, "--json").stdout, run("show", tmp_path, "--json").exit_code) == ("", 0)
-    with pytest.raises(FileFormatError, match="the job is complete, and its input had no row that can be computed"):
+    assert (result.exit_code, result.output) == (0, f"{tmp_path}: {line}\n")
+    result = run("show", tmp_path, "--json")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", f"{tmp_path}: {line}\n")
+    with pytest.raises(FileFormatError, match=f"the job is {line}"):
         open_dataset(tmp_path)
+
+
+def test_a_job_whose_rows_are_all_bad_can_be_shown_and_opened(tmp_path):
+    """It has parts, of no row; while others are missing, nothing is called complete."""
+    job = make_job(tmp_path, shards=2)
+    for shard, missing in zip(waiting(job), ("part", "row"), strict=True):
+        assert f"no {missing} is published yet; see `unrolled status {tmp_path}`" in run("show", tmp_path).output
+        publish_shard(job, shard, failed=dict.fromkeys(range(4), "ValueError: no"))
+    result = run("show", tmp_path)
+    line = f"complete, and none of its rows can be computed; for the reasons: unrolled quarantine {tmp_path}"
+    assert (result.exit_code, result.output) == (0, f"{tmp_path}: {line}\n")
+    assert (len(open_dataset(tmp_path)), open_dataset(tmp_path).complete) == (0, True)
 
 
 # ---------------------------------------------------------------- doctor
