@@ -14,6 +14,7 @@ from producer.enqueue.submission import Submission, prepare
 from producer.local.broker import EmbeddedBroker
 from producer.local.broker_record import check_alone, recorded
 from producer.local.deaths import Deaths, settled_in
+from producer.local.stopping import shards_at_work, tell_what_is_left
 from producer.local.workers import Workers
 from producer.terminal.lines import tell
 from producer.terminal.signals import Terminated, terminable
@@ -115,7 +116,10 @@ def run_job(
             if crew.running:
                 signal.signal(signal.SIGINT, lambda *_: crew.hurry())
                 again = "" if isinstance(reason, Terminated) else " Ctrl-C again stops them immediately."
-                tell(f"{_STOPPING.format(float(environment['UNROLLED_GRACE_SECONDS']))}{again}")
+                seconds = float(environment["UNROLLED_GRACE_SECONDS"])
+                tell(f"{_STOPPING.format(seconds)}{again}")
+                at_work = partial(shards_at_work, url, namespace, job)
+                tell_what_is_left(lambda: crew.running, at_work, seconds, again)
             raise
 
 

@@ -19,7 +19,7 @@ from producer.sources.discovery import SourceFile, discover
 from producer.sources.errors import DamagedInputError, SourceError
 from producer.sources.first_rows import read_rows
 from producer.sources.heads import Head, check_head
-from producer.sources.notices import notices_of_empty, notices_of_json
+from producer.sources.notices import notice_of_line_ends, notices_of_empty, notices_of_json
 from producer.sources.options import SourceOptions
 from producer.sources.pipes import checked, look_at
 from producer.sources.places.local_file import LocalFile
@@ -27,10 +27,12 @@ from producer.sources.rows import SourceBatch
 from producer.sources.streams.compression import read_chunks
 from producer.sources.streams.live import follow_chunks
 from producer.sources.streams.spool import spooled
+from producer.terminal.lines import tell
 from unrolled.errors import OptionError, RequestError
 from unrolled.patience import Steadily, at_once
 
 if TYPE_CHECKING:
+    from producer.sources.formats.delimited import LineEnds
     from producer.sources.places.place import Place
 
 #: Inputs in buckets whose beginnings are checked at once.
@@ -92,7 +94,8 @@ def _need_delimited(files: Sequence[SourceFile], options: SourceOptions) -> None
     given = {
         "--columns": options.columns is not None,
         "--no-header": not options.header,
-        "--no-quotes": not options.quotes,
+        "--no-quotes": options.quotes is False,
+        "--quotes": options.quotes is True,
     }
     name = next((name for name, is_given in given.items() if is_given), "")
     if name and not any(file.format in ("csv", "tsv") for file in files):
@@ -201,12 +204,16 @@ def _read(
         if source.size_bytes is None:
             chunks = checked(chunks, source, options)
         if source.format not in ("parquet", "arrow"):
-            yield from read_rows(source, chunks, options)
+            yield from read_rows(source, chunks, options, lambda found: _tell_line_ends(source, found))
         else:
             from producer.sources.formats.tables import read_table  # noqa: PLC0415 - pyarrow is slow to import
 
             with spooled(chunks) as path:
                 yield from read_table(LocalFile.of(str(path)), source.format, source.label, options, steadily)
+
+
+def _tell_line_ends(source: SourceFile, found: "LineEnds") -> None:
+    tell(notice_of_line_ends(source.label, found.rows, found.most_lines, found.line))
 
 
 def _has_random_access(source: SourceFile) -> bool:

@@ -101,14 +101,18 @@ def _why_none(jobs: Iterable[OpenJob | None]) -> str:
         if job:
             log = Log()
             if standing(log, job.objects, live=job.job.live).complete:
-                return (
-                    "the job is complete, and its input had no row that can be computed; `unrolled quarantine` lists "
-                    "bad rows"
-                )
+                return f"the job is complete, and {why_no_row(job)}"
             why = "none is published yet; `unrolled status` shows how far the job is"
             if log.discarded:
                 why = "the job was discarded, and nothing of it is kept"
     return why
+
+
+def why_no_row(job: OpenJob) -> str:
+    """Why a complete job has no part, and what to do: bad rows would be in a part, which names none as good."""
+    if job.job.live:
+        return "its input had no row; the same `unrolled enqueue --follow` or `unrolled run --follow` reads more"
+    return "its input had no row; when the input has some, the same command with --append adds them"
 
 
 def open_part(store: Store, shard: ShardId) -> Dataset:

@@ -1,5 +1,6 @@
 """A model's tokenizer: a file in the format of Hugging Face `tokenizers`, checked against the model."""
 
+import logging
 import os
 import re
 from functools import cache
@@ -10,6 +11,8 @@ from unrolled.errors import ModelError, from_extra
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+log = logging.getLogger("unrolled")
 
 # "[PAD]", "<pad>", "<|padding|>", "__pad__", …, but not a plain word.
 _PADDING = re.compile(r"[<\[({|_]+\s*pad(ding)?\s*[>\])}|_]+", re.IGNORECASE).fullmatch
@@ -27,7 +30,8 @@ def _survive_forks() -> None:
 def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
     """Load a Hugging Face tokenizer file for a model.
 
-    Truncation and padding are switched off, even if the file asks for them: tokens are neither dropped nor added.
+    Truncation and padding are switched off, even if the file asks for them: tokens are neither dropped nor added. A
+    line in the log says so, once in a program.
 
     Args:
         path: tokenizer.json.
@@ -50,9 +54,31 @@ def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
             "Hugging Face tokenizers format"
         ) from error
     check_vocabulary(tokenizer, vocab_size, str(path))
+    if settings := settings_left_out(tokenizer):
+        _warn(f"{path}: {settings}")
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def settings_left_out(tokenizer: "Tokenizer") -> str | None:
+    """Say which settings of a tokenizer aren't followed, and what is done instead; None if there are none."""
+    wanted = []
+    if truncation := tokenizer.truncation:
+        wanted.append(f"truncation to {truncation['max_length']:,} tokens")
+    if padding := tokenizer.padding:
+        wanted.append(f"padding to {padding['length']:,} tokens" if padding["length"] else "padding")
+    if not wanted:
+        return None
+    what = "Neither is" if len(wanted) > 1 else "This is not"
+    return (
+        f"the tokenizer asks for {' and '.join(wanted)}. {what} done: a row keeps all of its tokens and gets no others"
+    )
+
+
+@cache
+def _warn(line: str) -> None:
+    log.warning("%s", line)
 
 
 def check_vocabulary(tokenizer: "Tokenizer", vocab_size: int, name: str) -> None:

@@ -254,7 +254,12 @@ def test_columns_that_cannot_be(columns):
 
 @pytest.mark.parametrize(
     ("option", "name"),
-    [({"columns": "id,text"}, "--columns"), ({"header": False}, "--no-header"), ({"quotes": False}, "--no-quotes")],
+    [
+        ({"columns": "id,text"}, "--columns"),
+        ({"header": False}, "--no-header"),
+        ({"quotes": False}, "--no-quotes"),
+        ({"quotes": True}, "--quotes"),
+    ],
 )
 def test_options_of_csv_need_a_csv(tmp_path, option, name):
     """They would be a part of a job that they don't change; one CSV among others is enough."""

@@ -126,7 +126,7 @@ def test_csv(tmp_path):
         (3, "not UTF-8: byte 0xff at "),
         (4, "not UTF-8: byte 0xff at "),
         (6, "id is empty; leave it ou"),
-        (7, "a quoted field is never "),
+        (7, "a quoted field that begi"),
     ]
 
 
@@ -142,12 +142,48 @@ def test_a_quote_that_is_text_swallows_no_row(tmp_path):
     assert [row.text for row in rows_of(path, quotes=False)][::5] == ['"Hello the file', 'of"a']
 
 
+def test_a_quote_that_a_later_text_closes_swallows_no_row(tmp_path, capsys):
+    """Each of the lines between would be a row: they are rows, and only the first of them is bad, with its line."""
+    texts = ["fine", '"said he', *["and so on"] * 2000, 'he said"', "good"]
+    content = "id,text\n" + "".join(f"{at},{text}\n" for at, text in enumerate(texts))
+    path = write(tmp_path / "a.csv", content)
+    rows = rows_of(path)
+    assert [row.text for row in rows if isinstance(row, SourceRow)] == [texts[0], *texts[2:]]
+    (bad,) = (row for row in rows if isinstance(row, BadRow))
+    assert bad.position == 1
+    assert "begins in line 3 runs over 2,002 lines, each of which has the columns of a row" in bad.reason
+    assert "give --no-quotes" in bad.reason
+    assert "give --quotes" in bad.reason
+    assert [row.text for row in rows_of(path, quotes=False)] == texts
+    assert len(rows_of(path, quotes=True)) == 3
+    assert capsys.readouterr().err == ""
+
+
+def test_fields_with_line_ends_are_counted(tmp_path, capsys):
+    """Whether a few lines, or those of a file with one column, are one text can't be known: a line says where."""
+    path = write(tmp_path / "a.csv", 'text\n"a\nb"\n\xe9\nfine\n"c\nd\n\ne"\n'.encode("latin-1"))
+    assert [row.text for row in rows_of(path) if isinstance(row, SourceRow)] == ["a\nb", "fine", "c\nd\n\ne"]
+    assert capsys.readouterr().err == (
+        f"{path}: 2 rows have a quoted field with line ends; the longest has 4 lines, from line 6 on. If quotation "
+        "marks are characters of the texts, give --no-quotes\n"
+    )
+    verse = write(tmp_path / "b.csv", 'id,text\n1,"O, my luve\nis like, a rose\nthat\'s, newly\nsprung, in June"\n')
+    assert len(rows_of(verse)) == 1
+    assert "1 row has a quoted field with line ends; it has 4 lines, from line 2 on" in capsys.readouterr().err
+    rows_of(verse, quotes=True)
+    assert capsys.readouterr().err == ""
+
+
 def test_csv_quote_without_end(tmp_path):
     """A quote that is never closed costs what a row may be, not the rest of the file."""
     content = "text\n" + '"' + "lost\n" * 5000 + '"\nfound\n'
     rows = rows_of(write(tmp_path / "a.csv", content), max_row_bytes=1000)
-    assert "a quoted field has" in rows[0].reason
+    assert "a quoted field that begins in line 2 has 25003 characters" in rows[0].reason
     assert rows[-1].text == "found"
+    content = 'text\nfine\n"lost\n' + "found\n" * 5000
+    _, bad, *found = rows_of(write(tmp_path / "b.csv", content))
+    assert "begins in line 3 is never closed; it runs over 5,001 lines to the end" in bad.reason
+    assert len(found) == 5000
 
 
 @settings(deadline=None)
