@@ -78,7 +78,7 @@ def assemble(
         with damage_named(stack.table.name):
             table = stack.table.array.read()
     start, reason = decide_first_id(found, stack.table, table, ids_from, counts_others=stack.masks_zero)
-    length = max_length or found.length or DEFAULT_LENGTH
+    length = max_length or stack.length or DEFAULT_LENGTH
     if stack.vectors:
         made = _of_vectors(stack, tuple(layers), passes, parts, length)
         made.notes += found.notes

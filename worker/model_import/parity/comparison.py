@@ -119,7 +119,7 @@ def compare(
     """
     # Over 40 lines: half of it is the description of its arguments.
     config, weights = model.config, model.weights()
-    rows, source_rows, real = _rows(config, found, stack, ids_from, padding)
+    rows, source_rows, real = _rows(config, stack, ids_from, padding)
     begun = _begun(config, stack, len(rows))
     padded = [] if unpadded or padding is not None else padded_rows(found, stack, source_rows)
     original = _original(found, stack, source_rows, rows if stack.vectors else source_rows, padded, begun)
@@ -312,13 +312,13 @@ def run_engine(
 
 
 def _rows(
-    config: ModelConfig, found: Found, stack: Stack, ids_from: int, padding: Padding | None
+    config: ModelConfig, stack: Stack, ids_from: int, padding: Padding | None
 ) -> tuple[list[NDArray[Any]], list[NDArray[Any]], list[NDArray[np.bool_] | slice]]:
     """Random rows for the model, the same rows for the source, and where these have the model's tokens.
 
     There is one row more if the source has a fixed length.
     """
-    random, length = np.random.default_rng(0), found.length
+    random, length = np.random.default_rng(0), stack.length
     lengths: tuple[int, ...] = LENGTHS
     if padding is not None:
         length, lengths = padding.length, tuple(one for one in LENGTHS if one < padding.length)

@@ -69,6 +69,37 @@ def tokens_taken_for_rows_in_fixed_rows():
     return graph, graph.lstm(graph.embed())
 
 
+def single_row(graph):
+    """An LSTM over ids that have no axis of rows."""
+    return graph.lstm(graph.add("Unsqueeze", graph.embed(), graph.constant([1])))
+
+
+@case(suffix=".onnx", parity=1e-5, run=True)
+def ids_without_an_axis_of_rows():
+    graph = Graph(shape=("time",))
+    return graph, single_row(graph)
+
+
+@case(r"reads rows of 9 tokens and doesn't mask padding.*--pad 9", then={"padding": pad(9)}, suffix=".onnx")
+def ids_of_a_fixed_length_without_an_axis_of_rows():
+    graph = Graph(shape=(9,))
+    return graph, single_row(graph)
+
+
+@case(r"reads rows of 9 tokens and doesn't mask padding.*--pad 9", then={"padding": pad(9)}, suffix=".onnx")
+def ids_of_a_fixed_length_behind_an_initial_state():
+    graph = Graph(shape=(1, 9))
+    graph.inputs.insert(0, helper.make_tensor_value_info("h", TensorProto.FLOAT, (1, 1, 5)))
+    return graph, graph.lstm(graph.time_first(graph.embed()), more=("", "h", "h"))
+
+
+@case(suffix=".onnx", parity=1e-5, run=True)
+def ids_behind_an_initial_state_of_two_directions():
+    graph = Graph(shape=(1, "time"))
+    graph.inputs.insert(0, helper.make_tensor_value_info("h", TensorProto.FLOAT, (2, 1, 5)))
+    return graph, graph.lstm(graph.time_first(graph.embed()), more=("", "h", "h"), sides=2, direction="bidirectional")
+
+
 @case(r"words reads slice.* \(Slice\)", suffix=".onnx")
 def ids_reversed_before_the_embedding():
     graph = Graph()
@@ -855,18 +886,21 @@ def write(case, directory):
     def own(row, begun=None):
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         given = np.asarray(row)
-        one = session.get_inputs()[0]
+        one = next(one for one in session.get_inputs() if one.name == "ids")
         if given.ndim > 1:
             ids = given[:, None]
         elif len(one.shape) == 3:
             ids = np.eye(one.shape[-1], dtype=np.float32)[given][:, None]
         else:
             rows = one.shape[0] if isinstance(one.shape[0], int) else 1
-            missing = one.shape[1] - len(row) if isinstance(one.shape[1], int) else 0  # padding that lengths hide
+            missing = one.shape[-1] - len(row) if isinstance(one.shape[-1], int) else 0  # padding that lengths hide
             ids = np.pad(given, (0, missing))
-            ids = ids[:, None] if one.shape[0] == "time" else ids[None].repeat(rows, axis=0)
+            if len(one.shape) > 1:
+                ids = ids[:, None] if one.shape[0] == "time" else ids[None].repeat(rows, axis=0)
         feeds = {one.name: ids.astype({"tensor(int64)": np.int64}.get(one.type, np.float32))}
-        for other in session.get_inputs()[1:]:
+        for other in session.get_inputs():
+            if other is one:
+                continue
             known = {"lengths": np.array([len(row)], np.int32), "mask": np.ones((1, len(row)), np.int64)}
             if begun is not None:  # (directions, h or c, units)
                 known |= dict(zip("hc", begun.reshape(-1, 2, 1, 5).swapaxes(0, 1), strict=True))
@@ -923,12 +957,13 @@ def test_initializers_that_are_listed_as_inputs(tmp_path):
     assert imported(tmp_path / "model.onnx", tmp_path / "model", parity=1e-5).parity.whole
 
 
-def test_ids_with_tokens_first_are_noted(tmp_path):
-    """Without names of axes, nothing shows a model that was exported with its axes exchanged."""
-    graph = Graph(shape=("x", "y"))
-    (tmp_path / "model.onnx").write_bytes(graph.model(graph.lstm(graph.embed())).SerializeToString())
+@pytest.mark.parametrize(("shape", "layer"), [(("x", "y"), lambda g: g.lstm(g.embed())), (("x",), single_row)])
+def test_ids_with_tokens_first_are_noted(tmp_path, shape, layer):
+    """Without names of axes, nothing shows a model that was exported with its axes exchanged; a row alone has one."""
+    graph = Graph(shape=shape)
+    (tmp_path / "model.onnx").write_bytes(graph.model(layer(graph)).SerializeToString())
     notes = imported(tmp_path / "model.onnx", tmp_path / "model").made.notes
-    assert any("the source's input is (tokens, rows)" in note for note in notes)
+    assert any("the source's input is (tokens, rows)" in note for note in notes) == (len(shape) == 2)
 
 
 def test_the_note_about_first_states(tmp_path):
