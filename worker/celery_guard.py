@@ -190,7 +190,7 @@ class GuardedTransport(Transport):
     Channel = GuardedChannel
 
     def establish_connection(self) -> Any:
-        """Connect, unless this worker has to stop: in places, kombu tries again for ever, and asks nobody meanwhile."""
+        """Connect, unless this worker has to stop: in places, kombu tries again without end, whatever signals come."""
         if threading.current_thread() is threading.main_thread():  # shards are given back in others
             maybe_shutdown()
         return super().establish_connection()  # type: ignore[no-untyped-call]  # kombu is untyped

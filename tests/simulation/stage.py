@@ -39,12 +39,13 @@ class Stage:
     Attributes:
         jobs: the jobs, each in its own store.
         is_over: whether nothing more is left to do for workers.
+        may_refuse: whether workers of this run may refuse jobs.
     """
 
     def __init__(self, rng: random.Random, refusals: random.Random, trace: Callable[[str], object] | None) -> None:
         self.rng = rng
         self._refusals = refusals
-        self._refuse = refusals.random() < _REFUSING_RUNS
+        self.may_refuse = refusals.random() < _REFUSING_RUNS
         self.nature = Nature.drawn(rng)
         self.ledger = LedgerModel()
         self.scheduler = Scheduler(rng, self.nature, self.ledger, self.check_ledger, trace)
@@ -67,7 +68,7 @@ class Stage:
         """Start a worker process with one thread or two, which may refuse jobs."""
         self._born += 1
         refuses: frozenset[str] = frozenset()
-        if may_refuse and self._refuse and self._refusals.random() < _REFUSING_WORKERS:
+        if may_refuse and self.may_refuse and self._refusals.random() < _REFUSING_WORKERS:
             refuses = frozenset(job.place for job in self.jobs if self._refusals.random() < _REFUSED_JOBS)
         board, places = Board(), {job.place: job for job in self.jobs}
         for _ in range(self.rng.choice((1, 1, 2))):
