@@ -12,6 +12,7 @@ from worker.model_import.found import Array, Found, KerasGraph, Layer, Node, Rol
 from worker.model_import.limits import check_layers
 from worker.model_import.readers.activations import hard_gates
 from worker.model_import.readers.keras.arguments import why_called
+from worker.model_import.readers.keras.call_numbers import number_calls
 from worker.model_import.readers.keras.configuration import inner_of, kind_of, precision_of, quantization_of
 from worker.model_import.readers.keras.graph import MASK, STATE, Call, read_calls
 from worker.model_import.readers.keras.lambdas import with_operations
@@ -49,7 +50,7 @@ def find_model(model: Mapping[str, Any], weights: Weights, format_: str, version
     Raises:
         ImportRefusedError: `read_calls` or `find_layers` refuses it.
     """
-    model = with_operations(model)
+    model = with_operations(number_calls(model))
     calls = read_calls(model)
     found = find_layers(calls, weights, format_, version)
     found.own = KerasGraph(model, {call.name: call.layer for call in calls}, weights, version)
