@@ -29,7 +29,7 @@ from worker.model_import.parity.original import find_original, run_stack
 from worker.model_import.parity.own_graph import NO_GRAPH, run_own
 from worker.model_import.parity.padded_rows import padded_rows
 from worker.model_import.parity.plain_arithmetic import last_states
-from worker.model_import.selection.initial_states import starts_of
+from worker.model_import.selection.initial_states import ZEROS, starts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -263,7 +263,10 @@ def check(parity: Parity, bound: float, doubts: Sequence[str] = ()) -> None:
 
 
 def _begun(config: ModelConfig, stack: Stack, rows: int) -> Float32 | None:
-    """Random initial states for rows, (rows, numbers); states that are one tensor in the source are equal."""
+    """Random initial states for rows, (rows, numbers), but zeros where the source has them.
+
+    States that are one tensor in the source are equal.
+    """
     if not config.given_dim:
         return None
     random = np.random.default_rng(1)
@@ -271,7 +274,8 @@ def _begun(config: ModelConfig, stack: Stack, rows: int) -> Float32 | None:
     parts = []
     for number, (part, start) in enumerate(zip(config.given_parts, starts_of(stack.layers), strict=True)):
         key = start if start[0] else ("", number)
-        parts.append(drawn.setdefault(key, random.normal(0, 0.5, (rows, part.width)).astype(np.float32)))
+        made = drawn.setdefault(key, random.normal(0, 0.5, (rows, part.width)).astype(np.float32))
+        parts.append(np.zeros_like(made) if start[0] == ZEROS else made)
     return np.concatenate(parts, axis=1)
 
 

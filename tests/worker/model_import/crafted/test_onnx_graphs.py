@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from support.crafted import RIGHT, Cases, assert_right, check, pad
 from support.imported import imported
+from support.reference import begun, layer_states
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -883,7 +884,7 @@ def write(case, directory):
     source = directory / f"model{case.suffix}"
     onnx.save(model, source)
 
-    def own(row, begun=None):
+    def own(row, given_states=None):
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         given = np.asarray(row)
         one = next(one for one in session.get_inputs() if one.name == "ids")
@@ -902,8 +903,8 @@ def write(case, directory):
             if other is one:
                 continue
             known = {"lengths": np.array([len(row)], np.int32), "mask": np.ones((1, len(row)), np.int64)}
-            if begun is not None:  # (directions, h or c, units)
-                known |= dict(zip("hc", begun.reshape(-1, 2, 1, 5).swapaxes(0, 1), strict=True))
+            if given_states is not None:  # (directions, h or c, units)
+                known |= dict(zip("hc", given_states.reshape(-1, 2, 1, 5).swapaxes(0, 1), strict=True))
             feeds[other.name] = known[other.name] if other.name in known else np.zeros(other.shape, np.float32)
         states = session.run(None, feeds)[0]  # (time, directions, rows, units)
         return (states[:, :, 0] if states.ndim == 4 else states).reshape(len(states), -1)[: len(row)]
@@ -979,6 +980,39 @@ def test_the_note_about_first_states(tmp_path):
     source, _ = write(found, tmp_path)
     done = imported(source, tmp_path / "direct", initial_states=True, parity=1e-5)
     assert done.parity.whole
+
+
+@pytest.mark.parametrize("sides", [1, 2])
+@pytest.mark.parametrize(("given", "other"), [("h", ""), ("c", ""), ("h", "zeros"), ("c", "zeros")])
+def test_one_of_two_initial_states_is_an_input(tmp_path, given, other, sides):
+    """The other one starts from zero, as ONNX says and as ONNX Runtime computes it."""
+    graph = Graph(shape=("batch", "time"))
+    graph.inputs.append(helper.make_tensor_value_info(given, TensorProto.FLOAT, (sides, "batch", 5)))
+    zeros = graph.add("ConstantOfShape", sizes(graph, sides, "rows", 5)) if other else ""
+    states = {"h": zeros, "c": zeros, given: given}
+    direction = "bidirectional" if sides == 2 else "forward"
+    x = graph.time_first(graph.embed())
+    end = graph.lstm(x, more=("", *states.values()), sides=sides, direction=direction)
+    model = graph.model(end)
+    source = tmp_path / "model.onnx"
+    source.write_bytes(model.SerializeToString())
+    plain = imported(source, tmp_path / "plain").made
+    assert any("its initial state is an input of the model" in note for note in plain.notes)
+    done = imported(source, tmp_path / "model", initial_states=True, parity=1e-5)
+    config = done.model.config
+    assert done.parity.whole
+    assert config.given_dim == sides * 10
+    told = next(one for one in done.made.taken if one.startswith("initial states"))
+    assert told.count("zero in the source") == told.count(f"from {given}") == sides
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for row in ROWS:
+        drawn = graph.random.normal(0, 0.6, (sides, 1, 5)).astype(np.float32)
+        begins = np.zeros((sides, 2, 5), np.float32)
+        begins[:, "hc".index(given)] = drawn[:, 0]
+        states = session.run(None, {"ids": np.array([row]), given: drawn})[0]
+        weights = begun(config, done.model.weights(), begins.ravel())
+        found = layer_states(config, weights, np.array(row) + 1 - done.made.ids_from)[-1]
+        np.testing.assert_allclose(found, states[:, :, 0].reshape(len(row), -1), rtol=0, atol=1e-5)
 
 
 def test_nodes_that_join_states_are_named(tmp_path):
