@@ -237,5 +237,17 @@ def _chunks(
 ) -> Iterator[bytes]:
     if options.follow:
         yield from follow_chunks(file, options.tick_seconds)
-    else:
-        yield from read_chunks(file, None if source.size_bytes is None else source.compression, on_bytes)
+        return
+    read_bytes = 0
+
+    def count(new_bytes: int) -> None:
+        nonlocal read_bytes
+        read_bytes += new_bytes
+        if on_bytes:
+            on_bytes(new_bytes)
+
+    yield from read_chunks(file, None if source.size_bytes is None else source.compression, count)
+    if read_bytes < (source.size_bytes or 0):
+        raise DamagedInputError(
+            f"became shorter while it was read: it had {source.size_bytes:,} bytes, and ends after {read_bytes:,}"
+        )

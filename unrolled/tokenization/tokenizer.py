@@ -17,6 +17,15 @@ log = logging.getLogger("unrolled")
 # "[PAD]", "<pad>", "<|padding|>", "__pad__", …, but not a plain word.
 _PADDING = re.compile(r"[<\[({|_]+\s*pad(ding)?\s*[>\])}|_]+", re.IGNORECASE).fullmatch
 
+#: The library reads this environment variable at each call.
+_THREADS = "TOKENIZERS_PARALLELISM"
+
+
+@cache
+def _survive_forks() -> None:
+    """Have a forked child tokenize in one thread: the library's threads exist in its parent only, and it would wait."""
+    os.register_at_fork(after_in_child=lambda: os.environ.update({_THREADS: "false"}))
+
 
 def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
     """Load a Hugging Face tokenizer file for a model.
@@ -32,8 +41,8 @@ def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
         ModelError: the file can't be read, or its ids don't fit the model.
         RequestError: tokenizers isn't installed.
     """
-    # Allow the library's threads; otherwise it prints a warning and stops using them when the process forks.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    os.environ.setdefault(_THREADS, "true")  # otherwise the library prints a warning if the process forks
+    _survive_forks()
     with from_extra("a tokenizer", "encode"):
         from tokenizers import Tokenizer  # noqa: PLC0415 - the command line starts without it
 

@@ -14,7 +14,7 @@ from worker.model_import.errors import ImportRefusedError, damage_named
 from worker.model_import.first_id import decide_first_id
 from worker.model_import.found import Alphabet, Float32, Found, Layer
 from worker.model_import.layouts import convert
-from worker.model_import.selection.initial_states import starts_of
+from worker.model_import.selection.initial_states import ZEROS, starts_of
 from worker.model_import.selection.padding import describe_padding, settle_padding
 from worker.model_import.selection.stack import AskedPadding, Stack
 from worker.model_import.selection.steps import Part, parts_of
@@ -78,7 +78,7 @@ def assemble(
         with damage_named(stack.table.name):
             table = stack.table.array.read()
     start, reason = decide_first_id(found, stack.table, table, ids_from, counts_others=stack.masks_zero)
-    length = max_length or found.length or DEFAULT_LENGTH
+    length = max_length or stack.length or DEFAULT_LENGTH
     if stack.vectors:
         made = _of_vectors(stack, tuple(layers), passes, parts, length)
         made.notes += found.notes
@@ -281,8 +281,9 @@ def _describe(made: Assembled, found: Found, stack: Stack, parts: list[Part]) ->
 
 
 def _describe_states(config: ModelConfig, stack: Stack) -> str:
+    sources = {"": "", ZEROS: ", which is zero in the source: give zeros"}
     states = [
-        f"{part}{f', from {name}' if name else ''}"
+        f"{part}{sources.get(name, f', from {name}')}"
         for part, (name, _) in zip(config.given_parts, starts_of(stack.layers), strict=True)
     ]
     return f"initial states: each row brings {config.given_dim:,} numbers, {'; '.join(states)}"

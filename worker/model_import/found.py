@@ -293,7 +293,7 @@ class Found:
         rest: arrays of a file with only weights that are in no layer and no table.
         matrix_axes: what the axes of a matrix in `rest` are, or "" if the format doesn't say.
         left: what else is neither a table nor a layer, one text each.
-        length: tokens in a row of the source, if it is fixed.
+        lengths: tokens in a row of the source, where that is fixed, by the nodes (inputs, embeddings) that fix it.
         zero_is_padding: whether row 0 of an embedding is padding by the custom of this format.
         notes: assumptions that had to be made.
         why_empty: why there is no layer, if the file shows more than that.
@@ -311,7 +311,7 @@ class Found:
     rest: list[Array] = field(default_factory=list)
     matrix_axes: Literal["outputs, inputs", "inputs, outputs", ""] = ""
     left: list[str] = field(default_factory=list)
-    length: int | None = None
+    lengths: dict[str, int] = field(default_factory=dict)
     zero_is_padding: bool = False
     notes: list[str] = field(default_factory=list)
     why_empty: str | None = None

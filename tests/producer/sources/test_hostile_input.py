@@ -58,6 +58,22 @@ def test_damage_within_compression(tmp_path):
     assert [row.text for row in rows] == ["x"]
 
 
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_file_that_becomes_shorter(tmp_path, suffix):
+    """It isn't taken for one that ends there, though every row that is left is whole."""
+    content = COMPRESS[suffix](b"a b\n" * 1000) if suffix else b"a b\n" * 1000
+    path = write(tmp_path / f"a.txt{suffix}", 2 * content)
+    options = SourceOptions()
+    plan = check_inputs([str(path)], options)
+    path.write_bytes(content)
+    rows = []
+    with pytest.raises(SourceError, match=f"shorter while it was read: it had {2 * len(content):,} bytes, and ends"):
+        rows.extend(row for batch in read_batches(plan, options) for row in batch)
+    assert len(rows) == 1000
+    path.write_bytes(3 * content)  # one that grows is read as far as it goes
+    assert sum(map(len, read_batches(plan, options))) == 3000
+
+
 def test_damaged_row_group(tmp_path):
     """A Parquet file whose second half is damaged gives the rows of its first half, and then an error."""
     table = pa.table({"text": [f"{at:08}" * 20 for at in range(400)]})

@@ -1,5 +1,8 @@
 """TensorFlow's SavedModels and checkpoints, of current Keras and of TensorFlow 1's cells."""
 
+import json
+import re
+
 import numpy as np
 import pytest
 from support.imported import ROWS, assert_same, imported, padded, states_of
@@ -81,6 +84,63 @@ def test_keras_2s_saved_models(tmp_path):
     assert_same([one[: len(row)] for one, row in zip(states, ROWS, strict=True)], states_of(done))
     (tmp_path / "saved" / "keras_metadata.pb").write_bytes(b"\xff" * 20)
     with pytest.raises(ImportRefusedError, match=r"keras_metadata.pb is damaged"):
+        imported(tmp_path / "saved", tmp_path / "refused")
+
+
+def of_keras_2(**attributes):
+    """An object with the attributes of a layer of Keras 2, which has its variables under their names."""
+    made = tf.Module()
+    for name, value in attributes.items():
+        setattr(made, name.replace("_0", "-0").replace("_1", "-1") if name.startswith("layer") else name, value)
+    return made
+
+
+def test_normalizations_of_keras_2(tmp_path):
+    """Their variables are called mean and variance without the layer's name; the file's objects tell them apart."""
+    ids = keras.Input((None,), dtype="int32")
+    norms = [layers.Normalization(name=name) for name in ("low", "high")]
+    inner = keras.Sequential([keras.Input((None, 4)), norms[1]], name="inner")
+    embedding, lstm = layers.Embedding(10, 4, name="words"), layers.LSTM(5, return_sequences=True, name="lstm")
+    made = keras.Model(ids, lstm(inner(layers.TimeDistributed(norms[0], name="each")(embedding(ids)))))
+    random = np.random.default_rng(6)
+    for variable in made.variables:
+        drawn = random.normal(0, 0.6, variable.shape)
+        variable.assign(np.abs(drawn) + 0.1 if variable.path.endswith("variance") else drawn)
+    for norm in norms:
+        norm.finalize_state()
+
+    def variable(name, array):
+        return tf.Variable(np.asarray(array), name=name)
+
+    def normalization(norm):
+        return of_keras_2(mean=variable("mean", norm.adapt_mean), variance=variable("variance", norm.adapt_variance))
+
+    parts = [variable(f"lstm/lstm_cell/{one.name}", one) for one in lstm.weights]
+    saved = of_keras_2(
+        layer_with_weights_0=of_keras_2(layer=normalization(norms[0])),
+        layer_with_weights_1=of_keras_2(layer_0=normalization(norms[1])),
+        rest=[variable("words/embeddings", embedding.embeddings), *parts],
+    )
+    tf.saved_model.save(saved, str(tmp_path / "saved"))
+    nodes = {
+        # TensorFlow's Keras 2 counts the calls of models within a model from 1.
+        "root": re.sub(r'\["inner", 0, 0', '["inner", 1, 0', made.to_json()),
+        "root.layer_with_weights-0": json.dumps({"name": "each", "class_name": "TimeDistributed"}),
+        "root.layer_with_weights-0.layer": json.dumps({"name": "low", "class_name": "Normalization"}),
+        "root.layer_with_weights-1": json.dumps({"name": "inner", "class_name": "Sequential"}),
+        "root.layer_with_weights-1.layer-0": json.dumps({"name": "high", "class_name": "Normalization"}),
+    }
+    content = [field(1, field(3, path.encode()) + field(5, text.encode())) for path, text in nodes.items()]
+    (tmp_path / "saved" / "keras_metadata.pb").write_bytes(b"".join(content))
+    done = imported(tmp_path / "saved", tmp_path / "model", parity=1e-5)
+    assert done.parity.whole
+    assert '["inner", 1, 0' in nodes["root"]
+    states = np.asarray(made(padded()))
+    assert_same([one[: len(row)] for one, row in zip(states, ROWS, strict=True)], states_of(done))
+    (tmp_path / "saved" / "keras_metadata.pb").write_bytes(content[0])  # without the layers' objects
+    with pytest.raises(
+        ImportRefusedError, match=r"reads inner/high \(Normalization\): the file doesn't contain its mean"
+    ):
         imported(tmp_path / "saved", tmp_path / "refused")
 
 

@@ -29,7 +29,7 @@ from worker.model_import.parity.original import find_original, run_stack
 from worker.model_import.parity.own_graph import NO_GRAPH, run_own
 from worker.model_import.parity.padded_rows import padded_rows
 from worker.model_import.parity.plain_arithmetic import last_states
-from worker.model_import.selection.initial_states import starts_of
+from worker.model_import.selection.initial_states import ZEROS, starts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -119,7 +119,7 @@ def compare(
     """
     # Over 40 lines: half of it is the description of its arguments.
     config, weights = model.config, model.weights()
-    rows, source_rows, real = _rows(config, found, stack, ids_from, padding)
+    rows, source_rows, real = _rows(config, stack, ids_from, padding)
     begun = _begun(config, stack, len(rows))
     padded = [] if unpadded or padding is not None else padded_rows(found, stack, source_rows)
     original = _original(found, stack, source_rows, rows if stack.vectors else source_rows, padded, begun)
@@ -263,7 +263,10 @@ def check(parity: Parity, bound: float, doubts: Sequence[str] = ()) -> None:
 
 
 def _begun(config: ModelConfig, stack: Stack, rows: int) -> Float32 | None:
-    """Random initial states for rows, (rows, numbers); states that are one tensor in the source are equal."""
+    """Random initial states for rows, (rows, numbers), but zeros where the source has them.
+
+    States that are one tensor in the source are equal.
+    """
     if not config.given_dim:
         return None
     random = np.random.default_rng(1)
@@ -271,7 +274,8 @@ def _begun(config: ModelConfig, stack: Stack, rows: int) -> Float32 | None:
     parts = []
     for number, (part, start) in enumerate(zip(config.given_parts, starts_of(stack.layers), strict=True)):
         key = start if start[0] else ("", number)
-        parts.append(drawn.setdefault(key, random.normal(0, 0.5, (rows, part.width)).astype(np.float32)))
+        made = drawn.setdefault(key, random.normal(0, 0.5, (rows, part.width)).astype(np.float32))
+        parts.append(np.zeros_like(made) if start[0] == ZEROS else made)
     return np.concatenate(parts, axis=1)
 
 
@@ -312,13 +316,13 @@ def run_engine(
 
 
 def _rows(
-    config: ModelConfig, found: Found, stack: Stack, ids_from: int, padding: Padding | None
+    config: ModelConfig, stack: Stack, ids_from: int, padding: Padding | None
 ) -> tuple[list[NDArray[Any]], list[NDArray[Any]], list[NDArray[np.bool_] | slice]]:
     """Random rows for the model, the same rows for the source, and where these have the model's tokens.
 
     There is one row more if the source has a fixed length.
     """
-    random, length = np.random.default_rng(0), found.length
+    random, length = np.random.default_rng(0), stack.length
     lengths: tuple[int, ...] = LENGTHS
     if padding is not None:
         length, lengths = padding.length, tuple(one for one in LENGTHS if one < padding.length)

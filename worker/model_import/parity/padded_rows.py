@@ -46,7 +46,7 @@ def padded_rows(found: Found, stack: Stack, rows: Sequence[NDArray[Any]]) -> lis
         None of them if the file doesn't mask padding, or nothing here can run its graph with its masks.
     """
     number = _padding(found, stack)
-    whole = found.length or _WHOLE
+    whole = stack.length or _WHOLE
     if number is None:
         return []
     sides = ("after", "before") if isinstance(found.own, KerasGraph) else ("after",)

@@ -250,6 +250,7 @@ class _Paths:
             ImportRefusedError: the source computes padding, and rows would have other vectors here.
         """
         between = self._before(stack.last)
+        stack.length = next((self._found.lengths[one.name] for one in between if one.name in self._found.lengths), None)
         stack.hidden = tuple(dict.fromkeys(node.masks for node in between if node.masks is not None))
         if stack.vectors:
             self._check_masks(between)
@@ -274,7 +275,7 @@ class _Paths:
                 "it masks vectors of one number in some of its layers only, which can't be imported. If no row has "
                 "such a vector: --unpadded"
             )
-        check_padding(self._asked, self._found.length, masked)
+        check_padding(self._asked, stack.length, masked)
 
     def _check_masks(self, between: list[Node]) -> None:
         """Check that what is masked are vectors that rows contain, which consist of one number."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from worker.model_import.found import Float32, Found, Layer
     from worker.model_import.selection.stack import Stack
 
+#: In the place of a tensor's name: the source starts from zeros, beside a state that rows bring.
+ZEROS = " zeros"
 #: Why a layer can't be imported without the user's statement that rows bring its states.
 STARTS_ELSEWHERE = (
     "it starts from another layer's state, or from one that the model computes or is given. If each row is to bring "
@@ -44,7 +46,10 @@ def bring_states(found: Found) -> None:
 
 
 def starts_of(layers: list[Layer]) -> list[tuple[str, int]]:
-    """The tensors of the states that rows bring, in their order in a row; ("", 0) where the file doesn't show one."""
+    """The tensors of the states that rows bring, in their order in a row.
+
+    Their names are "" where the file doesn't show one, and ZEROS where the source's state is zero.
+    """
     return [
         start
         for layer in layers
@@ -70,4 +75,5 @@ def states_by_tensor(stack: Stack, begun: Float32 | None) -> dict[tuple[str, int
         for width in (one.projection or one.units, one.units)[: 2 if one.kind == "lstm" else 1]
     ]
     parts = np.split(begun, np.cumsum(widths)[:-1], axis=1)
-    return dict(zip(starts_of(stack.layers), parts, strict=True))
+    pairs = zip(starts_of(stack.layers), parts, strict=True)
+    return {start: part for start, part in pairs if start[0] != ZEROS}

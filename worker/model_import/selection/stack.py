@@ -89,6 +89,7 @@ class Stack:
         doubts: what the file alone doesn't prove: only a comparison with its own computation can.
         vectors: whether rows contain the vectors that the first of `chain` reads.
         below: of a file with only weights, whose rows contain vectors: the nodes below the first layer.
+        length: tokens in a row of the source, if it is fixed.
     """
 
     table: Table | None
@@ -111,6 +112,7 @@ class Stack:
     tops: tuple[str, ...] = ()
     vectors: bool = False
     below: tuple[Node, ...] = ()
+    length: int | None = None
 
     @property
     def chain(self) -> tuple[Step, ...]:

@@ -1321,6 +1321,23 @@ def test_a_refusal_names_no_hidden_directory(tmp_path):
     assert ".import-" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("layer", ["encoder", "decoder"])
+@pytest.mark.parametrize(("length", "other"), [(None, 9), (9, None)])
+def test_a_fixed_length_is_that_of_the_layers_own_input(tmp_path, layer, length, other):
+    """An encoder and a decoder read different inputs, and one of these alone may have a length that is computed."""
+    source, target = keras.Input((length,)), keras.Input((other,))
+    _, *state = layers.LSTM(5, return_state=True, name="encoder")(words()(source))
+    made = lstm(name="decoder")(layers.Embedding(10, 4, name="other")(target), initial_state=state)
+    keras.Model([source, target], made).save(tmp_path / "model.keras")
+    options = {"layers": (layer,), "initial_states": layer == "decoder"}
+    fixed = length if layer == "encoder" else other
+    if fixed is None:
+        assert imported(tmp_path / "model.keras", tmp_path / "model", **options).model.config.max_length == 512
+        return
+    with pytest.raises(ModelError, match=f"reads rows of {fixed} tokens and doesn't mask padding"):
+        imported(tmp_path / "model.keras", tmp_path / "model", **options)
+
+
 def test_the_graph_is_run_with_drawn_initial_states(tmp_path):
     """The comparison gives them to the file's own graph, and the import says what a row brings."""
     found = next(one for one in CASES if one.name == "initial_states_of_two_directions")

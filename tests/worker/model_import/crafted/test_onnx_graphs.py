@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from support.crafted import RIGHT, Cases, assert_right, check, pad
 from support.imported import imported
+from support.reference import begun, layer_states
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -67,6 +68,37 @@ def tokens_taken_for_rows_beside_a_named_axis():
 def tokens_taken_for_rows_in_fixed_rows():
     graph = Graph(shape=(1, 9))
     return graph, graph.lstm(graph.embed())
+
+
+def single_row(graph):
+    """An LSTM over ids that have no axis of rows."""
+    return graph.lstm(graph.add("Unsqueeze", graph.embed(), graph.constant([1])))
+
+
+@case(suffix=".onnx", parity=1e-5, run=True)
+def ids_without_an_axis_of_rows():
+    graph = Graph(shape=("time",))
+    return graph, single_row(graph)
+
+
+@case(r"reads rows of 9 tokens and doesn't mask padding.*--pad 9", then={"padding": pad(9)}, suffix=".onnx")
+def ids_of_a_fixed_length_without_an_axis_of_rows():
+    graph = Graph(shape=(9,))
+    return graph, single_row(graph)
+
+
+@case(r"reads rows of 9 tokens and doesn't mask padding.*--pad 9", then={"padding": pad(9)}, suffix=".onnx")
+def ids_of_a_fixed_length_behind_an_initial_state():
+    graph = Graph(shape=(1, 9))
+    graph.inputs.insert(0, helper.make_tensor_value_info("h", TensorProto.FLOAT, (1, 1, 5)))
+    return graph, graph.lstm(graph.time_first(graph.embed()), more=("", "h", "h"))
+
+
+@case(suffix=".onnx", parity=1e-5, run=True)
+def ids_behind_an_initial_state_of_two_directions():
+    graph = Graph(shape=(1, "time"))
+    graph.inputs.insert(0, helper.make_tensor_value_info("h", TensorProto.FLOAT, (2, 1, 5)))
+    return graph, graph.lstm(graph.time_first(graph.embed()), more=("", "h", "h"), sides=2, direction="bidirectional")
 
 
 @case(r"words reads slice.* \(Slice\)", suffix=".onnx")
@@ -852,24 +884,27 @@ def write(case, directory):
     source = directory / f"model{case.suffix}"
     onnx.save(model, source)
 
-    def own(row, begun=None):
+    def own(row, given_states=None):
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         given = np.asarray(row)
-        one = session.get_inputs()[0]
+        one = next(one for one in session.get_inputs() if one.name == "ids")
         if given.ndim > 1:
             ids = given[:, None]
         elif len(one.shape) == 3:
             ids = np.eye(one.shape[-1], dtype=np.float32)[given][:, None]
         else:
             rows = one.shape[0] if isinstance(one.shape[0], int) else 1
-            missing = one.shape[1] - len(row) if isinstance(one.shape[1], int) else 0  # padding that lengths hide
+            missing = one.shape[-1] - len(row) if isinstance(one.shape[-1], int) else 0  # padding that lengths hide
             ids = np.pad(given, (0, missing))
-            ids = ids[:, None] if one.shape[0] == "time" else ids[None].repeat(rows, axis=0)
+            if len(one.shape) > 1:
+                ids = ids[:, None] if one.shape[0] == "time" else ids[None].repeat(rows, axis=0)
         feeds = {one.name: ids.astype({"tensor(int64)": np.int64}.get(one.type, np.float32))}
-        for other in session.get_inputs()[1:]:
+        for other in session.get_inputs():
+            if other is one:
+                continue
             known = {"lengths": np.array([len(row)], np.int32), "mask": np.ones((1, len(row)), np.int64)}
-            if begun is not None:  # (directions, h or c, units)
-                known |= dict(zip("hc", begun.reshape(-1, 2, 1, 5).swapaxes(0, 1), strict=True))
+            if given_states is not None:  # (directions, h or c, units)
+                known |= dict(zip("hc", given_states.reshape(-1, 2, 1, 5).swapaxes(0, 1), strict=True))
             feeds[other.name] = known[other.name] if other.name in known else np.zeros(other.shape, np.float32)
         states = session.run(None, feeds)[0]  # (time, directions, rows, units)
         return (states[:, :, 0] if states.ndim == 4 else states).reshape(len(states), -1)[: len(row)]
@@ -923,12 +958,13 @@ def test_initializers_that_are_listed_as_inputs(tmp_path):
     assert imported(tmp_path / "model.onnx", tmp_path / "model", parity=1e-5).parity.whole
 
 
-def test_ids_with_tokens_first_are_noted(tmp_path):
-    """Without names of axes, nothing shows a model that was exported with its axes exchanged."""
-    graph = Graph(shape=("x", "y"))
-    (tmp_path / "model.onnx").write_bytes(graph.model(graph.lstm(graph.embed())).SerializeToString())
+@pytest.mark.parametrize(("shape", "layer"), [(("x", "y"), lambda g: g.lstm(g.embed())), (("x",), single_row)])
+def test_ids_with_tokens_first_are_noted(tmp_path, shape, layer):
+    """Without names of axes, nothing shows a model that was exported with its axes exchanged; a row alone has one."""
+    graph = Graph(shape=shape)
+    (tmp_path / "model.onnx").write_bytes(graph.model(layer(graph)).SerializeToString())
     notes = imported(tmp_path / "model.onnx", tmp_path / "model").made.notes
-    assert any("the source's input is (tokens, rows)" in note for note in notes)
+    assert any("the source's input is (tokens, rows)" in note for note in notes) == (len(shape) == 2)
 
 
 def test_the_note_about_first_states(tmp_path):
@@ -944,6 +980,39 @@ def test_the_note_about_first_states(tmp_path):
     source, _ = write(found, tmp_path)
     done = imported(source, tmp_path / "direct", initial_states=True, parity=1e-5)
     assert done.parity.whole
+
+
+@pytest.mark.parametrize("sides", [1, 2])
+@pytest.mark.parametrize(("given", "other"), [("h", ""), ("c", ""), ("h", "zeros"), ("c", "zeros")])
+def test_one_of_two_initial_states_is_an_input(tmp_path, given, other, sides):
+    """The other one starts from zero, as ONNX says and as ONNX Runtime computes it."""
+    graph = Graph(shape=("batch", "time"))
+    graph.inputs.append(helper.make_tensor_value_info(given, TensorProto.FLOAT, (sides, "batch", 5)))
+    zeros = graph.add("ConstantOfShape", sizes(graph, sides, "rows", 5)) if other else ""
+    states = {"h": zeros, "c": zeros, given: given}
+    direction = "bidirectional" if sides == 2 else "forward"
+    x = graph.time_first(graph.embed())
+    end = graph.lstm(x, more=("", *states.values()), sides=sides, direction=direction)
+    model = graph.model(end)
+    source = tmp_path / "model.onnx"
+    source.write_bytes(model.SerializeToString())
+    plain = imported(source, tmp_path / "plain").made
+    assert any("its initial state is an input of the model" in note for note in plain.notes)
+    done = imported(source, tmp_path / "model", initial_states=True, parity=1e-5)
+    config = done.model.config
+    assert done.parity.whole
+    assert config.given_dim == sides * 10
+    told = next(one for one in done.made.taken if one.startswith("initial states"))
+    assert told.count("zero in the source") == told.count(f"from {given}") == sides
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for row in ROWS:
+        drawn = graph.random.normal(0, 0.6, (sides, 1, 5)).astype(np.float32)
+        begins = np.zeros((sides, 2, 5), np.float32)
+        begins[:, "hc".index(given)] = drawn[:, 0]
+        states = session.run(None, {"ids": np.array([row]), given: drawn})[0]
+        weights = begun(config, done.model.weights(), begins.ravel())
+        found = layer_states(config, weights, np.array(row) + 1 - done.made.ids_from)[-1]
+        np.testing.assert_allclose(found, states[:, :, 0].reshape(len(row), -1), rtol=0, atol=1e-5)
 
 
 def test_nodes_that_join_states_are_named(tmp_path):

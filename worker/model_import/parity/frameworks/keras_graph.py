@@ -236,11 +236,15 @@ def _set_weights(model: Any, own: KerasGraph, above: tuple[str, ...]) -> None:
             _set_weights(layer, own, (*above, layer.name))
         elif layer.weights:
             weights = [array.read() for array in own.weights((*above, layer.name))]
-            if isinstance(layer, keras.layers.Normalization):
+            if isinstance(_within(layer), keras.layers.Normalization):
                 weights.append(np.zeros((), np.float32))  # how much data it has seen, which no output depends on
             layer.set_weights(weights)
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # which computes with the weights
+        if isinstance(_within(layer), keras.layers.Normalization):
+            _within(layer).finalize_state()  # which computes with the weights
+
+
+def _within(layer: Any) -> Any:
+    return layer.layer if isinstance(layer, keras.layers.TimeDistributed) else layer
 
 
 def _run(model: Any, stack: Stack, rows: Sequence[NDArray[Any]], begun: Float32 | None) -> dict[int, Float32]:

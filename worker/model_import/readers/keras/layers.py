@@ -12,6 +12,7 @@ from worker.model_import.found import Array, Found, KerasGraph, Layer, Node, Rol
 from worker.model_import.limits import check_layers
 from worker.model_import.readers.activations import hard_gates
 from worker.model_import.readers.keras.arguments import why_called
+from worker.model_import.readers.keras.call_numbers import number_calls
 from worker.model_import.readers.keras.configuration import inner_of, kind_of, precision_of, quantization_of
 from worker.model_import.readers.keras.graph import MASK, STATE, Call, read_calls
 from worker.model_import.readers.keras.lambdas import with_operations
@@ -49,7 +50,7 @@ def find_model(model: Mapping[str, Any], weights: Weights, format_: str, version
     Raises:
         ImportRefusedError: `read_calls` or `find_layers` refuses it.
     """
-    model = with_operations(model)
+    model = with_operations(number_calls(model))
     calls = read_calls(model)
     found = find_layers(calls, weights, format_, version)
     found.own = KerasGraph(model, {call.name: call.layer for call in calls}, weights, version)
@@ -71,7 +72,7 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
     # Over 40 lines: one pass over the calls, each of which may be of several kinds.
     check_layers(sum(is_recurrent(call.kind) for call in calls))
     graph: dict[str, Node] = {}
-    found = Found(format_, graph=graph, zero_is_padding=True, length=_length(calls))
+    found = Found(format_, graph=graph, zero_is_padding=True, lengths=_lengths(calls))
     ids = {call.name for call in calls if call.kind == "InputLayer" and len(_shape(call)) == 2}
     made: dict[str, list[Layer]] = {}
     first: dict[str, Call] = {}
@@ -186,17 +187,18 @@ def _role(call: Call) -> Role:
     return "add" if call.kind == "Add" and len(call.inputs) == 2 else "other"
 
 
-def _length(calls: list[Call]) -> int | None:
-    """The number of tokens in a row, if the model's input or its embedding fixes it."""
+def _lengths(calls: list[Call]) -> dict[str, int]:
+    """The numbers of tokens in a row, by the inputs and embeddings of the model that fix them."""
     states = {name for call in calls for name in call.starts}
+    found = {}
     for call in calls:
         shape = [] if call.name in states else _shape(call)
         fixed = call.config.get("input_length") if call.kind == "Embedding" else None
         if not fixed and len(shape) in (2, 3):
             fixed = shape[1]
         if type(fixed) is int and fixed > 0:
-            return fixed
-    return None
+            found[call.name] = fixed
+    return found
 
 
 def _shape(call: Call) -> list[Any]:

@@ -41,6 +41,10 @@ _ALONE = {
 }  # fmt: skip
 #: The operations that `operation_map` knows.
 OPERATIONS = {*_WITH_CONSTANT, *_ALONE, "Matmul", "Negative"}
+_NO_MEAN = (
+    "the file doesn't contain its mean and its variance for each number of a vector; give it data (adapt) before you "
+    "save the model, or save the model as .keras"
+)
 #: Where a token's numbers are in (rows, tokens, numbers).
 _LAST = (-1, [-1], 2, [2])
 
@@ -85,7 +89,7 @@ def why_no_map(kind: str, config: Mapping[str, Any]) -> str:
         if config.get(name, plain[0]) not in plain:
             return f"it has {name}={config[name]!r:.60}; only {name}={plain[0]!r} can be imported"
     if kind not in ("Activation", "Conv1D", "Dense") or _activation(config, "linear") is not None:
-        return ""
+        return _NO_MEAN if kind == "Normalization" and config.get("mean") is None else ""
     named = config.get("activation")
     return (
         f"its activation is {named!r:.60}" if isinstance(named, str) else "its activation is the model's own function"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.limits import MOST_JSON_BYTES, check_count
@@ -17,8 +17,21 @@ _NODES, _PATH, _METADATA = 1, 3, 5
 _BYTES, _VARINT = 2, 0
 
 
-def read_metadata(path: Path) -> dict[str, Any] | None:
-    """The model's {"class_name": …, "config": …}, or None if there is no file or it doesn't contain one.
+class SavedMetadata(NamedTuple):
+    """The description of a model.
+
+    Attributes:
+        model: {"class_name": …, "config": …}.
+        normalizations: of each layer Normalization, by its name after those of the layers that contain it: the names of
+            the attributes from the model to it.
+    """
+
+    model: dict[str, Any]
+    normalizations: dict[tuple[str, ...], tuple[str, ...]]
+
+
+def read_metadata(path: Path) -> SavedMetadata | None:
+    """The description of the model, or None if there is no file or it doesn't contain one.
 
     Raises:
         ImportRefusedError: the file can't be read.
@@ -27,13 +40,26 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
         return None
     if path.stat().st_size > MOST_JSON_BYTES:
         raise ImportRefusedError(f"{path.name} has more than {MOST_JSON_BYTES:,} bytes; no model's does")
+    described: dict[tuple[str, ...], dict[str, Any]] = {}
     for number, (field, node) in enumerate(_fields(path.read_bytes())):
         check_count(path.name, number)
         parts = dict(_fields(node)) if field == _NODES else {}
-        if parts.get(_PATH) == b"root" and _METADATA in parts:
-            model = json_object(parts[_METADATA], path.name)
-            return model if model.get("class_name") in MODELS else None
-    return None
+        if parts.get(_PATH, b"").startswith(b"root") and _METADATA in parts:
+            first, *place = parts[_PATH].decode("utf-8", "replace").split(".")
+            if first == "root":
+                described[tuple(place)] = json_object(parts[_METADATA], path.name)
+    model = described.get(())
+    if model is None or model.get("class_name") not in MODELS:
+        return None
+    places = [place for place, one in described.items() if place and one.get("class_name") == "Normalization"]
+    named = {_names(described, place): place for place in places}
+    return SavedMetadata(model, named if len(named) == len(places) else {})
+
+
+def _names(described: dict[tuple[str, ...], dict[str, Any]], place: tuple[str, ...]) -> tuple[str, ...]:
+    """The name of a layer, after those of the layers that contain it."""
+    around = (place[: number + 1] for number in range(len(place)))
+    return tuple(str(described[one].get("name")) for one in around if one in described)
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:

@@ -35,13 +35,13 @@ class AxesOfGraph:
     def __init__(self, constants: Constants) -> None:
         self._constants = constants
         self._known: dict[str, Axes] = {}
-        self._ids: list[Any] = []  # the sizes of the first input with rows and tokens
+        self._sizes: dict[str, list[Any]] = {}
+        self._inputs: dict[str, str] = {}
         for value in constants.inputs:
             kind = value.type.tensor_type
             sizes = list(kind.shape.dim) if kind.HasField("shape") else []
             self._known[value.name] = {1: ("a",), 2: ("a", "b"), 3: ("a", "b", "f")}.get(len(sizes))
-            if len(sizes) in (2, 3):
-                self._ids = self._ids or sizes
+            self._sizes[value.name], self._inputs[value.name] = sizes, value.name
 
     def of(self, name: str) -> Axes:
         """The axes of a tensor, or None."""
@@ -49,11 +49,31 @@ class AxesOfGraph:
 
     def add(self, node: Any) -> None:
         """Add the outputs of a node whose inputs have been added."""
+        first = next((self._inputs[name] for name in node.input if name in self._inputs), None)
+        if first is not None:
+            self._inputs |= dict.fromkeys(filter(None, node.output), first)
         find = getattr(self, f"_{node.op_type.lower()}", None)
         before = self.of(node.input[0]) if node.input else None
         settings = {one.name: one for one in node.attribute}
         for output in node.output[:1]:
             self._known[output] = None if find is None else find(node, before, settings)
+
+    def input_of(self, node: Any) -> str:
+        """Name of the model's input that a recurrent node reads, directly or not; "" if it reads none."""
+        return self._inputs.get(node.input[0], "") if node.input else ""
+
+    def length_of(self, name: str, time: str | None) -> int | None:
+        """The number of tokens in a row of an input of the model; None if it isn't fixed.
+
+        Args:
+            name: of the input.
+            time: its axis of tokens; None if nothing shows it, and then the last fixed size above 1 is theirs.
+        """
+        sizes = [int(one.dim_value) for one in self._sizes.get(name, ())]
+        if not 0 < len(sizes) <= 3:
+            return None
+        tokens = sizes[:2] if time is None else sizes["ab".index(time) :][:1]
+        return next((size for size in tokens[::-1] if size > 1), None)
 
     def time_of(self, node: Any) -> str | None:
         """The axis of the ids along which a recurrent node reads: "a" or "b"; None if the file doesn't show it."""
@@ -64,15 +84,17 @@ class AxesOfGraph:
         time, row = (axes[1], axes[0]) if first else (axes[0], axes[1])
         return time if time in ("a", "b") and row in {"a", "b", "1"} - {time} else None
 
-    def why_rows(self, time: str | None) -> str:
+    def why_rows(self, name: str, time: str | None) -> str:
         """Why the axis of the ids along which a layer reads is that of rows, not of tokens; "" if nothing shows it.
 
         Args:
+            name: of the input that has the ids.
             time: that axis, from `time_of`.
         """
-        if time is None or not self._ids:
+        sizes = self._sizes.get(name, [])
+        if time is None or len(sizes) not in (2, 3):
             return ""
-        own, other = self._ids[:2] if time == "a" else self._ids[1::-1]
+        own, other = sizes[:2] if time == "a" else sizes[1::-1]
         if "batch" in own.dim_param.lower() or own.dim_param.lower() in _ROWS:
             return f"the file calls the axis of the ids along which it reads {own.dim_param!r:.40}"
         if other.dim_param.lower().startswith(_TOKENS) or other.dim_param.lower() in _STEPS:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from worker.model_import.found import Role
+    from worker.model_import.found import Layer, Role
 
     Quantized = Literal["", "weights", "activations"]
 
@@ -90,7 +90,8 @@ class _Reader:
         self._constants = Constants(model.graph, path.parent)
         self._axes = AxesOfGraph(self._constants)
         self._nodes: dict[str, Node] = {}
-        self._times: set[str] = set()
+        #: The axes of tokens by the input that has them, one unless layers read along different axes.
+        self._times: dict[str, set[str]] = {}
         self._inner = InnerGraphs(model)
         #: The scale and zero point of each embedding of integers; the nodes that round vectors, by their outputs.
         self._integers: dict[str, tuple[str, ...]] = {}
@@ -120,28 +121,20 @@ class _Reader:
 
     def finish(self) -> None:
         """Note what can be seen only when all nodes are known: the number of tokens in a row, if it is fixed."""
-        time = self._times.copy().pop() if len(self._times) == 1 else None
-        if time == "a":
-            self.found.notes.append(
-                "the source's input is (tokens, rows). If its program gives (rows, tokens), it reads along rows, and "
-                "its states aren't those of the tokens of a row"
-            )
-        self.found.length = _length(self._constants.inputs, {"a": 0, "b": 1}.get(time or ""))
+        for name, times in self._times.items():
+            time = next(iter(times)) if len(times) == 1 else None
+            if time == "a" and len(self._axes.of(name) or ()) > 1:
+                self.found.notes.append(
+                    "the source's input is (tokens, rows). If its program gives (rows, tokens), it reads along rows, "
+                    "and its states aren't those of the tokens of a row"
+                )
+            length = self._axes.length_of(name, time)
+            if length is not None:
+                self.found.lengths[name] = length
 
     def _add_layer(self, node: Any, name: str, output: str, quantized: Quantized) -> None:
         layer = self.found.layers[name] = recurrent_layer(name, node, self._constants)
-        time = self._axes.time_of(node)
-        self._times |= {time} if time else set()
-        if len(self._times) > 1:
-            layer.problem = layer.problem or (
-                "it reads along another axis than the layers below: along rows instead of tokens; such layers can't be "
-                "imported"
-            )
-        elif rows := self._axes.why_rows(time):
-            layer.problem = layer.problem or (
-                f"{rows}, so it seems to read along the rows of a batch instead of the tokens of a row; export the "
-                "model with these axes exchanged (batch_first), or with the right names"
-            )
+        time = self._read_along(node, layer)
         doubts = [] if time else ["the file alone doesn't show that it reads along the tokens of each row"]
         lengths = node.input[4] if len(node.input) > 4 else ""
         padding = self._counted(node, lengths, time) if lengths else None
@@ -167,6 +160,23 @@ class _Reader:
         for state in node.output[1:]:
             if state:
                 self._nodes[state] = Node(state, "other", "last state", (output,))
+
+    def _read_along(self, node: Any, layer: Layer) -> str | None:
+        """Note the axis along which a layer reads, and its problem if that isn't the axis of tokens; see `time_of`."""
+        time, source = self._axes.time_of(node), self._axes.input_of(node)
+        times = self._times.setdefault(source, set())
+        times |= {time} if time else set()
+        if len(times) > 1:
+            layer.problem = layer.problem or (
+                "it reads along another axis than the layers below: along rows instead of tokens; such layers can't be "
+                "imported"
+            )
+        elif rows := self._axes.why_rows(source, time):
+            layer.problem = layer.problem or (
+                f"{rows}, so it seems to read along the rows of a batch instead of the tokens of a row; export the "
+                "model with these axes exchanged (batch_first), or with the right names"
+            )
+        return time
 
     def _table(self, node: Any) -> Table | None:
         """The embedding that a Gather reads; None if the node is something else."""
@@ -362,18 +372,3 @@ def _why_inner(inner: Inner, node: str) -> str:
 def _kind_of_cast(node: Any) -> int:
     """The element type of a Cast's output."""
     return next((int(one.i) for one in node.attribute if one.name == "to"), 0)
-
-
-def _length(inputs: Iterable[Any], axis: int | None) -> int | None:
-    """The number of tokens in a row, if the first input with rows and tokens has it.
-
-    Args:
-        inputs: the graph's, each an onnx.ValueInfoProto.
-        axis: the axis of tokens; None if nothing shows it, and then the last fixed size above 1 is theirs.
-    """
-    for value in inputs:
-        sizes = [one.dim_value for one in value.type.tensor_type.shape.dim]
-        if len(sizes) in (2, 3):
-            fixed = [int(size) for size in (sizes[:2] if axis is None else sizes[axis : axis + 1]) if size > 1]
-            return fixed[-1] if fixed else None
-    return None

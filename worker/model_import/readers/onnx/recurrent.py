@@ -13,7 +13,7 @@ from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Layer, Pass
 from worker.model_import.readers.activations import PEEPHOLES, activation_problem
 from worker.model_import.readers.onnx.first_states import constant_state
-from worker.model_import.selection.initial_states import STARTS_ELSEWHERE, STARTS_FROM_INPUT
+from worker.model_import.selection.initial_states import STARTS_ELSEWHERE, STARTS_FROM_INPUT, ZEROS
 
 if TYPE_CHECKING:
     from worker.model_import.found import Float32
@@ -60,9 +60,15 @@ def recurrent_layer(name: str, node: Any, constants: Constants) -> Layer:
     if any(constants.start(given[state]) == "input" for state in ("h", "c") if given.get(state)):
         layer.notes.append(STARTS_FROM_INPUT)
     names = [given.get(state, "") for state in (("h", "c") if kind == "lstm" else ("h",))]
-    if not first and all(name and constants.start(name) != "zero" for name in names):
-        layer.starts = tuple((name, side) for side in range(len(passes)) for name in names)
+    if not first and any(name and constants.start(name) != "zero" for name in names):
+        layer.starts = _starts(names, len(passes), constants)
     return layer
+
+
+def _starts(names: list[str], sides: int, constants: Constants) -> tuple[tuple[str, int], ...]:
+    """The tensors of the states that rows can bring, see `Layer`; one of an LSTM's two may be zero in the source."""
+    shown = [name if name and constants.start(name) != "zero" else ZEROS for name in names]
+    return tuple((name, side) for side in range(sides) for name in shown)
 
 
 def read_float(constants: Constants, name: str) -> Float32:

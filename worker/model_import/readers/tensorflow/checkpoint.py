@@ -1,11 +1,13 @@
 """TensorFlow's checkpoints: recurrent layers and embeddings by the names of the variables."""
 
+# Over 150 lines: one reader of variables, and the search for layers among them.
+
 from __future__ import annotations
 
 import re
 from dataclasses import replace
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,14 +17,14 @@ from worker.model_import.limits import check_array, check_count
 from worker.model_import.readers.activations import set_gates
 from worker.model_import.readers.cells import find_cells, layers_of, sort_weights
 from worker.model_import.readers.order import natural
+from worker.model_import.readers.tensorflow.object_graph import OBJECT_GRAPH, key_of, read_object_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from worker.model_import.found import Float32
 
-_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _TABLE = re.compile(r"(^|/)[^/]*embedding[^/]*$|(^|/)embeddings?(/|$)", re.IGNORECASE)
 #: Optimizers keep copies of variables under the variables' names.
@@ -42,7 +44,7 @@ def read_checkpoint(path: Path, gates: str | None, forget_bias: float | None) ->
     Raises:
         ImportRefusedError: TensorFlow isn't installed, or the file isn't a checkpoint.
     """
-    stored = read_variables(path.with_suffix("") if path.suffix == ".index" else path)
+    stored = read_variables(path.with_suffix("") if path.suffix == ".index" else path).arrays
     found = find_by_names(stored, "TensorFlow checkpoint", forget_bias)
     if gates is None:
         found.notes.append(
@@ -53,8 +55,37 @@ def read_checkpoint(path: Path, gates: str | None, forget_bias: float | None) ->
     return found
 
 
-def read_variables(prefix: Path) -> list[Array]:
-    """The float variables of a checkpoint without optimizers' copies, in the order of the numbers in their keys.
+class Variables(NamedTuple):
+    """The float variables of a checkpoint, without optimizers' copies.
+
+    Attributes:
+        arrays: in the order of the numbers in their keys.
+        graph: the objects that have them, a TrackableObjectGraph; None if the checkpoint has none.
+        reader: TensorFlow's.
+        stored_bytes: the size of the files.
+    """
+
+    arrays: list[Array]
+    graph: Any
+    reader: Any
+    stored_bytes: int
+
+    def of_object(self, names: Sequence[str]) -> Array | None:
+        """The variable that an attribute of an object is; None if there is no float variable of this name.
+
+        Args:
+            names: of the attributes from the saved object to the variable.
+        """
+        key = None if self.graph is None else key_of(self.graph, names)
+        shapes, kinds = self.reader.get_variable_to_shape_map(), self.reader.get_variable_to_dtype_map()
+        if key is None or key not in shapes or not kinds[key].is_floating:
+            return None
+        shape = check_array(key, tuple(shapes[key]), 4, self.stored_bytes)
+        return Array("/".join(names), shape, _reading(self.reader, key))
+
+
+def read_variables(prefix: Path) -> Variables:
+    """Read a checkpoint.
 
     Raises:
         ImportRefusedError: TensorFlow isn't installed, or the file isn't a checkpoint.
@@ -66,7 +97,7 @@ def read_variables(prefix: Path) -> list[Array]:
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         shapes, kinds = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
-        names = _full_names(reader) if _OBJECT_GRAPH in shapes else {}
+        graph = read_object_graph(reader) if OBJECT_GRAPH in shapes else None
     except Exception as error:  # TensorFlow's own errors, by version
         raise ImportRefusedError(
             f"{prefix} can't be read as a checkpoint ({str(error)[:200]}); get a fresh copy"
@@ -74,19 +105,20 @@ def read_variables(prefix: Path) -> list[Array]:
     check_count(str(prefix), len(shapes))
     stored_bytes = sum(piece.stat().st_size for piece in prefix.parent.glob(f"{prefix.name}.data-*"))
     stored: dict[str, Array] = {}
+    names = {} if graph is None else _full_names(graph)
     for key in sorted(shapes, key=natural):
         name = names.get(key, key.removesuffix(_VALUE))
         if kinds[key].is_floating and not _COPIES.search(key) and name not in stored:
             shape = check_array(key, tuple(shapes[key]), 4, stored_bytes)
             stored[name] = Array(name, shape, _reading(reader, key))
-    return list(stored.values())
+    return Variables(list(stored.values()), graph, reader, stored_bytes)
 
 
 def find_by_names(stored: list[Array], format_: str, forget_bias: float | None) -> Found:
     """The layers and embeddings among variables.
 
     Args:
-        stored: from `read_variables`.
+        stored: the variables.
         format_: the file's format, for messages.
         forget_bias: as in `read_checkpoint`.
     """
@@ -121,12 +153,8 @@ def _reading(reader: Any, key: str) -> Callable[[], Float32]:
     return read
 
 
-def _full_names(reader: Any) -> dict[str, str]:
+def _full_names(graph: Any) -> dict[str, str]:
     """The names of variables (lstm/lstm_cell/kernel) by their keys, without names that two variables share."""
-    from tensorflow.core.protobuf import trackable_object_graph_pb2 as graphs  # noqa: PLC0415 - as in `read_variables`
-
-    graph = graphs.TrackableObjectGraph()
-    graph.ParseFromString(reader.get_tensor(_OBJECT_GRAPH))
     named = {one.checkpoint_key: one.full_name for node in graph.nodes for one in node.attributes if one.full_name}
     counted: dict[str, int] = {}
     for key, name in named.items():

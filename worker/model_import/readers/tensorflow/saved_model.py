@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.model_import.found import Array, Found
+    from worker.model_import.readers.tensorflow.checkpoint import Variables
 
 _MOST_GRAPH_BYTES = 32 * MOST_JSON_BYTES
 #: The variables of Keras's layers, in the order in which a layer makes its own.
@@ -40,19 +41,35 @@ def read_saved_model(path: Path, gates: str | None, forget_bias: float | None) -
             activations.
     """
     stored = read_variables(path / "variables" / "variables")
-    model = read_metadata(path / "keras_metadata.pb")
-    if model is not None:
+    saved = read_metadata(path / "keras_metadata.pb")
+    if saved is not None:
 
         def weights_of(layer: tuple[str, ...]) -> list[Array]:
-            return _in_keras_order([array for array in stored if layer[-1] in array.name.split("/")[:-1]])
+            within = [place for names, place in saved.normalizations.items() if names[: len(layer)] == layer]
+            if within:
+                return _of_normalization(stored, within)
+            return _in_keras_order([array for array in stored.arrays if layer[-1] in array.name.split("/")[:-1]])
 
-        return find_model(model, weights_of, "Keras 2 SavedModel", "2")
-    found = find_by_names(stored, "TensorFlow SavedModel", forget_bias)
+        return find_model(saved.model, weights_of, "Keras 2 SavedModel", "2")
+    found = find_by_names(stored.arrays, "TensorFlow SavedModel", forget_bias)
     if gates is None:
         _check_graph(path / "saved_model.pb", found)
     else:
         found.notes.append(set_gates(found.layers.values(), gates))
     return found
+
+
+def _of_normalization(stored: Variables, places: list[tuple[str, ...]]) -> list[Array]:
+    """The mean and the variance of a layer, whose names in the file don't show the layer; empty if it has none.
+
+    Args:
+        stored: the file's variables.
+        places: of the layers Normalization within the layer, the names of the attributes from the model to each.
+    """
+    if len(places) != 1:
+        return []
+    found = [stored.of_object((*places[0], name)) for name in ("mean", "variance")]
+    return [array for array in found if array is not None] if None not in found else []
 
 
 def _in_keras_order(arrays: list[Array]) -> list[Array]:
