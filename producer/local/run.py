@@ -1,5 +1,7 @@
 """A whole job on one machine: broker, workers, queueing and waiting, and an orderly end of all."""
 
+# Over 150 lines: one job, and how it ends when a signal comes.
+
 from __future__ import annotations
 
 import signal
