@@ -1,6 +1,6 @@
 """A whole job on one machine: broker, workers, queueing and waiting, and an orderly end of all."""
 
-# Over 150 lines: one job, and how it ends when a signal comes.
+# Over 150 lines: the parts of one run, and how a person or a failure ends them.
 
 from __future__ import annotations
 

@@ -376,15 +376,15 @@ class Dataset:
         return pl.DataFrame(self.to_arrow(columns))
 
     def to_duckdb(
-        self, connection: duckdb.DuckDBPyConnection, name: str = "vectors", columns: Sequence[str] | None = None
+        self, connection: duckdb.DuckDBPyConnection, columns: Sequence[str] | None = None, *, name: str = "vectors"
     ) -> duckdb.DuckDBPyRelation:
         """A table of DuckDB with all rows, which DuckDB can sort, filter and join without more memory than it is given.
 
         Args:
             connection: where the table is made; if it is a file, the table stays.
-            name: of the table; one of this name is replaced.
             columns: as in `record_batches`. A row without a real token has NULL in place of a pooled vector, so that
                 its similarity to any other is NULL, which sorts last.
+            name: of the table; one of this name is replaced.
         """
         reader = self.record_batches(columns)
         connection.register("unrolled_rows", reader)

@@ -190,7 +190,7 @@ def test_text_for_a_model_without_a_tokenizer(place, broker, models):
     refused(
         enqueue(broker, "rows.txt", model=ids),
         f"rows.txt holds text, but {ids} has no tokenizer.json; make one with `unrolled tokenizer fit INPUTS "
-        f"--out {ids}`, or give token ids (--tokens-field)",
+        f"--out {ids}`, or give --kind tokens for token ids",
     )
     assert not (place / "out").exists()
     assert queued(broker, models) == 0
