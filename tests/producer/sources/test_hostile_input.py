@@ -164,6 +164,7 @@ def test_a_quote_that_a_later_text_closes_swallows_no_row(tmp_path, capsys):
     content = "id,text\n" + "".join(f"{at},{text}\n" for at, text in enumerate(texts))
     path = write(tmp_path / "a.csv", content)
     rows = rows_of(path)
+    assert len(rows) == len(texts)
     assert [row.text for row in rows if isinstance(row, SourceRow)] == [texts[0], *texts[2:]]
     (bad,) = (row for row in rows if isinstance(row, BadRow))
     assert bad.position == 1
