@@ -102,7 +102,9 @@ def wait_for_job(
                 figures.looked(status)
             _show(bar, status)
             if status.finished:
-                _clean_up(queue, job, reader.log)
+                # Of a copy, Redis has the job of the other directory.
+                is_copy = status.queue and status.queue.original
+                _clean_up(None if is_copy else queue, job, reader.log)
             elif status.cancelled:
                 raise JobError(f"{job.place}: {diagnose(status)['cancelled']}")
             if status.finished or time.monotonic() >= until:

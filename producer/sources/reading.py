@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from producer.sources.discovery import SourceFile, discover
@@ -213,7 +214,12 @@ def _read(
 
 
 def _tell_line_ends(source: SourceFile, found: "LineEnds") -> None:
-    tell(notice_of_line_ends(source.label, found.rows, found.most_lines, found.line))
+    _tell_once(notice_of_line_ends(source.label, found.rows, found.most_lines, found.line))
+
+
+@cache
+def _tell_once(line: str) -> None:
+    tell(line)  # a training reads its inputs twice
 
 
 def _has_random_access(source: SourceFile) -> bool:

@@ -181,17 +181,18 @@ def progress(what: str, total_tokens: int | None = None, *, transient: bool = Fa
 
 
 @contextlib.contextmanager
-def reading(what: str, size_bytes: int | None) -> Iterator[Callable[[int], None]]:
+def reading(what: str, total: int | None, *, unit: str = "bytes") -> Iterator[Callable[[int], None]]:
     """Show how much of some inputs is read while the block runs; it leaves nothing on the screen.
 
     Args:
         what: the words before the bar, such as "counting words".
-        size_bytes: size of all inputs as they are stored; None if it isn't known.
+        total: the number of bytes in all; None if it isn't known.
+        unit: what is counted, if it isn't bytes.
 
     Yields:
         A function that takes the number of bytes read since its last call.
     """
-    shown, read = Progress(what, size_bytes, unit="bytes", transient=True), 0
+    shown, read = Progress(what, total, unit=unit, transient=True), 0
 
     def each(count: int) -> None:
         nonlocal read

@@ -38,7 +38,7 @@ from unrolled.store.place import open_store
 from unrolled.tokenization.ragged import runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import duckdb
     import pandas as pd
@@ -113,6 +113,12 @@ def why_no_row(job: OpenJob) -> str:
     if job.job.live:
         return "its input had no row; the same `unrolled enqueue --follow` or `unrolled run --follow` reads more"
     return "its input had no row; when the input has some, the same command with --append adds them"
+
+
+def _counted(batches: Iterable[pa.RecordBatch], each: Callable[[int], object]) -> Iterator[pa.RecordBatch]:
+    for rows in batches:
+        yield rows
+        each(len(rows))
 
 
 def open_part(store: Store, shard: ShardId) -> Dataset:
@@ -395,6 +401,7 @@ class Dataset:
         *,
         column: str | None = None,
         metric: Metric = "cosine",
+        each: Callable[[int], object] = lambda _: None,
     ) -> list[Neighbour]:
         """The rows whose pooled vectors are nearest to one: exact, all rows are read.
 
@@ -404,6 +411,7 @@ class Dataset:
             column: a pooled column; it is computed from the tokens' vectors if it isn't stored. None for the only one
                 that is stored, or for the mean if none is; where there are several, one must be named.
             metric: "cosine", "dot", or "euclidean".
+            each: called with the number of rows in each batch when it is compared.
 
         Returns:
             Ids and scores, nearest first. Rows without a token have no vector, and are left out.
@@ -421,7 +429,7 @@ class Dataset:
             raise ValueError(f"column {column!r:.100} has no vector for each row; give one such as 'mean'")
         names = ("id", "length", column)
         table_schema(self._parts[0], names)
-        rows = record_batches(self._parts, names)
+        rows = _counted(record_batches(self._parts, names), each)
         if not isinstance(query, str):
             return nearest(rows, query, count, metric)
         row = self[query]

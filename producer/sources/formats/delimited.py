@@ -10,7 +10,7 @@ is bad, the first line alone is bad, and the others are read again.
 
 import csv
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -46,6 +46,11 @@ class Unreadable:
     """A record, or a line of one, that can't be read."""
 
     reason: str
+
+    def in_a_record_that(self, where: str) -> Self:
+        """The reason, with the place before the advice."""
+        reason, advice, _ = self.reason.partition(_ABOUT_QUOTES)
+        return replace(self, reason=f"{reason} in a record that {where}{advice}")
 
 
 class _OutOfLinesError(Exception):
@@ -133,7 +138,7 @@ class Records:
                 f"{counted(len(lines), 'line')} to the end{_ABOUT_QUOTES}"
             )
             self._line += 1
-            if len(lines) <= _MOST_LINES or not any('"' in line for line in lines[1:]):
+            if len(lines) <= _MOST_LINES or not _have_quotes(lines[1:]):
                 yield from self._parsed(lines[1:])
 
     def _parsed(self, run: list[str]) -> Iterator[list[str] | Unreadable]:
@@ -143,20 +148,11 @@ class Records:
             reader, first = self._reader(lines, 0), 0
             while (record := _next(reader)) is not None:
                 end = first + reader.line_num
-                if end - start > 1 and (size := sum(map(len, lines[start:end]))) > self._max_row_bytes:
-                    record = self._too_long(size, self._line + start)
-                elif isinstance(record, Unreadable) and 1 < end - start <= _MOST_LINES:
-                    end = first = start + 1
-                    reader = self._reader(lines, first)
-                elif end - start >= _LEAST_ROWS and self._are_rows(lines[start:end]):
-                    record = Unreadable(
-                        f"a quoted field that begins in line {self._line + start:,} runs over {end - start:,} lines, "
-                        f"each of which has the columns of a row{_ABOUT_QUOTES}; if the field is right, give --quotes"
-                    )
-                    end = first = start + 1
-                    reader = self._reader(lines, first)
-                elif end - start > 1 and not isinstance(record, Unreadable):
-                    self.line_ends.add(end - start, self._line + start)
+                if end - start > 1:
+                    record, is_read_again = self._checked(record, lines[start:end], self._line + start)
+                    if is_read_again:
+                        end = first = start + 1
+                        reader = self._reader(lines, first)
                 if record:
                     yield record
                 start = end
@@ -164,18 +160,41 @@ class Records:
         self._open = lines[start:]
         if (size := sum(map(len, self._open))) > self._max_row_bytes:
             yield self._too_long(size, self._line)
-            self._line += len(self._open)
+            lines = self._open[1:] if self._are_rows(self._open) and not _have_quotes(self._open[1:]) else []
+            self._line += len(self._open) - len(lines)
             self._open = []
+            yield from self._parsed(lines)
+
+    def _checked(
+        self, record: list[str] | Unreadable, lines: list[str], line: int
+    ) -> tuple[list[str] | Unreadable, bool]:
+        """What a record on several lines is taken for, and whether its lines after the first are read again.
+
+        That takes long if those lines may open records, too, so it is then limited.
+
+        Args:
+            record: the record, or why it is bad.
+            lines: its lines.
+            line: the number of the first one.
+        """
+        where = f"begins in line {line:,} and runs over {len(lines):,} lines"
+        opens_none = not _have_quotes(lines[1:-1])
+        if isinstance(record, Unreadable) and (opens_none or len(lines) <= _MOST_LINES):
+            return record.in_a_record_that(where), True
+        if self._is_checked and opens_none and len(lines) >= _LEAST_ROWS and self._are_rows(lines):
+            more = f"each of which has the columns of a row{_ABOUT_QUOTES}; if the field is right, give --quotes"
+            return Unreadable(f"a quoted field {where}, {more}"), True
+        if (size := sum(map(len, lines))) > self._max_row_bytes:
+            return self._too_long(size, line), False
+        if isinstance(record, Unreadable):
+            return record.in_a_record_that(where), False
+        self.line_ends.add(len(lines), line)
+        return record, False
 
     def _are_rows(self, lines: list[str]) -> bool:
-        """Whether each line of a record would be a row by itself, and only the first and the last have quotes."""
+        """Whether each line of a record has the columns of a row; of a single column, that says nothing."""
         others = (self.columns or 0) - 1
-        return (
-            self._is_checked
-            and others > 0
-            and all(line.count(self._delimiter) == others for line in lines)
-            and not any('"' in line for line in lines[1:-1])
-        )
+        return others > 0 and all(line.count(self._delimiter) == others for line in lines)
 
     def _reader(self, lines: list[str], first: int) -> "Reader":
         rest = map(lines.__getitem__, range(first, len(lines)))
@@ -186,6 +205,10 @@ class Records:
             f"a quoted field that begins in line {line:,} has {characters} characters on several lines; allowed: "
             f"{self._max_row_bytes} (--max-row-bytes). Is a quote missing?"
         )
+
+
+def _have_quotes(lines: list[str]) -> bool:
+    return any('"' in line for line in lines)
 
 
 def _next(reader: "Reader") -> list[str] | Unreadable | None:

@@ -27,6 +27,7 @@ from unrolled.job import names
 from unrolled.job.names import Life, part_object, quarantine_object
 from unrolled.job.offer import Offer
 from unrolled.patience import Patience
+from unrolled.protocol.opening import open_job
 from unrolled.queue.broker import Broker
 from unrolled.queue.member import Member
 from unrolled.queue.messages import queue_name
@@ -914,6 +915,41 @@ def test_discard_asks_first(tmp_path, answer, status):
     assert (len(published(job)), log_of(job).discarded) == (1, False)
     assert run("discard", tmp_path, input="y\n").exit_code == 0
     assert (published(job), log_of(job).discarded) == ([], True)
+
+
+def test_a_command_that_is_given_a_copy_leaves_the_original_alone(tmp_path, broker, ledger):
+    """A copy has the key of its job: what is decided in it would empty the original's queue, or move the job."""
+    job, copy = make_job(tmp_path / "original", shards=3), tmp_path / "copy"
+    shards = waiting(job)
+    members = [(Member(job.key, Life(shard, 0)), 5) for shard in shards[1:]]
+    ledger.enter(job.key, job.address, None, members, log_of(job).length)
+    record_death(job, shards[0])
+    shutil.copytree(tmp_path / "original", copy)
+
+    def state():
+        return ledger.members(job.key), ledger.place_of(job.key), ledger.mark(job.key)
+
+    before, files = state(), sorted(copy.rglob("*"))
+    said = f"Error: {copy}: Redis has this job at {tmp_path}/original, and this seems to be a copy: "
+    for words, way in (
+        (["retry"], f"to continue here: unrolled cancel {tmp_path}/original, then the same `unrolled run`"),
+        (["retry", "--failed-rows"], "to continue here"),
+        (["cancel"], "to continue here"),
+        (["discard"], "to delete the copy alone: remove its directory\n"),
+        (["discard", "--yes"], "to delete the copy alone"),
+    ):
+        result = run_with(broker, words[0], copy, *words[1:])
+        assert (result.exit_code, result.stderr.startswith(said), way in result.stderr) == (1, True, True), words
+        assert (state(), sorted(copy.rglob("*"))) == (before, files)
+    assert run("retry", copy).exit_code == 0  # without a broker, it is about this directory alone
+    assert run_with(broker, "wait", copy, "--timeout", "0.5").stderr.startswith(said.partition("copy: ")[2])
+    assert state() == before
+    for shard in shards:
+        publish_shard(open_job(copy), shard)
+    assert run_with(broker, "wait", copy).exit_code == 0
+    assert state() == before
+    assert run_with(broker, "retry", tmp_path / "original").exit_code == 0
+    assert state() != before
 
 
 # ---------------------------------------------------------------- quarantine and show

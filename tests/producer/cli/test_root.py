@@ -296,6 +296,20 @@ entry.main()
     assert done.returncode == (130 if said else -signal.SIGINT)
 
 
+def test_an_empty_path_is_not_the_working_directory(monkeypatch, tmp_path):
+    """A variable of the shell that isn't set would write a model there; each path of each command is checked."""
+    monkeypatch.chdir(tmp_path)
+    sizes = ["--vocab-size", "9", "--max-length", "9", "--lstm-units", "9", "--lstm-layers", "1"]
+    result = run("model", "new", "", *sizes)
+    assert (result.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "Invalid value for 'DIRECTORY': the name is empty; is a variable missing?" in result.stderr
+    paths = [option for _, command in EVERY_COMMAND for option in command.params if isinstance(option.type, click.Path)]
+    assert len(paths) > 10
+    for option in paths:
+        with pytest.raises(click.BadParameter, match="the name is empty"):
+            option.type.convert("", option, None)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["show", "OUT", "--json"], ["--debug", "status", "OUT"]])
 def test_output_that_cannot_be_written_is_one_line(tmp_path, words):

@@ -164,15 +164,34 @@ def test_a_quote_that_a_later_text_closes_swallows_no_row(tmp_path, capsys):
     content = "id,text\n" + "".join(f"{at},{text}\n" for at, text in enumerate(texts))
     path = write(tmp_path / "a.csv", content)
     rows = rows_of(path)
+    assert len(rows) == len(texts)
     assert [row.text for row in rows if isinstance(row, SourceRow)] == [texts[0], *texts[2:]]
     (bad,) = (row for row in rows if isinstance(row, BadRow))
     assert bad.position == 1
-    assert "begins in line 3 runs over 2,002 lines, each of which has the columns of a row" in bad.reason
+    assert "begins in line 3 and runs over 2,002 lines, each of which has the columns of a row" in bad.reason
     assert "give --no-quotes" in bad.reason
     assert "give --quotes" in bad.reason
     assert [row.text for row in rows_of(path, quotes=False)] == texts
     assert len(rows_of(path, quotes=True)) == 3
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        ('"World" the', "in a record that begins in line 3 and runs over 2,002 lines; if quotation marks are"),
+        ("none", "a quoted field that begins in line 3 has "),
+    ],
+)  # fmt: skip
+def test_a_quote_swallows_no_row_however_far_the_next_one_is(tmp_path, last, said):
+    """Whether the next one is no end of a field, or so far away that a row may not be as large."""
+    texts = ["fine", '"Hello the file', *["and so on"] * 2000, last, "good"]
+    path = write(tmp_path / "a.csv", "id,text\n" + "".join(f"{at},{text}\n" for at, text in enumerate(texts)))
+    rows = rows_of(path, max_row_bytes=2**24 if last != "none" else 5000)
+    assert [row.position for row in rows] == list(range(len(texts)))
+    bad = {row.position: row.reason for row in rows if isinstance(row, BadRow)}
+    assert said in bad.pop(1)
+    assert list(bad) == ([2002] if last != "none" else [])
 
 
 def test_fields_with_line_ends_are_counted(tmp_path, capsys):
