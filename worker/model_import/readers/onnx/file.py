@@ -20,6 +20,7 @@ from worker.model_import.readers.onnx.lengths import padding_of
 from worker.model_import.readers.onnx.maps import token_map, why_no_map
 from worker.model_import.readers.onnx.quantized import dequantize, is_quantized_lstm, with_float_weights
 from worker.model_import.readers.onnx.recurrent import GATES, read_float, recurrent_layer
+from worker.model_import.readers.onnx.row_order import RowOrder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -89,6 +90,7 @@ class _Reader:
     def __init__(self, model: Any, path: Path) -> None:
         self._constants = Constants(model.graph, path.parent)
         self._axes = AxesOfGraph(self._constants)
+        self._order = RowOrder(self._constants, self._axes)
         self._nodes: dict[str, Node] = {}
         #: The axes of tokens by the input that has them, one unless layers read along different axes.
         self._times: dict[str, set[str]] = {}
@@ -106,7 +108,11 @@ class _Reader:
         inputs = tuple(source for source in node.input if source)
         output = next(iter(node.output), "") or name
         self._axes.add(node)
-        if node.domain in _STANDARD and node.op_type in GATES:
+        moved = self._order.add(node)
+        if moved is not None:
+            self._axes.keep(node)
+            self._nodes[output] = Node(output, "through", node.op_type, (moved,))
+        elif node.domain in _STANDARD and node.op_type in GATES:
             self._add_layer(node, name, output, "weights" if self._has_integers(node.input[1:3]) else "")
         elif is_quantized_lstm(node):
             self._add_layer(with_float_weights(node, self._constants), name, output, "activations")
@@ -136,7 +142,8 @@ class _Reader:
         layer = self.found.layers[name] = recurrent_layer(name, node, self._constants)
         time = self._read_along(node, layer)
         doubts = [] if time else ["the file alone doesn't show that it reads along the tokens of each row"]
-        lengths = node.input[4] if len(node.input) > 4 else ""
+        layer.problem = layer.problem or self._order.why_mixed(node, time)
+        lengths = self._order.unsorted(node.input[4]) if len(node.input) > 4 else ""
         padding = self._counted(node, lengths, time) if lengths else None
         if padding:
             layer.problem = layer.problem or (
