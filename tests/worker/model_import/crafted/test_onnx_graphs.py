@@ -101,6 +101,40 @@ def ids_behind_an_initial_state_of_two_directions():
     return graph, graph.lstm(graph.time_first(graph.embed()), more=("", "h", "h"), sides=2, direction="bidirectional")
 
 
+@case(suffix=".onnx", parity=1e-5, run=True)
+def negative_ids_counted_from_the_end_as_tf2onnx_writes_them():
+    graph = Graph()
+    later = graph.add("Add", "ids", graph.constant(10))
+    below = graph.add("Less", graph.add("Cast", "ids", to=TensorProto.FLOAT), graph.constant(0, np.float32))
+    kept = graph.add("Mul", "ids", graph.add("Cast", graph.add("Not", below), to=TensorProto.INT64))
+    moved = graph.add("Mul", graph.add("Cast", below, to=TensorProto.INT64), later)
+    return graph, graph.lstm(graph.time_first(graph.embed(graph.add("Add", moved, kept))))
+
+
+@case(suffix=".onnx", parity=1e-5, run=True)
+def negative_ids_counted_from_the_end_in_a_row_of_one_axis():
+    graph = Graph(shape=("time",))
+    below = graph.add("Greater", graph.constant([0]), "ids")
+    ids = graph.add("Where", below, graph.add("Add", graph.constant(10), "ids"), "ids")
+    return graph, graph.lstm(graph.add("Unsqueeze", graph.embed(ids), graph.constant([1])))
+
+
+@case(r"words reads where.* \(Where\)", suffix=".onnx")
+def small_ids_counted_from_the_end():
+    graph = Graph()
+    below = graph.add("Less", "ids", graph.constant(3))
+    ids = graph.add("Where", below, graph.add("Add", "ids", graph.constant(5)), "ids")
+    return graph, graph.lstm(graph.time_first(graph.embed(ids)))
+
+
+@case(r"words reads where.* \(Where\)", suffix=".onnx")
+def ids_of_another_input_in_the_place_of_negative_ones():
+    graph = Graph()
+    graph.inputs.append(helper.make_tensor_value_info("mask", TensorProto.INT64, ("batch", "time")))
+    ids = graph.add("Where", graph.add("Less", "mask", graph.constant(0)), graph.constant(0), "ids")
+    return graph, graph.lstm(graph.time_first(graph.embed(ids)))
+
+
 @case(r"words reads slice.* \(Slice\)", suffix=".onnx")
 def ids_reversed_before_the_embedding():
     graph = Graph()

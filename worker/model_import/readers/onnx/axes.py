@@ -66,9 +66,9 @@ class AxesOfGraph:
         """Name of the model's input that a tensor is computed from; "" if there is none."""
         return self._inputs.get(name, "")
 
-    def keep(self, node: Any) -> None:
-        """Note that a node's output has the axes of its first input."""
-        self._known[node.output[0]] = self.of(node.input[0])
+    def keep(self, name: str, other: str) -> None:
+        """Note that a tensor has the axes of another one."""
+        self._known[name] = self.of(other)
 
     def length_of(self, name: str, time: str | None) -> int | None:
         """The number of tokens in a row of an input of the model; None if it isn't fixed.
