@@ -1,6 +1,7 @@
 """Vectors in the user's own program."""
 
 import multiprocessing
+import os
 import pickle
 import re
 import sys
@@ -375,6 +376,7 @@ def test_after_a_fork(encoder, monkeypatch, parallelism):
         child.join()
         ours.close()
     assert engine != id(encoder._engine)
+    assert os.environ.get("TOKENIZERS_PARALLELISM") == parallelism
     for one, other in zip(chain(*found), chain(*wanted), strict=True):
         np.testing.assert_array_equal(one, other)
 
