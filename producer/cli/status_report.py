@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from producer.jobs.diagnosis import diagnose
 from producer.terminal.text import duration, figure
+from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def as_line(found: JobStatus, **facts: object) -> str:
     """The status as JSON on one line, with more facts."""
     more = {"complete": found.complete, "waiting": found.waiting, "seconds_left": found.seconds_left, **facts}
-    return json.dumps({**asdict(found), **more, "diagnosis": list(diagnose(found).values())})
+    return json_text({**asdict(found), **more, "diagnosis": list(diagnose(found).values())})
 
 
 def report(found: JobStatus, width: int | None = None) -> str:

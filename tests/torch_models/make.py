@@ -2,7 +2,7 @@
 
 For each case NAME.safetensors, the state dict of an embedding, a recurrent module and a head, and in expected.npz the
 outputs of the recurrent module for the rows of `ROWS`, packed, so that backward passes begin at each row's last token.
-exported.onnx is a bidirectional stack as torch.onnx.export writes it.
+exported.onnx is a bidirectional stack as torch.onnx.export writes it, and packed.onnx another one that packs its rows.
 """
 
 from pathlib import Path
@@ -51,6 +51,32 @@ class Tagger(torch.nn.Module):
         return self.head(self.rnn(self.embedding(ids))[0])
 
 
+class Packed(torch.nn.Module):
+    """A tagger that is given the lengths of its rows, in any order."""
+
+    def __init__(self, tagger: Tagger) -> None:
+        super().__init__()
+        self.tagger = tagger
+
+    def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """The method that torch.onnx.export traces."""
+        rows = pack_padded_sequence(self.tagger.embedding(ids), lengths, batch_first=True, enforce_sorted=False)
+        return self.tagger.head(pad_packed_sequence(self.tagger.rnn(rows)[0], batch_first=True)[0])
+
+
+def export_packed(tagger: Tagger) -> None:
+    """Write packed.onnx."""
+    given = torch.tensor([[1, 2, 0], [3, 4, 5]]), torch.tensor([2, 3])
+    axes = {"ids": {0: "batch", 1: "time"}, "lengths": {0: "batch"}}
+    torch.onnx.export(
+        *(Packed(tagger).eval(), given, HERE / "packed.onnx"),
+        input_names=[*axes],
+        output_names=["scores"],
+        dynamic_axes=axes,
+        dynamo=False,
+    )
+
+
 def main() -> None:
     """Write all files."""
     torch.manual_seed(0)
@@ -69,6 +95,8 @@ def main() -> None:
             torch.onnx.export(
                 tagger.eval(), (ids,), HERE / "exported.onnx", input_names=["ids"], dynamic_axes=axes, dynamo=False
             )
+        if name == "gru1_bidirectional":
+            export_packed(tagger)
     np.savez_compressed(HERE / "expected.npz", **expected)
 
 

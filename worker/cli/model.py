@@ -1,6 +1,5 @@
 """`unrolled model`: make and show model directories, without TensorFlow."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from unrolled.model.directory import ModelDirectory, open_model, save_model
 from unrolled.model.files import WEIGHTS_FILE
 from unrolled.model.weights import new_weights
 from unrolled.settings.flags import flags
+from unrolled.telemetry.json_text import json_text
 from unrolled.training.plan import FitOptions
 from worker.cli.model_compare import compare_command
 from worker.cli.model_import import import_command
@@ -87,7 +87,7 @@ def show(directory: Path, as_json: bool) -> None:
     opened = open_model(directory)
     facts = _facts(opened)
     if as_json:
-        click.echo(json.dumps(facts))
+        click.echo(json_text(facts))
         return
     people = {
         **facts,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unrolled.model.directory import open_model
+from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:
     from worker.model_import.parity.own_rows import Difference
@@ -47,7 +47,8 @@ def compare_command(
     or with ids.0 and states.0 for row 0, and so on. Or it is a Parquet file with the columns ids and states, of lists.
     For a model that reads vectors, give vectors (rows, time, numbers) in place of ids. For a model that reads initial
     states, give initial_state (rows, numbers), or initial_state.0 and so on, too.
-    States are those of the last layer that was imported, for each token. The exit status is 1 if they differ.
+    States are those of the last layer that was imported, for each token. Padding, id 0 with --ids-from 1, may be
+    anywhere in a row, and isn't compared. The exit status is 1 if they differ.
 
     \b
     Examples:
@@ -59,7 +60,7 @@ def compare_command(
     model = open_model(directory)
     found = compare_rows(model, read_rows(rows, model.config.vector_dim, model.config.given_dim), int(ids_from), bound)
     if as_json:
-        click.echo(json.dumps({"same": found.first is None, **asdict(found)}))
+        click.echo(json_text({"same": found.first is None, **asdict(found)}))
     else:
         for line in _lines(found, bound, int(ids_from)):
             click.echo(line)
@@ -68,6 +69,7 @@ def compare_command(
 
 def _lines(found: Difference, bound: float, ids_from: int) -> list[str]:
     counted = f"your program and the {found.program}, {found.rows:,} rows with {found.tokens:,} tokens"
+    counted += f" and {found.padding:,} places of padding, which aren't compared" if found.padding else ""
     if found.first is None:
         return [f"same    {counted}: largest difference {found.largest:.1e}"]
     place = found.first
@@ -75,7 +77,7 @@ def _lines(found: Difference, bound: float, ids_from: int) -> list[str]:
     values = f"{place.own:.7g} in your program, {place.model:.7g} in the model"
     if found.other_ids:
         hint = f"with --ids-from {1 - ids_from} they are the same"
-    elif place.token == 0:
+    elif place.is_first:
         hint = "look for what your program does before the first layer, for an initial state, or for other ids"
     else:
         hint = "the tokens before are the same: look for padding, a mask, or what depends on the position"

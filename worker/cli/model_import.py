@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict
 from functools import partial
@@ -15,6 +14,7 @@ import click
 
 from unrolled.model.layer import GATES, LARGEST_CLIP
 from unrolled.model.padding import AFTER, BEFORE, LARGEST_PADDED_LENGTH
+from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:
     from worker.model_import.importer import Imported
@@ -219,7 +219,7 @@ def import_command(source: Path, directory: Path, *, no_parity: bool, as_json: b
     given["ids_from"] = None if given["ids_from"] is None else int(given["ids_from"])
     done = import_model(source, directory, ImportOptions(**given), partial(click.echo, err=True))
     if as_json:
-        click.echo(json.dumps(_facts(done)))
+        click.echo(json_text(_facts(done)))
         return
     for line in _lines(done):
         click.echo(line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import click
 
 from unrolled.job.directories import refuse_job
 from unrolled.model.directory import open_model
+from unrolled.telemetry.json_text import json_text
 
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
@@ -36,7 +36,7 @@ def join_command(forward: Path, backward: Path, directory: Path, *, as_json: boo
     config = pair.model.config
     if as_json:
         facts = {"path": str(pair.model.path), "fingerprint": pair.model.fingerprint, "config": asdict(config)}
-        click.echo(json.dumps({**facts, "largest_difference": pair.largest}))
+        click.echo(json_text({**facts, "largest_difference": pair.largest}))
         return
     click.echo(f"made  {config.describe_layers()}, {config.vocab_size:,} ids")
     click.echo(f"same  the two models and the new one, in float64: largest difference {pair.largest:.1e}")

@@ -128,6 +128,30 @@ def test_initial_states(kind, model, tmp_path):
     assert "and initial_state of lists of 10 numbers" in run(decoder.path, tmp_path / "none.npz").output
 
 
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_padding_in_rows(direction, tmp_path):
+    """Zeros before, between and after tokens are left out, as the model leaves them out; states there mean nothing."""
+    config = ModelConfig(10, 16, 4, (LayerConfig(5, direction=direction),))
+    made = save_model(tmp_path / "model", config, {name: 3 * one for name, one in new_weights(config, 1).items()})
+    rows = np.array([[0, 0, 0, 4, 9], [3, 0, 2, 0, 1], [7, 8, 0, 0, 0], [0, 0, 0, 0, 0]])
+    states = np.full((4, 5, config.output_dim), np.nan)
+    for row, own in zip(rows, states, strict=True):
+        own[row > 0] = layer_states(config, made.weights(), row[row > 0])[-1] if row.any() else 0
+    np.savez(tmp_path / "rows.npz", ids=rows, states=states)
+    result = run(made.path, tmp_path / "rows.npz")
+    assert result.exit_code == ExitStatus.DONE, result.output
+    assert "4 rows with 7 tokens and 13 places of padding, which aren't compared" in result.output
+    states[0, 3, 2] += 0.5
+    np.savez(tmp_path / "rows.npz", ids=rows, states=states)
+    result = run(made.path, tmp_path / "rows.npz")
+    assert "first   row 0, token 3 (id 4), number 2" in result.output
+    assert "look for what your program does before the first layer" in result.output
+    shifted = np.where(rows > 0, rows - 1, 0)  # with --ids-from 0, 0 is a token
+    np.savez(tmp_path / "rows.npz", ids=shifted, states=np.nan_to_num(states))
+    facts = json.loads(run(made.path, tmp_path / "rows.npz", "--ids-from", "0", "--json").output)
+    assert (facts["same"], facts["tokens"], facts["padding"]) == (False, 20, 0)
+
+
 def test_ids_that_count_from_0(model, tmp_path):
     """--ids-from 0 adds one; where the rows are equal then, the report says so."""
     ragged_file(tmp_path / "rows.npz", [[4, 2], [9, 3]], states_of(model, [[4, 2], [9, 3]]), shift=1)
@@ -144,6 +168,8 @@ def test_nan_differs(model, tmp_path):
     ragged_file(tmp_path / "rows.npz", ROWS, states)
     result = run(model.path, tmp_path / "rows.npz")
     assert (result.exit_code, "row 0, token 0" in result.output) == (ExitStatus.FAILED, True)
+    facts = json.loads(run(model.path, tmp_path / "rows.npz", "--json").output, parse_constant=pytest.fail)
+    assert (facts["same"], facts["largest"], facts["first"]["own"]) == (False, None, None)
 
 
 @pytest.mark.parametrize(
@@ -155,8 +181,9 @@ def test_nan_differs(model, tmp_path):
         ({"ids.0": np.ones(2), "states.0": np.ones((2, 5))}, "the ids of row 0 are float64"),
         ({"ids.0": np.ones(2, int), "states.0": np.ones((1, 5))}, "row 0 has 2 ids, and its states are"),
         ({"ids.0": np.ones(2, int), "states.0": np.ones((2, 6))}, "6 wide, and the model's are 5"),
-        ({"ids.0": np.array([0]), "states.0": np.ones((1, 5))}, "id 0 isn't one of the model's: with --ids-from 1"),
-        ({"ids.0": np.array([11]), "states.0": np.ones((1, 5))}, "ids 1..10 are allowed"),
+        ({"ids.0": np.array([0]), "states.0": np.ones((1, 5))}, "all rows consist of padding; give rows with tokens"),
+        ({"ids.0": np.array([-1]), "states.0": np.ones((1, 5))}, "id -1 isn't one of the model's: with --ids-from 1"),
+        ({"ids.0": np.array([11]), "states.0": np.ones((1, 5))}, "ids 1..10 are allowed, and 0 for padding"),
         ({"ids.0": np.array([{}], object), "states.0": np.ones((1, 5))}, "can't be read as rows"),
     ],
 )
@@ -196,7 +223,7 @@ def test_rows_of_vectors(tmp_path):
     assert done.exit_code == EXIT_DIFFERENT
     assert "first   row 0, token 2, number 0" in done.output
     for changes, reason in (
-        ({"vectors": np.zeros((1, 3, 2))}, "a vector of only 0, which is padding"),
+        ({"vectors": np.zeros((1, 3, 2))}, "all rows consist of padding"),
         ({"vectors": np.ones((1, 3, 4))}, "the model reads vectors of 2"),
         ({"vectors": np.ones((1, 2, 2))}, "don't fit together"),
         ({"ids": np.ones((1, 3), int)}, "no row with a vector; give arrays vectors"),

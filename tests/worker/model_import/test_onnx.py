@@ -99,6 +99,16 @@ def test_what_pytorch_exports(tmp_path):
     assert_same(expected, states_of(done, rows, shift=1))
 
 
+def test_what_pytorch_exports_for_packed_rows(tmp_path):
+    """With enforce_sorted=False, the graph sorts rows by their lengths, and puts the states back into their order."""
+    done = imported(MODELS / "packed.onnx", tmp_path / "model", parity=1e-5)
+    assert done.parity.whole
+    assert done.parity.padded.largest < 1e-6
+    rows = [[3], [1, 2], [10, 4, 4, 0, 7], [5, 6, 7, 8, 9, 10, 1, 2, 3]]
+    stored = np.load(MODELS / "expected.npz")
+    assert_same([stored[f"gru1_bidirectional.{number}"] for number in range(len(rows))], states_of(done, rows, shift=1))
+
+
 def test_arrays_in_other_files(tmp_path):
     """Large models have arrays in a file beside them; a file in another directory isn't read."""
     model = build(tmp_path / "plain.onnx", [("LSTM", 5, "forward")])

@@ -1,6 +1,6 @@
 """A few rows of ids and states that the user's own program computed, compared with the model's.
 
-The files, both without a vector for padding:
+The files:
 
     .npz       ids (rows, time), states (rows, time, outputs) and, if rows have unequal lengths, lengths (rows,)
                or, row by row: ids.0 (time,), states.0 (time, outputs), ids.1, states.1, …
@@ -9,6 +9,8 @@ The files, both without a vector for padding:
 For a model that reads vectors, "vectors" takes the place of "ids": (rows, time, D) or (time, D), or a list of lists.
 For a model that reads initial states, initial_state (rows, numbers) has them, too, or row by row initial_state.0; in
 Parquet a list of floats.
+
+Padding, the model's id 0, may be anywhere in a row. The model leaves it out, and so does the comparison.
 """
 
 # Over 150 lines: half of them are the layouts of the file and the reasons for refusing one.
@@ -53,11 +55,13 @@ class Row:
         ids: int64 (time,); or vectors, float32 (time, D).
         states: float64 (time, outputs), one for each id.
         begun: float32 (numbers,), the initial states that the row brings; None if the model reads none.
+        places: of the ids in the user's row, if padding was left out of it; else None.
     """
 
     ids: NDArray[Any]
     states: NDArray[np.float64]
     begun: NDArray[np.float32] | None = None
+    places: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,8 @@ class Place:
 
     Attributes:
         row: number of the row, from 0.
-        token: number of the token in it, from 0.
+        token: number of the token in it, from 0; padding is counted.
+        is_first: whether only padding is before it.
         id: the token's id, as the user's program counts; None for a vector.
         number: number of the output, from 0.
         own: the user's value.
@@ -75,6 +80,7 @@ class Place:
 
     row: int
     token: int
+    is_first: bool
     id: int | None
     number: int
     own: float
@@ -89,6 +95,7 @@ class Difference:
         program: what computed the model.
         rows: how many rows were compared.
         tokens: how many tokens they have.
+        padding: how many places have padding, which isn't compared.
         largest: the largest absolute difference; NaN if a value is NaN.
         differing: how many tokens have a number that differs by more than the bound.
         first: the first such place, in the order of rows and tokens; None if there is none.
@@ -98,6 +105,7 @@ class Difference:
     program: str
     rows: int
     tokens: int
+    padding: int
     largest: float
     differing: int
     first: Place | None
@@ -153,12 +161,35 @@ def compare_rows(model: ModelDirectory, rows: list[Row], ids_from: int, bound: f
     Raises:
         ModelError: the states have another width than the model's, or an id is none of the model's.
     """
-    program, made = _computed(model, rows, ids_from)
-    found = _difference(program, rows, made, bound)
-    if found.first is None or not _fit(model, rows, 1 - ids_from):
+    found = _compared(model, rows, ids_from, bound)
+    if found.first is None or not _fit(model, _without_padding(model, rows, 1 - ids_from), 1 - ids_from):
         return found
-    other = _difference(program, rows, _computed(model, rows, 1 - ids_from)[1], bound)
+    other = _compared(model, rows, 1 - ids_from, bound)
     return replace(found, other_ids=other.first is None)
+
+
+def _compared(model: ModelDirectory, rows: list[Row], ids_from: int, bound: float) -> Difference:
+    real = _without_padding(model, rows, ids_from)
+    if not sum(row.ids.size for row in real):
+        raise ModelError("all rows consist of padding; give rows with tokens")
+    program, made = _computed(model, real, ids_from)
+    padding = sum(len(row.ids) for row in rows) - sum(len(row.ids) for row in real)
+    return replace(_difference(program, real, made, bound), padding=padding)
+
+
+def _without_padding(model: ModelDirectory, rows: list[Row], ids_from: int) -> list[Row]:
+    """The rows without the tokens that the model leaves out: id 0, or vectors that consist of the mask's number."""
+    mask, reads_vectors = model.config.mask_value, model.config.vector_dim is not None
+    if (mask is None) if reads_vectors else not ids_from:
+        return rows
+    made = []
+    for row in rows:
+        hidden = (row.ids == np.float32(mask or 0)).all(axis=1) if reads_vectors else row.ids == 0
+        (places,) = np.nonzero(~hidden)
+        made.append(
+            replace(row, ids=row.ids[places], states=row.states[places], places=places) if hidden.any() else row
+        )
+    return made
 
 
 def _npz_rows(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
@@ -253,13 +284,14 @@ def _computed(model: ModelDirectory, rows: list[Row], ids_from: int) -> tuple[st
                 "give the states of the last layer that was imported (forward, then backward)"
             )
     if config.vector_dim is not None:
-        _check_vectors(rows, ids_from, config.mask_value)
+        if not ids_from:
+            raise ModelError("--ids-from 0: the model reads vectors, which have no ids; leave it out")
     elif not _fit(model, rows, ids_from):
         low, high = (1, config.vocab_size) if ids_from else (0, config.vocab_size - 1)
         bad = next(int(one) for row in rows for one in row.ids if not low <= one <= high)
-        more = "; leave padding out, or use --ids-from 0 if 0 is a token" if bad == 0 else ""
         raise ModelError(
-            f"id {bad} isn't one of the model's: with --ids-from {ids_from}, ids {low}..{high} are allowed{more}"
+            f"id {bad} isn't one of the model's: with --ids-from {ids_from}, ids {low}..{high} are allowed"
+            + (", and 0 for padding" if ids_from else "")
         )
     padding = config.padding
     for number, row in enumerate(rows):
@@ -280,14 +312,6 @@ def _computed(model: ModelDirectory, rows: list[Row], ids_from: int) -> tuple[st
     ]
 
 
-def _check_vectors(rows: list[Row], ids_from: int, mask_value: float | None) -> None:
-    if not ids_from:
-        raise ModelError("--ids-from 0: the model reads vectors, which have no ids; leave it out")
-    for number, row in enumerate(rows):
-        if mask_value is not None and (row.ids == np.float32(mask_value)).all(axis=1).any():
-            raise ModelError(f"row {number} has a vector of only {mask_value:g}, which is padding; leave padding out")
-
-
 def _difference(program: str, rows: list[Row], made: list[NDArray[Any]], bound: float) -> Difference:
     largest, differing, first = 0.0, 0, None
     for number, (row, states) in enumerate(zip(rows, made, strict=True)):
@@ -300,5 +324,8 @@ def _difference(program: str, rows: list[Row], made: list[NDArray[Any]], bound: 
         if first is None and wrong.any():
             token, output = (int(one) for one in np.argwhere(wrong)[0])
             values = float(row.states[token, output]), float(states[token, output])
-            first = Place(number, token, int(row.ids[token]) if row.ids.ndim == 1 else None, output, *values)
-    return Difference(program, len(rows), sum(len(row.ids) for row in rows), largest, differing, first)
+            place = token if row.places is None else int(row.places[token])
+            first = Place(
+                number, place, token == 0, int(row.ids[token]) if row.ids.ndim == 1 else None, output, *values
+            )
+    return Difference(program, len(rows), sum(len(row.ids) for row in rows), 0, largest, differing, first)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from producer.terminal.figures import ProducerFigures
 from producer.terminal.lines import tell
 from unrolled.errors import counted
 from unrolled.telemetry.json_log import about
+from unrolled.telemetry.json_text import json_text
 from unrolled.telemetry.tracing import start_tracing
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def enqueue(
         summary = session.enqueue(prepared, url, namespace, max_queued_tokens, priority, figures=figures)
     for text in notices_of_standard_input(submission, summary.rows):
         tell(text)
-    click.echo(json.dumps(asdict(summary)) if as_json else as_text(summary, submission.out))
+    click.echo(json_text(asdict(summary)) if as_json else as_text(summary, submission.out))
     for text in summary.in_the_way:
         tell(f"→ {text}")
     context.exit(ExitStatus.QUARANTINE if summary.quarantined else ExitStatus.DONE)

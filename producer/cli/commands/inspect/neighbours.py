@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import get_args
 
 import click
@@ -11,6 +10,7 @@ from producer.cli.options import check_exists, json_option, out_argument
 from unrolled.errors import RequestError
 from unrolled.reading.dataset import open_dataset
 from unrolled.reading.nearest import Metric, compared_column
+from unrolled.telemetry.json_text import json_text
 
 
 @click.command()
@@ -55,7 +55,7 @@ def neighbours(*, out: str, of: str, rows: int, column: str | None, metric: Metr
         raise RequestError(str(error.args[0])) from error
     if as_json:
         for each in found:
-            click.echo(json.dumps({**each._asdict(), "column": column}))
+            click.echo(json_text({**each._asdict(), "column": column}))
         return
     from producer.terminal.table import table  # noqa: PLC0415 - JSON needs no rich
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from producer.cli.options import job_at, json_option, out_argument
 from producer.jobs.quarantine_lists import list_quarantine
 from producer.terminal.text import printable
 from unrolled.errors import FileFormatError, counted
+from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:
     from producer.jobs.quarantine_lists import BadRowListed
@@ -34,7 +34,7 @@ def quarantine(*, out: str, as_json: bool) -> None:
     """
     count, damaged = 0, list[str]()
     for row in list_quarantine(job_at(out), damaged.append):
-        click.echo(json.dumps({**asdict(row), "shard": str(row.shard)}) if as_json else line(row))
+        click.echo(json_text({**asdict(row), "shard": str(row.shard)}) if as_json else line(row))
         count += 1
     files = f", and those that {counted(len(damaged), 'damaged file')} should name" if damaged else ""
     click.echo(f"{counted(count, 'row')} in quarantine{files}", err=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +15,7 @@ from unrolled.job import names
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log, catch_up
 from unrolled.reading.dataset import open_part, why_no_row
+from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ def show(*, out: str, rows: int, numbers: int, as_json: bool) -> None:
         click.echo(f"{job.place}: {_why_none(job)}", err=as_json)
     elif as_json:
         for row in itertools.chain([first], found):
-            click.echo(json.dumps(as_dict(row, numbers)))
+            click.echo(json_text(as_dict(row, numbers)))
     else:
         from producer.terminal.table import table  # noqa: PLC0415 - JSON needs no rich
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from producer.terminal.progress import progress
 from producer.terminal.text import printable
 from unrolled.errors import counted
 from unrolled.protocol.log import Log, catch_up
+from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:
     from producer.jobs.verify import Verification
@@ -54,7 +54,7 @@ def verify(context: click.Context, *, out: str, as_json: bool) -> None:
 
         found = verify_job(job, each)
     if as_json:
-        click.echo(json.dumps({"ok": not found.problems, **asdict(found)}))
+        click.echo(json_text({"ok": not found.problems, **asdict(found)}))
     else:
         click.echo(report(found, job.place))
     context.exit(ExitStatus.FAILED if found.problems else ExitStatus.DONE)

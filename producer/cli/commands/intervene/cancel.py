@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 
 import click
@@ -15,6 +14,7 @@ from unrolled.errors import JobError, counted
 from unrolled.patience import Patience
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log
+from unrolled.telemetry.json_text import json_text
 
 
 @click.command()
@@ -49,7 +49,7 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
         if standing(log, job.objects, live=job.job.live).finished:
             # A cancelled job isn't complete, and this one may be.
             nothing = f"{out}: the job is finished and no shard waits, so nothing is changed"
-            click.echo(json.dumps({"cancelled": 0}) if as_json else nothing)
+            click.echo(json_text({"cancelled": 0}) if as_json else nothing)
             return
         queue = ShardQueue(need_broker(broker, out), namespace, job.job.offer, patience)
         with closing(queue):
@@ -57,7 +57,7 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
             count = queue.steadily("reach the broker", lambda: len(queue.ledger.members(job.key)[0]))
             before = not decisions.cancel(job.objects, queue.of_job(job))
     if as_json:
-        click.echo(json.dumps({"cancelled": count}))
+        click.echo(json_text({"cancelled": count}))
         return
     if before and not log.discarded:
         click.echo(f"{out}: the job was cancelled before")

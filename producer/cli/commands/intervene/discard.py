@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing, nullcontext
 
 import click
@@ -15,6 +14,7 @@ from unrolled.errors import JobError, OptionError, counted
 from unrolled.job import names
 from unrolled.patience import Patience
 from unrolled.protocol.log import Log, catch_up
+from unrolled.telemetry.json_text import json_text
 
 
 @click.command()
@@ -55,7 +55,7 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
     said = f"is discarded, {counted(parts, 'part')} deleted"
     if before:
         said = "was discarded before, and no part is left"
-    click.echo(json.dumps({"discarded": parts}) if as_json else f"{job.place}: the job {said}")
+    click.echo(json_text({"discarded": parts}) if as_json else f"{job.place}: the job {said}")
 
 
 def _confirm(place: str, parts: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from unrolled.errors import counted
 from unrolled.job import names
 from unrolled.patience import Patience
 from unrolled.reading.outcome import failed_rows as read_failed_rows
+from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:
     from producer.jobs.decisions import Retried
@@ -56,7 +56,7 @@ def retry(
         if ledger:
             ledger.refuse_copy()
         found = decisions.retry(job.objects, ledger, read_failed_rows, failed=failed_rows)
-    click.echo(json.dumps(asdict(found)) if as_json else report(found, job.place, failed_rows, queued=bool(broker)))
+    click.echo(json_text(asdict(found)) if as_json else report(found, job.place, failed_rows, queued=bool(broker)))
     context.exit(ExitStatus.FAILED if found.damaged and not (found.dead or found.rows) else ExitStatus.DONE)
 
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +36,7 @@ from unrolled.queue.messages import transport_options
 from unrolled.settings.flags import flags
 from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.bucket_url import is_url
+from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +105,7 @@ def doctor(
             click.echo(line(check))
     failed = any(check.outcome == "fail" for check in checks)
     if as_json:
-        click.echo(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}))
+        click.echo(json_text({"ok": not failed, "checks": [asdict(check) for check in checks]}))
     context.exit(ExitStatus.FAILED if failed else ExitStatus.DONE)
 
 

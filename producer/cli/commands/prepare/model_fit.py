@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from producer.training.request import DEFAULT_VOCABULARY, FitRequest
 from unrolled.errors import OptionError
 from unrolled.settings.declaration import declared
 from unrolled.settings.flags import flags
+from unrolled.telemetry.json_text import json_text
 from unrolled.training.plan import FitOptions
 
 _SOURCE = ("format", "kind", "text_field", "tokens_field", "header", "quotes", "columns", "max_row_bytes")
@@ -101,7 +101,7 @@ def fit(
     )
     record = fit_model(request, device, threads, lambda line: click.echo(line, err=True))
     if as_json:
-        click.echo(json.dumps({"path": str(out), **record}))
+        click.echo(json_text({"path": str(out), **record}))
         return
     held_out, alone = (perplexity_text(record[f"{name}_perplexity"]) for name in ("validation", "unigram"))
     best = f"held-out perplexity {held_out} after epoch {record['best_epoch']}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from producer.cli.plan_report import report
 from producer.local.engine import local_engine
 from unrolled.settings.flags import flags
 from unrolled.settings.worker_options import WorkerOptions
+from unrolled.telemetry.json_text import json_text
 
 #: Options of a worker on which times and memory depend.
 OWN = ("emulate", "threads", "memory_budget", "pool_tokens", "concurrency")
@@ -65,5 +65,5 @@ def plan(context: click.Context, /, workers: int, measured: bool, as_json: bool,
 
     with progress("plan", transient=True) as bar:
         found = make_plan(submission, options, workers, measured=measured, begin=bar.begin)
-    click.echo(json.dumps(found.to_json()) if as_json else report(found))
+    click.echo(json_text(found.to_json()) if as_json else report(found))
     context.exit(ExitStatus.FAILED if found.input.unreadable else ExitStatus.DONE)

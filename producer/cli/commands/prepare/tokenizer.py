@@ -3,7 +3,6 @@
 # Over 150 lines: two commands that share their options, their target and their report; `fit_command` has over 40, most
 # of them its options and its help.
 
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from unrolled.job.directories import refuse_job
 from unrolled.job.offer import SHORT
 from unrolled.patience import Patience
 from unrolled.store.publish import publish_bytes
+from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -199,7 +199,7 @@ def _save(made: "Tokenizer", target: Path, room: int | None) -> None:
 
 def _report(summary: dict[str, object], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(summary))
+        click.echo(json_text(summary))
         return
     for name, value in summary.items():
         shown = percent(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value

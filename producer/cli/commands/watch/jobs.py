@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import closing
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from producer.cli.options import broker_option, json_option, namespace_option, n
 from producer.jobs.queued_jobs import queued_jobs
 from producer.terminal.text import duration
 from unrolled.queue.broker import Broker
+from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:
     from producer.jobs.queued_jobs import QueuedJob
@@ -40,7 +40,7 @@ def jobs(*, broker: str | None, namespace: str, as_json: bool) -> None:
         found = queued_jobs(server, namespace)
     if as_json:
         for job in found:
-            click.echo(json.dumps(asdict(job)))
+            click.echo(json_text(asdict(job)))
         return
     if not found:
         click.echo("no job waits in this broker")

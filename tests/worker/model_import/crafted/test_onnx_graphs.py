@@ -101,6 +101,40 @@ def ids_behind_an_initial_state_of_two_directions():
     return graph, graph.lstm(graph.time_first(graph.embed()), more=("", "h", "h"), sides=2, direction="bidirectional")
 
 
+@case(suffix=".onnx", parity=1e-5, run=True)
+def negative_ids_counted_from_the_end_as_tf2onnx_writes_them():
+    graph = Graph()
+    later = graph.add("Add", "ids", graph.constant(10))
+    below = graph.add("Less", graph.add("Cast", "ids", to=TensorProto.FLOAT), graph.constant(0, np.float32))
+    kept = graph.add("Mul", "ids", graph.add("Cast", graph.add("Not", below), to=TensorProto.INT64))
+    moved = graph.add("Mul", graph.add("Cast", below, to=TensorProto.INT64), later)
+    return graph, graph.lstm(graph.time_first(graph.embed(graph.add("Add", moved, kept))))
+
+
+@case(suffix=".onnx", parity=1e-5, run=True)
+def negative_ids_counted_from_the_end_in_a_row_of_one_axis():
+    graph = Graph(shape=("time",))
+    below = graph.add("Greater", graph.constant([0]), "ids")
+    ids = graph.add("Where", below, graph.add("Add", graph.constant(10), "ids"), "ids")
+    return graph, graph.lstm(graph.add("Unsqueeze", graph.embed(ids), graph.constant([1])))
+
+
+@case(r"words reads where.* \(Where\)", suffix=".onnx")
+def small_ids_counted_from_the_end():
+    graph = Graph()
+    below = graph.add("Less", "ids", graph.constant(3))
+    ids = graph.add("Where", below, graph.add("Add", "ids", graph.constant(5)), "ids")
+    return graph, graph.lstm(graph.time_first(graph.embed(ids)))
+
+
+@case(r"words reads where.* \(Where\)", suffix=".onnx")
+def ids_of_another_input_in_the_place_of_negative_ones():
+    graph = Graph()
+    graph.inputs.append(helper.make_tensor_value_info("mask", TensorProto.INT64, ("batch", "time")))
+    ids = graph.add("Where", graph.add("Less", "mask", graph.constant(0)), graph.constant(0), "ids")
+    return graph, graph.lstm(graph.time_first(graph.embed(ids)))
+
+
 @case(r"words reads slice.* \(Slice\)", suffix=".onnx")
 def ids_reversed_before_the_embedding():
     graph = Graph()
@@ -817,6 +851,81 @@ def lengths_that_the_model_computes():
     return graph, graph.lstm(graph.time_first(graph.embed()), more=(lengths,))
 
 
+def packed(graph, lengths="lengths", *, sort_rows=True, sort_lengths=True, axis=0):
+    """What PyTorch exports for pack_padded_sequence without sorted rows: the rows, lengths, and the way back."""
+    graph.inputs.append(helper.make_tensor_value_info("lengths", TensorProto.INT64, ("batch",)))
+    count = graph.add("Shape", "lengths")
+    values = graph.add("TopK", "lengths", count, outputs=2, axis=-1, largest=1)
+    order = graph.add("Cast", f"{values}_1", to=TensorProto.INT64)
+    number = graph.add("ReduceProd", graph.add("Shape", order), keepdims=0)
+    numbers = graph.add("Range", graph.constant(0), number, graph.constant(1))
+    zeros = graph.add("ConstantOfShape", graph.add("Shape", order), value=numpy_helper.from_array(np.array([0])))
+    back = graph.add("ScatterElements", zeros, order, numbers, axis=0)
+    x = graph.embed()
+    rows = graph.add("Gather", x, order, axis=axis) if sort_rows else x
+    return graph.time_first(rows), graph.add("Cast", values if sort_lengths else lengths, to=TensorProto.INT32), back
+
+
+def packed_again(graph, low, back, units=5):
+    """A second pack_padded_sequence of the rows that the first one put back."""
+    rows = graph.add("Gather", graph.time_first(graph.flat(low)), back, axis=0)
+    values = graph.add("TopK", "lengths", graph.add("Shape", "lengths"), outputs=2, axis=-1)
+    rows = graph.time_first(graph.add("Gather", rows, graph.add("Cast", f"{values}_1", to=TensorProto.INT64), axis=0))
+    return graph.lstm(rows, units, more=(graph.add("Cast", values, to=TensorProto.INT32),))
+
+
+@case(suffix=".onnx", parity=1e-5, run=True)
+def rows_sorted_by_their_lengths():
+    graph = Graph()
+    x, lengths, _ = packed(graph)
+    return graph, graph.lstm(x, more=(lengths,), sides=2, direction="bidirectional")
+
+
+@case(suffix=".onnx", parity=1e-5, run=True)
+def rows_sorted_again_for_a_second_layer():
+    graph = Graph()
+    x, lengths, back = packed(graph)
+    return graph, packed_again(graph, graph.lstm(x, more=(lengths,)), back)
+
+
+@case(r"puts rows into another order.*enforce_sorted=True", suffix=".onnx", parity=1e-5)
+def rows_sorted_beside_lengths_that_are_not():
+    graph = Graph()
+    x, lengths, _ = packed(graph, sort_lengths=False)
+    return graph, graph.lstm(x, more=(lengths,))
+
+
+@case(r"puts rows into another order.*enforce_sorted=True", suffix=".onnx", parity=1e-5)
+def rows_that_are_not_sorted_beside_lengths_that_are():
+    graph = Graph()
+    x, lengths, _ = packed(graph, sort_rows=False)
+    return graph, graph.lstm(x, more=(lengths,))
+
+
+@case(r"puts rows into another order.*enforce_sorted=True", suffix=".onnx", parity=1e-5)
+def tokens_sorted_in_the_place_of_rows():
+    graph = Graph()
+    x, lengths, _ = packed(graph, axis=1)
+    return graph, graph.lstm(x, more=(lengths,))
+
+
+@case(r"puts rows into another order.*enforce_sorted=True", suffix=".onnx", parity=1e-5)
+def rows_that_are_sorted_twice():
+    graph = Graph()
+    x, lengths, _ = packed(graph)
+    low = graph.time_first(graph.flat(graph.lstm(x, more=(lengths,))))
+    again = graph.add("Gather", low, graph.nodes[2].output[0], axis=0)
+    return graph, graph.lstm(graph.time_first(again), 5, more=(lengths,))
+
+
+@case(r"isn't the last recurrent layer|puts rows into another order", suffix=".onnx", parity=1e-5)
+def rows_that_are_put_back_for_a_layer_with_sorted_lengths():
+    graph = Graph()
+    x, lengths, back = packed(graph)
+    low = graph.add("Gather", graph.time_first(graph.flat(graph.lstm(x, more=(lengths,)))), back, axis=0)
+    return graph, graph.lstm(graph.time_first(low), 5, more=(lengths,))
+
+
 @case(r"reads add\d+ \(Add\)", suffix=".onnx")
 def positions_that_are_added():
     graph = Graph(shape=(1, 9))
@@ -902,7 +1011,8 @@ def write(case, directory):
         for other in session.get_inputs():
             if other is one:
                 continue
-            known = {"lengths": np.array([len(row)], np.int32), "mask": np.ones((1, len(row)), np.int64)}
+            kind = np.int64 if other.type == "tensor(int64)" else np.int32
+            known = {"lengths": np.array([len(row)], kind), "mask": np.ones((1, len(row)), np.int64)}
             if given_states is not None:  # (directions, h or c, units)
                 known |= dict(zip("hc", given_states.reshape(-1, 2, 1, 5).swapaxes(0, 1), strict=True))
             feeds[other.name] = known[other.name] if other.name in known else np.zeros(other.shape, np.float32)

@@ -60,7 +60,15 @@ class AxesOfGraph:
 
     def input_of(self, node: Any) -> str:
         """Name of the model's input that a recurrent node reads, directly or not; "" if it reads none."""
-        return self._inputs.get(node.input[0], "") if node.input else ""
+        return self.source_of(node.input[0]) if node.input else ""
+
+    def source_of(self, name: str) -> str:
+        """Name of the model's input that a tensor is computed from; "" if there is none."""
+        return self._inputs.get(name, "")
+
+    def keep(self, name: str, other: str) -> None:
+        """Note that a tensor has the axes of another one."""
+        self._known[name] = self.of(other)
 
     def length_of(self, name: str, time: str | None) -> int | None:
         """The number of tokens in a row of an input of the model; None if it isn't fixed.

@@ -15,11 +15,13 @@ from worker.model_import.found import Array, Found, Node, OnnxGraph, Table
 from worker.model_import.limits import MOST_BYTES, check_calls, check_layers
 from worker.model_import.readers.onnx.axes import AxesOfGraph
 from worker.model_import.readers.onnx.constants import LOW_TYPES, Constants
+from worker.model_import.readers.onnx.counted_ids import CountedIds
 from worker.model_import.readers.onnx.inner import Inner, InnerGraphs
 from worker.model_import.readers.onnx.lengths import padding_of
 from worker.model_import.readers.onnx.maps import token_map, why_no_map
 from worker.model_import.readers.onnx.quantized import dequantize, is_quantized_lstm, with_float_weights
 from worker.model_import.readers.onnx.recurrent import GATES, read_float, recurrent_layer
+from worker.model_import.readers.onnx.row_order import RowOrder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -89,6 +91,8 @@ class _Reader:
     def __init__(self, model: Any, path: Path) -> None:
         self._constants = Constants(model.graph, path.parent)
         self._axes = AxesOfGraph(self._constants)
+        self._order = RowOrder(self._constants, self._axes)
+        self._counted_ids = CountedIds(self._constants)
         self._nodes: dict[str, Node] = {}
         #: The axes of tokens by the input that has them, one unless layers read along different axes.
         self._times: dict[str, set[str]] = {}
@@ -105,8 +109,13 @@ class _Reader:
         name = node.name or f"{node.op_type}_{number}"
         inputs = tuple(source for source in node.input if source)
         output = next(iter(node.output), "") or name
+        self._skip_negative(node)
         self._axes.add(node)
-        if node.domain in _STANDARD and node.op_type in GATES:
+        moved = self._order.add(node)
+        if moved is not None:
+            self._axes.keep(output, moved)
+            self._nodes[output] = Node(output, "through", node.op_type, (moved,))
+        elif node.domain in _STANDARD and node.op_type in GATES:
             self._add_layer(node, name, output, "weights" if self._has_integers(node.input[1:3]) else "")
         elif is_quantized_lstm(node):
             self._add_layer(with_float_weights(node, self._constants), name, output, "activations")
@@ -136,7 +145,8 @@ class _Reader:
         layer = self.found.layers[name] = recurrent_layer(name, node, self._constants)
         time = self._read_along(node, layer)
         doubts = [] if time else ["the file alone doesn't show that it reads along the tokens of each row"]
-        lengths = node.input[4] if len(node.input) > 4 else ""
+        layer.problem = layer.problem or self._order.why_mixed(node, time)
+        lengths = self._order.unsorted(node.input[4]) if len(node.input) > 4 else ""
         padding = self._counted(node, lengths, time) if lengths else None
         if padding:
             layer.problem = layer.problem or (
@@ -177,6 +187,17 @@ class _Reader:
                 "model with these axes exchanged (batch_first), or with the right names"
             )
         return time
+
+    def _skip_negative(self, node: Any) -> None:
+        """Pass the model's input on to a Gather, if the graph changes only negative ids before."""
+        if node.op_type != "Gather" or len(node.input) != 2 or self._constants.shape(node.input[0]) is None:
+            return
+        name = node.input[1]
+        source, before = self._counted_ids.source_of(name), self._nodes.get(name)
+        if source and before is not None and before.role != "through":
+            self._axes.keep(name, source)
+            self._nodes[name] = Node(name, "through", before.what, (source,), label=before.label)
+            self.found.left = [one for one in self.found.left if one != str(before)]
 
     def _table(self, node: Any) -> Table | None:
         """The embedding that a Gather reads; None if the node is something else."""
@@ -364,8 +385,8 @@ def _why_inner(inner: Inner, node: str) -> str:
         )
     return (
         f"it contains no operator LSTM or GRU, but {node} computes step by step: a recurrent layer that is written as "
-        "a loop of other operations can't be imported, as tf2onnx writes those of Keras with a mask. If you have the "
-        "file that it was exported from, import that"
+        "a loop of other operations can't be imported, as tf2onnx writes Keras's layers with a mask, and most GRUs. If "
+        "you have the file that it was exported from, import that"
     )
 
 
