@@ -73,7 +73,6 @@ def check_rows(source: SourceFile, batches: Iterator[Sequence[object]]) -> bool:
         advice = f"Correct the options that say how {source.label} is read, such as --text-field, or the file"
         if first.reason.startswith("not UTF-8"):
             advice = f"Convert {source.label} to UTF-8 (iconv -f ISO-8859-1 -t UTF-8, if it is Latin-1)"
-        raise DamagedInputError(
-            f"none of its first {seen:,} rows can be used; row {first.position}: {first.reason}. {advice}"
-        )
+        rows = "its only row can't be used" if seen == 1 else f"none of its first {seen:,} rows can be used"
+        raise DamagedInputError(f"{rows}; row {first.position}: {first.reason}. {advice}")
     return False

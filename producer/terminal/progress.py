@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from producer.terminal.lines import tell
-from producer.terminal.text import duration, figure
+from producer.terminal.text import duration, figure, figure_of
 from unrolled.telemetry import json_log
 
 if TYPE_CHECKING:
@@ -152,12 +152,12 @@ def facts_of(
         of: what the time left belongs to; empty if it is clear.
         unit: what is counted, if it isn't tokens.
     """
-    facts = [f"{figure(tokens)} {unit}"]
+    facts = [figure_of(tokens, unit)]
     if total_tokens:
         share = min(100, 100 * tokens // total_tokens)
-        facts = [f"{figure(tokens)} of {figure(total_tokens)} {unit} ({share} %)"]
+        facts = [f"{figure(tokens)} of {figure_of(total_tokens, unit)} ({share} %)"]
     if rows is not None:
-        facts.append(f"{figure(rows)} rows")
+        facts.append(figure_of(rows, "rows"))
     if tokens_per_second is not None:
         facts.append(f"{figure(tokens_per_second)} {unit}/s")
     if total_tokens and tokens_per_second and tokens < total_tokens:
