@@ -28,11 +28,13 @@ class Head(NamedTuple):
         holds_text: whether the rows contain text.
         is_empty: whether it is known that there is no row.
         looks_like_json: whether lines are JSON objects, but are read as text.
+        has_arrived: of standard input, whether its first bytes are in its buffer.
     """
 
     holds_text: bool
     is_empty: bool = False
     looks_like_json: bool = False
+    has_arrived: bool = False
 
 
 def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head:
@@ -60,8 +62,9 @@ def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head
         if source.format not in ("parquet", "arrow"):
             with _advised(head, source):
                 holds_text = _lines_hold_text(head, source, options)
-                is_empty = not check_rows(source, read_rows(source, chain([head], chunks), options))
-            return Head(holds_text, is_empty, is_json_read_as_text(head, source, options))
+                is_json = is_json_read_as_text(head, source, options)
+                is_empty = not check_rows(source, read_rows(source, chain([head], chunks), options), is_json=is_json)
+            return Head(holds_text, is_empty, is_json)
     if source.compression != "none":
         # The schema may be at the end; it is checked after the file has been decompressed.
         return Head(options.kind == "text")

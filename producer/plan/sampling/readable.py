@@ -27,6 +27,7 @@ class Readable:
         files: the inputs, without those that can't be read.
         problems: why the others can't be read, by their labels.
         text_file: an input that contains text; None where none does.
+        json_files: inputs whose lines are JSON objects, but are read as text.
         notices: messages for the user about inputs without a row.
         unchecked: inputs that were not looked at, for lack of time.
         seconds: how long it takes to look at them all.
@@ -35,6 +36,7 @@ class Readable:
     files: list[SourceFile]
     problems: dict[str, str] = field(default_factory=dict)
     text_file: str | None = None
+    json_files: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     unchecked: int = 0
     seconds: float = 0.0
@@ -72,9 +74,10 @@ def readable(files: Sequence[SourceFile], options: SourceOptions, seconds: float
             empty.add(number)
         if head and head.looks_like_json:
             json.add(number)
+    found.json_files = [files[number].label for number in sorted(json)]
     found.notices = [
         *notices_of_empty([files[number].label for number in sorted(empty)]),
-        *notices_of_json([files[number].label for number in sorted(json)]),
+        *notices_of_json(found.json_files),
     ]
     found.seconds = (time.monotonic() - began) * len(files) / max(1, len(files) - found.unchecked)
     found.files = [source for number, source in enumerate(files) if number not in bad]
