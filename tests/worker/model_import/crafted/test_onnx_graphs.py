@@ -306,6 +306,31 @@ def reshape_that_computes_the_shape_it_has():
     return graph, graph.lstm(graph.add("Reshape", x, graph.add("Shape", x)))
 
 
+def joined(graph, low, places=(0, 1), factors=(2, 3)):
+    """What PyTorch's exporter makes of (time, directions, rows, units), with the sizes of its own shape."""
+    turned = graph.add("Transpose", low, perm=[0, 2, 1, 3])
+    shape = graph.add("Shape", turned)
+    size = {one: graph.add("Slice", shape, graph.constant([one]), graph.constant([one + 1])) for one in range(4)}
+    product = graph.add("Reshape", graph.add("Mul", *(size[one] for one in factors)), graph.constant([-1]))
+    return graph.add("Reshape", turned, graph.add("Concat", *(size[one] for one in places), product, axis=0))
+
+
+@case(suffix=".onnx", parity=1e-5)
+def norm_above_directions_that_are_joined_by_computed_sizes():
+    graph = Graph()
+    low = graph.lstm(graph.time_first(graph.embed()), sides=2, direction="bidirectional")
+    x = graph.add("LayerNormalization", joined(graph, low), graph.weights(10), graph.weights(10), axis=-1)
+    return graph, graph.lstm(graph.add("Relu", x), 10)
+
+
+@case(r"LayerNormalization.*only dropout|differ", suffix=".onnx", parity=1e-5)
+def norm_above_computed_sizes_that_exchange_axes():
+    graph = Graph()
+    low = joined(graph, graph.lstm(graph.time_first(graph.embed())), places=(1, 0))
+    x = graph.add("LayerNormalization", low, graph.weights(5), graph.weights(5), axis=-1)
+    return graph, graph.lstm(x, 5)
+
+
 @case(r"differ", suffix=".onnx", parity=1e-5)
 def reshape_that_mixes_axes_and_is_run():
     graph = Graph()
