@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from producer.report.gathering import Gathering
 from producer.report.options import FEW_POINTS, ReportOptions
 from producer.report.page.page import render
+from producer.report.states.projection import time_note
 from producer.report.training import read_training
 from producer.terminal.progress import progress
 from unrolled.errors import OptionError, UnrolledError
@@ -160,6 +161,8 @@ def write_report(
 
         gathering.look(each)
         bar.begin("report: its map")
+        if note := time_note(options.method, min(gathering.vectors, options.points)):
+            bar.say(f"report: {note}")
         shown = gathering.shown()
     if without_map and shown.state_map is None:
         shown = replace(shown, without_map=without_map)

@@ -23,8 +23,26 @@ _THREADS = "TOKENIZERS_PARALLELISM"
 
 @cache
 def _survive_forks() -> None:
-    """Have a forked child tokenize in one thread: the library's threads exist in its parent only, and it would wait."""
-    os.register_at_fork(after_in_child=lambda: os.environ.update({_THREADS: "false"}))
+    """Have forked children tokenize in one thread: they have none of the library's threads, and would wait for them.
+
+    The library does so itself where the variable isn't set, with a warning for each child. The variable is set during
+    a fork alone, because programs that are started from here would have neither this hook nor the library's own.
+    """
+    before: list[str | None] = []  # one for each thread that forks
+
+    def prepare() -> None:
+        before.append(os.environ.get(_THREADS))
+        os.environ.setdefault(_THREADS, "true")
+
+    def restore() -> None:
+        if (value := before.pop()) is None:
+            os.environ.pop(_THREADS, None)
+        else:
+            os.environ[_THREADS] = value
+
+    os.register_at_fork(
+        before=prepare, after_in_parent=restore, after_in_child=lambda: os.environ.update({_THREADS: "false"})
+    )
 
 
 def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
@@ -41,7 +59,6 @@ def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
         ModelError: the file can't be read, or its ids don't fit the model.
         RequestError: tokenizers isn't installed.
     """
-    os.environ.setdefault(_THREADS, "true")  # otherwise the library prints a warning if the process forks
     _survive_forks()
     with from_extra("a tokenizer", "encode"):
         from tokenizers import Tokenizer  # noqa: PLC0415 - the command line starts without it

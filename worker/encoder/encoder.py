@@ -108,6 +108,11 @@ class Encoder:
         return self._model.config.output_dim
 
     @property
+    def initial_state_width(self) -> int:
+        """Numbers in the initial states of a row; 0 if the model reads none."""
+        return self._model.config.given_dim
+
+    @property
     def engine(self) -> str:
         """The engine: "fused" or "tensorflow"."""
         return self._engine.name

@@ -60,9 +60,7 @@ def read_rows(given: Any, tokenize: Callable[[Sequence[str]], Iterator[list[int]
     found = checked_ids([next(texts) if isinstance(row, str) else _ids(row) for row in rows], vocab_size)
     for number, row in enumerate(found):
         if isinstance(row, RowError):
-            if has_texts and _is_null(rows[number]):
-                raise RowError(f"row {number} has no text (null or NaN); give '' for a row without text")
-            raise RowError(f"row {number}: {row}")
+            raise RowError(_why_null(rows, number, has_texts=has_texts) or f"row {number}: {row}")
     arrays = [row for row in found if not isinstance(row, RowError)]
     values = np.concatenate(arrays) if arrays else np.empty(0, np.int32)
     return Rows(_real(Ragged.from_lengths(values, [len(row) for row in arrays])), single)
@@ -148,6 +146,18 @@ def _listed(given: Any) -> tuple[list[Any], bool]:
 def _is_null(row: Any) -> bool:
     """Whether a table had nothing there: None, NaN, or the null of pandas, which may not be installed."""
     return row is None or (isinstance(row, float) and math.isnan(row)) or type(row).__name__ == "NAType"
+
+
+def _why_null(rows: Sequence[Any], number: int, *, has_texts: bool) -> str:
+    """What a row that a table has nothing for lacks, in the words for the rows around it; "" if it is another row."""
+    if not _is_null(rows[number]):
+        return ""
+    if has_texts:
+        return f"row {number} has no text (null or NaN); give '' for a row without text"
+    # A batch, or a column, of nulls alone doesn't show whether the other rows are texts.
+    if all(map(_is_null, rows)):
+        return f"row {number} is null or NaN; give '' for a row without text, or [] for one without token ids"
+    return ""
 
 
 def _ids(row: Any) -> Any:

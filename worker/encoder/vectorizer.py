@@ -75,7 +75,8 @@ class Vectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] # sciki
             float32 (rows, units); zeros for a row without a token, because estimators refuse NaN.
 
         Raises:
-            ValueError: this is one text and not a list of texts, or an argument isn't allowed.
+            ValueError: this is one text and not a list of texts, an argument isn't allowed, or the model reads initial
+                states.
             RowError: a row can't be used.
             ModelError: the model can't be loaded.
         """
@@ -87,6 +88,11 @@ class Vectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] # sciki
             raise ValueError("pooling is None; allowed: mean, max, last, first")
         layers: Layers = "last" if self.layer is None else self.layer
         encoder = self._loaded()
+        if encoder.initial_state_width:
+            raise ValueError(
+                "the model reads initial states, and scikit-learn gives a transformer one column of texts; compute the "
+                "vectors first: unrolled.load(model).encode(texts, initial_states=states, pooling=…)"
+            )
         vectors: NDArray[np.float32] = encoder.encode(
             X, pooling=self.pooling, layers=layers, normalize=self.normalize, progress=False
         )
@@ -117,9 +123,9 @@ class Vectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] # sciki
 
     def _loaded(self) -> Encoder:
         """The encoder for the arguments of now, which `set_params` may have changed."""
-        arguments = (self.model, self.engine, self.arithmetic, self.threads)
+        options: dict[str, Any] = {name: getattr(self, name) for name in ("engine", "arithmetic", "threads", "emulate")}
+        arguments = (self.model, options)
         kept = getattr(self, "_encoder", None)
         if kept is None or kept[0] != arguments:
-            encoder = load(self.model, engine=self.engine, arithmetic=self.arithmetic, threads=self.threads)
-            self._encoder = kept = (arguments, encoder)
+            self._encoder = kept = (arguments, load(self.model, **options))
         return kept[1]

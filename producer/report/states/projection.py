@@ -1,11 +1,15 @@
 """Two coordinates for each vector, by a method that the map names."""
 
+# Over 150 lines: three methods, each with what people should know about it.
+
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from producer.terminal.text import duration
 from unrolled.errors import OptionError
 
 if TYPE_CHECKING:
@@ -20,6 +24,10 @@ PERCENT = "\N{NO-BREAK SPACE}%"
 #: Fewest points for which UMAP and t-SNE mean anything.
 _FEWEST = 8
 _PERPLEXITY = 30
+#: Seconds of one core of 2023 for t-SNE of so many points; more points take n log n.
+_TSNE_SECONDS, _TSNE_POINTS = 26, 5_000
+#: A shorter time needs no note.
+_SHORT_SECONDS = 5
 
 
 class Projection(NamedTuple):
@@ -50,6 +58,28 @@ def check_method(method: Method) -> None:
     if find_spec(library) is None:
         package = {"umap": "umap-learn", "sklearn": "scikit-learn"}[library]
         raise OptionError(f"--map {method} needs {package}; install it: pip install {package}, or take --map pca")
+
+
+def time_note(method: Method, points: int) -> str:
+    """How long a projection takes, as a line for people; "" if it is quick.
+
+    Args:
+        method: "pca", "umap" or "tsne".
+        points: number of points.
+    """
+    if method == "umap" and points >= _FEWEST:
+        return (
+            f"UMAP of {points:,} points may take some minutes; fewer --points are quicker, and --map pca takes seconds"
+        )
+    if method != "tsne" or points < _FEWEST:
+        return ""
+    seconds = _TSNE_SECONDS * points * math.log(points) / (_TSNE_POINTS * math.log(_TSNE_POINTS))
+    if seconds < _SHORT_SECONDS:
+        return ""
+    return (
+        f"t-SNE of {points:,} points takes about {duration(seconds)} on an idle core; fewer --points are quicker, and "
+        "--map pca takes seconds"
+    )
 
 
 def project(method: Method, vectors: NDArray[np.float32], components: Components) -> Projection:
@@ -101,6 +131,9 @@ def _tsne(vectors: NDArray[np.float64], start: NDArray[np.float64]) -> NDArray[n
     from sklearn.manifold import (  # type: ignore[import-untyped,import-not-found,unused-ignore]  # noqa: PLC0415 - optional
         TSNE,
     )
+    from threadpoolctl import (  # type: ignore[import-untyped,import-not-found,unused-ignore]  # noqa: PLC0415 - comes with scikit-learn
+        threadpool_limits,
+    )
 
     spread = start[:, 0].std() or 1.0
     method = TSNE(
@@ -109,7 +142,10 @@ def _tsne(vectors: NDArray[np.float64], start: NDArray[np.float64]) -> NDArray[n
         perplexity=min(_PERPLEXITY, (len(vectors) - 1) / 3),
         random_state=0,
     )
-    return np.asarray(method.fit_transform(vectors.astype(np.float32)), np.float64)
+    # One thread: several add in another order each time, so that the same job gets another map; and while other
+    # programs compute, they wait for each other, and take many times as long.
+    with threadpool_limits(1, user_api="openmp"):
+        return np.asarray(method.fit_transform(vectors.astype(np.float32)), np.float64)
 
 
 def _two(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:

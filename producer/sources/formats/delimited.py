@@ -218,6 +218,10 @@ def _next(reader: "Reader") -> list[str] | Unreadable | None:
     except _OutOfLinesError:
         return None
     except csv.Error as error:
+        if "new-line character" in str(error):
+            return Unreadable(
+                "not CSV: a carriage return inside a line; end lines with a line feed, as `tr '\\r' '\\n'` does"
+            )
         return Unreadable(f"not CSV: {error}{_ABOUT_QUOTES if 'expected after' in str(error) else ''}")
 
 

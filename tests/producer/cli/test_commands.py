@@ -410,6 +410,35 @@ def test_wait_rides_over_a_broker_that_is_away(tmp_path, broker, ledger):
     assert told == ["Redis lost 3 waiting shards, entered again now"]
 
 
+def test_wait_rides_over_a_broker_that_refuses_for_a_while(tmp_path, broker, ledger):
+    """One that let this user in before, and that is started again without its list of users."""
+
+    def let_in():
+        ledger.client.execute_command("ACL", "SETUSER", "known", "on", ">secret", "~*", "&*", "+@all")
+
+    class RefusesAfterALook(Lines):
+        def update(self, **_):
+            if not self.lines:
+                ledger.client.execute_command("ACL", "DELUSER", "known")
+
+    def come_back():
+        let_in()
+        working.start()
+
+    let_in()
+    job = make_job(tmp_path)
+    working, lines = Working(ledger, job), RefusesAfterALook({"refuses": come_back})
+    url, until = broker.url.replace("redis+socket://", "redis+socket://known:secret@"), time.monotonic() + 60
+    status = wait.wait_for_job(job, url, NAMESPACE, lines, until=until, every_seconds=0.05)
+    working.stopped.set()
+    working.join()
+    assert status.complete
+    seen = [line for line in lines.lines if "see the queue" in line]
+    assert "refuses" in seen[0]
+    assert seen[1].startswith("can see the queue again, after ")
+    assert "secret" not in str(lines.lines)
+
+
 def failing(monkeypatch, name, times):
     """Have a call of the operating system fail this many times, as a network file system does that is away."""
     works, left = getattr(os, name), [OSError(errno.ESTALE, "Stale file handle")] * times

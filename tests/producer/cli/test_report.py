@@ -44,6 +44,16 @@ def test_a_damaged_part_is_named_on_the_terminal(out):
     )
 
 
+def test_a_slow_map_is_announced(out, monkeypatch):
+    """On standard error, with the number of its points, before it is computed."""
+    pytest.importorskip("sklearn")
+    monkeypatch.setattr("producer.report.states.projection._SHORT_SECONDS", 0)
+    found = run(out, "--map", "tsne")
+    assert found.exit_code == 0, found.output
+    assert found.stderr.startswith("report: t-SNE of 119 points takes about ")
+    assert run(out).stderr == ""
+
+
 def test_points_and_pictures(out, tmp_path):
     """The points as embedding-atlas wants them, and two PNG files."""
     pytest.importorskip("matplotlib")

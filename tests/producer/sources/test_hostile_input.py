@@ -146,6 +146,13 @@ def test_csv(tmp_path):
     ]
 
 
+def test_csv_whose_lines_end_with_carriage_returns(tmp_path):
+    """As old programs wrote them: the text says what to do."""
+    path = write(tmp_path / "a.csv", b"id,text\ra,b c\rd,e\r")
+    with pytest.raises(RequestError, match="its header can't be read: not CSV: a carriage return inside a line; end "):
+        rows_of(path)
+
+
 def test_a_quote_that_is_text_swallows_no_row(tmp_path):
     """Of TSV without quoting, each row is read again that a quote before it would have swallowed."""
     content = b'id\ttext\n1\t"Hello the file\n2\tthe list\n3\t"World" the\n4\tof the\n5\t"the end\n6\tof"a\n'

@@ -1,6 +1,7 @@
 """Vectors in the user's own program."""
 
 import multiprocessing
+import os
 import pickle
 import re
 import sys
@@ -183,6 +184,8 @@ def test_padded_rows(encoder):
         (pd.Series(["a", None]), "row 1 has no text"),
         (pd.Series(["a", float("nan")], dtype=object), "row 1 has no text"),
         (pd.Series(["a", None], dtype="string"), "row 1 has no text"),
+        (pa.array([None, None], pa.string()), "row 0 is null or NaN; give '' for a row without text, or"),
+        ([None, float("nan")], "row 0 is null or NaN; give ''"),
         (["a", 2.5], "row 1: its tokens are 2.5"),
         ([[1], 2.5], "row 1: its tokens are 2.5"),
         ([[1], [True]], "row 1: token true at position 0"),
@@ -375,6 +378,7 @@ def test_after_a_fork(encoder, monkeypatch, parallelism):
         child.join()
         ours.close()
     assert engine != id(encoder._engine)
+    assert os.environ.get("TOKENIZERS_PARALLELISM") == parallelism
     for one, other in zip(chain(*found), chain(*wanted), strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -1,5 +1,6 @@
 """The transformer of scikit-learn."""
 
+import inspect
 import pickle
 
 import numpy as np
@@ -55,6 +56,28 @@ def test_the_vectors_of_the_encoder(directory, options):
     names = vectorizer.get_feature_names_out()
     assert len(names) == wanted.shape[1]
     assert names[0] == f"{options.get('pooling', 'mean')}0"
+
+
+def test_models_that_read_initial_states_are_refused(tmp_path):
+    """A transformer gets no second column; the error says what to use in its place."""
+    config = ModelConfig(9, 20, 3, (LayerConfig(4, given_state=True),))
+    save_model(tmp_path / "decoder", config, random_weights(config, seed=1), words().to_str())
+    with pytest.raises(ValueError, match=r"reads initial states.*unrolled.load\(model\).encode\(texts, initial_states"):
+        unrolled.Vectorizer(tmp_path / "decoder").transform(TEXTS)
+
+
+def test_every_argument_reaches_the_encoder(directory, monkeypatch):
+    """Those of `unrolled.load`, and a changed one loads the model again."""
+    asked = []
+    monkeypatch.setattr(
+        "worker.encoder.vectorizer.load", lambda model, **options: asked.append(options) or unrolled.load(model)
+    )
+    names = inspect.signature(unrolled.load).parameters.keys() - {"model"}
+    vectorizer = unrolled.Vectorizer(directory)
+    for emulate in (False, False, True):
+        vectorizer.set_params(emulate=emulate).transform(["a"])
+    assert [options["emulate"] for options in asked] == [False, True]
+    assert all(options.keys() == names for options in asked)
 
 
 def test_rows_without_a_token_are_zeros(directory):

@@ -37,7 +37,8 @@ _NAMED = 3
     type=click.Choice(METHODS),
     default="pca",
     show_default=True,
-    help="Method of the map: principal components, UMAP or t-SNE where their library is installed, or no map.",
+    help="Method of the map: principal components, UMAP or t-SNE where their library is installed, or no map. UMAP and "
+    "t-SNE of many points take minutes.",
 )
 @click.option("--tokens", "of_tokens", is_flag=True, help="Map tokens, not rows.")
 @click.option(

@@ -7,7 +7,7 @@ import pytest
 from support.skips import unless
 
 from producer.report.states.components import Covariance
-from producer.report.states.projection import COMPONENTS, check_method, project
+from producer.report.states.projection import COMPONENTS, check_method, project, time_note
 from unrolled.errors import OptionError
 
 
@@ -68,3 +68,11 @@ def test_a_method_without_its_library_is_refused(monkeypatch):
             check_method(method)
     check_method("pca")
     check_method("none")
+
+
+def test_a_slow_method_says_how_long_it_takes():
+    """More points take more time; what is quick needs no note."""
+    assert "20,000 points takes about 2 min" in time_note("tsne", 20_000)
+    assert "--map pca takes seconds" in time_note("tsne", 5_000)
+    assert "UMAP of 5,000 points may take" in time_note("umap", 5_000)
+    assert not any(time_note(*one) for one in (("pca", 20_000), ("none", 20_000), ("tsne", 119), ("umap", 7)))
