@@ -1,8 +1,15 @@
 """The command `unrolled`, and `python -m producer`."""
 
+# The module in C comes first: `signal` and the others take a moment to import, in which Ctrl-C would show a traceback.
+import _signal  # type: ignore[import-not-found]  # no types are published for it
+
+if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    # While the command line is imported, nothing has begun that Ctrl-C would have to end in order.
+    # `producer.terminal.signals.interruptible` puts the handler back for as long as a command runs.
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+
 import atexit
 import gc
-import signal
 from typing import NoReturn
 
 #: Objects that are created, and still alive, before Python looks for cycles; an import leaves thousands, and none.
@@ -15,13 +22,8 @@ def main() -> NoReturn:
     # matters.
     gc.set_threshold(_OBJECTS_PER_COLLECTION, *gc.get_threshold()[1:])
     atexit.register(gc.freeze)
-    # While the command line is imported, nothing has begun that Ctrl-C would have to end in order: no traceback.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from producer.cli.root import main as run  # noqa: PLC0415 - see above
 
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     run()
 
 

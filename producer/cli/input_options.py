@@ -61,8 +61,9 @@ _SOURCE: dict[str, Decorator] = {
         help="Whether the first line of CSV and TSV names the columns; without it, they are numbered from 1.",
     ),
     "quotes": click.option(
-        "--quotes/--no-quotes", default=True, show_default=True,
-        help="Whether quotation marks enclose fields of CSV and TSV; without it, they are characters of the texts.",
+        "--quotes/--no-quotes", default=None, show_default="quotes, but no field that has taken rows into it",
+        help="Whether quotation marks enclose fields of CSV and TSV; with --no-quotes, they are characters of the "
+        "texts, and with --quotes, a field may have lines that look like rows.",
     ),
     "columns": click.option(
         "--columns", metavar="NAME,NAME", help="Names of the columns of CSV and TSV that have no line of names."

@@ -1,5 +1,7 @@
 """Options and arguments that several subcommands share."""
 
+# Over 150 lines: options that several commands share, and what is said of their values.
+
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
@@ -92,6 +94,20 @@ def check_exists(out: str) -> None:
         raise JobError(f"{out}: does not exist; name the output directory of a job")
 
 
+def _refuse_file(out: str) -> None:
+    """Refuse a file, such as a part of a job in place of the job.
+
+    Raises:
+        JobError: it is one.
+    """
+    path = Path(out)
+    if is_url(out) or not path.is_file():
+        return
+    is_part = any(names.parts_in([path.name])) and (path.parent / names.FOLDER).is_dir()
+    what = f"the job's directory, {path.parent}" if is_part else "the output directory of a job"
+    raise JobError(f"{out}: is a file; name {what}")
+
+
 def job_at(out: str) -> OpenJob:
     """The job in the directory or at the URL that a person has named.
 
@@ -100,6 +116,7 @@ def job_at(out: str) -> OpenJob:
         TransientError: it can't be read now.
     """
     check_exists(out)
+    _refuse_file(out)
     try:
         return open_job(out)
     except JobError as error:

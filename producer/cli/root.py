@@ -1,7 +1,10 @@
 """The command `unrolled`: it runs a subcommand, and it alone turns errors into a line and an exit status."""
 
+# Over 150 lines: one group, and each way in which a command can end.
+
 from __future__ import annotations
 
+import sys
 import traceback
 from difflib import get_close_matches
 from typing import Any, NoReturn
@@ -15,7 +18,7 @@ except ModuleNotFoundError:
 from producer.cli.catalogue import COMMANDS, ENDED_IN_ORDER, RESUMED, CommandFailedError, completed, load_command
 from producer.cli.exit_status import ExitStatus, exit_help
 from producer.terminal.lines import tell
-from producer.terminal.signals import Terminated, terminable
+from producer.terminal.signals import Terminated, interruptible, terminable
 from unrolled.errors import OptionError, UnrolledError
 
 
@@ -64,11 +67,23 @@ class LazyGroup(click.Group):
         found = [(name, lazy) for name, lazy in COMMANDS.items() if name.startswith(incomplete)]
         return [CompletionItem(name, help=lazy.help) for name, lazy in found]
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command line; output that can't be written is an error of one line, too."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if not _is_of_output(error):
+                raise
+            reason = error.strerror or error
+            CommandFailedError(f"the output can't be written ({reason}), so it is incomplete").show()
+            sys.exit(ExitStatus.FAILED)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand; an error becomes its text and an exit status, and a traceback only with --debug."""
         rest = ctx.args[:1]  # of a group, its subcommand; click takes it away
         try:
-            return super().invoke(ctx)
+            with interruptible():
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt as reason:
@@ -77,12 +92,22 @@ class LazyGroup(click.Group):
             tell(f"Interrupted{'; what is done is kept. Run the same command again and it resumes' * resumed}.")
             ctx.exit(ExitStatus.TERMINATED if isinstance(reason, Terminated) else ExitStatus.INTERRUPTED)
         except Exception as error:
+            if _is_of_output(error):
+                raise
             if ctx.params["debug"]:
                 traceback.print_exc()
             if isinstance(error, UnrolledError):
                 raise (WrongUsageError if isinstance(error, OptionError) else CommandFailedError)(str(error)) from error
             more = "" if ctx.params["debug"] else "; `unrolled --debug …` shows where"
             raise CommandFailedError(f"{type(error).__name__}: {error}{more}") from error
+
+
+def _is_of_output(error: BaseException) -> bool:
+    """Whether an error is that of a line for standard output or standard error, such as on a full disk."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return isinstance(error, OSError) and frame is not None and frame.tb_frame.f_code is click.echo.__code__
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:

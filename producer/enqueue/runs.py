@@ -126,11 +126,18 @@ class FileRun(Run):
         """
         # Over 40 lines: the steps for each cut in their order, and those at the end.
         lost, unlisted, dead = self._lost(), self._unlisted(), self._dead()
-        count, new, mended = 0, [], []
+        count = 0
+        new: list[Entry] = []
+        mended: list[Life] = []
         # Before their rows: once these exist, the next run doesn't take the shards for lost.
         enter_again(self.log, self._objects, self._ledger, sorted(map(self.log.life, lost - dead.keys())))
         try:
             for make in cuts:
+                # The last shard, which is cut where the input ends now, comes into the log with this end: where it once
+                # ended can't be seen in an input that has grown since.
+                if new and (len(new) >= MOST_ENTRIES or self._ledger.is_time()):
+                    self._add(count - len(new), new)
+                    new = []
                 spooled, known = self._compared(count, make)
                 if not known:
                     spool(self._objects, spooled)
@@ -144,19 +151,13 @@ class FileRun(Run):
                     self._objects.create(quarantine_object(spooled.entry.shard), spooled.quarantine)
                 self._each(spooled.entry, not known)
                 count += 1
-                if new and (len(new) >= MOST_ENTRIES or self._ledger.is_time()):
-                    self._add(count - len(new), new)
-                    new = []
         except SourceError:
             self._add(count - len(new), new)  # the rows before the damage needn't wait for a repair
             raise
-        self._add(count - len(new), new)
         for start in range(0, len(mended), MOST_ENTRIES):
             some = mended[start : start + MOST_ENTRIES]
             append(self.log, self._objects, lambda log, some=some: _revived(log, some))  # type: ignore[misc]
-        if self._growth.append:  # inputs without a row may begin a growth; equal rows make this run a part of another's
-            append(self.log, self._objects, lambda log: self._grown(log, count, rows=False))
-        append(self.log, self._objects, lambda log: self._ended(log, count))
+        append(self.log, self._objects, lambda log: self._ended(log, count - len(new), new))
         self._update_ledger()
 
     def _compared(self, place: int, make: Make) -> tuple[Spooled, bool]:
@@ -173,7 +174,7 @@ class FileRun(Run):
                 if self.log.ended:
                     raise self._longer(spooled.entry)
                 return spooled, False
-            append(self.log, self._objects, lambda log: self._grown(log, place, rows=True))
+            append(self.log, self._objects, lambda log: self._grown(log, place))
 
     def _lost(self) -> frozenset[ShardId]:
         """The input's shards that have neither rows nor a part, for example after a disk repair; they are cut again.
@@ -219,31 +220,40 @@ class FileRun(Run):
             return True
         return False
 
-    def _grown(self, log: Log, place: int, *, rows: bool) -> Segment | None:
+    def _grown(self, log: Log, place: int) -> Segment | None:
         if log.stopped:
             raise self._stopped()
-        return self._growth.segment(log, place, rows=rows)
+        return self._growth.segment(log, place, rows=True)
 
     def _add(self, first: int, entries: list[Entry]) -> None:
         """Append those of some entries that the log lacks; the first entry has the number `first` in the job."""
 
         def decide(log: Log) -> Segment | None:
-            if log.stopped:
-                raise self._stopped()
-            new = tuple(entry for place, entry in enumerate(entries, first) if not self._is_known(place, entry))
-            if not new:
-                return None
-            self._growth.check(log)
-            if log.ended:  # another producer has read the input when it was shorter
-                raise self._growth.overtaken() if self._growth.append else self._longer(new[0])
-            return Segment("shards", new)
+            new = self._unknown(log, first, entries)
+            return Segment("shards", new) if new else None
 
         append(self.log, self._objects, decide)
         self._update_ledger()
 
-    def _ended(self, log: Log, count: int) -> Segment | None:
+    def _unknown(self, log: Log, first: int, entries: list[Entry]) -> tuple[Entry, ...]:
+        """Those of some entries that the log lacks, where this run may add them."""
         if log.stopped:
             raise self._stopped()
+        new = tuple(entry for place, entry in enumerate(entries, first) if not self._is_known(place, entry))
+        if new:
+            self._growth.check(log)
+            if log.ended:  # another producer has read the input when it was shorter
+                raise self._growth.overtaken() if self._growth.append else self._longer(new[0])
+        return new
+
+    def _ended(self, log: Log, first: int, entries: list[Entry]) -> Segment | None:
+        """The end of the input, with its last entries; the first of them has the number `first` in the job."""
+        if new := self._unknown(log, first, entries):
+            return Segment("end", new)
+        count = first + len(entries)
+        # Inputs without a row may begin a growth; equal rows make this run a part of another's.
+        if self._growth.append and (grown := self._growth.segment(log, count, rows=False)):
+            return grown
         self._growth.check(log)
         if len(log.inputs) > count:
             missing = self._entry_at(count)

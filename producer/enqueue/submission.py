@@ -214,7 +214,7 @@ def need_tokenizer(submission: Submission, tokenizer: Tokenizer | None, text_fil
     if tokenizer is None and text_file is not None:
         raise ModelError(
             f"{text_file} holds text, but {shown(submission.model)} has no tokenizer.json; make one with "
-            f"`unrolled tokenizer fit INPUTS --out {shown(submission.model)}`, or give token ids (--tokens-field)"
+            f"`unrolled tokenizer fit INPUTS --out {shown(submission.model)}`, or give --kind tokens for token ids"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from producer.jobs.damage import explain_lost_list
+from producer.jobs.damage import explain_damage, explain_lost_list
 from unrolled.errors import FileFormatError, PayloadError, counted
 from unrolled.job import names
 from unrolled.job.bad_rows import decode_bad_rows
@@ -15,7 +15,7 @@ from unrolled.protocol.log import Log, catch_up
 from unrolled.reading.outcome import read_outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from unrolled.job.segment import Entry
     from unrolled.job.shard_id import ShardId
@@ -44,14 +44,18 @@ class BadRowListed:
     reason: str
 
 
-def list_quarantine(job: OpenJob) -> Iterator[BadRowListed]:
+def list_quarantine(job: OpenJob, on_damage: Callable[[str], None]) -> Iterator[BadRowListed]:
     """Every row in quarantine, in the order of the log; the rows of one shard are in memory at a time.
 
     A row that failed and was retried is listed only if it failed again.
 
+    Args:
+        job: the job.
+        on_damage: called with what is wrong with each list that is missing or damaged, and with each damaged part;
+            their rows are left out.
+
     Raises:
         JobError: the log is damaged.
-        FileFormatError: a list is missing, or a list or a part is damaged.
         TransientError: the store can't be read now.
     """
     log, objects = Log(), job.objects
@@ -60,10 +64,17 @@ def list_quarantine(job: OpenJob) -> Iterator[BadRowListed]:
     for number, is_kept in enumerate(kept):
         entry = log.entries.at(number)
         shard = entry.shard
-        yield from refused_rows(job, entry)
-        if is_kept and shard not in log.retried and (info := read_outcome(objects, shard)) is not None:
-            for failed in info.failed:
-                yield BadRowListed(None, None, shard, failed.row, failed.id, failed.reason)
+        try:
+            yield from refused_rows(job, entry)
+        except FileFormatError as error:
+            on_damage(str(error))
+        try:
+            info = read_outcome(objects, shard) if is_kept and shard not in log.retried else None
+        except FileFormatError as error:
+            on_damage(explain_damage(job, log, shard, str(error)))
+            continue
+        for failed in info.failed if info else ():
+            yield BadRowListed(None, None, shard, failed.row, failed.id, failed.reason)
 
 
 def refused_rows(job: OpenJob, entry: Entry | Counts) -> list[BadRowListed]:

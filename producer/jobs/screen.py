@@ -16,7 +16,7 @@ from rich.text import Text
 
 from producer.jobs.diagnosis import diagnose
 from producer.terminal.sparkline import Speeds, sparkline
-from producer.terminal.text import duration, figure, printable
+from producer.terminal.text import duration, figure, figure_of, printable
 from unrolled.errors import counted
 
 if TYPE_CHECKING:
@@ -173,10 +173,10 @@ class JobScreen:
             return
         total = self._total(status)
         yield _with_bar(status.tokens_done, total, width)
-        rows = f"{figure(status.rows_done)} of {figure(status.rows)} rows"
+        rows = f"{figure(status.rows_done)} of {figure_of(status.rows, 'rows')}"
         if not status.ended:
             rows += " read so far"
-        yield Text(f"{figure(status.tokens_done)} of {figure(total)} tokens, {rows}{self._left(status, total)}")
+        yield Text(f"{figure(status.tokens_done)} of {figure_of(total, 'tokens')}, {rows}{self._left(status, total)}")
         yield from self._speed_lines(status, width)
         split = f"{status.waiting:,} waiting"
         if status.cancelled:
@@ -187,7 +187,7 @@ class JobScreen:
         if status.dead:
             line.append(f", {status.dead:,} dead", style="red")
         if bad := status.quarantined + status.failed:
-            line.append(f"; {bad:,} rows in quarantine", style="yellow")
+            line.append(f"; {counted(bad, 'row')} in quarantine", style="yellow")
         yield line
 
     def _total(self, status: JobStatus) -> int:

@@ -16,7 +16,7 @@ from producer.jobs.tally import Tally
 from producer.queue.copies import find_original
 from producer.queue.queue_status import Asked, QueueStatus, ask
 from producer.terminal.text import printable
-from unrolled.errors import BrokerAwayError, FileFormatError, TransientError
+from unrolled.errors import BrokerAwayError, BrokerError, FileFormatError, TransientError
 from unrolled.job.names import dead_object
 from unrolled.protocol.log import Log
 from unrolled.reading.outcome import read_outcome
@@ -58,6 +58,7 @@ class StatusReader:
         self._is_fed = is_fed
         self._tally = Tally(self.log, job.objects, live=job.job.live)
         self._ledger = broker.ledger(namespace, job.job.offer) if broker else None
+        self._was_let_in = False
         self._failed: dict[ShardId, int] = {}
         self._deaths: dict[Life, str] = {}
         self._damaged: dict[Life, bool] = {}
@@ -69,7 +70,7 @@ class StatusReader:
         Raises:
             JobError: the log is damaged.
             TransientError: the store can't be read now.
-            BrokerRefusesError: the broker doesn't let this user in or do this.
+            BrokerRefusesError: the broker doesn't let this user in or do this, and never did.
         """
         # In this order: what the log names and the ledger lacks is published or dead by then.
         asked = self._ask(named=False)
@@ -84,9 +85,14 @@ class StatusReader:
             return None
         try:
             with self._broker.asked():
-                return ask(self._ledger, self._job.key, named=named)
-        except BrokerAwayError as error:
-            return Asked(away=str(error))
+                found = ask(self._ledger, self._job.key, named=named)
+        except BrokerError as error:
+            # A broker that let this user in before may have been started again without its list of users.
+            if isinstance(error, BrokerAwayError) or self._was_let_in:
+                return Asked(away=str(error))
+            raise
+        self._was_let_in = True
+        return found
 
     def _status(self, asked: Asked | None) -> JobStatus:
         # Over 40 lines: every fact of a status, in its order.

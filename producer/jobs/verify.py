@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from producer.jobs.damage import explain_damage
+from producer.jobs.decisions import has_damaged_rows
 from producer.jobs.quarantine_lists import refused_rows
 from producer.jobs.whole_rows import digest_with
 from unrolled.errors import FileFormatError, PayloadError, UnrolledError
@@ -228,6 +229,11 @@ def _problem(job: OpenJob, name: str, error: UnrolledError) -> Problem:
 
 
 def _why_missing(job: OpenJob, log: Log, entry: Entry, gone: str | None) -> str:
+    if gone and has_damaged_rows(job.objects, entry.shard):
+        return (
+            f"was given up, because its rows in {rows_object(entry.shard)} are damaged: the same `unrolled run` or "
+            f"`unrolled enqueue` writes them again; then: unrolled retry {job.place}"
+        )
     if gone:
         return f"was given up, the reason is in {gone}: unrolled retry {job.place}"
     if entry.shard in log.retried:

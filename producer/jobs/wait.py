@@ -13,7 +13,7 @@ from producer.jobs.diagnosis import diagnose
 from producer.jobs.status_reader import StatusReader
 from producer.queue.shard_queue import ShardQueue
 from producer.terminal.progress import Progress
-from unrolled.errors import BrokerAwayError, FileFormatError, JobError, PayloadError, TransientError, counted
+from unrolled.errors import BrokerError, FileFormatError, JobError, PayloadError, TransientError, counted
 from unrolled.patience import QUIET_SECONDS, Patience, at_once
 from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log
@@ -81,7 +81,7 @@ def wait_for_job(
     Raises:
         JobError: the job was cancelled or discarded, or its log is damaged; or all that waits was removed.
         TransientError: the store couldn't be read even once before `until`.
-        BrokerRefusesError: the broker doesn't let this user in or do this.
+        BrokerRefusesError: the broker doesn't let this user in or do this, and never did.
     """
     # Over 40 lines: one loop, and all that can end it.
     patience = Patience(bar.say, quiet_seconds=QUIET_SECONDS)
@@ -102,7 +102,9 @@ def wait_for_job(
                 figures.looked(status)
             _show(bar, status)
             if status.finished:
-                _clean_up(queue, job, reader.log)
+                # Of a copy, Redis has the job of the other directory.
+                is_copy = status.queue and status.queue.original
+                _clean_up(None if is_copy else queue, job, reader.log)
             elif status.cancelled:
                 raise JobError(f"{job.place}: {diagnose(status)['cancelled']}")
             if status.finished or time.monotonic() >= until:
@@ -144,7 +146,7 @@ def _tell_again(queue: JobQueue, job: OpenJob, log: Log, teller: _Teller) -> Non
     """Enter again in Redis what it lost."""
     try:
         update_ledger(log, job.objects, queue)
-    except (BrokerAwayError, TransientError):
+    except (BrokerError, TransientError):
         return  # the next look says so
     if queue.sent:
         teller.say(f"Redis lost {counted(queue.sent, 'waiting shard')}, entered again now")

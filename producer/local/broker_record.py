@@ -76,7 +76,8 @@ def check_alone(job: OpenJob) -> None:
     if alive := find_broker(None, job.place):
         raise JobError(
             f"{job.place}: another `unrolled run` is working on it (its broker is {without_secret(alive)}); wait "
-            "for it with `unrolled wait`, or stop it"
+            "for it with `unrolled wait`, or stop it. If this is a copy of the directory that it is working on, remove "
+            f"{record_of(job.place)}"
         )
 
 

@@ -1,5 +1,7 @@
 """A whole job on one machine: broker, workers, queueing and waiting, and an orderly end of all."""
 
+# Over 150 lines: the parts of one run, and how a person or a failure ends them.
+
 from __future__ import annotations
 
 import signal
@@ -14,10 +16,13 @@ from producer.enqueue.submission import Submission, prepare
 from producer.local.broker import EmbeddedBroker
 from producer.local.broker_record import check_alone, recorded
 from producer.local.deaths import Deaths, settled_in
+from producer.local.stopping import shards_at_work, tell_what_is_left
 from producer.local.workers import Workers
 from producer.terminal.lines import tell
 from producer.terminal.signals import Terminated, terminable
+from unrolled.errors import ModelError
 from unrolled.job import names
+from unrolled.model.directory import open_model
 from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.posix import PosixStore
 from unrolled.telemetry.json_log import about
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from producer.jobs.status import JobStatus
     from producer.terminal.figures import ProducerFigures
     from unrolled.errors import UnrolledError
+    from unrolled.model.directory import ModelDirectory
     from unrolled.protocol.opening import OpenJob
 
 #: Folder for the workers' logs, beside the job's objects.
@@ -96,7 +102,8 @@ def run_job(
             own.watch(give_up)
         attempts = int(environment.get("UNROLLED_MAX_ATTEMPTS", WorkerOptions().max_attempts))
         deaths = Deaths(workers, attempts, partial(settled_in, job.objects))
-        crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt, deaths))
+        check_model = partial(_check_unchanged, prepared.model)
+        crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt, deaths, check_model))
         try:
             # Imported while the workers start: Celery takes a third of a second here, and the workers take longer.
             from producer.local.queueing import queue_and_wait  # noqa: PLC0415
@@ -111,8 +118,19 @@ def run_job(
             if crew.running:
                 signal.signal(signal.SIGINT, lambda *_: crew.hurry())
                 again = "" if isinstance(reason, Terminated) else " Ctrl-C again stops them immediately."
-                tell(f"{_STOPPING.format(float(environment['UNROLLED_GRACE_SECONDS']))}{again}")
+                seconds = float(environment["UNROLLED_GRACE_SECONDS"])
+                tell(f"{_STOPPING.format(seconds)}{again}")
+                at_work = partial(shards_at_work, url, namespace, job)
+                tell_what_is_left(lambda: crew.running, at_work, seconds, again)
             raise
+
+
+def _check_unchanged(model: ModelDirectory) -> None:
+    if open_model(model.path).fingerprint != model.fingerprint:
+        raise ModelError(
+            f"the files of {model.path} have changed since the job began; put them back, or compute the vectors of the "
+            "new model in another directory (--out)"
+        )
 
 
 @contextmanager

@@ -43,13 +43,20 @@ class Workers:
         logs: directory for `worker-<n>.log`.
         on_failure: called in another thread when the workers can't go on, and again until the block ends.
         deaths: judges whether one that died is started again.
+        check_model: raises an UnrolledError if new workers would compute with another model.
 
     Attributes:
         failure: why the workers can't go on; None while they can.
     """
 
     def __init__(
-        self, count: int, environment: Mapping[str, str], logs: Path, on_failure: Callable[[], None], deaths: Deaths
+        self,
+        count: int,
+        environment: Mapping[str, str],
+        logs: Path,
+        on_failure: Callable[[], None],
+        deaths: Deaths,
+        check_model: Callable[[], None],
     ) -> None:
         self.failure: UnrolledError | None = None
         self._environment = {**os.environ, **environment}
@@ -58,6 +65,7 @@ class Workers:
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * count
         self._started = [0.0] * count
         self._deaths = deaths
+        self._check_model = check_model
         self._stop, self._hurry = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._watchdog: Watchdog | None = None
@@ -154,8 +162,9 @@ class Workers:
                     self._fail("\n".join(filter(None, [hopeless, self._last_words(number, process.returncode)])))
                     return
                 try:
+                    self._check_model()
                     self._start(number)
-                except OSError as error:
+                except (OSError, UnrolledError) as error:
                     self._fail(f"the worker died and can't be started again: {error}")
                     return
 

@@ -1,5 +1,7 @@
 """Making a plan: a sample of the rows, what follows from it, and a measurement of the engine."""
 
+# Over 150 lines: one plan, in the order of its steps.
+
 from __future__ import annotations
 
 import time
@@ -21,6 +23,8 @@ from unrolled.format.requested import requested_spec
 from unrolled.model.directory import open_model
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -33,7 +37,14 @@ if TYPE_CHECKING:
 CHECK_SECONDS, SAMPLE_SECONDS, RUN_SECONDS = 1.0, 3.0, 1.0
 
 
-def make_plan(submission: Submission, options: WorkerOptions, workers: int, *, measured: bool = True) -> Plan:
+def make_plan(
+    submission: Submission,
+    options: WorkerOptions,
+    workers: int,
+    *,
+    measured: bool = True,
+    begin: Callable[[str], None] = lambda _: None,
+) -> Plan:
     """Plan a job. Nothing is written, and nothing is queued.
 
     Args:
@@ -41,6 +52,7 @@ def make_plan(submission: Submission, options: WorkerOptions, workers: int, *, m
         options: the options of each worker.
         workers: how many, each on a machine like this one.
         measured: whether the engine is measured; else the plan has no times.
+        begin: called with the name of each step that may take a second, when it begins.
 
     Raises:
         UnrolledError: an input isn't found, no input can be read, the model can't be used, or options contradict each
@@ -56,6 +68,7 @@ def make_plan(submission: Submission, options: WorkerOptions, workers: int, *, m
     spec = requested_spec(config, tokenizer, **submission.stored)
     found = discover(submission.inputs, submission.source)
     need_nested(found.files, submission.source)
+    begin("plan: looking at the inputs")
     inputs = readable(found.files, submission.source, CHECK_SECONDS)
     if not inputs.files:
         label, reason = next(iter(inputs.problems.items()))
@@ -71,6 +84,7 @@ def make_plan(submission: Submission, options: WorkerOptions, workers: int, *, m
         special_tokens=submission.special_tokens,
         positions=spec.positions,
     )
+    begin("plan: reading a sample")
     sample = sampler.sample(SAMPLE_SECONDS)
     limits = limits_of(submission, spec, config)
     parts = parts_in(sample, submission, spec, config)
@@ -109,6 +123,7 @@ def make_plan(submission: Submission, options: WorkerOptions, workers: int, *, m
     )
     if not measured or not rows:
         return plan
+    begin("plan: measuring the engine")
     try:
         speed = measured_speed(submission, options, model, spec, ordinary, sample, load)
     except UnrolledError as error:

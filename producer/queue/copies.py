@@ -42,15 +42,18 @@ def find_original(job: OpenJob, place: str | None) -> str | None:
         return None
 
 
-def explain_copy(original: str) -> str:
+def explain_copy(original: str, otherwise: str | None = None) -> str:
     """The line about a copy, and what to do.
 
     Args:
         original: from `find_original`.
+        otherwise: what to do if the copy is meant; None for the way to continue in it.
     """
+    if otherwise is None:
+        otherwise = f"to continue here: unrolled cancel {original}, then the same `unrolled run` or `unrolled enqueue`"
     return (
         f"Redis has this job at {original}, and this seems to be a copy: workers compute the job only there. Use that "
-        f"one; or, to continue here: unrolled cancel {original}, then the same `unrolled run` or `unrolled enqueue`"
+        f"one; or, {otherwise}"
     )
 
 

@@ -164,15 +164,20 @@ class JobQueue(JobLedger):
         self._job = job
         self._segment_at = 0.0
 
-    def refuse_copy(self) -> None:
-        """Refuse a job that workers compute in another place, which exists: nothing would be computed in this one.
+    def refuse_copy(self, otherwise: str | None = None) -> None:
+        """Refuse a job that workers compute in another place, which exists.
+
+        Nothing would be computed in this one, and a decision that is made here would change the queue of the other.
+
+        Args:
+            otherwise: as `explain_copy` takes it.
 
         Raises:
             JobError: the job's directory is a copy.
         """
         place = self._queue.steadily("reach the broker", lambda: self._ledger.place_of(self._job_key))
         if original := find_original(self._job, place):
-            raise JobError(f"{self._job.place}: {printable(explain_copy(original))}")
+            raise JobError(f"{self._job.place}: {printable(explain_copy(original, otherwise))}")
 
     def say(self, line: str) -> None:
         """Tell the user something."""

@@ -17,8 +17,9 @@ class SourceError(RequestError):
     """
 
     def __init__(self, file: str, position: int, reason: str) -> None:
+        rows = "row before that was" if position == 1 else "rows before that were"
         super().__init__(
-            f"{file}: {reason}; {position} rows before that were read. "
+            f"{file}: {reason}; {position} {rows} read. "
             "Repair the file and run the same command again: it resumes there"
         )
         self.file = file

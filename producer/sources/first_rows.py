@@ -1,12 +1,12 @@
 """Rows of inputs that are read from their start to their end, and a look at the first ones."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 
 from producer.sources.discovery import SourceFile
 from producer.sources.errors import DamagedInputError
-from producer.sources.formats.delimited import DELIMITERS, read_delimited
+from producer.sources.formats.delimited import DELIMITERS, LineEnds, read_delimited
 from producer.sources.formats.jsonl import json_parser
 from producer.sources.formats.lines import read_lines, text_parser
 from producer.sources.options import SourceOptions
@@ -18,13 +18,19 @@ _FIRST_ROWS = 1000
 _FIRST_BATCHES = 64
 
 
-def read_rows(source: SourceFile, chunks: Iterable[bytes], options: SourceOptions) -> Iterator[SourceBatch]:
+def read_rows(
+    source: SourceFile,
+    chunks: Iterable[bytes],
+    options: SourceOptions,
+    on_line_ends: Callable[[LineEnds], None] | None = None,
+) -> Iterator[SourceBatch]:
     """Yield the rows of an input whose format is text, JSON lines, CSV or TSV.
 
     Args:
         source: the input.
         chunks: its content; an empty chunk gives an empty batch.
         options: how it is read.
+        on_line_ends: as `read_delimited` takes it.
 
     Raises:
         DamagedInputError: there is no header where one must be, or it lacks a column.
@@ -34,7 +40,7 @@ def read_rows(source: SourceFile, chunks: Iterable[bytes], options: SourceOption
     elif source.format == "jsonl":
         yield from read_lines(chunks, source.label, options, json_parser(source.label, options))
     else:
-        yield from read_delimited(chunks, source.label, DELIMITERS[source.format], options)
+        yield from read_delimited(chunks, source.label, DELIMITERS[source.format], options, on_line_ends)
 
 
 def check_rows(source: SourceFile, batches: Iterator[Sequence[object]]) -> bool:
@@ -67,7 +73,6 @@ def check_rows(source: SourceFile, batches: Iterator[Sequence[object]]) -> bool:
         advice = f"Correct the options that say how {source.label} is read, such as --text-field, or the file"
         if first.reason.startswith("not UTF-8"):
             advice = f"Convert {source.label} to UTF-8 (iconv -f ISO-8859-1 -t UTF-8, if it is Latin-1)"
-        raise DamagedInputError(
-            f"none of its first {seen:,} rows can be used; row {first.position}: {first.reason}. {advice}"
-        )
+        rows = "its only row can't be used" if seen == 1 else f"none of its first {seen:,} rows can be used"
+        raise DamagedInputError(f"{rows}; row {first.position}: {first.reason}. {advice}")
     return False

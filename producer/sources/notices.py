@@ -31,6 +31,24 @@ def notices_of_json(labels: Sequence[str]) -> list[str]:
     return [f"{which} like JSON lines, but each whole line is read as text: {names}; --format jsonl reads the fields"]
 
 
+def notice_of_line_ends(label: str, rows: int, most_lines: int, line: int) -> str:
+    """A line about quoted fields that contain line ends.
+
+    Args:
+        label: of the input.
+        rows: how many rows have such fields.
+        most_lines: the lines of the longest one of them.
+        line: the number of its first line.
+    """
+    where = f"the longest has {most_lines:,} lines, from line {line:,} on"
+    if rows == 1:
+        where = f"it has {most_lines:,} lines, from line {line:,} on"
+    return (
+        f"{label}: {counted(rows, 'row has', 'rows have')} a quoted field with line ends; {where}. If quotation marks "
+        "are characters of the texts, give --no-quotes"
+    )
+
+
 def notices_of_formats(files: Sequence[tuple[str, str]]) -> list[str]:
     """A line about inputs of several formats, which names those of all formats but the most frequent one.
 

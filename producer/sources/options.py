@@ -30,7 +30,8 @@ class SourceOptions:
         id_field: name of the field or column with the row's id; None for "id", if that exists.
         id_first_word: whether the first word of each line of text is the row's id, and no part of the text.
         header: whether the first line of CSV and TSV names the columns; else they are numbered from 1.
-        quotes: whether quotation marks enclose fields of CSV and TSV; else they are characters of the fields.
+        quotes: whether quotation marks enclose fields of CSV and TSV; else they are characters of the fields. None if
+            they do, except where a field that they enclose has taken rows into it.
         columns: names of the columns of CSV and TSV without a line of names, separated by commas.
         max_row_bytes: longer rows are quarantined, and never completely in memory.
         batch_rows: the most rows in a batch.
@@ -47,7 +48,7 @@ class SourceOptions:
     id_field: str | None = None
     id_first_word: bool = False
     header: bool = True
-    quotes: bool = True
+    quotes: bool | None = None
     columns: str | None = None
     max_row_bytes: int = 16 * 1024 * 1024
     batch_rows: int = 1024

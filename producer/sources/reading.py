@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from producer.sources.discovery import SourceFile, discover
 from producer.sources.errors import DamagedInputError, SourceError
 from producer.sources.first_rows import read_rows
 from producer.sources.heads import Head, check_head
-from producer.sources.notices import notices_of_empty, notices_of_json
+from producer.sources.notices import notice_of_line_ends, notices_of_empty, notices_of_json
 from producer.sources.options import SourceOptions
 from producer.sources.pipes import checked, look_at
 from producer.sources.places.local_file import LocalFile
@@ -27,10 +28,12 @@ from producer.sources.rows import SourceBatch
 from producer.sources.streams.compression import read_chunks
 from producer.sources.streams.live import follow_chunks
 from producer.sources.streams.spool import spooled
+from producer.terminal.lines import tell
 from unrolled.errors import OptionError, RequestError
 from unrolled.patience import Steadily, at_once
 
 if TYPE_CHECKING:
+    from producer.sources.formats.delimited import LineEnds
     from producer.sources.places.place import Place
 
 #: Inputs in buckets whose beginnings are checked at once.
@@ -92,7 +95,8 @@ def _need_delimited(files: Sequence[SourceFile], options: SourceOptions) -> None
     given = {
         "--columns": options.columns is not None,
         "--no-header": not options.header,
-        "--no-quotes": not options.quotes,
+        "--no-quotes": options.quotes is False,
+        "--quotes": options.quotes is True,
     }
     name = next((name for name, is_given in given.items() if is_given), "")
     if name and not any(file.format in ("csv", "tsv") for file in files):
@@ -201,12 +205,22 @@ def _read(
         if source.size_bytes is None:
             chunks = checked(chunks, source, options)
         if source.format not in ("parquet", "arrow"):
-            yield from read_rows(source, chunks, options)
+            yield from read_rows(source, chunks, options, partial(tell_line_ends, source))
         else:
             from producer.sources.formats.tables import read_table  # noqa: PLC0415 - pyarrow is slow to import
 
             with spooled(chunks) as path:
                 yield from read_table(LocalFile.of(str(path)), source.format, source.label, options, steadily)
+
+
+def tell_line_ends(source: SourceFile, found: "LineEnds") -> None:
+    """Tell the user, once, that quoted fields of an input contain line ends."""
+    _tell_once(notice_of_line_ends(source.label, found.rows, found.most_lines, found.line))
+
+
+@cache
+def _tell_once(line: str) -> None:
+    tell(line)  # a training reads its inputs twice
 
 
 def _has_random_access(source: SourceFile) -> bool:
@@ -230,5 +244,17 @@ def _chunks(
 ) -> Iterator[bytes]:
     if options.follow:
         yield from follow_chunks(file, options.tick_seconds)
-    else:
-        yield from read_chunks(file, None if source.size_bytes is None else source.compression, on_bytes)
+        return
+    read_bytes = 0
+
+    def count(new_bytes: int) -> None:
+        nonlocal read_bytes
+        read_bytes += new_bytes
+        if on_bytes:
+            on_bytes(new_bytes)
+
+    yield from read_chunks(file, None if source.size_bytes is None else source.compression, count)
+    if read_bytes < (source.size_bytes or 0):
+        raise DamagedInputError(
+            f"became shorter while it was read: it had {source.size_bytes:,} bytes, and ends after {read_bytes:,}"
+        )

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from producer.terminal.lines import tell
-from producer.terminal.text import duration, figure
+from producer.terminal.text import duration, figure, figure_of
 from unrolled.telemetry import json_log
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Progress:
     Args:
         what: a word for the first phase, such as "waiting".
         total_tokens: real tokens in all, None while it isn't known.
+        unit: what is counted, if it isn't tokens.
         transient: leave nothing on the screen but the lines that were said.
         console: a terminal to draw on; None for standard error, which gets lines where it isn't a terminal.
         clock: seconds, never going back.
@@ -40,6 +41,7 @@ class Progress:
         what: str,
         total_tokens: int | None = None,
         *,
+        unit: str = "tokens",
         transient: bool = False,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -50,7 +52,7 @@ class Progress:
 
         self._clock = clock
         self._drawn = console is not None or (sys.stderr.isatty() and not json_log.is_active())
-        self._transient = transient
+        self._transient, self._unit = transient, unit
         self._said = self._shown = ""
         self._shown_at = clock()
         self._moved = 0, clock()  # tokens, and when this number was first reached
@@ -76,6 +78,13 @@ class Progress:
         """Begin the next phase: its tokens and its speed count from 0."""
         self._bar.reset(self._task, description=what, total=None, facts="")
         self._bar.reset(self._meter, total=None)
+
+    def step(self, what: str) -> None:
+        """Begin a phase in which nothing is counted: without a bar, its name is a line, if the last line is old."""
+        self.begin(what)
+        if not self._drawn and self._clock() - self._shown_at >= PLAIN_EVERY_SECONDS:
+            self._shown_at = self._clock()
+            self.say(what)
 
     def update(
         self,
@@ -104,7 +113,7 @@ class Progress:
         task, meter = self._bar.tasks
         moving = working and self._clock() - self._moved[1] < WINDOW_SECONDS
         speed = meter.speed if moving and (meter.elapsed or 0) >= _SPEED_SECONDS else None
-        facts = facts_of(done_tokens, done_rows, None if task.total is None else int(task.total), speed, of)
+        facts = facts_of(done_tokens, done_rows, None if task.total is None else int(task.total), speed, of, self._unit)
         facts += f", {more}" if more else ""
         self._bar.update(self._task, facts=facts)
         self._shown = f"{task.description}: {facts}"
@@ -130,7 +139,12 @@ class Progress:
 
 
 def facts_of(
-    tokens: int, rows: int | None, total_tokens: int | None, tokens_per_second: float | None, of: str = ""
+    tokens: int,
+    rows: int | None,
+    total_tokens: int | None,
+    tokens_per_second: float | None,
+    of: str = "",
+    unit: str = "tokens",
 ) -> str:
     """How far something is, such as "1.20M of 2.40M tokens (50 %), 31.0k rows, 79.2k tokens/s, 15 s left".
 
@@ -140,15 +154,16 @@ def facts_of(
         total_tokens: real tokens in all, None where it isn't known.
         tokens_per_second: the speed, None where it isn't known.
         of: what the time left belongs to; empty if it is clear.
+        unit: what is counted, if it isn't tokens.
     """
-    facts = [f"{figure(tokens)} tokens"]
+    facts = [figure_of(tokens, unit)]
     if total_tokens:
         share = min(100, 100 * tokens // total_tokens)
-        facts = [f"{figure(tokens)} of {figure(total_tokens)} tokens ({share} %)"]
+        facts = [f"{figure(tokens)} of {figure_of(total_tokens, unit)} ({share} %)"]
     if rows is not None:
-        facts.append(f"{figure(rows)} rows")
+        facts.append(figure_of(rows, "rows"))
     if tokens_per_second is not None:
-        facts.append(f"{figure(tokens_per_second)} tokens/s")
+        facts.append(f"{figure(tokens_per_second)} {unit}/s")
     if total_tokens and tokens_per_second and tokens < total_tokens:
         facts.append(f"{duration((total_tokens - tokens) / tokens_per_second)} left {of}".rstrip())
     return ", ".join(facts)
@@ -165,5 +180,30 @@ def progress(what: str, total_tokens: int | None = None, *, transient: bool = Fa
     shown = Progress(what, total_tokens, transient=transient)
     try:
         yield shown
+    finally:
+        shown.finish()
+
+
+@contextlib.contextmanager
+def reading(what: str, total: int | None, *, unit: str = "bytes") -> Iterator[Callable[[int], None]]:
+    """Show how much of some inputs is read while the block runs; it leaves nothing on the screen.
+
+    Args:
+        what: the words before the bar, such as "counting words".
+        total: the number of bytes in all; None if it isn't known.
+        unit: what is counted, if it isn't bytes.
+
+    Yields:
+        A function that takes the number of bytes read since its last call.
+    """
+    shown, read = Progress(what, total, unit=unit, transient=True), 0
+
+    def each(count: int) -> None:
+        nonlocal read
+        read += count
+        shown.update(done_tokens=read)
+
+    try:
+        yield each
     finally:
         shown.finish()

@@ -1,4 +1,4 @@
-"""SIGTERM ends a command in order, like Ctrl-C: what the command has started ends with it."""
+"""Ctrl-C and SIGTERM end a command in order: what the command has started ends with it."""
 
 from __future__ import annotations
 
@@ -31,6 +31,23 @@ def announce(line: str) -> None:
             return
         start = "\r\x1b[K" if os.isatty(_STANDARD_ERROR) else ""  # a bar may have been drawn there
         os.write(_STANDARD_ERROR, f"{start}{line}\n".encode())
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise `KeyboardInterrupt` at Ctrl-C while the block runs, where `producer.__main__` has switched that off.
+
+    Before and after, Ctrl-C ends the process without a word: a traceback would be all that it could say.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager

@@ -23,6 +23,16 @@ def figure(number: float) -> str:
     return f"{scaled:.{max(0, 3 - len(str(int(scaled))))}f}{letter}"
 
 
+def figure_of(number: float, things: str) -> str:
+    """A number in three digits, and what it counts in the right form.
+
+    Args:
+        number: the number.
+        things: the word after it, with an s that is left out after 1.
+    """
+    return f"{figure(number)} {things.removesuffix('s') if number == 1 else things}"
+
+
 def duration(seconds: float) -> str:
     """A time in its two largest units: 12 s, 3 min 20 s, 2 h 05 min, 3 d 4 h."""
     whole = max(0, round(seconds))

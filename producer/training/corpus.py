@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from producer.sources.reading import InputPlan, check_inputs, read_batches
 from producer.sources.rows import SourceRow
+from producer.terminal.progress import reading
 from producer.terminal.text import percent
 from producer.tokenization.tokenize import tokenize
 from producer.tokenization.word_level import fit
@@ -108,8 +109,10 @@ def _make_rows(request: FitRequest, plan: InputPlan, words: dict[str, Any], say:
     with (
         TokenStoreWriter(scratch, "train", vocab_size) as train,
         TokenStoreWriter(scratch, "validation", vocab_size) as validation,
+        reading("tokenizing", plan.size_bytes) as on_bytes,
     ):
-        for batch in tokenize(read_batches(plan, request.source, steadily=steadily), tokenizer, vocab_size):
+        batches = read_batches(plan, request.source, on_bytes=on_bytes, steadily=steadily)
+        for batch in tokenize(batches, tokenizer, vocab_size):
             sides: tuple[list[NDArray[np.int32]], list[NDArray[np.int32]]] = ([], [])
             for ids in rows_with_targets(batch, seen):
                 sides[held_out(ids, bound)].extend(segments(ids, targets))
@@ -136,11 +139,12 @@ def _tokenizer(request: FitRequest, plan: InputPlan, say: Callable[[str], None])
         publish_bytes(kept, request.tokenizer.read_bytes())
         return tokenizer, request.vocab_size or max(ids, default=1)
 
-    def texts() -> Iterator[str]:
-        for batch in read_batches(plan, request.source, steadily=Patience(say).until_done):
+    def texts(on_bytes: Callable[[int], None]) -> Iterator[str]:
+        for batch in read_batches(plan, request.source, on_bytes=on_bytes, steadily=Patience(say).until_done):
             yield from (row.text for row in batch if isinstance(row, SourceRow) and row.text is not None)
 
-    found = fit(texts(), request.vocab_size or DEFAULT_VOCABULARY, request.oov)
+    with reading("counting words", plan.size_bytes) as on_bytes:
+        found = fit(texts(on_bytes), request.vocab_size or DEFAULT_VOCABULARY, request.oov)
     share = percent(found.covered / found.words)
     say(f"vocabulary: {found.kept:,} of {found.distinct:,} words, {share} of all {found.words:,} that occur")
     publish_bytes(kept, (found.tokenizer.to_str(pretty=True) + "\n").encode())

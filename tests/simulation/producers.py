@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -57,10 +56,10 @@ def _wanted(actor: Actor, job: SimulatedJob) -> Job:
 
 
 def _file_cuts(actor: Actor, job: SimulatedJob, job_id: str, version: str, ends: list[int]) -> Iterator[Make]:
-    """The cuts of a file, which may turn out to be damaged."""
-    cuts = job.reading.cuts(job_id, version, ends)
+    """The cuts of a file, which may turn out to be damaged; nothing is cut where the damage begins."""
+    cuts = [*job.reading.cuts(job_id, version, ends)]
     if _breaks_off(actor):
-        yield from itertools.islice(cuts, actor.rng.randint(0, 4))
+        yield from cuts[: min(actor.rng.randint(0, 4), len(cuts) - 1)]
         raise SourceError(job.place, 0, "is damaged")
     yield from cuts
 

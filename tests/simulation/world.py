@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from simulation.segments import BrokenPromiseError
+from simulation.segments import JOB, BrokenPromiseError
 from simulation.settings import settings
 from simulation.stage import Stage
 from simulation.weather import Weather
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _STEPS = 100, 450
 #: In the calm phase: most questions whether a job is complete, steps between two of them, and most retries.
 _ASKED, _PAUSE, _RETRIES = 120, 40, 9
+#: Share of the jobs whose file has grown at the beginning of the calm phase, if it grows.
+_GROWN = 0.5
 
 
 class World:
@@ -73,6 +75,8 @@ class World:
         stage.start_worker()
         stage.drain()
         for job in stage.jobs:
+            if self._rng.random() < _GROWN:
+                self._go_on_with_growths(job)
             for version in job.reading.different_versions:
                 stage.start("producer", job, version)
                 stage.drain()
@@ -111,6 +115,15 @@ class World:
                 self.stage.scheduler.move()
         ledger = self.stage.ledger
         raise BrokenPromiseError(f"never complete; in the ledger: {[*map(str, ledger.ledger)]}, marks {ledger.marks}")
+
+    def _go_on_with_growths(self, job: SimulatedJob) -> None:
+        """Read the file when it has grown since commands were killed, which can't read it as it was any more."""
+        for version in job.reading.growths:
+            if JOB in job.promises.objects and job.goes_on_with(version):
+                self.stage.start("producer", job, version, append=True)
+                self.stage.drain()
+                if job.is_new(version) and not job.promises.log.discarded:
+                    raise BrokenPromiseError(f"the job doesn't go on with the {version} file")
 
     def _append(self, job: SimulatedJob, version: str) -> None:
         """Append a version of the file to a complete job: its new rows, or else nothing, whereupon nothing changes."""

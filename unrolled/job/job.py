@@ -15,7 +15,7 @@ from unrolled.job.inputs import Inputs
 from unrolled.job.offer import ARITHMETICS, ENGINES, Arithmetic, EngineName, Offer
 
 #: Of a job and of its shards' rows: a worker or producer of another release leaves the job alone, and says so.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 #: Largest job.json that is read, in bytes. A real one has about two thousand, however many inputs there are.
 MOST_BYTES = 2**20
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")

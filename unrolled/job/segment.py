@@ -5,7 +5,7 @@ The first line says which kind it is; the entries of shards follow, one a line. 
 | kind | meaning |
 |---|---|
 | `shards` | these shards were cut from the input |
-| `end` | the input was read to its end |
+| `end` | the input was read to its end, of which these shards are the last |
 | `append` | the input has more rows or files after its end; it revokes an `end` |
 | `begin` | a run starts to read the live input; it revokes an `end` and a `cancel` |
 | `retry` | these shards have failed rows of other shards, and these dead shards get their next life |
@@ -105,7 +105,7 @@ class Segment:
 
     Attributes:
         kind: the kind of decision; see the module.
-        entries: in `shards` and `retry`, the new shards.
+        entries: in `shards`, `end` and `retry`, the new shards.
         lives: in `retry`, the lives of dead shards that begin with this segment.
         run: in `begin`, 16 hexadecimal digits that name the run.
         inputs: in `append`, the job's inputs from now on.
@@ -170,9 +170,9 @@ class Segment:
             raise ValueError(f"{len(self.entries)} entries follow a head that counts {entries}")
         if len(self.entries) > MOST_ENTRIES:
             raise ValueError(f"{len(self.entries):,} entries; at most {MOST_ENTRIES:,} are allowed")
-        if self.entries and self.kind not in ("shards", "retry"):
+        if self.entries and self.kind not in ("shards", "end", "retry"):
             raise ValueError(f"a segment of kind {self.kind} has entries")
-        if any((entry.source is None) != (self.kind == "shards") for entry in self.entries):
+        if any((entry.source is None) != (self.kind != "retry") for entry in self.entries):
             raise ValueError(f"an entry's source doesn't fit a segment of kind {self.kind}")
         if bool(self.lives) > (self.kind == "retry") or any(life.number < 1 for life in self.lives):
             raise ValueError("lives belong to a retry, and are counted from 1")

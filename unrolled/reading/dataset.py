@@ -38,7 +38,7 @@ from unrolled.store.place import open_store
 from unrolled.tokenization.ragged import runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import duckdb
     import pandas as pd
@@ -101,14 +101,24 @@ def _why_none(jobs: Iterable[OpenJob | None]) -> str:
         if job:
             log = Log()
             if standing(log, job.objects, live=job.job.live).complete:
-                return (
-                    "the job is complete, and its input had no row that can be computed; `unrolled quarantine` lists "
-                    "bad rows"
-                )
+                return f"the job is complete, and {why_no_row(job)}"
             why = "none is published yet; `unrolled status` shows how far the job is"
             if log.discarded:
                 why = "the job was discarded, and nothing of it is kept"
     return why
+
+
+def why_no_row(job: OpenJob) -> str:
+    """Why a complete job has no part, and what to do: bad rows would be in a part, which names none as good."""
+    if job.job.live:
+        return "its input had no row; the same `unrolled enqueue --follow` or `unrolled run --follow` reads more"
+    return "its input had no row; when the input has some, the same command with --append adds them"
+
+
+def _counted(batches: Iterable[pa.RecordBatch], each: Callable[[int], object]) -> Iterator[pa.RecordBatch]:
+    for rows in batches:
+        yield rows
+        each(len(rows))
 
 
 def open_part(store: Store, shard: ShardId) -> Dataset:
@@ -366,15 +376,15 @@ class Dataset:
         return pl.DataFrame(self.to_arrow(columns))
 
     def to_duckdb(
-        self, connection: duckdb.DuckDBPyConnection, name: str = "vectors", columns: Sequence[str] | None = None
+        self, connection: duckdb.DuckDBPyConnection, columns: Sequence[str] | None = None, *, name: str = "vectors"
     ) -> duckdb.DuckDBPyRelation:
         """A table of DuckDB with all rows, which DuckDB can sort, filter and join without more memory than it is given.
 
         Args:
             connection: where the table is made; if it is a file, the table stays.
-            name: of the table; one of this name is replaced.
             columns: as in `record_batches`. A row without a real token has NULL in place of a pooled vector, so that
                 its similarity to any other is NULL, which sorts last.
+            name: of the table; one of this name is replaced.
         """
         reader = self.record_batches(columns)
         connection.register("unrolled_rows", reader)
@@ -391,6 +401,7 @@ class Dataset:
         *,
         column: str | None = None,
         metric: Metric = "cosine",
+        each: Callable[[int], object] = lambda _: None,
     ) -> list[Neighbour]:
         """The rows whose pooled vectors are nearest to one: exact, all rows are read.
 
@@ -400,6 +411,7 @@ class Dataset:
             column: a pooled column; it is computed from the tokens' vectors if it isn't stored. None for the only one
                 that is stored, or for the mean if none is; where there are several, one must be named.
             metric: "cosine", "dot", or "euclidean".
+            each: called with the number of rows in each batch when it is compared.
 
         Returns:
             Ids and scores, nearest first. Rows without a token have no vector, and are left out.
@@ -417,7 +429,7 @@ class Dataset:
             raise ValueError(f"column {column!r:.100} has no vector for each row; give one such as 'mean'")
         names = ("id", "length", column)
         table_schema(self._parts[0], names)
-        rows = record_batches(self._parts, names)
+        rows = _counted(record_batches(self._parts, names), each)
         if not isinstance(query, str):
             return nearest(rows, query, count, metric)
         row = self[query]

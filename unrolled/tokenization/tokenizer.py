@@ -1,7 +1,9 @@
 """A model's tokenizer: a file in the format of Hugging Face `tokenizers`, checked against the model."""
 
+import logging
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,14 +12,44 @@ from unrolled.errors import ModelError, from_extra
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+log = logging.getLogger("unrolled")
+
 # "[PAD]", "<pad>", "<|padding|>", "__pad__", …, but not a plain word.
 _PADDING = re.compile(r"[<\[({|_]+\s*pad(ding)?\s*[>\])}|_]+", re.IGNORECASE).fullmatch
+
+#: The library reads this environment variable at each call.
+_THREADS = "TOKENIZERS_PARALLELISM"
+
+
+@cache
+def _survive_forks() -> None:
+    """Have forked children tokenize in one thread: they have none of the library's threads, and would wait for them.
+
+    The library does so itself where the variable isn't set, with a warning for each child. The variable is set during
+    a fork alone, because programs that are started from here would have neither this hook nor the library's own.
+    """
+    before: list[str | None] = []  # one for each thread that forks
+
+    def prepare() -> None:
+        before.append(os.environ.get(_THREADS))
+        os.environ.setdefault(_THREADS, "true")
+
+    def restore() -> None:
+        if (value := before.pop()) is None:
+            os.environ.pop(_THREADS, None)
+        else:
+            os.environ[_THREADS] = value
+
+    os.register_at_fork(
+        before=prepare, after_in_parent=restore, after_in_child=lambda: os.environ.update({_THREADS: "false"})
+    )
 
 
 def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
     """Load a Hugging Face tokenizer file for a model.
 
-    Truncation and padding are switched off, even if the file asks for them: tokens are neither dropped nor added.
+    Truncation and padding are switched off, even if the file asks for them: tokens are neither dropped nor added. A
+    line in the log says so, once in a program.
 
     Args:
         path: tokenizer.json.
@@ -27,8 +59,7 @@ def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
         ModelError: the file can't be read, or its ids don't fit the model.
         RequestError: tokenizers isn't installed.
     """
-    # Allow the library's threads; otherwise it prints a warning and stops using them when the process forks.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    _survive_forks()
     with from_extra("a tokenizer", "encode"):
         from tokenizers import Tokenizer  # noqa: PLC0415 - the command line starts without it
 
@@ -40,9 +71,31 @@ def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
             "Hugging Face tokenizers format"
         ) from error
     check_vocabulary(tokenizer, vocab_size, str(path))
+    if settings := settings_left_out(tokenizer):
+        _warn(f"{path}: {settings}")
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def settings_left_out(tokenizer: "Tokenizer") -> str | None:
+    """Say which settings of a tokenizer aren't followed, and what is done instead; None if there are none."""
+    wanted = []
+    if truncation := tokenizer.truncation:
+        wanted.append(f"truncation to {truncation['max_length']:,} tokens")
+    if padding := tokenizer.padding:
+        wanted.append(f"padding to {padding['length']:,} tokens" if padding["length"] else "padding")
+    if not wanted:
+        return None
+    what = "Neither is" if len(wanted) > 1 else "This is not"
+    return (
+        f"the tokenizer asks for {' and '.join(wanted)}. {what} done: a row keeps all of its tokens and gets no others"
+    )
+
+
+@cache
+def _warn(line: str) -> None:
+    log.warning("%s", line)
 
 
 def check_vocabulary(tokenizer: "Tokenizer", vocab_size: int, name: str) -> None:

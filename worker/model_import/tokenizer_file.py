@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from unrolled.tokenization import characters, word_list
+from unrolled.tokenization.tokenizer import settings_left_out
 from worker.model_import.errors import ImportRefusedError, refuse_missing
 from worker.model_import.found import Found, Words
 from worker.model_import.limits import MOST_JSON_BYTES
@@ -12,13 +13,16 @@ _INSTALL = "pip install 'unrolled[import]'"
 _MOST_BYTES = 16 * MOST_JSON_BYTES
 
 
-def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> str:
+def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> tuple[str, str | None]:
     """Read a tokenizer.json whose ids are those of the source, as one with the ids of the model.
 
     Args:
         path: of the file.
         vocab_size: the model's vocab_size.
         first_id: the first of the source's ids that is a token: with 0, each id becomes one higher.
+
+    Returns:
+        Its text, and a line about settings that aren't followed, None if there are none.
 
     Raises:
         ImportRefusedError: it can't be read, the source has no row for an id, or id 0 is a token other than padding.
@@ -49,7 +53,7 @@ def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> str:
         )
     if not first_id:
         try:
-            return shifted(text)
+            return shifted(text), settings_left_out(tokenizer)
         except NoShiftError as error:
             raise ImportRefusedError(
                 f"{path}: the source's id k becomes k + 1, and the tokenizer's ids can't be changed: {error}; leave "
@@ -63,7 +67,7 @@ def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> str:
             f"{path}: id 0 is the token {zero[0]!r}, but with --ids-from 1 id 0 is padding. If row 0 of the embedding "
             "is a token, give --ids-from 0: the import then makes each id of the tokenizer one higher"
         )
-    return text
+    return text, settings_left_out(tokenizer)
 
 
 def own_tokenizer(found: Found) -> str | None:

@@ -118,9 +118,9 @@ class LineFrame:
         if length > self._options.max_row_bytes + len(b"\r\n"):
             reason = LongLine(length, self._options.max_row_bytes).reason
             return Seen(BadRow(source.label, 0, None, reason), share, 1.0, begins)
-        if length > WHOLE_ROW_BYTES:
+        if length > WHOLE_ROW_BYTES and self._options.kind != "vectors":
             content = _read(file, seen[0], min(seen[0] + PART_BYTES, seen[1]))
-            part = part_of_row(source, content, self._options)
+            part = part_of_row(source, _read(file, max(seen[0] - 1, row[0]), seen[0]), content, self._options)
             return Seen(part, share, length / max(len(content), 1), begins)
         parsed = self._parsed(source, header, _read(file, row[0], min(row[1], size)), row[0])
         if not parsed:

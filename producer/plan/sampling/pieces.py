@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 WHOLE_ROW_BYTES = 256 * 1024
 #: Bytes of a part that is tokenized.
 PART_BYTES = 64 * 1024
+#: Token ids, and what is between them in any format.
+_NUMBERS = re.compile(rb"[0-9 ,\t\[\]]+")
+_SPACES = bytes.maketrans(b",\t[]", b"    ")
 
 
 class Seen(NamedTuple):
@@ -100,9 +103,24 @@ def spread(number: int) -> float:
     return point
 
 
-def part_of_row(source: SourceFile, content: bytes, options: SourceOptions) -> SourceRow:
-    """A row that holds a part of a long one, whose tokens are about as many for each byte."""
-    ids = re.findall(rb"[0-9]+", content)
-    if options.kind != "text" and len(b"".join(ids)) + len(re.findall(rb"[ ,\t\[\]]", content)) == len(content):
-        return SourceRow(source.label, 0, None, None, [int(number[:10]) for number in ids], PARTLY_READ)
+def part_of_row(source: SourceFile, before: bytes, content: bytes, options: SourceOptions) -> SourceRow:
+    """A row that holds a part of a long one, whose tokens are about as many for each byte.
+
+    Args:
+        source: its file.
+        before: the byte of the row before this part; empty where the part is its beginning.
+        content: the part.
+        options: how the file is read.
+    """
+    if before.isdigit():  # the first number began before this part, and is counted there
+        content = content.lstrip(b"0123456789")
+    numbers = max(_NUMBERS.findall(content), key=len, default=b"")
+    # Before and behind the numbers, there may be an id and other fields.
+    if options.kind != "text" and 2 * len(numbers) > len(content) and _may_be_ids(source, options):
+        ids = [int(number[:10]) for number in numbers.translate(_SPACES).split()]
+        return SourceRow(source.label, 0, None, None, ids, PARTLY_READ)
     return SourceRow(source.label, 0, None, content.decode(errors="ignore"), None, PARTLY_READ)
+
+
+def _may_be_ids(source: SourceFile, options: SourceOptions) -> bool:
+    return options.kind == "tokens" or source.format != "text"

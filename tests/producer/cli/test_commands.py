@@ -27,6 +27,7 @@ from unrolled.job import names
 from unrolled.job.names import Life, part_object, quarantine_object
 from unrolled.job.offer import Offer
 from unrolled.patience import Patience
+from unrolled.protocol.opening import open_job
 from unrolled.queue.broker import Broker
 from unrolled.queue.member import Member
 from unrolled.queue.messages import queue_name
@@ -407,6 +408,35 @@ def test_wait_rides_over_a_broker_that_is_away(tmp_path, broker, ledger):
     assert lines.lines[1].startswith("can see the queue again, after ")
     told = [line for line in lines.lines[2:] if not line.startswith("no worker offers")]
     assert told == ["Redis lost 3 waiting shards, entered again now"]
+
+
+def test_wait_rides_over_a_broker_that_refuses_for_a_while(tmp_path, broker, ledger):
+    """One that let this user in before, and that is started again without its list of users."""
+
+    def let_in():
+        ledger.client.execute_command("ACL", "SETUSER", "known", "on", ">secret", "~*", "&*", "+@all")
+
+    class RefusesAfterALook(Lines):
+        def update(self, **_):
+            if not self.lines:
+                ledger.client.execute_command("ACL", "DELUSER", "known")
+
+    def come_back():
+        let_in()
+        working.start()
+
+    let_in()
+    job = make_job(tmp_path)
+    working, lines = Working(ledger, job), RefusesAfterALook({"refuses": come_back})
+    url, until = broker.url.replace("redis+socket://", "redis+socket://known:secret@"), time.monotonic() + 60
+    status = wait.wait_for_job(job, url, NAMESPACE, lines, until=until, every_seconds=0.05)
+    working.stopped.set()
+    working.join()
+    assert status.complete
+    seen = [line for line in lines.lines if "see the queue" in line]
+    assert "refuses" in seen[0]
+    assert seen[1].startswith("can see the queue again, after ")
+    assert "secret" not in str(lines.lines)
 
 
 def failing(monkeypatch, name, times):
@@ -916,6 +946,41 @@ def test_discard_asks_first(tmp_path, answer, status):
     assert (published(job), log_of(job).discarded) == ([], True)
 
 
+def test_a_command_that_is_given_a_copy_leaves_the_original_alone(tmp_path, broker, ledger):
+    """A copy has the key of its job: what is decided in it would empty the original's queue, or move the job."""
+    job, copy = make_job(tmp_path / "original", shards=3), tmp_path / "copy"
+    shards = waiting(job)
+    members = [(Member(job.key, Life(shard, 0)), 5) for shard in shards[1:]]
+    ledger.enter(job.key, job.address, None, members, log_of(job).length)
+    record_death(job, shards[0])
+    shutil.copytree(tmp_path / "original", copy)
+
+    def state():
+        return ledger.members(job.key), ledger.place_of(job.key), ledger.mark(job.key)
+
+    before, files = state(), sorted(copy.rglob("*"))
+    said = f"Error: {copy}: Redis has this job at {tmp_path}/original, and this seems to be a copy: "
+    for words, way in (
+        (["retry"], f"to continue here: unrolled cancel {tmp_path}/original, then the same `unrolled run`"),
+        (["retry", "--failed-rows"], "to continue here"),
+        (["cancel"], "to continue here"),
+        (["discard"], "to delete the copy alone: remove its directory\n"),
+        (["discard", "--yes"], "to delete the copy alone"),
+    ):
+        result = run_with(broker, words[0], copy, *words[1:])
+        assert (result.exit_code, result.stderr.startswith(said), way in result.stderr) == (1, True, True), words
+        assert (state(), sorted(copy.rglob("*"))) == (before, files)
+    assert run("retry", copy).exit_code == 0  # without a broker, it is about this directory alone
+    assert run_with(broker, "wait", copy, "--timeout", "0.5").stderr.startswith(said.partition("copy: ")[2])
+    assert state() == before
+    for shard in shards:
+        publish_shard(open_job(copy), shard)
+    assert run_with(broker, "wait", copy).exit_code == 0
+    assert state() == before
+    assert run_with(broker, "retry", tmp_path / "original").exit_code == 0
+    assert state() != before
+
+
 # ---------------------------------------------------------------- quarantine and show
 
 
@@ -943,14 +1008,33 @@ def test_quarantine_lists_rows_with_reasons(tmp_path):
     assert (found[1]["id"], found[1]["row"], found[1]["file"]) == ("rows.txt#6", 2, None)
 
 
-def test_quarantine_names_a_list_that_is_damaged(tmp_path):
-    """The error has the file and the advice."""
-    job = make_job(tmp_path, shards=1, bad=[0])
-    path = tmp_path / quarantine_object(*waiting(job))
-    path.write_text(path.read_text() + "half a li")
-    result = run("quarantine", tmp_path)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_quarantine_lists_the_others_where_a_list_or_a_part_is_damaged(tmp_path, as_json):
+    """Each damaged file is named with what brings it back, and the status says that something is missing."""
+    job = make_job(tmp_path, shards=4, bad=[0, 2])
+    shards = waiting(job)
+    for shard in shards:
+        publish_shard(job, shard, failed={1: "ValueError: no"})
+    listed = tmp_path / quarantine_object(shards[0])
+    listed.write_text(listed.read_text() + "half a li")
+    part = tmp_path / part_object(shards[1])
+    part.write_bytes(part.read_bytes()[:-40])
+    result = run("quarantine", tmp_path, *["--json"] * as_json)
     assert result.exit_code == 1
-    assert f"{path}: its checksum is not that of its content; restore the list" in result.stderr
+    lines = result.stdout.splitlines()
+    assert [json.loads(line)["shard"] if as_json else line.split(" (")[0] for line in lines] == (
+        [str(shards[number]) for number in (0, 2, 2, 3)]
+        if as_json
+        else [
+            f"shard {shards[0]} row 1", "rows.txt row 11: token id -3 is negative", f"shard {shards[2]} row 1",
+            f"shard {shards[3]} row 1",
+        ]
+    )  # fmt: skip
+    said, first, second = result.stderr.splitlines()
+    assert said == "4 rows in quarantine, and those that 2 damaged files should name"
+    assert first.startswith(f"Error: {listed}: its checksum is not that of its content; restore the list")
+    assert second.startswith(f"{part}: damaged, or not a Parquet file")
+    assert "or remove it and run the same `unrolled run`" in second
 
 
 def test_show_prints_the_first_rows_as_a_table(tmp_path):
@@ -1048,15 +1132,45 @@ def test_a_misspelt_directory_does_not_exist(tmp_path, command):
     assert result.stderr == f"Error: {tmp_path}/nowhere: does not exist; name the output directory of a job\n"
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["status", "wait", "verify", "show", "quarantine", "report", "retry", "discard", "cancel"],
+)
+def test_a_part_in_place_of_its_jobs_directory_is_named(tmp_path, command):
+    """The shell's completion, or a pattern, gives it easily."""
+    finished_job(tmp_path / "out", shards=1)
+    (part,) = (tmp_path / "out").glob("*.parquet")
+    result = run(command, part)
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: {part}: is a file; name the job's directory, {tmp_path}/out\n"
+    (tmp_path / "a.txt").touch()
+    assert run(command, tmp_path / "a.txt").stderr == (
+        f"Error: {tmp_path}/a.txt: is a file; name the output directory of a job\n"
+    )
+
+
 def test_a_job_without_a_row_can_be_shown(tmp_path):
     """An empty input isn't an error; the reader, which can't know the columns, says that the job is complete."""
     finished_job(tmp_path, shards=0)
+    line = "complete, and its input had no row; when the input has some, the same command with --append adds them"
     result = run("show", tmp_path)
-    assert result.exit_code == 0
-    assert result.stdout == f"{tmp_path}: complete, and without a row: its input had none that can be computed\n"
-    assert (run("show", tmp_path, "--json").stdout, run("show", tmp_path, "--json").exit_code) == ("", 0)
-    with pytest.raises(FileFormatError, match="the job is complete, and its input had no row that can be computed"):
+    assert (result.exit_code, result.output) == (0, f"{tmp_path}: {line}\n")
+    result = run("show", tmp_path, "--json")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", f"{tmp_path}: {line}\n")
+    with pytest.raises(FileFormatError, match=f"the job is {line}"):
         open_dataset(tmp_path)
+
+
+def test_a_job_whose_rows_are_all_bad_can_be_shown_and_opened(tmp_path):
+    """It has parts, of no row; while others are missing, nothing is called complete."""
+    job = make_job(tmp_path, shards=2)
+    for shard, missing in zip(waiting(job), ("part", "row"), strict=True):
+        assert f"no {missing} is published yet; see `unrolled status {tmp_path}`" in run("show", tmp_path).output
+        publish_shard(job, shard, failed=dict.fromkeys(range(4), "ValueError: no"))
+    result = run("show", tmp_path)
+    line = f"complete, and none of its rows can be computed; for the reasons: unrolled quarantine {tmp_path}"
+    assert (result.exit_code, result.output) == (0, f"{tmp_path}: {line}\n")
+    assert (len(open_dataset(tmp_path)), open_dataset(tmp_path).complete) == (0, True)
 
 
 # ---------------------------------------------------------------- doctor

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from support.jobs import log_of
 from support.shell import make_model, write_rows
+from tokenizers import Tokenizer
 
 from producer.cli.root import cli
 from producer.local.broker_record import BROKER_FILE
@@ -57,6 +58,19 @@ def run(*arguments, stdin=None):
 def enqueue(broker, *inputs, out="out", model="model", stdin=None):
     return run("enqueue", *inputs, "--model", model, "--out", out, "--broker", broker.url,
                "--namespace", NAMESPACE, "--shard-tokens", "1000", stdin=stdin)  # fmt: skip
+
+
+def test_a_tokenizers_settings_that_are_not_followed_are_said_once(place, broker, models, caplog):
+    """Truncation would lose tokens of a row, and padding would add some."""
+    made = Tokenizer.from_file(str(models / "text" / "tokenizer.json"))
+    made.enable_truncation(2)
+    make_model(place / "cut", tokenizer_json=made.to_str())
+    (place / "a.txt").write_text("one two three four\n")
+    assert "1 row with 4 tokens in 1 shard" in enqueue(broker, "a.txt", model="cut").output
+    said = [line for line in caplog.messages if "truncation" in line]
+    assert len(said) == 1
+    assert said[0].endswith("asks for truncation to 2 tokens. This is not done: a row keeps all of its tokens and gets "
+                            "no others")  # fmt: skip
 
 
 def test_a_copy_of_a_job_that_waits_is_refused_and_a_moved_job_is_not(place, broker):
@@ -176,7 +190,7 @@ def test_text_for_a_model_without_a_tokenizer(place, broker, models):
     refused(
         enqueue(broker, "rows.txt", model=ids),
         f"rows.txt holds text, but {ids} has no tokenizer.json; make one with `unrolled tokenizer fit INPUTS "
-        f"--out {ids}`, or give token ids (--tokens-field)",
+        f"--out {ids}`, or give --kind tokens for token ids",
     )
     assert not (place / "out").exists()
     assert queued(broker, models) == 0
@@ -526,7 +540,7 @@ def test_an_input_that_changed_is_not_mixed_with_what_it_was(place, broker):
 
 def test_a_log_with_a_gap_is_not_added_to(place, broker):
     """Whoever has lost a file of the log is told which."""
-    write_rows(place / "rows.jsonl", {"a": [1]})
+    write_rows(place / "rows.jsonl", {name: [1] * 600 for name in ("a", "b")})
     assert enqueue(broker, "rows.jsonl").exit_code == 0
     (place / "out" / segment_name(0)).unlink()
     result = enqueue(broker, "rows.jsonl")

@@ -8,6 +8,7 @@ from support.jobs import finished_job, make_job, publish_shard, waiting
 
 import unrolled
 from producer.cli.root import cli
+from producer.terminal import progress
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,15 @@ def test_what_python_finds(out):
     table = run(out, "--id", named, "-n", 1).output.splitlines()
     assert table[0].split() == ["id", "cosine", "of", "last"]
     assert table[-1].split()[0] == dataset.neighbours(named, 1, column="last")[0].id
+
+
+def test_it_shows_how_many_rows_it_has_compared(out, monkeypatch):
+    """On standard error, if that takes long."""
+    monkeypatch.setattr(progress, "PLAIN_EVERY_SECONDS", 0)
+    count = len(unrolled.open(out))
+    done = run(out, "--id", "rows.txt#1", "--json")
+    assert f"comparing: {count} of {count} rows (100 %)" in done.stderr.splitlines()[-1]
+    assert len(done.stdout.splitlines()) == 10
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from producer.plan.plan import Choice, Input, Plan, Rows, Times
 from producer.plan.planning import make_plan
 from producer.plan.sampling.estimate import Estimate
 from producer.sources.options import SourceOptions
+from producer.terminal import progress
 from unrolled.model.directory import save_model
 from unrolled.model.padding import Padding
 from unrolled.model.weights import new_weights
@@ -67,6 +68,23 @@ def test_rows_that_a_model_which_pads_cannot_compute(tmp_path, text):
     model = save_model(tmp_path / "padded", config, new_weights(config, 1), words().to_str()).path
     result = run("plan", text, "--model", model, "--no-measure")
     assert "(max_length of the model); the model pads rows to this length, so they go to quarantine" in result.output
+
+
+def test_a_plan_that_takes_long_says_what_it_does(text, model, monkeypatch):
+    """On standard error, where other commands show how far they are."""
+    monkeypatch.setattr(progress, "PLAIN_EVERY_SECONDS", 0)
+    result = run("plan", text, "--model", model, "--no-measure", "--json")
+    assert result.stderr.splitlines() == ["plan: looking at the inputs", "plan: reading a sample"]
+    assert json.loads(result.stdout)["times"] is None
+
+
+def test_a_plan_says_where_fields_have_line_ends(tmp_path, model):
+    """As the job would: most likely, they are right, but only this line can show that they aren't."""
+    rows = tmp_path / "a.csv"
+    rows.write_text('text\na\n"b\na\nb"\na\n')
+    result = run("plan", rows, "--model", model, "--no-measure")
+    assert "rows      3" in result.stdout.splitlines()
+    assert f"{rows}: 1 row has a quoted field with line ends; it has 3 lines, from line 3 on" in result.stderr
 
 
 def test_a_plan_is_read_by_programs(text, model):

@@ -255,6 +255,78 @@ def test_an_interrupt_ends_with_130_and_says_how_to_go_on(boom, monkeypatch):
         assert (result.exit_code, result.stderr) == (130, said)
 
 
+@pytest.mark.parametrize(
+    ("moment", "said"),
+    [
+        ("import producer.cli.root", ""),
+        ("import click", ""),
+        ("click.core.Context.__init__", ""),
+        ("producer.cli.commands.watch.status.status.main", "Interrupted.\n"),
+        ("atexit._run_exitfuncs", ""),
+    ],
+)
+def test_ctrl_c_at_any_moment_of_a_command_shows_no_traceback(moment, said):
+    """While it is imported, before it begins, in it, and at its end; the status is always the shell's for Ctrl-C."""
+    script = f"""
+import producer.__main__ as entry, atexit, builtins, os, signal, sys
+moment, original = {moment!r}, builtins.__import__
+
+def interrupt(*_, **__):
+    os.kill(os.getpid(), signal.SIGINT)
+
+def imported(name, *more):
+    if moment == f"import {{name}}":
+        interrupt()
+    return original(name, *more)
+
+builtins.__import__ = imported
+sys.argv = ["unrolled", "status", "--help"]
+if moment.startswith("click"):
+    import click
+    click.core.Context.__init__ = interrupt
+elif moment.startswith("atexit"):
+    atexit.register(interrupt)
+elif not moment.startswith("import"):
+    from producer.cli.commands.watch.status import status
+    status.make_context = interrupt
+entry.main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.stderr == said
+    assert done.returncode == (130 if said else -signal.SIGINT)
+
+
+def test_an_empty_path_is_not_the_working_directory(monkeypatch, tmp_path):
+    """A variable of the shell that isn't set would write a model there; each path of each command is checked."""
+    monkeypatch.chdir(tmp_path)
+    sizes = ["--vocab-size", "9", "--max-length", "9", "--lstm-units", "9", "--lstm-layers", "1"]
+    result = run("model", "new", "", *sizes)
+    assert (result.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "Invalid value for 'DIRECTORY': the name is empty; is a variable missing?" in result.stderr
+    paths = [option for _, command in EVERY_COMMAND for option in command.params if isinstance(option.type, click.Path)]
+    assert len(paths) > 10
+    for option in paths:
+        with pytest.raises(click.BadParameter, match="the name is empty"):
+            option.type.convert("", option, None)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["show", "OUT", "--json"], ["--debug", "status", "OUT"]])
+def test_output_that_cannot_be_written_is_one_line(tmp_path, words):
+    """On a full disk, with status 1; a pipe whose reader has ended, such as `head`, needs no line."""
+    finished_job(tmp_path / "out")
+    command = [sys.executable, "-m", "producer", *(str(tmp_path / "out") if word == "OUT" else word for word in words)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    said = "Error: the output can't be written (No space left on device), so it is incomplete\n"
+    assert (done.returncode, done.stderr) == (1, said)
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, cwd=REPOSITORY, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 @pytest.mark.parametrize("command", ["fit", "import"])
 def test_of_the_commands_of_models_only_fit_resumes(monkeypatch, command):
     """An interrupted import begins again."""

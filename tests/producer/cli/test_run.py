@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import shlex
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -212,6 +213,24 @@ def test_it_goes_on_after_kill_9_and_leaves_no_process(place, crew):
     assert unrolled(*command(), cwd=place).returncode == 0
     check_complete(place / "out")
     assert not record_of(place).exists()
+
+
+def test_a_model_that_changes_meanwhile_is_named(place, crew):
+    """A worker that is started again would compute nothing of this job; with the old model, the job is completed."""
+    run = crew.start(*command("--shard-tokens", "10"), cwd=place)
+    eventually(lambda: published(place) > 3 or run.poll() is not None, "some files")
+    (worker,) = children(run.pid, "worker")
+    worker.suspend()
+    (place / "model").rename(place / "kept")
+    make_model(place / "model", layers=1)
+    worker.kill()
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert "can't be started again: the files of model have changed since the job began; put them back, or" in said
+    shutil.rmtree(place / "model")
+    (place / "kept").rename(place / "model")
+    assert unrolled(*command("--shard-tokens", "10"), cwd=place).returncode == 0
+    check_complete(place / "out")
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from tokenizers import Tokenizer
 
 from producer.cli.root import cli
+from producer.terminal import progress
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import open_model, save_model
 from unrolled.model.weights import new_weights
@@ -155,3 +156,12 @@ def test_a_new_tokenizer_makes_another_model(corpus, model):
         f"the model's fingerprint is {open_model(model).fingerprint[:12]}… now, and was {before[:12]}…" in result.stderr
     )
     assert run("fit", corpus, "--out", model, "--overwrite").stderr == ""
+
+
+def test_fit_shows_how_much_it_has_read(tmp_path, corpus, monkeypatch):
+    """As a share of the bytes; the summary alone is on standard output."""
+    monkeypatch.setattr(progress, "PLAIN_EVERY_SECONDS", 0)
+    result = run("fit", corpus, "--out", tmp_path / "made.json", "--vocab-size", 2, "--json")
+    size = corpus.stat().st_size
+    assert result.stderr.splitlines()[-1] == f"counting words: {size} of {size} bytes (100 %)"
+    assert json.loads(result.stdout)["words"] == 6

@@ -259,6 +259,34 @@ def test_a_crash_before_any_operation():
     assert count > 10
 
 
+def test_a_first_run_that_dies_anywhere_takes_new_rows():
+    """The input has grown when the command is given again, so a short last shard can't be cut again."""
+    left = [0]
+
+    def hook(_):
+        left[0] -= 1
+        return Fault.CRASH_BEFORE if left[0] == 0 else None
+
+    rows = rows_of([1, None, 1, 1]), rows_of([1, None, 1, 1, 1, None, 2])
+    whole = new_job(["a.txt"])
+    read(whole, rows[1])
+    for count in itertools.count(1):
+        job, ledger = new_job(["a.txt"], hook), Ledger()
+        died, left[0] = False, count
+        try:
+            read(job, rows[0], ledger=ledger)
+        except Crash:
+            died = True
+        left[0] = 0
+        read(job, rows[1], append=True, ledger=ledger)
+        assert contents(job) == contents(whole)
+        assert log_of(job).ended
+        assert {life.shard for life in ledger.lives} == set(log_of(job).inputs)
+        if not died:
+            break
+    assert count > 10
+
+
 def begun(job, rows):
     """An appending run that has read the log, and what it does next."""
     inputs = Inputs.named(dict.fromkeys(row.file for row in rows))
@@ -267,10 +295,10 @@ def begun(job, rows):
     return lambda: run.run(shards_of(cuts([rows], Cutter(TOKENS, FEW, ends), None), job.job.id))
 
 
-@pytest.mark.parametrize("rows", [0, 3])
-def test_a_producer_that_is_overtaken_does_not_end_the_input(rows):
+@pytest.mark.parametrize(("rows", "length"), [(0, 1), (3, 2)])
+def test_a_producer_that_is_overtaken_does_not_end_the_input(rows, length):
     """Another one appends just before its end is created: the rows of the other are still to come."""
-    taken = [segment_name(2)]
+    taken = [segment_name(length)]
 
     def hook(operation):
         if operation == ("create", *taken):
@@ -280,7 +308,7 @@ def test_a_producer_that_is_overtaken_does_not_end_the_input(rows):
     with pytest.raises(JobError, match=r"another `unrolled enqueue --append` has added to this job meanwhile"):
         read(job, rows_of([1] * (4 + rows)), append=rows > 0)
     log = log_of(job)
-    assert (log.growths, log.ended, len(log.inputs)) == ([2], False, 2)
+    assert (log.growths, log.ended, len(log.inputs)) == ([length], False, length)
 
 
 def test_a_producer_takes_part_in_a_growth_of_the_same_inputs():

@@ -100,7 +100,7 @@ def test_prepare_changes_nothing_but_the_output_directory(submission, tmp_path):
     assert (job.inputs.first, job.engine, job.arithmetic, job.live) == (("rows.jsonl",), "fused", "float32", False)
     assert job.options == {
         "format": None, "kind": "auto", "text_field": "text", "tokens_field": "tokens", "id_field": None,
-        "id_first_word": False, "header": True, "quotes": True, "columns": None, "max_row_bytes": 2**24,
+        "id_first_word": False, "header": True, "quotes": None, "columns": None, "max_row_bytes": 2**24,
         "follow": False, "shard_tokens": 40, "with_tokens": False, "special_tokens": True,
 
         "shard_rows": 2**16, "layers": None, "pooling": ["none"], "precision": "float32", "positions": None,

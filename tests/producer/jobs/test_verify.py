@@ -178,6 +178,12 @@ def test_a_dead_shard_is_a_problem(tmp_path):
         names.part_object(shard): f"was given up, the reason is in _unrolled/dead/{shard}.0.json: "
         f"unrolled retry {job.place}"
     }
+    rows = names.rows_object(shard)
+    place(job, rows).write_bytes(b"damaged")
+    assert problems(job)[names.part_object(shard)] == (
+        f"was given up, because its rows in {rows} are damaged: the same `unrolled run` or `unrolled enqueue` writes "
+        f"them again; then: unrolled retry {job.place}"
+    )
 
 
 def test_a_flipped_byte_in_a_vector_is_a_problem(job):

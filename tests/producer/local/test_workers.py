@@ -35,6 +35,10 @@ def ready(logs, count):
     eventually(lambda: sum(log.read_text().count(" ready.") for log in logs.glob("*.log")) >= count, "workers ready")
 
 
+def unchanged():
+    """The model has not changed."""
+
+
 def never():
     raise AssertionError("a failure was reported")
 
@@ -42,7 +46,7 @@ def never():
 def test_workers_run_until_the_end_of_the_block(tmp_path, settings):
     """As many as asked for, in a process group that Ctrl-C doesn't reach, and none afterwards; all end in order."""
     before = psutil.Process().children()
-    with Workers(2, settings, tmp_path / "logs", never, DEATHS):
+    with Workers(2, settings, tmp_path / "logs", never, DEATHS, unchanged):
         ready(tmp_path / "logs", 2)
         found = workers_of(os.getpid())
         assert len(found) == 2
@@ -57,7 +61,7 @@ def test_workers_run_until_the_end_of_the_block(tmp_path, settings):
 
 def test_a_worker_that_died_is_started_again(tmp_path, settings):
     """The new one appends to the log of the one that died."""
-    with Workers(1, settings, tmp_path, never, DEATHS):
+    with Workers(1, settings, tmp_path, never, DEATHS, unchanged):
         ready(tmp_path, 1)
         (first,) = workers_of(os.getpid())
         first.send_signal(signal.SIGKILL)
@@ -79,7 +83,7 @@ def test_a_worker_that_died_is_started_again(tmp_path, settings):
 def test_a_worker_that_can_not_start_is_no_reason_to_try_again(tmp_path, settings, variables, said):
     """It is started once; the failure has its last line and its log's path, and is reported until the block ends."""
     calls = []
-    with Workers(1, settings | variables, tmp_path, lambda: calls.append(1), DEATHS) as crew:
+    with Workers(1, settings | variables, tmp_path, lambda: calls.append(1), DEATHS, unchanged) as crew:
         eventually(lambda: calls, "the failure")
         assert said in str(crew.failure)
         assert f"Its log: {tmp_path / 'worker-0.log'}" in str(crew.failure)
@@ -93,7 +97,7 @@ def test_logs_that_can_not_be_written_are_an_error(tmp_path, settings):
     (tmp_path / "worker-1.log").mkdir()
     before = psutil.Process().children()
     with pytest.raises(UnrolledError, match=r"the workers can't be started: .*worker-1\.log"):
-        Workers(2, settings, tmp_path, never, DEATHS).__enter__()
+        Workers(2, settings, tmp_path, never, DEATHS, unchanged).__enter__()
     assert psutil.Process().children() == before
 
 
@@ -104,7 +108,7 @@ from producer.local.deaths import Deaths, Settled
 from producer.local.workers import Workers
 settings = dict(word.split("=", 1) for word in sys.argv[2:])
 deaths = Deaths(2, 3, lambda: Settled(0, 0))
-with Workers(2, settings, Path(sys.argv[1]), lambda: None, deaths):
+with Workers(2, settings, Path(sys.argv[1]), lambda: None, deaths, lambda: None):
     time.sleep(600)
 """
 

@@ -33,11 +33,11 @@ def model(tmp_path_factory):
     return save_model(folder, STACKED, new_weights(STACKED, 1), words().to_str()).path
 
 
-def plan_of(model, *inputs, workers=1, measured=False, source=None, **options):
+def plan_of(model, *inputs, workers=1, measured=False, source=None, begin=lambda _: None, **options):
     submission = Submission(
         tuple(map(str, inputs)), "", model, SourceOptions(**(source or {})), engine="fused", **options
     )
-    return make_plan(submission, WorkerOptions(engine="fused", threads=1), workers, measured=measured)
+    return make_plan(submission, WorkerOptions(engine="fused", threads=1), workers, measured=measured, begin=begin)
 
 
 def facts_of(model, path, spec):
@@ -184,7 +184,9 @@ def test_without_an_engine_there_is_a_plan(tmp_path, monkeypatch, model):
     """It says why it has no times."""
     monkeypatch.setenv("UNROLLED_ISA", "none")
     (tmp_path / "a.txt").write_text("a b\n")
-    plan = plan_of(model, tmp_path / "a.txt", measured=True)
+    steps = []
+    plan = plan_of(model, tmp_path / "a.txt", measured=True, begin=steps.append)
+    assert steps[-1] == "plan: measuring the engine"
     assert plan.times is None
     assert plan.no_times
 

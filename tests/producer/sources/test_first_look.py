@@ -240,9 +240,7 @@ def test_a_table_whose_names_are_missing(tmp_path):
     assert "if it has no such line, use --columns NAME,NAME or --no-header" in found
     assert "columns found: '1', '2'" in refusal(path, header=False)
     assert "columns found: 'id', 'body'" in refusal(path, columns="id,body")
-    assert "none of its first 1 rows can be used; row 0: has 2 columns; 3 are named" in refusal(
-        path, columns="id,text,x"
-    )
+    assert "its only row can't be used; row 0: has 2 columns; 3 are named" in refusal(path, columns="id,text,x")
 
 
 @pytest.mark.parametrize("columns", ["", "a,,b", "a,a"])
@@ -254,7 +252,12 @@ def test_columns_that_cannot_be(columns):
 
 @pytest.mark.parametrize(
     ("option", "name"),
-    [({"columns": "id,text"}, "--columns"), ({"header": False}, "--no-header"), ({"quotes": False}, "--no-quotes")],
+    [
+        ({"columns": "id,text"}, "--columns"),
+        ({"header": False}, "--no-header"),
+        ({"quotes": False}, "--no-quotes"),
+        ({"quotes": True}, "--quotes"),
+    ],
 )
 def test_options_of_csv_need_a_csv(tmp_path, option, name):
     """They would be a part of a job that they don't change; one CSV among others is enough."""

@@ -58,6 +58,22 @@ def test_damage_within_compression(tmp_path):
     assert [row.text for row in rows] == ["x"]
 
 
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_file_that_becomes_shorter(tmp_path, suffix):
+    """It isn't taken for one that ends there, though every row that is left is whole."""
+    content = COMPRESS[suffix](b"a b\n" * 1000) if suffix else b"a b\n" * 1000
+    path = write(tmp_path / f"a.txt{suffix}", 2 * content)
+    options = SourceOptions()
+    plan = check_inputs([str(path)], options)
+    path.write_bytes(content)
+    rows = []
+    with pytest.raises(SourceError, match=f"shorter while it was read: it had {2 * len(content):,} bytes, and ends"):
+        rows.extend(row for batch in read_batches(plan, options) for row in batch)
+    assert len(rows) == 1000
+    path.write_bytes(3 * content)  # one that grows is read as far as it goes
+    assert sum(map(len, read_batches(plan, options))) == 3000
+
+
 def test_damaged_row_group(tmp_path):
     """A Parquet file whose second half is damaged gives the rows of its first half, and then an error."""
     table = pa.table({"text": [f"{at:08}" * 20 for at in range(400)]})
@@ -126,8 +142,15 @@ def test_csv(tmp_path):
         (3, "not UTF-8: byte 0xff at "),
         (4, "not UTF-8: byte 0xff at "),
         (6, "id is empty; leave it ou"),
-        (7, "a quoted field is never "),
+        (7, "a quoted field that begi"),
     ]
+
+
+def test_csv_whose_lines_end_with_carriage_returns(tmp_path):
+    """As old programs wrote them: the text says what to do."""
+    path = write(tmp_path / "a.csv", b"id,text\ra,b c\rd,e\r")
+    with pytest.raises(RequestError, match="its header can't be read: not CSV: a carriage return inside a line; end "):
+        rows_of(path)
 
 
 def test_a_quote_that_is_text_swallows_no_row(tmp_path):
@@ -142,12 +165,67 @@ def test_a_quote_that_is_text_swallows_no_row(tmp_path):
     assert [row.text for row in rows_of(path, quotes=False)][::5] == ['"Hello the file', 'of"a']
 
 
+def test_a_quote_that_a_later_text_closes_swallows_no_row(tmp_path, capsys):
+    """Each of the lines between would be a row: they are rows, and only the first of them is bad, with its line."""
+    texts = ["fine", '"said he', *["and so on"] * 2000, 'he said"', "good"]
+    content = "id,text\n" + "".join(f"{at},{text}\n" for at, text in enumerate(texts))
+    path = write(tmp_path / "a.csv", content)
+    rows = rows_of(path)
+    assert len(rows) == len(texts)
+    assert [row.text for row in rows if isinstance(row, SourceRow)] == [texts[0], *texts[2:]]
+    (bad,) = (row for row in rows if isinstance(row, BadRow))
+    assert bad.position == 1
+    assert "begins in line 3 and runs over 2,002 lines, each of which has the columns of a row" in bad.reason
+    assert "give --no-quotes" in bad.reason
+    assert "give --quotes" in bad.reason
+    assert [row.text for row in rows_of(path, quotes=False)] == texts
+    assert len(rows_of(path, quotes=True)) == 3
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        ('"World" the', "in a record that begins in line 3 and runs over 2,002 lines; if quotation marks are"),
+        ("none", "a quoted field that begins in line 3 has "),
+    ],
+)  # fmt: skip
+def test_a_quote_swallows_no_row_however_far_the_next_one_is(tmp_path, last, said):
+    """Whether the next one is no end of a field, or so far away that a row may not be as large."""
+    texts = ["fine", '"Hello the file', *["and so on"] * 2000, last, "good"]
+    path = write(tmp_path / "a.csv", "id,text\n" + "".join(f"{at},{text}\n" for at, text in enumerate(texts)))
+    rows = rows_of(path, max_row_bytes=2**24 if last != "none" else 5000)
+    assert [row.position for row in rows] == list(range(len(texts)))
+    bad = {row.position: row.reason for row in rows if isinstance(row, BadRow)}
+    assert said in bad.pop(1)
+    assert list(bad) == ([2002] if last != "none" else [])
+
+
+def test_fields_with_line_ends_are_counted(tmp_path, capsys):
+    """Whether a few lines, or those of a file with one column, are one text can't be known: a line says where."""
+    path = write(tmp_path / "a.csv", 'text\n"a\nb"\n\xe9\nfine\n"c\nd\n\ne"\n'.encode("latin-1"))
+    assert [row.text for row in rows_of(path) if isinstance(row, SourceRow)] == ["a\nb", "fine", "c\nd\n\ne"]
+    assert capsys.readouterr().err == (
+        f"{path}: 2 rows have a quoted field with line ends; the longest has 4 lines, from line 6 on. If quotation "
+        "marks are characters of the texts, give --no-quotes\n"
+    )
+    verse = write(tmp_path / "b.csv", 'id,text\n1,"O, my luve\nis like, a rose\nthat\'s, newly\nsprung, in June"\n')
+    assert len(rows_of(verse)) == 1
+    assert "1 row has a quoted field with line ends; it has 4 lines, from line 2 on" in capsys.readouterr().err
+    rows_of(verse, quotes=True)
+    assert capsys.readouterr().err == ""
+
+
 def test_csv_quote_without_end(tmp_path):
     """A quote that is never closed costs what a row may be, not the rest of the file."""
     content = "text\n" + '"' + "lost\n" * 5000 + '"\nfound\n'
     rows = rows_of(write(tmp_path / "a.csv", content), max_row_bytes=1000)
-    assert "a quoted field has" in rows[0].reason
+    assert "a quoted field that begins in line 2 has 25003 characters" in rows[0].reason
     assert rows[-1].text == "found"
+    content = 'text\nfine\n"lost\n' + "found\n" * 5000
+    _, bad, *found = rows_of(write(tmp_path / "b.csv", content))
+    assert "begins in line 3 is never closed; it runs over 5,001 lines to the end" in bad.reason
+    assert len(found) == 5000
 
 
 @settings(deadline=None)

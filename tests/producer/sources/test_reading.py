@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import os
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -145,6 +146,27 @@ def test_records_are_those_of_the_whole(text, cuts):
         found.extend(records.push([line[:-1].encode() for line in lines[start:end]]))
     found.extend(records.end())
     assert [None if isinstance(record, Unreadable) else record for record in found] == list(strict_records(lines))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from(["a,b", '1,"a', '2,b"', '3,"c"', "", "a", '"a,b', "\xff,b"]), max_size=24),
+    st.lists(st.integers(0, 24)),
+)
+def test_reasons_and_lines_do_not_depend_on_the_division(given, cuts):
+    """The line in which a field begins is that of the file, whatever was read at once and whatever was bad before."""
+    lines = [line.encode("latin-1") for line in given]
+    told = []
+    for edges in ([0, len(lines)], [0, *sorted(min(cut, len(lines)) for cut in cuts), len(lines)]):
+        records = Records(",", 10**6)
+        records.columns = 2
+        found = [record for start, end in pairwise(edges) for record in records.push(lines[start:end])]
+        found.extend(records.end())
+        told.append((found, records.line_ends))
+    assert told[0] == told[1]
+    for record in told[0][0]:
+        if isinstance(record, Unreadable) and (line := re.search(r"begins in line (\d+)", record.reason)):
+            assert '"' in given[int(line[1]) - 1]
 
 
 def strict_records(lines):

@@ -25,6 +25,8 @@ class Clock:
     ("facts", "text"),
     [
         ((0, None, None, None), "0 tokens"),
+        ((1, 1, None, None), "1 token, 1 row"),
+        ((0, None, 1, None), "0 of 1 token (0 %)"),
         ((1_200, 31, None, None), "1,200 tokens, 31 rows"),
         ((10, None, 20, 2.0, "in this epoch"), "10 of 20 tokens (50 %), 2 tokens/s, 5 s left in this epoch"),
         (

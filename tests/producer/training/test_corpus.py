@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from producer.sources.options import SourceOptions
+from producer.terminal import progress
 from producer.tokenization.word_level import fit
 from producer.training.corpus import prepare
 from producer.training.request import FitRequest
@@ -182,3 +183,13 @@ def test_a_pipe_is_refused(tmp_path):
     """A pipe can be read only once."""
     with pytest.raises(RequestError, match="a pipe can be read once: give files"):
         prepare(asked(["-"], tmp_path / "out"), lambda _: None)
+
+
+def test_reading_a_corpus_shows_how_far_it_is(tmp_path, monkeypatch, capsys):
+    """Once for the vocabulary, and once for the token ids."""
+    monkeypatch.setattr(progress, "PLAIN_EVERY_SECONDS", 0)
+    corpus = write(tmp_path / "c.jsonl", [f"word{at % 30} and word{at % 7}" for at in range(200)], "text")
+    prepare(asked([corpus], tmp_path / "out", vocab_size=100), lambda _: None)
+    size = f"{corpus.stat().st_size:,}"
+    ends = [line for line in capsys.readouterr().err.splitlines() if "(100 %)" in line]
+    assert ends == [f"{what}: {size} of {size} bytes (100 %)" for what in ("counting words", "tokenizing")]

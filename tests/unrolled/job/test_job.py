@@ -65,7 +65,7 @@ def changed(**values):
         (b"{}", "describes no job"),
         (b"[" * 100_000, "describes no job"),
         (b" " * (MOST_BYTES + 1), "at most 1,048,576"),
-        (changed(format_version=1), "format version 1; this release reads 3"),
+        (changed(format_version=1), "format version 1; this release reads 4"),
         (changed(live=True), "was changed since it was written"),
         (changed(id=3), "was changed since it was written"),
         (changed(fingerprint="../x"), "describes no job"),

@@ -81,7 +81,7 @@ def changed(number, **values):
         (changed(0, segment=None), "it lacks 'segment'"),
         (changed(0, format_version=2), "format version 2; this release reads 1"),
         (changed(0, segment="delete"), "segment is delete; allowed: shards, end"),
-        (changed(0, segment="end"), "a segment of kind end has entries"),
+        (changed(0, segment="cancel"), "a segment of kind cancel has entries"),
         (changed(0, segment="retry"), "source doesn't fit"),
         (changed(0, run="0" * 16), "belongs to a begin"),
         (changed(0, inputs=Inputs.named(["a"]).to_json()), "inputs belong to an append"),

@@ -41,8 +41,8 @@ def test_tables(pair):
     assert remote.to_polars(columns).equals(local.to_polars(columns))
     np.testing.assert_array_equal(np.stack(remote.to_pandas(columns)["max"]), np.stack(local.to_pandas(columns)["max"]))
     with duckdb.connect() as connection:
-        found = remote.to_duckdb(connection, "remote", columns).order("id").fetchall()
-        assert found == local.to_duckdb(connection, "local", columns).order("id").fetchall()
+        found = remote.to_duckdb(connection, columns, name="remote").order("id").fetchall()
+        assert found == local.to_duckdb(connection, columns, name="local").order("id").fetchall()
 
 
 def test_rows_and_neighbours(pair):

@@ -38,7 +38,7 @@ def test_pooled_columns_are_matrices(dataset, name):
     assert np.isnan(expected[4]).all()
     np.testing.assert_array_equal(np.stack(dataset.to_pandas([name])[name].dropna()), some)
     with duckdb.connect() as connection:
-        table = dataset.to_duckdb(connection, columns=["id", name])
+        table = dataset.to_duckdb(connection, ["id", name])
         assert table.types[1] == "FLOAT[3]"
         found = table.filter(f"{name} IS NOT NULL")
         np.testing.assert_array_equal(np.array(found.fetchnumpy()[name].tolist()), some)
@@ -55,7 +55,7 @@ def test_a_row_without_a_token(dataset, name):
     assert dataset.to_polars([name])[name].null_count() == 1
     assert dataset.to_pandas([name])[name].isna().sum() == 1
     with duckdb.connect() as connection:
-        table = dataset.to_duckdb(connection, columns=["id", name])
+        table = dataset.to_duckdb(connection, ["id", name])
         near = f"array_cosine_similarity({name}, [1, 2, 3]::FLOAT[3])"
         ids = table.project(f"id, {near} AS near").order("near DESC").fetchall()
         assert ids[-1] == ("rows.txt#4", None)
@@ -76,7 +76,7 @@ def test_duckdb_keeps_a_table(dataset, tmp_path):
     """Under any name, in place of one that was there."""
     with duckdb.connect(tmp_path / "rows.duckdb") as connection:
         for _ in range(2):
-            table = dataset.to_duckdb(connection, 'the "vectors"', ["id", "length"])
+            table = dataset.to_duckdb(connection, ["id", "length"], name='the "vectors"')
             assert table.count("*").fetchall() == [(len(dataset),)]
     with duckdb.connect(tmp_path / "rows.duckdb") as connection:
         assert connection.sql('SELECT count(*) FROM "the ""vectors"""').fetchall() == [(len(dataset),)]

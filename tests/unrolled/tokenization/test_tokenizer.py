@@ -44,3 +44,23 @@ def test_no_tokenizer_file(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(ModelError, match="is not a tokenizer file"):
         load_tokenizer(path, 9)
+
+
+def test_truncation_and_padding_are_not_done_and_a_line_says_so_once(tmp_path, caplog):
+    """A row keeps all of its tokens; without the line, the numbers of tokens would differ from the user's program."""
+    made = words()
+    path = saved(made, tmp_path)
+    load_tokenizer(path, 9)
+    assert caplog.messages == []
+    made.enable_truncation(2)
+    path = saved(made, tmp_path)
+    assert load_tokenizer(path, 9).encode("a b a b").ids == [1, 2, 1, 2]
+    made.enable_padding(pad_id=0, pad_token="[PAD]", length=1024)
+    path = saved(made, tmp_path)
+    for _ in range(2):
+        assert load_tokenizer(path, 9).encode("a b a b").ids == [1, 2, 1, 2]
+    kept = "done: a row keeps all of its tokens and gets no others"
+    assert caplog.messages == [
+        f"{path}: the tokenizer asks for truncation to 2 tokens. This is not {kept}",
+        f"{path}: the tokenizer asks for truncation to 2 tokens and padding to 1,024 tokens. Neither is {kept}",
+    ]

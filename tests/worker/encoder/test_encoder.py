@@ -1,10 +1,12 @@
 """Vectors in the user's own program."""
 
 import multiprocessing
+import os
 import pickle
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -352,18 +354,32 @@ def test_threads_share_an_encoder(encoder):
 
 @unless(why_unavailable() is None, "build: the fused engine survives a fork, TensorFlow does not")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_after_a_fork(encoder):
-    """A child computes with an engine of its own."""
+@pytest.mark.parametrize("parallelism", [None, "true"])
+def test_after_a_fork(encoder, monkeypatch, parallelism):
+    """A child computes with an engine of its own, and tokenizes although the threads of its parent are gone."""
+    if parallelism:
+        monkeypatch.setenv("TOKENIZERS_PARALLELISM", parallelism)
+    else:
+        monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    texts = ["a é b"] * 400
+    wanted = [encoder.encode(rows) for rows in (ROWS, texts)]
     fork = multiprocessing.get_context("fork")
     ours, childs = fork.Pipe()
-    child = fork.Process(target=lambda: childs.send((encoder.encode(ROWS), id(encoder._engine))))
+    child = fork.Process(
+        target=lambda: childs.send(([encoder.encode(rows) for rows in (ROWS, texts)], id(encoder._engine)))
+    )
     child.start()
     childs.close()
-    found, engine = ours.recv()
-    child.join()
-    ours.close()
+    try:
+        assert ours.poll(60), "the child hangs"
+        found, engine = ours.recv()
+    finally:
+        child.kill()
+        child.join()
+        ours.close()
     assert engine != id(encoder._engine)
-    for one, other in zip(found, encoder.encode(ROWS), strict=True):
+    assert os.environ.get("TOKENIZERS_PARALLELISM") == parallelism
+    for one, other in zip(chain(*found), chain(*wanted), strict=True):
         np.testing.assert_array_equal(one, other)
 
 

@@ -280,6 +280,18 @@ def test_the_broker_is_killed_and_comes_back(site, broker, keep_data):
     assert worker.alive
 
 
+def test_sigterm_is_heard_while_the_broker_is_away(site, broker):
+    """It gives up what is on board after the grace, and every line of the log is one sentence."""
+    worker = held(site, concurrency=2, grace_seconds=0.5)
+    site.enqueue(make_rows(4))
+    running(site, 2)
+    broker.kill()
+    worker.signal(signal.SIGTERM)
+    assert worker.wait() == 0
+    assert worker.log.count("couldn't be given back") == 2
+    assert "Traceback" not in worker.log
+
+
 def test_a_row_that_kills_its_worker_ends_as_a_dead_shard(site):
     """Other shards are published and not blamed, and it takes no more than max_attempts + 1 deaths."""
     rows = make_rows(12)

@@ -29,10 +29,15 @@ from unrolled.telemetry.tracing import start_tracing
 #: Options of a worker that are not the job's.
 OWN = tuple(field.name for field in fields(WorkerOptions) if field.name not in ("engine", "arithmetic"))
 
+#: More processes than any one machine has work for; a slip of the fingers mustn't start thousands.
+MOST_WORKERS = 256
+
 
 @click.command()
 @input_options
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Number of worker processes.")
+@click.option(
+    "--workers", type=click.IntRange(1, MOST_WORKERS), default=1, show_default=True, help="Number of worker processes."
+)
 @flags(WorkerOptions, OWN)
 @broker_option
 @namespace_option

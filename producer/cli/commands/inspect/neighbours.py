@@ -38,6 +38,8 @@ def neighbours(*, out: str, of: str, rows: int, column: str | None, metric: Metr
       unrolled neighbours out --id doc-17
       unrolled neighbours out --id doc-17 -n 3 --column last --metric dot
     """
+    from producer.terminal.progress import reading  # noqa: PLC0415 - --help needs no rich
+
     check_exists(out)
     dataset = open_dataset(out)
     if dataset.complete is False:
@@ -47,7 +49,8 @@ def neighbours(*, out: str, of: str, rows: int, column: str | None, metric: Metr
     except ValueError as error:
         raise RequestError(f"{error} (--column)") from error
     try:
-        found = dataset.neighbours(of, rows, column=column, metric=metric)
+        with reading("comparing", len(dataset), unit="rows") as on_rows:
+            found = dataset.neighbours(of, rows, column=column, metric=metric, each=on_rows)
     except (KeyError, ValueError) as error:
         raise RequestError(str(error.args[0])) from error
     if as_json:

@@ -10,7 +10,7 @@ import click
 from producer.cli.options import job_at, json_option, out_argument
 from producer.jobs.quarantine_lists import list_quarantine
 from producer.terminal.text import printable
-from unrolled.errors import counted
+from unrolled.errors import FileFormatError, counted
 from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:
@@ -24,18 +24,22 @@ def quarantine(*, out: str, as_json: bool) -> None:
     """List the rows that can't be computed, with reasons.
 
     Prints one row on a line, shard by shard. Rows of a file are counted from 0. A row that the engine failed on is
-    named by its shard and its number among the shard's good rows.
+    named by its shard and its number among the shard's good rows. Lists and parts that are damaged are named at the
+    end, and the exit status is then 1.
 
     \b
     Examples:
       unrolled quarantine out
       unrolled quarantine out --json | jq -r .reason | sort | uniq -c
     """
-    count = 0
-    for row in list_quarantine(job_at(out)):
+    count, damaged = 0, list[str]()
+    for row in list_quarantine(job_at(out), damaged.append):
         click.echo(json_text({**asdict(row), "shard": str(row.shard)}) if as_json else line(row))
         count += 1
-    click.echo(f"{counted(count, 'row')} in quarantine", err=True)
+    files = f", and those that {counted(len(damaged), 'damaged file')} should name" if damaged else ""
+    click.echo(f"{counted(count, 'row')} in quarantine{files}", err=True)
+    if damaged:
+        raise FileFormatError("\n".join(map(printable, damaged)))
 
 
 def line(row: BadRowListed) -> str:

@@ -14,7 +14,7 @@ from unrolled.errors import FileFormatError, JobError
 from unrolled.job import names
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log, catch_up
-from unrolled.reading.dataset import open_part
+from unrolled.reading.dataset import open_part, why_no_row
 from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:
@@ -45,17 +45,26 @@ def show(*, out: str, rows: int, numbers: int, as_json: bool) -> None:
     """
     job = job_at(out)
     found = itertools.islice(published_rows(job), rows)
-    if as_json:
-        for row in found:
+    first = next(found, None)
+    if first is None:
+        click.echo(f"{job.place}: {_why_none(job)}", err=as_json)
+    elif as_json:
+        for row in itertools.chain([first], found):
             click.echo(json_text(as_dict(row, numbers)))
-        return
-    from producer.terminal.table import table  # noqa: PLC0415 - JSON needs no rich
+    else:
+        from producer.terminal.table import table  # noqa: PLC0415 - JSON needs no rich
 
-    shown = list(found)
-    if not shown:
-        click.echo(f"{job.place}: complete, and without a row: its input had none that can be computed")
-        return
-    click.echo(table(_headings(shown[0]), [cells for row in shown for cells in _lines(row, numbers)]))
+        shown = [first, *found]
+        click.echo(table(_headings(first), [cells for row in shown for cells in _lines(row, numbers)]))
+
+
+def _why_none(job: OpenJob) -> str:
+    """Why no row of a job is published, though nothing is wrong."""
+    if not any(names.parts_in(job.objects.list(names.PARTS))):
+        return f"complete, and {why_no_row(job)}"
+    if standing(Log(), job.objects, live=job.job.live).complete:
+        return f"complete, and none of its rows can be computed; for the reasons: unrolled quarantine {job.place}"
+    return f"no row is published yet; see `unrolled status {job.place}`"
 
 
 def published_rows(job: OpenJob) -> Iterator[Row]:

@@ -53,6 +53,7 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
             return
         queue = ShardQueue(need_broker(broker, out), namespace, job.job.offer, patience)
         with closing(queue):
+            queue.of_job(job).refuse_copy()
             count = queue.steadily("reach the broker", lambda: len(queue.ledger.members(job.key)[0]))
             before = not decisions.cancel(job.objects, queue.of_job(job))
     if as_json:

@@ -40,15 +40,18 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
     log = Log()
     catch_up(log, job.objects)
     before = log.discarded and not parts
-    if not (yes or before):
-        _confirm(job.place, parts)
     queue = (
         ShardQueue(broker, namespace, job.job.offer, Patience(lambda line: click.echo(line, err=True)))
         if broker
         else None
     )
     with closing(queue) if queue else nullcontext():
-        decisions.discard(job.objects, queue.of_job(job) if queue else None)
+        ledger = queue.of_job(job) if queue else None
+        if ledger:
+            ledger.refuse_copy("to delete the copy alone: remove its directory")
+        if not (yes or before):
+            _confirm(job.place, parts)
+        decisions.discard(job.objects, ledger)
     said = f"is discarded, {counted(parts, 'part')} deleted"
     if before:
         said = "was discarded before, and no part is left"

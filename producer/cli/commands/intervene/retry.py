@@ -53,6 +53,8 @@ def retry(
     queue = ShardQueue(broker, namespace, job.job.offer, patience) if broker else None
     with closing(queue) if queue else nullcontext():
         ledger = queue.of_job(job) if queue else None
+        if ledger:
+            ledger.refuse_copy()
         found = decisions.retry(job.objects, ledger, read_failed_rows, failed=failed_rows)
     click.echo(json_text(asdict(found)) if as_json else report(found, job.place, failed_rows, queued=bool(broker)))
     context.exit(ExitStatus.FAILED if found.damaged and not (found.dead or found.rows) else ExitStatus.DONE)

@@ -61,7 +61,9 @@ def plan(context: click.Context, /, workers: int, measured: bool, as_json: bool,
     options = WorkerOptions(**own, engine=engine, arithmetic=submission.arithmetic)
     # Imported late: tokenizers take half a second, which --help doesn't need.
     from producer.plan.planning import make_plan  # noqa: PLC0415
+    from producer.terminal.progress import progress  # noqa: PLC0415
 
-    found = make_plan(submission, options, workers, measured=measured)
+    with progress("plan", transient=True) as bar:
+        found = make_plan(submission, options, workers, measured=measured, begin=bar.step)
     click.echo(json_text(found.to_json()) if as_json else report(found))
     context.exit(ExitStatus.FAILED if found.input.unreadable else ExitStatus.DONE)

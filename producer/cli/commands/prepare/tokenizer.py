@@ -3,7 +3,7 @@
 # Over 150 lines: two commands that share their options, their target and their report; `fit_command` has over 40, most
 # of them its options and its help.
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,6 +90,7 @@ def fit_command(
       unrolled tokenizer fit 'logs/*.jsonl.gz' --out model/ --oov '<OOV>'
     """
     # Over 40 lines: one step after the other, each with its own error.
+    from producer.terminal.progress import reading  # noqa: PLC0415 - other commands start without it
     from producer.tokenization.word_level import fit  # noqa: PLC0415 - other commands start without it
 
     target, room = _target(out, overwrite)
@@ -105,14 +106,15 @@ def fit_command(
         click.echo(notice, err=True)
     bad_rows, patience = 0, Patience(partial(click.echo, err=True))
 
-    def texts() -> Iterator[str]:
+    def texts(on_bytes: Callable[[int], None]) -> Iterator[str]:
         nonlocal bad_rows
-        for batch in read_batches(plan, options, steadily=patience.until_done):
+        for batch in read_batches(plan, options, on_bytes=on_bytes, steadily=patience.until_done):
             good = [row.text for row in batch if isinstance(row, SourceRow) and row.text is not None]
             bad_rows += len(batch) - len(good)
             yield from good
 
-    found = fit(texts(), size, None if oov == "drop" else oov)
+    with reading("counting words", plan.size_bytes) as on_bytes:
+        found = fit(texts(on_bytes), size, None if oov == "drop" else oov)
     _save(found.tokenizer, target, room)
     summary: dict[str, object] = {
         "path": str(target),

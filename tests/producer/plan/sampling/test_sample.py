@@ -24,6 +24,7 @@ from producer.sources.rows import BadRow
 from producer.tokenization.tokenize import tokenize
 from unrolled.format.positions import Positions
 from unrolled.model.config import ModelConfig
+from unrolled.model.layer import LayerConfig
 
 MAX_LENGTH = 40
 CONFIG = ModelConfig.stacked(3, MAX_LENGTH, num_lstm_units=1, num_lstm_layers=1, embedding_dim=1)
@@ -212,6 +213,34 @@ def test_one_huge_row(tmp_path, unpacked):
     assert sample.sums["tokens"].value == pytest.approx(1_200_000, rel=0.01)
     assert sample.sums["long_tokens"].value == sample.sums["tokens"].value
     assert sample.long_rows[0].length == pytest.approx(1_200_000, rel=0.01)
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "txt"])
+def test_a_huge_row_of_ids_is_counted_exactly(tmp_path, format):  # noqa: A002 - the inputs' own word
+    """Beside an id and other fields, and with numbers on the edges of the pieces."""
+    random_ids = random.Random(1)
+    ids = [[random_ids.choice((1, 2, 3)) * 10 ** random_ids.randrange(5) for _ in range(n)] for n in (9, 70_000, 5)]
+    lines = {
+        "jsonl": [json.dumps({"id": "a b", "tokens": row, "name": "c d"}) for row in ids],
+        "csv": ["id,tokens", *(f'"a b","{" ".join(map(str, row))}"' for row in ids)],
+        "txt": [" ".join(map(str, row)) for row in ids],
+    }
+    path = write_lines(tmp_path / f"rows.{format}", lines[format])
+    config = ModelConfig.stacked(30_000, MAX_LENGTH, num_lstm_units=1, num_lstm_layers=1, embedding_dim=1)
+    sample = sampler_of(path, config=config, kind="tokens" if format == "txt" else "auto").sample(60)
+    assert sample.sums["rows"].value == pytest.approx(3)
+    assert sample.sums["quarantined"].value == 0, sample.reasons
+    assert sample.sums["tokens"].value == pytest.approx(70_014)
+
+
+def test_a_huge_row_of_vectors(tmp_path):
+    """It is read as a whole, because its numbers don't say how many vectors there are."""
+    rows = [{"id": str(n), "vectors": [[0.25, -1.5]] * n} for n in (3, 40_000, 2)]
+    path = write_lines(tmp_path / "rows.jsonl", map(json.dumps, rows))
+    config = ModelConfig(0, MAX_LENGTH, None, (LayerConfig(1),), vector_dim=2)
+    sample = sampler_of(path, config=config, kind="vectors").sample(60)
+    assert sample.sums["quarantined"].value == 0, sample.reasons
+    assert sample.sums["tokens"].value == pytest.approx(40_005)
 
 
 def test_a_huge_row_among_many_is_seen(tmp_path):
