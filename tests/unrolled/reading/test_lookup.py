@@ -81,8 +81,8 @@ def test_neighbours(dataset, metric):
 def test_no_cosine_is_beyond_one(sign):
     """Rounding may lead there, and acos would fail then."""
     vectors = np.random.default_rng(0).standard_normal((500, 7)).astype(np.float32)
-    rows = pa.record_batch([pa.array(map(str, range(500))), pa.array([1] * 500, pa.int32()),
-                            pa.FixedSizeListArray.from_arrays(vectors.ravel(), 7)], ["id", "length", "mean"])  # fmt: skip
+    lists = pa.FixedSizeListArray.from_arrays(vectors.ravel(), 7)
+    rows = pa.record_batch({"id": map(str, range(500)), "length": pa.array([1] * 500, pa.int32()), "mean": lists})
     scores = [near.score for vector in vectors for near in nearest([rows], sign * vector, 500, "cosine")]
     assert max(map(abs, scores)) == 1
 
