@@ -323,6 +323,26 @@ def norm_above_directions_that_are_joined_by_computed_sizes():
     return graph, graph.lstm(graph.add("Relu", x), 10)
 
 
+@case(suffix=".onnx")
+def directions_that_are_joined_by_computed_sizes():
+    graph = Graph()
+    low = graph.lstm(graph.time_first(graph.embed()), sides=2, direction="bidirectional")
+    return graph, graph.lstm(joined(graph, low), 10)
+
+
+@case(r"doesn't show that it reads along the tokens", suffix=".onnx")
+def computed_sizes_that_exchange_axes():
+    graph = Graph()
+    return graph, graph.lstm(joined(graph, graph.lstm(graph.time_first(graph.embed())), places=(1, 0)), 5)
+
+
+@case(r"doesn't show that it reads along the tokens", suffix=".onnx")
+def computed_sizes_of_another_tensor():
+    graph = Graph()
+    x = graph.embed()
+    return graph, graph.lstm(graph.add("Reshape", x, graph.add("Shape", graph.time_first(x))))
+
+
 @case(r"LayerNormalization.*only dropout|differ", suffix=".onnx", parity=1e-5)
 def norm_above_computed_sizes_that_exchange_axes():
     graph = Graph()
@@ -629,6 +649,12 @@ def loop_above_a_bidirectional_layer():
 def loop_in_the_place_of_a_layer():
     graph = Graph()
     return graph, loop(graph, graph.time_first(graph.embed()))
+
+
+@case(r"no operator LSTM or GRU. A layer that is written as other operations.*state dict", suffix=".onnx")
+def cell_that_is_written_as_other_operations():
+    graph = Graph()
+    return graph, graph.add("Tanh", graph.add("MatMul", graph.time_first(graph.embed()), graph.weights(4, 5)))
 
 
 @case(r"lstm\d+ isn't the last.*\(RNN\)", suffix=".onnx")
