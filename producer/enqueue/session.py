@@ -1,6 +1,6 @@
 """One run of `enqueue`: its progress, its signals, and its garbage collection."""
 
-# Over 150 lines: one run, and all that is around it.
+# Over 150 lines: one run, and all that may end it.
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def enqueue(
     Raises:
         UnrolledError: something can't be used, or broke off; the same call continues from there.
     """
-    # Over 40 lines: what a run needs, in the order in which it is begun and ended.
+    # Over 40 lines, most of them the description: what a run needs, in order.
     with nullcontext(display) if display else progress("queueing") as bar:
         # A stop ends the waiting for the broker, and never that for the disk: rows of a stream must get there.
         asking = Patience(bar.say, stopped=StoppedWaitingError, quiet_seconds=QUIET_SECONDS)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from producer.sources.discovery import SourceFile, discover
@@ -217,7 +217,7 @@ def _read(
         if source.size_bytes is None:
             chunks = checked(chunks, source, options)
         if source.format not in ("parquet", "arrow"):
-            yield from read_rows(source, chunks, options, lambda found: _tell_line_ends(source, found))
+            yield from read_rows(source, chunks, options, partial(tell_line_ends, source))
         else:
             from producer.sources.formats.tables import read_table  # noqa: PLC0415 - pyarrow is slow to import
 
@@ -225,7 +225,8 @@ def _read(
                 yield from read_table(LocalFile.of(str(path)), source.format, source.label, options, steadily)
 
 
-def _tell_line_ends(source: SourceFile, found: "LineEnds") -> None:
+def tell_line_ends(source: SourceFile, found: "LineEnds") -> None:
+    """Tell the user, once, that quoted fields of an input contain line ends."""
     _tell_once(notice_of_line_ends(source.label, found.rows, found.most_lines, found.line))
 
 

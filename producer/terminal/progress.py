@@ -78,6 +78,10 @@ class Progress:
         """Begin the next phase: its tokens and its speed count from 0."""
         self._bar.reset(self._task, description=what, total=None, facts="")
         self._bar.reset(self._meter, total=None)
+
+    def step(self, what: str) -> None:
+        """Begin a phase in which nothing is counted: without a bar, its name is a line, if the last line is old."""
+        self.begin(what)
         if not self._drawn and self._clock() - self._shown_at >= PLAIN_EVERY_SECONDS:
             self._shown_at = self._clock()
             self.say(what)

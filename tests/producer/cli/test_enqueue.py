@@ -540,7 +540,7 @@ def test_an_input_that_changed_is_not_mixed_with_what_it_was(place, broker):
 
 def test_a_log_with_a_gap_is_not_added_to(place, broker):
     """Whoever has lost a file of the log is told which."""
-    write_rows(place / "rows.jsonl", {"a": [1]})
+    write_rows(place / "rows.jsonl", {name: [1] * 600 for name in ("a", "b")})
     assert enqueue(broker, "rows.jsonl").exit_code == 0
     (place / "out" / segment_name(0)).unlink()
     result = enqueue(broker, "rows.jsonl")
