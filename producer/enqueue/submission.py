@@ -27,7 +27,7 @@ from unrolled.protocol.opening import OpenJob, create_job
 from unrolled.store.bucket_url import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tokenizers import Tokenizer
@@ -120,12 +120,15 @@ class Prepared:
     shard_rows: int
 
 
-def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
+def prepare(
+    submission: Submission, steadily: Steadily = at_once, check_broker: Callable[[], object] = lambda: None
+) -> Prepared:
     """Check everything that can be checked before anything is queued, and create the job.
 
     Args:
         submission: the request.
         steadily: tries each operation on the job's store until it works; by default each is tried once.
+        check_broker: called before the job is created; raises where the broker doesn't let this user in.
 
     Raises:
         UnrolledError: an input, the model, the tokenizer, what is to be stored, or the directory can't be used; the
@@ -161,6 +164,7 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
     # As they were found: another spelling is no other job. Their content is compared shard by shard as it is read.
     inputs, live = Inputs.named(file.label for file in plan.files), submission.source.follow
     job = Job(offer.fingerprint, inputs, offer.engine, offer.arithmetic, live, options)
+    check_broker()
     opened = create_job(submission.out, job, steadily, append=submission.append)
     return Prepared(submission, opened, model, plan, inputs, tokenizer, shard_tokens, shard_rows)
 
