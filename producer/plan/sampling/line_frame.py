@@ -201,7 +201,7 @@ def _end_of_row(file: Any, place: int, size: int, most_bytes: int, mark: bytes) 
     begin, block = place, _BLOCK_BYTES
     while begin < size and begin - place <= most_bytes:
         end = min(size, begin + block)
-        newline = _read(file, begin - 1, end - 1 + len(mark)).find(mark)
+        newline = _read(file, begin - 1, end).find(mark)
         if newline >= 0:
             return begin + newline
         begin, block = end, min(4 * block, _LARGEST_BLOCK_BYTES)
