@@ -7,6 +7,7 @@ from itertools import islice
 from producer.sources.discovery import SourceFile
 from producer.sources.errors import DamagedInputError
 from producer.sources.formats.delimited import DELIMITERS, LineEnds, read_delimited
+from producer.sources.formats.fasta import read_fasta
 from producer.sources.formats.jsonl import json_parser
 from producer.sources.formats.lines import read_lines, text_parser
 from producer.sources.options import SourceOptions
@@ -24,7 +25,7 @@ def read_rows(
     options: SourceOptions,
     on_line_ends: Callable[[LineEnds], None] | None = None,
 ) -> Iterator[SourceBatch]:
-    """Yield the rows of an input whose format is text, JSON lines, CSV or TSV.
+    """Yield the rows of an input whose format is text, JSON lines, FASTA, CSV or TSV.
 
     Args:
         source: the input.
@@ -39,6 +40,8 @@ def read_rows(
         yield from read_lines(chunks, source.label, options, text_parser(source.label, options))
     elif source.format == "jsonl":
         yield from read_lines(chunks, source.label, options, json_parser(source.label, options))
+    elif source.format == "fasta":
+        yield from read_fasta(chunks, source.label, options)
     else:
         yield from read_delimited(chunks, source.label, DELIMITERS[source.format], options, on_line_ends)
 

@@ -12,9 +12,10 @@ from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import check_rows, read_rows
 from producer.sources.formats.content import check_compression, check_content
 from producer.sources.formats.delimited import DELIMITERS, Records, Unreadable, has_header, header_columns
+from producer.sources.formats.fasta import check_fasta, looks_like_fasta
 from producer.sources.formats.jsonl import json_object, looks_like_json, row_field
 from producer.sources.formats.lines import BYTE_ORDER_MARK, LongLine, split_lines
-from producer.sources.options import SourceOptions
+from producer.sources.options import Format, SourceOptions
 from producer.sources.places.place import Place
 from producer.sources.streams.compression import raw_chunks, unpacked
 from unrolled.errors import RowError
@@ -27,13 +28,13 @@ class Head(NamedTuple):
     Attributes:
         holds_text: whether the rows contain text.
         is_empty: whether it is known that there is no row.
-        looks_like_json: whether lines are JSON objects, but are read as text.
+        looks_like: the format that it seems to have, if that isn't text, as which it is read.
         has_arrived: of standard input, whether its first bytes are in its buffer.
     """
 
     holds_text: bool
     is_empty: bool = False
-    looks_like_json: bool = False
+    looks_like: Format | None = None
     has_arrived: bool = False
 
 
@@ -56,15 +57,15 @@ def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head
         head = next(chunks, b"")
         check_content(head, source.format, is_named=options.format is not None)
         if options.id_first_word and source.format != "text":
-            raise DamagedInputError(
-                f"is {source.format}; --id-first-word is for plain text, --id-field for other formats"
-            )
+            instead = "in FASTA, it is so without it" if source.format == "fasta" else "--id-field for other formats"
+            raise DamagedInputError(f"is {source.format}; --id-first-word is for plain text, {instead}")
         if source.format not in ("parquet", "arrow"):
             with _advised(head, source):
                 holds_text = _lines_hold_text(head, source, options)
-                is_json = is_json_read_as_text(head, source, options)
-                is_empty = not check_rows(source, read_rows(source, chain([head], chunks), options), is_json=is_json)
-            return Head(holds_text, is_empty, is_json)
+                look = look_of_text(head, source, options)
+                lines = read_rows(source, chain([head], chunks), options)
+                is_empty = not check_rows(source, lines, is_json=look == "jsonl")
+            return Head(holds_text, is_empty, look)
     if source.compression != "none":
         # The schema may be at the end; it is checked after the file has been decompressed.
         return Head(options.kind == "text")
@@ -89,15 +90,26 @@ def _advised(head: bytes, source: SourceFile) -> Iterator[None]:
         ) from error
 
 
-def is_json_read_as_text(head: bytes, source: SourceFile, options: SourceOptions) -> bool:
-    """Whether the first lines are JSON objects, though neither a name nor an option says so."""
-    return source.format == "text" and options.format is None and looks_like_json(head)
+def look_of_text(head: bytes, source: SourceFile, options: SourceOptions) -> Format | None:
+    """The format that text seems to have, if neither its name nor an option says so: JSON lines, FASTA, or None.
+
+    Args:
+        head: the first bytes, unpacked.
+        source: the input.
+        options: whether the user named the format.
+    """
+    if source.format != "text" or options.format is not None:
+        return None
+    return "jsonl" if looks_like_json(head) else "fasta" if looks_like_fasta(head) else None
 
 
 def _lines_hold_text(head: bytes, source: SourceFile, options: SourceOptions) -> bool:
     if source.format == "text":
         return options.kind != "tokens"
     lines = next(split_lines([head], options.max_row_bytes), [])
+    if source.format == "fasta":
+        check_fasta(lines)
+        return True
     if source.format == "jsonl":
         return _json_holds_text(lines, source, options)
     records = Records(DELIMITERS[source.format], options.max_row_bytes, quotes=options.quotes)

@@ -1,11 +1,13 @@
 """Lines for people about inputs that are most likely not what was meant."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from unrolled.errors import counted
 
 #: Inputs that are named; the others are counted.
 _NAMED = 3
+#: Formats that text may be meant as, with their names and what is read of them.
+_LOOKS = {"jsonl": ("JSON lines", "the fields"), "fasta": ("FASTA", "the sequences")}
 
 
 def notices_of_empty(labels: Sequence[str]) -> list[str]:
@@ -19,16 +21,36 @@ def notices_of_empty(labels: Sequence[str]) -> list[str]:
     return [f"{counted(len(labels), 'input has', 'inputs have')} no rows: {named(labels)}"]
 
 
-def notices_of_json(labels: Sequence[str]) -> list[str]:
-    """A line about inputs whose lines are JSON objects, but are read as text; none where there is no such input.
+def notices_of_looks(looks: Iterable[tuple[str, str | None]]) -> list[str]:
+    """A line for each format that inputs seem to have, though they are read as text.
 
     Args:
-        labels: of those inputs.
+        looks: the label of each input, and that format, if there is one.
     """
+    some = list(looks)
+    lines = []
+    for kind, (name, content) in _LOOKS.items():
+        labels = [label for label, found in some if found == kind]
+        if labels:
+            which = counted(len(labels), "input looks", "inputs look")
+            lines.append(
+                f"{which} like {name}, but each whole line is read as text: {named(labels)}; --format {kind} reads "
+                f"{content}"
+            )
+    return lines
+
+
+def notices_of_words(files: Iterable[tuple[str, str]]) -> list[str]:
+    """A line about sequences of letters of which a vocabulary of words is made; none where there are none.
+
+    Args:
+        files: the label and the format of each input.
+    """
+    labels = [label for label, kind in files if kind == "fasta"]
     if not labels:
         return []
-    which, names = counted(len(labels), "input looks", "inputs look"), named(labels)
-    return [f"{which} like JSON lines, but each whole line is read as text: {names}; --format jsonl reads the fields"]
+    advice = "most models of sequences read letters: make their tokenizer as docs/inputs.md shows"
+    return [f"a sequence has no spaces, so each one of {named(labels)} is a word of the vocabulary; {advice}"]
 
 
 def notice_of_line_ends(label: str, rows: int, most_lines: int, line: int) -> str:

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from unrolled.errors import OptionError
 
-Format = Literal["text", "jsonl", "csv", "tsv", "parquet", "arrow"]
+Format = Literal["text", "jsonl", "csv", "tsv", "fasta", "parquet", "arrow"]
 Compression = Literal["none", "gzip", "zstd"]
 Kind = Literal["auto", "text", "tokens", "vectors"]
 
@@ -77,7 +77,9 @@ class SourceOptions:
         if not self.tick_seconds > 0:
             raise OptionError(f"tick_seconds is {self.tick_seconds}; allowed: more than 0")
         if self.follow and self.format in ("parquet", "arrow"):
-            raise OptionError(f"--follow and --format {self.format} exclude each other; allowed: text, jsonl, csv, tsv")
+            raise OptionError(
+                f"--follow and --format {self.format} exclude each other; allowed: text, jsonl, csv, tsv, fasta"
+            )
 
     def _check_fields(self) -> None:
         if self.text_field == self.tokens_field:

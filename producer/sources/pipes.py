@@ -10,7 +10,7 @@ from typing import BinaryIO
 from producer.sources.discovery import SourceFile
 from producer.sources.errors import DamagedInputError
 from producer.sources.formats.content import check_content
-from producer.sources.heads import Head, is_json_read_as_text
+from producer.sources.heads import Head, look_of_text
 from producer.sources.options import SourceOptions
 from producer.sources.streams.compression import sniff, unpacked
 
@@ -69,8 +69,8 @@ def look_at(source: SourceFile, options: SourceOptions) -> Head:
         head = _beginning(sys.stdin.buffer if sys.stdin else None)
     if head:
         check_content(head, source.format, is_named=options.format is not None, has_name=False)
-    holds_text = options.kind == "text" or (options.kind == "auto" and source.format == "text")
-    return Head(holds_text, looks_like_json=is_json_read_as_text(head, source, options), has_arrived=bool(head))
+    holds_text = options.kind == "text" or (options.kind == "auto" and source.format in ("text", "fasta"))
+    return Head(holds_text, looks_like=look_of_text(head, source, options), has_arrived=bool(head))
 
 
 def _beginning(file: BinaryIO | None) -> bytes:

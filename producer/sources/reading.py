@@ -20,7 +20,7 @@ from producer.sources.discovery import SourceFile, discover
 from producer.sources.errors import DamagedInputError, SourceError
 from producer.sources.first_rows import read_rows
 from producer.sources.heads import Head, check_head
-from producer.sources.notices import notice_of_line_ends, notices_of_empty, notices_of_json
+from producer.sources.notices import notice_of_line_ends, notices_of_empty, notices_of_looks
 from producer.sources.options import SourceOptions
 from producer.sources.pipes import StandardInput, checked, look_at
 from producer.sources.places.local_file import LocalFile
@@ -76,18 +76,15 @@ def check_inputs(inputs: Sequence[str], options: SourceOptions) -> InputPlan:
     found = discover(inputs, options)
     _need_delimited(found.files, options)
     need_nested(found.files, options)
-    text_file, empty, json = None, list[str](), list[str]()
-    stdin: StandardInput | None = None
-    for source, head in zip(found.files, _heads(found.files, options), strict=True):
-        if head.holds_text and text_file is None:
-            text_file = source.label
-        if head.is_empty:
-            empty.append(source.label)
-        if head.looks_like_json:
-            json.append(source.label)
-        if head.has_arrived:
-            stdin = StandardInput(sys.stdin.buffer)  # type: ignore[arg-type]  # it was seen to be one with a buffer
-    notices = (*found.notices, *notices_of_empty(empty), *notices_of_json(json))
+    heads = list(zip((file.label for file in found.files), _heads(found.files, options), strict=True))
+    text_file = next((label for label, head in heads if head.holds_text), None)
+    empty = [label for label, head in heads if head.is_empty]
+    json = [label for label, head in heads if head.looks_like == "jsonl"]
+    # If it has arrived, it was seen to be one with a buffer.
+    has_arrived = any(head.has_arrived for _, head in heads)
+    stdin = StandardInput(sys.stdin.buffer) if has_arrived else None  # type: ignore[arg-type]
+    looks = notices_of_looks((label, head.looks_like) for label, head in heads)
+    notices = (*found.notices, *notices_of_empty(empty), *looks)
     sizes = [source.size_bytes for source in found.files]
     size_bytes = None if None in sizes else sum(size for size in sizes if size is not None)
     return InputPlan(tuple(found.files), notices, text_file, size_bytes, tuple(json), stdin)
@@ -112,14 +109,19 @@ def _need_delimited(files: Sequence[SourceFile], options: SourceOptions) -> None
 
 
 def need_nested(files: Sequence[SourceFile], options: SourceOptions) -> None:
-    """Refuse formats whose values are flat for rows of vectors, and for rows that bring initial states.
+    """Refuse formats whose values are flat for rows of vectors or with initial states, and FASTA for token ids.
 
     Raises:
         RequestError: an input has such a format.
     """
     for file in files:
-        if file.format not in ("text", "csv", "tsv"):
+        if file.format not in ("text", "csv", "tsv", "fasta"):
             continue
+        if file.format == "fasta" and options.kind == "tokens":
+            raise RequestError(
+                f"input {file.label} is read as fasta, which holds texts, not token ids; leave out --kind tokens, or "
+                "name another format with --format"
+            )
         if options.initial_state_field is not None:
             raise RequestError(
                 f"input {file.label} is read as {file.format}, which can't hold the initial states that the model "

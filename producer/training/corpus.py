@@ -8,6 +8,7 @@ import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from producer.sources.notices import notices_of_words
 from producer.sources.reading import InputPlan, check_inputs, read_batches
 from producer.sources.rows import SourceRow
 from producer.terminal.progress import reading
@@ -138,6 +139,9 @@ def _tokenizer(request: FitRequest, plan: InputPlan, say: Callable[[str], None])
         ids = tokenizer.get_vocab(with_added_tokens=True).values()
         publish_bytes(kept, request.tokenizer.read_bytes())
         return tokenizer, request.vocab_size or max(ids, default=1)
+
+    for notice in notices_of_words((file.label, file.format) for file in plan.files):
+        say(notice)
 
     def texts(on_bytes: Callable[[int], None]) -> Iterator[str]:
         for batch in read_batches(plan, request.source, on_bytes=on_bytes, steadily=Patience(say).until_done):

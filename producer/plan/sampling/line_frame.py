@@ -1,4 +1,4 @@
-"""Pieces of plain files of lines, which can be read anywhere."""
+"""Pieces of plain files of lines, and of records of lines that a header begins, which can be read anywhere."""
 
 # Over 150 lines: a piece of a file, whose first and last row reach over its edges.
 
@@ -12,6 +12,7 @@ from producer.plan.sampling.pieces import PART_BYTES, WHOLE_ROW_BYTES, Piece, Se
 from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import read_rows
 from producer.sources.formats.delimited import DELIMITERS, has_header
+from producer.sources.formats.fasta import HEADER, too_long
 from producer.sources.formats.lines import LongLine
 from producer.sources.rows import BadRow
 from unrolled.patience import at_once
@@ -42,6 +43,7 @@ class LineFrame:
     def __init__(self, files: Sequence[tuple[SourceFile, Place, int]], options: SourceOptions) -> None:
         self._files = files
         self._options = options
+        self._long: dict[tuple[str, int], str] = {}  # label and beginning of a long FASTA record → why it is bad, or ""
         self._ends = list(accumulate(size for _, _, size in files))
         self.size_bytes = self._ends[-1] if files else 0
         self.from_the_start, self.rows = False, None
@@ -85,9 +87,10 @@ class LineFrame:
         if begin >= end:
             return []
         data = _read(file, begin, end)
-        first = begin if begin == len(header) else _start_of_row(file, begin, len(header), options.max_row_bytes)
-        last = end if end == size or data.endswith(b"\n") else _end_of_row(file, end, size, options.max_row_bytes)
-        newline = data.find(b"\n")
+        mark, most_bytes = _mark(source), _most_bytes(source, options)
+        first = begin if begin == len(header) else _start_of_row(file, begin, len(header), most_bytes, mark)
+        last = end if end == size else _end_of_row(file, end, size, most_bytes, mark)
+        newline = data.find(mark)
         if newline < 0 or newline == len(data) - 1:  # one row, or a part of one
             return [self._edge(source, file, (first, last), (begin, end), size, header, begins=first == begin)]
         rows: list[Seen] = []
@@ -97,7 +100,7 @@ class LineFrame:
             rows.append(self._edge(source, file, (first, inner_begin), (begin, inner_begin), size, header))
         tail: list[Seen] = []
         if last > end:
-            inner_end = begin + data.rfind(b"\n") + 1
+            inner_end = begin + data.rfind(mark) + 1
             tail = [self._edge(source, file, (inner_end, last), (inner_end, end), size, header, begins=True)]
         rows += self._parsed(source, header, data[inner_begin - begin : inner_end - begin], inner_begin)
         return rows + tail
@@ -115,8 +118,7 @@ class LineFrame:
     ) -> Seen:
         """A row that reaches over an edge of the piece: all of it is read, unless it is long."""
         length, share = row[1] - row[0], (seen[1] - seen[0]) / max(row[1] - row[0], 1)
-        if length > self._options.max_row_bytes + len(b"\r\n"):
-            reason = LongLine(length, self._options.max_row_bytes).reason
+        if reason := self._why_too_long(source, file, row):
             return Seen(BadRow(source.label, 0, None, reason), share, 1.0, begins)
         if length > WHOLE_ROW_BYTES and self._options.kind != "vectors":
             content = _read(file, seen[0], min(seen[0] + PART_BYTES, seen[1]))
@@ -126,6 +128,28 @@ class LineFrame:
         if not parsed:
             return Seen(BadRow(source.label, 0, None, "is no row"), 0.0, 1.0, begins)
         return parsed[0]._replace(share=share, begins=begins)
+
+    def _why_too_long(self, source: SourceFile, file: Any, row: tuple[int, int]) -> str:
+        """Why a row is too long; empty where it isn't.
+
+        A long FASTA record is read to its end, once, because its header and the ends of its lines don't count.
+        """
+        most_bytes = self._options.max_row_bytes
+        start, length = row[0], row[1] - row[0]
+        if length <= most_bytes + len(b"\r\n"):
+            return ""
+        if source.format != "fasta":
+            return LongLine(length, most_bytes).reason
+        if length > _most_bytes(source, self._options):
+            return too_long(length, most_bytes)
+        if (source.label, start) not in self._long:
+            blocks = (
+                _read(file, begin, min(begin + _LARGEST_BLOCK_BYTES, row[1]))
+                for begin in range(start, row[1], _LARGEST_BLOCK_BYTES)
+            )
+            rows = [row for batch in read_rows(source, blocks, self._options) for row in batch]
+            self._long[source.label, start] = next((row.reason for row in rows if isinstance(row, BadRow)), "")
+        return self._long[source.label, start]
 
     def _parsed(self, source: SourceFile, header: bytes, data: bytes, offset: int) -> list[Seen]:
         """The rows of whole lines; their positions are guessed from the length of these lines."""
@@ -143,31 +167,42 @@ def _header(source: SourceFile, file: Any, options: SourceOptions) -> bytes:
     return head[: head.find(b"\n") + 1]
 
 
+def _mark(source: SourceFile) -> bytes:
+    """The bytes between which a row ends and the next one begins: after the first of them."""
+    return b"\n" + HEADER if source.format == "fasta" else b"\n"
+
+
+def _most_bytes(source: SourceFile, options: SourceOptions) -> int:
+    """How far the ends of a row are looked for: a FASTA record has a header, and many ends of lines."""
+    most_bytes = options.max_row_bytes
+    return most_bytes + most_bytes // 8 + WHOLE_ROW_BYTES if source.format == "fasta" else most_bytes
+
+
 def _read(file: Any, begin: int, end: int) -> bytes:
     file.seek(begin)
     content: bytes = file.read(max(end - begin, 0))
     return content
 
 
-def _start_of_row(file: Any, place: int, least: int, most_bytes: int) -> int:
+def _start_of_row(file: Any, place: int, least: int, most_bytes: int, mark: bytes) -> int:
     """Where the row that holds the byte at `place` begins; somewhere more than `most_bytes` before it, at worst."""
     end, block = place, _BLOCK_BYTES
     while end > least and place - end <= most_bytes:
         begin = max(least, end - block)
-        newline = _read(file, begin, end).rfind(b"\n")
+        newline = _read(file, begin, end - 1 + len(mark)).rfind(mark)
         if newline >= 0:
             return begin + newline + 1
         end, block = begin, min(4 * block, _LARGEST_BLOCK_BYTES)
     return end
 
 
-def _end_of_row(file: Any, place: int, size: int, most_bytes: int) -> int:
-    """Where the row that holds the byte before `place` ends, its line's end included."""
+def _end_of_row(file: Any, place: int, size: int, most_bytes: int, mark: bytes) -> int:
+    """Where the row that holds the byte before `place` ends, its line's end included: at `place`, or after it."""
     begin, block = place, _BLOCK_BYTES
     while begin < size and begin - place <= most_bytes:
         end = min(size, begin + block)
-        newline = _read(file, begin, end).find(b"\n")
+        newline = _read(file, begin - 1, end).find(mark)
         if newline >= 0:
-            return begin + newline + 1
+            return begin + newline
         begin, block = end, min(4 * block, _LARGEST_BLOCK_BYTES)
     return begin

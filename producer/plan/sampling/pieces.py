@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from producer.sources.formats.fasta import part_of_sequence
 from producer.sources.rows import PARTLY_READ, SourceRow
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ def part_of_row(source: SourceFile, before: bytes, content: bytes, options: Sour
         content: the part.
         options: how the file is read.
     """
+    if source.format == "fasta":
+        return SourceRow(source.label, 0, None, part_of_sequence(content), None, PARTLY_READ)
     if before.isdigit():  # the first number began before this part, and is counted there
         content = content.lstrip(b"0123456789")
     numbers = max(_NUMBERS.findall(content), key=len, default=b"")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from producer.plan.sampling.pieces import spread
 from producer.sources.errors import DamagedInputError
-from producer.sources.heads import check_head
-from producer.sources.notices import notices_of_empty, notices_of_json
+from producer.sources.heads import Head, check_head
+from producer.sources.notices import notices_of_empty, notices_of_looks
 from unrolled.errors import RequestError
 
 if TYPE_CHECKING:
@@ -56,28 +56,24 @@ def readable(files: Sequence[SourceFile], options: SourceOptions, seconds: float
             )
     began = time.monotonic()
     order = sorted(range(len(files)), key=spread)
-    found, bad, empty, json = Readable([]), set[int](), set[int](), set[int]()
+    found, bad, heads = Readable([]), set[int](), dict[int, Head]()
     for count, number in enumerate(order):
         source = files[number]
         if count and time.monotonic() - began > seconds:
             found.unchecked = len(files) - count
             break
         try:
-            head = None if source.place is None else check_head(source, source.place, options)
+            if source.place is not None:
+                heads[number] = check_head(source, source.place, options)
         except (DamagedInputError, OSError) as error:
             found.problems[source.label] = str(error)
             bad.add(number)
-            continue
-        if head and head.holds_text:
-            found.text_file = found.text_file or source.label
-        if head and head.is_empty:
-            empty.add(number)
-        if head and head.looks_like_json:
-            json.add(number)
-    found.json_files = [files[number].label for number in sorted(json)]
+    found.text_file = next((files[number].label for number, head in heads.items() if head.holds_text), None)
+    seen = [(files[number].label, heads[number]) for number in sorted(heads)]
+    found.json_files = [label for label, head in seen if head.looks_like == "jsonl"]
     found.notices = [
-        *notices_of_empty([files[number].label for number in sorted(empty)]),
-        *notices_of_json(found.json_files),
+        *notices_of_empty([label for label, head in seen if head.is_empty]),
+        *notices_of_looks((label, head.looks_like) for label, head in seen),
     ]
     found.seconds = (time.monotonic() - began) * len(files) / max(1, len(files) - found.unchecked)
     found.files = [source for number, source in enumerate(files) if number not in bad]

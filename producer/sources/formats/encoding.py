@@ -20,7 +20,7 @@ _LETTERS_SHARE = 0.8
 
 
 def check_encoding(head: bytes) -> None:
-    """Check the first bytes of an input whose format is text, JSON lines, CSV or TSV.
+    """Check the first bytes of an input whose format is text, JSON lines, FASTA, CSV or TSV.
 
     A few wrong bytes make a few rows bad; nothing is said of them here.
 

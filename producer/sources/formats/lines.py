@@ -1,7 +1,7 @@
 """Lines from chunks, and rows from lines."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from producer.sources.formats.fields import checked_id, decoded, spaced_tokens
 from producer.sources.options import SourceOptions
@@ -9,16 +9,19 @@ from producer.sources.rows import BadRow, SourceBatch, SourceRow
 from unrolled.errors import RowError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+#: Bytes that are kept of a line that is longer than allowed.
+_BEGINNING_BYTES = 2048
 
 ParseLine = Callable[[bytes, int], SourceRow | BadRow]
 
 
 @dataclass(frozen=True, slots=True)
 class LongLine:
-    """Represents a line that is longer than allowed; its bytes were dropped."""
+    """Represents a line that is longer than allowed; its bytes were dropped, except the first ones."""
 
     size_bytes: int
     max_row_bytes: int
+    beginning: bytes = field(default=b"", compare=False, repr=False)
 
     @property
     def reason(self) -> str:
@@ -49,11 +52,12 @@ def split_lines(
             line = line.removeprefix(BYTE_ORDER_MARK)
         if line[-1:] == b"\r" and not keep_returns:
             line = line[:-1]
-        return line if len(line) <= max_row_bytes else LongLine(len(line), max_row_bytes)
+        return line if len(line) <= max_row_bytes else LongLine(len(line), max_row_bytes, line[:_BEGINNING_BYTES])
 
     def joined() -> bytes | LongLine:
         line = b"".join(held)
-        return finished(line) if len(line) == held_bytes else LongLine(held_bytes, max_row_bytes)
+        beginning = line.removeprefix(BYTE_ORDER_MARK if first else b"")[:_BEGINNING_BYTES]
+        return finished(line) if len(line) == held_bytes else LongLine(held_bytes, max_row_bytes, beginning)
 
     for chunk in chunks:
         lines: list[bytes | LongLine] = []
@@ -71,11 +75,15 @@ def split_lines(
             if held_bytes <= max_row_bytes + len(BYTE_ORDER_MARK) + 1:
                 held.append(rest)
             else:
-                held.clear()
+                held[:] = [_beginning((*held, rest))]
         yield lines
     only_mark = first and b"".join(held) == BYTE_ORDER_MARK
     if held_bytes and not only_mark:
         yield [joined()]
+
+
+def _beginning(pieces: Iterable[bytes]) -> bytes:
+    return b"".join(piece[:_BEGINNING_BYTES] for piece in pieces)[:_BEGINNING_BYTES]
 
 
 def read_lines(chunks: Iterable[bytes], file: str, options: SourceOptions, parse: ParseLine) -> Iterator[SourceBatch]:

@@ -29,6 +29,7 @@ from unrolled.protocol.opening import open_job
 from unrolled.queue.broker import Broker
 from unrolled.queue.broker_url import client_url
 from unrolled.queue.messages import queue_name
+from unrolled.tokenization.characters import build
 
 NAMESPACE = "test"
 
@@ -95,6 +96,37 @@ def test_a_copy_of_a_job_that_waits_is_refused_and_a_moved_job_is_not(place, bro
     shutil.rmtree("k1")
     assert enqueue(broker, "in.jsonl", out="k2").exit_code == 0
     assert "a copy" not in run("status", "k2", *queue).output
+
+
+LETTERS = build({letter: number for number, letter in enumerate("ACDEFGHIKLMNPQRSTVWY", 1)}, None).to_str()
+
+
+def test_sequences_from_a_file_to_the_queue(place, broker):
+    """A plan, a job, its quarantine and an append have the rows of a FASTA file, however it is given."""
+    make_model(place / "letters", tokenizer_json=LETTERS)
+    records = [f">sp|P{number}|X described\n{'ACDEFGHIK' * 9}\n{'LMNPQ' * (number % 9)}*\n" for number in range(200)]
+    content = "".join([*records, ">sp|P7|X again\nAC\n", ">long\n", "ACDEFGHIK\n" * 100, ">last\n"])
+    (place / "in.fasta").write_text(content)
+    (place / "in.faa.gz").write_bytes(gzip.compress(content.encode()))
+    limit = ("--max-row-bytes", "500")
+    tokens = 200 * 81 + sum(5 * (number % 9) for number in range(200))
+    planned = json.loads(run("plan", "in.fasta", *limit, "--model", "letters", "--no-measure", "--json").stdout)
+    assert planned["rows"].items() >= {
+        "tokens": {"value": tokens + 2, "error": 0.0}, "quarantined": {"value": 1, "error": 0.0}
+    }.items()  # fmt: skip
+    for out, given, more in (("a", "in.fasta", ()), ("b", "in.faa.gz", ()), ("c", "-", ("--format", "fasta"))):
+        result = enqueue(broker, given, *limit, *more, out=out, model="letters", stdin=content)
+        assert f"203 rows with {tokens:,} tokens" in result.output, result.output
+        found = run("quarantine", out).output
+        assert f"{given} row 200 (sp|P7|X): duplicate id; {given} row 7 has it" in found
+        assert f"{given} row 201 (long): sequence of 900 bytes; allowed: 500 (--max-row-bytes)" in found
+    with (place / "in.fasta").open("a") as file:
+        file.write(">new\nAC\n")
+    assert "204 rows" in enqueue(broker, "in.fasta", *limit, "--append", out="a", model="letters").output
+    with (place / "in.fasta").open("a") as file:
+        file.write("AC\n")  # of the last record, whose row is in the job
+    result = enqueue(broker, "in.fasta", *limit, "--append", out="a", model="letters")
+    assert (result.exit_code, "in.fasta" in result.output) == (1, True)
 
 
 def queued(broker, models, model="text"):

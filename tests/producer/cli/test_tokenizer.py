@@ -45,6 +45,15 @@ def model(tmp_path):
     return tmp_path / "model"
 
 
+def test_a_vocabulary_of_sequences_is_hardly_meant(tmp_path):
+    """Each sequence is a word of it; a line says so, and what to do."""
+    path = tmp_path / "p.fasta"
+    path.write_text(">a\nAC\nGT\n>b\nacgt\n>c\nTT\n")
+    result = run("fit", path, "--out", tmp_path / "made.json", "--vocab-size", 2, "--json")
+    assert json.loads(result.stdout)["distinct_words"] == 2
+    assert f"each one of {path} is a word of the vocabulary" in result.stderr
+
+
 def test_fit_writes_a_file(tmp_path, corpus):
     """Fit counts the good rows, says how many were bad, and writes a file that tokenizers reads."""
     out = tmp_path / "made.json"

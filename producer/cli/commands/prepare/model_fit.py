@@ -68,10 +68,10 @@ def fit(
 ) -> None:
     """Train a model on a corpus: a stacked LSTM that predicts the next token.
 
-    CORPUS is files, directories or patterns: text, JSON lines, CSV, Parquet or Arrow, also compressed. --out gets the
-    model of the epoch with the best perplexity on the held-out rows, training.json, which says how it was made, and
-    head.safetensors, the softmax. Run the same command again and it resumes, however it ended. On a CPU the same
-    command makes the same model.
+    CORPUS is files, directories or patterns: text, JSON lines, CSV, FASTA, Parquet or Arrow, also compressed. --out
+    gets the model of the epoch with the best perplexity on the held-out rows, training.json, which says how it was
+    made, and head.safetensors, the softmax. Run the same command again and it resumes, however it ended. On a CPU the
+    same command makes the same model.
 
     \b
     Examples:

@@ -12,6 +12,7 @@ import click
 
 from producer.cli.input_options import source_options
 from producer.cli.options import json_option
+from producer.sources.notices import notices_of_words
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
 from producer.sources.rows import SourceRow
@@ -102,7 +103,7 @@ def fit_command(
     tokens_field = "tokens" if text_field != "tokens" else "text"
     options = SourceOptions(format=format, kind="text", text_field=text_field, tokens_field=tokens_field)
     plan = check_inputs(inputs, options)
-    for notice in plan.notices:
+    for notice in (*plan.notices, *notices_of_words((file.label, file.format) for file in plan.files)):
         click.echo(notice, err=True)
     bad_rows, patience = 0, Patience(partial(click.echo, err=True))
 
