@@ -3,18 +3,16 @@
 Nothing heavy is imported here, so that `unrolled --help` is quick.
 """
 
-# Over 150 lines: a third of them the list, and the rest what each command gets when it is loaded.
-
 from __future__ import annotations
 
 import logging
-import os
 from importlib import import_module
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, Any, NamedTuple
 
 import click
 
 from producer.cli.exit_status import ExitStatus, exit_help
+from producer.cli.values import checked
 from unrolled.settings.declaration import variable_of
 from unrolled.telemetry import json_log
 
@@ -94,23 +92,6 @@ class CommandFailedError(click.ClickException):
             super().show(file)
 
 
-class NamedPath(click.Path):
-    """A path that has a name: Python takes an empty one for the working directory."""
-
-    @classmethod
-    def of(cls, kind: click.Path) -> Self:
-        """A path of a kind, with a name."""
-        made = cls()
-        vars(made).update(vars(kind))
-        return made
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse an empty name, such as that of a variable of the shell that isn't set."""
-        if not os.fspath(value):
-            self.fail("the name is empty; is a variable missing? For the working directory, give a dot", param, ctx)
-        return super().convert(value, param, ctx)
-
-
 def load_command(name: str) -> click.Command:
     """A subcommand, with its exit statuses, and an environment variable `UNROLLED_<OPTION>` for each option.
 
@@ -143,11 +124,10 @@ def completed(command: click.Command) -> click.Command:
     """Complete the options of a command and of its subcommands.
 
     Each gets an environment variable named after its flag, which the help shows. Numbers are INTEGER or NUMBER there,
-    in place of click's INTEGER RANGE. Paths have to have a name.
+    in place of click's INTEGER RANGE. Paths have to have a name, and numbers to be finite.
     """
     for option in command.params:
-        if isinstance(option.type, click.Path):
-            option.type = NamedPath.of(option.type)
+        option.type = checked(option.type)
         if isinstance(option, click.Option) and not option.is_eager:
             flag = next((name for name in option.opts if name.startswith("--")), None)
             if flag and option.envvar is None:

@@ -18,6 +18,7 @@ from unrolled.format.output_spec import EMPTY_ROWS, PRECISIONS
 from unrolled.format.positions import ALL
 from unrolled.job.offer import ARITHMETICS, ENGINES
 from unrolled.queue.priority import HIGHEST_PRIORITY, NORMAL_PRIORITY
+from unrolled.settings.worker_options import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +77,7 @@ _SOURCE: dict[str, Decorator] = {
 }  # fmt: skip
 _JOB: dict[str, Decorator] = {
     "flush_seconds": click.option(
-        "--flush-seconds", metavar="SECONDS", type=click.FloatRange(0.01), default=5.0, show_default=True,
+        "--flush-seconds", metavar="SECONDS", type=click.FloatRange(0.01, DAY), default=5.0, show_default=True,
         help="With --follow: longest time that a row waits for its shard to fill.",
     ),
     "shard_tokens": click.option(

@@ -1,5 +1,7 @@
 """One run of `enqueue`: its progress, its signals, and its garbage collection."""
 
+# Over 150 lines: one run, and all that may end it.
+
 from __future__ import annotations
 
 import gc
@@ -10,10 +12,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from producer.enqueue.pipeline import submit
-from producer.queue.shard_queue import ShardQueue
+from producer.queue.shard_queue import ShardQueue, StoppedWaitingError
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.progress import progress
 from producer.terminal.signals import announce
+from unrolled.errors import JobError, counted
 from unrolled.patience import QUIET_SECONDS, Patience
 from unrolled.protocol.gaps import refuse_gap
 
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
     from producer.enqueue.submission import Prepared
     from producer.enqueue.summary import Summary
 
+#: Said when a signal ends a live input.
+_STOPPING = (
+    "Stopping: rows that were read are put on disk, and queued if the broker answers. Ctrl-C again stops immediately."
+)
 #: Objects that are created, and still alive, before Python looks for cycles; a shard has a few thousand rows.
 _OBJECTS_PER_COLLECTION = 50_000
 
@@ -62,23 +69,40 @@ def enqueue(
     Raises:
         UnrolledError: something can't be used, or broke off; the same call continues from there.
     """
-    with (
-        nullcontext(display) if display else progress("queueing") as bar,
-        _stop_signals(live=prepared.submission.source.follow) as stopped,
-    ):
+    # Over 40 lines, most of them the description: what a run needs, in order.
+    with nullcontext(display) if display else progress("queueing") as bar:
+        # A stop ends the waiting for the broker, and never that for the disk: rows of a stream must get there.
+        asking = Patience(bar.say, stopped=StoppedWaitingError, quiet_seconds=QUIET_SECONDS)
+        writing = Patience(bar.say, quiet_seconds=QUIET_SECONDS)
         for notice in prepared.plan.notices:
             bar.say(notice)
         figures = figures or ProducerFigures()
-        shown, patience = _Shown(bar, prepared.plan.size_bytes, figures), Patience(bar.say, quiet_seconds=QUIET_SECONDS)
-        job = prepared.job.with_patience(patience.until_done)
+        shown = _Shown(bar, prepared.plan.size_bytes, figures)
+        job = prepared.job.with_patience(writing.until_done)
         refuse_gap(job.objects)
-        queue = ShardQueue(broker, namespace, job.job.offer, patience, max_queued_tokens, figures.waited)
-        with closing(queue), _rare_collections():
+        queue = ShardQueue(broker, namespace, job.job.offer, asking, max_queued_tokens, figures.waited)
+        with (
+            closing(queue),
+            _rare_collections(),
+            _stop_signals(asking, live=prepared.submission.source.follow) as stopped,
+        ):
             jobs = queue.of_job(job, priority)
-            jobs.refuse_copy()
-            summary = submit(replace(prepared, job=job), jobs, shown.each, shown.on_bytes, stopped)
+            try:
+                jobs.refuse_copy()
+                summary = submit(replace(prepared, job=job), jobs, shown.each, shown.on_bytes, stopped)
+            except StoppedWaitingError as error:
+                raise JobError(f"{job.place}: {_stopped_text(shown.rows)}") from error
             summary.in_the_way = jobs.obstacles()
             return summary
+
+
+def _stopped_text(rows: int) -> str:
+    """The end of a live input whose rows couldn't all be queued, for people."""
+    stopped, again = "stopped while the broker couldn't be asked", "When it can, run the same command again"
+    if not rows:
+        return f"{stopped}; no row was read. {again}"
+    read = counted(rows, "row that was read is", "rows that were read are")
+    return f"{stopped}; the {read} on disk, but not all of them are queued. {again}: it queues them first"
 
 
 class _Shown:
@@ -89,6 +113,7 @@ class _Shown:
         self._figures = figures
         self._size_bytes = size_bytes
         self._read_bytes = 0
+        self.rows = 0  # of the shards that are on disk
 
     def on_bytes(self, count: int) -> None:
         self._read_bytes += count
@@ -96,6 +121,7 @@ class _Shown:
 
     def each(self, summary: Summary) -> None:
         self._figures.queued(summary)
+        self.rows = summary.rows
         total = None
         if self._size_bytes and self._read_bytes:
             total = summary.tokens * max(self._size_bytes, self._read_bytes) // self._read_bytes
@@ -116,8 +142,13 @@ def _rare_collections() -> Iterator[None]:
 
 
 @contextmanager
-def _stop_signals(*, live: bool) -> Iterator[threading.Event]:
-    """On a live input, Ctrl-C and SIGTERM end the input: what was read is still queued. A second one interrupts."""
+def _stop_signals(asking: Patience, *, live: bool) -> Iterator[threading.Event]:
+    """On a live input, Ctrl-C and SIGTERM end the input: what was read is still queued. A second one interrupts.
+
+    Args:
+        asking: waits for the broker; it is stopped then, too.
+        live: whether the input is live.
+    """
     stopped = threading.Event()
     if not live or threading.current_thread() is not threading.main_thread():
         yield stopped
@@ -126,14 +157,21 @@ def _stop_signals(*, live: bool) -> Iterator[threading.Event]:
     before: dict[int, Any] = {}
 
     def stop(number: int, _: object) -> None:
-        announce("Stopping: what was read is queued. Ctrl-C again stops immediately.")
+        announce(_STOPPING)
         stopped.set()
         signal.signal(number, before[number] or signal.SIG_DFL)
 
+    def stop_asking() -> None:
+        stopped.wait()
+        asking.stop()
+
     for name in (signal.SIGINT, signal.SIGTERM):
         before[name] = signal.signal(name, stop)
+    # Not in the handler, because the main thread, which it interrupts, may hold the lock of what it waits for.
+    threading.Thread(target=stop_asking, name="stop", daemon=True).start()
     try:
         yield stopped
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)
+        stopped.set()  # ends the thread

@@ -27,6 +27,7 @@ from unrolled.protocol.opening import OpenJob, create_job
 from unrolled.store.bucket_url import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tokenizers import Tokenizer
@@ -119,12 +120,15 @@ class Prepared:
     shard_rows: int
 
 
-def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
+def prepare(
+    submission: Submission, steadily: Steadily = at_once, check_broker: Callable[[], object] = lambda: None
+) -> Prepared:
     """Check everything that can be checked before anything is queued, and create the job.
 
     Args:
         submission: the request.
         steadily: tries each operation on the job's store until it works; by default each is tried once.
+        check_broker: called before the job is created; raises where the broker doesn't let this user in.
 
     Raises:
         UnrolledError: an input, the model, the tokenizer, what is to be stored, or the directory can't be used; the
@@ -140,7 +144,7 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
     token_bytes, row_bytes = vector_bytes(columns, rows=0, tokens=1), vector_bytes(columns, rows=1, tokens=0)
     submission = submission_for(model, submission)
     plan = check_inputs(submission.inputs, submission.source)
-    need_tokenizer(submission, tokenizer, plan.text_file)
+    need_tokenizer(submission, tokenizer, plan.text_file, plan.json_files)
     input_bytes, state_bytes = 4 * (model.config.vector_dim or 0), 4 * model.config.given_dim
     shard_tokens, shard_rows = shard_limits(token_bytes, row_bytes, input_bytes, state_bytes)
     shard_tokens = submission.shard_tokens or shard_tokens
@@ -160,6 +164,7 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
     # As they were found: another spelling is no other job. Their content is compared shard by shard as it is read.
     inputs, live = Inputs.named(file.label for file in plan.files), submission.source.follow
     job = Job(offer.fingerprint, inputs, offer.engine, offer.arithmetic, live, options)
+    check_broker()
     opened = create_job(submission.out, job, steadily, append=submission.append)
     return Prepared(submission, opened, model, plan, inputs, tokenizer, shard_tokens, shard_rows)
 
@@ -200,17 +205,25 @@ def submission_for(model: ModelDirectory, submission: Submission) -> Submission:
     return replace(submission, source=replace(source, kind="vectors"))
 
 
-def need_tokenizer(submission: Submission, tokenizer: Tokenizer | None, text_file: str | None) -> None:
+def need_tokenizer(
+    submission: Submission, tokenizer: Tokenizer | None, text_file: str | None, json_files: Sequence[str] = ()
+) -> None:
     """Refuse inputs with text for a model without a tokenizer.
 
     Args:
         submission: the request.
         tokenizer: the model's; None where it has none.
         text_file: an input that contains text; None where there is none.
+        json_files: inputs whose lines are JSON objects, but are read as text.
 
     Raises:
         ModelError: there is text, and no tokenizer.
     """
+    if tokenizer is None and text_file is not None and text_file in json_files:
+        raise RequestError(
+            f"{text_file} looks like JSON lines, but each whole line is read as text, for which "
+            f"{shown(submission.model)} has no tokenizer.json; give --format jsonl, which reads the fields"
+        )
     if tokenizer is None and text_file is not None:
         raise ModelError(
             f"{text_file} holds text, but {shown(submission.model)} has no tokenizer.json; make one with "
@@ -228,7 +241,12 @@ def _check_rows(plan: InputPlan, submission: Submission, tokenizer: Tokenizer | 
     if found is None:
         return
     source, batches = found
+    rows = checked_rows(batches, config, tokenizer, add_special_tokens=submission.special_tokens)
     try:
-        check_rows(source, checked_rows(batches, config, tokenizer, add_special_tokens=submission.special_tokens))
+        check_rows(source, rows, is_json=source.label in plan.json_files)
     except DamagedInputError as error:
-        raise RequestError(f"input {source.label}: {error}") from error
+        if plan.stdin is None or not plan.stdin.is_late:  # rows that can be used may still arrive
+            raise RequestError(f"input {source.label}: {error}") from error
+    finally:
+        if plan.stdin is not None:
+            plan.stdin.rewind()

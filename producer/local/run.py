@@ -18,6 +18,7 @@ from producer.local.broker_record import check_alone, recorded
 from producer.local.deaths import Deaths, settled_in
 from producer.local.stopping import shards_at_work, tell_what_is_left
 from producer.local.workers import Workers
+from producer.queue.login import refuse_login
 from producer.terminal.lines import tell
 from producer.terminal.signals import Terminated, terminable
 from unrolled.errors import ModelError
@@ -74,7 +75,8 @@ def run_job(
         UnrolledError: something can't be used, or the workers don't run; the same call goes on from there.
     """
     # Over 40 lines: what is started in order, so that it ends in the reverse order.
-    prepared = prepare(submission)
+    check_broker = partial(refuse_login, broker) if broker else lambda: None
+    prepared = prepare(submission, check_broker=check_broker)
     job = prepared.job
     if broker is None:
         check_alone(job)

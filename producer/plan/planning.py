@@ -73,7 +73,7 @@ def make_plan(
     if not inputs.files:
         label, reason = next(iter(inputs.problems.items()))
         raise RequestError(f"input {label}: {reason}")
-    need_tokenizer(submission, tokenizer, inputs.text_file)
+    need_tokenizer(submission, tokenizer, inputs.text_file, inputs.json_files)
     preparing = imported + time.monotonic() - began + inputs.seconds * inputs.unchecked / max(1, len(found.files))
     frames, not_sampled = frames_of(inputs.files, submission.source)
     sampler = Sampler(

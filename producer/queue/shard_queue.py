@@ -17,7 +17,7 @@ from producer.queue.queue_status import QueueStatus, ask
 from producer.terminal.text import printable
 from unrolled.errors import JobError, UnrolledError, counted
 from unrolled.job.offer import Offer
-from unrolled.queue.broker import SOCKET_SECONDS, Broker
+from unrolled.queue.broker import Broker
 from unrolled.queue.broker_url import celery_url
 from unrolled.queue.job_ledger import JobLedger
 from unrolled.queue.messages import TASK, queue_name, transport_options
@@ -39,8 +39,14 @@ WORKERS_PAUSE = 5.0
 FEW_TOKENS, SHARDS_PER_THREAD = 20_000_000, 3
 #: A worker that reports more threads than this isn't believed.
 MOST_THREADS = 1024
+#: Seconds that a connection, or an answer, may take: a supervisor that ends a stream often waits for ten.
+_SOCKET_SECONDS = 5.0
 #: Seconds between two segments of a job's log; the first segment is written at once.
 SEGMENT_SECONDS = 1.0
+
+
+class StoppedWaitingError(UnrolledError):
+    """The broker can't be asked, and the user has stopped a live input: waiting for the broker would have no end."""
 
 
 class ShardQueue:
@@ -70,7 +76,7 @@ class ShardQueue:
         max_queued_tokens: int | None = None,
         on_wait: Callable[[float], None] = lambda _: None,
     ) -> None:
-        self.broker = Broker(broker)
+        self.broker = Broker(broker, _SOCKET_SECONDS)
         self.ledger = self.broker.ledger(namespace, offer)
         self.say = patience.say
         self.on_wait = on_wait
@@ -88,8 +94,8 @@ class ShardQueue:
             task_publish_retry=False,  # Patience tries again, and says so
             broker_transport_options={
                 **transport_options(namespace),
-                "socket_timeout": SOCKET_SECONDS,
-                "socket_connect_timeout": SOCKET_SECONDS,
+                "socket_timeout": _SOCKET_SECONDS,
+                "socket_connect_timeout": _SOCKET_SECONDS,
             },
         )
 
@@ -191,9 +197,16 @@ class JobQueue(JobLedger):
     def while_full(self) -> Iterator[None]:
         """Yield, with pauses, for as long as the queue has no room for more token ids; if that is long, say why.
 
-        A job of which nothing is in the queue doesn't wait, so that other jobs can't keep it from its turn.
+        A job of which nothing is in the queue doesn't wait, so that other jobs can't keep it from its turn. Nothing
+        waits after a stop if the broker can't be asked: rows that were read, and not yet cut, still have to be kept.
         """
-        began, said = time.monotonic(), False
+        began = time.monotonic()
+        with suppress(StoppedWaitingError):
+            yield from self._while_there_is_no_room(began)
+        self._queue.on_wait(time.monotonic() - began)
+
+    def _while_there_is_no_room(self, began: float) -> Iterator[None]:
+        said = False
         while not self._queue.steadily("reach the broker", self._has_room):
             patient = time.monotonic() - began < FULL_PATIENCE
             if not said and (not patient or not self._queue.steadily("reach the broker", self._queue.threads)):
@@ -201,7 +214,6 @@ class JobQueue(JobLedger):
                 self._queue.say(self._queue.steadily("reach the broker", self._why_full))
             yield
             time.sleep(FULL_PAUSE)
-        self._queue.on_wait(time.monotonic() - began)
 
     def obstacles(self) -> list[str]:
         """Why the job's shards wait now, as far as the broker knows; empty where none waits, or the broker is away.

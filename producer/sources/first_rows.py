@@ -46,12 +46,13 @@ def read_rows(
         yield from read_delimited(chunks, source.label, DELIMITERS[source.format], options, on_line_ends)
 
 
-def check_rows(source: SourceFile, batches: Iterator[Sequence[object]]) -> bool:
+def check_rows(source: SourceFile, batches: Iterator[Sequence[object]], *, is_json: bool = False) -> bool:
     """Refuse an input whose first rows are all bad: most likely an option is wrong, and no row can be used.
 
     Args:
         source: the input.
         batches: batches of its rows, tokenized or not; closed at the end.
+        is_json: whether its lines are JSON objects, but are read as text.
 
     Returns:
         Whether there is a row.
@@ -76,6 +77,8 @@ def check_rows(source: SourceFile, batches: Iterator[Sequence[object]]) -> bool:
         advice = f"Correct the options that say how {source.label} is read, such as --text-field, or the file"
         if first.reason.startswith("not UTF-8"):
             advice = f"Convert {source.label} to UTF-8 (iconv -f ISO-8859-1 -t UTF-8, if it is Latin-1)"
+        elif is_json:
+            advice = f"{source.label} looks like JSON lines: give --format jsonl"
         rows = "its only row can't be used" if seen == 1 else f"none of its first {seen:,} rows can be used"
         raise DamagedInputError(f"{rows}; row {first.position}: {first.reason}. {advice}")
     return False

@@ -29,11 +29,13 @@ class Head(NamedTuple):
         holds_text: whether the rows contain text.
         is_empty: whether it is known that there is no row.
         looks_like: the format that it seems to have, if that isn't text, as which it is read.
+        has_arrived: of standard input, whether its first bytes are in its buffer.
     """
 
     holds_text: bool
     is_empty: bool = False
     looks_like: Format | None = None
+    has_arrived: bool = False
 
 
 def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head:
@@ -60,8 +62,10 @@ def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head
         if source.format not in ("parquet", "arrow"):
             with _advised(head, source):
                 holds_text = _lines_hold_text(head, source, options)
-                is_empty = not check_rows(source, read_rows(source, chain([head], chunks), options))
-            return Head(holds_text, is_empty, look_of_text(head, source, options))
+                looks_like = look_of_text(head, source, options)
+                batches = read_rows(source, chain([head], chunks), options)
+                is_empty = not check_rows(source, batches, is_json=looks_like == "jsonl")
+            return Head(holds_text, is_empty, looks_like)
     if source.compression != "none":
         # The schema may be at the end; it is checked after the file has been decompressed.
         return Head(options.kind == "text")

@@ -18,6 +18,42 @@ from producer.sources.streams.compression import sniff, unpacked
 _LOOK_SECONDS = 1.0
 
 
+class StandardInput:
+    """Standard input whose first bytes, which have arrived, can be read twice: once to look at them.
+
+    Args:
+        file: its buffer.
+
+    Attributes:
+        is_late: whether a look ended because nothing more arrived for a while, and not at the end of the input.
+    """
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self.is_late = False
+        self._file = file
+        self._is_look = False
+        self._kept: list[bytes] = []
+
+    def look(self) -> None:
+        """Keep what is read from now on, and end where nothing arrives."""
+        self._is_look = True
+
+    def rewind(self) -> None:
+        """Read from the start again, to the end."""
+        self._is_look = False
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes, or as many as the look got at once; none at the end."""
+        if not self._is_look:
+            return self._kept.pop(0) if self._kept else self._file.read(size)
+        # The first bytes are in the buffer.
+        if self._kept and not select.select([self._file], [], [], _LOOK_SECONDS)[0]:
+            self.is_late = True
+            return b""
+        self._kept.append(self._file.read1(size))
+        return self._kept[-1]
+
+
 def look_at(source: SourceFile, options: SourceOptions) -> Head:
     """Check the first bytes of an input, if they can be seen without taking them from it and arrive soon.
 
@@ -34,7 +70,7 @@ def look_at(source: SourceFile, options: SourceOptions) -> Head:
     if head:
         check_content(head, source.format, is_named=options.format is not None, has_name=False)
     holds_text = options.kind == "text" or (options.kind == "auto" and source.format in ("text", "fasta"))
-    return Head(holds_text, looks_like=look_of_text(head, source, options))
+    return Head(holds_text, looks_like=look_of_text(head, source, options), has_arrived=bool(head))
 
 
 def _beginning(file: BinaryIO | None) -> bytes:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from producer.sources.discovery import SourceFile, discover
@@ -22,10 +22,10 @@ from producer.sources.first_rows import read_rows
 from producer.sources.heads import Head, check_head
 from producer.sources.notices import notice_of_line_ends, notices_of_empty, notices_of_looks
 from producer.sources.options import SourceOptions
-from producer.sources.pipes import checked, look_at
+from producer.sources.pipes import StandardInput, checked, look_at
 from producer.sources.places.local_file import LocalFile
 from producer.sources.rows import SourceBatch
-from producer.sources.streams.compression import read_chunks
+from producer.sources.streams.compression import ByteStream, read_chunks
 from producer.sources.streams.live import follow_chunks
 from producer.sources.streams.spool import spooled
 from producer.terminal.lines import tell
@@ -50,12 +50,16 @@ class InputPlan:
         text_file: label of the first input with text, which needs a tokenizer; None if the first bytes of no input
             show text.
         size_bytes: size of all inputs as they are stored; None if one of them is a pipe.
+        json_files: labels of inputs whose lines are JSON objects, but are read as text.
+        stdin: standard input, if its first bytes can be looked at; else None.
     """
 
     files: tuple[SourceFile, ...]
     notices: tuple[str, ...]
     text_file: str | None
     size_bytes: int | None
+    json_files: tuple[str, ...] = ()
+    stdin: StandardInput | None = None
 
 
 def check_inputs(inputs: Sequence[str], options: SourceOptions) -> InputPlan:
@@ -75,11 +79,15 @@ def check_inputs(inputs: Sequence[str], options: SourceOptions) -> InputPlan:
     heads = list(zip((file.label for file in found.files), _heads(found.files, options), strict=True))
     text_file = next((label for label, head in heads if head.holds_text), None)
     empty = [label for label, head in heads if head.is_empty]
+    json = [label for label, head in heads if head.looks_like == "jsonl"]
     looks = notices_of_looks((label, head.looks_like) for label, head in heads)
     notices = (*found.notices, *notices_of_empty(empty), *looks)
+    stdin: StandardInput | None = None
+    if any(head.has_arrived for _, head in heads):
+        stdin = StandardInput(sys.stdin.buffer)  # type: ignore[arg-type]  # it was seen to be one with a buffer
     sizes = [source.size_bytes for source in found.files]
     size_bytes = None if None in sizes else sum(size for size in sizes if size is not None)
-    return InputPlan(tuple(found.files), notices, text_file, size_bytes)
+    return InputPlan(tuple(found.files), notices, text_file, size_bytes, tuple(json), stdin)
 
 
 def _need_delimited(files: Sequence[SourceFile], options: SourceOptions) -> None:
@@ -150,19 +158,24 @@ def _head(source: SourceFile, options: SourceOptions) -> Head:
 
 
 def first_batches(plan: InputPlan, options: SourceOptions) -> tuple[SourceFile, Iterator[SourceBatch]] | None:
-    """The first input and its rows, to look at; None where it can be read once, or only after it was copied."""
-    if not plan.files or plan.files[0].size_bytes is None:
+    """The first input and its rows, to look at; None where it can be read once, or only after it was copied.
+
+    Standard input can be read twice as far as it is looked at; `plan.stdin.rewind()` ends the look.
+    """
+    source = plan.files[0] if plan.files else None
+    if source is None or (source.size_bytes is None and (source.place is not None or plan.stdin is None)):
         return None
-    source = plan.files[0]
     if source.format in ("parquet", "arrow") and not _has_random_access(source):
         return None
-    return source, _read(source, options, None, None, at_once)
+    if source.place is None and plan.stdin is not None:
+        plan.stdin.look()
+    return source, _read(source, options, plan.stdin, None, at_once)
 
 
 def read_batches(
     plan: InputPlan,
     options: SourceOptions,
-    stdin: BinaryIO | None = None,
+    stdin: ByteStream | None = None,
     on_bytes: Callable[[int], None] | None = None,
     steadily: Steadily = at_once,
 ) -> Iterator[SourceBatch]:
@@ -182,7 +195,7 @@ def read_batches(
     for source in plan.files:
         position = 0
         try:
-            for batch in _read(source, options, stdin, on_bytes, steadily):
+            for batch in _read(source, options, stdin or plan.stdin, on_bytes, steadily):
                 yield batch
                 position += len(batch)
         except DamagedInputError as error:
@@ -192,7 +205,7 @@ def read_batches(
 def _read(
     source: SourceFile,
     options: SourceOptions,
-    stdin: BinaryIO | None,
+    stdin: ByteStream | None,
     on_bytes: Callable[[int], None] | None,
     steadily: Steadily,
 ) -> Iterator[SourceBatch]:
@@ -206,7 +219,7 @@ def _read(
         if source.size_bytes is None:
             chunks = checked(chunks, source, options)
         if source.format not in ("parquet", "arrow"):
-            yield from read_rows(source, chunks, options, lambda found: _tell_line_ends(source, found))
+            yield from read_rows(source, chunks, options, partial(tell_line_ends, source))
         else:
             from producer.sources.formats.tables import read_table  # noqa: PLC0415 - pyarrow is slow to import
 
@@ -214,7 +227,8 @@ def _read(
                 yield from read_table(LocalFile.of(str(path)), source.format, source.label, options, steadily)
 
 
-def _tell_line_ends(source: SourceFile, found: "LineEnds") -> None:
+def tell_line_ends(source: SourceFile, found: "LineEnds") -> None:
+    """Tell the user, once, that quoted fields of an input contain line ends."""
     _tell_once(notice_of_line_ends(source.label, found.rows, found.most_lines, found.line))
 
 
@@ -231,7 +245,7 @@ def _has_random_access(source: SourceFile) -> bool:
     return source.format == "parquet" or not place.is_distant
 
 
-def _opened(source: SourceFile, stdin: BinaryIO | None, steadily: Steadily) -> AbstractContextManager[BinaryIO]:
+def _opened(source: SourceFile, stdin: ByteStream | None, steadily: Steadily) -> AbstractContextManager[ByteStream]:
     if source.place is not None:
         return source.place.open(steadily)
     if stdin is None and sys.stdin is None:
@@ -240,10 +254,10 @@ def _opened(source: SourceFile, stdin: BinaryIO | None, steadily: Steadily) -> A
 
 
 def _chunks(
-    source: SourceFile, file: BinaryIO, options: SourceOptions, on_bytes: Callable[[int], None] | None
+    source: SourceFile, file: ByteStream, options: SourceOptions, on_bytes: Callable[[int], None] | None
 ) -> Iterator[bytes]:
     if options.follow:
-        yield from follow_chunks(file, options.tick_seconds)
+        yield from follow_chunks(cast("BinaryIO", file), options.tick_seconds)
         return
     read_bytes = 0
 

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from producer.terminal.lines import tell
+from producer.terminal.speed import Speed
 from producer.terminal.text import duration, figure, figure_of
 from unrolled.telemetry import json_log
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-#: How far back the speed looks.
-WINDOW_SECONDS = 30.0
-_SPEED_SECONDS = 1.0  # the shortest time that a speed is taken from
 PLAIN_EVERY_SECONDS = 5.0
 
 
@@ -55,7 +53,7 @@ class Progress:
         self._transient, self._unit = transient, unit
         self._said = self._shown = ""
         self._shown_at = clock()
-        self._moved = 0, clock()  # tokens, and when this number was first reached
+        self._speed = Speed()  # rich forgets that of a task whose total changes, as a guessed one does all the time
         self._bar = RichProgress(
             TextColumn("{task.description}"),
             # Rich's own colours are alike on a terminal of 16 colours, such as a screen of tmux.
@@ -63,21 +61,22 @@ class Progress:
             TextColumn("{task.fields[facts]}"),
             console=console or RichConsole(stderr=True),
             refresh_per_second=4,
-            speed_estimate_period=WINDOW_SECONDS,
             expand=True,
             transient=transient,
             get_time=clock,
             disable=not self._drawn,
         )
         self._task = self._bar.add_task(what, total=total_tokens, facts="")
-        # Never drawn: rich forgets the speed of a task whose total changes, as a guessed one does all the time.
-        self._meter = self._bar.add_task("", total=None, visible=False)
         self._bar.start()
 
     def begin(self, what: str) -> None:
         """Begin the next phase: its tokens and its speed count from 0."""
         self._bar.reset(self._task, description=what, total=None, facts="")
-        self._bar.reset(self._meter, total=None)
+        self._speed.reset()
+
+    def step(self, what: str) -> None:
+        """Begin a phase in which nothing is counted: without a bar, its name is a line, if the last line is old."""
+        self.begin(what)
         if not self._drawn and self._clock() - self._shown_at >= PLAIN_EVERY_SECONDS:
             self._shown_at = self._clock()
             self.say(what)
@@ -102,14 +101,13 @@ class Progress:
             more: a fact to add.
             working: whether something works on it now; else neither speed nor time left is shown.
         """
-        if done_tokens != self._moved[0]:
-            self._moved = done_tokens, self._clock()
+        now = self._clock()
+        self._speed.see(done_tokens, now)
         self._bar.update(self._task, completed=done_tokens, total=total_tokens)
-        self._bar.update(self._meter, completed=done_tokens)
-        task, meter = self._bar.tasks
-        moving = working and self._clock() - self._moved[1] < WINDOW_SECONDS
-        speed = meter.speed if moving and (meter.elapsed or 0) >= _SPEED_SECONDS else None
-        facts = facts_of(done_tokens, done_rows, None if task.total is None else int(task.total), speed, of, self._unit)
+        (task,) = self._bar.tasks
+        total = None if task.total is None else int(task.total)
+        speed = self._speed.per_second(now) if working else None
+        facts = facts_of(done_tokens, done_rows, total, speed, of, self._unit, self._speed.since(now))
         facts += f", {more}" if more else ""
         self._bar.update(self._task, facts=facts)
         self._shown = f"{task.description}: {facts}"
@@ -141,6 +139,7 @@ def facts_of(
     tokens_per_second: float | None,
     of: str = "",
     unit: str = "tokens",
+    since: float = 0.0,
 ) -> str:
     """How far something is, such as "1.20M of 2.40M tokens (50 %), 31.0k rows, 79.2k tokens/s, 15 s left".
 
@@ -151,6 +150,7 @@ def facts_of(
         tokens_per_second: the speed, None where it isn't known.
         of: what the time left belongs to; empty if it is clear.
         unit: what is counted, if it isn't tokens.
+        since: tokens that are presumably done, too, but not counted yet; the time left is less by theirs.
     """
     facts = [figure_of(tokens, unit)]
     if total_tokens:
@@ -161,7 +161,7 @@ def facts_of(
     if tokens_per_second is not None:
         facts.append(f"{figure(tokens_per_second)} {unit}/s")
     if total_tokens and tokens_per_second and tokens < total_tokens:
-        facts.append(f"{duration((total_tokens - tokens) / tokens_per_second)} left {of}".rstrip())
+        facts.append(f"{duration(max(0.0, total_tokens - tokens - since) / tokens_per_second)} left {of}".rstrip())
     return ", ".join(facts)
 
 

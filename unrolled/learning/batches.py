@@ -84,8 +84,13 @@ def _labels(examples: Sequence[Example], mask: NDArray[np.bool_] | None, empty: 
         kept = empty(together.shape, together.dtype)
         kept[:] = together
         return kept
-    if mask is None or not all(many):
+    if not all(many):
         raise ValueError("some rows have one label, and some have one for each token; give all rows the same kind")
+    if mask is None:
+        raise ValueError(
+            "each row has one vector and many labels; give one label for each row, or choose a column with a vector "
+            "for each token"
+        )
     labels = [np.asarray(example.label) for example in examples]
     together = empty(mask.shape, np.result_type(*labels, np.int64))
     together[:] = NO_LABEL

@@ -159,6 +159,8 @@ class Examples:
         Args:
             rows: in each batch; fewer in the last one.
         """
+        if not isinstance(rows, int | np.integer):
+            raise TypeError(f"rows is {rows!r:.40}; a whole number is expected")
         if rows < 1:
             none = "" if rows else "; there is no example if this is len(examples): look at the share and the labels"
             raise ValueError(f"rows is {rows}; it must be at least 1{none}")

@@ -68,9 +68,13 @@ def nearest(
 
     Raises:
         ValueError: an argument isn't allowed, or the query is of another width, not finite, or all zeros for "cosine".
+        TypeError: the query isn't a vector, or the count no whole number.
     """
     # Over 40 lines: half of it is the description of its arguments.
-    wanted = np.asarray(query, np.float32)
+    try:
+        wanted = np.asarray(query, np.float32)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"the query is a {type(query).__name__}; give a row's id, or one vector of numbers") from error
     _check(wanted, count, metric)
     norm = np.float32(np.linalg.norm(wanted))
     kept = count + (without is not None)
@@ -98,6 +102,8 @@ def nearest(
 def _check(query: NDArray[np.float32], count: int, metric: Metric) -> None:
     if metric not in get_args(Metric):
         raise ValueError(f"metric is {metric!r}; allowed: {', '.join(get_args(Metric))}")
+    if not isinstance(count, int | np.integer):
+        raise TypeError(f"count is {count!r:.40}; a whole number is expected")
     if count < 1:
         raise ValueError(f"count is {count}; it must be at least 1")
     if not np.isfinite(query).all():
@@ -117,4 +123,4 @@ def _nearness(
     lengths = np.linalg.norm(vectors, axis=1)
     lengths[lengths == 0] = np.inf  # a vector of zeros is near to none
     cosines: NDArray[np.float32] = products / (lengths * norm)
-    return cosines
+    return np.clip(cosines, -1, 1, out=cosines)  # rounding may go beyond

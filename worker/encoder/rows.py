@@ -76,10 +76,13 @@ def each_row(given: Any, is_vector: Callable[[Any], bool]) -> Iterator[Any]:
     Raises:
         TypeError: this is one row, whose characters, ids or vectors aren't rows; or a table, whose names aren't.
     """
-    if isinstance(given, str | bytes | Mapping) or hasattr(given, "__dataframe__") or not isinstance(given, Iterable):
+    # The names of a table's columns are looked for in its class, because those of a lazy one take a computation.
+    is_table = hasattr(given, "__dataframe__") or hasattr(type(given), "columns")
+    if isinstance(given, str | bytes | Mapping) or is_table or not isinstance(given, Iterable):
         kind = "one text" if isinstance(given, str) else f"a {type(given).__name__}"
         raise TypeError(f"rows are {kind}; {_SEVERAL}")
-    for row in given:
+    for one in given:
+        row = one.as_py() if isinstance(one, pa.Scalar) else one
         if isinstance(row, int | np.integer) or is_vector(row):
             raise TypeError(f"rows are one row of token ids or of vectors; {_SEVERAL}")
         yield row
@@ -106,6 +109,8 @@ def arrow_of(given: Any) -> pa.Array | None:
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if pa.types.is_dictionary(column.type):
+        if pa.types.is_string_view(column.type.value_type):  # Polars's, which pyarrow can't decode
+            column = pa.DictionaryArray.from_arrays(column.indices, column.dictionary.cast(pa.large_string()))
         column = column.dictionary_decode()
     if pa.types.is_struct(column.type):
         names = ", ".join(column.type.field(number).name for number in range(column.type.num_fields))
@@ -138,7 +143,7 @@ def _listed(given: Any) -> tuple[list[Any], bool]:
         given = list(array) if array.ndim == 2 and array.dtype.kind in "iu" else array.tolist()  # noqa: PLR2004 - axes
     if isinstance(given, bytes | Mapping) or not isinstance(given, Iterable):
         raise TypeError(f"rows are {type(given).__name__}; {_ALLOWED}")
-    rows = list(given)
+    rows = [row.as_py() if isinstance(row, pa.Scalar) else row for row in given]
     is_row = bool(rows) and all(isinstance(row, int | np.integer) and not isinstance(row, bool) for row in rows)
     return ([[int(number) for number in rows]], True) if is_row else (rows, False)
 

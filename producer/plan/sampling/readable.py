@@ -27,6 +27,7 @@ class Readable:
         files: the inputs, without those that can't be read.
         problems: why the others can't be read, by their labels.
         text_file: an input that contains text; None where none does.
+        json_files: inputs whose lines are JSON objects, but are read as text.
         notices: messages for the user about inputs without a row.
         unchecked: inputs that were not looked at, for lack of time.
         seconds: how long it takes to look at them all.
@@ -35,6 +36,7 @@ class Readable:
     files: list[SourceFile]
     problems: dict[str, str] = field(default_factory=dict)
     text_file: str | None = None
+    json_files: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     unchecked: int = 0
     seconds: float = 0.0
@@ -68,6 +70,7 @@ def readable(files: Sequence[SourceFile], options: SourceOptions, seconds: float
             bad.add(number)
     found.text_file = next((files[number].label for number, head in heads.items() if head.holds_text), None)
     seen = [(files[number].label, heads[number]) for number in sorted(heads)]
+    found.json_files = [label for label, head in seen if head.looks_like == "jsonl"]
     found.notices = [
         *notices_of_empty([label for label, head in seen if head.is_empty]),
         *notices_of_looks((label, head.looks_like) for label, head in seen),

@@ -16,6 +16,7 @@ from producer.sources.first_rows import read_rows
 from producer.sources.formats.delimited import DELIMITERS, Records
 from producer.sources.formats.lines import LongLine, split_lines
 from producer.sources.places.local_file import LocalFile
+from producer.sources.reading import tell_line_ends
 from producer.sources.rows import BadRow, SourceRow
 from producer.sources.streams.compression import read_chunks, unpacked
 from producer.sources.streams.spool import spooled
@@ -142,7 +143,8 @@ def _chunks_of_rows(source: SourceFile, place: Place, size: int, options: Source
     rows: list[Seen] = []
     given = before = chunk_of_rows = 0
     try:
-        for batch in read_rows(source, counted(unpacked(raw(), source.compression)), options):
+        chunks = counted(unpacked(raw(), source.compression))
+        for batch in read_rows(source, chunks, options, partial(tell_line_ends, source)):
             if chunks_begun > chunk_of_rows and rows:
                 yield Piece(before - given, rows)
                 rows, given = [], before

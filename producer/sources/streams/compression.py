@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import BinaryIO
+from typing import Protocol
 
 from producer.sources.errors import DamagedInputError
 from producer.sources.options import Compression
@@ -18,6 +18,14 @@ MAGIC: dict[Compression, bytes] = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\x
 _ZSTD_SKIPPABLE = tuple(bytes([low]) + b"\x2a\x4d\x18" for low in range(0x50, 0x60))
 
 
+class ByteStream(Protocol):
+    """A file that is read from its start to its end."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+        ...
+
+
 def sniff(head: bytes) -> Compression:
     """Recognize the compression by an input's first bytes; UTF-8 text can't begin with any of them."""
     if head.startswith(MAGIC["gzip"]):
@@ -28,7 +36,7 @@ def sniff(head: bytes) -> Compression:
 
 
 def read_chunks(
-    file: BinaryIO, compression: Compression | None, on_bytes: Callable[[int], None] | None = None
+    file: ByteStream, compression: Compression | None, on_bytes: Callable[[int], None] | None = None
 ) -> Iterator[bytes]:
     """Yield the content in non-empty chunks of about CHUNK_BYTES, at most 16 MiB.
 
@@ -54,7 +62,7 @@ def unpacked(raw: Iterator[bytes], compression: Compression) -> Iterator[bytes]:
         yield from _gathered(_gunzip(raw) if compression == "gzip" else _unzstd(raw))
 
 
-def raw_chunks(file: BinaryIO, on_bytes: Callable[[int], None] | None = None) -> Iterator[bytes]:
+def raw_chunks(file: ByteStream, on_bytes: Callable[[int], None] | None = None) -> Iterator[bytes]:
     """Yield the bytes of a file as they are, in chunks of at most CHUNK_BYTES.
 
     Raises:

@@ -12,7 +12,9 @@ from contextlib import closing
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import redis
 from click.testing import CliRunner
+from support.broker import RestartableBroker
 from support.jobs import log_of
 from support.shell import make_model, write_rows
 from tokenizers import Tokenizer
@@ -25,6 +27,7 @@ from unrolled.job.offer import Offer
 from unrolled.model.directory import open_model
 from unrolled.protocol.opening import open_job
 from unrolled.queue.broker import Broker
+from unrolled.queue.broker_url import client_url
 from unrolled.queue.messages import queue_name
 from unrolled.tokenization.characters import build
 
@@ -316,6 +319,28 @@ def test_an_input_without_rows(place, broker):
         assert (result.exit_code, "1 input has no rows: -\n" in result.stderr) == (0, said)
 
 
+def test_a_password_that_is_wrong_costs_no_directory(place, models):
+    """Nothing of the job is there, so that the next try may have another model."""
+    write_rows(place / "rows.jsonl", {"a": [1]})
+    with RestartableBroker() as server:
+        redis.Redis.from_url(client_url(server.url)).config_set("requirepass", "right")
+        for url, said in (
+            (server.url, "it wants a password"),
+            (with_password(server, "wrong"), "invalid username-pas"),
+        ):
+            result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", url)
+            assert (result.exit_code, said in result.stderr, (place / "out").exists()) == (1, True, False), (
+                result.output
+            )
+        right = with_password(server, "right")
+        result = run("enqueue", "rows.jsonl", "--model", models / "ids", "--out", "out", "--broker", right)
+        assert result.exit_code == 0, result.output
+
+
+def with_password(server, password):
+    return server.url.replace("socket://", f"socket://:{password}@")
+
+
 def test_no_broker(place):
     """Both ways to name one."""
     write_rows(place / "rows.jsonl", {"a": [1]})
@@ -571,7 +596,7 @@ def test_an_input_that_changed_is_not_mixed_with_what_it_was(place, broker):
 
 def test_a_log_with_a_gap_is_not_added_to(place, broker):
     """Whoever has lost a file of the log is told which."""
-    write_rows(place / "rows.jsonl", {"a": [1]})
+    write_rows(place / "rows.jsonl", {name: [1] * 600 for name in ("a", "b")})
     assert enqueue(broker, "rows.jsonl").exit_code == 0
     (place / "out" / segment_name(0)).unlink()
     result = enqueue(broker, "rows.jsonl")

@@ -78,6 +78,15 @@ def test_a_plan_that_takes_long_says_what_it_does(text, model, monkeypatch):
     assert json.loads(result.stdout)["times"] is None
 
 
+def test_a_plan_says_where_fields_have_line_ends(tmp_path, model):
+    """As the job would: most likely, they are right, but only this line can show that they aren't."""
+    rows = tmp_path / "a.csv"
+    rows.write_text('text\na\n"b\na\nb"\na\n')
+    result = run("plan", rows, "--model", model, "--no-measure")
+    assert "rows      3" in result.stdout.splitlines()
+    assert f"{rows}: 1 row has a quoted field with line ends; it has 3 lines, from line 3 on" in result.stderr
+
+
 def test_a_plan_is_read_by_programs(text, model):
     """The whole plan on one line."""
     result = run("plan", text, "--model", model, "--no-measure", "--json", "--workers", "4")

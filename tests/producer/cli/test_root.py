@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -115,6 +116,7 @@ finally:
         "producer.cli.catalogue",
         "producer.cli.exit_status",
         "producer.cli.root",
+        "producer.cli.values",
         "producer.terminal",
         "producer.terminal.lines",
         "producer.terminal.signals",
@@ -482,3 +484,27 @@ def test_the_entry_point_runs_the_group(monkeypatch):
     with pytest.raises(SystemExit) as ended:
         module.main()
     assert ended.value.code == 0
+
+
+def _with_children(words, command):
+    yield words, command
+    for name in getattr(command, "commands", {}):
+        yield from _with_children([*words, name], command.commands[name])
+
+
+def test_no_number_is_nan_or_infinite():
+    """In no option of any command: exit status 2, and the range; a wait of nan seconds would never end."""
+    tried = set()
+    for name in COMMANDS:
+        for words, command in _with_children([name], load_command(name)):
+            for option in command.params:
+                if not isinstance(option.type, type(click.FLOAT)):
+                    continue
+                flag = option.opts[0]
+                tried.add(flag)
+                for value in ("nan", "inf", "-inf", "1e999"):
+                    result = run(*words, flag, value)
+                    assert result.exit_code == 2, (words, flag, value)
+                    assert f"'{flag}'" in result.output, (words, flag, result.output)
+                    assert re.search(r"not a finite number|is not in the range .*x", result.output), result.output
+    assert {"--timeout", "--every-seconds", "--flush-seconds", "--lease-seconds", "--parity", "--clip-norm"} <= tried

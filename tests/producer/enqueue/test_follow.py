@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import time
 
 import psutil
@@ -14,8 +15,12 @@ from support.jobs import log_of
 from support.processes import eventually
 from support.shell import ENGINE, Crew, end, make_model, unrolled, words
 
+from producer.enqueue import session
+from producer.enqueue.submission import Submission, prepare
 from producer.jobs.verify import verify_job
+from producer.sources.options import SourceOptions
 from producer.tokenization.word_level import fit
+from unrolled.errors import JobError
 from unrolled.job import names
 from unrolled.protocol.opening import open_job
 from unrolled.reading.dataset import open_dataset
@@ -227,6 +232,60 @@ def test_a_broker_that_is_away_meanwhile_costs_time_only(tmp_path, model, crew):
     assert "Traceback" not in said
     assert ids(out) == numbered(3)
     check(out)
+
+
+class Interrupting:
+    """A display that takes the broker away and ends this process by SIGTERM when the first shard is on disk."""
+
+    def __init__(self, server):
+        self.server, self.said = server, []
+
+    def update(self, **_):
+        if self.server is not None:
+            self.server.kill()
+            self.server = None
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def say(self, line):
+        self.said.append(line)
+
+
+def test_a_signal_ends_a_run_whose_broker_is_away(tmp_path, model, crew, monkeypatch):
+    """Rows that were read are on disk, one that isn't in a full shard too, and the next run queues all."""
+    out = tmp_path / "out"
+    with RestartableBroker() as server:
+        reading, writing = os.pipe()
+        with os.fdopen(reading) as stdin, os.fdopen(writing, "w") as pipe:
+            pipe.write("one two\nthree four\nfive six\nseven\n")
+            pipe.flush()
+            monkeypatch.setattr(sys, "stdin", stdin)
+            prepared = prepare(Submission(("-",), str(out), model, SourceOptions(follow=True), 2, 600.0))
+            display = Interrupting(server)
+            with pytest.raises(
+                JobError, match=f"^{out}: stopped .*; the 4 rows that were read are on disk, but not all"
+            ):
+                session.enqueue(prepared, server.url, "unrolled", None, display=display)
+        assert not any("may not be on disk" in line for line in display.said)
+        server.restart()
+        crew.worker(tmp_path / "worker.log", broker=server.url, model=model, engine=ENGINE, lease_seconds=2)
+        live = {"broker": server.url, "model": model, "out": out, "shard_tokens": 2}
+        assert unrolled("enqueue", "--follow", "-", stdin="", **live).returncode == 0
+        published(out, 4)
+    assert sorted(ids(out)) == numbered(4)
+    check(out)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_whose_broker_was_never_there(tmp_path, model, crew, number):
+    """Nothing was read, and nothing else is said."""
+    live = {"broker": "redis://127.0.0.1:1/0", "model": model, "out": tmp_path / "out"}
+    producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
+    write(producer, "one\n")
+    assert "is away" in producer.stderr.readline()
+    producer.send_signal(number)
+    eventually(lambda: producer.poll() is not None, "its end")
+    said = producer.stderr.read()
+    assert (producer.returncode, "no row was read. When it can, run the same command again" in said) == (1, True), said
 
 
 def test_standard_input_alone_is_followed(live, tmp_path):

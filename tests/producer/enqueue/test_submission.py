@@ -3,8 +3,9 @@
 import gc
 import os
 import signal
+import sys
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from producer.enqueue.session import _rare_collections, _stop_signals
 from producer.enqueue.submission import Submission, prepare
 from producer.queue.shard_queue import ShardQueue
 from producer.sources.options import SourceOptions
+from producer.sources.reading import read_batches
 from producer.tokenization import tokenize
 from producer.tokenization.word_level import fit
 from unrolled.errors import JobError, ModelError, OptionError, RequestError
@@ -275,7 +277,7 @@ def handlers():
 def test_elsewhere_than_on_a_live_input_signals_are_left_alone():
     """Ctrl-C interrupts as always."""
     before = handlers()
-    with _stop_signals(live=False) as stopped:
+    with _stop_signals(Patience(print), live=False) as stopped:
         assert handlers() == before
     assert not stopped.is_set()
 
@@ -287,7 +289,7 @@ def test_the_first_signal_ends_a_live_input_and_the_second_interrupts(number):
     original = signal.signal(number, lambda *_: heard.append("interrupt"))
     try:
         before = handlers()
-        with _stop_signals(live=True) as stopped:
+        with _stop_signals(Patience(print), live=True) as stopped:
             os.kill(os.getpid(), number)
             assert (stopped.is_set(), heard) == (True, [])
             os.kill(os.getpid(), number)
@@ -350,3 +352,72 @@ def test_what_a_live_input_has_given_in_vain_is_reported(submission, queue, tmp_
             queued(prepared, queue)
     assert sum(entry.rows for entry in log_of(prepare(live).job).entries.values()) == 40
     assert said == ["10 rows of the stream were read, but may not be on disk, and can't be read again"]
+
+
+BAD, GOOD = '{"tokens": ["x"]}', '{"tokens": [1, 2]}'
+
+
+@pytest.fixture
+def piped(monkeypatch):
+    """Makes a pipe with lines standard input; it stays open until the end of the test, or is closed behind them."""
+    with ExitStack() as stack:
+
+        def make(lines, *, ended=True):
+            ours, theirs = os.pipe()
+            file, pipe = os.fdopen(ours), os.fdopen(theirs, "wb", 0)
+            monkeypatch.setattr(sys, "stdin", file)
+
+            def write():
+                with suppress(BrokenPipeError):
+                    left = "".join(f"{line}\n" for line in lines).encode()
+                    while left:
+                        left = left[pipe.write(left) :]
+                if ended:
+                    pipe.close()
+
+            writer = threading.Thread(target=write, daemon=True)
+            writer.start()
+            for end in (pipe.close, writer.join, file.close):  # the last one first: a writer that waits goes on
+                stack.callback(end)
+            return writer
+
+        yield make
+
+
+@pytest.mark.parametrize(
+    ("lines", "chosen", "message"),
+    [
+        ([GOOD] * 50, {}, "^- looks like JSON lines, but .* no tokenizer.json; give --format jsonl, which reads the"),
+        (
+            [GOOD] * 50,
+            {"kind": "tokens"},
+            "^input -: none of its first 50 rows .* - looks like JSON lines: give --form",
+        ),
+        ([BAD] * 9000, {"format": "jsonl"}, "^input -: none of its first 1,000 rows can be used; row 0: "),
+        ([BAD], {"format": "jsonl"}, "^input -: its only row can't be used; row 0: "),
+        (["5 x", "7 9999"], {"kind": "tokens"}, "^input -: none of its first 2 rows can be used; row 0: "),
+    ],
+)
+def test_standard_input_of_which_no_row_can_be_used_is_refused(submission, piped, lines, chosen, message):
+    """As files are, before a directory is spent on it; JSON lines are named."""
+    piped(lines)
+    with pytest.raises(RequestError, match=message):
+        prepare(replace(submission, inputs=("-",), source=SourceOptions(**chosen)))
+    assert not Path(submission.out).exists()
+
+
+def test_what_was_looked_at_of_standard_input_is_read_too(submission, piped):
+    """Each row once, in order, though the first ones are bad and more than a buffer holds; and from a named file."""
+    lines = [BAD] * 900 + [GOOD] * 30_000
+    piped(lines)
+    asked = replace(submission, inputs=("-",), source=SourceOptions(format="jsonl"))
+    rows = [row for batch in read_batches(prepare(asked).plan, asked.source) for row in batch]
+    assert [row.position for row in rows] == list(range(len(lines)))
+
+
+def test_standard_input_whose_good_rows_are_late_is_not_refused(submission, piped, monkeypatch):
+    """A program may write a line that is no row, and start its work then."""
+    monkeypatch.setattr("producer.sources.pipes._LOOK_SECONDS", 0.1)
+    piped([BAD], ended=False).join()
+    asked = replace(submission, inputs=("-",), source=SourceOptions(format="jsonl"))
+    assert prepare(asked).plan.stdin.is_late

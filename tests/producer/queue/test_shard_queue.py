@@ -296,11 +296,11 @@ def test_emptied_behind_the_back(broker, queue, job, monkeypatch):
     def shards():
         for index, make in enumerate(cuts(4)):
             if index == 2:
-                assert len(held(queue, job)) == 2
+                assert len(held(queue, job)) == 1  # the last one that was made might be the input's last
                 queue.ledger.client.flushall()
             yield make
 
-    assert fill(queue, job, shards()) == 6
+    assert fill(queue, job, shards()) == 5
     assert held(queue, job) == waiting(job)
     found = sorted(arguments for _, arguments in received(broker.url))
     assert found == [[job.key, f"{shard}.0"] for shard in waiting(job)]

@@ -61,7 +61,7 @@ def speeds_of(steps):
     for seconds, tokens in steps:
         clock.now, done = clock.now + seconds, done + tokens
         shown.update(done_tokens=done, total_tokens=2 * done)  # a total that changes doesn't matter
-        yield shown._bar.tasks[1].speed if "tokens/s" in shown._shown else None
+        yield shown._speed.per_second(clock.now) if "tokens/s" in shown._shown else None
 
 
 def test_the_speed_is_that_of_the_last_half_minute():
@@ -98,6 +98,31 @@ def test_a_phase_has_a_speed_of_its_own(capsys):
     clock.now += 6
     shown.update(done_tokens=70, total_tokens=100, more="perplexity 12.0")
     assert capsys.readouterr().err == "epoch 2: 70 of 100 tokens (70 %), 10 tokens/s, 3 s left, perplexity 12.0\n"
+
+
+def test_the_time_left_counts_down_between_large_pools():
+    """Each pool takes 30 to 50 seconds, and its three shards are counted within a second; half a second per look."""
+    clock, done, total = Clock(), 0, 1_000_000
+    shown = Progress("computing", clock=clock)
+    shown.update(done_tokens=0, total_tokens=total)
+    began, left, missing = clock.now, [], 0
+    for number in range(12):
+        ends = clock.now + (30, 40, 50)[number % 3]
+        while clock.now < ends:
+            clock.now += 0.5
+            done += 25_000 if ends - clock.now in (1.0, 0.5, 0.0) else 0
+            shown.update(done_tokens=done, total_tokens=total)
+            found = re.search(r"(?:(\d+) min )?(\d+) s left", shown._shown)
+            if number and found:
+                left.append((clock.now - began, 60 * int(found[1] or 0) + int(found[2])))
+            missing += number > 0 and not found
+    shown.finish()
+    assert missing == 0
+    whole = 40.0 * total / 75_000
+    assert all(abs(whole - second - found) < 0.4 * whole for second, found in left)
+    # It is less after two seconds, except at the end of a pool that was slower than those before.
+    stood = sum(two >= one for (_, one), (_, two) in zip(left, left[4:], strict=False))
+    assert stood < len(left) / 10, stood
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 20), st.integers(0, 10**6)), min_size=3, max_size=60))

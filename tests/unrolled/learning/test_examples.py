@@ -392,8 +392,12 @@ def test_labels_that_do_not_fit(dataset, rows):
     first, second, *_ = rows
     with pytest.raises(ValueError, match=f"row '{first}' has 1 tokens and 9 labels"):
         next(Examples(dataset=dataset, labels={first: [0] * 9}).batches(1))
+    with pytest.raises(ValueError, match="each row has one vector and many labels; give one label for each row, or"):
+        next(Examples(dataset=dataset, column="mean", labels={first: [0], second: [1]}).batches(2))
     with pytest.raises(ValueError, match="some rows have one label"):
         next(Examples(dataset=dataset, labels={first: [0], second: 1}).batches(2))
+    with pytest.raises(TypeError, match=r"rows is 2\.5; a whole number is expected"):
+        next(Examples(dataset=dataset).batches(2.5))
     with pytest.raises(ValueError, match="rows is 0"):
         next(Examples(dataset=dataset).batches(0))
     with pytest.raises(ValueError, match=r"at least 1; there is no example .* look at the share and the labels"):

@@ -1,10 +1,12 @@
 """Single rows of a job, by id and by number, and the rows that are nearest to one."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from support.jobs import finished_job
 
 import unrolled
+from unrolled.reading.nearest import nearest
 
 
 @pytest.fixture(scope="module", params=[("none",), ("none", "mean"), ("mean",)], ids=",".join)
@@ -78,6 +80,16 @@ def test_neighbours(dataset, metric):
     np.testing.assert_allclose([each.score for each in found], score[order], rtol=1e-5)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_no_cosine_is_beyond_one(sign):
+    """Rounding may lead there, and acos would fail then."""
+    vectors = np.random.default_rng(0).standard_normal((500, 7)).astype(np.float32)
+    lists = pa.FixedSizeListArray.from_arrays(vectors.ravel(), 7)
+    rows = pa.record_batch({"id": map(str, range(500)), "length": pa.array([1] * 500, pa.int32()), "mean": lists})
+    scores = [near.score for vector in vectors for near in nearest([rows], sign * vector, 500, "cosine")]
+    assert max(map(abs, scores)) == 1
+
+
 def test_neighbours_of_a_row(dataset):
     """A row isn't its own neighbour; the others are all there, if that many are asked for."""
     named = next(row.id for row in dataset if row.length)
@@ -97,6 +109,8 @@ def test_neighbours_of_a_row_without_a_token(dataset):
     ("options", "message"),
     [
         ({"count": 0}, "count is 0; it must be at least 1"),
+        ({"count": 2.5}, r"count is 2\.5; a whole number is expected"),
+        ({"query": ["a", "b"]}, "the query is a list; give a row's id, or one vector of numbers"),
         ({"count": 0, "query": "rows.txt#0"}, "count is 0; it must be at least 1"),
         ({"count": -3, "query": "rows.txt#0"}, "count is -3; it must be at least 1"),
         ({"metric": "l2"}, "metric is 'l2'; allowed: cosine, dot, euclidean"),
@@ -110,5 +124,5 @@ def test_neighbours_of_a_row_without_a_token(dataset):
 )
 def test_neighbours_that_can_not_be(dataset, options, message):
     """The error says what is allowed."""
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         dataset.neighbours(**{"query": np.ones(3, np.float32), **options})

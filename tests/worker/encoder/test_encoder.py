@@ -157,13 +157,28 @@ def test_rows_of_any_kind(encoder, kind):
         np.testing.assert_array_equal(found, wanted)
 
 
-@pytest.mark.parametrize("make", [list, pa.array, pl.Series, np.array, lambda rows: pa.array(rows).dictionary_encode()])
-def test_texts_of_any_kind(encoder, make):
-    """So it is with texts, and with texts and ids side by side."""
-    found = encoder.encode(make(["a b", "zzz", "a b"]))
-    wanted = encoder.encode(["a b", [3], (1, 2)])
-    for one, other in zip(found, wanted, strict=True):
-        np.testing.assert_array_equal(one, other)
+TEXTS = ["a b", "zzz", "a b"]
+TEXTS_OF_ANY_KIND = {
+    "list": TEXTS,
+    "arrow": pa.array(TEXTS),
+    "chunks": pa.chunked_array([TEXTS[:1], TEXTS[1:]]),
+    "scalars": list(pa.array(TEXTS)),
+    "dictionary": pa.array(TEXTS).dictionary_encode(),
+    "polars": pl.Series(TEXTS),
+    "categories of polars": pl.Series(TEXTS, dtype=pl.Categorical),
+    "enum of polars": pl.Series(TEXTS, dtype=pl.Enum(["zzz", "a b"])),
+    "categories of pandas": pd.Series(TEXTS, dtype="category"),
+    "numpy": np.array(TEXTS),
+}
+
+
+@pytest.mark.parametrize("kind", TEXTS_OF_ANY_KIND)
+def test_texts_of_any_kind(encoder, kind):
+    """So it is with texts, in batches too, and with texts and ids side by side."""
+    given, wanted = TEXTS_OF_ANY_KIND[kind], encoder.encode(["a b", [3], (1, 2)])
+    for found in (encoder.encode(given), [row for batch in encoder.encode_batches(given) for row in batch]):
+        for one, other in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_padded_rows(encoder):
@@ -306,6 +321,8 @@ def test_batches(encoder):
         (np.array([5, 6]), "one row of token ids or of vectors"),
         ({"text": ["a"]}, "a dict"),
         (pa.table({"text": ["a"]}), "a Table"),
+        (pl.DataFrame({"a": [1], "b": [2]}), "a DataFrame"),
+        (pl.LazyFrame({"a": [1]}), "a LazyFrame"),
     ],
 )
 def test_batches_of_one_row_are_refused(encoder, given, found):

@@ -223,7 +223,44 @@ def test_constants_that_grow_are_refused(tmp_path):
         imported(tmp_path / "model.onnx", tmp_path / "model")
 
 
-@pytest.mark.parametrize("operator", ["LSTM", "GRU", "Gather", "Concat", "Add", "DynamicQuantizeLSTM", "Squeeze"])
+def test_sizes_and_ids_that_read_each_other_twice(tmp_path):
+    """Shapes and ids that are computed by sums of the last sum with itself end in a refusal at once."""
+    gather = helper.make_node("Gather", ["W", "m40"], ["x"])
+    nodes = [helper.make_node("Mul", [f"m{k}", f"m{k}"], [f"m{k + 1}"]) for k in range(40)]
+    reshape = [helper.make_node("Shape", ["x"], ["s0"]), helper.make_node("Reshape", ["x", "s40"], ["y"])]
+    doubled = [helper.make_node("Concat", [f"s{k}", f"s{k}"], [f"s{k + 1}"], axis=0) for k in range(40)]
+    lstm = helper.make_node("LSTM", ["y", "V", "R"], ["z"], hidden_size=1)
+    ids = helper.make_tensor_value_info("m0", TensorProto.INT64, ["rows", "tokens"])
+    arrays = {
+        "W": np.ones((3, 1), np.float32),
+        "V": np.ones((1, 4, 1), np.float32),
+        "R": np.ones((1, 4, 1), np.float32),
+    }
+    stored = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    graph = helper.make_graph([*nodes, gather, reshape[0], *doubled, reshape[1], lstm], "hostile", [ids], [], stored)
+    onnx.save(helper.make_model(graph), tmp_path / "model.onnx")
+    with pytest.raises(ImportRefusedError, match=r"W reads Mul_39 \(Mul\)|W reads m40 \(Mul\)"):
+        imported(tmp_path / "model.onnx", tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        *(
+            "LSTM",
+            "GRU",
+            "Gather",
+            "Concat",
+            "Add",
+            "DynamicQuantizeLSTM",
+            "Squeeze",
+            "TopK",
+            "ScatterElements",
+            "Where",
+        ),
+        *("Less", "Reshape", "Slice"),
+    ],
+)
 @pytest.mark.parametrize(("inputs", "outputs"), [([], []), ([], ["y"]), (["W"], []), (["W", "W", "W"], ["y"])])
 def test_nodes_without_inputs_or_outputs(operator, inputs, outputs, tmp_path):
     """With any number of inputs and outputs, and constants of any shape, there is a refusal, never a crash."""

@@ -115,14 +115,15 @@ def test_doubts_need_a_run(tmp_path, monkeypatch):
 
 
 def crafted_reshape():
-    """A Reshape whose sizes the graph computes."""
+    """A Reshape to sizes that the graph computes in a way that the import doesn't know."""
     random = np.random.default_rng(1)
     arrays = {"table": (10, 4), "W": (1, 20, 4), "R": (1, 20, 5)}
     graph = helper.make_graph(
         [
             helper.make_node("Gather", ["table", "ids"], ["embedded"]),
             helper.make_node("Shape", ["embedded"], ["sizes"]),
-            helper.make_node("Reshape", ["embedded", "sizes"], ["x"]),
+            helper.make_node("Abs", ["sizes"], ["same"]),
+            helper.make_node("Reshape", ["embedded", "same"], ["x"]),
             helper.make_node("LSTM", ["x", "W", "R"], ["states"], hidden_size=5),
         ],
         "model",

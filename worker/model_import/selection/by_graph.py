@@ -131,6 +131,16 @@ def _described(origin: _Origin) -> str:
     return origin.name + (f": {origin.why}" if origin.why else "")
 
 
+def _why_not_computed(node: Node, *, from_rows: bool) -> str:
+    """Why no map of a model computes a node's function, which tables of an embedding may be changed by."""
+    above = "to vectors that rows contain" if from_rows else "above a recurrent layer"
+    name = node.map.activation if isinstance(node.map, token_maps.Dense) else getattr(node.map, "name", None)
+    if name in token_maps.ACTIVATIONS and name not in ACTIVATIONS:
+        logits = "; a copy of the model with linear there gives the logits" if name == "softmax" else ""
+        return f"its {name} can be imported above an embedding, but not {above}{logits}"
+    return f"what it computes can be imported above an embedding, but not {above}"
+
+
 class _Paths:
     """The ways through a file's graph, without the nodes that pass their input on unchanged."""
 
@@ -165,12 +175,25 @@ class _Paths:
         nodes = [node.name for node in self._graph.values() if name in (node.name, node.label)]
         origins = [self._origin(node) for node in nodes]
         if len(origins) != 1 or origins[0].role != "layer" or not (origins[0].links or origins[0].added):
-            what = "there is no such node" if not nodes else f"it reads {origins[0].name}"
-            raise ImportRefusedError(
-                f"--top {name}: {what}; name a Dense layer, a normalization, an activation or a sum above a recurrent "
-                "layer"
-            )
+            raise ImportRefusedError(f"--top {name}: {self._why_no_top(nodes, origins)}")
         return origins[0]
+
+    def _why_no_top(self, nodes: list[str], origins: list[_Origin]) -> str:
+        """Why nodes of one name, whose vectors have these origins, can't be the top, and what can be."""
+        advice = "name a Dense layer, a normalization, an activation or a sum above a recurrent layer"
+        if not nodes:
+            return f"there is no such node; {advice}"
+        if len(nodes) > 1:
+            return f"{len(nodes)} nodes have this name; name one of them: {', '.join(nodes)}"
+        node, origin = self._graph[nodes[0]], origins[0]
+        if node.role == "layer":
+            return f"it is a recurrent layer itself: --layer {node.target}, without --top"
+        if origin.role != "other":
+            return f"it reads {origin.name}, which is no recurrent layer; {advice}"
+        if origin.name != str(node):
+            return f"it reads {_described(origin)}; {advice}"
+        what = f"{node} can't be the top" + (f": {origin.why}; allowed: {', '.join(ACTIVATIONS)}" if origin.why else "")
+        return f"{what}; for the vectors that it reads, leave --top out, or name a node below it"
 
     def back_from(self, top: _Origin, named: list[str]) -> tuple[tuple[str, ...], Stack | str]:
         """The names of the layers that end in a node, and their stack or the reason why there is none."""
@@ -447,9 +470,7 @@ class _Paths:
             unknown = [one.node for one in links if not (isinstance(one.node.map, Map) and one.node.map.computable)]
             if not unknown:
                 return _Origin(node.role, node.name, last.end, last.added, tuple(links[::-1]))
-            above = "to vectors that rows contain" if from_rows else "above a recurrent layer"
-            why = f"what it computes can be imported above an embedding, but not {above}"
-            return _Origin("other", str(unknown[-1]), why=why)
+            return _Origin("other", str(unknown[-1]), why=_why_not_computed(unknown[-1], from_rows=from_rows))
         # Only vectors that a table contains can be changed once for all.
         if node.role not in ("table", "onehot", "input"):
             culprit, why = node, node.why

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -75,8 +76,9 @@ def enqueue(
     # Imported late: tokenizers and Celery take half a second, which --help doesn't need.
     from producer.enqueue import session  # noqa: PLC0415
     from producer.enqueue.submission import prepare  # noqa: PLC0415
+    from producer.queue.login import refuse_login  # noqa: PLC0415
 
-    prepared = prepare(submission)
+    prepared = prepare(submission, check_broker=partial(refuse_login, url))
     figures = ProducerFigures()
     with (
         served(figures.collect, metrics_port, metrics_address),

@@ -64,6 +64,6 @@ def plan(context: click.Context, /, workers: int, measured: bool, as_json: bool,
     from producer.terminal.progress import progress  # noqa: PLC0415
 
     with progress("plan", transient=True) as bar:
-        found = make_plan(submission, options, workers, measured=measured, begin=bar.begin)
+        found = make_plan(submission, options, workers, measured=measured, begin=bar.step)
     click.echo(json_text(found.to_json()) if as_json else report(found))
     context.exit(ExitStatus.FAILED if found.input.unreadable else ExitStatus.DONE)

@@ -14,6 +14,7 @@ from producer.cli.status_report import as_line, report
 from producer.jobs.status_reader import StatusReader
 from producer.local.broker_record import find_broker, is_run_alive
 from unrolled.queue.broker import Broker
+from unrolled.settings.worker_options import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--every-seconds",
     metavar="SECONDS",
-    type=click.FloatRange(0.1),
+    type=click.FloatRange(0.1, DAY),
     default=1.0,
     show_default=True,
     help="With --watch: time between two looks at the job.",

@@ -28,6 +28,7 @@ from producer.local.broker_record import find_broker, is_run_alive
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.progress import progress
 from unrolled.errors import counted
+from unrolled.settings.worker_options import DAY
 from unrolled.telemetry.json_log import about
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 @click.option(
     "--every-seconds",
     metavar="SECONDS",
-    type=click.FloatRange(0.05),
+    type=click.FloatRange(0.05, DAY),
     default=0.5,
     show_default=True,
     help="Time between two looks at the job.",

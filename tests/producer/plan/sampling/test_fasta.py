@@ -12,7 +12,7 @@ from producer.plan.sampling.sample import Sampler
 from producer.plan.sampling.units import frames_of
 from producer.sources.discovery import discover
 from producer.sources.options import SourceOptions
-from producer.sources.reading import read_batches
+from producer.sources.reading import InputPlan, read_batches
 from producer.sources.rows import BadRow
 from producer.tokenization.tokenize import tokenize
 from unrolled.model.config import ModelConfig
@@ -34,7 +34,8 @@ def sampler_of(path, **options):
 def facts_of(path, **options):
     """The sums over all rows, as a job reads them."""
     chosen = SourceOptions(**options)
-    plan = InputsOf(discover([str(path)], chosen).files)
+    # Not `check_inputs`, which refuses some: what a sample makes of those is looked at, too.
+    plan = InputPlan(tuple(discover([str(path)], chosen).files), (), None, None)
     rows = [row for batch in tokenize(read_batches(plan, chosen), LETTERS, 30) for row in batch]
     lengths = [int(np.count_nonzero(row.tokens)) for row in rows if not isinstance(row, BadRow)]
     return {
@@ -43,13 +44,6 @@ def facts_of(path, **options):
         "tokens": sum(lengths),
         "empty": lengths.count(0),
     }
-
-
-class InputsOf:
-    """Inputs that weren't checked: what a sample makes of those that are refused is looked at, too."""
-
-    def __init__(self, files):
-        self.files = files
 
 
 def counted(sample, facts):

@@ -167,6 +167,23 @@ def dense_below_all_layers_is_no_top():
     return ids, lstm()(layers.Dense(4, name="dense")(words(**MASKED)(ids)))
 
 
+@case(
+    r"--top item: item \(Dense\) can't be the top: its softmax .* not above a recurrent layer; a copy of the model "
+    r"with linear there gives the logits; allowed: linear, tanh, .*; for the vectors that it reads, leave --top out",
+    suffix=".keras",
+    top="item",
+)
+def softmax_is_no_top():
+    ids = text()
+    return ids, layers.Dense(9, activation="softmax", name="item")(lstm()(words(**MASKED)(ids)))
+
+
+@case(r"--top gru: it is a recurrent layer itself: --layer gru, without --top", suffix=".keras", top="gru")
+def recurrent_layer_is_no_top():
+    ids = text()
+    return ids, layers.Dense(9)(lstm(name="gru")(words(**MASKED)(ids)))
+
+
 @case(r"--top nothing: there is no such node", suffix=".keras", top="nothing")
 def top_that_is_not_there():
     ids = text()
@@ -751,7 +768,7 @@ def convolution_in_groups():
     return ids, lstm()(layers.Conv1D(6, 1, groups=2)(words()(ids)))
 
 
-@case(r"top \(LSTM\) reads function \(Dense\): what it computes can be .* above an embedding", suffix=".keras")
+@case(r"top \(LSTM\) reads function \(Dense\): its gelu can be .* above an embedding", suffix=".keras")
 def function_between_two_layers_below_a_normalization():
     ids = text()
     low = layers.Dense(5, activation="gelu", name="function")(lstm(name="low")(words(**MASKED)(ids)))

@@ -306,6 +306,51 @@ def reshape_that_computes_the_shape_it_has():
     return graph, graph.lstm(graph.add("Reshape", x, graph.add("Shape", x)))
 
 
+def joined(graph, low, places=(0, 1), factors=(2, 3)):
+    """What PyTorch's exporter makes of (time, directions, rows, units), with the sizes of its own shape."""
+    turned = graph.add("Transpose", low, perm=[0, 2, 1, 3])
+    shape = graph.add("Shape", turned)
+    size = {one: graph.add("Slice", shape, graph.constant([one]), graph.constant([one + 1])) for one in range(4)}
+    product = graph.add("Reshape", graph.add("Mul", *(size[one] for one in factors)), graph.constant([-1]))
+    return graph.add("Reshape", turned, graph.add("Concat", *(size[one] for one in places), product, axis=0))
+
+
+@case(suffix=".onnx", parity=1e-5)
+def norm_above_directions_that_are_joined_by_computed_sizes():
+    graph = Graph()
+    low = graph.lstm(graph.time_first(graph.embed()), sides=2, direction="bidirectional")
+    x = graph.add("LayerNormalization", joined(graph, low), graph.weights(10), graph.weights(10), axis=-1)
+    return graph, graph.lstm(graph.add("Relu", x), 10)
+
+
+@case(suffix=".onnx")
+def directions_that_are_joined_by_computed_sizes():
+    graph = Graph()
+    low = graph.lstm(graph.time_first(graph.embed()), sides=2, direction="bidirectional")
+    return graph, graph.lstm(joined(graph, low), 10)
+
+
+@case(r"doesn't show that it reads along the tokens", suffix=".onnx")
+def computed_sizes_that_exchange_axes():
+    graph = Graph()
+    return graph, graph.lstm(joined(graph, graph.lstm(graph.time_first(graph.embed())), places=(1, 0)), 5)
+
+
+@case(r"doesn't show that it reads along the tokens", suffix=".onnx")
+def computed_sizes_of_another_tensor():
+    graph = Graph()
+    x = graph.embed()
+    return graph, graph.lstm(graph.add("Reshape", x, graph.add("Shape", graph.time_first(x))))
+
+
+@case(r"LayerNormalization.*only dropout|differ", suffix=".onnx", parity=1e-5)
+def norm_above_computed_sizes_that_exchange_axes():
+    graph = Graph()
+    low = joined(graph, graph.lstm(graph.time_first(graph.embed())), places=(1, 0))
+    x = graph.add("LayerNormalization", low, graph.weights(5), graph.weights(5), axis=-1)
+    return graph, graph.lstm(x, 5)
+
+
 @case(r"differ", suffix=".onnx", parity=1e-5)
 def reshape_that_mixes_axes_and_is_run():
     graph = Graph()
@@ -604,6 +649,12 @@ def loop_above_a_bidirectional_layer():
 def loop_in_the_place_of_a_layer():
     graph = Graph()
     return graph, loop(graph, graph.time_first(graph.embed()))
+
+
+@case(r"no operator LSTM or GRU. A layer that is written as other operations.*state dict", suffix=".onnx")
+def cell_that_is_written_as_other_operations():
+    graph = Graph()
+    return graph, graph.add("Tanh", graph.add("MatMul", graph.time_first(graph.embed()), graph.weights(4, 5)))
 
 
 @case(r"lstm\d+ isn't the last.*\(RNN\)", suffix=".onnx")

@@ -11,9 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from worker.model_import.readers.onnx.maps import is_width_1
+from worker.model_import.readers.onnx.sizes import REST, sizes_from
 
 if TYPE_CHECKING:
     from worker.model_import.readers.onnx.constants import Constants
+    from worker.model_import.readers.onnx.sizes import Sizes
 
 Axes = tuple[str, ...] | None
 #: Names that files give to the axis of rows, beside those with "batch" in them, and to that of tokens.
@@ -182,8 +184,13 @@ class AxesOfGraph:
         return tuple("1" if axis in new else next(rest, "1") for axis in range(rank))
 
     def _reshape(self, node: Any, before: Axes, _: dict[str, Any]) -> Axes:
-        """Only 0 and -1 in the new shape show which axes stay: [0, 0, -1] joins all that follow the first two."""
+        """Only 0 and -1 in the new shape show which axes stay: [0, 0, -1] joins all that follow the first two.
+
+        Or the graph computes the shape from that of the tensor, size by size.
+        """
         found = self._constants.get(node.input[1]) if len(node.input) > 1 else None
+        if found is None and before is not None and len(node.input) > 1:
+            return self._joined(before, sizes_from(self._constants, node.input[1], node.input[0], len(before)))
         if before is None or found is None or found.ndim != 1 or not 0 < found.size <= len(before):
             return None
         sizes = [int(size) for size in found]
@@ -192,6 +199,18 @@ class AxesOfGraph:
         if any(sizes[:-1]) or sizes[-1] != -1 or before[len(sizes) - 1 :] not in _VECTORS:
             return None
         return (*before[: len(sizes) - 1], "f")
+
+    @staticmethod
+    def _joined(before: tuple[str, ...], sizes: Sizes | None) -> Axes:
+        """The axes after a Reshape to sizes of the same tensor, of which the last may be the product of several."""
+        last = len(sizes) - 1 if sizes else 0
+        if not sizes or any(size != (axis,) for axis, size in enumerate(sizes[:-1])):
+            return None
+        if sorted(sizes[-1]) not in ([REST], [*range(last, len(before))]):
+            return None
+        if last == len(before) - 1:
+            return before
+        return (*before[:last], "f") if before[last:] in _VECTORS else None
 
     def _axes(self, node: Any, settings: dict[str, Any]) -> list[int] | None:
         if len(node.input) > 1:

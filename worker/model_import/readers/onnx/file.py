@@ -38,6 +38,10 @@ THROUGH = {"Cast", "Dropout", "Identity", "Reshape", "Squeeze", "Transpose", "Un
 #: Element types that a Cast may have without changing ids or vectors: integers of 32 and 64 bits, and floats of these.
 _INTEGERS, _FLOATS = {6, 7}, {1, 11}
 _STANDARD = ("", "ai.onnx")
+_NO_OPERATOR = (
+    "it contains no operator LSTM or GRU. A layer that is written as other operations, as PyTorch exports LSTMCell, "
+    "can't be imported from ONNX; if you have the state dict, or the file that it was exported from, import that"
+)
 #: More numbers than a scale of vectors has.
 _MOST_SCALES = 2**16
 
@@ -130,6 +134,8 @@ class _Reader:
 
     def finish(self) -> None:
         """Note what can be seen only when all nodes are known: the number of tokens in a row, if it is fixed."""
+        if not self.found.layers:
+            self.found.why_empty = self.found.why_empty or _NO_OPERATOR
         for name, times in self._times.items():
             time = next(iter(times)) if len(times) == 1 else None
             if time == "a" and len(self._axes.of(name) or ()) > 1:

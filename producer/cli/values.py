@@ -1,0 +1,53 @@
+"""Kinds of values that click would take although no command can use them; `completed` puts them into every command."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any, Self
+
+import click
+
+
+class NamedPath(click.Path):
+    """A path that has a name: Python takes an empty one for the working directory."""
+
+    @classmethod
+    def of(cls, kind: click.Path) -> Self:
+        """A path of a kind, with a name."""
+        made = cls()
+        vars(made).update(vars(kind))
+        return made
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse an empty name, such as that of a variable of the shell that isn't set."""
+        if not os.fspath(value):
+            self.fail("the name is empty; is a variable missing? For the working directory, give a dot", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class FiniteNumber(click.FloatRange):
+    """A number with a fraction, within bounds or not: no infinity, and no nan, which is in each of click's ranges."""
+
+    @classmethod
+    def of(cls, kind: Any) -> Self:
+        """A finite number of a kind: click.FLOAT, or a range."""
+        made = cls()
+        vars(made).update(vars(kind))
+        return made
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Refuse what is not finite, with the range."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            bounded = self.min is not None or self.max is not None
+            within = f" in the range {self._describe_range()}" if bounded else ""
+            self.fail(f"{number} is not a finite number{within}.", param, ctx)
+        return number
+
+
+def checked(kind: Any) -> Any:
+    """A parameter's type, or in its place the one of this module."""
+    if isinstance(kind, click.Path):
+        return NamedPath.of(kind)
+    return FiniteNumber.of(kind) if isinstance(kind, type(click.FLOAT)) else kind
