@@ -62,10 +62,10 @@ def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head
         if source.format not in ("parquet", "arrow"):
             with _advised(head, source):
                 holds_text = _lines_hold_text(head, source, options)
-                look = look_of_text(head, source, options)
-                lines = read_rows(source, chain([head], chunks), options)
-                is_empty = not check_rows(source, lines, is_json=look == "jsonl")
-            return Head(holds_text, is_empty, look)
+                looks_like = look_of_text(head, source, options)
+                batches = read_rows(source, chain([head], chunks), options)
+                is_empty = not check_rows(source, batches, is_json=looks_like == "jsonl")
+            return Head(holds_text, is_empty, looks_like)
     if source.compression != "none":
         # The schema may be at the end; it is checked after the file has been decompressed.
         return Head(options.kind == "text")

@@ -80,11 +80,11 @@ def check_inputs(inputs: Sequence[str], options: SourceOptions) -> InputPlan:
     text_file = next((label for label, head in heads if head.holds_text), None)
     empty = [label for label, head in heads if head.is_empty]
     json = [label for label, head in heads if head.looks_like == "jsonl"]
-    # If it has arrived, it was seen to be one with a buffer.
-    has_arrived = any(head.has_arrived for _, head in heads)
-    stdin = StandardInput(sys.stdin.buffer) if has_arrived else None  # type: ignore[arg-type]
     looks = notices_of_looks((label, head.looks_like) for label, head in heads)
     notices = (*found.notices, *notices_of_empty(empty), *looks)
+    stdin: StandardInput | None = None
+    if any(head.has_arrived for _, head in heads):
+        stdin = StandardInput(sys.stdin.buffer)  # type: ignore[arg-type]  # it was seen to be one with a buffer
     sizes = [source.size_bytes for source in found.files]
     size_bytes = None if None in sizes else sum(size for size in sizes if size is not None)
     return InputPlan(tuple(found.files), notices, text_file, size_bytes, tuple(json), stdin)

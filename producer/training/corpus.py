@@ -16,7 +16,7 @@ from producer.terminal.text import percent
 from producer.tokenization.tokenize import tokenize
 from producer.tokenization.word_level import fit
 from producer.training.request import DEFAULT_VOCABULARY, FitRequest, differences
-from producer.training.rows import FEWEST_TOKENS, Seen, held_out, rows_with_targets, segments
+from producer.training.rows import FEWEST_TOKENS, Seen, held_out, line_of_share, rows_with_targets, segments
 from unrolled.errors import JobError, OptionError, RequestError, TransientError, counted
 from unrolled.model.files import TOKENIZER_FILE
 from unrolled.patience import Patience
@@ -104,7 +104,7 @@ def _make_rows(request: FitRequest, plan: InputPlan, words: dict[str, Any], say:
     tokenizer, vocab_size = _tokenizer(request, plan, say)
     options = FitOptions(vocab_size, **request.training)
     options.config()
-    seen = Seen()
+    seen, held = Seen(), [0, 0]
     targets = SEGMENT_WINDOWS * options.max_length
     bound = int(options.validation_share * 2**64)
     with (
@@ -116,11 +116,15 @@ def _make_rows(request: FitRequest, plan: InputPlan, words: dict[str, Any], say:
         for batch in tokenize(batches, tokenizer, vocab_size):
             sides: tuple[list[NDArray[np.int32]], list[NDArray[np.int32]]] = ([], [])
             for ids in rows_with_targets(batch, seen):
-                sides[held_out(ids, bound)].extend(segments(ids, targets))
+                side = held_out(ids, bound)
+                held[side] += 1
+                sides[side].extend(segments(ids, targets))
             train.add(sides[0])
             validation.add(sides[1])
     _check_sides(train, validation, options, seen)
-    for line in seen.left_out():
+    tokens = train.tokens + validation.tokens
+    share = line_of_share(sum(held), held[1], tokens, validation.tokens, options.validation_share)
+    for line in (*seen.left_out(), *share):
         say(line)
     counted = (RowCount(side.rows, side.tokens) for side in (train, validation))
     return FitPlan(options, words, {"files": len(plan.files), **seen.facts()}, *counted)

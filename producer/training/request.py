@@ -87,9 +87,19 @@ def _difference(name: str, before: object, asked: object) -> str:
         return "an input that has changed since"
     flag = flag_of(name) if name != "inputs" else "inputs"
     if name == "tokenizer":  # a digest, or None for one that is made of the words
-        return "another --tokenizer" if before and asked else f"{'a' if before else 'no'} --tokenizer"
-    shown, wanted = ("not given" if value is None else str(value)[:_LONGEST_SHOWN] for value in (before, asked))
-    return f"{flag} {shown} (you asked for {wanted})"
+        if before and asked:
+            return "another --tokenizer"
+        return "a --tokenizer (this command has none)" if before else "no --tokenizer (this command has one)"
+    had = f"no {flag}" if before is None else _given(flag, before)
+    has = "none" if asked is None else _given(flag, asked).removeprefix(f"{flag} ")
+    return f"{had} (this command has {has})"
+
+
+def _given(flag: str, value: object) -> str:
+    """An option as it is given on a command line."""
+    if isinstance(value, bool):
+        return flag if value else f"--no-{flag.removeprefix('--')}"
+    return f"{flag} {str(value)[:_LONGEST_SHOWN]}"
 
 
 def _few(inputs: object) -> object:

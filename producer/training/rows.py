@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from producer.sources.rows import Row
+from producer.terminal.text import percent
 from producer.tokenization.gaps import has_gap, line_of_gaps
 from unrolled.errors import counted
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 #: A shorter row has nothing to predict.
 FEWEST_TOKENS = 2
+#: A share of held-out rows that was not asked for is reported if it differs by a quarter, and by 4 deviations.
+_FAR, _DEVIATIONS = 1 / 4, 4
 
 
 @dataclass(slots=True)
@@ -92,6 +96,27 @@ def held_out(ids: NDArray[np.int32], bound: int) -> bool:
     """
     digest = hashlib.blake2b(ids.astype("<i4").tobytes(), digest_size=8).digest()
     return int.from_bytes(digest, "little") < bound
+
+
+def line_of_share(rows: int, held: int, tokens: int, held_tokens: int, share: float) -> list[str]:
+    """A line about a share of held-out rows that is another one than was asked for; none where chance explains it.
+
+    Equal rows are on one side, so a text that occurs a thousand times takes a thousand rows with it.
+
+    Args:
+        rows: rows with targets.
+        held: those that are held out.
+        tokens: tokens of the rows.
+        held_tokens: those of the rows that are held out.
+        share: the share that was asked for.
+    """
+    found = held / max(rows, 1)
+    by_chance = _DEVIATIONS * math.sqrt(share * (1 - share) / max(rows, 1))
+    if abs(found - share) <= max(by_chance, _FAR * share):
+        return []
+    part = percent(held_tokens / max(tokens, 1))
+    what = f"{held:,} of {counted(rows, 'row')} ({percent(found)}), and {part} of the tokens"
+    return [f"{what}, are held out, not {percent(share)} (--validation-share): equal rows are held out together"]
 
 
 def segments(ids: NDArray[np.int32], targets: int) -> Iterator[NDArray[np.int32]]:

@@ -14,6 +14,9 @@ from unrolled.reading.arrays import numbers, row_vectors, truths
 from unrolled.reading.row import Row, Vectors, column_of, outputs_of, shapes_of
 from unrolled.tokenization.ragged import offsets_of
 
+#: The columns without vectors, and the attributes of `Batch` that hold them.
+_OTHERS = {"id": "ids", "length": "lengths", "mask": "mask_values", "tokens": "tokens", "positions": "positions"}
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Batch:
@@ -81,7 +84,7 @@ class Batch:
         return outputs_of(self.vectors)
 
     def __getitem__(self, column: str) -> Vectors:
-        return column_of(self.vectors, column)
+        return column_of(self.vectors, column, _OTHERS)
 
     def __len__(self) -> int:
         return len(self.ids)

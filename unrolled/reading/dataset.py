@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from contextlib import suppress
 from functools import cached_property
@@ -252,12 +253,20 @@ class Dataset:
         Raises:
             KeyError: no row has this id.
             IndexError: there is no row of this number.
+            TypeError: the key is neither text nor an integer.
             FileFormatError: a file turns out to be damaged.
         """
         if isinstance(key, slice):  # type: ignore[unreachable]  # callers may not check types
             raise TypeError("rows are looked up one by one; for several, use itertools.islice(dataset, start, stop)")
         if not isinstance(key, str):
-            return self._lookup.row(key)
+            try:
+                number = operator.index(key)
+            except TypeError as error:
+                kind = type(key).__name__
+                raise TypeError(
+                    f"a row is found by its id, a text, or by its number, an integer; not by {kind}"
+                ) from error
+            return self._lookup.row(number)
         if (row := self._lookup.find(key)) is None:
             raise KeyError(f"no row has the id {key!r:.200}")
         return row

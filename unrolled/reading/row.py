@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.floating[Any]]
 
 
+#: The columns without vectors, and the attributes of `Row` that hold them.
+_OTHERS = {name: name for name in ("id", "length", "mask", "tokens", "positions")}
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Row:
     """One input sequence and its vectors. The arrays are read-only views.
@@ -50,7 +54,7 @@ class Row:
         return outputs_of(self.vectors)
 
     def __getitem__(self, column: str) -> Vectors:
-        return column_of(self.vectors, column)
+        return column_of(self.vectors, column, _OTHERS)
 
 
 def shapes_of(vectors: Mapping[str, Vectors]) -> str:
@@ -58,11 +62,21 @@ def shapes_of(vectors: Mapping[str, Vectors]) -> str:
     return ", ".join(f"{name} {array.shape}" for name, array in vectors.items())
 
 
-def column_of(vectors: Mapping[str, Vectors], name: str) -> Vectors:
-    """A column of vectors by its name; the KeyError for another name lists those that there are."""
-    if name not in vectors:
-        raise KeyError(f"no column {name!r} of vectors; this job stored {', '.join(vectors)}")
-    return vectors[name]
+def column_of(vectors: Mapping[str, Vectors], name: str, others: Mapping[str, str]) -> Vectors:
+    """A column of vectors by its name.
+
+    Args:
+        vectors: the columns.
+        name: the name.
+        others: the attributes that hold the columns without vectors, by the names of these columns.
+
+    Raises:
+        KeyError: there is no such column of vectors; the text lists those that there are, or names the attribute.
+    """
+    if name in vectors:
+        return vectors[name]
+    about = f"{name} has no vectors: take .{others[name]}" if name in others else f"no column {name!r} of vectors"
+    raise KeyError(f"{about}; this job stored {', '.join(vectors)}")
 
 
 def outputs_of(vectors: Mapping[str, Vectors]) -> Vectors:

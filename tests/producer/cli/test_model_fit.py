@@ -135,7 +135,7 @@ def test_the_same_command_again_trains_nothing(place):
     assert json.loads(done.stdout) == {"path": "model", **record_of(place / "model")}
     other = unrolled("model", "fit", "corpus.jsonl", "--out", "model", *OPTIONS, "--seed", 1, cwd=place)
     assert other.returncode == 1
-    assert "contains a model that was trained with --seed 0 (you asked for 1); a model can't be tr" in other.stderr
+    assert "contains a model that was trained with --seed 0 (this command has 1); a model can't be tr" in other.stderr
     assert contents(place / "model") == before
 
 

@@ -1,6 +1,7 @@
 """A corpus becomes a training's rows."""
 
 import json
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -69,6 +70,24 @@ def test_text_gets_a_tokenizer_of_its_own_words(tmp_path):
     assert (tmp_path / "out" / SCRATCH / "tokenizer.json").exists()
 
 
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_equal_rows_change_the_share_that_is_held_out(tmp_path, share):
+    """One text that occurs often takes all of its rows to one side; a line says what that makes of the share."""
+    said = []
+    for name, often in (("often", 1600), ("once", 1)):
+        corpus = write(tmp_path / f"{name}.jsonl", [*IDS, *[IDS[0]] * often])
+        prepare(asked([corpus], tmp_path / name, training={"validation_share": share}), said.append)
+    (line,) = said
+    held, rows, part = re.match(
+        r"([\d,]+) of ([\d,]+) rows \(([\d.]+) %\), and [\d.]+ % of the tokens, ", line
+    ).groups()
+    assert rows == "2,000"
+    assert float(part) == pytest.approx(int(held.replace(",", "")) / 20, abs=0.1)
+    assert abs(float(part) / 100 - share) > share / 4
+    assert "are held out, not 5" in line
+    assert line.endswith("(--validation-share): equal rows are held out together")
+
+
 def test_a_tokenizer_may_be_given(tmp_path):
     """The model's vocabulary ends at the tokenizer's largest id."""
     made = fit(["one two three two"], 10).tokenizer
@@ -135,10 +154,10 @@ def test_what_was_made_ready_is_taken_as_it_is(tmp_path, monkeypatch):
     for spelling in (corpus, "c.jsonl", "./c.jsonl", "*.jsonl"):
         assert prepare(asked([spelling], tmp_path / "out"), lambda _: None) == plan
     assert (tmp_path / "out" / SCRATCH / "train.arrow").stat().st_mtime_ns == before
-    with pytest.raises(JobError, match=r"unfinished training with --epochs not given \(you asked for 3\); run"):
+    with pytest.raises(JobError, match=r"unfinished training with no --epochs \(this command has 3\); run"):
         prepare(asked([corpus], tmp_path / "out", training={"epochs": 3}), lambda _: None)
     other = write(tmp_path / "d.jsonl", IDS)
-    with pytest.raises(JobError, match=r"training with inputs c.jsonl \(you asked for d.jsonl\); run"):
+    with pytest.raises(JobError, match=r"training with inputs c.jsonl \(this command has d.jsonl\); run"):
         prepare(asked([other], tmp_path / "out"), lambda _: None)
     write(corpus, IDS[1:])
     with pytest.raises(

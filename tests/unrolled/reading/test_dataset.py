@@ -323,6 +323,9 @@ def test_a_missing_column_is_reported(tmp_path):
     for ask in (lambda: row["last"], lambda: batch["last"]):
         with pytest.raises(KeyError, match="no column 'last' of vectors; this job stored mean, max"):
             ask()
+    for ask, name in ((lambda: row["mask"], "mask"), (lambda: batch["mask"], "mask_values")):
+        with pytest.raises(KeyError, match=rf"mask has no vectors: take \.{name}; this job stored mean, max"):
+            ask()
     for ask in (lambda: row.outputs, lambda: batch.values):
         with pytest.raises(AttributeError, match=r"no column 'outputs'.*stored mean, max: take \['mean'\]"):
             ask()

@@ -153,8 +153,29 @@ def test_weight_dropped_lstms_are_read(tmp_path):
             awd[f"rnns.0.module.{name.removeprefix('rnn.')}"] = array
     awd["rnns.0.weight_hh_l0_raw"] = awd["rnns.0.module.weight_hh_l0"]
     awd["rnns.0.module.weight_hh_l0"] = np.zeros_like(awd["rnns.0.weight_hh_l0_raw"])
+    awd["encoder_dp.emb.weight"] = awd["encoder.weight"].copy()
     save_file(awd, tmp_path / "awd.safetensors")
     done = imported(tmp_path / "awd.safetensors", tmp_path / "model", embedding=None)
+    assert any("tied to encoder" in name for name in done.made.left)
+    assert_same(expected("lstm1"), states_of(done, ROWS, shift=1))
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_one_refusal_names_every_option_that_is_missing(tmp_path, equal):
+    """Of layers that may be in any order and of embeddings that aren't equal, those to take must be named."""
+    tensors = load_file(MODELS / "lstm1.safetensors")
+    layers = {name.removeprefix("rnn."): array for name, array in tensors.items() if name.startswith("rnn.")}
+    table = tensors["embedding.weight"]
+    both = {f"rnns.{number}.{name}": array for number in range(2) for name, array in layers.items()}
+    both |= {"first.emb.weight": table, "second.emb.weight": table + (0 if equal else 1)}
+    save_file(both, tmp_path / "both.safetensors")
+    with pytest.raises(ImportRefusedError, match=r"--layer rnns\.0 --layer rnns\.1 if each reads") as refused:
+        imported(tmp_path / "both.safetensors", tmp_path / "model")
+    advice = "name one of the embeddings first.emb, second.emb too: --embedding NAME, and the others with --leave NAME"
+    assert (advice in str(refused.value)) is not equal
+    named = {} if equal else {"embedding": "first.emb", "leave": ("second.emb",)}
+    done = imported(tmp_path / "both.safetensors", tmp_path / "model", layers=("rnns.0",), **named)
+    assert done.made.taken[0].startswith("first.emb: ")
     assert_same(expected("lstm1"), states_of(done, ROWS, shift=1))
 
 

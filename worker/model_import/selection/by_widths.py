@@ -2,6 +2,8 @@
 
 from itertools import pairwise
 
+import numpy as np
+
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Found, Layer, Table
 from worker.model_import.selection.linear import take_maps
@@ -21,7 +23,7 @@ def choose_by_widths(found: Found, asked: Asked) -> Stack:
         if layer.problem:
             raise ImportRefusedError(f"{layer.name}: {layer.problem}")
     if not asked.layers:
-        _check_order(found, layers)
+        _check_order(found, layers, asked)
     _check_whole_modules(layers)
     between = [f"{one.name} and {other.name}" for one, other in pairwise(layers) if other.below != one.name]
     if between:
@@ -39,7 +41,7 @@ def choose_by_widths(found: Found, asked: Asked) -> Stack:
     return Stack(table, layers, [False] * len(layers), maps=nodes)
 
 
-def _check_order(found: Found, layers: list[Layer]) -> None:
+def _check_order(found: Found, layers: list[Layer], asked: Asked) -> None:
     """Check that each layer can only read the one before it."""
     proven = len({family(layer.name) for layer in layers}) == 1
     tables = {table.array.shape[1] for table in found.tables.values() if table.named}
@@ -52,8 +54,19 @@ def _check_order(found: Found, layers: list[Layer]) -> None:
         raise ImportRefusedError(
             f"it has the recurrent layers {names_of(found.layers)}, and weights alone don't show which of them read "
             f"each other; name those to take, from the first to the last: {order} if each reads the one before it, "
-            f"--layer {layers[0].name} if they are side by side"
+            f"--layer {layers[0].name} if they are side by side{_and_embedding(found, layers[0], asked)}"
         )
+
+
+def _and_embedding(found: Found, layer: Layer, asked: Asked) -> str:
+    """The embeddings of which one must be named too, if that is so: one refusal then says all that is needed."""
+    if asked.embedding is not None or asked.one_hot or asked.vectors or asked.maps:
+        return ""
+    named = _named_tables(found, layer.name, layer.inputs)
+    if len(named) < 2:
+        return ""
+    names, others = names_of(table.name for table in named), "the others with --leave NAME if no layer reads them"
+    return f"; name one of the embeddings {names} too: --embedding NAME, and {others}"
 
 
 def _check_whole_modules(layers: list[Layer]) -> None:
@@ -72,9 +85,7 @@ def _table_for(found: Found, reader: str, width: int, asked: Asked) -> Table | N
     if asked.one_hot or asked.vectors:
         return None
     fitting = [table for table in found.tables.values() if table.array.shape[1] == width]
-    named = [table for table in fitting if table.named]
-    kin = [table for table in named if family(table.name).split()[:1] == family(reader).split()[:1]]
-    named = kin if len(kin) == 1 else named
+    named = _named_tables(found, reader, width)
     if len(named) == 1:
         return named[0]
     names = ", ".join(f"{table.name} {table.array.shape}" for table in (named or fitting)[:5])
@@ -92,3 +103,21 @@ def _table_for(found: Found, reader: str, width: int, asked: Asked) -> Table | N
     raise ImportRefusedError(
         f"{reader} reads vectors {width} wide, and nothing in the file says what they are.{hint} {ONE_HOT}"
     )
+
+
+def _named_tables(found: Found, reader: str, width: int) -> list[Table]:
+    """The embeddings by name that a layer may read, whose vectors have this width; of equal ones, the first."""
+    named = [table for table in found.tables.values() if table.named and table.array.shape[1] == width]
+    kin = [table for table in named if family(table.name).split()[:1] == family(reader).split()[:1]]
+    if len(kin) == 1:
+        return kin
+    first = named[:1]
+    # A program may keep an embedding twice, as AWD-LSTM does around its dropout.
+    return first if all(_are_equal(first[0], other) for other in named[1:]) else named
+
+
+def _are_equal(one: Table, other: Table) -> bool:
+    """Whether two embeddings have the same numbers, so that it doesn't matter which of them is read."""
+    if (one.array.shape, one.array.dtype, one.mask_zero) != (other.array.shape, other.array.dtype, other.mask_zero):
+        return False
+    return np.array_equal(one.array.read(), other.array.read())

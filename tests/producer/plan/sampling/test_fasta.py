@@ -34,6 +34,7 @@ def sampler_of(path, **options):
 def facts_of(path, **options):
     """The sums over all rows, as a job reads them."""
     chosen = SourceOptions(**options)
+    # Not `check_inputs`, which refuses some: what a sample makes of those is looked at, too.
     plan = InputPlan(tuple(discover([str(path)], chosen).files), (), None, None)
     rows = [row for batch in tokenize(read_batches(plan, chosen), LETTERS, 30) for row in batch]
     lengths = [int(np.count_nonzero(row.tokens)) for row in rows if not isinstance(row, BadRow)]
