@@ -128,6 +128,8 @@ def run_job(
 
 
 def _check_unchanged(model: ModelDirectory) -> None:
+    if not model.path.exists():
+        raise ModelError(f"{model.path}, the model of the job, is gone; put it back, and run the same command again")
     if open_model(model.path).fingerprint != model.fingerprint:
         raise ModelError(
             f"the files of {model.path} have changed since the job began; put them back, or compute the vectors of the "

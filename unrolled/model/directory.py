@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
+#: Suffixes of files that `unrolled model import` reads.
+_IMPORTED = (".keras", ".h5", ".hdf5", ".pt", ".pth", ".bin", ".safetensors", ".onnx", ".index")
 #: The longest config.json that is read, in bytes; a model's has a few kilobytes.
 _CONFIG_BYTES = 1 << 20
 
@@ -136,7 +138,9 @@ def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
     try:
         if not directory.is_dir():
             if directory.exists():
-                raise ModelError(f"{directory}: is a file; name the directory of a model")
+                made = f"; of a model that was trained elsewhere, make one: unrolled model import {directory} DIRECTORY"
+                made = made if directory.suffix in _IMPORTED else ""
+                raise ModelError(f"{directory}: is a file; name the directory of a model{made}")
             raise ModelError(
                 f"{directory}: does not exist; check the path, or make a model there with: "
                 f"unrolled model new {directory} …"

@@ -397,6 +397,14 @@ def test_a_misspelt_path_is_named(tmp_path, name, make):
     assert (error.value.__cause__, error.value.__context__) == (None, None)
 
 
+def test_a_pattern_is_named(out):
+    """A shell expands it, and Python doesn't."""
+    with pytest.raises(
+        FileFormatError, match=r"\*\.parquet: patterns aren't expanded, .*: unrolled\.open\(glob\.glob\("
+    ):
+        unrolled.open(f"{out}/*.parquet")
+
+
 def test_mixed_models_are_refused(out):
     """Both files and both fingerprints are named."""
     publish_rows(out, ROWS, index=2, fingerprint="cd" * 32)
