@@ -18,7 +18,6 @@ from producer.local.broker_record import check_alone, recorded
 from producer.local.deaths import Deaths, settled_in
 from producer.local.stopping import shards_at_work, tell_what_is_left
 from producer.local.workers import Workers
-from producer.queue.login import refuse_login
 from producer.terminal.lines import tell
 from producer.terminal.signals import Terminated, terminable
 from unrolled.errors import ModelError
@@ -75,8 +74,7 @@ def run_job(
         UnrolledError: something can't be used, or the workers don't run; the same call goes on from there.
     """
     # Over 40 lines: what is started in order, so that it ends in the reverse order.
-    check_broker = partial(refuse_login, broker) if broker else lambda: None
-    prepared = prepare(submission, check_broker=check_broker)
+    prepared = prepare(submission, check_broker=partial(_refuse_login, broker))
     job = prepared.job
     if broker is None:
         check_alone(job)
@@ -125,6 +123,13 @@ def run_job(
                 at_work = partial(shards_at_work, url, namespace, job)
                 tell_what_is_left(lambda: crew.running, at_work, seconds, again)
             raise
+
+
+def _refuse_login(broker: str | None) -> None:
+    if broker is not None:
+        from producer.queue.login import refuse_login  # noqa: PLC0415 - a broker of our own needs no redis here
+
+        refuse_login(broker)
 
 
 def _check_unchanged(model: ModelDirectory) -> None:
