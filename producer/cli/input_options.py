@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from producer.enqueue.submission import Submission
 from producer.sources.discovery import STANDARD_INPUT
 from producer.sources.notices import notices_of_empty
 from producer.sources.options import FORMATS, KINDS, SourceOptions
+from unrolled.errors import OptionError
 from unrolled.format.output_spec import EMPTY_ROWS, PRECISIONS
 from unrolled.format.positions import ALL
 from unrolled.job.offer import ARITHMETICS, ENGINES
@@ -181,6 +183,10 @@ def submission_of(arguments: dict[str, Any]) -> Submission:
         OptionError: two options contradict each other.
     """
     source = SourceOptions(**{name: arguments.pop(name) for name in _SOURCE})
+    context = click.get_current_context(silent=True)
+    given = context.get_parameter_source("flush_seconds") if context else None
+    if given is ParameterSource.COMMANDLINE and not source.follow:
+        raise OptionError("--flush-seconds is for a stream, which --follow reads; give --follow, or leave it out")
     return Submission(
         source=source, **{name: arguments.pop(name) for name in ("inputs", "out", "model", "append", *_JOB)}
     )

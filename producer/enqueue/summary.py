@@ -28,6 +28,7 @@ class Summary:
         unknown_share: share of the texts' words that are not in the vocabulary; None where it isn't known.
         in_the_way: lines that say why the shards wait, as far as the broker knows at the end.
         added: with `--append`, input rows that the job didn't have before, the bad ones included; None without it.
+        added_quarantined: the bad ones of them.
         sent: lives that this run has entered in the ledger, those of earlier runs included.
     """
 
@@ -41,6 +42,7 @@ class Summary:
     gaps: int = 0
     unknown_share: float | None = None
     added: int | None = None
+    added_quarantined: int = 0
     in_the_way: list[str] = field(default_factory=list)
 
     def coverage_lines(self) -> list[str]:
@@ -61,7 +63,8 @@ class Summary:
             return []
         if not self.added:
             return ["nothing was appended: the input has no new rows"]
-        return [f"{counted(self.added, 'row was', 'rows were')} appended"]
+        bad = f", {self.added_quarantined:,} of them to quarantine" if self.added_quarantined else ""
+        return [f"{counted(self.added, 'row was', 'rows were')} appended{bad}"]
 
     def add(self, entry: Entry, new: bool) -> None:
         """Count a shard."""
@@ -72,3 +75,4 @@ class Summary:
         self.quarantined += entry.quarantined
         if self.added is not None and new:
             self.added += entry.rows + entry.quarantined
+            self.added_quarantined += entry.quarantined

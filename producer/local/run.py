@@ -18,7 +18,6 @@ from producer.local.broker_record import check_alone, recorded
 from producer.local.deaths import Deaths, settled_in
 from producer.local.stopping import shards_at_work, tell_what_is_left
 from producer.local.workers import Workers
-from producer.queue.login import refuse_login
 from producer.terminal.lines import tell
 from producer.terminal.signals import Terminated, terminable
 from unrolled.errors import ModelError
@@ -75,8 +74,7 @@ def run_job(
         UnrolledError: something can't be used, or the workers don't run; the same call goes on from there.
     """
     # Over 40 lines: what is started in order, so that it ends in the reverse order.
-    check_broker = partial(refuse_login, broker) if broker else lambda: None
-    prepared = prepare(submission, check_broker=check_broker)
+    prepared = prepare(submission, check_broker=partial(_refuse_login, broker))
     job = prepared.job
     if broker is None:
         check_alone(job)
@@ -127,7 +125,16 @@ def run_job(
             raise
 
 
+def _refuse_login(broker: str | None) -> None:
+    if broker is not None:
+        from producer.queue.login import refuse_login  # noqa: PLC0415 - a broker of our own needs no redis here
+
+        refuse_login(broker)
+
+
 def _check_unchanged(model: ModelDirectory) -> None:
+    if not model.path.exists():
+        raise ModelError(f"{model.path}, the model of the job, is gone; put it back, and run the same command again")
     if open_model(model.path).fingerprint != model.fingerprint:
         raise ModelError(
             f"the files of {model.path} have changed since the job began; put them back, or compute the vectors of the "

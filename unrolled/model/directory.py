@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
+#: Suffixes of files that `unrolled model import` reads.
+_IMPORTED = (".keras", ".h5", ".hdf5", ".pt", ".pth", ".bin", ".safetensors", ".onnx", ".index")
 #: The longest config.json that is read, in bytes; a model's has a few kilobytes.
 _CONFIG_BYTES = 1 << 20
 
@@ -135,12 +137,7 @@ def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
     directory = local_copy(os.fspath(path)) if is_url(os.fspath(path)) else Path(path)
     try:
         if not directory.is_dir():
-            if directory.exists():
-                raise ModelError(f"{directory}: is a file; name the directory of a model")
-            raise ModelError(
-                f"{directory}: does not exist; check the path, or make a model there with: "
-                f"unrolled model new {directory} …"
-            )
+            raise ModelError(f"{directory}: {_why_no_directory(directory)}")
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             if not (directory / name).is_file():
                 raise ModelError(f"{directory}: {_why_no_model(directory, name)}")
@@ -157,6 +154,16 @@ def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
         return ModelDirectory(directory, config, fingerprint, tokenizer if tokenizer.is_file() else None)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         raise ModelError(f"{directory}: can't be read ({error})") from error
+
+
+def _why_no_directory(path: Path) -> str:
+    """Why a path isn't that of a directory, and how to make a model directory."""
+    if not path.exists():
+        return f"does not exist; check the path, or make a model there with: unrolled model new {path} …"
+    if path.suffix not in _IMPORTED:
+        return "is a file; name the directory of a model"
+    made = f"of a model that was trained elsewhere, make one: unrolled model import {path} DIRECTORY"
+    return f"is a file; name the directory of a model; {made}"
 
 
 def save_model(

@@ -8,6 +8,7 @@ import operator
 import os
 from contextlib import suppress
 from functools import cached_property
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,6 +147,11 @@ def _check_exists(place: str) -> None:
             if place.endswith(".parquet") or Path(place).is_dir():
                 return
             found = "is a file"
+        if has_magic(place):
+            raise FileFormatError(
+                f"{place}: patterns aren't expanded, and no file has this name; name the output directory of a job, or "
+                f"expand it: unrolled.open(glob.glob({place!r}))"
+            )
         raise FileFormatError(f"{place}: {found}; name the output directory of a job, or its .parquet files")
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _ALLOWED = "allowed: a text, a row of token ids, a list or an iterator of these, or an Arrow array of either"
+_NO_ORDER = "rows are a set, which has no order, and so no first result; give a list"
 _SEVERAL = "allowed: a list, an iterator or a column of texts, of rows of token ids, or of rows of vectors"
 
 
@@ -81,6 +82,8 @@ def each_row(given: Any, is_vector: Callable[[Any], bool]) -> Iterator[Any]:
     if isinstance(given, str | bytes | Mapping) or is_table or not isinstance(given, Iterable):
         kind = "one text" if isinstance(given, str) else f"a {type(given).__name__}"
         raise TypeError(f"rows are {kind}; {_SEVERAL}")
+    if isinstance(given, set | frozenset):
+        raise TypeError(_NO_ORDER)
     for one in given:
         row = one.as_py() if isinstance(one, pa.Scalar) else one
         if isinstance(row, int | np.integer) or is_vector(row):
@@ -141,6 +144,8 @@ def _listed(given: Any) -> tuple[list[Any], bool]:
         if array.ndim == 1 and array.dtype.kind in "iu":
             return [array], True
         given = list(array) if array.ndim == 2 and array.dtype.kind in "iu" else array.tolist()  # noqa: PLR2004 - axes
+    if isinstance(given, set | frozenset):
+        raise TypeError(_NO_ORDER)
     if isinstance(given, bytes | Mapping) or not isinstance(given, Iterable):
         raise TypeError(f"rows are {type(given).__name__}; {_ALLOWED}")
     rows = [row.as_py() if isinstance(row, pa.Scalar) else row for row in given]

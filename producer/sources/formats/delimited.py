@@ -299,7 +299,8 @@ def _row(record: list[str] | Unreadable, columns: InputColumns | None, file: str
     if isinstance(record, Unreadable) or columns is None:
         return BadRow(file, position, None, record.reason if isinstance(record, Unreadable) else "")
     if len(record) != columns.count:
-        return BadRow(file, position, None, f"has {len(record)} columns; {columns.count} are named")
+        found, named = counted(len(record), "column"), counted(columns.count, "is", "are")
+        return BadRow(file, position, None, f"has {found}; {named} named")
     try:
         id = None if columns.id is None else checked_id(record[columns.id])  # noqa: A001 - the field's name
     except RowError as error:

@@ -5,6 +5,7 @@ import json
 import re
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from support.shell import ENGINE, Crew, make_model, unrolled, write_rows
 
 from producer.cli.root import cli
 from producer.enqueue.submission import Submission, prepare
+from producer.enqueue.summary import Summary
 from producer.jobs.verify import verify_job
 from producer.sources.options import SourceOptions
 from unrolled.job import names, payload
@@ -86,6 +88,13 @@ def content(out):
         read = payload.decode(job.objects.read(names.rows_object(shard)))
         found += zip(read.ids.to_pylist(), np.split(read.tokens.values, read.tokens.offsets[1:-1]), strict=True)
     return [(name, tokens.tolist()) for name, tokens in found]
+
+
+def test_bad_rows_that_were_appended_are_counted():
+    """They are in quarantine, and not in the files."""
+    summary = Summary(added=0)
+    summary.add(SimpleNamespace(rows=1_000, quarantined=1, tokens=5), new=True)
+    assert summary.growth_lines() == ["1,001 rows were appended, 1 of them to quarantine"]
 
 
 def test_rows_at_the_end(broker):

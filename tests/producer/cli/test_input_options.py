@@ -93,3 +93,9 @@ def test_run_takes_whatever_enqueue_and_worker_take():
     """A job can move from one machine to many and back; only a worker's log level isn't an option of `run`."""
     names = {option.name for option in [*enqueue.params, *worker.params]}
     assert names - {option.name for option in run.params} == {"log_level"}
+
+
+def test_flush_seconds_without_a_stream_is_refused():
+    """It would change nothing."""
+    with pytest.raises(OptionError, match="--flush-seconds is for a stream, which --follow reads"):
+        parsed("--flush-seconds", "5")

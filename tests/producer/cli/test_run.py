@@ -21,8 +21,10 @@ from support.skips import unless
 
 from producer.jobs.verify import verify_job
 from producer.local.broker_record import BROKER_FILE
-from producer.local.run import LOGS
+from producer.local.run import LOGS, _check_unchanged
+from unrolled.errors import ModelError
 from unrolled.job import names
+from unrolled.model.directory import open_model
 from unrolled.protocol.opening import open_job
 from unrolled.reading.dataset import open_dataset
 
@@ -213,6 +215,15 @@ def test_it_goes_on_after_kill_9_and_leaves_no_process(place, crew):
     assert unrolled(*command(), cwd=place).returncode == 0
     check_complete(place / "out")
     assert not record_of(place).exists()
+
+
+def test_a_model_that_is_gone_meanwhile_is_named(place):
+    """A new one, with other weights, would be no help."""
+    opened = open_model(place / "model")
+    _check_unchanged(opened)
+    (place / "model").rename(place / "kept")
+    with pytest.raises(ModelError, match="model, the model of the job, is gone; put it back, and run the same command"):
+        _check_unchanged(opened)
 
 
 def test_a_model_that_changes_meanwhile_is_named(place, crew):

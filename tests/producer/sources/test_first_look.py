@@ -241,6 +241,8 @@ def test_a_table_whose_names_are_missing(tmp_path):
     assert "columns found: '1', '2'" in refusal(path, header=False)
     assert "columns found: 'id', 'body'" in refusal(path, columns="id,body")
     assert "its only row can't be used; row 0: has 2 columns; 3 are named" in refusal(path, columns="id,text,x")
+    path = write(tmp_path / "one.csv", "a\n")
+    assert "row 0: has 1 column; 2 are named" in refusal(path, columns="id,text")
 
 
 @pytest.mark.parametrize("columns", ["", "a,,b", "a,a"])

@@ -243,6 +243,9 @@ def test_not_a_directory(tmp_path, model):
         open_model(tmp_path / "none")
     with pytest.raises(ModelError, match="is a file; name the directory of a model"):
         open_model(model.path / "config.json")
+    (tmp_path / "gru.keras").touch()
+    with pytest.raises(ModelError, match=r"is a file; name .*: unrolled model import .*gru\.keras DIRECTORY$"):
+        open_model(tmp_path / "gru.keras")
     with pytest.raises(ModelError):
         open_model("a\0b")
     (model.path / "config.json").unlink()

@@ -19,11 +19,14 @@ from support.jobs import decide, finished_job, make_job, publish_shard, record_d
 from support.ragged_rows import info_of, ragged
 
 import unrolled
+from producer.enqueue.shard import make_shard
+from producer.sources.rows import BadRow
 from unrolled.errors import FileFormatError
 from unrolled.format.positions import Positions
 from unrolled.job import names
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import part_name
+from unrolled.protocol.spooling import spool
 from unrolled.store.publish import publish
 from worker.parquet import shard_file
 
@@ -398,6 +401,29 @@ def test_a_misspelt_path_is_named(tmp_path, name, make):
     with pytest.raises(FileFormatError, match=re.escape(f"{path}: {found}; name the output directory")) as error:
         unrolled.open(make(path))
     assert (error.value.__cause__, error.value.__context__) == (None, None)
+
+
+def test_jobs_without_a_row(tmp_path):
+    """Of an empty input nothing shows how wide its vectors are; of bad rows alone, the parts do."""
+    finished_job(tmp_path / "empty", 0)
+    with pytest.raises(FileFormatError, match="the job is complete, and its input had no row"):
+        unrolled.open(tmp_path / "empty")
+    job = make_job(tmp_path / "bad", 0, ended=False)
+    one = make_shard(0, job.job.id, [BadRow("rows.txt", row, None, "not UTF-8") for row in range(3)])
+    spool(job.objects, one)
+    decide(job, Segment("end", (one.entry,)))
+    publish_shard(job, one.entry.shard)
+    dataset = unrolled.open(tmp_path / "bad")
+    assert (len(dataset), dataset.to_arrow().num_rows, list(dataset)) == (0, 0, [])
+    assert dataset.to_arrow().schema.field("outputs").type.value_type.list_size > 0
+
+
+def test_a_pattern_is_named(out):
+    """A shell expands it, and Python doesn't."""
+    with pytest.raises(
+        FileFormatError, match=r"\*\.parquet: patterns aren't expanded, .*: unrolled\.open\(glob\.glob\("
+    ):
+        unrolled.open(f"{out}/*.parquet")
 
 
 def test_mixed_models_are_refused(out):

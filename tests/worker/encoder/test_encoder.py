@@ -219,6 +219,15 @@ def test_text_without_a_tokenizer(tmp_path):
         unrolled.load(tmp_path / "model").encode(["a"])
 
 
+def test_a_set_is_refused(encoder):
+    """Its order isn't that of any result."""
+    for rows in ({1, 2}, frozenset([(1, 2), (3,)])):
+        with pytest.raises(TypeError, match="rows are a set, which has no order"):
+            encoder.encode(rows)
+        with pytest.raises(TypeError, match="rows are a set, which has no order"):
+            next(encoder.encode_batches(rows))
+
+
 @pytest.mark.parametrize("rows", [b"a b", {"text": "a"}, 3, None, pl.DataFrame({"text": ["a"]})])
 def test_no_rows_at_all(encoder, rows):
     """What can't be rows is refused."""
