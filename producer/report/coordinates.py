@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def coordinates_table(found: StateMap) -> pa.Table:
     """The points, one row each.
 
-    Columns: `id`; `x` and `y` (float64, as the method gave them); `length`; `file`; `text`, if there are texts;
-    `position` of a token in its row; `label`, if a label column was named; and `neighbors`, with the numbers of the
-    nearest rows of this table and their distances (1 - cosine).
+    Columns: `id`; `x` and `y` (float64, as the method gave them); `length`; `file`, null if it isn't known; `text`, if
+    there are texts; `position` of a token in its row; `label`, if a label column was named; and `neighbors`, with the
+    numbers of the nearest rows of this table and their distances (1 - cosine).
     """
     distances = 1.0 - found.cosines.astype(np.float64)
     columns = {
@@ -30,7 +30,7 @@ def coordinates_table(found: StateMap) -> pa.Table:
         "x": pa.array(found.coordinates[:, 0]),
         "y": pa.array(found.coordinates[:, 1]),
         "length": pa.array(found.lengths, pa.int32()),
-        "file": pa.array(found.files, pa.string()),
+        "file": pa.array([file or None for file in found.files], pa.string()),
     }
     if found.texts is not None:
         columns["text"] = pa.array(found.texts, pa.string())

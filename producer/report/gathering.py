@@ -173,10 +173,18 @@ class Gathering:
         points = self._sample.points()
         log = self._tally.log
         self._files += [entry.file for entry in read_entries(log, self._job.objects, since=len(self._files))]
-        numbers = {shard: log.entries.number(shard) for shard in set(points.shards)}
-        files = {shard: self._files[number] for shard, number in numbers.items() if number is not None}
+        files = {shard: self._file_of_all(log, shard.index) for shard in set(points.shards)}
         found = make_map(points, components, seen, self._column, options, self._words, files, self._table_fields)
         return Shown(self.facts(), found)
+
+    def _file_of_all(self, log: Log, index: int) -> str:
+        """The input that all rows of a shard of the input come from; "" if they may come from several.
+
+        The log names the input of a shard's first row. All are from there if the next shard begins there too.
+        """
+        here, *after = (self._files[log.entries.number(shard) or 0] for shard in log.inputs[index : index + 2])
+        is_only = self._job.job.live or (log.grown_to or self._job.job.inputs).count == 1
+        return here if is_only or after == [here] else ""
 
     def _open_model(self) -> None:
         assert self._options.model is not None  # noqa: S101 - the caller has checked

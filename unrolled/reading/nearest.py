@@ -76,7 +76,11 @@ def nearest(
     except (TypeError, ValueError) as error:
         raise TypeError(f"the query is a {type(query).__name__}; give a row's id, or one vector of numbers") from error
     _check(wanted, count, metric)
-    norm = np.float32(np.linalg.norm(wanted))
+    if (
+        metric == "cosine"
+    ):  # only its direction counts, and squares of large or small numbers leave the range of float32
+        wanted = wanted / (np.abs(wanted).max(initial=0) or np.float32(1))
+    norm = np.float32(np.linalg.norm(wanted.astype(np.float64)))
     kept = count + (without is not None)
     best: list[tuple[float, int, str]] = []  # how near, minus the row's number, id: larger is nearer
     seen = 0
@@ -115,8 +119,8 @@ def _nearness(
 ) -> NDArray[np.float32]:
     """For each vector a number that is larger for nearer ones."""
     if metric == "euclidean":
-        distances: NDArray[np.float32] = np.linalg.norm(vectors - query, axis=1)
-        return -distances
+        distances: NDArray[np.float64] = np.linalg.norm(vectors - query.astype(np.float64), axis=1)
+        return -distances.astype(np.float32)
     products: NDArray[np.float32] = vectors @ query
     if metric == "dot":
         return products

@@ -21,7 +21,7 @@ from unrolled.tokenization.tokenizer import load_tokenizer
 from worker.encoder.initial_states import with_initial_states
 from worker.encoder.progress import Progress, watched
 from worker.encoder.results import Output, normalized, row_vectors, token_vectors
-from worker.encoder.rows import Rows, each_row, read_rows
+from worker.encoder.rows import Rows, each_row, plain, read_rows
 from worker.encoder.vector_rows import is_vector, read_vectors
 from worker.engines.choice import choose_engine
 
@@ -224,7 +224,7 @@ class Encoder:
         options.setdefault("progress", False)
         batch: list[Any] = []
         size, width = 0, self._model.config.given_dim
-        left = None if initial_states is None else iter(initial_states)
+        left = None if initial_states is None else map(plain, initial_states)
 
         def encode() -> Any:
             states = None if left is None else list(islice(left, len(batch)))

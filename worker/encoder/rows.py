@@ -84,11 +84,15 @@ def each_row(given: Any, is_vector: Callable[[Any], bool]) -> Iterator[Any]:
         raise TypeError(f"rows are {kind}; {_SEVERAL}")
     if isinstance(given, set | frozenset):
         raise TypeError(_NO_ORDER)
-    for one in given:
-        row = one.as_py() if isinstance(one, pa.Scalar) else one
+    for row in map(plain, given):
         if isinstance(row, int | np.integer) or is_vector(row):
             raise TypeError(f"rows are one row of token ids or of vectors; {_SEVERAL}")
         yield row
+
+
+def plain(row: Any) -> Any:
+    """A row of an Arrow array as Python's own type; any other as it is."""
+    return row.as_py() if isinstance(row, pa.Scalar) else row
 
 
 def _real(rows: Ragged) -> Ragged:
@@ -104,7 +108,13 @@ def arrow_of(given: Any) -> pa.Array | None:
     if isinstance(given, pa.Array | pa.ChunkedArray):
         column = given
     elif hasattr(given, "__arrow_c_stream__"):
-        column = pa.chunked_array(given)
+        try:
+            column = pa.chunked_array(given)
+        except (
+            pa.ArrowInvalid,
+            pa.ArrowTypeError,
+        ):  # Python's objects in a column of pandas, of which Arrow has no type
+            return None
     elif hasattr(given, "__arrow_c_array__"):
         column = pa.array(given)
     else:
@@ -113,7 +123,7 @@ def arrow_of(given: Any) -> pa.Array | None:
         column = column.combine_chunks()
     if pa.types.is_dictionary(column.type):
         if pa.types.is_string_view(column.type.value_type):  # Polars's, which pyarrow can't decode
-            column = pa.DictionaryArray.from_arrays(column.indices, column.dictionary.cast(pa.large_string()))
+            column = column.cast(pa.dictionary(column.type.index_type, pa.large_string()))
         column = column.dictionary_decode()
     if pa.types.is_struct(column.type):
         names = ", ".join(column.type.field(number).name for number in range(column.type.num_fields))
@@ -148,7 +158,7 @@ def _listed(given: Any) -> tuple[list[Any], bool]:
         raise TypeError(_NO_ORDER)
     if isinstance(given, bytes | Mapping) or not isinstance(given, Iterable):
         raise TypeError(f"rows are {type(given).__name__}; {_ALLOWED}")
-    rows = [row.as_py() if isinstance(row, pa.Scalar) else row for row in given]
+    rows = [*map(plain, given)]
     is_row = bool(rows) and all(isinstance(row, int | np.integer) and not isinstance(row, bool) for row in rows)
     return ([[int(number) for number in rows]], True) if is_row else (rows, False)
 

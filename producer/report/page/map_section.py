@@ -12,7 +12,7 @@ import numpy as np
 
 from producer.report.page.markup import number, text
 from producer.report.states.colours import Groups
-from producer.report.states.state_map import short_id
+from producer.report.states.state_map import UNKNOWN_FILE, short_id
 from producer.report.states.texts import shown
 
 if TYPE_CHECKING:
@@ -99,7 +99,10 @@ def _content(found: StateMap, cut: int) -> dict[str, Any]:
         "texts": None if found.texts is None or cut == 0 else [shown(each, cut) for each in found.texts],
         "lengths": found.lengths.tolist(),
         "positions": found.positions.tolist() if found.of_tokens else None,
-        "files": {"names": [shown(name, 120) for name in files], "of": [numbers[name] for name in found.files]},
+        "files": {
+            "names": [shown(name or UNKNOWN_FILE, 120) for name in files],
+            "of": [numbers[name] for name in found.files],
+        },
         "near": found.neighbours.shape[1],
         "neighbours": found.neighbours.reshape(-1).tolist(),
         "cosines": np.rint(found.cosines.reshape(-1) * 100).astype(int).tolist(),

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 NEIGHBOURS = 5
 #: Coordinates are stored as whole numbers up to this one.
 LARGEST = 65_535
+#: Stands for the input of a row, if its shard has rows of several.
+UNKNOWN_FILE = "one of several files"
 _ROW_OF_FILE = re.compile(r"(.+)#\d+", re.DOTALL)
 
 
@@ -48,7 +50,7 @@ class StateMap:
         texts: shown beside them; None where there are none.
         lengths: int32 (points,), real tokens of the rows.
         positions: int32 (points,), places of the tokens in their rows, or -1.
-        files: the input of each point.
+        files: the input of each point; "" if it isn't known.
         neighbours: int32 (points, few): the numbers of the nearest others.
         cosines: float32 (points, few): theirs.
         colours: what the points can be coloured by; the first is shown at first.
@@ -108,7 +110,7 @@ def make_map(
         column: the column of vectors.
         options: what is shown.
         words: shows token ids.
-        files_of: the input in which each shard begins, for those of the sample.
+        files_of: the input that all rows of a shard come from, or "" if it isn't known, for those of the sample.
         table_fields: the columns of `options.table` that are read (`check_table`).
     """
     # Over 40 lines: one object of many fields, each made once.
@@ -134,7 +136,7 @@ def make_map(
         found.append(colours.scale("position in the row", points.positions.astype(np.float64) + 1))
     found.append(colours.scale("length in tokens", points.lengths.astype(np.float64)))
     if len(set(files)) > 1:
-        found.append(colours.groups("source file", [shown(name, 80) for name in files]))
+        found.append(colours.groups("source file", [shown(name or UNKNOWN_FILE, 80) for name in files]))
     return StateMap(
         projection.title, projection.note, column, options.of_tokens, total, projection.coordinates, ids, texts,
         points.lengths, points.positions, files, *nearest_points(points.vectors, NEIGHBOURS), found,
@@ -168,7 +170,7 @@ def _unmatched(looked: Looked | None, options: ReportOptions, ids: list[str]) ->
 
 
 def _file_of(row_id: str, file: str) -> str:
-    """The input of a row: by its id where the product gave it one, else that of its shard's first row."""
+    """The input of a row: by its id where the product gave it one, else that of all of its shard's rows."""
     found = _ROW_OF_FILE.fullmatch(row_id)
     return found[1] if found else file
 

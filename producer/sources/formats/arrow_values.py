@@ -121,4 +121,8 @@ def _texts(column: Any) -> list[bytes | None]:
 
 
 def _decoded_dictionary(column: Any) -> Any:
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    if not pa.types.is_dictionary(column.type):
+        return column
+    if pa.types.is_string_view(column.type.value_type):  # Polars's categories, which pyarrow can't decode
+        column = column.cast(pa.dictionary(column.type.index_type, pa.large_string()))
+    return column.dictionary_decode()

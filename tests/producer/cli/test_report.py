@@ -4,6 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from support.report_jobs import record_time, report_job
+from support.shell import ENGINE, make_model, unrolled, write_rows
 
 from producer.cli.root import cli
 from producer.report.writing import report_after_run
@@ -52,6 +53,22 @@ def test_a_slow_map_is_announced(out, monkeypatch):
     assert found.exit_code == 0, found.output
     assert found.stderr.startswith("report: t-SNE of 119 points takes about ")
     assert run(out).stderr == ""
+
+
+def test_no_row_is_said_to_come_from_another_file(tmp_path):
+    """The log names the first file of each shard alone, so that of a row in a later one may not be known."""
+    make_model(tmp_path / "model")
+    for name in ("a", "b", "c"):
+        write_rows(tmp_path / f"{name}.jsonl", {f"{name}{number}": [1, 2, 3] for number in range(20)})
+    inputs, options = [f"{name}.jsonl" for name in "abc"], ("--pooling", "mean", "--shard-tokens", "21", "--no-report")
+    done = unrolled("run", *inputs, "--model", "model", "--out", "out", "--engine", ENGINE, *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert run(tmp_path / "out", "--coordinates", tmp_path / "map.parquet").exit_code == 0
+    points = pq.read_table(tmp_path / "map.parquet", columns=["id", "file"]).to_pylist()
+    known = [point for point in points if point["file"] is not None]
+    assert len(points) == 60
+    assert len(known) > 30
+    assert all(point["file"] == f"{point['id'][0]}.jsonl" for point in known)
 
 
 def test_points_and_pictures(out, tmp_path):

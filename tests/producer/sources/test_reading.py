@@ -207,6 +207,11 @@ def test_follow(format):
         assert [(row.position, row.text) for batch in batches for row in batch] == [(1, "two"), (2, "three")]
 
 
+def categories(values):
+    """As Polars writes them."""
+    return pa.array(values, pa.string_view()).dictionary_encode()
+
+
 def test_arrow_types(tmp_path):
     """Text, ids and tokens of all usable types are read; nulls and invalid UTF-8 are bad rows."""
     invalid = pa.array([b"ok", b"\xff", None]).cast(pa.binary())
@@ -215,6 +220,7 @@ def test_arrow_types(tmp_path):
             (pa.array(["ok", "ö", None], pa.large_string()), pa.array([1, 2, 3], pa.uint64())),
             (pa.array(["ok", "ö", None]).dictionary_encode(), pa.array(["1", "2", "3"]).dictionary_encode()),
             (pa.array(["ok", "ö", None], pa.string_view()), pa.array([1, 2, 3], pa.int8())),
+            (categories(["ok", "ö", None]), categories(["1", "2", "3"])),
             (invalid, pa.array(["1", "2", "3"])),
             (
                 pa.StringArray.from_buffers(3, invalid.buffers()[1], invalid.buffers()[2], invalid.buffers()[0], 1),
@@ -224,7 +230,7 @@ def test_arrow_types(tmp_path):
     ):
         rows = rows_of(write(tmp_path / f"{at}.arrow", table_bytes(pa.table({"text": text, "id": id}), "arrows")))
         assert [(type(row), row.id) for row in rows] == [
-            (SourceRow, "1"), (SourceRow if at < 3 else BadRow, "2"), (BadRow, "3")
+            (SourceRow, "1"), (SourceRow if at < 4 else BadRow, "2"), (BadRow, "3")
         ]  # fmt: skip
     for at, kind in enumerate([pa.list_(pa.uint8()), pa.large_list(pa.int64()), pa.list_(pa.int32(), 2)]):
         table = pa.table({"tokens": pa.array([[1, 2], None, [3, None], [4, 5]], kind)})

@@ -90,6 +90,18 @@ def test_no_cosine_is_beyond_one(sign):
     assert max(map(abs, scores)) == 1
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e-18, 1e25, 1e37])
+def test_a_cosine_is_of_directions_alone(dataset, scale):
+    """However long or short the query is."""
+    query = np.array([0.5, -0.25, 1], np.float32)
+    wanted = dataset.neighbours(query, 9)
+    found = dataset.neighbours(query.astype(np.float64) * scale, 9)
+    assert [near.id for near in found] == [near.id for near in wanted]
+    np.testing.assert_allclose([near.score for near in found], [near.score for near in wanted], rtol=1e-6)
+    if scale > 1:
+        assert len(dataset.neighbours(query.astype(np.float64) * scale, 9, metric="euclidean")) == len(wanted)
+
+
 def test_neighbours_of_a_row(dataset):
     """A row isn't its own neighbour; the others are all there, if that many are asked for."""
     named = next(row.id for row in dataset if row.length)

@@ -146,6 +146,9 @@ KINDS = {
     "chunks": pa.chunked_array([ROWS[:1], ROWS[1:]]),
     "slice": pa.array([[5], *ROWS, [6]]).slice(1, 4),
     "polars": pl.Series(ROWS),
+    "arrays in pandas": pd.Series(
+        [np.array(row, kind) for row, kind in zip(ROWS, ("i2", "u4", "i8", "u1"), strict=True)]
+    ),
 }
 
 
