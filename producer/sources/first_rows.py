@@ -75,7 +75,7 @@ def check_rows(source: SourceFile, batches: Iterator[Sequence[object]], *, is_js
                 return True  # rows are so long that a few say nothing
     if first is not None:
         advice = f"Correct the options that say how {source.label} is read, such as --text-field, or the file"
-        if first.reason.startswith("not UTF-8"):
+        if first.reason.startswith("not UTF-8") and source.format not in ("parquet", "arrow"):
             advice = f"Convert {source.label} to UTF-8 (iconv -f ISO-8859-1 -t UTF-8, if it is Latin-1)"
         elif is_json:
             advice = f"{source.label} looks like JSON lines: give --format jsonl"

@@ -95,10 +95,17 @@ def row_values(content: Any, ids: Any, states: Any, is_text: bool, options: Sour
     for value, given, state in zip(contents, all_ids, begun, strict=True):
         try:
             id = None  # noqa: A001 - the field's name
-            id = found_id(decoded(given) if isinstance(given, bytes) else given, options)  # noqa: A001 - the field's name
+            id = found_id(_text_of_id(given) if isinstance(given, bytes) else given, options)  # noqa: A001 - as above
             yield id, (*_content(value, is_text, options), state)
         except RowError as error:
             yield id, str(error)
+
+
+def _text_of_id(given: bytes) -> str:
+    try:
+        return decoded(given)
+    except RowError as error:
+        raise RowError(f"its id is {error}; make texts of ids that are bytes, or leave the column out") from error
 
 
 def _content(value: Any, is_text: bool, options: SourceOptions) -> tuple[str | None, object]:

@@ -207,6 +207,15 @@ def test_follow(format):
         assert [(row.position, row.text) for batch in batches for row in batch] == [(1, "two"), (2, "three")]
 
 
+def test_ids_that_are_bytes(tmp_path):
+    """As those of a UUID: the id is named, and not the file's encoding."""
+    table = pa.table({"text": ["a"], "id": [bytes([0xA0, 1] * 8)]})
+    (row,) = rows_of(write(tmp_path / "a.parquet", table_bytes(table, "parquet")))
+    assert row.reason == (
+        "its id is not UTF-8: byte 0xa0 at byte 0 of the row; make texts of ids that are bytes, or leave the column out"
+    )
+
+
 def categories(values):
     """As Polars writes them."""
     return pa.array(values, pa.string_view()).dictionary_encode()
