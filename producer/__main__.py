@@ -10,6 +10,8 @@ if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
 
 import atexit
 import gc
+import os
+import sys
 from typing import NoReturn
 
 #: Objects that are created, and still alive, before Python looks for cycles; an import leaves thousands, and none.
@@ -22,9 +24,23 @@ def main() -> NoReturn:
     # matters.
     gc.set_threshold(_OBJECTS_PER_COLLECTION, *gc.get_threshold()[1:])
     atexit.register(gc.freeze)
+    _open_streams()
     from producer.cli.root import main as run  # noqa: PLC0415 - see above
 
     run()
+
+
+def _open_streams() -> None:
+    """Open standard streams that are closed (`2>&-`), so that no file of a job gets their numbers."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - it stays open
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - it stays open
 
 
 if __name__ == "__main__":

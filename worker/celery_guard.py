@@ -232,14 +232,19 @@ def _put_aside(message: Any, error: Exception) -> None:
 
 
 def guard_signals() -> None:
-    """Make SIGTERM, SIGHUP and Ctrl-C end this process's worker in the same way: with status 0, in this worker's words.
+    """Make SIGTERM, SIGHUP, SIGQUIT and Ctrl-C end this worker in the same way: with status 0, in its own words.
 
     Celery's own Ctrl-C has exit status 1, and announces that a second one kills the shards on board: here it gives them
-    back, as a second SIGTERM does. Celery's SIGHUP starts the program again, but not while it computes. What Celery
-    itself announces goes to the log, too.
+    back, as a second SIGTERM does. Celery's SIGHUP starts the program again, but not while it computes, and its SIGQUIT
+    fails then. What Celery itself announces goes to the log, too.
     """
     celery.apps.worker.safe_say = _announce
-    for name, signal_names in (("restart", ()), ("term", ("SIGTERM", "SIGHUP")), ("int", ("SIGINT",))):
+    for name, signal_names in (
+        ("restart", ()),
+        ("term", ("SIGTERM", "SIGHUP")),
+        ("term_hard", ("SIGQUIT",)),
+        ("int", ("SIGINT",)),
+    ):
         setattr(celery.apps.worker, f"install_worker_{name}_handler", partial(_install_handlers, signal_names))
 
 

@@ -46,7 +46,7 @@ OF_COMMANDS: dict[str, dict[ExitStatus, str]] = {
         ExitStatus.QUARANTINE: "every good row is queued or published, the others are in quarantine",
     },
     "worker": {
-        ExitStatus.DONE: "stopped by SIGTERM, SIGHUP or Ctrl-C",
+        ExitStatus.DONE: "stopped by SIGTERM, SIGHUP, SIGQUIT or Ctrl-C",
         ExitStatus.FAILED: "the model can't be used",
         ExitStatus.BROKEN: "the engine broke while it computed; every shard was given back",
         ExitStatus.UNUSABLE: "the engine, the broker's login or --metrics-port can't be used",

@@ -45,8 +45,8 @@ class Make(Protocol):
 class QueueLedger(JobLedger, Protocol):
     """A job's ledger, for a process that adds shards to it."""
 
-    def wait_for_room(self) -> None:
-        """Wait until the queue has room for more token ids."""
+    def wait_for_room(self, tokens: int) -> None:
+        """Wait until the queue has room for a shard with this many token ids."""
         ...
 
     def is_time(self) -> bool:
@@ -141,7 +141,7 @@ class FileRun(Run):
                 spooled, known = self._compared(count, make)
                 if not known:
                     spool(self._objects, spooled)
-                    self._ledger.wait_for_room()
+                    self._ledger.wait_for_room(spooled.entry.size)
                     new.append(spooled.entry)
                 elif spooled.entry.shard in lost:
                     spool(self._objects, spooled)

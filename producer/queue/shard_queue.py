@@ -169,6 +169,7 @@ class JobQueue(JobLedger):
         self._queue = queue
         self._job = job
         self._segment_at = 0.0
+        self._pending_tokens = 0  # of shards that are about to be entered
 
     def refuse_copy(self, otherwise: str | None = None) -> None:
         """Refuse a job that workers compute in another place, which exists.
@@ -189,10 +190,11 @@ class JobQueue(JobLedger):
         """Tell the user something."""
         self._queue.say(line)
 
-    def wait_for_room(self) -> None:
-        """Wait until the queue has room; see `while_full`."""
+    def wait_for_room(self, tokens: int) -> None:
+        """Wait until the queue has room for a shard with this many token ids; see `while_full`."""
         for _ in self.while_full():
             pass
+        self._pending_tokens += tokens
 
     def while_full(self) -> Iterator[None]:
         """Yield, with pauses, for as long as the queue has no room for more token ids; if that is long, say why.
@@ -238,10 +240,14 @@ class JobQueue(JobLedger):
         due = now >= self._segment_at
         if due:
             self._segment_at = now + SEGMENT_SECONDS
+            self._pending_tokens = 0
         return due
 
     def _has_room(self) -> bool:
-        if self._queue.room() >= 1:
+        room = self._queue.room()
+        if room >= 1:
+            if self._pending_tokens >= room:
+                self._segment_at = 0.0  # they are entered before the next look, and counted then
             return True
         has_turn = not self._ledger.known([self._job_key])[0].left
         if has_turn:

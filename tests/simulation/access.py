@@ -55,7 +55,8 @@ class QueueLedger(JobLedger):
         super().__init__(ledger, job.key, job.address, ledger.send, patiently)
         self._actor = actor
 
-    def wait_for_room(self) -> None:
+    def wait_for_room(self, tokens: int) -> None:
+        del tokens
         while self._actor.rng.random() < 0.3:
             self._actor.pass_time()
 

@@ -94,7 +94,7 @@ class PosixStore:
         with explained(f"read {path}"):
             try:
                 os.close(_open_file(path))
-                return cast("BinaryIO", pa.OSFile(os.fspath(path), "rb"))
+                return cast("BinaryIO", pa.OSFile(os.fsencode(path), "rb"))
             except FileNotFoundError:
                 self._check_directory()
                 return None

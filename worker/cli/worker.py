@@ -49,8 +49,8 @@ _QUIETER = {
 def worker(context: click.Context, /, log_level: str, **options: Any) -> None:
     """Compute and publish shards until stopped.
 
-    SIGTERM, SIGHUP or Ctrl-C lets the shards that the worker holds finish within the grace, then gives them back; a
-    second signal gives them back immediately. Start as many workers as there is memory and work for.
+    SIGTERM, SIGHUP, SIGQUIT or Ctrl-C lets the shards that the worker holds finish within the grace, then gives them
+    back; a second signal gives them back immediately. Start as many workers as there is memory and work for.
 
     \b
     Examples:

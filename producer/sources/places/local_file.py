@@ -53,7 +53,8 @@ class LocalFile:
         import pyarrow as pa  # noqa: PLC0415 - pyarrow is slow to import
 
         del steadily
-        file: AbstractContextManager[Any] = pa.memory_map(self.path) if mapped else pa.OSFile(self.path, "rb")
+        path = os.fsencode(self.path)  # pyarrow encodes texts as UTF-8, which a name need not be
+        file: AbstractContextManager[Any] = pa.memory_map(path) if mapped else pa.OSFile(path, "rb")
         return file
 
 

@@ -508,3 +508,17 @@ def test_no_number_is_nan_or_infinite():
                     assert f"'{flag}'" in result.output, (words, flag, result.output)
                     assert re.search(r"not a finite number|is not in the range .*x", result.output), result.output
     assert {"--timeout", "--every-seconds", "--flush-seconds", "--lease-seconds", "--parity", "--clip-norm"} <= tried
+
+
+def test_closed_streams_and_names_that_are_not_utf8(tmp_path):
+    """No file of the job gets the number of a standard stream, and no name is taken for damage."""
+    make_model(tmp_path / "model")
+    write_rows(tmp_path / "rows.jsonl", {"a": [1, 2], "b": [3]})
+    out = os.fsencode(tmp_path) + b"/o\xe9"
+    for command in ("run rows.jsonl --model model --out", "verify", "status", "wait"):
+        line = f'exec "$0" -P -m producer {command} "$1" >&- 2>&-'
+        environ = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        done = subprocess.run(["/bin/sh", "-c", line, sys.executable, out], check=False, cwd=tmp_path, env=environ)
+        assert done.returncode == 0, command
+    (part,) = Path(os.fsdecode(out)).glob("*.parquet")
+    assert part.read_bytes()[:4] == b"PAR1"

@@ -54,8 +54,8 @@ class Ledger:
     def forget(self, length):
         del length
 
-    def wait_for_room(self):
-        pass
+    def wait_for_room(self, tokens):
+        del tokens
 
     def is_time(self):
         return True

@@ -210,6 +210,21 @@ def test_a_full_queue_is_waited_for(broker, job):
     assert len(log_of(job).inputs) == 5
 
 
+def test_shards_that_are_about_to_be_entered_take_room(broker, job, monkeypatch):
+    """A segment may be due long after them; the queue gets little more than it may have."""
+    monkeypatch.setattr("producer.queue.shard_queue.SEGMENT_SECONDS", 3600.0)
+    with closing(ShardQueue(broker.url, "unrolled", OFFER, Patience(print), max_queued_tokens=5 * TOKENS)) as queue:
+        producer = beside(fill, queue, job, 40)
+        eventually(lambda: queue.ledger.counts().tokens >= 5 * TOKENS)
+        most = 0
+        while producer.is_alive():
+            most = max(most, queue.ledger.counts().tokens)
+            for shard in held(queue, job):
+                queue.ledger.remove(Member(job.key, Life(shard, 0)))
+    assert most <= 7 * TOKENS
+    assert len(log_of(job).inputs) == 40
+
+
 def test_a_full_queue_says_why(broker, job, monkeypatch):
     """After a while, it says what waits, and that there is no worker, as long as there is none."""
     monkeypatch.setattr("producer.queue.shard_queue.FULL_PATIENCE", 0.1)

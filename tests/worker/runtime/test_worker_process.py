@@ -192,8 +192,10 @@ def test_a_second_sigterm_gives_back_at_once(site):
     check_outputs(job, rows)
 
 
-@pytest.mark.parametrize(("name", "log_format"), [("SIGINT", "text"), ("SIGINT", "json"), ("SIGHUP", "text")])
-def test_ctrl_c_and_sighup_are_the_same_as_sigterm(site, name, log_format):
+@pytest.mark.parametrize(
+    ("name", "log_format"), [("SIGINT", "text"), ("SIGINT", "json"), ("SIGHUP", "text"), ("SIGQUIT", "text")]
+)
+def test_other_signals_are_the_same_as_sigterm(site, name, log_format):
     """What ends within the grace is published, the exit status is 0, and the log speaks of nothing else."""
     rows = make_rows(2)
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and processes inherit that
