@@ -119,8 +119,9 @@ def _nearness(
 ) -> NDArray[np.float32]:
     """For each vector a number that is larger for nearer ones."""
     if metric == "euclidean":
-        distances: NDArray[np.float64] = np.linalg.norm(vectors - query.astype(np.float64), axis=1)
-        return -distances.astype(np.float32)
+        distances = np.linalg.norm(vectors - query.astype(np.float64), axis=1)
+        opposite: NDArray[np.float32] = (-distances).astype(np.float32)
+        return opposite
     products: NDArray[np.float32] = vectors @ query
     if metric == "dot":
         return products
