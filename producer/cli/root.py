@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import traceback
 from difflib import get_close_matches
@@ -76,6 +78,9 @@ class LazyGroup(click.Group):
                 raise
             reason = error.strerror or error
             CommandFailedError(f"the output can't be written ({reason}), so it is incomplete").show()
+            # At its end, Python flushes what is left, and would fail again.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(ExitStatus.FAILED)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -188,7 +188,7 @@ def test_another_choice_of_columns_is_another_job(place):
         (("--engine", "abacus"), "'abacus' is not one of 'fused', 'tensorflow'"),
         (("--engine", "tensorflow", "--arithmetic", "bfloat16"), "take --engine fused for bfloat16"),
         (("--memory-budget", "lots"), "'lots' is not a number of bytes, such as 512M or 1.5G"),
-        (("--lease-seconds", "nan"), "--lease-seconds is nan; allowed: 1 to 86400"),
+        (("--lease-seconds", "nan"), "nan is not a finite number in the range 1<=x<=86400"),
         (("--output-root", "elsewhere"), "--out out is outside --output-root; allowed: directories in elsewhere"),
     ],
 )

@@ -328,10 +328,10 @@ def test_a_segment_that_no_one_entered_is_entered(site, jobs, sent):
     jobs.find(job.key)
     finish(site, job)
     (before,) = names.parts_in(job.objects.list(names.PARTS))
-    spooled = make_shard(1, job.job.id, make_rows(2, start=2))
+    spooled = make_shard(1, job.job.id, make_rows(2, start=2), growth=1)
     spool(job.objects, spooled)
-    (site.root / "out" / segment_name(1)).unlink()  # its end
-    decide(job, Segment("shards", (spooled.entry,)))
+    for segment in (Segment("append", inputs=job.job.inputs), Segment("shards", (spooled.entry,))):
+        decide(job, segment)
     site.ledger.client.zadd(site.ledger.keys.ledger, {job.key: 1})
     jobs.look_after(sent.append)
     assert sent == [Member(job.key, Life(spooled.entry.shard, 0))]
