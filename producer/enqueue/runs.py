@@ -133,8 +133,8 @@ class FileRun(Run):
         enter_again(self.log, self._objects, self._ledger, sorted(map(self.log.life, lost - dead.keys())))
         try:
             for make in cuts:
-                # The last shard, which is cut where the input ends now, comes into the log with this end: where it once
-                # ended can't be seen in an input that has grown since.
+                # The last shard is added to the log together with the end of the input, at which it is cut. Once the
+                # input has grown, only the log shows where it ended before.
                 if new and (len(new) >= MOST_ENTRIES or self._ledger.is_time()):
                     self._add(count - len(new), new)
                     new = []

@@ -26,7 +26,7 @@ def is_done(stage):
 
 @pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
 def test_no_shard_waits_for_a_sweep(first):
-    """Whichever of several threads refuse it, and whoever chooses it meanwhile."""
+    """Several workers may refuse it, with several threads, while others choose it."""
     for seed in range(first, first + AT_ONCE):
         world = World(seed)
         stage = world.stage
