@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from producer.sources.rows import Row
 from producer.tokenization.checked_rows import checked_rows
 from producer.tokenization.coverage import Coverage
 from producer.tokenization.gaps import count_gaps
-from unrolled.errors import counted
+from unrolled.errors import BrokerRefusesError, counted
 from unrolled.patience import at_once
 
 if TYPE_CHECKING:
@@ -172,10 +173,13 @@ def _while_there_is_room(
         # A full batch is followed by the rest of what was read. Without a new shard, the queue isn't asked: the broker
         # may be away, and the rows must reach the disk first.
         if len(batch) < batch_rows and log.length > known:
-            for _ in queue.while_full():
-                if stopped.is_set():
-                    return
-                yield []
+            # An error here would end the reading, and rows that were read and not yet cut would be lost. The next shard
+            # meets the refusal again, where everything that was read can be kept.
+            with suppress(BrokerRefusesError):
+                for _ in queue.while_full():
+                    if stopped.is_set():
+                        return
+                    yield []
             known = log.length
 
 

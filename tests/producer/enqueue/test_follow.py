@@ -23,6 +23,7 @@ from producer.tokenization.word_level import fit
 from unrolled.errors import JobError
 from unrolled.job import names
 from unrolled.protocol.opening import open_job
+from unrolled.queue.broker import Broker
 from unrolled.reading.dataset import open_dataset
 
 FLUSH_SECONDS = 0.5
@@ -181,6 +182,34 @@ def test_a_signal_ends_a_run_whose_queue_is_full(tmp_path, model, broker, crew):
     producer.send_signal(signal.SIGTERM)
     eventually(lambda: producer.poll() is not None, "its end")
     assert (producer.returncode, read_rows(live["out"])) == (0, 2), producer.stderr.read()
+
+
+def test_a_refusal_while_the_queue_is_full_loses_no_row(tmp_path, model, broker, crew):
+    """A row that was read and not yet cut still reaches the disk; the next run queues it."""
+    admin = Broker(broker.url).client
+
+    def let_in():
+        admin.execute_command("ACL", "SETUSER", "known", "on", ">secret", "~*", "&*", "+@all")
+
+    let_in()
+    url = broker.url.replace("redis+socket://", "redis+socket://known:secret@")
+    live = {"broker": url, "model": model, "out": tmp_path / "out", "flush_seconds": 4 * FLUSH_SECONDS}
+    full = {"shard_tokens": 2, "max_queued_tokens": 1}
+    producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live, **full)
+    write(producer, "one two\nthree\n")
+    assert "queue is full" in producer.stderr.readline()
+    admin.execute_command("ACL", "DELUSER", "known")
+    eventually(lambda: producer.poll() is not None, "its end")
+    said = producer.stderr.read()
+    assert producer.returncode == 1
+    assert "refuses" in said
+    assert "secret" not in said
+    let_in()
+    crew.worker(tmp_path / "worker.log", broker=url, model=model, engine=ENGINE, lease_seconds=2)
+    assert unrolled("enqueue", "--follow", "-", stdin="", **live, **full).returncode == 0
+    published(live["out"], 2)
+    assert ids(live["out"]) == numbered(2)
+    check(live["out"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
