@@ -22,6 +22,7 @@ struct Float32 {
   static constexpr int group_inputs = 1;
   static constexpr int pieces = 1;
   static constexpr bool fine = true;
+  static constexpr bool fetches_writes = true;  // whether memory is prefetched that is only written to
 
   static UNROLLED_INLINE Weight weight(const Element* p) { return Isa::load(p); }
   static UNROLLED_INLINE Weight spread(const Element* p) { return Isa::set1(*p); }

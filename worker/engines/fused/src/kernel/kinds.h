@@ -13,12 +13,18 @@
 namespace unrolled {
 namespace {
 
+// Prefetches memory that is written to.
+template <class P>
+UNROLLED_INLINE void fetch_to_write(const void* at) {
+  if constexpr (P::fetches_writes) __builtin_prefetch(at, 1);
+}
+
 // Prefetches the memory that a node's result at `unit` is written to.
 template <class P>
 UNROLLED_INLINE void fetch_result(const LayerBlock& block, std::int64_t node, std::int64_t unit) {
   const auto* const hidden = static_cast<const typename P::Element*>(block.hidden_out);
-  __builtin_prefetch(hidden + node * block.hidden_stride * P::pieces + place_of<P>(unit), 1);
-  if (block.outputs && (block.outputs_read || P::Isa::away_reads)) __builtin_prefetch(block.outputs[node] + unit, 1);
+  fetch_to_write<P>(hidden + node * block.hidden_stride * P::pieces + place_of<P>(unit));
+  if (block.outputs && (block.outputs_read || P::Isa::away_reads)) fetch_to_write<P>(block.outputs[node] + unit);
 }
 
 // A kind whose sums begin with a row of a table, or with a bias. Prefetches it a line at a time, and with the first
@@ -33,7 +39,7 @@ struct Started {
     if (line) return;
     const std::int64_t unit = place.panel * Isa::lanes;
     __builtin_prefetch(block.cell_in[place.node] + unit);
-    __builtin_prefetch(block.cell_out + place.node * block.cell_stride + unit, 1);
+    fetch_to_write<P>(block.cell_out + place.node * block.cell_stride + unit);
     fetch_result<P>(block, place.node, unit);
   }
 
@@ -186,7 +192,7 @@ struct Products {
     return block.updates + node * block.cell_stride + panel * kGates * Isa::lanes;
   }
   static UNROLLED_INLINE void fetch(const LayerBlock& block, const Place& place, std::int64_t line) {
-    __builtin_prefetch(place_of(block, place.node, place.panel) + line * (kLine / 4), 1);
+    fetch_to_write<P>(place_of(block, place.node, place.panel) + line * (kLine / 4));
   }
   template <int R>
   static UNROLLED_INLINE void begin(const PackedLayer& layer, const LayerBlock& block, const Place& place,

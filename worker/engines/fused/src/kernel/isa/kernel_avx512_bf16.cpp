@@ -26,6 +26,7 @@ struct Bfloat16Pairs {
   static constexpr int group_inputs = 16;
   static constexpr int pieces = 1;
   static constexpr bool fine = false;
+  static constexpr bool fetches_writes = true;
 
   static constexpr int input(int step, int half) { return 16 * (step / 4) + 8 * half + 2 * (step % 4); }
   static UNROLLED_INLINE Weight weight(const Element* p) { return _mm512_loadu_si512(p); }

@@ -20,6 +20,7 @@ struct TileBfloat16 {
   static constexpr int group_inputs = 1;
   static constexpr int pieces = 1;
   static constexpr bool fine = false;
+  static constexpr bool fetches_writes = false;  // the loads of tiles need the buffers of outstanding misses
 
   static UNROLLED_INLINE void store_hidden(Element* p, typename Isa::Vec h) { Isa::store_bfloat16(p, h); }
 };
@@ -55,7 +56,7 @@ constexpr Kernel make_tile_kernel(const char* isa, const Kernel* (*table_kernel)
                 P::block_steps * P::step_inputs,
                 P::group_inputs,
                 true,
-                192,
+                288,
                 800 << 10,  // inputs of this size stay in the second-level cache beside the weights
                 P::pieces,
                 static_cast<int>(P::pieces * sizeof(typename P::Element)),
