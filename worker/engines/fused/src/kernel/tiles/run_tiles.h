@@ -23,7 +23,7 @@
 namespace unrolled {
 namespace {
 
-constexpr std::int64_t kTileBytes = 1024, kTileNodes = 16, kSquareNodes = 32;
+constexpr std::int64_t kTileBytes = 1024, kTileNodes = 16, kSquareNodes = 32, kFetchedAhead = 8;
 
 // Copies a node's `blocks` blocks into the tiles from `to` on, which have its row at `row`.
 inline void copy_row(char* to, std::int64_t row, const void* from, std::int64_t blocks) {
@@ -179,14 +179,20 @@ void run_tiles(const PackedLayer& layer, const LayerBlock& block) {
       const std::int64_t count = block.nodes - node < kSquareNodes ? block.nodes - node : kSquareNodes;
       const Operands input{{lower, upper}, weights, input_blocks};
       const Operands state{{lower + state_at, upper + state_at}, state_weights, state_blocks};
-      // What the gates of these nodes need is fetched while the gates of those before are computed.
-      std::int64_t fetched = 0;
-      const auto between = [&] {
-        for (std::int64_t k = 0; k < share && fetched < count; ++k, ++fetched) {
-          for (std::int64_t line = 0; line < Kind::kFetches; ++line) {
-            Kind::fetch(block, {node + fetched, panel}, line);
-          }
+      // What gates need is fetched a few nodes early, for these nodes or those before. Fetched earlier, it would be
+      // pushed out of the first-level cache by the tiles that are loaded meanwhile.
+      const auto fetch = [&](std::int64_t k) {
+        const bool before = k < kSquareNodes;
+        if (!before) k -= kSquareNodes;
+        if (k >= (before ? pending.end : count)) return;
+        const Place place = before ? pending.place : Place{node, panel};
+        for (std::int64_t line = 0; line < Kind::kFetches; ++line) {
+          Kind::fetch(block, {place.node + k, place.panel}, line);
         }
+      };
+      std::int64_t fetched = kFetchedAhead;
+      const auto between = [&] {
+        for (std::int64_t k = 0; k < share && fetched < kSquareNodes + kFetchedAhead; ++k, ++fetched) fetch(fetched);
         pending.finish(share);
       };
       square<P, Kind, 0>(tiles, input, state, sums[turn], between);
