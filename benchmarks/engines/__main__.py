@@ -7,8 +7,9 @@
 Rates are real tokens per second. Other libraries get the rows of the whole text sorted by length, in batches of the
 size with which each is fastest, and are measured for `--seconds` on batches that are spread evenly over that order. The
 fused engine gets pools in the order of the text, one for each turn. The tensorflow engine gets one pool, for about
-`--seconds`. All take turns, `--repeats` times, and ratios are those of turns; the first turn isn't counted. Every
-contestant's states are compared with exact ones. A library that isn't installed is listed as absent.
+`--seconds`. All take turns, `--repeats` times, and ratios are those of turns; the first turn isn't counted. A gauge
+is read between turns, so that turns that other programs slowed down can be left out. Every contestant's states are
+compared with exact ones. A library that isn't installed is listed as absent.
 
 The whole run takes about three hours on two cores. `--texts`, `--units`, `--threads` and other options run parts of it,
 and the file of results collects their figures.

@@ -11,9 +11,10 @@ import statistics
 from pathlib import Path
 
 import matplotlib as mpl
+from figure import OURS, Figure, best_peer, groups, ratios
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from results import OURS, Figure, best_peer, groups, ratios, read
+from results import read
 
 INK, OURS_COLOUR = "#737b84", "#2f81f7"  # as readable on white as on black
 TIMES = "\N{MULTIPLICATION SIGN}"

@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from contest import Batched, Contestant, Pooled, pools_of, take_turns, timed
+from contest import Batched, Contestant, Pooled, pools_of
+from figure import ARITHMETICS, OURS, Figure, best_peer, quiet_ratio, ratios
 from model import exact_states, make_model, take
-from peak import peaks
+from peak import gauge, peaks
 from peers import PEERS
-from results import ARITHMETICS, OURS, Figure, best_peer, ratios
 from texts import VOCAB, rows_of
+from turns import Turns, take_turns, timed
 
 from unrolled.model.directory import ModelDirectory
 from unrolled.tokenization.ragged import Ragged
@@ -96,12 +97,10 @@ def run(group: Group, options: argparse.Namespace) -> list[Figure]:
     print(f"{group.text} ({rows.rows:,} rows, {len(rows.values):,} tokens), {group.units} units,", end=" ")
     print(f"embedding {group.embedding}, {group.threads} thread{'s' if group.threads > 1 else ''}", flush=True)
 
-    def figure(
-        contestant: str, arithmetic: str, detail: str, difference: float, unit: str, rates: list[float]
-    ) -> Figure:
+    def figure(contestant: str, arithmetic: str, detail: str, difference: float, unit: str, turns: Turns) -> Figure:
         return Figure(
             f"{processor()}, {os.cpu_count()} cores", group.text, rows.rows, len(rows.values), group.units,
-            group.embedding, group.threads, arithmetic, contestant, detail, difference, unit, tuple(rates),
+            group.embedding, group.threads, arithmetic, contestant, detail, difference, unit, turns.rates, turns.calm,
         )  # fmt: skip
 
     with tempfile.TemporaryDirectory() as directory:
@@ -110,13 +109,13 @@ def run(group: Group, options: argparse.Namespace) -> list[Figure]:
         few = checked_rows(rows)
         exact = exact_states(model, few)
         differences = [float(f"{np.abs(one.states(few) - exact).max():.1e}") for one in everyone]
-        rates = take_turns(everyone, options.repeats)
+        turns = take_turns([one.turn for one in everyone], options.repeats, gauge(group.threads))
     figures = [
         figure(one.name, one.arithmetic, one.detail, difference, "tokens/s", found)
-        for one, difference, found in zip(everyone, differences, rates, strict=True)
+        for one, difference, found in zip(everyone, differences, turns, strict=True)
     ]
     top = peaks(group.threads)
-    figures += [figure(name, kind, "", 0.0, "operations/s", [rate]) for (name, kind), rate in top.items()]
+    figures += [figure(name, kind, "", 0.0, "operations/s", Turns((rate,), ())) for (name, kind), rate in top.items()]
     report(figures)
     return figures
 
@@ -142,7 +141,10 @@ def report(figures: list[Figure]) -> None:
                 found = ratios(ours, other)
                 name = f"{other.contestant} in {other.arithmetic}"
                 print(f"  {arithmetic:10} {OURS} / {name}: {statistics.median(found):.2f}", end=" ")
-                print(f"({found[0]:.2f}-{found[-1]:.2f})")
+                print(f"({found[0]:.2f}-{found[-1]:.2f})", end="")
+                quiet = quiet_ratio(ours, other)
+                counts = f"{len(ours.quiet_rates)} and {len(other.quiet_rates)} of {len(found)}"
+                print("" if quiet is None else f", in quiet turns {quiet:.2f} ({counts})")
         for f in some:
             if f.unit == "operations/s":
                 print(f"  {arithmetic:10} {f.contestant}: {f.rate / 1e9:,.0f} GFLOP/s", flush=True)

@@ -1,21 +1,18 @@
-"""The contestants, and the turns that they take."""
+"""The contestants: an engine of Unrolled, or another library."""
 
 import itertools
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from model import LAYERS, padded
 from numpy.typing import NDArray
 from peers import Peer
+from turns import timed
 
 from unrolled.format.columns import VectorColumn
 from unrolled.tokenization.ragged import Ragged
-
-#: Seconds between two turns, so that threads that are waiting for work in a loop go to sleep.
-PAUSE = 0.05
 
 
 class Contestant(Protocol):
@@ -120,25 +117,6 @@ class Batched:
         chosen = ((np.arange(count) + 0.5) * groups / count).astype(int)
         rows = [self._order[k * size : (k + 1) * size] for k in chosen]
         return [(padded(self._rows, some), self._rows.lengths[some]) for some in rows]
-
-
-def timed(turn: Callable[[int], int], number: int) -> float:
-    """The real tokens per second of one turn."""
-    began = time.perf_counter()
-    tokens = turn(number)
-    return tokens / (time.perf_counter() - began)
-
-
-def take_turns(contestants: Sequence[Contestant], repeats: int) -> list[list[float]]:
-    """The rates of each contestant, in tokens per second, without the first turn, which touches the memory."""
-    rates: list[list[float]] = [[] for _ in contestants]
-    for number in range(repeats + 1):
-        for contestant, found in zip(contestants, rates, strict=True):
-            time.sleep(PAUSE)
-            rate = timed(contestant.turn, number)
-            if number:
-                found.append(rate)
-    return rates
 
 
 def pools_of(rows: Ragged, tokens: int) -> list[Ragged]:

@@ -26,6 +26,17 @@ def peaks(threads: int) -> dict[tuple[str, str], float]:
     return found | {("registers", arithmetic): rate for arithmetic, rate in _registers(threads)}
 
 
+def gauge(threads: int) -> Callable[[], float] | None:
+    """Reads how fast the machine is at the moment: the rate of a small model on this many threads, in about 20 ms.
+
+    The model is computed in bfloat16, because what a neighbour on the same core slows most is the loading of the matrix
+    units' tiles. None without the fused engine.
+    """
+    from worker.engines.fused import library  # noqa: PLC0415 - the kernel may not be built
+
+    return None if library.why_unavailable() else lambda: library.rate("bfloat16", threads)
+
+
 def _seconds(action: Callable[[], Any]) -> float:
     began = time.perf_counter()
     action()

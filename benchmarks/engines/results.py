@@ -3,9 +3,9 @@
     python benchmarks/engines/results.py benchmarks/results/engines.tsv
 
 prints them as a table in Markdown: for every group and arithmetic the fused engine, the fastest other library, and the
-median, lowest and highest ratio. All contestants of a group (machine, text, units, embedding, threads) took turns in
-one run, so their rates can be compared; rates of different groups can't. A group that is run again replaces its earlier
-figures.
+median, lowest and highest ratio, and the ratio of the medians of their quiet turns, if there are enough. All
+contestants of a group (machine, text, units, embedding, threads) took turns in one run, so their rates can be compared;
+rates of different groups can't. A group that is run again replaces its earlier figures.
 """
 
 import csv
@@ -15,71 +15,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-OURS = "fused"
-ARITHMETICS = ("float32", "bfloat16", "bfloat16x3")
-
-
-@dataclasses.dataclass(frozen=True)
-class Figure:
-    """One contestant in one group.
-
-    Attributes:
-        machine: the processor, and the number of cores that the operating system uses.
-        text, rows, tokens, units, embedding, threads: those of the group.
-        arithmetic, contestant: what ran.
-        detail: its batch size, or the number of its pools.
-        difference: the largest difference from the exact states.
-        unit: unit of the rates: "tokens/s" of real tokens, or "operations/s" for the machine's peak rates.
-        rates: the rates of its turns, in order.
-    """
-
-    machine: str
-    text: str
-    rows: int
-    tokens: int
-    units: int
-    embedding: int
-    threads: int
-    arithmetic: str
-    contestant: str
-    detail: str
-    difference: float
-    unit: str
-    rates: tuple[float, ...]
-
-    @property
-    def group(self) -> tuple[object, ...]:
-        """Figures with the same group can be compared."""
-        return self.machine, self.text, self.units, self.embedding, self.threads
-
-    @property
-    def rate(self) -> float:
-        """The median of the turns."""
-        return statistics.median(self.rates)
-
-
-def ratios(ours: Figure, theirs: Figure) -> list[float]:
-    """The ratios of two contestants' rates, turn by turn, sorted."""
-    return sorted(a / b for a, b in zip(ours.rates, theirs.rates, strict=True))
-
-
-def best_peer(figures: Iterable[Figure], arithmetic: str) -> Figure | None:
-    """The fastest other library in one group."""
-    peers = [f for f in figures if f.arithmetic == arithmetic and f.unit == "tokens/s" and not is_ours(f.contestant)]
-    return max(peers, key=lambda f: f.rate, default=None)
-
-
-def is_ours(contestant: str) -> bool:
-    """Whether a contestant is one of Unrolled's engines."""
-    return contestant in (OURS, "tensorflow engine")
-
-
-def groups(figures: Iterable[Figure]) -> dict[tuple[object, ...], list[Figure]]:
-    """The figures of each group, in the order of the groups' first figures."""
-    found: dict[tuple[object, ...], list[Figure]] = {}
-    for figure in figures:
-        found.setdefault(figure.group, []).append(figure)
-    return found
+from figure import ARITHMETICS, OURS, Figure, best_peer, groups, quiet_ratio, ratios
 
 
 def read(path: Path) -> list[Figure]:
@@ -90,7 +26,7 @@ def read(path: Path) -> list[Figure]:
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     return [
-        Figure(**{name: _KINDS[kind](row[name]) for name, kind in kinds.items()})  # type: ignore[arg-type, index]
+        Figure(**{n: _KINDS[kind](row.get(n, "")) for n, kind in kinds.items()})  # type: ignore[arg-type, index]
         for row in rows
     ]
 
@@ -103,8 +39,9 @@ def merge(path: Path, new: Sequence[Figure]) -> None:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow([field.name for field in dataclasses.fields(Figure)])
         for figure in sorted([*kept, *new], key=lambda f: tuple(map(str, f.group))):
-            *facts, rates = dataclasses.astuple(figure)
-            writer.writerow([*facts, " ".join(f"{rate:.0f}" for rate in rates)])
+            *facts, rates, calm = dataclasses.astuple(figure)
+            several = (" ".join(f"{rate:.0f}" for rate in rates), " ".join(f"{share:.2f}" for share in calm))
+            writer.writerow([*facts, *several])
 
 
 _KINDS = {
@@ -118,19 +55,20 @@ _KINDS = {
 def table(figures: Iterable[Figure]) -> str:
     """A table in Markdown, with a line for each group and arithmetic."""
     lines = [
-        "| text | units | embedding | threads | arithmetic | fused, tokens/s | fastest other | tokens/s | ratio |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| text | units | embedding | threads | arithmetic | fused, tokens/s | best other | tokens/s | ratio | quiet |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for found in groups(sorted(figures, key=lambda f: (f.threads, f.text, f.embedding, f.units))).values():
         for arithmetic in ARITHMETICS:
             ours = next((f for f in found if (f.contestant, f.arithmetic) == (OURS, arithmetic)), None)
             best = best_peer(found, arithmetic)
             if ours and best:
-                turns = ratios(ours, best)
+                turns, quiet = ratios(ours, best), quiet_ratio(ours, best)
                 lines.append(
                     f"| {ours.text} | {ours.units} | {ours.embedding} | {ours.threads} | {arithmetic} | "
                     f"{ours.rate:,.0f} | {best.contestant}, {best.detail} | {best.rate:,.0f} | "
-                    f"{statistics.median(turns):.2f} ({turns[0]:.2f}-{turns[-1]:.2f}) |"
+                    f"{statistics.median(turns):.2f} ({turns[0]:.2f}-{turns[-1]:.2f}) | "
+                    f"{'' if quiet is None else f'{quiet:.2f}'} |"
                 )
     return "\n".join(lines)
 

@@ -23,3 +23,5 @@ def test_a_small_group(tmp_path):
     assert set(ours) == {"float32", "bfloat16", "bfloat16x3"}
     assert all(len(figure["rates"].split()) == 2 for figure in ours.values())
     assert all(0 < float(figure["difference"]) < 0.01 for figure in ours.values())
+    assert all(0 < float(share) <= 1 for figure in ours.values() for share in figure["calm"].split())
+    assert all(len(figure["calm"].split()) == 2 for figure in ours.values())
