@@ -25,6 +25,7 @@ from unrolled.queue.messages import TASK, queue_name, transport_options
 from worker.celery_guard import guard_signals, guard_transport
 from worker.engines.choice import choose_engine, offer_of
 from worker.runtime.assembly import Assembly
+from worker.runtime.farewell import Farewell
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ class WorkerApp(Celery):  # type: ignore[misc]  # Celery is untyped
     model: ModelDirectory
     make_engine: MakeEngine
     assembly: Assembly | None = None
+
+    @property
+    def ending(self) -> int:
+        """The exit status of a worker that was stopped."""
+        return EXIT_BROKEN if self.assembly and self.assembly.broken else 0
 
     def send_hint(self, member: Member) -> None:
         """Send one shard's message."""
@@ -140,7 +146,12 @@ class AssemblyStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is 
         share_arenas()
         try:
             app.assembly = Assembly(
-                app.settings, app.model, app.send_hint, lambda: os.kill(os.getpid(), signal.SIGTERM), app.make_engine
+                app.settings,
+                app.model,
+                app.send_hint,
+                lambda: os.kill(os.getpid(), signal.SIGTERM),
+                app.make_engine,
+                Farewell(app.settings.broker, lambda: app.ending).begin,
             )
         except UnrolledError as error:
             log.critical("%s", error)

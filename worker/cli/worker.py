@@ -104,7 +104,7 @@ def run_worker(settings: Settings, log_level: str, make_engine: MakeEngine = cho
     from celery.exceptions import CPendingDeprecationWarning  # noqa: PLC0415 - as below
     from celery.platforms import SecurityWarning  # noqa: PLC0415 - as below
 
-    from worker.app import EXIT_BROKEN, create_app  # noqa: PLC0415 - Celery's import is a third of a second
+    from worker.app import create_app  # noqa: PLC0415 - Celery's import is a third of a second
 
     start_log(settings.log_format, log_level)
     for name, level in _QUIETER.items():
@@ -124,9 +124,7 @@ def run_worker(settings: Settings, log_level: str, make_engine: MakeEngine = cho
         without_mingle=True,
     )
     program.start()
-    status = program.exitcode or 0
-    if app.assembly and app.assembly.broken:
-        status = EXIT_BROKEN
+    status = app.ending or program.exitcode or 0
     if app.assembly and app.assembly.computing:
         # The engine is still computing shards that were given back; nothing in it needs a clean shutdown.
         logging.shutdown()

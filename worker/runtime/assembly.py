@@ -46,6 +46,7 @@ class Assembly:
         send: sends one shard's message.
         stop_worker: asks the process to stop; called when it can't continue.
         make_engine: creates the engine.
+        on_stopping: called when nothing on board is waited for any more; perhaps several times, in any thread.
 
     Raises:
         UnrolledError: the model or the engine can't be used, the broker refuses this worker, or figures can't be served
@@ -59,6 +60,7 @@ class Assembly:
         send: Send,
         stop_worker: Callable[[], None],
         make_engine: Callable[[Settings, ModelDirectory], Engine] = choose_engine,
+        on_stopping: Callable[[], None] = lambda: None,
     ) -> None:
         # Over 40 lines: the parts of a worker are made in the order in which they need each other.
         broker = Broker(settings.broker)
@@ -66,6 +68,7 @@ class Assembly:
         self._breaking = threading.Lock()
         self._stopping: threading.Timer | None = None
         self._stop_worker = stop_worker
+        self._on_stopping = on_stopping
         self._settings = settings
         engine = make_engine(settings, model)
         log.info("model %s, %s", model.fingerprint, engine.description)
@@ -137,7 +140,7 @@ class Assembly:
         grace = 0.0 if self._stopping else self._settings.grace_seconds
         if self._stopping:
             self._stopping.cancel()
-        self._stopping = threading.Timer(grace, self.service.stop)
+        self._stopping = threading.Timer(grace, self._stop_service)
         self._stopping.daemon = True
         self._stopping.start()
 
@@ -154,7 +157,7 @@ class Assembly:
         self.service.board.wait_until_empty()
         if self._stopping:
             self._stopping.cancel()
-        self.service.stop()
+        self._stop_service()
         self._heartbeat.stop()
         if self._server:
             self._server.close()
@@ -171,8 +174,12 @@ class Assembly:
                 return
             self.broken = error
         log.critical("this worker can't continue: %s; it gives its shards back", error)
-        self.service.stop()
+        self._stop_service()
         self._stop_worker()
+
+    def _stop_service(self) -> None:
+        self._on_stopping()
+        self.service.stop()
 
     def _check_broker(self, broker: Broker) -> None:
         """Check that the broker accepts this user and lets it receive messages, which a producer's user may not do."""

@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 
@@ -38,6 +39,7 @@ from unrolled.patience import Patience
 from unrolled.protocol.opening import create_job
 from unrolled.queue.member import Member
 from unrolled.reading.outcome import failed_rows
+from worker.runtime.farewell import FAREWELL_SECONDS
 
 
 @pytest.fixture
@@ -292,6 +294,41 @@ def test_sigterm_is_heard_while_the_broker_is_away(site, broker):
     assert worker.wait() == 0
     assert worker.log.count("couldn't be given back") == 2
     assert "Traceback" not in worker.log
+
+
+@pytest.mark.parametrize("shards", [0, 2])
+def test_sigterm_is_heard_while_the_broker_hangs(site, broker, shards):
+    """It ends soon after the grace, though its questions may wait longer for their answers, and says why in a line."""
+    grace_seconds = 3
+    worker = held(site, concurrency=2, grace_seconds=grace_seconds)
+    site.enqueue(make_rows(2 * shards))
+    running(site, shards)
+    os.kill(broker.process_id, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        worker.signal(signal.SIGTERM)
+        assert worker.wait() == 0
+        assert time.monotonic() - began < grace_seconds + FAREWELL_SECONDS + 3
+    finally:
+        os.kill(broker.process_id, signal.SIGCONT)
+    assert worker.log.count("ends without taking its leave") == 1
+    assert "Traceback" not in worker.log
+
+
+def test_a_broker_that_answers_again_hears_the_farewell(site, broker):
+    """A pause that is shorter than the farewell costs nothing: both shards are given back, and computed at once."""
+    rows = make_rows(4)
+    worker = held(site, concurrency=2, grace_seconds=0.5, lease_seconds=600)
+    job = site.enqueue(rows)
+    running(site, 2)
+    os.kill(broker.process_id, signal.SIGSTOP)
+    threading.Timer(FAREWELL_SECONDS / 2, os.kill, (broker.process_id, signal.SIGCONT)).start()
+    assert worker.stop() == 0
+    assert "couldn't be given back" not in worker.log
+    site.gate.touch()
+    site.worker(lease_seconds=600).wait_ready()
+    site.wait_done(job)
+    check_outputs(job, rows)
 
 
 def test_a_row_that_kills_its_worker_ends_as_a_dead_shard(site):
