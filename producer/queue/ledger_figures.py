@@ -5,10 +5,11 @@ One process serves them (`unrolled metrics`). If each worker did, a sum over wor
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import BrokerError
+from unrolled.errors import BrokerAwayError, BrokerError
 from unrolled.job.offer import Offer
 from unrolled.queue.ledger import alive_workers, as_text
 from unrolled.telemetry.family import Family
@@ -16,11 +17,13 @@ from unrolled.telemetry.family import Family
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from unrolled.patience import Patience
     from unrolled.queue.broker import Broker
     from unrolled.queue.ledger import Counts
 
 #: Most offers whose figures are served: anybody with access to Redis can name more.
 MOST_OFFERS = 200
+_WHAT = "read the queue's figures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,51 +41,37 @@ class LedgerFigures:
     Args:
         broker: where the ledgers are.
         namespace: prefix of every key.
+        patience: says once why there are no figures, and that there are some again; None for a figure alone.
     """
 
-    def __init__(self, broker: Broker, namespace: str) -> None:
+    def __init__(self, broker: Broker, namespace: str, patience: Patience | None = None) -> None:
         self._broker = broker
         self._namespace = namespace
+        self._patience = patience
+
+    def check_login(self) -> None:
+        """Ask what `collect` asks; a broker that is away may come back, so that is no error.
+
+        Raises:
+            BrokerRefusesError: the broker doesn't let this user in, or doesn't let it read the ledgers.
+        """
+        with suppress(BrokerAwayError), self._broker.asked():
+            self._queues()
 
     def collect(self) -> Iterator[Family]:
-        """The figures now; of a broker that doesn't answer, only that it doesn't."""
+        """The figures now; of a broker that doesn't answer, or refuses, only that."""
         try:
             with self._broker.asked():
                 queues = self._queues()
-        except BrokerError:
+        except BrokerError as error:
+            if self._patience:
+                self._patience.fails(_WHAT, error)
             yield _up(0)
             return
+        if self._patience:
+            self._patience.works(_WHAT)
         yield _up(1)
-        yield Family(
-            "unrolled_ledger_shards",
-            "Shards without a part: those that wait, and those that a worker holds.",
-            "gauge",
-            [({"offer": name}, one.counts.shards) for name, one in queues.items()],
-        )
-        yield Family(
-            "unrolled_ledger_held_shards",
-            "Shards that a worker holds.",
-            "gauge",
-            [({"offer": name}, one.counts.running) for name, one in queues.items()],
-        )
-        yield Family(
-            "unrolled_ledger_tokens",
-            "Token ids in all shards of the ledger.",
-            "gauge",
-            [({"offer": name}, one.counts.tokens) for name, one in queues.items()],
-        )
-        yield Family(
-            "unrolled_ledger_oldest_shard_seconds",
-            "How long the oldest message has waited since it was last sent; 0 if the ledger is empty.",
-            "gauge",
-            [({"offer": name}, one.oldest_seconds) for name, one in queues.items()],
-        )
-        yield Family(
-            "unrolled_ledger_workers",
-            "Workers that are alive and compute what the ledger's jobs ask for.",
-            "gauge",
-            [({"offer": name}, one.workers) for name, one in queues.items()],
-        )
+        yield from _figures(queues)
 
     def _queues(self) -> dict[str, _Queue]:
         client: Any = self._broker.client
@@ -96,5 +85,38 @@ class LedgerFigures:
         }
 
 
+def _figures(queues: dict[str, _Queue]) -> Iterator[Family]:
+    yield Family(
+        "unrolled_ledger_shards",
+        "Shards without a part: those that wait, and those that a worker holds.",
+        "gauge",
+        [({"offer": name}, one.counts.shards) for name, one in queues.items()],
+    )
+    yield Family(
+        "unrolled_ledger_held_shards",
+        "Shards that a worker holds.",
+        "gauge",
+        [({"offer": name}, one.counts.running) for name, one in queues.items()],
+    )
+    yield Family(
+        "unrolled_ledger_tokens",
+        "Token ids in all shards of the ledger.",
+        "gauge",
+        [({"offer": name}, one.counts.tokens) for name, one in queues.items()],
+    )
+    yield Family(
+        "unrolled_ledger_oldest_shard_seconds",
+        "How long the oldest message has waited since it was last sent; 0 if the ledger is empty.",
+        "gauge",
+        [({"offer": name}, one.oldest_seconds) for name, one in queues.items()],
+    )
+    yield Family(
+        "unrolled_ledger_workers",
+        "Workers that are alive and compute what the ledger's jobs ask for.",
+        "gauge",
+        [({"offer": name}, one.workers) for name, one in queues.items()],
+    )
+
+
 def _up(value: int) -> Family:
-    return Family.gauge("unrolled_broker_up", "1 if the broker answered, else 0.", value)
+    return Family.gauge("unrolled_broker_up", "1 if the broker answered, 0 if it is away or refuses.", value)

@@ -374,6 +374,8 @@ def test_a_wrong_password(tmp_path, guarded):
         "retry": Command(url, "retry", job.place),
         "worker": Command(url, "worker", "--model", model, "--log-level", "DEBUG"),
         "doctor": Command(url, "doctor", "--out", job.place),
+        "metrics": Command(url, "metrics", "--metrics-port", 0),
+        "metrics --once": Command(url, "metrics", "--once"),
     }
     ended = dict(zip(commands, finish_all([*commands.values()]), strict=True))
     for name, (status, text) in ended.items():
@@ -399,12 +401,13 @@ def test_the_wrong_rights(tmp_path, guarded):
         Command(health, "enqueue", rows, "--model", model, "--out", tmp_path / "new"),
         Command(health, "wait", job.place),
         Command(health, "doctor", "--out", job.place),
+        Command(health, "metrics", "--metrics-port", 0),
     ]
     # The channel that is allowed is that of database 0.
     elsewhere = guarded.url_of(f"{NAMESPACE}-worker").removesuffix("/0") + "/5"
     commands.append(Command(elsewhere, "worker", "--model", model))
     for (status, text), reason in zip(
-        finish_all(commands), [*["has no permissions to run"] * 4, "channels"], strict=True
+        finish_all(commands), [*["has no permissions to run"] * 5, "channels"], strict=True
     ):
         assert status in (1, 75), text
         assert reason in text

@@ -47,6 +47,26 @@ def test_the_queues_figures_are_served_until_the_command_is_ended(broker, crew):
     assert end(crew._processes[-1]) == 143
 
 
+def test_a_later_refusal_is_a_figure_and_one_line(broker, crew):
+    """However often Prometheus asks; another line says that the broker lets it in again, and the command goes on."""
+    process = crew.start("metrics", "--metrics-port", 0, broker=broker.url)
+    ask = served(process)
+    admin = Broker(broker.url).client
+    for _ in range(2):
+        assert "unrolled_broker_up 1.0" in ask()
+        admin.config_set("requirepass", "secret")
+        admin.client_kill_filter(skipme=True)
+        assert "unrolled_broker_up 0.0" in ask()
+        assert "unrolled_broker_up 0.0" in ask()
+        line = process.stderr.readline()
+        assert "can't read the queue's figures: broker" in line
+        assert "refuses: it wants a password, and the URL has none" in line
+        admin.config_set("requirepass", "")
+        assert "unrolled_broker_up 1.0" in ask()
+        assert "can read the queue's figures again" in process.stderr.readline()
+    assert end(process) == 143
+
+
 def test_figures_can_be_printed_once(broker):
     """For a file that another exporter serves; a broker that is away is a figure, and no error."""
     done = unrolled("metrics", "--once", broker=broker.url)

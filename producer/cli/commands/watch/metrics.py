@@ -17,8 +17,10 @@ from producer.cli.options import (
     start_log,
 )
 from producer.queue.ledger_figures import LedgerFigures
+from producer.terminal.lines import tell
 from producer.terminal.signals import terminable
 from unrolled.errors import OptionError
+from unrolled.patience import Patience
 from unrolled.queue.broker import Broker
 
 #: A person waits for the answer, or Prometheus, for ten seconds at most.
@@ -44,7 +46,8 @@ def metrics(
 
     For each ledger in the broker: its shards and tokens, how many workers serve it, and how long its oldest shard has
     waited. Run this command once for each broker and namespace: the figures describe the broker, so two of them would
-    count everything twice. It ends at SIGTERM or Ctrl-C.
+    count everything twice. It ends at SIGTERM or Ctrl-C, and at once if the broker refuses the login. While the broker
+    is away, or refuses later, `unrolled_broker_up` is 0, and a line says why.
 
     \b
     Examples:
@@ -55,7 +58,8 @@ def metrics(
     if once == (metrics_port is not None):
         raise OptionError("give either --metrics-port, to serve the figures, or --once, to print them")
     with closing(Broker(need_broker(broker, None), SOCKET_SECONDS)) as server:
-        figures = LedgerFigures(server, namespace)
+        figures = LedgerFigures(server, namespace, None if once else Patience(tell))
+        figures.check_login()
         if once:
             from unrolled.telemetry.server import text  # noqa: PLC0415 - needs the extra
 
