@@ -37,7 +37,7 @@ from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 from kombu import compression
 from kombu.transport import TRANSPORT_ALIASES
-from kombu.transport.redis import Channel, QoS, Transport
+from kombu.transport.redis import Channel, PrefixedStrictRedis, QoS, Transport
 
 from unrolled.errors import PayloadError
 from unrolled.queue.broker_url import without_secret
@@ -110,7 +110,7 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]  # Celery is untyped
         """Log why a message is refused, and put it aside."""
         log.error("message refused: %s: %s", type(exc).__name__, str(exc)[:200])
         if not message.acknowledged:
-            _put_aside(message, exc)
+            _put_aside(message.channel, getattr(message, "_raw", None), exc)
             message.ack()
 
 
@@ -146,6 +146,19 @@ class GuardedQoS(QoS):
         return transport is not None and transport.client is not None
 
 
+class GuardedClient(PrefixedStrictRedis):
+    """Kombu's client, which keeps the entry that it took from a queue last, as it was there."""
+
+    entry: bytes | None = None
+
+    def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
+        """The server's answer to a command."""
+        answer = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]  # kombu is untyped
+        if command_name == "BRPOP" and answer:
+            self.entry = answer[1]
+        return answer
+
+
 class GuardedChannel(Channel):
     """Kombu's channel, which drops entries of the queue that it can't read as a message, and closes without waiting.
 
@@ -171,17 +184,27 @@ class GuardedChannel(Channel):
                 client.client_unblock(self._polling[1])
         super().close()  # type: ignore[no-untyped-call]  # kombu is untyped
 
+    def _get_client(self) -> Any:
+        return partial(GuardedClient, global_keyprefix=self.global_keyprefix)
+
     def _brpop_read(self, **options: Any) -> Any:
+        self.client.entry = None
         try:
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call]  # kombu is untyped
         except redis.DataError as error:  # caused by the entry, not by the broker: its delivery tag is null
-            log.error("an entry of the queue is no message; dropped: %s", repr(error)[:200])  # noqa: TRY400 - one line
+            self._drop(error)
             raise Empty from error
         except (redis.RedisError, OSError, Empty):
             raise
         except Exception as error:
-            log.error("an entry of the queue is no message; dropped: %s", repr(error)[:200])  # noqa: TRY400 - one line
+            self._drop(error)
             raise Empty from error
+
+    def _drop(self, error: Exception) -> None:
+        """Log why the entry that was read is no message, and put it aside; the queue doesn't have it any more."""
+        log.error("an entry of the queue is no message; dropped: %s", repr(error)[:200])
+        with contextlib.suppress(redis.RedisError, OSError):  # then only the log tells of it
+            _put_aside(self, (self.client.entry or b"")[:KEPT_CHARACTERS], error)
 
 
 class GuardedTransport(Transport):
@@ -222,10 +245,10 @@ def check_hint(message: Any) -> None:
             raise PayloadError("the body is not [[job key, life of a shard], {}, {}]; callbacks are refused too")
 
 
-def _put_aside(message: Any, error: Exception) -> None:
-    raw = repr(getattr(message, "_raw", None))[:KEPT_CHARACTERS]
-    text = json.dumps({"why": repr(error)[:200], "message": raw})
-    with message.channel.conn_or_acquire() as client:
+def _put_aside(channel: Any, found: object, error: Exception) -> None:
+    # As Python and JSON write it: what a stranger has sent can't reach the terminal of those who look at it.
+    text = json.dumps({"why": repr(error)[:200], "message": repr(found)[:KEPT_CHARACTERS]})
+    with channel.conn_or_acquire() as client:
         # Not LTRIM, because kombu doesn't put the namespace before its key.
         if client.lpush(REFUSED, text) > KEPT_MESSAGES:
             client.rpop(REFUSED)

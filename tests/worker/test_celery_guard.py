@@ -160,8 +160,13 @@ def test_a_worker_survives_every_hostile_entry(site):
     assert len(refusals) == len(HOSTILE)
     assert max(map(len, refusals)) < 400
     kept = client.lrange(f"test:{REFUSED}", 0, -1)
-    assert 0 < len(kept) <= len(HOSTILE)
+    assert len(kept) == len(HOSTILE)
     assert max(map(len, kept)) < 20_000
+    assert b"".join(kept).isascii()
+    found = [json.loads(entry) for entry in kept]
+    assert all(one["why"] for one in found)
+    # What can't be read as JSON is kept as it came.
+    assert {repr(HOSTILE["not JSON"]), repr(HOSTILE["no text"]), repr(b"")} <= {one["message"] for one in found}
     expected = {site.queue_key.encode(), b"test:unacked", b"test:unacked_index"}
     assert {key for key in client.keys("*") if client.type(key) == b"list"} <= expected | {f"test:{REFUSED}".encode()}
     eventually(lambda: client.hlen("test:unacked") == 0, "every message acknowledged")
@@ -171,7 +176,7 @@ def test_the_list_of_refused_messages_is_bounded(site):
     """However many arrive, the list holds the latest thousand, under the namespace."""
     client = site.ledger.client
     client.lpush(f"test:{REFUSED}", *(["old"] * KEPT_MESSAGES))
-    client.lpush(site.queue_key, *[json.dumps(HOSTILE["unknown task"])] * 20)
+    client.lpush(site.queue_key, *[json.dumps(HOSTILE["unknown task"]), HOSTILE["not JSON"]] * 10)
     site.worker().wait_ready()
     eventually(lambda: client.lindex(f"test:{REFUSED}", 19) not in (None, b"old"), "all refused")
     eventually(lambda: client.llen(f"test:{REFUSED}") == KEPT_MESSAGES, "a list of the old length")
