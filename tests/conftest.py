@@ -64,6 +64,14 @@ def _judged(report):
 
 
 @pytest.fixture
+def hangups() -> Iterator[None]:
+    """Processes that the test starts hear SIGHUP, which nohup has its children ignore."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.fixture
 def broker() -> Iterator[RestartableBroker]:
     """A server of the test's own, empty, on a private socket."""
     with RestartableBroker() as server:

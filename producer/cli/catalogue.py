@@ -72,8 +72,8 @@ COMMANDS = {
 }
 #: Commands that go on where they were interrupted, if they are run again. Others only look, or write one whole file.
 RESUMED = frozenset({"run", "demo", "enqueue", "wait", "retry", "cancel", "discard", "model fit"})
-#: Commands that SIGTERM ends like Ctrl-C, because they have a scratch folder that has to go; others have ways of their
-#: own, or nothing that has to be ended in order.
+#: Commands that SIGTERM and SIGHUP end like Ctrl-C, because they have a scratch folder that has to go; others have ways
+#: of their own, or nothing that has to be ended in order.
 ENDED_IN_ORDER = frozenset({"model", "plan", "doctor", "enqueue"})
 #: Commands of a group that are in the other package than the group itself.
 MEMBERS = {"model": ("producer.cli.commands.prepare.model_fit:fit",)}

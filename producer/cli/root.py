@@ -50,7 +50,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the subcommand; from here on, SIGTERM ends it in order where that matters."""
+        """Find the subcommand; from here on, SIGTERM and SIGHUP end it in order where that matters."""
         name, command, rest = super().resolve_command(ctx, args)
         if name in ENDED_IN_ORDER and not ctx.resilient_parsing:
             ctx.with_resource(terminable())
@@ -95,7 +95,7 @@ class LazyGroup(click.Group):
             name = ctx.invoked_subcommand or ""
             resumed = not RESUMED.isdisjoint((name, " ".join([name, *rest])))
             tell(f"Interrupted{'; what is done is kept. Run the same command again and it resumes' * resumed}.")
-            ctx.exit(ExitStatus.TERMINATED if isinstance(reason, Terminated) else ExitStatus.INTERRUPTED)
+            ctx.exit(128 + reason.number if isinstance(reason, Terminated) else ExitStatus.INTERRUPTED)
         except Exception as error:
             if _is_of_output(error):
                 raise

@@ -15,7 +15,7 @@ from producer.enqueue.pipeline import submit
 from producer.queue.shard_queue import ShardQueue, StoppedWaitingError
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.progress import progress
-from producer.terminal.signals import announce
+from producer.terminal.signals import announce, leave_terminal
 from unrolled.errors import JobError, counted
 from unrolled.patience import QUIET_SECONDS, Patience
 from unrolled.protocol.gaps import refuse_gap
@@ -143,7 +143,7 @@ def _rare_collections() -> Iterator[None]:
 
 @contextmanager
 def _stop_signals(asking: Patience, *, live: bool) -> Iterator[threading.Event]:
-    """On a live input, Ctrl-C and SIGTERM end the input: what was read is still queued. A second one interrupts.
+    """On a live input, Ctrl-C, SIGTERM and SIGHUP end the input: what was read is queued. A second one interrupts.
 
     Args:
         asking: waits for the broker; it is stopped then, too.
@@ -157,6 +157,7 @@ def _stop_signals(asking: Patience, *, live: bool) -> Iterator[threading.Event]:
     before: dict[int, Any] = {}
 
     def stop(number: int, _: object) -> None:
+        leave_terminal(number)
         announce(_STOPPING)
         stopped.set()
         signal.signal(number, before[number] or signal.SIG_DFL)
@@ -165,8 +166,9 @@ def _stop_signals(asking: Patience, *, live: bool) -> Iterator[threading.Event]:
         stopped.wait()
         asking.stop()
 
-    for name in (signal.SIGINT, signal.SIGTERM):
-        before[name] = signal.signal(name, stop)
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if name != signal.SIGHUP or signal.getsignal(name) is not signal.SIG_IGN:  # which it is under nohup
+            before[name] = signal.signal(name, stop)
     # Not in the handler, because the main thread, which it interrupts, may hold the lock of what it waits for.
     threading.Thread(target=stop_asking, name="stop", daemon=True).start()
     try:

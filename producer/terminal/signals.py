@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a command in order: what the command has started ends with it."""
+"""Ctrl-C, SIGTERM and a closed terminal end a command in order: what the command has started ends with it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,18 @@ if TYPE_CHECKING:
 
 
 class Terminated(KeyboardInterrupt):
-    """A SIGTERM, which is handled like Ctrl-C, but has another exit status."""
+    """A SIGTERM or SIGHUP, which is handled like Ctrl-C, but has another exit status.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
-_STANDARD_ERROR = 2
+_STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
 
 
 def announce(line: str) -> None:
@@ -52,24 +60,41 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Raise `Terminated` in the main thread at the first SIGTERM, so that `with` blocks end what they began.
+    """Raise `Terminated` in the main thread at the first SIGTERM or SIGHUP, so that `with` blocks end what they began.
 
-    Later signals change nothing until the process ends. A handler that SIGTERM has already is kept.
+    Later signals change nothing until the process ends. A handler that a signal has already is kept, and so is what
+    nohup has done with SIGHUP.
     """
     main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    numbers = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
+    if not main or not numbers:
         yield
         return
     came = False
 
-    def terminate(_: int, __: FrameType | None) -> None:
+    def terminate(number: int, _: FrameType | None) -> None:
         nonlocal came
         if not came:
             came = True
-            raise Terminated
+            leave_terminal(number)
+            raise Terminated(number)
 
-    signal.signal(signal.SIGTERM, terminate)
+    for one in numbers:
+        signal.signal(one, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN if came else signal.SIG_DFL)
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN if came else signal.SIG_DFL)
+
+
+def leave_terminal(number: int) -> None:
+    """At SIGHUP, let what is written to a terminal that is gone go nowhere: an error would end what ends in order."""
+    if number != signal.SIGHUP:
+        return
+    for stream in (_STANDARD_OUTPUT, _STANDARD_ERROR):
+        try:
+            os.write(stream, b"")
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)

@@ -2,7 +2,7 @@
 
 It reports its progress as JSON lines on standard output, each with an "event": begin, step, validation, epoch, done or
 error. It ends when standard output is closed, so it doesn't outlive the command that started it, even if that was
-killed. On SIGINT and SIGTERM it saves its state first.
+killed. On SIGINT, SIGTERM and SIGHUP it saves its state first.
 
     session        epochs, early stopping, resuming
     device         the device on which TensorFlow trains
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 #: How long to wait for the lock, in seconds: the process of a killed command takes a moment to end.
 _LOCK_SECONDS = 10.0
-#: Exit statuses: after a reported error, and after SIGINT or SIGTERM.
+#: Exit statuses: after a reported error, and after SIGINT, SIGTERM or SIGHUP.
 FAILED, STOPPED = 1, 130
 
 
@@ -50,8 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int)
     given = parser.parse_args(arguments)
     asked: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: asked.append(number))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # which it is under nohup
+            signal.signal(number, lambda number, _: asked.append(number))
     try:
         return _fit(given.directory, given.device, given.threads, asked)
     except UnrolledError as error:

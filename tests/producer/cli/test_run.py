@@ -244,9 +244,10 @@ def test_a_model_that_changes_meanwhile_is_named(place, crew):
     check_complete(place / "out")
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.usefixtures("hangups")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_all_in_order(place, crew, number, status):
-    """Ctrl-C and SIGTERM print one line and leave no process, no record and no broker's data; the job can resume."""
+    """Any of them prints one line and leaves no process, no record and no broker's data; the job can resume."""
     run = crew.start(*command("--workers", "2"), cwd=place)
     eventually(lambda: published(place) > 3, "some files")
     socket = Path(unquote(record_of(place).read_text().removeprefix("redis+socket://")))

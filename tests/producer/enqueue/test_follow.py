@@ -13,7 +13,7 @@ import pytest
 from support.broker import RestartableBroker
 from support.jobs import log_of
 from support.processes import eventually
-from support.shell import ENGINE, Crew, end, make_model, unrolled, words
+from support.shell import ENGINE, Crew, end, environment, make_model, unrolled, words
 
 from producer.enqueue import session
 from producer.enqueue.submission import Submission, prepare
@@ -212,7 +212,8 @@ def test_a_refusal_while_the_queue_is_full_loses_no_row(tmp_path, model, broker,
     check(live["out"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.usefixtures("hangups")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_input_in_order(live, number, crew):
     """What was read is queued and the job is complete, though the pipe stays open and its last shard wasn't full."""
     reading, writing = os.pipe()
@@ -228,6 +229,37 @@ def test_a_signal_ends_the_input_in_order(live, number, crew):
         left = len(rest.readlines())
     taken = read_rows(live["out"])
     assert (taken + left, taken > 0) == (lines, True)
+    assert producer.stdout.read().startswith(f"{taken:,} rows with ")
+    published(live["out"], taken)
+    assert ids(live["out"]) == numbered(taken)
+    check(live["out"])
+
+
+@pytest.mark.usefixtures("hangups")
+def test_a_closed_terminal_ends_the_input_in_order(live):
+    """What was read is queued, though nothing can be written to the terminal any more."""
+    controller, terminal = os.openpty()
+    reading, writing = os.pipe()
+    own = "fcntl.ioctl(1, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv)"
+    command = [sys.executable, "-m", "producer", "enqueue", "--follow", "-"]
+    producer = subprocess.Popen(
+        [sys.executable, "-c", f"import fcntl, os, sys, termios; sys.argv[0] = sys.executable; {own}", *command[1:]],
+        stdin=reading, stdout=terminal, stderr=terminal, env=environment(**live | {"flush_seconds": 600}),
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(terminal)
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        lines = 60_000  # more than a pipe holds: when the last line is in, the first ones are off it
+        pipe.write("one\n" * lines)
+        pipe.flush()
+        os.close(controller)
+        try:
+            assert producer.wait(30) == 0
+        finally:
+            producer.kill()
+    taken = read_rows(live["out"])
+    assert taken > 0
     published(live["out"], taken)
     assert ids(live["out"]) == numbered(taken)
     check(live["out"])

@@ -271,7 +271,7 @@ def test_nothing_is_left_of_the_ids(submission, queue, tmp_path, monkeypatch):
 
 
 def handlers():
-    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 
 
 def test_elsewhere_than_on_a_live_input_signals_are_left_alone():
@@ -282,7 +282,7 @@ def test_elsewhere_than_on_a_live_input_signals_are_left_alone():
     assert not stopped.is_set()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_ends_a_live_input_and_the_second_interrupts(number):
     """Afterwards every handler is what it was."""
     heard = []

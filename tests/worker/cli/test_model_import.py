@@ -296,7 +296,7 @@ def test_the_command_line_stays_light():
 
 def test_sigterm_leaves_nothing_behind(tmp_path, monkeypatch):
     """As Ctrl-C does, in the middle of a comparison."""
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     seen = []
 
     def terminated(*_, **__):
@@ -307,7 +307,8 @@ def test_sigterm_leaves_nothing_behind(tmp_path, monkeypatch):
     try:
         result = run(MODELS / "lstm2.safetensors", tmp_path / "model")
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     assert result.exit_code == 143
     assert [name.startswith(".import-") for name in seen] == [True]
     assert list(tmp_path.iterdir()) == []
