@@ -20,6 +20,7 @@ from unrolled.queue.messages import check_namespace
 from unrolled.settings.flags import flags
 from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.bucket_url import is_url
+from unrolled.store.disk.path_limits import refuse_impossible
 from unrolled.store.place import open_store
 from unrolled.telemetry.json_log import log_json
 
@@ -85,12 +86,15 @@ def check_exists(out: str) -> None:
     """Refuse a misspelt directory; a store waits for one that is away.
 
     Raises:
-        OptionError: it is empty, as a variable that isn't set is.
+        OptionError: it is empty, as a variable that isn't set is, or no path that a directory can have.
         JobError: there is no such path.
     """
     if not out:
         raise OptionError("the directory's name is empty; name the output directory of a job")
-    if not is_url(out) and not Path(out).exists():
+    if is_url(out):
+        return
+    refuse_impossible(out)
+    if not Path(out).exists():
         raise JobError(f"{out}: does not exist; name the output directory of a job")
 
 

@@ -9,6 +9,7 @@ from unrolled.errors import JobError, ModelError, OptionError
 from unrolled.job import names
 from unrolled.model.files import CONFIG_FILE, WEIGHTS_FILE
 from unrolled.store.bucket_url import is_url
+from unrolled.store.disk.path_limits import refuse_impossible
 
 #: Entries of a directory that are looked at for jobs; a directory of jobs has fewer.
 _MOST_CHILDREN = 1000
@@ -37,13 +38,14 @@ def refuse_place(place: str) -> None:
         place: path, or URL of a prefix in a bucket.
 
     Raises:
-        OptionError: it is empty, or the root directory.
+        OptionError: it is empty, the root directory, or no path that a directory can have.
         JobError: it is inside the directory of another job, or holds the directories of other jobs.
     """
     if not place:
         raise OptionError("--out is empty; name a directory, or . for this one")
     if is_url(place):
         return
+    refuse_impossible(place)
     path = Path(place).resolve()
     if path == Path(path.anchor):
         raise OptionError(f"--out {place} is the root directory; name a directory for this job alone")
@@ -65,6 +67,8 @@ def refuse_job(directory: Path) -> None:
 
     Raises:
         ModelError: it is the directory of a job.
+        OptionError: it is no path that a directory can have.
     """
+    refuse_impossible(directory)
     if (directory / names.FOLDER).exists():
         raise ModelError(f"{directory}: contains a job ({names.FOLDER}), not a model; use another directory")

@@ -1,5 +1,7 @@
 """Models and jobs keep out of each other's directories."""
 
+import os
+
 import pytest
 from click.testing import CliRunner
 from support.jobs import finished_job
@@ -69,3 +71,42 @@ def test_no_model_is_made_in_the_directory_of_a_job(tmp_path, monkeypatch, comma
     assert result.exit_code == 1
     assert "OUT: contains a job (_unrolled), not a model; use another directory" in result.stderr
     assert sorted((tmp_path / "OUT").rglob("*")) == before
+
+
+COMMANDS = [
+    ("run", "rows.jsonl", "--model", "model", "--out"),
+    ("enqueue", "rows.jsonl", "--model", "model", "--broker", "redis://localhost:1/0", "--out"),
+    ("status",),
+    ("show",),
+    ("neighbours", "--id", "a"),
+    ("doctor", "--out"),
+    ("model", "new", *NEW),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
+def test_a_path_that_no_directory_can_have(tmp_path, monkeypatch, command):
+    """Too long, or in a circle: the error says what was found, what is allowed and what to do, and nothing is made."""
+    monkeypatch.chdir(tmp_path)
+    make_model(tmp_path / "model")
+    write_rows(tmp_path / "rows.jsonl", {"a": [1]})
+    (tmp_path / "one").symlink_to("two")
+    (tmp_path / "two").symlink_to("one")
+    before = sorted(tmp_path.iterdir())
+    allowed = os.pathconf(tmp_path, "PC_NAME_MAX")
+    for out, message in (
+        (
+            "x" * 300,
+            f"the name xxxxxxxxxxxxxxxxxxxx… has 300 bytes, and may have {allowed}; choose a shorter one",
+        ),
+        ("new/" + "é" * 150, f"the name éééééééééééééééééééé… has 300 bytes, and may have {allowed}; choose a"),
+        ("/".join(["x" * 200] * 30), " bytes, and may have "),
+        (
+            "one",
+            f"one: the symbolic link {tmp_path}/one leads round in a circle, or through too many others; remove it",
+        ),
+        ("two/sub", f"two/sub: the symbolic link {tmp_path}/two leads round in a circle"),
+    ):
+        result = run(*command, out)
+        assert (result.exit_code, result.stderr.count("\n"), message in result.stderr) == (2, 1, True), result.output
+        assert sorted(tmp_path.iterdir()) == before

@@ -36,6 +36,7 @@ from unrolled.queue.messages import transport_options
 from unrolled.settings.flags import flags
 from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.bucket_url import is_url
+from unrolled.store.disk.path_limits import refuse_impossible
 from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def doctor(
     if out is not None and place is not None:
         raise OptionError(f"both {place} and --out {out} are given; give one of them")
     out = place or out
+    if out is not None and not is_url(out):
+        refuse_impossible(out)
     job = _job_in(out)
     if job is not None:
         broker = find_broker(broker, job.place)

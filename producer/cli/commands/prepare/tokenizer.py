@@ -21,6 +21,7 @@ from unrolled.errors import JobError, OptionError, RequestError
 from unrolled.job.directories import refuse_job
 from unrolled.job.offer import SHORT
 from unrolled.patience import Patience
+from unrolled.store.disk.path_limits import refuse_impossible
 from unrolled.store.publish import publish_bytes
 from unrolled.telemetry.json_text import json_text
 
@@ -160,11 +161,12 @@ def _target(out: Path, overwrite: bool) -> tuple[Path, int | None]:
         RequestError: it is a URL.
         JobError: the file exists, or its directory doesn't.
         ModelError: the directory contains no model that can be used.
-        OptionError: the model in it reads vectors.
+        OptionError: the model in it reads vectors, or nothing can be at this path.
     """
     from unrolled.model.directory import check_is_local, open_model  # noqa: PLC0415 - other commands start without it
 
     check_is_local(out)
+    refuse_impossible(out)
     room, target = None, out
     if out.is_dir():
         refuse_job(out)

@@ -1,0 +1,78 @@
+"""Paths that no directory can have: the system's own errors for them name neither a limit nor a way out."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from unrolled.errors import OptionError
+
+#: What the names inside of a directory of the product need, with those of temporary files.
+_OWN_BYTES = 256
+#: Limits of Linux and macOS, for a file system that doesn't tell its own.
+_NAME_BYTES, _PATH_BYTES = 255, 1024
+_SHOWN = 60
+
+
+def refuse_impossible(place: str | Path) -> None:
+    """Refuse a path that is too long, or that leads round in a circle of symbolic links.
+
+    Args:
+        place: a path; it may not exist.
+
+    Raises:
+        OptionError: nothing can be at this path.
+    """
+    path = Path(os.path.abspath(place))  # noqa: PTH100 - `absolute` keeps `..`
+    shown = os.fspath(place)
+    if len(shown) > _SHOWN:
+        shown = f"{shown[: _SHOWN // 2]}…{shown[-_SHOWN // 3 :]}"
+    there = _nearest(path, shown)
+    names, whole = _limit(there, "PC_NAME_MAX", _NAME_BYTES), _limit(there, "PC_PATH_MAX", _PATH_BYTES)
+    for name in path.parts:
+        if (size := len(os.fsencode(name))) > names:
+            raise OptionError(
+                f"{shown}: the name {name[:20]}… has {size:,} bytes, and may have {names:,}; choose a shorter one"
+            )
+    if (size := len(os.fsencode(path))) > whole - _OWN_BYTES:
+        raise OptionError(
+            f"{shown}: the path has {size:,} bytes, and may have {whole - _OWN_BYTES:,}; choose a shorter one"
+        )
+
+
+def _nearest(path: Path, shown: str) -> Path:
+    """The path, or the nearest directory above it that can be looked at.
+
+    Raises:
+        OptionError: on the way there are too many symbolic links.
+    """
+    for above in (path, *path.parents):
+        try:
+            above.stat()
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                _refuse_circle(path, shown)
+        else:
+            return above
+    return Path(path.anchor)
+
+
+def _refuse_circle(path: Path, shown: str) -> None:
+    for link in (*reversed(path.parents), path):
+        if link.is_symlink():
+            try:
+                link.stat()
+            except OSError as error:
+                if error.errno == errno.ELOOP:
+                    raise OptionError(
+                        f"{shown}: the symbolic link {link} leads round in a circle, or through too many others; "
+                        "remove it, or name another directory"
+                    ) from error
+
+
+def _limit(there: Path, name: str, usual: int) -> int:
+    try:
+        return os.pathconf(there, name)
+    except (OSError, ValueError):
+        return usual
