@@ -127,14 +127,15 @@ def start_tracing(tracing: str, service: str) -> Spans:
     if tracing == "off":
         return Spans()
     check_installed(tracing)
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - an extra
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - an extra
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - an extra
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - an extra
 
+    from unrolled.telemetry.span_sending import SpanSender  # noqa: PLC0415 - needs the extra
+
     name = os.environ.get("OTEL_SERVICE_NAME") or service  # OpenTelemetry's own variable is weaker than an argument
     provider = TracerProvider(resource=Resource.create({"service.name": name}), shutdown_on_exit=True)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    provider.add_span_processor(BatchSpanProcessor(SpanSender()))
     instrument_celery(provider)
     return RecordedSpans(provider)
 
