@@ -64,11 +64,13 @@ class _Try:
     Attributes:
         what: names the action.
         began: when, on the monotonic clock.
+        about: as `Patience.until_done` takes it.
         is_named: whether it was said that there is no answer.
     """
 
     what: str
     began: float
+    about: str | None = None
     is_named: bool = False
 
 
@@ -94,7 +96,7 @@ class Patience:
         self._stopped = stopped
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._failing: dict[str, tuple[float, str]] = {}
+        self._failing: dict[str, tuple[float, str, str | None]] = {}
         self._quiet_seconds = quiet_seconds
         self._running: dict[_Try, None] = {}  # in the order in which they began
         self._watched = False
@@ -103,13 +105,14 @@ class Patience:
         """End all waiting: from now on an action that fails is not tried again."""
         self._stop.set()
 
-    def until_done(self, what: str, action: Callable[[], T], until: float = math.inf) -> T:
+    def until_done(self, what: str, action: Callable[[], T], until: float = math.inf, about: str | None = None) -> T:
         """The action's result, however often it has to be tried.
 
         Args:
             what: names the action in the lines, such as "publish to /data/out".
             action: must be safe to run again.
             until: when to give up, on the monotonic clock.
+            about: the one thing that an error concerns, such as a job's key; None for all.
 
         Raises:
             Exception: the action's own error, where it isn't transient or comes after `until`; `stopped` after `stop`.
@@ -117,7 +120,7 @@ class Patience:
         failed = False
         waits = pauses()
         while True:
-            one = self._begin(what)
+            one = self._begin(what, about)
             try:
                 result = action()
             except self._stopped:
@@ -128,7 +131,7 @@ class Patience:
                     raise
                 failed = True
                 self._end(one)  # the pause before the next try is none of its time
-                self.fails(what, error)
+                self.fails(what, error, about)
                 if self._stop.wait(min(next(waits), left)):
                     raise self._stopped from error
             else:
@@ -164,17 +167,17 @@ class Patience:
                     raise self._stopped from error
         return action()
 
-    def fails(self, what: str, error: object) -> None:
+    def fails(self, what: str, error: object, about: str | None = None) -> None:
         """Say that something can't be done, unless that was said and it never worked since."""
         with self._lock:
-            since, _ = self._failing.get(what, (None, ""))
-            self._failing[what] = (time.monotonic() if since is None else since, str(error))
+            since, *_ = self._failing.get(what, (None,))
+            self._failing[what] = (time.monotonic() if since is None else since, str(error), about)
         if since is None:
             self.say(f"can't {what}: {error}; trying again until it works")
 
-    def _begin(self, what: str) -> _Try:
+    def _begin(self, what: str, about: str | None) -> _Try:
         """Note a try that begins now, and see that somebody watches how long it takes."""
-        one = _Try(what, time.monotonic())
+        one = _Try(what, time.monotonic(), about)
         if self._quiet_seconds is not None:
             with self._lock:
                 self._running[one] = None
@@ -200,18 +203,18 @@ class Patience:
                     one.is_named = True
                 news = [one for one in silent if one.what not in self._failing]
                 for one in news:
-                    self._failing.setdefault(one.what, (one.began, _NO_ANSWER.format(quiet_seconds)))
+                    self._failing.setdefault(one.what, (one.began, _NO_ANSWER.format(quiet_seconds), one.about))
             for one in news:
                 self.say(f"can't {one.what}: {_NO_ANSWER.format(quiet_seconds)}; waiting for it")
 
     def works(self, what: str) -> None:
         """Say that something can be done again, where `fails` said that it can't."""
         with self._lock:
-            since, _ = self._failing.pop(what, (None, ""))
+            since, *_ = self._failing.pop(what, (None,))
         if since is not None:
             self.say(f"can {what} again, after {time.monotonic() - since:.0f} s")
 
-    def troubles(self) -> list[str]:
-        """The actions that can't be done now, with reasons; the latest trouble last."""
+    def troubles(self) -> list[tuple[str | None, str]]:
+        """The actions that can't be done now: what each is about, and a text with the reason; the latest last."""
         with self._lock:
-            return [f"can't {what}: {reason}" for what, (_, reason) in self._failing.items()]
+            return [(about, f"can't {what}: {reason}") for what, (_, reason, about) in self._failing.items()]

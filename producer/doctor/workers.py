@@ -21,7 +21,10 @@ _THREADS = "celery.concurrency.thread:TaskPool"
 
 
 def check_workers(
-    workers: Sequence[WorkerStatus], offer: Offer | str | None, stats: Mapping[str, Any] | None
+    workers: Sequence[WorkerStatus],
+    offer: Offer | str | None,
+    stats: Mapping[str, Any] | None,
+    job_key: str | None = None,
 ) -> Iterator[Check]:
     """Whether those alive can do the work.
 
@@ -29,6 +32,7 @@ def check_workers(
         workers: all that are alive.
         offer: what must be offered; a fingerprint for a model in any arithmetic, None for anything.
         stats: what Celery's remote control answered, by worker; None where it couldn't be asked.
+        job_key: of the job whose directory was named; None for what is in the way of any.
     """
     serving = [worker for worker in workers if _serves(worker, offer)]
     what = offer.describe() if isinstance(offer, Offer) else f"model {offer[:SHORT]}…" if offer else "any model"
@@ -44,6 +48,7 @@ def check_workers(
         )
         yield _check_leases(serving)
         yield from _check_crowd(workers)
+        yield from _check_troubles(serving, job_key)
     if workers:
         yield _check_pools(stats)
 
@@ -59,6 +64,21 @@ def _check_crowd(workers: Sequence[WorkerStatus]) -> Iterator[Check]:
     if len(here) > 1 and threads > cpus:
         found = f"{len(here)} on this machine have {threads} threads together, on {cpus} usable processors"
         yield Check("workers' threads", "warn", found, f"give each --threads {max(1, cpus // len(here))}, or run fewer")
+
+
+def _check_troubles(workers: Sequence[WorkerStatus], job_key: str | None) -> Iterator[Check]:
+    """What is in the way of those that could compute the job, as they have said themselves."""
+    lines, free = dict[str, list[str]](), 0
+    for worker in workers:
+        found = [text for about, text in worker.troubles if job_key is None or about in (None, job_key)]
+        free += not found
+        for text in found:
+            lines.setdefault(text, []).append(worker.name)
+    if lines:
+        shown = "; ".join(f"{text} (worker {', '.join(names[:3])})" for text, names in lines.items())
+        advice = "see to it on the workers' machines" if free else "as long as it lasts, no worker computes the job"
+        # Of a job that isn't named, another worker's trouble may be none.
+        yield Check("workers' troubles", "warn" if free or job_key is None else "fail", printable(shown), advice)
 
 
 def _check_leases(workers: Sequence[WorkerStatus]) -> Check:

@@ -71,7 +71,7 @@ def test_an_action_that_gives_no_answer_is_named(said, monkeypatch, error):
         slow = threads.submit(patience.until_done, "look at s3://a/b", action)
         eventually(lambda: said, "a line about the silence")
         assert patience.until_done("reach the broker", lambda: 1) == 1
-        assert patience.troubles() == ["can't look at s3://a/b: no answer for 0.05 s"]
+        assert patience.troubles() == [(None, "can't look at s3://a/b: no answer for 0.05 s")]
         answers.set()
         assert slow.result() == 42
     assert said[0] == "can't look at s3://a/b: no answer for 0.05 s; waiting for it"
@@ -81,12 +81,12 @@ def test_an_action_that_gives_no_answer_is_named(said, monkeypatch, error):
 
 def test_what_fails_now_can_be_asked_for(patience):
     """Each trouble with its latest reason, until it is over."""
-    patience.fails("publish", "the disk is full")
+    patience.fails("publish", "the disk is full", about="a")
     patience.fails("send", "it is away")
-    patience.fails("publish", "the quota is used up")
-    assert patience.troubles() == ["can't publish: the quota is used up", "can't send: it is away"]
+    patience.fails("publish", "the quota is used up", about="a")
+    assert patience.troubles() == [("a", "can't publish: the quota is used up"), (None, "can't send: it is away")]
     patience.works("publish")
-    assert patience.troubles() == ["can't send: it is away"]
+    assert patience.troubles() == [(None, "can't send: it is away")]
 
 
 def test_what_works_says_nothing(patience, said):

@@ -115,7 +115,7 @@ def patience_of(job: OpenJob, patience: Patience) -> Steadily:
                     raise AwayError(f"{store} is gone; mount or restore the job's directory") from error
                 raise
 
-        return patience.until_done(what, attempt)
+        return patience.until_done(what, attempt, about=job.key)
 
     return steadily
 

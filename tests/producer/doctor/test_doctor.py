@@ -258,6 +258,28 @@ def test_a_worker_of_another_engine_or_arithmetic_computes_another_result(other)
     assert outcomes(check_workers([worker(other)], None, THREADS))["workers"] == "ok"
 
 
+JOB, ANOTHER = "0123456789abcdef", "f" * 16
+
+
+@pytest.mark.parametrize(
+    ("troubles", "job_key", "expected"),
+    [
+        ([[[JOB, "can't write to OUT"]]], JOB, "fail"),
+        ([[[None, "can't send"]]], JOB, "fail"),
+        ([[[JOB, "can't write to OUT"]], []], JOB, "warn"),  # the other worker computes the job
+        ([[[ANOTHER, "can't write to X"]]], JOB, None),
+        ([[[ANOTHER, "can't write to X"]]], None, "warn"),
+        ([[]], None, None),
+    ],
+)
+def test_what_is_in_the_way_of_workers_shows(troubles, job_key, expected):
+    """If it concerns the job that is named, or all; a job that no worker can compute doesn't run."""
+    found = list(check_workers([worker(troubles=each) for each in troubles], OFFER, THREADS, job_key))
+    assert outcomes(found).get("workers' troubles") == expected
+    texts = [check.found for check in found if check.name == "workers' troubles"]
+    assert texts == ([] if expected is None else [f"{troubles[0][0][1]} (worker host-1)"])
+
+
 def test_the_software_is_listed():
     """What a person who helps asks first."""
     checks = {check.name: check for check in check_software()}

@@ -7,9 +7,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from click.testing import CliRunner
 from support.jobs import log_of, record_death
-from support.processes import eventually, left, make_rows, open_site, worker_parts
+from support.processes import NAMESPACE, eventually, left, make_rows, open_site, worker_parts
 
+from producer.cli.root import cli
 from unrolled.job import names
 from unrolled.job.names import Life, part_object
 from unrolled.job.offer import Offer
@@ -87,6 +89,9 @@ def test_what_is_in_the_way_is_in_the_heartbeat(site):
         (((key, text),),) = troubles()
         assert key == job.key
         assert "--output-root" in text
+        doctor = CliRunner().invoke(cli, ["doctor", job.place, "--broker", site.broker_url, "--namespace", NAMESPACE])
+        assert f"✗ workers' troubles: {text} (worker {parts.service.holder})" in doctor.output
+        assert doctor.exit_code == 1
 
 
 def test_leases_are_kept_while_shards_are_on_board(site):

@@ -30,6 +30,8 @@ from producer.enqueue.growth import Growth
 from producer.enqueue.pipeline import cuts, shards_of
 from producer.enqueue.runs import FileRun
 from producer.jobs.decisions import Retried, retry
+from producer.jobs.diagnosis import diagnose
+from producer.jobs.status_reader import StatusReader
 from producer.queue.shard_queue import ShardQueue
 from unrolled.job.inputs import Inputs
 from unrolled.job.job import Job
@@ -37,6 +39,7 @@ from unrolled.job.names import Life, dead_object, part_object
 from unrolled.job.offer import Offer
 from unrolled.patience import Patience
 from unrolled.protocol.opening import create_job
+from unrolled.queue.broker import Broker
 from unrolled.queue.member import Member
 from unrolled.reading.outcome import failed_rows
 from worker.runtime.farewell import FAREWELL_SECONDS
@@ -462,6 +465,28 @@ def test_a_disk_that_takes_no_more_is_waited_for(site):
     assert worker.log.count("can write to") == 1
     assert set(site.starts().values()) == {1}
     assert worker.alive
+
+
+def test_what_one_job_waits_for_is_not_said_of_another(site):
+    """A directory that takes no more concerns the job that writes there; its text is shown with that job alone."""
+    worker = held(site, concurrency=1)
+    limits = resource.prlimit(worker.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (2**14, limits[1]))
+    job = site.enqueue(make_rows(200, length=20), rows_per_shard=200)
+    busy(site, 200)
+    other = site.enqueue(make_rows(2, start=1000), name="other")
+    with closing(Broker(site.broker_url)) as server:
+
+        def said(of):
+            return diagnose(StatusReader(of, server, NAMESPACE).read()).get("trouble", "")
+
+        assert (said(job), said(other)) == ("", "")
+        site.gate.touch()
+        eventually(lambda: f"can't write to {job.place}" in said(job), "the trouble in the job's status")
+        assert "can't write" not in said(other)
+    resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, limits)
+    site.wait_done(job)
+    site.wait_done(other)
 
 
 def test_the_leftovers_of_a_killed_worker_are_hidden_and_swept(site):

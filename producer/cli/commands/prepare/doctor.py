@@ -164,10 +164,12 @@ def examine(
         offer: Offer | str | None = opened.fingerprint if opened else None
         if job:
             offer = job.job.offer
-        yield from _examine_workers(broker, server, namespace, offer)
+        yield from _examine_workers(broker, server, namespace, offer, job.key if job else None)
 
 
-def _examine_workers(broker: str, server: Broker, namespace: str, offer: Offer | str | None) -> Iterator[Check]:
+def _examine_workers(
+    broker: str, server: Broker, namespace: str, offer: Offer | str | None, job_key: str | None
+) -> Iterator[Check]:
     try:
         with server.asked():
             facts = alive_workers(server.client, namespace)
@@ -175,7 +177,7 @@ def _examine_workers(broker: str, server: Broker, namespace: str, offer: Offer |
         yield Check("workers", "unknown", f"the list of workers can't be read: {error.found}", error.advice)
         return
     workers = [WorkerStatus.parse(name, fact) for name, fact in sorted(facts.items())]
-    yield from check_workers(workers, offer, _celery_stats(broker, namespace) if workers else None)
+    yield from check_workers(workers, offer, _celery_stats(broker, namespace) if workers else None, job_key)
 
 
 def _celery_stats(broker: str, namespace: str) -> dict[str, Any] | None:
