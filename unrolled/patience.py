@@ -97,6 +97,7 @@ class Patience:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._failing: dict[str, tuple[float, str, str | None]] = {}
+        self._worked: dict[str, float] = {}  # when each trouble was over
         self._quiet_seconds = quiet_seconds
         self._running: dict[_Try, None] = {}  # in the order in which they began
         self._watched = False
@@ -131,13 +132,12 @@ class Patience:
                     raise
                 failed = True
                 self._end(one)  # the pause before the next try is none of its time
-                self.fails(what, error, about)
+                self.fails(what, error, about, one.began)
                 if self._stop.wait(min(next(waits), left)):
                     raise self._stopped from error
             else:
-                if (
-                    failed or one.is_named
-                ):  # an action that never failed here may be easier than one of the same name that still does
+                # An action that never failed here may be easier than one of the same name that still does.
+                if failed or one.is_named:
                     self.works(what)
                 return result
             finally:
@@ -167,9 +167,18 @@ class Patience:
                     raise self._stopped from error
         return action()
 
-    def fails(self, what: str, error: object, about: str | None = None) -> None:
-        """Say that something can't be done, unless that was said and it never worked since."""
+    def fails(self, what: str, error: object, about: str | None = None, began: float = math.inf) -> None:
+        """Say that something can't be done, unless that was said and it never worked since.
+
+        Args:
+            what: names the action.
+            error: the reason.
+            about: as `until_done` takes it.
+            began: when the try began, on the monotonic clock; what has worked since isn't in the way any more.
+        """
         with self._lock:
+            if began < self._worked.get(what, -math.inf):
+                return
             since, *_ = self._failing.get(what, (None,))
             self._failing[what] = (time.monotonic() if since is None else since, str(error), about)
         if since is None:
@@ -211,6 +220,8 @@ class Patience:
         """Say that something can be done again, where `fails` said that it can't."""
         with self._lock:
             since, *_ = self._failing.pop(what, (None,))
+            if since is not None:
+                self._worked[what] = time.monotonic()
         if since is not None:
             self.say(f"can {what} again, after {time.monotonic() - since:.0f} s")
 

@@ -154,6 +154,28 @@ def test_one_trouble_is_one_line_however_many_meet_it(patience, said):
     assert len(said) == 2
 
 
+def test_an_old_failure_is_no_new_trouble(patience, said):
+    """A try that began before the trouble was over, and fails after that, says nothing; the next one works."""
+    has_begun, is_over = threading.Event(), threading.Event()
+    tries = []
+
+    def late():
+        tries.append(1)
+        if len(tries) == 1:
+            has_begun.set()
+            assert is_over.wait(60)
+            raise TransientError("full")
+
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(patience.until_done, "publish", late)
+        assert has_begun.wait(60)
+        patience.until_done("publish", failing(1))
+        is_over.set()
+        waiting.result(60)
+    assert len(tries) == 2
+    assert said == ["can't publish: the disk is full; trying again until it works", "can publish again, after 0 s"]
+
+
 def test_a_stop_is_no_trouble(patience, said):
     """An action that says that the process stops is not tried again."""
     for run in (patience.until_done, lambda what, action: patience.a_few_times(what, action, (TransientError,))):
