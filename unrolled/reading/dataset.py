@@ -36,7 +36,7 @@ from unrolled.reading.pooling import pool_rows
 from unrolled.reading.tables import record_batches, row_group, table_schema
 from unrolled.reading.transforms import Pooling, pooled
 from unrolled.store.bucket_url import is_url
-from unrolled.store.place import open_store
+from unrolled.store.place import absolute, open_store
 from unrolled.tokenization.ragged import runs
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ StrPath = str | os.PathLike[str]
 def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
     """Open the rows that a job published.
 
-    Only the files' footers are read now; the rows come when they are asked for, a row group at a time.
+    Only the files' footers are read now; the rows come when they are asked for, a row group at a time. A relative path
+    is resolved now, so the program may change its directory later.
 
     Args:
         source: a job's output directory or the URL of its prefix in a bucket, or one of its parts, or several. Of a
@@ -158,7 +159,7 @@ def _check_exists(place: str) -> None:
 def _part_at(path: str) -> Part:
     """The part that a path or URL names."""
     place, _, name = path.rpartition("/")
-    return Part(open_store(place or ("/" if path.startswith("/") else ".")), name)
+    return Part(open_store(absolute(place or ("/" if path.startswith("/") else "."))), name)
 
 
 def _parts_in(place: StrPath) -> tuple[list[Part], OpenJob | None]:
@@ -167,7 +168,7 @@ def _parts_in(place: StrPath) -> tuple[list[Part], OpenJob | None]:
     Raises:
         FileFormatError: one is of another job.
     """
-    text = os.fspath(place)
+    text = absolute(place)
     store = open_store(text)
     parts: list[Part] = []
     for name in sorted(name for name in store.list() if name.endswith(".parquet") and name[0] not in "._"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
+from unrolled.store.place import absolute, absolute_where_it_is
 from worker.encoder.encoder import load
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ class Embedder:
     """Adds a column of vectors to tables; it loads the model at the first one, in whichever process that is.
 
     Args:
-        model: a model directory.
+        model: a model directory, or the URL of one in a bucket. A relative path is resolved now; in a process on
+            another machine, it is the path from the directory of that process if only that exists.
         column: the column with the texts, with lists of token ids, or with lists of vectors.
         pooling: "mean", "max", "last" or "first" for one vector for each row; None for one for each token.
         into: the name of the column of vectors.
@@ -55,6 +57,7 @@ class Embedder:
         self._column, self._into, self._fixed_size = column, into, fixed_size
         self._model, self._engine, self._arithmetic, self._threads = os.fspath(model), engine, arithmetic, threads
         self._pooling, self._layer, self._normalize, self._emulate = pooling, layer, normalize, emulate
+        self._place = absolute(model)
         self._encoder: Encoder | None = None
         self._lock = threading.Lock()
 
@@ -109,7 +112,7 @@ class Embedder:
                     os.environ.setdefault("RAYON_NUM_THREADS", str(granted))
                 threads = granted if self._threads is None else self._threads
                 self._encoder = load(
-                    self._model,
+                    absolute_where_it_is(self._model, self._place),
                     engine=self._engine,
                     arithmetic=self._arithmetic,
                     threads=threads,

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -93,7 +94,9 @@ class Encoder:
     """
 
     def __init__(self, model: ModelDirectory, options: WorkerOptions) -> None:
-        self._model = model
+        self._shown = str(model.path)
+        # The program may change its directory before the model is loaded again, after a fork or from a pickle.
+        self._model = model = replace(model, path=model.path.absolute())
         self._options = options
         self._process = os.getpid()
         path = model.tokenizer_path
@@ -243,11 +246,11 @@ class Encoder:
 
     def __repr__(self) -> str:
         """The model, and what computes it."""
-        return f"<Encoder of {str(self._model.path)!r}: {self._engine.description}>"
+        return f"<Encoder of {self._shown!r}: {self._engine.description}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """The model's place only: the model is loaded again when the pickle is read."""
-        return _reload, (os.path.abspath(self._model.path), self._model.fingerprint, self._options)  # noqa: PTH100 - keeps links
+        return _reload, (str(self._model.path), self._model.fingerprint, self._options)
 
     def _read(self, rows: Any, *, add_special_tokens: bool) -> Rows:
         config = self._model.config

@@ -135,6 +135,33 @@ def test_a_directory_may_be_called_as_a_part_is(out, tmp_path):
     assert [row.id for row in unrolled.open(place)] == [row.id for row in unrolled.open(out)]
 
 
+@pytest.mark.parametrize("name", ["out", "./out/../out", "out/{part}", Path("out"), ["out"]])
+def test_a_relative_path_is_that_of_the_time_of_opening(tmp_path, monkeypatch, name):
+    """The program may change its directory afterwards, even to one with another job of this name."""
+    for directory in (tmp_path / "out", tmp_path / "elsewhere" / "out"):
+        directory.mkdir(parents=True)
+    path, _ = publish_rows(tmp_path / "out", ROWS)
+    monkeypatch.chdir(tmp_path)
+    dataset = unrolled.open(name.format(part=path.name) if isinstance(name, str) else name)
+    examples = unrolled.Examples(dataset)
+    publish_rows(tmp_path / "elsewhere" / "out", [[1]], fingerprint="cd" * 32)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert [row.id for row in dataset] == [f"row#{number}" for number in range(len(ROWS))]
+    assert len(dataset["row#3"].outputs) == 3
+    assert len(list(examples)) == 6
+    assert dataset.complete is None
+    assert all(Path(file).samefile(path) for file in dataset.files)
+
+
+def test_a_job_at_a_relative_path_stays_complete(tmp_path, monkeypatch):
+    """`complete` looks at the job's directory, which is where it was."""
+    out = finished_job(tmp_path / "out").place
+    monkeypatch.chdir(tmp_path)
+    dataset = unrolled.open(Path(out).name)
+    monkeypatch.chdir("/")
+    assert dataset.complete is True
+
+
 def test_what_a_dataset_tells(out):
     """Counts, width and model are read from the footers."""
     dataset = unrolled.open(str(out))

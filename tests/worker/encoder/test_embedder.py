@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
@@ -71,6 +72,23 @@ def test_arguments(directory):
     plain = unrolled.Embedder(directory, "ids", fixed_size=False)(table).column("embedding")
     assert plain.type == pa.list_(pa.float32())
     assert "ids → v" in repr(embed)
+
+
+def test_a_relative_path_is_that_of_the_time_of_making(directory, wanted, monkeypatch, tmp_path):
+    """Here and in another process; a process whose directory alone has the model takes it from there."""
+    monkeypatch.chdir(directory.parent)
+    embed = unrolled.Embedder("model")
+    assert repr(embed) == "<Embedder of 'model': text → embedding>"
+    pickled = pickle.dumps(embed)
+    monkeypatch.chdir(tmp_path)
+    for each in (embed, pickle.loads(pickled)):
+        assert each(TABLE).column("embedding").combine_chunks() == wanted
+    shutil.copytree(directory, tmp_path / "copied")
+    away = unrolled.Embedder("copied")
+    (tmp_path / "task").mkdir()
+    (tmp_path / "copied").rename(tmp_path / "task" / "copied")
+    monkeypatch.chdir(tmp_path / "task")
+    assert away(TABLE).column("embedding").combine_chunks() == wanted
 
 
 def test_it_is_small_when_pickled(directory, wanted):
