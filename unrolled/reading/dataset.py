@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from unrolled.errors import FileFormatError, JobError, counted
-from unrolled.format.columns import column_name, parse_name
+from unrolled.format.columns import column_name
 from unrolled.format.positions import ALL
 from unrolled.format.schema import show_columns
 from unrolled.job import names
@@ -30,7 +30,7 @@ from unrolled.reading.arrays import numbers
 from unrolled.reading.batch import Batch
 from unrolled.reading.card import card
 from unrolled.reading.lookup import Lookup
-from unrolled.reading.nearest import Metric, Neighbour, compared_column, nearest
+from unrolled.reading.nearest import Metric, Neighbour, compared_column, nearest, pooling_of
 from unrolled.reading.part_file import Part, explained
 from unrolled.reading.pooling import pool_rows
 from unrolled.reading.tables import record_batches, row_group, table_schema
@@ -440,11 +440,8 @@ class Dataset:
         """
         # Over 40 lines: half of it is the description of its arguments.
         column = column or compared_column(self.columns)
-        pooling, layer = parse_name(column) or ("none", None)
-        if pooling == "none":
-            raise ValueError(f"column {column!r:.100} has no vector for each row; give one such as 'mean'")
+        pooling, layer = pooling_of(column, self.columns)
         names = ("id", "length", column)
-        table_schema(self._parts[0], names)
         rows = _counted(record_batches(self._parts, names), each)
         if not isinstance(query, str):
             return nearest(rows, query, count, metric)

@@ -393,14 +393,34 @@ def test_layers_are_pooled_and_padded_by_their_number(tmp_path):
     _, firsts = dataset.pooled("first", layer=1)
     assert firsts.shape == (len(ROWS), UNITS)
     np.testing.assert_array_equal(firsts[[0, 3]], arrays["outputs_1"][[0, 2]])
-    with pytest.raises(
-        KeyError, match=r"no column 'mean_2', and no 'outputs_2' .*: take one of these, or name another layer"
-    ):
+    with pytest.raises(KeyError, match=r"no column 'mean_2', and no 'outputs_2' .*: give layer=0 or layer=1"):
         dataset.pooled("mean", layer=2)
-    with pytest.raises(KeyError, match=r"no column 'mean', .*: take one of these, or name a layer: layer=0 or layer=1"):
+    with pytest.raises(KeyError, match=r"no column 'mean', .*: give layer=0 or layer=1"):
         dataset.pooled("mean")
     padded, masks = unrolled.to_padded(next(dataset.batches()), "outputs_1")
     np.testing.assert_array_equal(padded[masks], arrays["outputs_1"])
+
+
+@pytest.mark.parametrize(
+    ("options", "asked", "works"),
+    [
+        ({"layers": (0, 1), "pooling": ("mean",)}, {"how": "mean"}, "layer=0 or layer=1"),
+        ({"layers": (0, 1), "pooling": ("none",)}, {"how": "last", "layer": 2}, "layer=0 or layer=1"),
+        ({"layers": (1,), "pooling": ("mean", "max")}, {"how": "last"}, "how='mean', layer=1 or how='max', layer=1"),
+        ({"pooling": ("mean", "max")}, {"how": "last"}, "how='mean' or how='max'"),
+        ({"pooling": ("mean",)}, {"how": "mean", "layer": 0}, "layer=None"),
+        ({"pooling": ("none",)}, {"how": "max", "layer": 1}, "layer=None"),
+    ],
+)
+def test_what_an_error_advises_works_when_it_is_typed(tmp_path, options, asked, works):
+    """Another layer where it helps, or else what the job has."""
+    publish_columns(tmp_path, ROWS, *stored(UNITS, UNITS, **options))
+    dataset = unrolled.open(tmp_path)
+    with pytest.raises(KeyError) as refused:
+        dataset.pooled(**asked)
+    assert refused.value.args[0].partition(": give ")[2].partition("; or make a job")[0] == works
+    for advice in works.split(" or "):
+        assert dataset.pooled(**{**asked, **eval(f"dict({advice})")})[1].shape == (len(ROWS), UNITS)
 
 
 def test_files_of_one_directory_agree_in_their_columns(tmp_path):
