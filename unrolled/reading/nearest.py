@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 import numpy as np
 
 from unrolled.format.columns import column_name, parse_name
-from unrolled.reading.arrays import numbers, row_vectors
+from unrolled.reading.arrays import numbers, row_vectors, why_masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -94,10 +94,13 @@ def nearest(
         without: the id of a row that is left out.
 
     Raises:
-        ValueError: an argument isn't allowed, or the query is of another width, not finite, or all zeros for "cosine".
+        ValueError: an argument isn't allowed, or the query is of another width, not finite, partly masked, or all zeros
+            for "cosine".
         TypeError: the query isn't a vector, or the count no whole number.
     """
     # Over 40 lines: half of it is the description of its arguments.
+    if why := why_masked(query):
+        raise ValueError(f"the query is a masked array: {why}")
     try:
         wanted = np.asarray(query, np.float32)
     except (TypeError, ValueError) as error:

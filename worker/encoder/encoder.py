@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -19,6 +20,7 @@ from unrolled.tokenization.ascii_lookup import word_lookup
 from unrolled.tokenization.ragged import Ragged, runs
 from unrolled.tokenization.texts import ids_of_texts
 from unrolled.tokenization.tokenizer import load_tokenizer
+from worker.encoder.arguments import plain_value
 from worker.encoder.initial_states import with_initial_states
 from worker.encoder.progress import Progress, watched
 from worker.encoder.results import Output, normalized, row_vectors, token_vectors
@@ -27,7 +29,7 @@ from worker.encoder.vector_rows import is_vector, read_vectors
 from worker.engines.choice import choose_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -75,6 +77,7 @@ def load(
             raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
     if engine == "tensorflow" and arithmetic != "float32":
         raise ValueError(f"the engine 'tensorflow' computes in float32 only; take the engine 'fused' for {arithmetic}")
+    threads, emulate = plain_value(threads), bool(emulate)
     if threads is not None and (type(threads) is not int or threads < 1):
         raise ValueError(f"threads is {threads!r}; allowed: a whole number from 1, or None for all cores")
     options = WorkerOptions(engine=engine, arithmetic=arithmetic, threads=threads, emulate=emulate)
@@ -172,10 +175,10 @@ class Encoder:
         columns, is_one = self._columns(pooling, layers)
         if output not in get_args(Output):
             raise ValueError(f"output is {output!r}; allowed: {', '.join(get_args(Output))}")
-        found = self._read(rows, add_special_tokens=add_special_tokens)
+        found = self._read(rows, add_special_tokens=bool(add_special_tokens))
         found = with_initial_states(found, initial_states, self._model.config.given_dim)
         results = {}
-        for column, vectors in zip(columns, self._compute(found.real, columns, progress), strict=True):
+        for column, vectors in zip(columns, self._compute(found.real, columns, plain_value(progress)), strict=True):
             kept = normalized(vectors) if normalize else vectors
             result = (
                 token_vectors(kept, found.real.offsets, output)
@@ -194,7 +197,7 @@ class Encoder:
         """
         if self._model.config.vector_dim is not None:
             raise ValueError("the model reads vectors, which have no token ids")
-        real = self._read(rows, add_special_tokens=add_special_tokens).real
+        real = self._read(rows, add_special_tokens=bool(add_special_tokens)).real
         return [real.values[begin:end] for begin, end in pairwise(real.offsets.tolist())]
 
     def encode_batches(
@@ -222,6 +225,7 @@ class Encoder:
             RowError: as `encode`; the number of the row counts from the beginning of its batch.
         """
         # Over 40 lines: half of it is the description of its arguments.
+        batch_rows = plain_value(batch_rows)
         if type(batch_rows) is not int or batch_rows < 1:
             raise ValueError(f"batch_rows is {batch_rows!r}; allowed: a whole number from 1")
         options.setdefault("progress", False)
@@ -273,12 +277,14 @@ class Encoder:
             raise ValueError(f"pooling is {pooling!r}; allowed: None, {', '.join(get_args(Pooling))}")
         config = self._model.config
         every = range(len(config.layers))
-        wanted = {"last": [every[-1]], "all": [*every]}.get(layers) if isinstance(layers, str) else layers
-        numbers = [wanted] if isinstance(wanted, int) else wanted
+        given = plain_value(layers)
+        wanted: Any = {"last": [every[-1]], "all": [*every]}.get(given) if isinstance(given, str) else given
+        one = not isinstance(wanted, Iterable)
+        numbers: list[Any] = [wanted] if one else [*map(plain_value, wanted)]
         if not numbers or any(type(number) is not int or number not in every for number in numbers):
             raise ValueError(f"layers is {layers!r}; allowed: 'last', 'all', or numbers from 0 to {every[-1]}")
         spec = OutputSpec(tuple(sorted(set(numbers))), (pooling or "none",))
-        return spec.columns(config), layers == "last" or isinstance(layers, int)
+        return spec.columns(config), one or given == "last"
 
     def _compute(
         self, real: Ragged, columns: tuple[VectorColumn, ...], progress: Progress
