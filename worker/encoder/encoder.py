@@ -15,12 +15,11 @@ import numpy as np
 from unrolled.errors import ModelError, RowError, counted
 from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import open_model
-from unrolled.settings.worker_options import WorkerOptions
 from unrolled.tokenization.ascii_lookup import word_lookup
 from unrolled.tokenization.ragged import Ragged, runs
 from unrolled.tokenization.texts import ids_of_texts
 from unrolled.tokenization.tokenizer import load_tokenizer
-from worker.encoder.arguments import plain_value
+from worker.encoder.arguments import engine_options, plain_value
 from worker.encoder.initial_states import with_initial_states
 from worker.encoder.progress import Progress, watched
 from worker.encoder.results import Output, normalized, row_vectors, token_vectors
@@ -35,14 +34,13 @@ if TYPE_CHECKING:
 
     from unrolled.format.columns import VectorColumn
     from unrolled.model.directory import ModelDirectory
+    from unrolled.settings.worker_options import WorkerOptions
     from worker.engines.engine import Engine
 
 Pooling = Literal["mean", "max", "last", "first"]
 #: The layers of a result: the last, all, one by its number from 0, or several.
 Layers = Literal["last", "all"] | int | tuple[int, ...] | list[int]
 
-_ENGINES = ("auto", "fused", "tensorflow")
-_ARITHMETICS = ("float32", "bfloat16", "bfloat16x3")
 #: `encode_batches` computes its rows when it has this many characters, token ids or numbers of them.
 _BATCH_SIZE = 1 << 20
 
@@ -72,16 +70,7 @@ def load(
         UnrolledError: the engine isn't installed; the text says how to install it.
         BrokenWorkerError: the engine doesn't run on this machine.
     """
-    for name, value, allowed in (("engine", engine, _ENGINES), ("arithmetic", arithmetic, _ARITHMETICS)):
-        if value not in allowed:
-            raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
-    if engine == "tensorflow" and arithmetic != "float32":
-        raise ValueError(f"the engine 'tensorflow' computes in float32 only; take the engine 'fused' for {arithmetic}")
-    threads, emulate = plain_value(threads), bool(emulate)
-    if threads is not None and (type(threads) is not int or threads < 1):
-        raise ValueError(f"threads is {threads!r}; allowed: a whole number from 1, or None for all cores")
-    options = WorkerOptions(engine=engine, arithmetic=arithmetic, threads=threads, emulate=emulate)
-    return Encoder(open_model(model), options)
+    return Encoder(open_model(model), engine_options(engine, arithmetic, threads, emulate=emulate))
 
 
 class Encoder:
