@@ -8,7 +8,7 @@ import operator
 import os
 from contextlib import suppress
 from functools import cached_property
-from glob import has_magic
+from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +62,9 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
 
     Args:
         source: a job's output directory or the URL of its prefix in a bucket, or one of its parts, or several. Of a
-            directory, `*.parquet` in the order of the shards; names that begin with "_" or "." are not looked at.
+            directory, `*.parquet` in the order of the shards; names that begin with "_" or "." are not looked at. A
+            pattern, such as "jobs/2024-*", stands for the directories and parts that it matches, in the order of their
+            names.
 
     Raises:
         FileFormatError: there is no such path, or no part in it; or one is damaged, not ours, or of another format
@@ -74,7 +76,8 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
         >>> for row in unrolled.open("out"):
         ...     print(row.id, row.outputs.shape)
     """
-    places = [source] if isinstance(source, str | os.PathLike) else list(source)
+    given = [source] if isinstance(source, str | os.PathLike) else list(source)
+    places = [place for each in given for place in _matched(each)]
     parts: list[Part] = []
     jobs: list[OpenJob | None] = []
     for place in places:
@@ -134,6 +137,28 @@ def open_part(store: Store, shard: ShardId) -> Dataset:
     return Dataset([Part(store, part_object(shard))])
 
 
+def _matched(place: StrPath) -> list[str]:
+    """What a pattern matches, sorted by name; any other path or URL alone.
+
+    Raises:
+        FileFormatError: a pattern matches nothing, or is one of URLs.
+    """
+    text = os.fspath(place)
+    if is_url(text):
+        if "*" in text or "?" in text:
+            raise FileFormatError(
+                f"{text}: patterns of URLs aren't expanded; give the URLs of the jobs or parts: unrolled.open([URL, …])"
+            )
+        return [text]
+    if not has_magic(text) or os.path.lexists(text):
+        return [text]
+    if not (found := sorted(glob(text, recursive=True))):  # noqa: PTH207 - a Path takes no absolute pattern
+        raise FileFormatError(
+            f"{text}: no path matches this pattern; give the output directories of jobs, or their .parquet files"
+        )
+    return found
+
+
 def _check_exists(place: str) -> None:
     """Refuse a misspelt path; a store waits for one that is away.
 
@@ -148,11 +173,6 @@ def _check_exists(place: str) -> None:
             if place.endswith(".parquet") or Path(place).is_dir():
                 return
             found = "is a file"
-        if has_magic(place):
-            raise FileFormatError(
-                f"{place}: patterns aren't expanded, and no file has this name; name the output directory of a job, or "
-                f"expand it: unrolled.open(glob.glob({place!r}))"
-            )
         raise FileFormatError(f"{place}: {found}; name the output directory of a job, or its .parquet files")
 
 

@@ -1,6 +1,7 @@
 """Reading what a job published."""
 
 import itertools
+import os
 import re
 import shutil
 import subprocess
@@ -465,12 +466,41 @@ def test_jobs_without_a_row(tmp_path):
     assert dataset.to_arrow().schema.field("outputs").type.value_type.list_size > 0
 
 
-def test_a_pattern_is_named(out):
-    """A shell expands it, and Python doesn't."""
-    with pytest.raises(
-        FileFormatError, match=r"\*\.parquet: patterns aren't expanded, .*: unrolled\.open\(glob\.glob\("
-    ):
-        unrolled.open(f"{out}/*.parquet")
+@pytest.mark.parametrize("pattern", ["job-?", "job-*", "job-[ab]", "**/job-?", "job-*/*.parquet", ["job-b*", "job-a*"]])
+def test_a_pattern_is_all_that_it_matches(tmp_path, monkeypatch, pattern):
+    """Directories of several jobs, or parts, in the order of their names."""
+    for name in ("job-b", "job-a"):
+        finished_job(tmp_path / name, inputs=(f"{name}.txt",))
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    dataset = unrolled.open(pattern)
+    in_order = ["job-b", "job-a"] if isinstance(pattern, list) else ["job-a", "job-b"]
+    wanted = [file for name in in_order for file in unrolled.open(name).files]
+    assert [os.path.normpath(file) for file in dataset.files] == wanted
+    assert dataset.complete is (None if "parquet" in pattern else True)
+
+
+def test_a_name_may_look_like_a_pattern(tmp_path, out):
+    """What exists is opened, whatever its name is."""
+    shutil.copytree(out, tmp_path / "out[1]*")
+    assert len(unrolled.open(tmp_path / "out[1]*")) == len(unrolled.open(out))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("none-*", r"none-\*: no path matches this pattern; give the output directories of jobs, or their \.parquet"),
+        ("*.csv", r"a\.csv: is a file; name the output directory of a job, or its \.parquet files"),
+        ("s3://bucket/jobs/2024-*", r"patterns of URLs aren't expanded; .*: unrolled\.open\(\[URL, …\]\)"),
+        ("s3://bucket/jobs/part-?.parquet", "patterns of URLs aren't expanded"),
+    ],
+)
+def test_a_pattern_that_can_not_be_opened(tmp_path, monkeypatch, pattern, said):
+    """The error says what to give."""
+    (tmp_path / "a.csv").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileFormatError, match=said):
+        unrolled.open(pattern)
 
 
 def test_mixed_models_are_refused(out):
