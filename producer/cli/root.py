@@ -104,7 +104,10 @@ class LazyGroup(click.Group):
             if isinstance(error, UnrolledError):
                 raise (WrongUsageError if isinstance(error, OptionError) else CommandFailedError)(str(error)) from error
             more = "" if ctx.params["debug"] else "; `unrolled --debug …` shows where"
-            raise CommandFailedError(f"{type(error).__name__}: {error}{more}") from error
+            from unrolled.settings.machine_memory import memory_note  # noqa: PLC0415 - most commands don't fail
+
+            said = f"{type(error).__name__}: {error}"
+            raise CommandFailedError(f"{said}{memory_note(said)}{more}") from error
 
 
 def _is_of_output(error: BaseException) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from producer.local.watchdog import Watchdog
 from unrolled.errors import UnrolledError
+from unrolled.settings.machine_memory import memory_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -181,7 +182,7 @@ class Workers:
             lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
             last = lines[-1] if lines else last
         how = f"exit status {status}" if status >= 0 else f"signal {-status}"
-        return f"the worker doesn't run ({how}): {last}\nIts log: {log}"
+        return f"the worker doesn't run ({how}): {last}{memory_note(last)}\nIts log: {log}"
 
     def _log(self, number: int) -> Path:
         return self._logs / f"worker-{number}.log"

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from producer.report.states.colours import Groups
 from unrolled.store.publish import publish
 
 if TYPE_CHECKING:
@@ -21,8 +20,9 @@ def coordinates_table(found: StateMap) -> pa.Table:
     """The points, one row each.
 
     Columns: `id`; `x` and `y` (float64, as the method gave them); `length`; `file`, null if it isn't known; `text`, if
-    there are texts; `position` of a token in its row; `label`, if a label column was named; and `neighbors`, with the
-    numbers of the nearest rows of this table and their distances (1 - cosine).
+    there are texts; `position` of a token in its row; `label`, if a label column was named, as the table of the
+    user has it and null for a row without one; and `neighbors`, with the numbers of the nearest rows of this table and
+    their distances (1 - cosine).
     """
     distances = 1.0 - found.cosines.astype(np.float64)
     columns = {
@@ -36,11 +36,8 @@ def coordinates_table(found: StateMap) -> pa.Table:
         columns["text"] = pa.array(found.texts, pa.string())
     if found.of_tokens:
         columns["position"] = pa.array(found.positions, pa.int32())
-    if found.labelled and isinstance(found.colours[0], Groups):
-        names = found.colours[0].names
-        columns["label"] = pa.array([names[at] for at in found.colours[0].of.tolist()], pa.string())
-    elif found.labelled:
-        columns["label"] = pa.array(found.colours[0].values, pa.float64())  # type: ignore[union-attr]
+    if found.labels is not None:
+        columns["label"] = found.labels
     columns["neighbors"] = pa.StructArray.from_arrays(
         [pa.array(found.neighbours.astype(np.int64).tolist()), pa.array(distances.tolist())], ["ids", "distances"]
     )

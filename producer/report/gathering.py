@@ -20,7 +20,8 @@ from producer.report.states.components import Covariance
 from producer.report.states.projection import COMPONENTS, check_method
 from producer.report.states.sample import Points, Sample
 from producer.report.states.state_map import make_map
-from producer.report.states.texts import TOKENS_SHOWN, Words, check_table, window
+from producer.report.states.texts import TOKENS_SHOWN, Words, window
+from producer.report.states.user_table import check_table
 from producer.report.throughput import timeline
 from producer.report.training import read_training
 from producer.report.trouble import Reasons

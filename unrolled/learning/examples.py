@@ -158,12 +158,15 @@ class Examples:
 
         Args:
             rows: in each batch; fewer in the last one.
+
+        Raises:
+            TypeError: `rows` is no whole number.
+            ValueError: `rows` is below 1.
         """
-        if not isinstance(rows, int | np.integer):
-            raise TypeError(f"rows is {rows!r:.40}; a whole number is expected")
-        if rows < 1:
-            none = "" if rows else "; there is no example if this is len(examples): look at the share and the labels"
-            raise ValueError(f"rows is {rows}; it must be at least 1{none}")
+        check_batch_rows(rows)
+        return self._batches(rows)
+
+    def _batches(self, rows: int) -> Iterator[ExampleBatch]:
         batch: list[Example] = []
         for example in self:
             batch.append(example)
@@ -247,6 +250,20 @@ def check_examples(given: object) -> None:
     """
     if not isinstance(given, Examples):
         raise TypeError(f"examples are {given!r:.100}; give unrolled.Examples, such as unrolled.Examples(dataset=…)")
+
+
+def check_batch_rows(rows: object) -> None:
+    """Refuse what is no number of rows in a batch.
+
+    Raises:
+        TypeError: it is no whole number.
+        ValueError: it is below 1.
+    """
+    if not isinstance(rows, int | np.integer) or isinstance(rows, bool):
+        raise TypeError(f"rows is {rows!r:.40}; a whole number is expected")
+    if rows < 1:
+        none = "" if rows else "; there is no example if this is len(examples): look at the share and the labels"
+        raise ValueError(f"rows is {rows}; it must be at least 1{none}")
 
 
 class _Piece(NamedTuple):

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from unrolled.errors import counted
+from unrolled.reading.arrays import why_masked
 
 _ALLOWED = (
     "a mapping from id to label, such as dict(zip(ids, labels)); a Series of pandas whose index contains the ids;"
@@ -126,6 +127,8 @@ def _are_texts(labels: Mapping[Any, Any]) -> bool:
     kinds: dict[bool, tuple[Any, Any]] = {}
     known: dict[type, bool | None] = {}  # there are millions of labels, and few types
     for name, label in labels.items():
+        if _is_many(label) and (why := why_masked(label)):
+            raise TypeError(f"the label of {name!r:.100} is {label!r:.100}: {why}, such as -100 for PyTorch's losses")
         for each in _types(label) if _is_many(label) else (type(label),):
             if each not in known:
                 known[each] = _is_text(each)
@@ -178,6 +181,8 @@ def _text(name: Any) -> Any:
 
 
 def _is_missing(label: Any) -> bool:
+    if label is np.ma.masked:
+        return True
     if isinstance(label, float | np.floating):
         return math.isnan(label)
     return label is None or type(label).__name__ == "NAType"  # of pandas, which may not be installed

@@ -8,7 +8,7 @@ import numpy as np
 
 from unrolled.errors import from_extra
 from unrolled.format.columns import parse_name
-from unrolled.learning.examples import check_examples
+from unrolled.learning.examples import check_batch_rows, check_examples
 
 with from_extra("unrolled.learning.tensorflow", "tensorflow"):
     import tensorflow as tf
@@ -33,10 +33,12 @@ def tf_dataset(examples: Examples, rows: int, *, ragged: bool = False) -> Any:
         out. With labels of rows, or a pooled column, of (vectors, labels). Without labels, of vectors alone.
 
     Raises:
-        TypeError: `examples` are not `unrolled.Examples`.
+        TypeError: `examples` are not `unrolled.Examples`, or `rows` is no whole number.
+        ValueError: `rows` is below 1.
     """
     # Over 40 lines: the batches, and the signature that TensorFlow wants of them.
     check_examples(examples)
+    check_batch_rows(rows)
     passes = iter(range(examples.epoch, 2**31))
     pooled = parse_name(examples.column)[0] != "none"  # type: ignore[index] # Examples has checked it
     first = next(iter(examples), None)

@@ -156,6 +156,21 @@ def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
         raise ModelError(f"{directory}: can't be read ({error})") from error
 
 
+def config_there(path: str | os.PathLike[str]) -> ModelConfig | None:
+    """The configuration of a model directory, without a look at its weights; None if there is no such directory.
+
+    Raises:
+        ModelError: config.json can't be read, or is of another format version.
+    """
+    directory = Path(path)
+    if not (directory / CONFIG_FILE).is_file():
+        return None
+    try:
+        return _config_of(directory, _config_text(directory))
+    except OSError as error:
+        raise ModelError(f"{directory}: can't be read ({error})") from error
+
+
 def _why_no_directory(path: Path) -> str:
     """Why a path isn't that of a directory, and how to make a model directory."""
     if not path.exists():

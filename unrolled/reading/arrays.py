@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from unrolled.reading.row import Vectors
 
 
+def why_masked(given: object) -> str:
+    """Why an array of `numpy.ma` can't be used: its masked values would count as others do; "" if it has none."""
+    if not np.ma.is_masked(given):
+        return ""
+    return "some of its values are masked, and it isn't said what they are; give array.filled(value)"
+
+
 def numbers(array: pa.Array) -> NDArray[Any]:
     """The numbers of an array or of a slice: a view, (length,), read-only.
 

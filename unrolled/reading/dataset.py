@@ -8,7 +8,7 @@ import operator
 import os
 from contextlib import suppress
 from functools import cached_property
-from glob import has_magic
+from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from unrolled.errors import FileFormatError, JobError, counted
-from unrolled.format.columns import column_name, parse_name
+from unrolled.format.columns import column_name
 from unrolled.format.positions import ALL
 from unrolled.format.schema import show_columns
 from unrolled.job import names
@@ -30,13 +30,13 @@ from unrolled.reading.arrays import numbers
 from unrolled.reading.batch import Batch
 from unrolled.reading.card import card
 from unrolled.reading.lookup import Lookup
-from unrolled.reading.nearest import Metric, Neighbour, compared_column, nearest
+from unrolled.reading.nearest import Metric, Neighbour, compared_column, nearest, pooling_of
 from unrolled.reading.part_file import Part, explained
 from unrolled.reading.pooling import pool_rows
 from unrolled.reading.tables import record_batches, row_group, table_schema
 from unrolled.reading.transforms import Pooling, pooled
 from unrolled.store.bucket_url import is_url
-from unrolled.store.place import open_store
+from unrolled.store.place import absolute, open_store
 from unrolled.tokenization.ragged import runs
 
 if TYPE_CHECKING:
@@ -57,11 +57,14 @@ StrPath = str | os.PathLike[str]
 def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
     """Open the rows that a job published.
 
-    Only the files' footers are read now; the rows come when they are asked for, a row group at a time.
+    Only the files' footers are read now; the rows come when they are asked for, a row group at a time. A relative path
+    is resolved now, so the program may change its directory later.
 
     Args:
         source: a job's output directory or the URL of its prefix in a bucket, or one of its parts, or several. Of a
-            directory, `*.parquet` in the order of the shards; names that begin with "_" or "." are not looked at.
+            directory, `*.parquet` in the order of the shards; names that begin with "_" or "." are not looked at. A
+            pattern, such as "jobs/2024-*", stands for the directories and parts that it matches, in the order of their
+            names.
 
     Raises:
         FileFormatError: there is no such path, or no part in it; or one is damaged, not ours, or of another format
@@ -73,7 +76,8 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
         >>> for row in unrolled.open("out"):
         ...     print(row.id, row.outputs.shape)
     """
-    places = [source] if isinstance(source, str | os.PathLike) else list(source)
+    given = [source] if isinstance(source, str | os.PathLike) else list(source)
+    places = [place for each in given for place in _matched(each)]
     parts: list[Part] = []
     jobs: list[OpenJob | None] = []
     for place in places:
@@ -133,6 +137,28 @@ def open_part(store: Store, shard: ShardId) -> Dataset:
     return Dataset([Part(store, part_object(shard))])
 
 
+def _matched(place: StrPath) -> list[str]:
+    """What a pattern matches, sorted by name; any other path or URL alone.
+
+    Raises:
+        FileFormatError: a pattern matches nothing, or is one of URLs.
+    """
+    text = os.fspath(place)
+    if is_url(text):
+        if "*" in text or "?" in text:
+            raise FileFormatError(
+                f"{text}: patterns of URLs aren't expanded; give the URLs of the jobs or parts: unrolled.open([URL, …])"
+            )
+        return [text]
+    if not has_magic(text) or os.path.lexists(text):
+        return [text]
+    if not (found := sorted(glob(text, recursive=True))):  # noqa: PTH207 - a Path takes no absolute pattern
+        raise FileFormatError(
+            f"{text}: no path matches this pattern; give the output directories of jobs, or their .parquet files"
+        )
+    return found
+
+
 def _check_exists(place: str) -> None:
     """Refuse a misspelt path; a store waits for one that is away.
 
@@ -147,18 +173,13 @@ def _check_exists(place: str) -> None:
             if place.endswith(".parquet") or Path(place).is_dir():
                 return
             found = "is a file"
-        if has_magic(place):
-            raise FileFormatError(
-                f"{place}: patterns aren't expanded, and no file has this name; name the output directory of a job, or "
-                f"expand it: unrolled.open(glob.glob({place!r}))"
-            )
         raise FileFormatError(f"{place}: {found}; name the output directory of a job, or its .parquet files")
 
 
 def _part_at(path: str) -> Part:
     """The part that a path or URL names."""
     place, _, name = path.rpartition("/")
-    return Part(open_store(place or ("/" if path.startswith("/") else ".")), name)
+    return Part(open_store(absolute(place or ("/" if path.startswith("/") else "."))), name)
 
 
 def _parts_in(place: StrPath) -> tuple[list[Part], OpenJob | None]:
@@ -167,7 +188,7 @@ def _parts_in(place: StrPath) -> tuple[list[Part], OpenJob | None]:
     Raises:
         FileFormatError: one is of another job.
     """
-    text = os.fspath(place)
+    text = absolute(place)
     store = open_store(text)
     parts: list[Part] = []
     for name in sorted(name for name in store.list() if name.endswith(".parquet") and name[0] not in "._"):
@@ -439,11 +460,8 @@ class Dataset:
         """
         # Over 40 lines: half of it is the description of its arguments.
         column = column or compared_column(self.columns)
-        pooling, layer = parse_name(column) or ("none", None)
-        if pooling == "none":
-            raise ValueError(f"column {column!r:.100} has no vector for each row; give one such as 'mean'")
+        pooling, layer = pooling_of(column, self.columns)
         names = ("id", "length", column)
-        table_schema(self._parts[0], names)
         rows = _counted(record_batches(self._parts, names), each)
         if not isinstance(query, str):
             return nearest(rows, query, count, metric)

@@ -1,13 +1,15 @@
 """The rows whose vectors are nearest to one: exact, by one product for each batch of rows."""
 
+# Over 150 lines: which column is compared and how, with what is refused of each.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from unrolled.format.columns import column_name
-from unrolled.reading.arrays import numbers, row_vectors
+from unrolled.format.columns import column_name, parse_name
+from unrolled.reading.arrays import numbers, row_vectors, why_masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -43,11 +45,36 @@ def compared_column(columns: Sequence[VectorColumn]) -> str:
     Raises:
         ValueError: there are several.
     """
-    stored = [each.name for each in columns if not each.per_token]
-    found = stored or [column_name("mean", each.layer) for each in columns]
+    found = row_columns(columns)
     if len(found) > 1:
         raise ValueError(f"rows have {len(found)} vectors; choose a column: {', '.join(found)}")
     return found[0]
+
+
+def row_columns(columns: Sequence[VectorColumn]) -> list[str]:
+    """The stored columns that have a vector for each row; without one, the means that can be computed."""
+    stored = [each.name for each in columns if not each.per_token]
+    return stored or [column_name("mean", each.layer) for each in columns]
+
+
+def pooling_of(column: str, columns: Sequence[VectorColumn]) -> tuple[str, int | None]:
+    """The pooling and the layer of a column that has a vector for each row.
+
+    Args:
+        column: its name.
+        columns: the columns of vectors that the job stored.
+
+    Raises:
+        ValueError: it has none.
+        KeyError: the job doesn't have it, and it can't be computed.
+    """
+    pooling, layer = parse_name(column) or ("none", None)
+    choices = f"choose a column: {', '.join(row_columns(columns))}"
+    if pooling == "none":
+        raise ValueError(f"column {column!r:.100} has no vector for each row; {choices}")
+    if not {column, column_name("none", layer)} & {each.name for each in columns}:
+        raise KeyError(f"no column {column!r:.100}, and none to compute it from; {choices}")
+    return pooling, layer
 
 
 def nearest(
@@ -67,10 +94,13 @@ def nearest(
         without: the id of a row that is left out.
 
     Raises:
-        ValueError: an argument isn't allowed, or the query is of another width, not finite, or all zeros for "cosine".
+        ValueError: an argument isn't allowed, or the query is of another width, not finite, partly masked, or all zeros
+            for "cosine".
         TypeError: the query isn't a vector, or the count no whole number.
     """
     # Over 40 lines: half of it is the description of its arguments.
+    if why := why_masked(query):
+        raise ValueError(f"the query is a masked array: {why}")
     try:
         wanted = np.asarray(query, np.float32)
     except (TypeError, ValueError) as error:

@@ -1,5 +1,6 @@
 """Turns a batch into the model's own padded outputs and masks, or into one vector for each row."""
 
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 import numpy as np
@@ -66,12 +67,19 @@ def pooled(batch: Batch, how: Pooling, layer: int | None = None) -> NDArray[np.f
     if (stored := column_name(how, layer)) in batch.vectors:
         return batch[stored].astype(np.float32, copy=False)
     if (of_tokens := column_name("none", layer)) not in batch.vectors:
-        layers = sorted({found[1] for name in batch.vectors if (found := parse_name(name)) and found[1] is not None})
-        advice = f"make a job with --pooling {how}, or with --pooling none" if layer is None else "name another layer"
-        if layer is None and layers:
-            advice = f"name a layer: layer={' or layer='.join(map(str, layers))}"
         raise KeyError(
             f"no column {stored!r}, and no {of_tokens!r} to compute it from; this job stored"
-            f" {', '.join(batch.vectors)}: take one of these, or {advice}"
+            f" {', '.join(batch.vectors)}: {_advice(batch.vectors, how, layer)}"
         )
     return pool_rows(batch[of_tokens], batch.offsets, how)
+
+
+def _advice(stored: Iterable[str], how: str, layer: int | None) -> str:
+    """The arguments that these columns allow, as they are typed: with this pooling, or else with others."""
+    found = [found for name in stored if (found := parse_name(name))]
+    layers = list(dict.fromkeys(number for pooling, number in found if pooling in ("none", how)))
+    if layers:
+        return f"give {' or '.join('layer=' + str(number) for number in layers)}"
+    calls = [f"how={pooling!r}" + ("" if number is None else f", layer={number}") for pooling, number in found]
+    options = f"--pooling {how}" + ("" if layer is None else f" --layers {layer}")
+    return f"give {' or '.join(calls)}; or make a job with {options}"

@@ -6,6 +6,9 @@ from pathlib import Path
 
 #: Linux's answers; tests have their own.
 PROC, SYS = Path("/proc"), Path("/sys")
+# How libraries say that they got no memory; the last two ways have other causes too.
+_NO_MEMORY = ("memoryerror", "cannot allocate memory", "unable to allocate", "bad_alloc")
+_PERHAPS = ("failed to map segment", "can't start new thread")
 
 
 def memory_limit(proc: Path = PROC, system: Path = SYS) -> tuple[int, str] | None:
@@ -23,6 +26,25 @@ def memory_limit(proc: Path = PROC, system: Path = SYS) -> tuple[int, str] | Non
         if (text := text_of(system / "fs/cgroup" / file).strip()).isdecimal():
             limits["its control group"] = int(text)
     return min(((limit, who) for who, limit in limits.items()), default=None)
+
+
+def memory_note(error: str, proc: Path = PROC) -> str:
+    """What to add to an error that is one of too little memory; empty for another one.
+
+    Args:
+        error: its type and text, as Python prints them.
+        proc: as for `memory_limit`.
+    """
+    text = error.lower()
+    # From a file, because the module `resource` is a library, for which there may be no memory either.
+    _, _, limits = text_of(proc / "self/limits").partition("Max address space")
+    soft = limits.split(maxsplit=1)[0] if limits.strip() else ""
+    if soft.isdecimal() and any(sign in text for sign in (*_NO_MEMORY, *_PERHAPS)):
+        return (
+            f"; there is not enough memory, because this process is limited to {int(soft) / 2**30:.2f} GiB of "
+            "addresses: raise the limit, with `ulimit -v unlimited`"
+        )
+    return "; there is not enough memory" if any(sign in text for sign in _NO_MEMORY) else ""
 
 
 def text_of(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unrolled.errors import RequestError, from_extra
@@ -12,7 +13,6 @@ from unrolled.store.store import Creation, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from unrolled.store.cloud.objects import BucketObjects
 
@@ -36,6 +36,26 @@ def open_store(place: str | Path, *, make: bool = False) -> Store:
     with from_extra(str(url), "cloud"):
         from unrolled.store.bucket import BucketStore  # noqa: PLC0415 - needs the extra
     return BucketStore(str(url))
+
+
+def absolute(place: str | os.PathLike[str]) -> str:
+    """A path or a URL that stays right when the program changes its directory; ".." and links are kept as they are."""
+    text = os.fspath(place)
+    return text if is_url(text) else str(Path(text).absolute())
+
+
+def absolute_where_it_is(place: str | os.PathLike[str], resolved: str) -> str:
+    """A path that `absolute` has resolved, in whichever process this is.
+
+    Args:
+        place: as it was given.
+        resolved: what `absolute` gave for it, perhaps on another machine, where the same files may be elsewhere.
+
+    Returns:
+        `resolved`; or `place` where only that exists, as in a working directory that was copied to this machine.
+    """
+    is_copied = not is_url(resolved) and not Path(resolved).exists() and Path(place).exists()
+    return os.fspath(place) if is_copied else resolved
 
 
 def open_bucket(url: BucketUrl) -> BucketObjects:

@@ -1,24 +1,32 @@
 """A function that adds the vectors of a column to Arrow tables, for Ray, Daft, Spark, Dask, Polars and DuckDB."""
 
+# Over 150 lines: one class, half of it the description and the checks of its arguments.
+
 from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pyarrow as pa
 
-from worker.encoder.encoder import load
+from unrolled.format.columns import MOST_LAYERS
+from unrolled.model.directory import config_there
+from unrolled.store.bucket_url import is_url
+from unrolled.store.place import absolute, absolute_where_it_is
+from worker.encoder.arguments import engine_options, plain_value
+from worker.encoder.encoder import Pooling, load
 
 if TYPE_CHECKING:
-    from worker.encoder.encoder import Encoder, Pooling
+    from worker.encoder.encoder import Encoder
 
 
 class Embedder:
     """Adds a column of vectors to tables; it loads the model at the first one, in whichever process that is.
 
     Args:
-        model: a model directory.
+        model: a model directory, or the URL of one in a bucket. A relative path is resolved now; in a process on
+            another machine, it is the path from the directory of that process if only that exists.
         column: the column with the texts, with lists of token ids, or with lists of vectors.
         pooling: "mean", "max", "last" or "first" for one vector for each row; None for one for each token.
         into: the name of the column of vectors.
@@ -33,6 +41,9 @@ class Embedder:
         emulate: as in `unrolled.load`.
         initial_states: the column with lists of numbers that are the initial states of rows, for a model that reads
             them.
+
+    Raises:
+        ValueError: an argument isn't allowed; or the model, if it is on this machine already, has no such layer.
     """
 
     def __init__(
@@ -51,10 +62,18 @@ class Embedder:
         emulate: bool = False,
         initial_states: str | None = None,
     ) -> None:
+        for name, given in (("column", column), ("into", into), ("initial_states", initial_states)):
+            if not isinstance(given, str) and not (given is None and name == "initial_states"):
+                raise ValueError(f"{name} is {given!r}; allowed: the name of a column")
+        if pooling is not None and pooling not in get_args(Pooling):
+            raise ValueError(f"pooling is {pooling!r}; allowed: None, {', '.join(get_args(Pooling))}")
+        options = engine_options(engine, arithmetic, threads, emulate=emulate)
+        threads, layer = options.threads, _checked_layer(layer, model)
         self._initial_states = initial_states
         self._column, self._into, self._fixed_size = column, into, fixed_size
         self._model, self._engine, self._arithmetic, self._threads = os.fspath(model), engine, arithmetic, threads
         self._pooling, self._layer, self._normalize, self._emulate = pooling, layer, normalize, emulate
+        self._place = absolute(model)
         self._encoder: Encoder | None = None
         self._lock = threading.Lock()
 
@@ -109,13 +128,28 @@ class Embedder:
                     os.environ.setdefault("RAYON_NUM_THREADS", str(granted))
                 threads = granted if self._threads is None else self._threads
                 self._encoder = load(
-                    self._model,
+                    absolute_where_it_is(self._model, self._place),
                     engine=self._engine,
                     arithmetic=self._arithmetic,
                     threads=threads,
                     emulate=self._emulate,
                 )
             return self._encoder
+
+
+def _checked_layer(layer: Any, model: str | os.PathLike[str]) -> int | None:
+    """A layer's number as Python's integer; None for the last.
+
+    Raises:
+        ValueError: it is no such number, or the model, if it is here, has fewer layers.
+    """
+    number = plain_value(layer)
+    config = None if number is None or is_url(os.fspath(model)) else config_there(model)
+    end = len(config.layers) if config else MOST_LAYERS
+    if number is not None and (type(number) is not int or number not in range(end)):
+        allowed = f"0 to {end - 1}" if config else "0"
+        raise ValueError(f"layer is {layer!r}; allowed: None for the last, or a number from {allowed}")
+    return number
 
 
 def _granted_threads() -> int | None:

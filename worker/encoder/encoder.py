@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from dataclasses import replace
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -13,11 +15,11 @@ import numpy as np
 from unrolled.errors import ModelError, RowError, counted
 from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import open_model
-from unrolled.settings.worker_options import WorkerOptions
 from unrolled.tokenization.ascii_lookup import word_lookup
 from unrolled.tokenization.ragged import Ragged, runs
 from unrolled.tokenization.texts import ids_of_texts
 from unrolled.tokenization.tokenizer import load_tokenizer
+from worker.encoder.arguments import engine_options, plain_value
 from worker.encoder.initial_states import with_initial_states
 from worker.encoder.progress import Progress, watched
 from worker.encoder.results import Output, normalized, row_vectors, token_vectors
@@ -26,20 +28,19 @@ from worker.encoder.vector_rows import is_vector, read_vectors
 from worker.engines.choice import choose_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
     from unrolled.format.columns import VectorColumn
     from unrolled.model.directory import ModelDirectory
+    from unrolled.settings.worker_options import WorkerOptions
     from worker.engines.engine import Engine
 
 Pooling = Literal["mean", "max", "last", "first"]
 #: The layers of a result: the last, all, one by its number from 0, or several.
 Layers = Literal["last", "all"] | int | tuple[int, ...] | list[int]
 
-_ENGINES = ("auto", "fused", "tensorflow")
-_ARITHMETICS = ("float32", "bfloat16", "bfloat16x3")
 #: `encode_batches` computes its rows when it has this many characters, token ids or numbers of them.
 _BATCH_SIZE = 1 << 20
 
@@ -69,15 +70,7 @@ def load(
         UnrolledError: the engine isn't installed; the text says how to install it.
         BrokenWorkerError: the engine doesn't run on this machine.
     """
-    for name, value, allowed in (("engine", engine, _ENGINES), ("arithmetic", arithmetic, _ARITHMETICS)):
-        if value not in allowed:
-            raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
-    if engine == "tensorflow" and arithmetic != "float32":
-        raise ValueError(f"the engine 'tensorflow' computes in float32 only; take the engine 'fused' for {arithmetic}")
-    if threads is not None and (type(threads) is not int or threads < 1):
-        raise ValueError(f"threads is {threads!r}; allowed: a whole number from 1, or None for all cores")
-    options = WorkerOptions(engine=engine, arithmetic=arithmetic, threads=threads, emulate=emulate)
-    return Encoder(open_model(model), options)
+    return Encoder(open_model(model), engine_options(engine, arithmetic, threads, emulate=emulate))
 
 
 class Encoder:
@@ -93,7 +86,9 @@ class Encoder:
     """
 
     def __init__(self, model: ModelDirectory, options: WorkerOptions) -> None:
-        self._model = model
+        self._shown = str(model.path)
+        # The program may change its directory before the model is loaded again, after a fork or from a pickle.
+        self._model = model = replace(model, path=model.path.absolute())
         self._options = options
         self._process = os.getpid()
         path = model.tokenizer_path
@@ -169,10 +164,10 @@ class Encoder:
         columns, is_one = self._columns(pooling, layers)
         if output not in get_args(Output):
             raise ValueError(f"output is {output!r}; allowed: {', '.join(get_args(Output))}")
-        found = self._read(rows, add_special_tokens=add_special_tokens)
+        found = self._read(rows, add_special_tokens=bool(add_special_tokens))
         found = with_initial_states(found, initial_states, self._model.config.given_dim)
         results = {}
-        for column, vectors in zip(columns, self._compute(found.real, columns, progress), strict=True):
+        for column, vectors in zip(columns, self._compute(found.real, columns, plain_value(progress)), strict=True):
             kept = normalized(vectors) if normalize else vectors
             result = (
                 token_vectors(kept, found.real.offsets, output)
@@ -191,7 +186,7 @@ class Encoder:
         """
         if self._model.config.vector_dim is not None:
             raise ValueError("the model reads vectors, which have no token ids")
-        real = self._read(rows, add_special_tokens=add_special_tokens).real
+        real = self._read(rows, add_special_tokens=bool(add_special_tokens)).real
         return [real.values[begin:end] for begin, end in pairwise(real.offsets.tolist())]
 
     def encode_batches(
@@ -219,6 +214,7 @@ class Encoder:
             RowError: as `encode`; the number of the row counts from the beginning of its batch.
         """
         # Over 40 lines: half of it is the description of its arguments.
+        batch_rows = plain_value(batch_rows)
         if type(batch_rows) is not int or batch_rows < 1:
             raise ValueError(f"batch_rows is {batch_rows!r}; allowed: a whole number from 1")
         options.setdefault("progress", False)
@@ -243,11 +239,11 @@ class Encoder:
 
     def __repr__(self) -> str:
         """The model, and what computes it."""
-        return f"<Encoder of {str(self._model.path)!r}: {self._engine.description}>"
+        return f"<Encoder of {self._shown!r}: {self._engine.description}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """The model's place only: the model is loaded again when the pickle is read."""
-        return _reload, (os.path.abspath(self._model.path), self._model.fingerprint, self._options)  # noqa: PTH100 - keeps links
+        return _reload, (str(self._model.path), self._model.fingerprint, self._options)
 
     def _read(self, rows: Any, *, add_special_tokens: bool) -> Rows:
         config = self._model.config
@@ -270,12 +266,14 @@ class Encoder:
             raise ValueError(f"pooling is {pooling!r}; allowed: None, {', '.join(get_args(Pooling))}")
         config = self._model.config
         every = range(len(config.layers))
-        wanted = {"last": [every[-1]], "all": [*every]}.get(layers) if isinstance(layers, str) else layers
-        numbers = [wanted] if isinstance(wanted, int) else wanted
+        given = plain_value(layers)
+        wanted: Any = {"last": [every[-1]], "all": [*every]}.get(given) if isinstance(given, str) else given
+        one = not isinstance(wanted, Iterable)
+        numbers: list[Any] = [wanted] if one else [*map(plain_value, wanted)]
         if not numbers or any(type(number) is not int or number not in every for number in numbers):
             raise ValueError(f"layers is {layers!r}; allowed: 'last', 'all', or numbers from 0 to {every[-1]}")
         spec = OutputSpec(tuple(sorted(set(numbers))), (pooling or "none",))
-        return spec.columns(config), layers == "last" or isinstance(layers, int)
+        return spec.columns(config), one or given == "last"
 
     def _compute(
         self, real: Ragged, columns: tuple[VectorColumn, ...], progress: Progress

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unrolled.errors import RowError, counted
+from unrolled.reading.arrays import why_masked
 from unrolled.tokenization.number_lists import is_list, number_lists
 from unrolled.tokenization.vectors import checked_states
+from worker.encoder.arguments import plain_value, refuse_masked
 from worker.encoder.rows import arrow_of
 
 if TYPE_CHECKING:
@@ -56,9 +58,14 @@ def _listed(given: Any) -> list[Any]:
         if not is_list(column.type):
             raise TypeError(f"initial_states are Arrow's {column.type}; allowed: {_ALLOWED}")
         return number_lists(column)
+    refuse_masked(given, "initial_states")
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
         raise TypeError(f"initial_states are {type(given).__name__}; allowed: {_ALLOWED}")
-    return [_plain(state) for state in given]
+    states = list(given)
+    for number, state in enumerate(states):
+        if why := why_masked(state):
+            raise RowError(f"row {number}: its initial state is a masked array: {why}")
+    return [_plain(state) for state in states]
 
 
 def _is_state(given: Any) -> bool:
@@ -73,5 +80,5 @@ def _plain(state: Any) -> Any:
     if hasattr(state, "__array__"):
         return np.asarray(state)
     if isinstance(state, list | tuple):
-        return [number.item() if isinstance(number, np.generic) else number for number in state]
+        return [*map(plain_value, state)]
     return state

@@ -12,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from unrolled.errors import RowError
+from unrolled.reading.arrays import why_masked
 from unrolled.tokenization.ragged import Ragged
 from unrolled.tokenization.token_ids import checked_ids
+from worker.encoder.arguments import plain_value, refuse_masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -150,6 +152,7 @@ def _listed(given: Any) -> tuple[list[Any], bool]:
     if isinstance(given, str):
         return [given], True
     if hasattr(given, "__array__"):
+        refuse_masked(given, "rows")
         array = np.asarray(given)
         if array.ndim == 1 and array.dtype.kind in "iu":
             return [array], True
@@ -181,7 +184,10 @@ def _why_null(rows: Sequence[Any], number: int, *, has_texts: bool) -> str:
 
 
 def _ids(row: Any) -> Any:
-    """One row as a list or an array, if it is some other sequence of numbers."""
-    if isinstance(row, tuple):
-        return list(row)
+    """One row as a list or an array, if it is some other sequence of numbers; why not, if it can't be used."""
+    if isinstance(row, tuple | list):
+        of_numpy = any(issubclass(kind, np.integer) for kind in set(map(type, row)))
+        return [*map(plain_value, row)] if of_numpy else list(row) if isinstance(row, tuple) else row
+    if why := why_masked(row):
+        return RowError(f"it is a masked array: {why}, such as 0, which is padding")
     return np.asarray(row) if hasattr(row, "__array__") else row

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from unrolled.errors import RowError
+from unrolled.reading.arrays import why_masked
 from unrolled.tokenization.number_lists import is_vectors, number_lists
 from unrolled.tokenization.vectors import VectorRow, checked_vectors, numbered
+from worker.encoder.arguments import plain_value, refuse_masked
 from worker.encoder.rows import Rows, arrow_of
 
 _ALLOWED = (
@@ -48,6 +50,7 @@ def _listed(given: Any) -> tuple[list[Any], bool]:
             raise TypeError(f"rows are Arrow's {column.type}; allowed: {_ALLOWED}")
         return number_lists(column), False
     if hasattr(given, "__array__"):
+        refuse_masked(given, "rows")
         array = np.asarray(given)
         if array.dtype != object and array.ndim == _ROW_AXES:
             return [array], True
@@ -78,7 +81,10 @@ def _refuse(given: Any) -> list[Any]:
 
 
 def _plain(row: Any) -> Any:
-    """One row as an array, or as a list of lists."""
+    """One row as an array, or as a list of lists; why not, if it can't be used."""
+    for each in (row, *row) if isinstance(row, list | tuple) else (row,):
+        if why := why_masked(each):
+            return RowError(f"it is or has a masked array: {why}")
     if hasattr(row, "__array__"):
         return np.asarray(row)
     if isinstance(row, list | tuple):
@@ -89,4 +95,6 @@ def _plain(row: Any) -> Any:
 def _numbers(vector: Any) -> Any:
     if hasattr(vector, "__array__"):
         return np.asarray(vector).tolist()
-    return list(vector) if isinstance(vector, tuple) else vector
+    if isinstance(vector, list | tuple):
+        return [plain_value(number) for number in vector] if set(map(type, vector)) - {int, float} else list(vector)
+    return vector

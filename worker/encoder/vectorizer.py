@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from unrolled.model.directory import open_model
+from unrolled.store.place import absolute, absolute_where_it_is
 from worker.encoder.encoder import Layers, Pooling, load
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class Vectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] # sciki
     process that is; a copy that is cloned or unpickled loads it again.
 
     Args:
-        model: a model directory.
+        model: a model directory, or the URL of one in a bucket. A relative path is resolved now, or when `set_params`
+            gives it.
         pooling: "mean", "max", "last" or "first".
         layer: the number of the layer, from 0; None for the last.
         normalize: whether each vector is divided by its length.
@@ -60,6 +62,12 @@ class Vectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] # sciki
         self.arithmetic = arithmetic
         self.threads = threads
         self.emulate = emulate
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an argument, as the constructor and `set_params` do; a path is resolved, and kept as it was given too."""
+        super().__setattr__(name, value)
+        if name == "model":
+            self._place = absolute(value)
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803, ARG002 - scikit-learn's names
         """Do nothing."""
@@ -101,7 +109,7 @@ class Vectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] # sciki
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:  # noqa: ARG002 - scikit-learn's name
         """A name for each column of the result, such as "mean0"."""
-        width = open_model(self.model).config.layer_dims[-1 if self.layer is None else self.layer]
+        width = open_model(self._resolved()).config.layer_dims[-1 if self.layer is None else self.layer]
         return np.array([f"{self.pooling}{number}" for number in range(width)], dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -117,6 +125,12 @@ class Vectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] # sciki
         tags.transformer_tags.preserves_dtype = []
         return tags
 
+    def __sklearn_clone__(self) -> Self:
+        """A copy with the same arguments, and with the model that they named when they were given."""
+        copy: Self = super().__sklearn_clone__()
+        copy._place = self._place
+        return copy
+
     def __getstate__(self) -> dict[str, Any]:
         """The arguments; the encoder stays where it is."""
         return {name: value for name, value in super().__getstate__().items() if name != "_encoder"}
@@ -124,8 +138,12 @@ class Vectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] # sciki
     def _loaded(self) -> Encoder:
         """The encoder for the arguments of now, which `set_params` may have changed."""
         options: dict[str, Any] = {name: getattr(self, name) for name in ("engine", "arithmetic", "threads", "emulate")}
-        arguments = (self.model, options)
+        place = self._resolved()
+        arguments = (place, options)
         kept = getattr(self, "_encoder", None)
         if kept is None or kept[0] != arguments:
-            self._encoder = kept = (arguments, load(self.model, **options))
+            self._encoder = kept = (arguments, load(place, **options))
         return kept[1]
+
+    def _resolved(self) -> str:
+        return absolute_where_it_is(self.model, self._place)

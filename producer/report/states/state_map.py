@@ -13,18 +13,21 @@ import numpy as np
 from producer.report.states import colours
 from producer.report.states.neighbours import nearest_points
 from producer.report.states.projection import project
-from producer.report.states.texts import BEFORE, DEFAULT_TEXT, LONGEST_ID, around, read_table, shown
+from producer.report.states.texts import BEFORE, LONGEST_ID, around, shown
+from producer.report.states.user_table import DEFAULT_TEXT, read_table
 from unrolled.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from producer.report.options import ReportOptions
     from producer.report.states.components import Components
     from producer.report.states.sample import Points
-    from producer.report.states.texts import Looked, Words
+    from producer.report.states.texts import Words
+    from producer.report.states.user_table import Looked
     from unrolled.job.shard_id import ShardId
 
 NEIGHBOURS = 5
@@ -54,7 +57,7 @@ class StateMap:
         neighbours: int32 (points, few): the numbers of the nearest others.
         cosines: float32 (points, few): theirs.
         colours: what the points can be coloured by; the first is shown at first.
-        labelled: whether the first is a label column of the user.
+        labels: the label of each point's row, as the table of the user has it; None without a label column.
         unmatched: how many points have no row in the table of the user, as a sentence; empty if all have one.
         few_matched: whether these are most of the points.
     """
@@ -73,7 +76,7 @@ class StateMap:
     neighbours: NDArray[np.int32]
     cosines: NDArray[np.float32]
     colours: list[colours.Groups | colours.Scale]
-    labelled: bool
+    labels: pa.Array | None
     unmatched: str = ""
     few_matched: bool = False
 
@@ -118,15 +121,15 @@ def make_map(
     ids = points.ids.tolist()
     looked = None
     if options.table is not None:
-        looked = read_table(options.table, points.ids, options.id_field, table_fields)
+        looked = read_table(options.table, points.ids, options.id_field, table_fields, options.label_field)
     table = looked.columns if looked else {}
     texts = _texts(points, options, words, table.get(options.text_field or DEFAULT_TEXT))
     files = [_file_of(row_id, files_of[shard]) for row_id, shard in zip(ids, points.shards, strict=True)]
     found: list[colours.Groups | colours.Scale] = []
     if options.label_field is not None:
-        values = table[options.label_field].tolist()
+        values = table[options.label_field].to_pylist()
         found.append(
-            colours.labels(options.label_field, [None if each is None else shown(each, 60) for each in values])
+            colours.labels(options.label_field, [None if each is None else shown(str(each), 60) for each in values])
         )
     if options.of_tokens:
         if points.tokens[:1].tolist() not in ([], [None]):
@@ -140,18 +143,18 @@ def make_map(
     return StateMap(
         projection.title, projection.note, column, options.of_tokens, total, projection.coordinates, ids, texts,
         points.lengths, points.positions, files, *nearest_points(points.vectors, NEIGHBOURS), found,
-        options.label_field is not None, _unmatched(looked, options, ids),
+        table.get(options.label_field or ""), _unmatched(looked, options, ids),
         looked is not None and 2 * looked.found < looked.of,
     )  # fmt: skip
 
 
-def _texts(points: Points, options: ReportOptions, words: Words, given: NDArray[np.object_] | None) -> list[str] | None:
+def _texts(points: Points, options: ReportOptions, words: Words, given: pa.Array | None) -> list[str] | None:
     stored = points.tokens[:1].tolist() not in ([], [None])
     if options.of_tokens and stored:
         pairs = zip(points.tokens, points.positions.tolist(), strict=True)
         return [shown(around(words, near, at)) for near, at in pairs]
     if given is not None:
-        return ["" if text is None else shown(text) for text in given.tolist()]
+        return ["" if text is None else shown(str(text)) for text in given.to_pylist()]
     if stored:
         return [shown(words.text(ids)) for ids in points.tokens]
     return None

@@ -67,6 +67,9 @@ def test_several_columns(options, choices, tmp_path):
     done = run(tmp_path / "out", "--id", named)
     assert done.exit_code == 1
     assert f"{choices} (--column)" in done.output
+    for wrong in ("outputs_0", "max", "mean"):  # neither layer
+        with pytest.raises((ValueError, KeyError), match=choices[3:].partition("; ")[2]):
+            dataset.neighbours(named, column=wrong)
     chosen = choices[-6:]
     found = run(tmp_path / "out", "--id", named, "--column", chosen, "-n", 1).output.split()
     assert found[:4] == ["id", "cosine", "of", chosen]
@@ -78,7 +81,10 @@ def test_several_columns(options, choices, tmp_path):
     [
         (("--id", "nobody"), "no row has the id 'nobody'"),
         (("--id", "nobody", "--column", "outputs"), "column 'outputs' has no vector for each row"),
-        (("--id", "nobody", "--column", "mean_1"), "no column 'mean_1'; this job stored id"),
+        (
+            ("--id", "nobody", "--column", "mean_1"),
+            "no column 'mean_1', and none to compute it from; choose a column: last",
+        ),
     ],
 )
 def test_what_is_not_there(out, options, message):

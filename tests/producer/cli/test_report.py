@@ -1,5 +1,6 @@
 """`unrolled report`: what it writes, where, and what it refuses."""
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -96,6 +97,30 @@ def test_labels_of_a_table(out, tmp_path):
     found = run(out, "--table", table, "--label-field", "topic", "--coordinates", tmp_path / "map.parquet")
     assert found.exit_code == 0, found.output
     assert set(pq.read_table(tmp_path / "map.parquet").column("label").to_pylist()) == {"topic 0", "topic 1"}
+
+
+@pytest.mark.parametrize("kind", [int, str])
+def test_coordinates_have_each_row_s_own_label(out, tmp_path, kind):
+    """As the table has it, also where the page shows a scale, or one colour for all small groups."""
+    labels = {f"corpus/file-{at * 3 // 120}.txt#{at}": kind(10 * at) + kind(0) for at in range(100)}
+    table = tmp_path / "labels.parquet"
+    pq.write_table(pa.table({"id": list(labels), "topic": list(labels.values())}), table)
+    found = run(out, "--table", table, "--label-field", "topic", "--coordinates", tmp_path / "map.parquet")
+    assert found.exit_code == 0, found.output
+    points = pq.read_table(tmp_path / "map.parquet")
+    assert points.schema.field("label").type == (pa.int64() if kind is int else pa.string())
+    assert points.column("label").null_count == 20
+    assert points.column("label").to_pylist() == [labels.get(name) for name in points.column("id").to_pylist()]
+
+
+def test_two_labels_for_one_id_are_refused(out, tmp_path):
+    """Either could be wrong."""
+    table = tmp_path / "labels.csv"
+    table.write_text("id,topic\ncorpus/file-0.txt#1,a\ncorpus/file-0.txt#1,b\n")
+    found = run(out, "--table", table, "--label-field", "topic")
+    assert found.exit_code == 1, found.output
+    assert "the id 'corpus/file-0.txt#1' has two labels, 'a' and 'b'" in found.output
+    assert not (out / "_unrolled" / "report.html").exists()
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,22 @@ def test_debug_shows_where_an_error_comes_from(boom, how):
     assert result.stderr.endswith("\nError: ZeroDivisionError: no such number\n")
 
 
+def test_too_little_memory_is_named_with_the_limit(boom, monkeypatch):
+    """A library that can't be loaded within a limit of addresses doesn't say so."""
+
+    def fail():
+        raise ImportError("libx.so: failed to map segment from shared object")
+
+    boom(fail)
+    limits = "Max address space         2048000000           unlimited            bytes\n"
+    monkeypatch.setattr("unrolled.settings.machine_memory.text_of", lambda _: limits)
+    assert run("boom").stderr == (
+        "Error: ImportError: libx.so: failed to map segment from shared object; there is not enough memory, because "
+        "this process is limited to 1.91 GiB of addresses: raise the limit, with `ulimit -v unlimited`; "
+        "`unrolled --debug …` shows where\n"
+    )
+
+
 def test_an_interrupt_ends_with_130_and_says_how_to_go_on(boom, monkeypatch):
     """The status is the shell's for Ctrl-C."""
 

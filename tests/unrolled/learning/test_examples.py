@@ -202,6 +202,14 @@ def test_an_id_with_two_labels_is_refused(dataset, rows, kind, one, other):
     assert len(Examples(dataset, labels=make([second, first, first], [one, one, one]))) == 2
 
 
+def test_a_masked_label_is_none(dataset, rows):
+    """Of an array of `numpy.ma` with a label for each row."""
+    first, second, *_ = rows
+    labels = dict(zip([first, second], np.ma.array([5, 1], mask=[0, 1]), strict=True))
+    found = list(Examples(dataset, labels=labels))
+    assert [(example.id, example.label) for example in found] == [(first, 5)]
+
+
 def test_an_id_with_two_labels_in_a_mapping(tmp_path):
     """As a number and as a text."""
     write_part(tmp_path, 0, ["5"], np.array([1]), 3)
@@ -222,6 +230,7 @@ def test_an_id_with_two_labels_in_a_mapping(tmp_path):
         ([[0], [1]], TypeError, "of the type list"),
         (np.zeros((2, 2)), TypeError, "of the type ndarray"),
         (np.array([b"a"]), TypeError, "of the type bytes_"),
+        (np.ma.array([0, 1], mask=[0, 1]), TypeError, "some of its values are masked"),
         ("n/a", ValueError, "some labels are numbers and some are texts: that of "),
         ([0, "n/a"], ValueError, "some labels are numbers and some are texts: that of "),
         (np.array([0, "n/a"], object), ValueError, "some labels are numbers and some are texts: that of "),

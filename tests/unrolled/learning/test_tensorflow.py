@@ -31,6 +31,26 @@ def test_padded_and_ragged(dataset):
         np.testing.assert_array_equal(found.numpy(), batch.vectors)
 
 
+@pytest.mark.parametrize(
+    ("rows", "error", "said"),
+    [
+        (0, ValueError, "rows is 0; it must be at least 1; there is no example if this is len"),
+        (-2, ValueError, "rows is -2; it must be at least 1"),
+        (2.5, TypeError, "rows is 2.5; a whole number is expected"),
+        (True, TypeError, "rows is True; a whole number is expected"),
+        (None, TypeError, "rows is None; a whole number is expected"),
+    ],
+)
+def test_what_is_no_batch_is_refused(dataset, rows, error, said):
+    """At once, and by `Examples.batches` too."""
+    examples = Examples(dataset=dataset)
+    with pytest.raises(error, match=said):
+        tf_dataset(examples, rows)
+    with pytest.raises(error, match=said):
+        examples.batches(rows)
+    assert next(iter(tf_dataset(examples, np.int64(2)))).shape[0] == 2
+
+
 def test_a_tagger_learns(dataset):
     """Keras fits a label for each token, and leaves out the places without one: the sign of a number is learnt."""
     tf.keras.utils.set_random_seed(1)

@@ -1,6 +1,7 @@
 """Reading what a job published."""
 
 import itertools
+import os
 import re
 import shutil
 import subprocess
@@ -133,6 +134,33 @@ def test_a_directory_may_be_called_as_a_part_is(out, tmp_path):
     place = tmp_path / "vectors.parquet"
     shutil.copytree(out, place)
     assert [row.id for row in unrolled.open(place)] == [row.id for row in unrolled.open(out)]
+
+
+@pytest.mark.parametrize("name", ["out", "./out/../out", "out/{part}", Path("out"), ["out"]])
+def test_a_relative_path_is_that_of_the_time_of_opening(tmp_path, monkeypatch, name):
+    """The program may change its directory afterwards, even to one with another job of this name."""
+    for directory in (tmp_path / "out", tmp_path / "elsewhere" / "out"):
+        directory.mkdir(parents=True)
+    path, _ = publish_rows(tmp_path / "out", ROWS)
+    monkeypatch.chdir(tmp_path)
+    dataset = unrolled.open(name.format(part=path.name) if isinstance(name, str) else name)
+    examples = unrolled.Examples(dataset)
+    publish_rows(tmp_path / "elsewhere" / "out", [[1]], fingerprint="cd" * 32)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert [row.id for row in dataset] == [f"row#{number}" for number in range(len(ROWS))]
+    assert len(dataset["row#3"].outputs) == 3
+    assert len(list(examples)) == 6
+    assert dataset.complete is None
+    assert all(Path(file).samefile(path) for file in dataset.files)
+
+
+def test_a_job_at_a_relative_path_stays_complete(tmp_path, monkeypatch):
+    """`complete` looks at the job's directory, which is where it was."""
+    out = finished_job(tmp_path / "out").place
+    monkeypatch.chdir(tmp_path)
+    dataset = unrolled.open(Path(out).name)
+    monkeypatch.chdir("/")
+    assert dataset.complete is True
 
 
 def test_what_a_dataset_tells(out):
@@ -366,14 +394,34 @@ def test_layers_are_pooled_and_padded_by_their_number(tmp_path):
     _, firsts = dataset.pooled("first", layer=1)
     assert firsts.shape == (len(ROWS), UNITS)
     np.testing.assert_array_equal(firsts[[0, 3]], arrays["outputs_1"][[0, 2]])
-    with pytest.raises(
-        KeyError, match=r"no column 'mean_2', and no 'outputs_2' .*: take one of these, or name another layer"
-    ):
+    with pytest.raises(KeyError, match=r"no column 'mean_2', and no 'outputs_2' .*: give layer=0 or layer=1"):
         dataset.pooled("mean", layer=2)
-    with pytest.raises(KeyError, match=r"no column 'mean', .*: take one of these, or name a layer: layer=0 or layer=1"):
+    with pytest.raises(KeyError, match=r"no column 'mean', .*: give layer=0 or layer=1"):
         dataset.pooled("mean")
     padded, masks = unrolled.to_padded(next(dataset.batches()), "outputs_1")
     np.testing.assert_array_equal(padded[masks], arrays["outputs_1"])
+
+
+@pytest.mark.parametrize(
+    ("options", "asked", "works"),
+    [
+        ({"layers": (0, 1), "pooling": ("mean",)}, {"how": "mean"}, "layer=0 or layer=1"),
+        ({"layers": (0, 1), "pooling": ("none",)}, {"how": "last", "layer": 2}, "layer=0 or layer=1"),
+        ({"layers": (1,), "pooling": ("mean", "max")}, {"how": "last"}, "how='mean', layer=1 or how='max', layer=1"),
+        ({"pooling": ("mean", "max")}, {"how": "last"}, "how='mean' or how='max'"),
+        ({"pooling": ("mean",)}, {"how": "mean", "layer": 0}, "layer=None"),
+        ({"pooling": ("none",)}, {"how": "max", "layer": 1}, "layer=None"),
+    ],
+)
+def test_what_an_error_advises_works_when_it_is_typed(tmp_path, options, asked, works):
+    """Another layer where it helps, or else what the job has."""
+    publish_columns(tmp_path, ROWS, *stored(UNITS, UNITS, **options))
+    dataset = unrolled.open(tmp_path)
+    with pytest.raises(KeyError) as refused:
+        dataset.pooled(**asked)
+    assert refused.value.args[0].partition(": give ")[2].partition("; or make a job")[0] == works
+    for advice in works.split(" or "):
+        assert dataset.pooled(**{**asked, **eval(f"dict({advice})")})[1].shape == (len(ROWS), UNITS)
 
 
 def test_files_of_one_directory_agree_in_their_columns(tmp_path):
@@ -418,12 +466,41 @@ def test_jobs_without_a_row(tmp_path):
     assert dataset.to_arrow().schema.field("outputs").type.value_type.list_size > 0
 
 
-def test_a_pattern_is_named(out):
-    """A shell expands it, and Python doesn't."""
-    with pytest.raises(
-        FileFormatError, match=r"\*\.parquet: patterns aren't expanded, .*: unrolled\.open\(glob\.glob\("
-    ):
-        unrolled.open(f"{out}/*.parquet")
+@pytest.mark.parametrize("pattern", ["job-?", "job-*", "job-[ab]", "**/job-?", "job-*/*.parquet", ["job-b*", "job-a*"]])
+def test_a_pattern_is_all_that_it_matches(tmp_path, monkeypatch, pattern):
+    """Directories of several jobs, or parts, in the order of their names."""
+    for name in ("job-b", "job-a"):
+        finished_job(tmp_path / name, inputs=(f"{name}.txt",))
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    dataset = unrolled.open(pattern)
+    in_order = ["job-b", "job-a"] if isinstance(pattern, list) else ["job-a", "job-b"]
+    wanted = [file for name in in_order for file in unrolled.open(name).files]
+    assert [os.path.normpath(file) for file in dataset.files] == wanted
+    assert dataset.complete is (None if "parquet" in pattern else True)
+
+
+def test_a_name_may_look_like_a_pattern(tmp_path, out):
+    """What exists is opened, whatever its name is."""
+    shutil.copytree(out, tmp_path / "out[1]*")
+    assert len(unrolled.open(tmp_path / "out[1]*")) == len(unrolled.open(out))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("none-*", r"none-\*: no path matches this pattern; give the output directories of jobs, or their \.parquet"),
+        ("*.csv", r"a\.csv: is a file; name the output directory of a job, or its \.parquet files"),
+        ("s3://bucket/jobs/2024-*", r"patterns of URLs aren't expanded; .*: unrolled\.open\(\[URL, …\]\)"),
+        ("s3://bucket/jobs/part-?.parquet", "patterns of URLs aren't expanded"),
+    ],
+)
+def test_a_pattern_that_can_not_be_opened(tmp_path, monkeypatch, pattern, said):
+    """The error says what to give."""
+    (tmp_path / "a.csv").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileFormatError, match=said):
+        unrolled.open(pattern)
 
 
 def test_mixed_models_are_refused(out):

@@ -126,11 +126,12 @@ def test_neighbours_of_a_row_without_a_token(dataset):
         ({"count": 0, "query": "rows.txt#0"}, "count is 0; it must be at least 1"),
         ({"count": -3, "query": "rows.txt#0"}, "count is -3; it must be at least 1"),
         ({"metric": "l2"}, "metric is 'l2'; allowed: cosine, dot, euclidean"),
-        ({"column": "outputs"}, "column 'outputs' has no vector for each row"),
+        ({"column": "outputs"}, "column 'outputs' has no vector for each row; choose a column: mean"),
         ({"column": "id"}, "column 'id' has no vector for each row"),
         ({"query": np.ones(2, np.float32)}, r"the query has the shape \(2,\), the job's vectors \(3,\)"),
         ({"query": np.zeros(2, np.float32)}, r"the query has the shape \(2,\), the job's vectors \(3,\)"),
         ({"query": np.zeros(3, np.float32)}, "the query is a vector of zeros"),
+        ({"query": np.ma.array([1.0, 9.0, 0.0], mask=[0, 1, 0])}, "the query is a masked array: some of its values"),
         ({"query": np.array([1, np.nan, 0], np.float32)}, "the query contains NaN or an infinite number"),
     ],
 )

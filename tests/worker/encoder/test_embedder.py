@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
@@ -71,6 +72,56 @@ def test_arguments(directory):
     plain = unrolled.Embedder(directory, "ids", fixed_size=False)(table).column("embedding")
     assert plain.type == pa.list_(pa.float32())
     assert "ids → v" in repr(embed)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"engine": "gpu"}, "engine is 'gpu'; allowed: auto, fused, tensorflow"),
+        ({"arithmetic": "int8"}, "arithmetic is 'int8'; allowed: float32"),
+        ({"engine": "tensorflow", "arithmetic": "bfloat16"}, "take the engine 'fused' for bfloat16"),
+        ({"threads": 0}, "threads is 0; allowed: a whole number from 1"),
+        ({"pooling": "median"}, "pooling is 'median'; allowed: None, mean"),
+        ({"layer": 2}, "layer is 2; allowed: None for the last, or a number from 0 to 1"),
+        ({"layer": "last"}, "layer is 'last'; allowed: None for the last"),
+        ({"layer": True}, "layer is True; allowed: "),
+        ({"layer": [0, 1]}, r"layer is \[0, 1\]; allowed: "),
+        ({"column": None}, "column is None; allowed: the name of a column"),
+        ({"into": None}, "into is None; allowed: the name of a column"),
+        ({"initial_states": 5}, "initial_states is 5; allowed: the name of a column"),
+    ],
+)
+def test_what_is_wrong_is_refused_when_it_is_made(directory, options, said):
+    """Not by the first table, in another process and perhaps hours later."""
+    with pytest.raises(ValueError, match=said):
+        unrolled.Embedder(directory, **options)
+
+
+def test_a_model_that_is_elsewhere(directory, tmp_path):
+    """The machine where it is made may not have the model; a layer that no model has is refused there too."""
+    embed = unrolled.Embedder(tmp_path / "later", layer=np.int64(1), threads=np.int64(1))
+    for layer in (-1, 64):
+        with pytest.raises(ValueError, match=rf"layer is {layer}; allowed: None for the last, or a number from 0$"):
+            unrolled.Embedder(tmp_path / "later", layer=layer)
+    shutil.copytree(directory, tmp_path / "later")
+    assert embed(TABLE).column("embedding").combine_chunks().type.list_size == 5
+
+
+def test_a_relative_path_is_that_of_the_time_of_making(directory, wanted, monkeypatch, tmp_path):
+    """Here and in another process; a process whose directory alone has the model takes it from there."""
+    monkeypatch.chdir(directory.parent)
+    embed = unrolled.Embedder("model")
+    assert repr(embed) == "<Embedder of 'model': text → embedding>"
+    pickled = pickle.dumps(embed)
+    monkeypatch.chdir(tmp_path)
+    for each in (embed, pickle.loads(pickled)):
+        assert each(TABLE).column("embedding").combine_chunks() == wanted
+    shutil.copytree(directory, tmp_path / "copied")
+    away = unrolled.Embedder("copied")
+    (tmp_path / "task").mkdir()
+    (tmp_path / "copied").rename(tmp_path / "task" / "copied")
+    monkeypatch.chdir(tmp_path / "task")
+    assert away(TABLE).column("embedding").combine_chunks() == wanted
 
 
 def test_it_is_small_when_pickled(directory, wanted):

@@ -426,6 +426,19 @@ def test_a_pickle_loads_the_model_again(encoder, tmp_path):
         pickle.loads(moved)
 
 
+def test_a_relative_path_is_that_of_the_time_of_loading(directory, monkeypatch, tmp_path):
+    """A child after a fork and a pickle load the model again, and the program may be elsewhere by then."""
+    monkeypatch.chdir(directory.parent)
+    encoder = unrolled.load(directory.name)
+    assert repr(encoder).startswith(f"<Encoder of {directory.name!r}: ")
+    wanted = encoder.encode("a b")
+    monkeypatch.chdir(tmp_path)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(encoder)).encode("a b"), wanted)
+    if encoder.engine == "fused":
+        monkeypatch.setattr(encoder, "_process", 0)  # as in a child
+        np.testing.assert_array_equal(encoder.encode("a b"), wanted)
+
+
 def test_it_says_what_it_is(encoder, directory):
     """Model, engine, arithmetic and layers, for notebooks."""
     text = repr(encoder)

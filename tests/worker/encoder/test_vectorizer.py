@@ -128,6 +128,24 @@ def test_copies_and_changed_arguments(directory):
         vectorizer.set_params(model=directory / "none").transform(TEXTS)
 
 
+def test_a_relative_path_is_that_of_the_time_of_making(directory, monkeypatch, tmp_path):
+    """Also in copies, and for a model that `set_params` names; the argument stays what it was."""
+    monkeypatch.chdir(directory.parent)
+    wanted = unrolled.load("model").encode(TEXTS, pooling="mean")
+    vectorizer = unrolled.Vectorizer("model")
+    changed = unrolled.Vectorizer("none").set_params(model="model")
+    monkeypatch.chdir(tmp_path)
+    for each in (vectorizer, changed, clone(vectorizer), clone(clone(changed)), pickle.loads(pickle.dumps(vectorizer))):
+        np.testing.assert_array_equal(each.transform(TEXTS), wanted)
+        assert len(each.get_feature_names_out()) == wanted.shape[1]
+        assert each.get_params()["model"] == "model"
+    search = GridSearchCV(
+        make_pipeline(vectorizer, LogisticRegression()), {"vectorizer__pooling": ["mean", "last"]}, cv=2
+    )
+    search.fit(TEXTS, [text[0] for text in TEXTS])
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
 def test_what_is_refused(directory):
     """One text, which would be a row of its letters elsewhere; a result that isn't a matrix; a row that can't be."""
     with pytest.raises(ValueError, match="this is one text, 'a b'; allowed: a list"):

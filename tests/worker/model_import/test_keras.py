@@ -134,6 +134,35 @@ def test_models_in_models(name, tmp_path):
     assert_same(own_states(encoder, inner_end), states_of(done))
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_normalizations_in_models_in_models_of_keras_2(several, tmp_path):
+    """Keras 2 stores what they have learnt without their names: in each inner model, at most one has learnt."""
+
+    def inner(name):
+        learned = layers.Normalization(name=f"{name}_learned")
+        learned.adapt(np.random.default_rng(len(name)).normal(1, 2, (50, 4)).astype(np.float32))
+        vectors = keras.Input((None, 4))
+        given = layers.Normalization(mean=0.5, variance=2.0)(layers.Dense(4)(learned(vectors)))
+        return keras.Model(vectors, given, name=name)
+
+    ids = keras.Input((None,), dtype="int32")
+    models = [inner("encoder"), *([inner("other")] if several else [])]
+    end = layers.Embedding(10, 4)(ids)
+    for one in models:
+        end = one(end)
+    model = keras.Model(ids, layers.LSTM(5, return_sequences=True)(end))
+    model.save(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "r+") as file:
+        for one in models:
+            group = file["model_weights"][one.name]
+            for name in ("mean", "variance", "count"):
+                group.move(f"{one.name}_learned/{name}", f"{name}:0")
+            names = [text.replace(f"{one.name}_learned/", "") for text in group.attrs["weight_names"]]
+            group.attrs["weight_names"] = [f"{text}:0" if "/" not in text else text for text in names]
+    done = imported(tmp_path / "model.h5", tmp_path / "model")
+    assert_same(own_states(model, model.outputs[0]), states_of(done))
+
+
 def test_weights_alone(tmp_path):
     """.weights.h5 has no graph: layers that could be side by side have to be named."""
     model = keras.Sequential([layers.Embedding(10, 4), *(layers.LSTM(5, return_sequences=True) for _ in range(3))])

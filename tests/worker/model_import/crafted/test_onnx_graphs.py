@@ -186,6 +186,33 @@ def vectors_reversed_before_the_layer():
     return graph, graph.lstm(back)
 
 
+def turned(graph, x):
+    """Vectors (time, batch, width) with each row turned around, as tf2onnx writes it."""
+    shape = graph.add("Shape", x)
+    time, batch = (
+        graph.add("Slice", shape, graph.constant([at]), graph.constant([at + 1]), graph.constant([0])) for at in (0, 1)
+    )
+    return graph.add("ReverseSequence", x, graph.add("Expand", time, batch), time_axis=0, batch_axis=1)
+
+
+TURNED = r"lstm\d+.* reads reversesequence\d+ \(ReverseSequence\): it turns rows around.*import the file"
+
+
+@case(TURNED, suffix=".onnx")
+def rows_turned_around_for_a_backward_layer():
+    graph = Graph()
+    x = graph.time_first(graph.embed())
+    return graph, turned(graph, graph.flat(graph.lstm(turned(graph, x))))
+
+
+@case(TURNED + r".*--layer lstm2", suffix=".onnx")
+def rows_turned_around_for_half_of_a_bidirectional_layer():
+    graph = Graph()
+    x = graph.time_first(graph.embed())
+    forward, backward = graph.flat(graph.lstm(x)), turned(graph, graph.flat(graph.lstm(turned(graph, x))))
+    return graph, graph.add("Concat", forward, backward, axis=2)
+
+
 @case(r"reads gather.* \(Gather\)|no embedding|contains", suffix=".onnx")
 def gather_of_columns():
     graph = Graph()

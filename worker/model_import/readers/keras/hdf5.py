@@ -1,15 +1,18 @@
 """Keras's HDF5 files: whole models, and weights alone, of Keras 1 to 3."""
 
+# Over 150 lines: both kinds of files name their arrays in the same ways.
+
 from __future__ import annotations
 
 import re
 from collections import Counter
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from worker.model_import.found import Array, Found, Table
 from worker.model_import.readers.activations import hard_gates, set_gates
 from worker.model_import.readers.cells import find_cells, layers_of, sort_weights
+from worker.model_import.readers.keras.configuration import config_of, kind_of
 from worker.model_import.readers.keras.hdf5_tree import (
     arrays,
     group_at,
@@ -23,10 +26,13 @@ from worker.model_import.readers.order import natural
 from worker.model_import.selection.names import says_embedding
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import h5py
 
+#: The arrays of a layer Normalization without the layer's name.
+_NAMELESS = ("mean:0", "variance:0", "count:0")
 #: The name of an embedding that has none of the user's.
 _CLASS = re.compile(r"embedding(_\d+)?")
 #: Names of an embedding's array: Keras 2's, Keras 1's, and Keras 3's numbered variables.
@@ -52,10 +58,35 @@ def read_keras_hdf5(path: Path, gates: str | None) -> Found:
         return _weights_alone(weights, version, gates)
     in_order = cache(lambda name: _in_order(group_at(weights, name)))
 
+    learned = _learned_normalizations(model)
+
     def weights_of(layer: tuple[str, ...]) -> list[Array]:
-        return _of_layer(in_order(layer[0]), layer)
+        stored = in_order(layer[0])
+        found = _of_layer(stored, layer)
+        if not found and learned.get(layer[0]) == [layer]:
+            return [array for array in stored if array.name in _NAMELESS]
+        return found
 
     return find_model(model, weights_of, f"Keras {version} model in HDF5", version)
+
+
+def _learned_normalizations(model: Mapping[str, Any]) -> dict[str, list[tuple[str, ...]]]:
+    """The layers Normalization that have seen data, by the name of the model's own layer that each is in.
+
+    In a model within the model, Keras 2 stores their arrays without the layer's name. It can't store two of them,
+    because the arrays would have the same names.
+    """
+    found: dict[str, list[tuple[str, ...]]] = {}
+    waiting: list[tuple[tuple[str, ...], Mapping[str, Any]]] = [((), model)]
+    while waiting:
+        names, layer = waiting.pop()
+        config = config_of(layer)
+        if kind_of(layer) == "Normalization" and config.get("mean") is None and names:
+            found.setdefault(names[0], []).append(names)
+        inner = config.get("layers")
+        layers = [one for one in inner if isinstance(one, dict)] if isinstance(inner, list) else []
+        waiting += [((*names, str(config_of(one).get("name"))), one) for one in layers]
+    return found
 
 
 def _in_order(group: h5py.Group | None) -> list[Array]:

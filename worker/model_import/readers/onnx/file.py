@@ -152,6 +152,9 @@ class _Reader:
         time = self._read_along(node, layer)
         doubts = [] if time else ["the file alone doesn't show that it reads along the tokens of each row"]
         layer.problem = layer.problem or self._order.why_mixed(node, time)
+        source = self._nodes.get(self._source(next(iter(node.input), ""))[0])
+        if source is not None and source.what == "ReverseSequence":
+            layer.problem = layer.problem or f"it reads {source}: {source.why}"
         lengths = self._order.unsorted(node.input[4]) if len(node.input) > 4 else ""
         padding = self._counted(node, lengths, time) if lengths else None
         if padding:

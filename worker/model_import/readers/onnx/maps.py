@@ -138,6 +138,11 @@ def why_no_map(node: Any, dynamic: Sequence[str], constants: Constants) -> str:
     """
     if node.domain not in ("", "ai.onnx"):
         return f"it is an operator of {node.domain!r:.60}, not of ONNX itself"
+    if node.op_type == "ReverseSequence":
+        return (
+            "it turns rows around, as tf2onnx writes the backward half of a Bidirectional layer; only the direction of "
+            "an operator LSTM or GRU itself can be imported, so import the file that the model was exported from"
+        )
     if len(dynamic) > 1 and node.op_type in _WITH_CONSTANT:
         return "both of its inputs are computed"
     if node.op_type == "Gather" and (computed := constants.why_computed(next(iter(node.input), ""))):

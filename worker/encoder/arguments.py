@@ -1,0 +1,45 @@
+"""Arguments that several functions take: of NumPy's types, in place of Python's own, and those of an engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from unrolled.reading.arrays import why_masked
+from unrolled.settings.worker_options import WorkerOptions
+
+_ENGINES = ("auto", "fused", "tensorflow")
+_ARITHMETICS = ("float32", "bfloat16", "bfloat16x3")
+
+
+def plain_value(given: Any) -> Any:
+    """A number or a truth value of NumPy as Python's own, and an array as a list of these; anything else as it is."""
+    return given.tolist() if isinstance(given, np.generic | np.ndarray) else given
+
+
+def refuse_masked(given: object, name: str) -> None:
+    """Refuse an array of `numpy.ma` with masked values, which `numpy.asarray` would take as if they were not masked.
+
+    Raises:
+        TypeError: this is one.
+    """
+    if why := why_masked(given):
+        raise TypeError(f"{name} are a masked array: {why}, such as 0 for token ids that are padding")
+
+
+def engine_options(engine: Any, arithmetic: Any, threads: Any, *, emulate: Any) -> WorkerOptions:
+    """The arguments of `unrolled.load` that say what computes and how, checked.
+
+    Raises:
+        ValueError: one isn't allowed; the text says what is.
+    """
+    for name, value, allowed in (("engine", engine, _ENGINES), ("arithmetic", arithmetic, _ARITHMETICS)):
+        if value not in allowed:
+            raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+    if engine == "tensorflow" and arithmetic != "float32":
+        raise ValueError(f"the engine 'tensorflow' computes in float32 only; take the engine 'fused' for {arithmetic}")
+    count = plain_value(threads)
+    if count is not None and (type(count) is not int or count < 1):
+        raise ValueError(f"threads is {threads!r}; allowed: a whole number from 1, or None for all cores")
+    return WorkerOptions(engine=engine, arithmetic=arithmetic, threads=count, emulate=bool(emulate))
