@@ -24,7 +24,8 @@ class JobStatus:
         job: its key, which names it in the workers' logs, in `unrolled jobs` and in `unrolled cancel --key` too.
         offer: what it asks workers for.
         rows, tokens: cut so far; the rows that can't be computed included.
-        rows_done, tokens_done: those of published shards, the rows that can't be computed included.
+        rows_done, tokens_done: those of published shards, the rows that can't be computed included, but not those that
+            wait to be computed again.
         rows_published: rows in their files.
         quarantined: rows that the producer refused.
         failed: rows of published shards that the engine refused.

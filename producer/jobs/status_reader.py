@@ -98,8 +98,9 @@ class StatusReader:
         # Over 40 lines: every fact of a status, in its order.
         log, job, tally = self.log, self._job, self._tally
         failed = self._count_failed()
-        retried = log.retried.items()
-        brought_again = sum(log.entries[shard].rows for source, shard in retried if source in tally.published)
+        retried = [log.entries[shard] for source, shard in log.retried.items() if source in tally.published]
+        waiting_again = [entry for entry in retried if entry.shard not in tally.published]
+        tokens_done = tally.done.tokens - sum(entry.tokens for entry in waiting_again)
         gone, has_run = tally.gone, self._is_fed()
         status = JobStatus(
             out=job.place,
@@ -107,9 +108,9 @@ class StatusReader:
             offer=job.job.offer,
             rows=tally.cut.rows,
             tokens=tally.cut.tokens,
-            rows_done=tally.done.rows,
-            tokens_done=tally.done.tokens,
-            rows_published=tally.done.all_rows - failed - brought_again,
+            rows_done=tally.done.rows - sum(entry.rows for entry in waiting_again),
+            tokens_done=tokens_done,
+            rows_published=tally.done.all_rows - failed - sum(entry.rows for entry in retried),
             quarantined=tally.cut.quarantined,
             failed=failed,
             shards=len(log.entries),
@@ -126,7 +127,7 @@ class StatusReader:
             damaged=self._is_damaged(),
             fed=has_run and not log.ended,
             has_run=has_run,
-            tokens_per_second=self._speed(tally.done.tokens, over=tally.finished),
+            tokens_per_second=self._speed(tokens_done, over=tally.finished),
             queue=self._queue(asked) if asked and asked.away is None else None,
             away=asked.away if asked else None,
             death=self._death(),

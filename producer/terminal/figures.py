@@ -76,9 +76,9 @@ class ProducerFigures:
 def _of_job(found: JobStatus) -> Iterator[Family]:
     for name, about, value in (
         ("rows", "Input rows cut so far, the failed ones included.", found.rows),
-        ("done_rows", "Rows of published shards.", found.rows_done),
+        ("done_rows", "Rows of published shards, without those that are computed again.", found.rows_done),
         ("tokens", "Real tokens cut so far.", found.tokens),
-        ("done_tokens", "Real tokens of published shards.", found.tokens_done),
+        ("done_tokens", "Real tokens of published shards, without those that are computed again.", found.tokens_done),
         ("shards", "Shards cut so far.", found.shards),
         ("done_shards", "Shards that have their part.", found.done),
         ("dead_shards", "Shards that were given up.", found.dead),
