@@ -6,10 +6,11 @@ Needs the extra `tracing`.
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING
 
 from opentelemetry.exporter.otlp.proto.http import trace_exporter
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,8 +19,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: How long the end of a process waits for spans that are being sent, and then for the attempt to end.
+CLOSING_SECONDS, _ENDING_SECONDS = 2.0, 0.5
 #: The longest reason that is shown.
 _REASON_CHARACTERS = 200
+
+
+class SpanBatches(BatchSpanProcessor):
+    """OpenTelemetry's batches of spans, without its half minute of waiting at the end."""
+
+    def shutdown(self) -> None:
+        """Send what is left, for as long as the end of a process may take."""
+        self._batch_processor.shutdown(timeout_millis=int(1000 * CLOSING_SECONDS))
 
 
 class SpanSender(SpanExporter):
@@ -33,31 +44,40 @@ class SpanSender(SpanExporter):
         self._exporter = trace_exporter.OTLPSpanExporter()
         self._failing = False
         self._reason = ""
+        self._sending = threading.Lock()
         logging.getLogger(trace_exporter.__name__).addFilter(self._take_reason)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send a batch."""
-        self._reason = ""
-        try:
-            result = self._exporter.export(spans)
-        except Exception as error:  # noqa: BLE001 - some releases raise what others log
-            self._reason, result = _plain(error), SpanExportResult.FAILURE
-        failed = result is not SpanExportResult.SUCCESS
-        if failed and not self._failing:
-            log.warning(
-                "can't send traces to %s: %s; these are lost, and later ones are tried. Start the collector there, or "
-                "set OTEL_EXPORTER_OTLP_ENDPOINT",
-                _without_login(getattr(self._exporter, "_endpoint", "the collector")),  # it has no public name
-                self._reason or "no answer",
-            )
-        elif self._failing and not failed:
-            log.warning("can send traces again")
-        self._failing = failed
-        return result
+        with self._sending:
+            self._reason = ""
+            try:
+                result = self._exporter.export(spans)
+            except Exception as error:  # noqa: BLE001 - some releases raise what others log
+                self._reason, result = _plain(error), SpanExportResult.FAILURE
+            failed = result is not SpanExportResult.SUCCESS
+            if failed and not self._failing:
+                self._say_why(self._reason or "no answer")
+            elif self._failing and not failed:
+                log.warning("can send traces again")
+            self._failing = failed
+            return result
 
     def shutdown(self) -> None:
-        """Send nothing more."""
+        """End the attempts of a batch that is being sent, and send nothing more."""
         self._exporter.shutdown()  # type: ignore[no-untyped-call]  # it is untyped
+        if self._sending.acquire(timeout=_ENDING_SECONDS):
+            self._sending.release()
+        elif not self._failing:
+            self._say_why("no answer")
+
+    def _say_why(self, reason: str) -> None:
+        log.warning(
+            "can't send traces to %s: %s; these are lost, and later ones are tried. Start the collector there, or set "
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            _without_login(getattr(self._exporter, "_endpoint", "the collector")),  # it has no public name
+            reason,
+        )
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Nothing is kept here."""

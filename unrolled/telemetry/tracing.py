@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
@@ -94,7 +95,12 @@ class RecordedSpans(Spans):
 
     def close(self) -> None:
         """See `Spans`. Spans that end later, such as those of Celery's messages, are sent when the process ends."""
-        self._provider.force_flush()
+        from unrolled.telemetry.span_sending import CLOSING_SECONDS  # noqa: PLC0415 - needs the extra
+
+        # In a thread of its own, because OpenTelemetry's limit of time isn't kept.
+        sending = threading.Thread(target=self._provider.force_flush, name="last-spans", daemon=True)
+        sending.start()
+        sending.join(CLOSING_SECONDS)
 
 
 def check_installed(tracing: str) -> None:
@@ -129,13 +135,12 @@ def start_tracing(tracing: str, service: str) -> Spans:
     check_installed(tracing)
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - an extra
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - an extra
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - an extra
 
-    from unrolled.telemetry.span_sending import SpanSender  # noqa: PLC0415 - needs the extra
+    from unrolled.telemetry.span_sending import SpanBatches, SpanSender  # noqa: PLC0415 - needs the extra
 
     name = os.environ.get("OTEL_SERVICE_NAME") or service  # OpenTelemetry's own variable is weaker than an argument
     provider = TracerProvider(resource=Resource.create({"service.name": name}), shutdown_on_exit=True)
-    provider.add_span_processor(BatchSpanProcessor(SpanSender()))
+    provider.add_span_processor(SpanBatches(SpanSender()))
     instrument_celery(provider)
     return RecordedSpans(provider)
 

@@ -1,5 +1,6 @@
 """Spans for OpenTelemetry."""
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -48,14 +49,32 @@ def plain(said, line):
         assert word not in said
 
 
-def test_a_collector_that_is_away_is_one_line(tmp_path, broker_url, closed):
-    """Of a command, whose work isn't disturbed."""
+def test_a_collector_that_is_away_is_one_line(tmp_path, broker_url, closed, monkeypatch):
+    """Of a command, whose work isn't disturbed, and which doesn't wait for an hour."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "3600")
     make_model(tmp_path / "model")
     rows = write_rows(tmp_path / "rows.jsonl", {"a": [1], "b": [2]})
     options = {"model": tmp_path / "model", "out": tmp_path / "out", "broker": broker_url, "tracing": "otlp"}
     done = command("enqueue", rows, **options)
     assert done.returncode == 0, done.stderr
     plain(done.stderr, f"can't send traces to {closed}: Connection refused; these are lost, and later ones are tried")
+
+
+@pytest.mark.usefixtures("closed")
+def test_a_collector_that_never_answers_keeps_nobody(tmp_path, broker_url, monkeypatch):
+    """Though it takes the connection: the command and the worker end, and say that there was no answer."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "3600")
+    with socket.create_server(("127.0.0.1", 0)) as silent, open_site(tmp_path, broker_url) as site:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
+        worker = site.worker(tracing="otlp").wait_ready()
+        site.wait_done(site.enqueue(make_rows(4), name="first"))
+        assert worker.stop() == 0
+        rows = write_rows(tmp_path / "rows.jsonl", {"a": [1]})
+        done = command("enqueue", rows, model=site.model.path, out=tmp_path / "out", broker=broker_url, tracing="otlp")
+    assert done.returncode == 0, done.stderr
+    for said in (done.stderr, worker.log):
+        plain(said, f"can't send traces to {address}/v1/traces: no answer")
 
 
 def test_a_worker_says_so_once_for_many_batches(tmp_path, broker_url, closed):
