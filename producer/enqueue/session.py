@@ -45,6 +45,10 @@ class Display(Protocol):
         """See `Progress.say`."""
         ...
 
+    def warn(self, line: str) -> None:
+        """See `Progress.warn`."""
+        ...
+
 
 def enqueue(
     prepared: Prepared,
@@ -72,8 +76,8 @@ def enqueue(
     # Over 40 lines, most of them the description: what a run needs, in order.
     with nullcontext(display) if display else progress("queueing") as bar:
         # A stop ends the waiting for the broker, and never that for the disk: rows of a stream must get there.
-        asking = Patience(bar.say, stopped=StoppedWaitingError, quiet_seconds=QUIET_SECONDS)
-        writing = Patience(bar.say, quiet_seconds=QUIET_SECONDS)
+        asking = Patience(bar.warn, stopped=StoppedWaitingError, quiet_seconds=QUIET_SECONDS)
+        writing = Patience(bar.warn, quiet_seconds=QUIET_SECONDS)
         for notice in prepared.plan.notices:
             bar.say(notice)
         figures = figures or ProducerFigures()

@@ -131,6 +131,8 @@ class JobScreen:
         """Print a line above the screen; see `Progress.say`."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
+    warn = say
+
     def _draw(self) -> None:
         self._live.update(Text("\n").join(self.lines(self._console.width, self._console.height)), refresh=True)
 

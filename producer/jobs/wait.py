@@ -84,7 +84,7 @@ def wait_for_job(
         BrokerRefusesError: the broker doesn't let this user in or do this, and never did.
     """
     # Over 40 lines: one loop, and all that can end it.
-    patience = Patience(bar.say, quiet_seconds=QUIET_SECONDS)
+    patience = Patience(bar.warn, quiet_seconds=QUIET_SECONDS)
     queue = ShardQueue(broker, namespace, job.job.offer, patience) if broker else None
     reader = StatusReader(job, queue.broker if queue else None, namespace, is_fed)
     teller = _Teller(patience, {**PATIENCE_SECONDS, "worker": starting_seconds})

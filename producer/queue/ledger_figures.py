@@ -41,13 +41,17 @@ class LedgerFigures:
     Args:
         broker: where the ledgers are.
         namespace: prefix of every key.
-        patience: says once why there are no figures, and that there are some again; None for a figure alone.
+        patience: says once why there are no figures, and that there are some again; None for nobody to hear it.
+
+    Attributes:
+        trouble: why there were no figures when they were collected last; None if there were some.
     """
 
     def __init__(self, broker: Broker, namespace: str, patience: Patience | None = None) -> None:
         self._broker = broker
         self._namespace = namespace
         self._patience = patience
+        self.trouble: BrokerError | None = None
 
     def check_login(self) -> None:
         """Ask what `collect` asks; a broker that is away may come back, so that is no error.
@@ -64,10 +68,12 @@ class LedgerFigures:
             with self._broker.asked():
                 queues = self._queues()
         except BrokerError as error:
+            self.trouble = error
             if self._patience:
                 self._patience.fails(_WHAT, error)
             yield _up(0)
             return
+        self.trouble = None
         if self._patience:
             self._patience.works(_WHAT)
         yield _up(1)

@@ -9,9 +9,14 @@ from unrolled.telemetry import json_log
 log = logging.getLogger("unrolled")
 
 
-def tell(line: str) -> None:
-    """Write one line to standard error."""
+def tell(line: str, level: int = logging.INFO) -> None:
+    """Write one line to standard error; the level is for programs."""
     if json_log.is_active():
-        log.info("%s", line)
+        log.log(level, "%s", line)
     else:
         click.echo(line, err=True)
+
+
+def warn(line: str) -> None:
+    """Write one line about something that is in the way to standard error."""
+    tell(line, logging.WARNING)

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from producer.terminal.lines import tell
+from producer.terminal.lines import tell, warn
 from producer.terminal.speed import Speed
 from producer.terminal.text import duration, figure, figure_of
 from unrolled.telemetry import json_log
@@ -116,10 +116,17 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print a line, above the bar."""
+        self._say(line, tell)
+
+    def warn(self, line: str) -> None:
+        """Print a line about something that is in the way."""
+        self._say(line, warn)
+
+    def _say(self, line: str, otherwise: Callable[[str], None]) -> None:
         if self._drawn:
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
-            tell(line)
+            otherwise(line)
 
     def finish(self) -> None:
         """Leave the last state, unless it is printed already, or nothing is to stay."""

@@ -53,7 +53,7 @@ class MetricsServer:
         from prometheus_client import start_http_server  # noqa: PLC0415 - an extra that most processes don't need
 
         try:
-            self._server, self._thread = start_http_server(port, address, registry(collect))
+            self._server, self._thread = start_http_server(port, address, _of_process(registry(collect)))
         except (OSError, OverflowError) as error:
             raise OptionError(
                 f"--metrics-port {port}: can't listen on {address}: {error}; choose another port or --metrics-address"
@@ -69,17 +69,26 @@ class MetricsServer:
 
 
 def registry(collect: Collect) -> Any:
-    """A registry of `prometheus_client` with these figures, the process's own (CPU, memory, files), and the build's."""
-    from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415 - an extra
+    """A registry of `prometheus_client` with these figures, and the build's."""
+    from prometheus_client import CollectorRegistry  # noqa: PLC0415 - an extra
 
     made = CollectorRegistry(auto_describe=False)
     made.register(_Collector(collect))
+    return made
+
+
+def _of_process(made: Any) -> Any:
+    """The registry with this process's own figures: CPU, memory, files."""
+    from prometheus_client import ProcessCollector  # noqa: PLC0415 - an extra
+
     ProcessCollector(registry=made)
     return made
 
 
 def text(collect: Collect) -> str:
-    """The figures of one moment, as Prometheus reads them.
+    """The figures of one moment, as Prometheus reads them, without those of this process: it ends at once.
+
+    The textfile collector of Prometheus's node_exporter refuses a file with the same names as its own.
 
     Raises:
         OptionError: `prometheus_client` is missing.

@@ -68,11 +68,15 @@ def test_a_later_refusal_is_a_figure_and_one_line(broker, crew):
 
 
 def test_figures_can_be_printed_once(broker):
-    """For a file that another exporter serves; a broker that is away is a figure, and no error."""
+    """For a file that another exporter serves, beside its own process's figures; a broker that is away is no error."""
     done = unrolled("metrics", "--once", broker=broker.url)
-    assert (done.returncode, check_metrics(done.stdout)) == (0, "")
+    assert (done.returncode, check_metrics(done.stdout), done.stderr) == (0, "", "")
+    assert "\nprocess_" not in done.stdout
     broker.kill()
-    assert "unrolled_broker_up 0.0" in unrolled("metrics", "--once", broker=broker.url).stdout
+    done = unrolled("metrics", "--once", "--log-format", "json", broker=broker.url)
+    assert (done.returncode, "unrolled_broker_up 0.0" in done.stdout) == (0, True)
+    line = json.loads(done.stderr)
+    assert (line["level"], line["message"].partition(": ")[0]) == ("WARNING", "can't read the queue's figures")
 
 
 @pytest.mark.parametrize("options", [(), ("--once", "--metrics-port", "0")])
@@ -91,6 +95,16 @@ def test_wait_serves_how_far_its_job_is(tmp_path, crew):
     found = ask()
     assert "unrolled_job_complete 0.0" in found
     assert check_metrics(found) == ""
+
+
+def test_what_is_in_the_way_is_a_warning(tmp_path):
+    """For programs, as in a worker's log."""
+    make_job(tmp_path / "out", shards=3)
+    words = ("wait", tmp_path / "out", "--timeout", "0.1")
+    done = unrolled(*words, broker="redis://localhost:1/0", log_format="json")
+    levels = {line["message"].partition(":")[0]: line["level"] for line in map(json.loads, done.stderr.splitlines())}
+    assert levels["can't see the queue"] == "WARNING"
+    assert "INFO" in levels.values()
 
 
 def test_each_line_of_a_command_that_logs_as_json_is_an_object(tmp_path):

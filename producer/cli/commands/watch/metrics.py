@@ -17,7 +17,7 @@ from producer.cli.options import (
     start_log,
 )
 from producer.queue.ledger_figures import LedgerFigures
-from producer.terminal.lines import tell
+from producer.terminal.lines import warn
 from producer.terminal.signals import terminable
 from unrolled.errors import OptionError
 from unrolled.patience import Patience
@@ -47,23 +47,26 @@ def metrics(
     For each ledger in the broker: its shards and tokens, how many workers serve it, and how long its oldest shard has
     waited. Run this command once for each broker and namespace: the figures describe the broker, so two of them would
     count everything twice. It ends at SIGTERM or Ctrl-C, and at once if the broker refuses the login. While the broker
-    is away, or refuses later, `unrolled_broker_up` is 0, and a line says why.
+    is away, or refuses later, `unrolled_broker_up` is 0, and a line says why. With --once, the figures are those that
+    the textfile collector of node_exporter can take: none is about this process.
 
     \b
     Examples:
       unrolled metrics --broker redis://localhost:6379/0 --metrics-port 9151
-      unrolled metrics --once > /var/lib/node_exporter/unrolled.prom
+      unrolled metrics --once > queue.new && mv queue.new queue.prom
     """
     start_log(log_format)
     if once == (metrics_port is not None):
         raise OptionError("give either --metrics-port, to serve the figures, or --once, to print them")
     with closing(Broker(need_broker(broker, None), SOCKET_SECONDS)) as server:
-        figures = LedgerFigures(server, namespace, None if once else Patience(tell))
+        figures = LedgerFigures(server, namespace, None if once else Patience(warn))
         figures.check_login()
         if once:
             from unrolled.telemetry.server import text  # noqa: PLC0415 - needs the extra
 
             click.echo(text(figures.collect), nl=False)
+            if figures.trouble:
+                warn(f"can't read the queue's figures: {figures.trouble}")
             return
         with terminable(), served(figures.collect, metrics_port, metrics_address):
             threading.Event().wait()
