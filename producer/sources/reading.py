@@ -257,7 +257,10 @@ def _chunks(
     source: SourceFile, file: ByteStream, options: SourceOptions, on_bytes: Callable[[int], None] | None
 ) -> Iterator[bytes]:
     if options.follow:
-        yield from follow_chunks(cast("BinaryIO", file), options.tick_seconds)
+        for chunk in follow_chunks(cast("BinaryIO", file), options.tick_seconds):
+            if on_bytes and chunk:
+                on_bytes(len(chunk))
+            yield chunk
         return
     read_bytes = 0
 

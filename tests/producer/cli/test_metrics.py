@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import urllib.request
 
 import pytest
@@ -85,6 +86,21 @@ def test_either_served_or_printed(options):
     done = unrolled("metrics", "--broker", "redis://localhost:1/0", *options)
     assert done.returncode == 2
     assert "either --metrics-port, to serve the figures, or --once, to print them" in done.stderr
+
+
+def test_the_bytes_of_a_stream_are_counted(tmp_path, crew, broker):
+    """As they come."""
+    options = {"model": make_model(tmp_path / "model").path, "out": tmp_path / "out", "broker": broker.url}
+    words = ("enqueue", "--follow", "-", "--format", "jsonl", "--flush-seconds", 0.2, "--metrics-port", 0)
+    process = crew.start(*words, stdin=subprocess.PIPE, **options)
+    ask = served(process)
+    row = '{"id": "a", "tokens": [1, 2]}\n'
+    process.stdin.write(row)
+    process.stdin.flush()
+    eventually(lambda: "unrolled_producer_rows_total 1.0" in ask(), "the row")
+    assert f"unrolled_producer_read_bytes_total {len(row)}.0" in ask()
+    process.stdin.close()
+    assert process.wait(60) == 0
 
 
 def test_wait_serves_how_far_its_job_is(tmp_path, crew):
