@@ -270,6 +270,27 @@ def test_options_of_csv_need_a_csv(tmp_path, option, name):
         check_inputs([str(text), str(table)], SourceOptions(**option))
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "instead"),
+    [
+        ("a.fa", ">x\nMK\n", "in FASTA, the id is the first word after '>', and the text is the sequence"),
+        ("a.txt", "x\n", "in text, a row is a line, and its id is the line's number"),
+    ],
+)
+def test_names_of_fields_need_an_input_with_fields(tmp_path, name, content, instead):
+    """Elsewhere they would change nothing; one input with fields among others is enough."""
+    plain, table = write(tmp_path / name, content), write(tmp_path / "b.csv", "text,key\nx,1\n")
+    options, named = SourceOptions(id_field="key"), ("text_field", "id_field")
+    with pytest.raises(OptionError) as refused:
+        check_inputs([str(plain)], options, named)
+    assert str(refused.value).startswith("--id-field and --text-field are for formats with fields, and the input is ")
+    assert instead in str(refused.value)
+    with pytest.raises(OptionError, match="--tokens-field is for formats with fields, "):
+        check_inputs([str(plain)], options, ("tokens_field",))
+    check_inputs([str(plain), str(table)], options, named)
+    check_inputs([str(plain)], options)  # of a variable, which may be meant for other inputs
+
+
 BINARY = [
     (table_bytes(pa.table({"text": ["x"]}), "parquet"), "is parquet by its content"),
     (table_bytes(pa.table({"text": ["x"]}), "arrow"), "is arrow by its content"),
