@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from producer.enqueue.submission import Submission
 from producer.sources.discovery import STANDARD_INPUT
+from producer.sources.fitting import FIELD_OPTIONS
 from producer.sources.notices import notices_of_empty
 from producer.sources.options import FORMATS, KINDS, SourceOptions
 from unrolled.errors import OptionError
@@ -34,7 +35,8 @@ _SOURCE: dict[str, Decorator] = {
     ),
     "kind": click.option(
         "--kind", type=click.Choice(KINDS), default="auto", show_default=True,
-        help="What a row contains; auto takes the text if the row has one, and vectors if the model reads them.",
+        help="What a row contains; auto takes the text or the token ids, whichever the row has, and vectors if the "
+        "model reads them. Where rows have both, give text or tokens.",
     ),
     "text_field": click.option(
         "--text-field", metavar="NAME", default="text", show_default=True, help="Field or column with the text."
@@ -188,7 +190,9 @@ def submission_of(arguments: dict[str, Any]) -> Submission:
     if given is ParameterSource.COMMANDLINE and not source.follow:
         raise OptionError("--flush-seconds is for a stream, which --follow reads; give --follow, or leave it out")
     return Submission(
-        source=source, **{name: arguments.pop(name) for name in ("inputs", "out", "model", "append", *_JOB)}
+        source=source,
+        named=named_fields(),
+        **{name: arguments.pop(name) for name in ("inputs", "out", "model", "append", *_JOB)},
     )
 
 
@@ -211,4 +215,11 @@ def planned_submission_of(arguments: dict[str, Any]) -> Submission:
     """
     source = SourceOptions(**{name: arguments.pop(name) for name in _SOURCE if name not in _LIVE})
     chosen = {name: arguments.pop(name) for name in ("inputs", "model", *_JOB) if name not in _LIVE}
-    return Submission(source=source, out="", **chosen)
+    return Submission(source=source, named=named_fields(), out="", **chosen)
+
+
+def named_fields() -> tuple[str, ...]:
+    """The options that name a field, as far as this command line gives them: no defaults, no environment variables."""
+    context = click.get_current_context(silent=True)
+    given = context.get_parameter_source if context else lambda _: None
+    return tuple(name for name in FIELD_OPTIONS if given(name) is ParameterSource.COMMANDLINE)

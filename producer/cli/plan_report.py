@@ -80,12 +80,9 @@ def _row_lines(plan: Plan) -> Iterator[str]:
         share = f"{100 * rows.computed_share:.0f} %"
         yield f"sharing   {share} of the tokens are computed; the others are in beginnings that rows share"
     if rows.longer.value >= 1:
-        fate = (
-            "the model pads rows to this length, so they go to quarantine" if plan.padded else "they are computed whole"
-        )
         yield (
             f"longer    {about(rows.longer)} {_rows_have(rows.longer)} more than {plan.max_length:,} tokens "
-            f"(max_length of the model); {fate}"
+            "(max_length of the model); they are computed whole"
         )
     if rows.empty.value >= 1:
         yield f"empty     {about(rows.empty)} {_rows_have(rows.empty)} no token, and so no vector"

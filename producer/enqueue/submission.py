@@ -62,6 +62,7 @@ class Submission:
         engine: the family of engines that computes it; None for fused.
         arithmetic: how it is computed.
         append: whether rows after the end of the job's input are added to the job.
+        named: the options of `source` that the user gave, as `producer.sources.fitting.check_options` takes them.
     """
 
     inputs: tuple[str, ...]
@@ -80,6 +81,7 @@ class Submission:
     engine: EngineName | None = None
     arithmetic: Arithmetic = "float32"
     append: bool = False
+    named: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.append and self.source.follow:
@@ -143,7 +145,7 @@ def prepare(
     columns = spec.columns(model.config)
     token_bytes, row_bytes = vector_bytes(columns, rows=0, tokens=1), vector_bytes(columns, rows=1, tokens=0)
     submission = submission_for(model, submission)
-    plan = check_inputs(submission.inputs, submission.source)
+    plan = check_inputs(submission.inputs, submission.source, submission.named)
     need_tokenizer(submission, tokenizer, plan.text_file, plan.json_files)
     input_bytes, state_bytes = 4 * (model.config.vector_dim or 0), 4 * model.config.given_dim
     shard_tokens, shard_rows = shard_limits(token_bytes, row_bytes, input_bytes, state_bytes)

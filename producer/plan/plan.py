@@ -136,7 +136,7 @@ class Plan:
         times: None where the engine could not be measured.
         worker_bytes: memory of a worker; None where it could not be measured.
         no_times: why the engine could not be measured.
-        padded: whether the model pads rows to max_length, and so computes no longer ones.
+        padded: whether the model pads rows to max_length; longer ones are then among the quarantined.
     """
 
     model: str

@@ -17,7 +17,7 @@ from producer.plan.sampling.units import frames_of
 from producer.plan.sharing import computed_share
 from producer.plan.timing import Load, measured_speed, queueing_seconds, times_of
 from producer.sources.discovery import discover
-from producer.sources.reading import need_nested
+from producer.sources.fitting import check_options
 from unrolled.errors import RequestError, UnrolledError
 from unrolled.format.requested import requested_spec
 from unrolled.model.directory import open_model
@@ -67,7 +67,7 @@ def make_plan(
     tokenizer = model.tokenizer()
     spec = requested_spec(config, tokenizer, **submission.stored)
     found = discover(submission.inputs, submission.source)
-    need_nested(found.files, submission.source)
+    check_options(found.files, submission.source, submission.named)
     begin("plan: looking at the inputs")
     inputs = readable(found.files, submission.source, CHECK_SECONDS)
     if not inputs.files:

@@ -8,6 +8,7 @@ from producer.sources.discovery import SourceFile
 from producer.sources.errors import DamagedInputError
 from producer.sources.formats.delimited import DELIMITERS, LineEnds, read_delimited
 from producer.sources.formats.fasta import read_fasta
+from producer.sources.formats.fields import NO_ID, NOT_SPACED
 from producer.sources.formats.jsonl import json_parser
 from producer.sources.formats.lines import read_lines, text_parser
 from producer.sources.options import SourceOptions
@@ -74,9 +75,13 @@ def check_rows(source: SourceFile, batches: Iterator[Sequence[object]], *, is_js
             if next(some, None) is not None:
                 return True  # rows are so long that a few say nothing
     if first is not None:
-        advice = f"Correct the options that say how {source.label} is read, such as --text-field, or the file"
+        is_about_ids = first.reason.startswith(NO_ID) and source.format != "text"
+        option = "--id-field" if is_about_ids else "--text-field"
+        advice = f"Correct the options that say how {source.label} is read, such as {option}, or the file"
         if first.reason.startswith("not UTF-8") and source.format not in ("parquet", "arrow"):
             advice = f"Convert {source.label} to UTF-8 (iconv -f ISO-8859-1 -t UTF-8, if it is Latin-1)"
+        elif first.reason.startswith(NOT_SPACED):
+            advice = f"Write the ids in {source.label} so, or give them as lists in JSON lines or Parquet"
         elif is_json:
             advice = f"{source.label} looks like JSON lines: give --format jsonl"
         rows = "its only row can't be used" if seen == 1 else f"none of its first {seen:,} rows can be used"

@@ -20,8 +20,8 @@ class SourceOptions:
 
     Attributes:
         format: one of FORMATS for all inputs; None to recognize each by its extension (standard input is then text).
-        kind: the content of a row. "auto": the text field if it exists, else the tokens field; for a model that reads
-            vectors, `producer.enqueue.submission` makes it "vectors".
+        kind: the content of a row. "auto": the text field or the tokens field, whichever exists, but not both; for a
+            model that reads vectors, `producer.enqueue.submission` makes it "vectors".
         text_field: name of the field or column with the text.
         tokens_field: name of the field or column with the token ids (in CSV, separated by spaces).
         vectors_field: name of the field or column with the vectors, lists of lists of numbers.

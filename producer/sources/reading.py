@@ -9,7 +9,7 @@ Each input row gives exactly one SourceRow or BadRow, in a fixed order: that of 
 # Over 150 lines: one path, from the inputs that are named to batches of rows.
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from producer.sources.discovery import SourceFile, discover
 from producer.sources.errors import DamagedInputError, SourceError
 from producer.sources.first_rows import read_rows
+from producer.sources.fitting import check_options
 from producer.sources.heads import Head, check_head
 from producer.sources.notices import notice_of_line_ends, notices_of_empty, notices_of_looks
 from producer.sources.options import SourceOptions
@@ -29,7 +30,7 @@ from producer.sources.streams.compression import ByteStream, read_chunks
 from producer.sources.streams.live import follow_chunks
 from producer.sources.streams.spool import spooled
 from producer.terminal.lines import tell
-from unrolled.errors import OptionError, RequestError
+from unrolled.errors import RequestError
 from unrolled.patience import Steadily, at_once
 
 if TYPE_CHECKING:
@@ -62,20 +63,21 @@ class InputPlan:
     stdin: StandardInput | None = None
 
 
-def check_inputs(inputs: Sequence[str], options: SourceOptions) -> InputPlan:
+def check_inputs(inputs: Sequence[str], options: SourceOptions, named: Collection[str] = ()) -> InputPlan:
     """Find the inputs, and check everything that can be checked without reading them completely.
 
     Args:
         inputs: files, directories (walked in sorted order, without names that begin with "." or "_"), glob
             patterns, URLs of these in a bucket, and "-" for standard input.
         options: how they are read.
+        named: see `check_options`.
 
     Raises:
+        OptionError: an option doesn't fit the inputs' formats.
         RequestError: an input is missing or unreadable, has another format than its name says, or lacks a field.
     """
     found = discover(inputs, options)
-    _need_delimited(found.files, options)
-    need_nested(found.files, options)
+    check_options(found.files, options, named)
     heads = list(zip((file.label for file in found.files), _heads(found.files, options), strict=True))
     text_file = next((label for label, head in heads if head.holds_text), None)
     empty = [label for label, head in heads if head.is_empty]
@@ -88,52 +90,6 @@ def check_inputs(inputs: Sequence[str], options: SourceOptions) -> InputPlan:
     sizes = [source.size_bytes for source in found.files]
     size_bytes = None if None in sizes else sum(size for size in sizes if size is not None)
     return InputPlan(tuple(found.files), notices, text_file, size_bytes, tuple(json), stdin)
-
-
-def _need_delimited(files: Sequence[SourceFile], options: SourceOptions) -> None:
-    """Refuse options about the columns of CSV and TSV where no input is one: they would make it another job.
-
-    Raises:
-        OptionError: there is such an option.
-    """
-    given = {
-        "--columns": options.columns is not None,
-        "--no-header": not options.header,
-        "--no-quotes": options.quotes is False,
-        "--quotes": options.quotes is True,
-    }
-    name = next((name for name, is_given in given.items() if is_given), "")
-    if name and not any(file.format in ("csv", "tsv") for file in files):
-        found = ", ".join(sorted({file.format for file in files}))
-        raise OptionError(f"{name} is for CSV and TSV, and the input is {found}; leave it out, or give --format csv")
-
-
-def need_nested(files: Sequence[SourceFile], options: SourceOptions) -> None:
-    """Refuse formats whose values are flat for rows of vectors or with initial states, and FASTA for token ids.
-
-    Raises:
-        RequestError: an input has such a format.
-    """
-    for file in files:
-        if file.format not in ("text", "csv", "tsv", "fasta"):
-            continue
-        if file.format == "fasta" and options.kind == "tokens":
-            raise RequestError(
-                f"input {file.label} is read as fasta, which holds texts, not token ids; leave out --kind tokens, or "
-                "name another format with --format"
-            )
-        if options.initial_state_field is not None:
-            raise RequestError(
-                f"input {file.label} is read as {file.format}, which can't hold the initial states that the model "
-                f"reads; give JSON lines, Parquet or Arrow with a column {options.initial_state_field!r} of lists of "
-                "numbers (--initial-state-field), and --format if its name doesn't show which"
-            )
-        if options.kind == "vectors":
-            raise RequestError(
-                f"input {file.label} is read as {file.format}, which can't hold vectors; give JSON lines, Parquet or "
-                "Arrow with a column of lists of lists of numbers (--vectors-field), and --format if its name doesn't "
-                "show which"
-            )
 
 
 def _heads(files: Sequence[SourceFile], options: SourceOptions) -> Iterator[Head]:

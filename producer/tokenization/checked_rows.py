@@ -78,7 +78,12 @@ def _contents(
     """The rows with their ids or vectors."""
     if config.vector_dim is None:
         yield from tokenize(
-            batches, tokenizer, config.vocab_size, add_special_tokens=add_special_tokens, coverage=coverage
+            batches,
+            tokenizer,
+            config.vocab_size,
+            add_special_tokens=add_special_tokens,
+            coverage=coverage,
+            padding=config.padding,
         )
         return
     for batch in batches:

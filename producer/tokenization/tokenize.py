@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from producer.sources.rows import BadRow, Row, RowBatch, SourceBatch, SourceRow, automatic_id
 from unrolled.errors import RowError
 from unrolled.tokenization.ascii_lookup import word_lookup
@@ -10,9 +12,11 @@ from unrolled.tokenization.texts import ids_of_texts
 from unrolled.tokenization.token_ids import checked_ids
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
     from producer.tokenization.coverage import Coverage
+    from unrolled.model.padding import Padding
 
 
 def tokenize(
@@ -22,6 +26,7 @@ def tokenize(
     *,
     add_special_tokens: bool = True,
     coverage: "Coverage | None" = None,
+    padding: "Padding | None" = None,
 ) -> Iterator[RowBatch]:
     """Yield, for each batch, its rows in their order with checked token ids; BadRows stay as they are.
 
@@ -32,6 +37,7 @@ def tokenize(
         add_special_tokens: whether to apply the tokenizer's post-processor, as Hugging Face does by default. Tokenizers
             that `unrolled tokenizer` makes have none.
         coverage: shown the texts and their ids.
+        padding: of the model; rows with more real tokens than it pads to are bad. None if it pads none.
     """
     lookup = word_lookup(tokenizer) if tokenizer else None
     for batch in batches:
@@ -42,7 +48,7 @@ def tokenize(
         if coverage and found_texts:
             of_texts = [one for row, one in zip(given, ids, strict=True) if row.text is not None]
             coverage.count(found_texts, of_texts, lookup)
-        found = iter(ids)
+        found = iter(ids if padding is None else [_short_enough(row, padding) for row in ids])
         rows: RowBatch = []
         for row in batch:
             if isinstance(row, BadRow):
@@ -53,3 +59,11 @@ def tokenize(
                 row_id = automatic_id(row.file, row.position) if row.id is None else row.id
                 rows.append(Row(row.file, row.position, row_id, tokens))
         yield rows
+
+
+def _short_enough(ids: "NDArray[np.int32] | RowError", padding: "Padding") -> "NDArray[np.int32] | RowError":
+    """The ids of a row that the model can pad; else the reason why it can't. Zeros are no tokens: none is computed."""
+    if isinstance(ids, RowError) or ids.size <= padding.length:
+        return ids
+    real = int(np.count_nonzero(ids))
+    return ids if real <= padding.length else RowError(padding.why_too_long(real))

@@ -46,7 +46,7 @@ def prepare(request: FitRequest, say: Callable[[str], None]) -> FitPlan:
     """
     scratch = request.out / SCRATCH
     FitOptions(request.vocab_size or 1, **request.training)  # refused before anything is read
-    plan = check_inputs(request.inputs, request.source)
+    plan = check_inputs(request.inputs, request.source, request.named)
     if plan.size_bytes is None:
         raise RequestError("a training reads its corpus more than once, and a pipe can be read once: give files")
     words = request.words(plan.files) | {"files": _states(plan)}

@@ -35,6 +35,7 @@ class FitRequest:
         tokenizer: a tokenizer.json to use; None to make one of the corpus's words.
         oov: the token that replaces other words; None drops them.
         training: the options of `FitOptions` besides vocab_size.
+        named: the options of `source` that the user gave, as `producer.sources.fitting.check_options` takes them.
     """
 
     inputs: tuple[str, ...]
@@ -44,6 +45,7 @@ class FitRequest:
     tokenizer: Path | None
     oov: str | None
     training: dict[str, Any]
+    named: tuple[str, ...] = ()
 
     def words(self, files: Iterable[SourceFile]) -> dict[str, Any]:
         """The options that a resumed training must share, as JSON values; the tokenizer by its hash.

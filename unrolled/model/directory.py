@@ -34,6 +34,7 @@ That tokenizer.json fits the vocabulary is checked when it is loaded, not when t
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ import numpy as np
 from unrolled.errors import ModelError, RequestError, from_extra
 from unrolled.model.cache import local_copy
 from unrolled.model.config import ModelConfig
-from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE, TRAINING_FOLDER, WEIGHTS_FILE, fingerprint_of
+from unrolled.model.files import CONFIG_FILE, JOB_FILE, TOKENIZER_FILE, TRAINING_FOLDER, WEIGHTS_FILE, fingerprint_of
 from unrolled.model.weights import check_arrays, check_finite, check_header, check_stored
 from unrolled.store.bucket_url import is_url, shown
 from unrolled.store.publish import publish_bytes
@@ -225,7 +226,22 @@ def save_model(
 def _why_no_model(directory: Path, missing: str) -> str:
     if (directory / TRAINING_FOLDER).is_dir():
         return "its training isn't finished; run the same `unrolled model fit` again, and it resumes"
+    if (directory / JOB_FILE).is_file():
+        return (
+            f"is a job's directory, not a model's; its model{_fingerprint_in(directory / JOB_FILE)} is elsewhere: name "
+            "the directory that --model named when the job was made (`unrolled model show DIR` prints the fingerprint)"
+        )
     return f"has no file {missing}; a model directory needs {CONFIG_FILE} and {WEIGHTS_FILE}"
+
+
+def _fingerprint_in(job_file: Path) -> str:
+    """What a job's file says of its model; empty if it can't be read, because this is said within an error."""
+    try:
+        with job_file.open("rb") as file:
+            found = json.loads(file.read(_CONFIG_BYTES))["fingerprint"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return ""
+    return f" (fingerprint {found!s:.64})"
 
 
 def _config_text(directory: Path) -> bytes:

@@ -7,6 +7,8 @@ from pathlib import Path
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"
 #: The folder of a training that isn't finished.
 TRAINING_FOLDER = "_fit"
+#: The file that a job's directory has; `unrolled.job`, which writes it, is above this room.
+JOB_FILE = "_unrolled/job.json"
 
 
 def fingerprint_of(directory: Path) -> str:

@@ -115,7 +115,7 @@ class Sampler:
         positions: Positions | None = None,
     ) -> None:
         self._frames = frames
-        self._max_length = config.max_length
+        self._max_length, self._padding = config.max_length, config.padding
         self._sizes = sizes
         self._positions = positions
         self._coverage = Coverage(tokenizer)
@@ -198,10 +198,11 @@ class Sampler:
     def _seen(self, seen: Seen, row: Row | BadRow) -> tuple[float, ...]:
         """A row's parts of the sums, its share, and its length."""
         if isinstance(row, BadRow):
-            self._reasons.setdefault(_kind_of(row.reason), f"{row.file}: {row.reason}")
-            return (0, 1, *[0] * (len(SUMS) - 2), seen.share, 0)
+            return self._bad(seen, row, row.reason)
         ids = row.tokens.size * seen.whole
         length = (row.tokens.size if row.tokens.all() else int(np.count_nonzero(row.tokens))) * seen.whole
+        if self._padding is not None and length > self._padding.length:  # of such a row, a part was tokenized
+            return self._bad(seen, row, self._padding.why_too_long(round(length)))
         if length > LONG_ROW_TOKENS and len(self._long_rows) < _LONG_ROWS:
             self._long_rows.append(LongRow(row.tokens[row.tokens > 0][:_LONG_TOKENS], round(length)))
         is_longer, is_long = length > self._max_length, length > LONG_ROW_TOKENS
@@ -212,6 +213,10 @@ class Sampler:
             1, 0, id_bytes, automatic, ids, length, not length, is_longer, length * is_long, vectors, not vectors,
             seen.share, length,
         )  # fmt: skip
+
+    def _bad(self, seen: Seen, row: Row | BadRow, reason: str) -> tuple[float, ...]:
+        self._reasons.setdefault(_kind_of(reason), f"{row.file}: {reason}")
+        return (0, 1, *[0] * (len(SUMS) - 2), seen.share, 0)
 
     def _summed_up(self, kinds: list[_Kind]) -> Sample:
         parts = [kind.estimates() for kind in kinds]

@@ -307,4 +307,7 @@ def _row(record: list[str] | Unreadable, columns: InputColumns | None, file: str
         return BadRow(file, position, None, str(error))
     if columns.is_text:
         return SourceRow(file, position, id, record[columns.content], None)
-    return SourceRow(file, position, id, None, spaced_tokens(record[columns.content]))
+    try:
+        return SourceRow(file, position, id, None, spaced_tokens(record[columns.content]))
+    except RowError as error:
+        return BadRow(file, position, id, str(error))

@@ -9,6 +9,13 @@ MAX_ID_BYTES = 1024
 
 _SPACED = re.compile(r"[-0-9 \t]*").fullmatch
 _INTEGER = re.compile(r"-?[0-9]{1,20}").fullmatch
+#: Whole numbers as other programs write lists of them: pandas and NumPy in brackets, others with commas.
+_LISTED = re.compile(r"[-0-9\s,;\[\]()]*").fullmatch
+#: The beginning of the reason for such a row.
+NOT_SPACED = "token ids in CSV, TSV and text are separated by spaces, as 1 2 3"
+_SHOWN_CHARACTERS = 40
+#: The beginning of the reason for a row without the id that it must have.
+NO_ID = "has no id"
 
 
 def checked_id(value: object) -> str:
@@ -37,7 +44,7 @@ def found_id(value: object, options: SourceOptions) -> str | None:
     """A row's id, or None if it has none.
 
     Args:
-        value: the value in the input; None if it is null or missing.
+        value: the value in the input; None if it is null, or missing where no `id_field` is named.
         options: if they name an `id_field`, the row must have an id.
 
     Raises:
@@ -46,7 +53,7 @@ def found_id(value: object, options: SourceOptions) -> str | None:
     if value is not None:
         return checked_id(value)
     if options.id_field is not None:
-        raise RowError(f"has no id: {options.id_field!r} is missing or null")
+        raise RowError(f"{NO_ID}: {options.id_field!r} is null")
     return None
 
 
@@ -84,6 +91,9 @@ def spaced_tokens(text: str) -> list[int | str]:
 
     Everything that isn't an integer of at most 20 digits stays text, so that the check of the ids can name it and its
     position.
+
+    Raises:
+        RowError: the ids are a list with brackets or commas.
     """
     parts = text.split()
     if len(text) < 20 * len(parts) and _SPACED(text):
@@ -91,6 +101,9 @@ def spaced_tokens(text: str) -> list[int | str]:
             return list(map(int, parts))
         except ValueError:  # "1-2", or too many digits
             pass
+    if _LISTED(text) and any(sign in text for sign in ",;[("):
+        shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+        raise RowError(f"{NOT_SPACED}; found {shown!r}")
     return [int(part) if _INTEGER(part) else part for part in parts]
 
 

@@ -3,7 +3,7 @@
 import json
 from typing import NoReturn
 
-from producer.sources.formats.fields import checked_text, decoded, found_id
+from producer.sources.formats.fields import NO_ID, checked_text, decoded, found_id
 from producer.sources.formats.lines import ParseLine
 from producer.sources.options import SourceOptions
 from producer.sources.rows import BadRow, SourceRow
@@ -73,7 +73,7 @@ def json_parser(file: str, options: SourceOptions) -> ParseLine:
         id: str | None = None  # noqa: A001 - the field's name
         try:
             fields = json_object(line)
-            id = found_id(fields.get(options.id_column), options)  # noqa: A001 - the field's name
+            id = _id(fields, options)  # noqa: A001 - the field's name
             field = row_field(fields, options)
             state = _state(fields, options)
             if field == numbers_field:
@@ -83,6 +83,17 @@ def json_parser(file: str, options: SourceOptions) -> ParseLine:
             return BadRow(file, position, id, str(error))
 
     return parse
+
+
+def _id(fields: dict[str, object], options: SourceOptions) -> str | None:
+    """The id of a row, if it has one.
+
+    Raises:
+        RowError: the id can't be used, or is missing.
+    """
+    if options.id_field is not None and options.id_field not in fields:
+        raise RowError(f"{NO_ID}: {options.id_field!r} is missing; fields found: {_listed(fields)}")
+    return found_id(fields.get(options.id_column), options)
 
 
 def _state(fields: dict[str, object], options: SourceOptions) -> object:

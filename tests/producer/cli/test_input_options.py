@@ -6,10 +6,13 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from support.shell import make_model
 
 from producer.cli.commands.compute.enqueue import enqueue
 from producer.cli.commands.compute.run import run
+from producer.cli.commands.prepare.plan import plan
 from producer.cli.input_options import input_options, submission_of
+from producer.cli.root import cli
 from producer.enqueue.submission import Submission
 from producer.sources.options import SourceOptions
 from unrolled.errors import OptionError
@@ -66,6 +69,7 @@ def test_every_option_arrives():
     )
     chosen = {"layers": "0,2", "pooling": ("mean,none", "max"), "precision": "float16", "with_tokens": True}
     chosen |= {"engine": "tensorflow", "arithmetic": "bfloat16", "positions": "every:2", "empty_rows": "zeros"}
+    chosen["named"] = ("id_field", "text_field", "tokens_field")
     assert submission == Submission(("-",), "out", Path("model"), source, 9, 0.5, special_tokens=False, **chosen)
     assert left == {"max_queued_tokens": 11, "priority": 30}
     assert parsed("--id-first-word")[0].source == SourceOptions(id_first_word=True)
@@ -87,6 +91,43 @@ def test_what_can_not_be_is_refused():
         result = CliRunner().invoke(enqueue, [*NEEDED, *words])
         assert result.exit_code == 2
         assert words[0] in result.stderr
+
+
+def test_fields_are_named_only_by_a_command_line(monkeypatch):
+    """Also if it gives the default; a variable may be meant for other inputs."""
+    monkeypatch.setenv("UNROLLED_ID_FIELD", "key")
+    submission, _ = parsed("--text-field", "text")
+    assert submission.named == ("text_field",)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "--out", "out"),
+        ("enqueue", "--out", "out", "--broker", "redis://127.0.0.1:1/0"),
+        ("plan", "--no-measure"),
+        ("tokenizer", "fit", "--out", "made.json", "--vocab-size", "9"),
+        ("model", "fit", "--out", "made"),
+    ],
+)
+def test_fields_of_a_fasta_are_refused_by_every_command(tmp_path, monkeypatch, words):
+    """Nothing is made."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.fa").write_text(">x\nMK\n")
+    model = () if "fit" in words else ("--model", str(make_model(tmp_path / "model").path))
+    before = sorted(tmp_path.iterdir())
+    result = CliRunner().invoke(cli, [*words, "a.fa", *model, "--text-field", "sequence"], prog_name="unrolled")
+    assert result.exit_code == 2
+    assert "--text-field is for formats with fields, and the input is fasta" in result.stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("command", [run, enqueue, plan])
+def test_the_help_says_that_auto_chooses_no_field_of_two(command):
+    """An input with both is refused, or its rows are."""
+    text = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
+    assert "auto takes the text or the token ids, whichever the row has" in text
+    assert "Where rows have both, give text or tokens." in text
 
 
 def test_run_takes_whatever_enqueue_and_worker_take():

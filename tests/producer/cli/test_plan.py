@@ -67,7 +67,11 @@ def test_rows_that_a_model_which_pads_cannot_compute(tmp_path, text):
     config = replace(STACKED, padding=Padding(STACKED.max_length))
     model = save_model(tmp_path / "padded", config, new_weights(config, 1), words().to_str()).path
     result = run("plan", text, "--model", model, "--no-measure")
-    assert "(max_length of the model); the model pads rows to this length, so they go to quarantine" in result.output
+    lines = result.output.splitlines()
+    assert "rows      3" in lines
+    assert "unusable  1 row goes to quarantine, for example:" in lines
+    assert f"            {text}: the row has 40 tokens, and the model reads at most 12" in result.output
+    assert "longer" not in result.output
 
 
 def test_a_plan_that_takes_long_says_what_it_does(text, model, monkeypatch):

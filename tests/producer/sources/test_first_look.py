@@ -270,6 +270,52 @@ def test_options_of_csv_need_a_csv(tmp_path, option, name):
         check_inputs([str(text), str(table)], SourceOptions(**option))
 
 
+@pytest.mark.parametrize("ids", ["[1, 2, 3]", "1,2,3", "[1 2\n 3]", "(1; 2)", "1, x"])
+def test_lists_of_ids_in_a_csv(tmp_path, ids):
+    """As pandas writes them: the reason says how ids are written, and no option is blamed."""
+    path = write(tmp_path / "a.csv", f'id,tokens\nq,"{ids}"\n')
+    spaced = "token ids in CSV, TSV and text are separated by spaces, as 1 2 3"
+    if "x" in ids:
+        assert rows_of(path)[0].tokens == ["1,", "x"]
+        return
+    with pytest.raises(RequestError) as refused:
+        check_inputs([str(path)], SourceOptions())
+    assert f"{spaced}; found {ids!r}. Write the ids in {path}" in str(refused.value)
+    assert "--text-field" not in str(refused.value)
+    path.write_text(path.read_text() + "r,1 2\n")
+    bad, good = rows_of(path)
+    assert (bad.id, bad.reason, good.tokens) == ("q", f"{spaced}; found {ids!r}", [1, 2])
+
+
+def test_a_wrong_field_of_ids_in_json_lines(tmp_path):
+    """The fields that are there are listed, and the option to correct is named."""
+    path = write(tmp_path / "a.jsonl", '{"key": 1, "text": "a"}\n')
+    message = r"has no id: 'nope' is missing; fields found: 'key', 'text'\. Correct .*, such as --id-field, or the file"
+    with pytest.raises(RequestError, match=message):
+        check_inputs([str(path)], SourceOptions(id_field="nope"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "instead"),
+    [
+        ("a.fa", ">x\nMK\n", "in FASTA, the id is the first word after '>', and the text is the sequence"),
+        ("a.txt", "x\n", "in text, a row is a line, and its id is the line's number"),
+    ],
+)
+def test_names_of_fields_need_an_input_with_fields(tmp_path, name, content, instead):
+    """Elsewhere they would change nothing; one input with fields among others is enough."""
+    plain, table = write(tmp_path / name, content), write(tmp_path / "b.csv", "text,key\nx,1\n")
+    options, named = SourceOptions(id_field="key"), ("text_field", "id_field")
+    with pytest.raises(OptionError) as refused:
+        check_inputs([str(plain)], options, named)
+    assert str(refused.value).startswith("--id-field and --text-field are for formats with fields, and the input is ")
+    assert instead in str(refused.value)
+    with pytest.raises(OptionError, match="--tokens-field is for formats with fields, "):
+        check_inputs([str(plain)], options, ("tokens_field",))
+    check_inputs([str(plain), str(table)], options, named)
+    check_inputs([str(plain)], options)  # of a variable, which may be meant for other inputs
+
+
 BINARY = [
     (table_bytes(pa.table({"text": ["x"]}), "parquet"), "is parquet by its content"),
     (table_bytes(pa.table({"text": ["x"]}), "arrow"), "is arrow by its content"),

@@ -94,8 +94,8 @@ def test_named_fields(tmp_path):
     good, *bad = rows_of(write(tmp_path / "a.jsonl", lines), **options)
     assert plain(good) == ("b", None, "1")
     assert [row.reason for row in bad] == [
-        "has no id: 'key' is missing or null",
-        "has no id: 'key' is missing or null",
+        "has no id: 'key' is missing; fields found: 'body'",
+        "has no id: 'key' is null",
         "has no 'body'; fields found: 'text', 'key'",
     ]
     with pytest.raises(RequestError, match="has no column 'key' for the ids"):

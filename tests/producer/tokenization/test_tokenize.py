@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from producer.sources.rows import BadRow, Row, SourceRow
 from producer.tokenization.tokenize import tokenize
+from unrolled.model.padding import Padding
 from unrolled.tokenization.tokenizer import load_tokenizer
 
 
@@ -45,6 +46,23 @@ def test_bad_ids_are_bad_rows():
     first, bad, last = rows_of([token_row([1]), token_row([2, 10], 1, "mine"), token_row([], 2)])
     assert bad == BadRow("f", 1, "mine", "token 10 at position 1 (from 0); allowed: 0 (padding) and 1..9")
     assert [first.tokens.tolist(), last.tokens.tolist()] == [[1], []]
+
+
+def test_rows_that_the_model_cannot_pad(tmp_path):
+    """Of text and of ids; zeros are no tokens, and don't count."""
+    batch = [
+        text_row("a b a"),
+        text_row("a b a b", 1),
+        token_row([0, 1, 2, 0, 3], 2),
+        token_row([1] * 2000, 3, "mine"),
+        token_row([10], 4),
+    ]
+    short, text, zeros, ids, bad = rows_of(batch, load_tokenizer(saved(words(), tmp_path), 9), padding=Padding(3))
+    assert [short.tokens.tolist(), zeros.tokens.tolist()] == [[1, 2, 1], [0, 1, 2, 0, 3]]
+    why = "and the model reads at most 3: it was trained on rows that are padded to 3 tokens; cut the row"
+    assert text == BadRow("f", 1, None, f"the row has 4 tokens, {why}")
+    assert ids == BadRow("f", 3, "mine", f"the row has 2,000 tokens, {why}")
+    assert bad.reason.startswith("token 10")
 
 
 def test_ticks_pass():

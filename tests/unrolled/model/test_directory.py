@@ -12,6 +12,9 @@ from safetensors.numpy import load_file, save_file
 from support.model_configs import STACKED, STACKED_JSON
 
 from unrolled.errors import ModelError
+from unrolled.job import names
+from unrolled.job.inputs import Inputs
+from unrolled.job.job import Job
 from unrolled.model import directory
 from unrolled.model import weights as weights_module
 from unrolled.model.directory import open_model, save_model
@@ -45,6 +48,18 @@ def test_a_training_that_is_not_finished(tmp_path):
     (tmp_path / SCRATCH).rmdir()
     with pytest.raises(ModelError, match=r"has no file config.json"):
         open_model(tmp_path)
+
+
+def test_a_jobs_directory_is_no_models(tmp_path):
+    """It says so, with the job's model, whatever has become of the job's file."""
+    content = Job("ab" * 32, Inputs.named(["a"]), "fused", "float32", live=False, options={}).encode("0" * 16)
+    place = tmp_path / names.JOB
+    place.parent.mkdir()
+    begin = r"is a job's directory, not a model's; its model "
+    for written, wanted in [(content, rf"\(fingerprint {'ab' * 32}\) is elsewhere"), (b"[", "is elsewhere")]:
+        place.write_bytes(written)
+        with pytest.raises(ModelError, match=begin + wanted + ": name the directory that --model named"):
+            open_model(tmp_path)
 
 
 def test_files_on_disk_are_the_documented_ones(model):

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from producer.cli.input_options import source_options
+from producer.cli.input_options import named_fields, source_options
 from producer.cli.options import json_option
 from producer.sources.options import SourceOptions
 from producer.training.request import DEFAULT_VOCABULARY, FitRequest
@@ -94,6 +94,7 @@ def fit(
         inputs=inputs,
         out=out,
         source=SourceOptions(**{name: arguments[name] for name in _SOURCE}),
+        named=named_fields(),
         vocab_size=vocab_size,
         tokenizer=tokenizer,
         oov=None if oov == "drop" else oov,

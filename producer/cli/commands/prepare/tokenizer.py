@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from producer.cli.input_options import source_options
+from producer.cli.input_options import named_fields, source_options
 from producer.cli.options import json_option
 from producer.sources.notices import notices_of_words
 from producer.sources.options import SourceOptions
@@ -103,7 +103,7 @@ def fit_command(
         raise OptionError(f"--vocab-size is {size}; allowed by the model in --out {out}: up to {room}")
     tokens_field = "tokens" if text_field != "tokens" else "text"
     options = SourceOptions(format=format, kind="text", text_field=text_field, tokens_field=tokens_field)
-    plan = check_inputs(inputs, options)
+    plan = check_inputs(inputs, options, named_fields())
     for notice in (*plan.notices, *notices_of_words((file.label, file.format) for file in plan.files)):
         click.echo(notice, err=True)
     bad_rows, patience = 0, Patience(partial(click.echo, err=True))

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,7 @@ from producer.tokenization.tokenize import tokenize
 from unrolled.format.positions import Positions
 from unrolled.model.config import ModelConfig
 from unrolled.model.layer import LayerConfig
+from unrolled.model.padding import Padding
 
 MAX_LENGTH = 40
 CONFIG = ModelConfig.stacked(3, MAX_LENGTH, num_lstm_units=1, num_lstm_layers=1, embedding_dim=1)
@@ -231,6 +233,16 @@ def test_a_huge_row_of_ids_is_counted_exactly(tmp_path, format):  # noqa: A002 -
     assert sample.sums["rows"].value == pytest.approx(3)
     assert sample.sums["quarantined"].value == 0, sample.reasons
     assert sample.sums["tokens"].value == pytest.approx(70_014)
+
+
+def test_a_huge_row_that_the_model_cannot_pad(tmp_path):
+    """It is counted with the rows of the quarantine, also if a part of it alone is tokenized, which isn't too long."""
+    path = write_lines(tmp_path / "rows.txt", ["a b", "a " * 300_000, "b"])
+    config = replace(CONFIG, max_length=200_000, padding=Padding(200_000))
+    sample = sampler_of(path, config=config).sample(60)
+    assert sample.sums["quarantined"].value == pytest.approx(1)
+    assert sample.sums["tokens"].value == pytest.approx(3)
+    assert "the row has 300,0" in sample.reasons[0]
 
 
 def test_a_huge_row_of_vectors(tmp_path):

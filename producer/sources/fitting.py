@@ -1,0 +1,97 @@
+"""Options that don't fit the formats of the inputs: they would change nothing, or another thing than was meant."""
+
+from collections.abc import Collection, Sequence
+
+from producer.sources.discovery import SourceFile
+from producer.sources.options import SourceOptions
+from unrolled.errors import OptionError, RequestError
+
+#: What rows are in the formats that have no fields.
+_ROWS_WITHOUT_FIELDS = {
+    "fasta": "in FASTA, the id is the first word after '>', and the text is the sequence",
+    "text": "in text, a row is a line, and its id is the line's number, or its first word with --id-first-word",
+}
+#: Options that name a field of a row, by their names in `SourceOptions`.
+FIELD_OPTIONS = ("id_field", "text_field", "tokens_field")
+
+
+def check_options(files: Sequence[SourceFile], options: SourceOptions, named: Collection[str] = ()) -> None:
+    """Refuse options that don't fit the formats of the inputs.
+
+    Args:
+        files: the inputs.
+        options: how they are read.
+        named: those of `FIELD_OPTIONS` that the user gave for these inputs. A default, or an environment variable,
+            which may be meant for other inputs, is none.
+
+    Raises:
+        OptionError: an option is for formats of which there is no input.
+        RequestError: an input's format can't hold what the options ask for.
+    """
+    _need_delimited(files, options)
+    _need_nested(files, options)
+    _need_fields(files, named)
+
+
+def _need_fields(files: Sequence[SourceFile], named: Collection[str]) -> None:
+    """Refuse names of fields where no input has fields.
+
+    Raises:
+        OptionError: there is such a name.
+    """
+    formats = sorted({file.format for file in files})
+    flags = [f"--{name.replace('_', '-')}" for name in FIELD_OPTIONS if name in named]
+    if not flags or not formats or any(one not in _ROWS_WITHOUT_FIELDS for one in formats):
+        return
+    be, leave = ("is", "leave it out") if len(flags) == 1 else ("are", "leave them out")
+    raise OptionError(
+        f"{' and '.join(flags)} {be} for formats with fields, and the input is {', '.join(formats)}: "
+        f"{'; '.join(_ROWS_WITHOUT_FIELDS[one] for one in formats)}; {leave}, or name another format, such as "
+        "--format jsonl"
+    )
+
+
+def _need_delimited(files: Sequence[SourceFile], options: SourceOptions) -> None:
+    """Refuse options about the columns of CSV and TSV where no input is one: they would make it another job.
+
+    Raises:
+        OptionError: there is such an option.
+    """
+    given = {
+        "--columns": options.columns is not None,
+        "--no-header": not options.header,
+        "--no-quotes": options.quotes is False,
+        "--quotes": options.quotes is True,
+    }
+    name = next((name for name, is_given in given.items() if is_given), "")
+    if name and not any(file.format in ("csv", "tsv") for file in files):
+        found = ", ".join(sorted({file.format for file in files}))
+        raise OptionError(f"{name} is for CSV and TSV, and the input is {found}; leave it out, or give --format csv")
+
+
+def _need_nested(files: Sequence[SourceFile], options: SourceOptions) -> None:
+    """Refuse formats whose values are flat for rows of vectors or with initial states, and FASTA for token ids.
+
+    Raises:
+        RequestError: an input has such a format.
+    """
+    for file in files:
+        if file.format not in ("text", "csv", "tsv", "fasta"):
+            continue
+        if file.format == "fasta" and options.kind == "tokens":
+            raise RequestError(
+                f"input {file.label} is read as fasta, which holds texts, not token ids; leave out --kind tokens, or "
+                "name another format with --format"
+            )
+        if options.initial_state_field is not None:
+            raise RequestError(
+                f"input {file.label} is read as {file.format}, which can't hold the initial states that the model "
+                f"reads; give JSON lines, Parquet or Arrow with a column {options.initial_state_field!r} of lists of "
+                "numbers (--initial-state-field), and --format if its name doesn't show which"
+            )
+        if options.kind == "vectors":
+            raise RequestError(
+                f"input {file.label} is read as {file.format}, which can't hold vectors; give JSON lines, Parquet or "
+                "Arrow with a column of lists of lists of numbers (--vectors-field), and --format if its name doesn't "
+                "show which"
+            )
