@@ -197,6 +197,47 @@ def test_other_files_are_refused(arrays, reason, model, tmp_path):
     assert "can't be read as rows of ids and states" in run(model.path, tmp_path / "noise.npz").output
 
 
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        (
+            {"session": ["a"], "emb": [[1.0]]},
+            "has no column 'ids'; columns found: 'session', 'emb'. Give ids and states",
+        ),
+        ({"ids": [[1]]}, "has no column 'states'; columns found: 'ids'. Give ids and states, of lists"),
+        ({}, "has no column 'ids'; columns found: none. "),
+        (
+            {f"c{n}": [1] for n in range(13)},
+            "columns found: 'c0', 'c1', 'c2', 'c3', 'c4', 'c5', 'c6', 'c7', 'c8', 'c9', 'c10', 'c11', …. ",
+        ),
+    ],
+)
+def test_other_columns_of_parquet_are_named(columns, found, model, tmp_path):
+    """One line, as for an input of a job."""
+    pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
+    result = run(model.path, tmp_path / "rows.parquet")
+    assert result.exit_code == ExitStatus.FAILED
+    assert found in result.output
+    assert len(result.output.splitlines()) == 1
+    twice = pa.table([[[1]], [[1]], [[[1.0] * 5]]], names=["ids", "ids", "states"])
+    pq.write_table(twice, tmp_path / "twice.parquet")
+    result = run(model.path, tmp_path / "twice.parquet")
+    assert "has the column 'ids' 2 times; columns found: 'ids', 'ids', 'states'" in result.output
+
+
+def test_the_columns_of_other_models_are_named(tmp_path):
+    """Vectors and initial states, where the model reads them."""
+    config = ModelConfig(0, 9, None, (LayerConfig(3, given_state=True),), vector_dim=2)
+    save_model(tmp_path / "model", config, new_weights(config, 1))
+    pq.write_table(pa.table({"ids": [[1]], "states": [[[1.0] * 3]]}), tmp_path / "rows.parquet")
+    assert (
+        "has no column 'vectors'; columns found: 'ids', 's" in run(tmp_path / "model", tmp_path / "rows.parquet").output
+    )
+    pq.write_table(pa.table({"vectors": [[[1.0, 2.0]]], "states": [[[1.0] * 3]]}), tmp_path / "rows.parquet")
+    found = run(tmp_path / "model", tmp_path / "rows.parquet").output
+    assert "has no column 'initial_state'; columns found: 'vectors', 'states'. Give initial_state, of lists" in found
+
+
 def test_the_status_is_the_tables():
     """The worker may not import the table of exit statuses, which is the producer's."""
     assert EXIT_DIFFERENT == ExitStatus.FAILED

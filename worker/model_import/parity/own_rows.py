@@ -44,6 +44,8 @@ _LAYOUT = (
     "and states.0 for row 0, and so on; in Parquet, columns ids and states of lists"
 )
 _STATES = "initial_state"
+#: Columns of a file that an error names.
+_SHOWN = 12
 _LAYOUT_OF_VECTORS = _LAYOUT.replace("ids (rows, time)", "vectors (rows, time, numbers)").replace("ids", "vectors")
 
 
@@ -212,7 +214,7 @@ def _npz_rows(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
 
 
 def _parquet_rows(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
-    table = pq.read_table(path, columns=[name, "states"])
+    table = _read_columns(path, name, "states")
     for ids, states in zip(table[name].to_pylist(), table["states"].to_pylist(), strict=True):
         yield np.array(ids, np.int64 if name == "ids" else np.float64), np.array(states, np.float64)
 
@@ -229,8 +231,20 @@ def _npz_states(path: Path) -> Iterator[Any]:
 
 
 def _parquet_states(path: Path) -> list[Any]:
-    states: list[Any] = pq.read_table(path, columns=[_STATES])[_STATES].to_pylist()
+    states: list[Any] = _read_columns(path, _STATES)[_STATES].to_pylist()
     return states
+
+
+def _read_columns(path: Path, *names: str) -> pa.Table:
+    found = pq.read_schema(path).names
+    for name in names:
+        if found.count(name) != 1:
+            shown = ", ".join(repr(each[:40]) for each in found[:_SHOWN]) + (", …" if len(found) > _SHOWN else "")
+            what = f"the column {name!r} {found.count(name)} times" if name in found else f"no column {name!r}"
+            raise ModelError(
+                f"{path}: has {what}; columns found: {shown or 'none'}. Give {' and '.join(names)}, of lists"
+            )
+    return pq.read_table(path, columns=list(names))
 
 
 def _with_states(path: Path, rows: list[Row], begun: list[Any], width: int) -> list[Row]:
