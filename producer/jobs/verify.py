@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from producer.jobs.damage import explain_damage
 from producer.jobs.decisions import has_damaged_rows
 from producer.jobs.quarantine_lists import refused_rows
+from producer.jobs.tokens_read import TokensRead
 from producer.jobs.whole_rows import digest_with
 from unrolled.errors import FileFormatError, PayloadError, UnrolledError
 from unrolled.format.output_spec import OutputSpec
@@ -91,7 +92,7 @@ class _Checked:
     problems: tuple[Problem, ...]
 
 
-def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Verification:
+def verify_job(job: OpenJob, each: Callable[[int, int], None] = lambda *_: None) -> Verification:
     """Check a job: every entry of its log has its part, whole, with its rows, and no other part exists.
 
     Checked of each list of bad rows: its checksum, and the number of its rows.
@@ -102,7 +103,8 @@ def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Ve
 
     Args:
         job: which one.
-        each: called after each shard with its tokens.
+        each: called before the first shard and after each one with the real tokens in the parts that were read, and in
+            all parts that are there. Shards that are missing have none, and failed rows are counted where they are now.
 
     Raises:
         JobError: the log itself is damaged.
@@ -117,6 +119,8 @@ def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Ve
     problems = list(_of_job(job, log, chapters, missing))
     rows = tokens = files = quarantined = failed = 0
     widths: dict[tuple[int, ...], ShardId] = {}
+    read = TokensRead(log, published)
+    each(0, read.total)
     for entry, checked in () if log.discarded else _check_all(job, log, published):  # its parts are all missing
         problems += checked.problems
         quarantined += checked.quarantined
@@ -124,7 +128,8 @@ def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Ve
         if (contents := checked.contents) is not None:
             rows, tokens, files = rows + contents.rows, tokens + contents.tokens, files + 1
             widths.setdefault(tuple(column.width for column in contents.columns), entry.shard)
-        each(entry.tokens)
+        read.add(entry.shard, None if contents is None else contents.tokens)
+        each(read.done, read.total)
     if len(widths) > 1:
         found = ", ".join(f"{', '.join(map(str, each))} in {shard}" for each, shard in sorted(widths.items()))
         problems.append(Problem("*.parquet", f"vectors are of different widths: {found}"))

@@ -442,7 +442,8 @@ class Dataset:
         """The rows whose pooled vectors are nearest to one: exact, all rows are read.
 
         Args:
-            query: a vector (width,), such as one from `Encoder.encode`; or a row's id, which is left out of the result.
+            query: a vector (width,), such as one from `Encoder.encode`; or the id of a row, which is left out of the
+                result. Of rows with the same id, the first one is meant; the others are compared like all rows.
             count: how many rows, at least 1.
             column: a pooled column; it is computed from the tokens' vectors if it isn't stored. None for the only one
                 that is stored, or for the mean if none is; where there are several, one must be named.
@@ -465,7 +466,9 @@ class Dataset:
         rows = _counted(record_batches(self._parts, names), each)
         if not isinstance(query, str):
             return nearest(rows, query, count, metric)
-        row = self[query]
+        if (number := self._lookup.number(query)) is None:
+            raise KeyError(f"no row has the id {query!r:.200}")
+        row = self._lookup.row(number)
         if not row.length:
             raise ValueError(f"row {query!r:.200} has no token, and so no vector")
         if column in row.vectors:
@@ -473,7 +476,7 @@ class Dataset:
         else:
             states = row[column_name("none", layer)]
             vector = pool_rows(states, np.array([0, len(states)]), pooling)[0]
-        return nearest(rows, vector, count, metric, without=query)
+        return nearest(rows, vector, count, metric, without=number)
 
     def card(self, title: str = "Hidden states") -> str:
         """A dataset card, which is the README.md of a data set on the Hugging Face Hub.

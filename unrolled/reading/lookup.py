@@ -63,7 +63,16 @@ class Lookup:
         Raises:
             FileFormatError: a file is damaged.
         """
-        return next((row for number in self._ids.rows(id) if (row := self.row(number)).id == id), None)
+        number = self.number(id)
+        return None if number is None else self.row(number)
+
+    def number(self, id: str) -> int | None:  # noqa: A002 - the column's name
+        """The number, from 0, of the first row with this id, or None.
+
+        Raises:
+            FileFormatError: a file is damaged.
+        """
+        return next((number for number in self._ids.rows(id) if self.row(number).id == id), None)
 
     @cached_property
     def _ids(self) -> IdIndex:

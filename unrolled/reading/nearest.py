@@ -82,7 +82,7 @@ def nearest(
     query: NDArray[np.float32],
     count: int,
     metric: Metric,
-    without: str | None = None,
+    without: int | None = None,
 ) -> list[Neighbour]:
     """The rows that are nearest to a vector, nearest first; of equal ones, the earlier row first.
 
@@ -91,7 +91,7 @@ def nearest(
         query: float32 (width,).
         count: how many rows, at least 1.
         metric: "cosine", "dot" or "euclidean".
-        without: the id of a row that is left out.
+        without: the number of a row that is left out, counted from 0 over all batches; None for none.
 
     Raises:
         ValueError: an argument isn't allowed, or the query is of another width, not finite, partly masked, or all zeros
@@ -111,7 +111,6 @@ def nearest(
     ):  # only its direction counts, and squares of large or small numbers leave the range of float32
         wanted = wanted / (np.abs(wanted).max(initial=0) or np.float32(1))
     norm = np.float32(np.linalg.norm(wanted.astype(np.float64)))
-    kept = count + (without is not None)
     best: list[tuple[float, int, str]] = []  # how near, minus the row's number, id: larger is nearer
     seen = 0
     for rows in batches:
@@ -122,15 +121,16 @@ def nearest(
             raise ValueError("the query is a vector of zeros, which has no direction; take the metric dot or euclidean")
         near = _nearness(vectors, wanted, norm, metric)
         near[numbers(rows.column(1)) == 0] = -np.inf
+        if without is not None and seen <= without < seen + len(rows):
+            near[without - seen] = -np.inf
         best += [
             (float(near[row]), -(seen + row), rows.column(0)[row].as_py())
-            for row in np.argsort(-near, kind="stable")[:kept].tolist()
+            for row in np.argsort(-near, kind="stable")[:count].tolist()
             if near[row] > -np.inf
         ]
-        best = sorted(best, reverse=True)[:kept]
+        best = sorted(best, reverse=True)[:count]
         seen += len(rows)
-    found = [Neighbour(of, -near if metric == "euclidean" else near) for near, _, of in best if of != without]
-    return found[:count]
+    return [Neighbour(of, -near if metric == "euclidean" else near) for near, _, of in best]
 
 
 def _check(query: NDArray[np.float32], count: int, metric: Metric) -> None:

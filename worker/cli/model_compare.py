@@ -12,7 +12,8 @@ from unrolled.model.directory import open_model
 from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:
-    from worker.model_import.parity.own_rows import Difference
+    from unrolled.model.padding import Padding
+    from worker.model_import.parity.own_rows import Difference, Place
 
 #: The status of a check that failed; it is a part of `producer.cli.exit_status`.
 EXIT_DIFFERENT = 1
@@ -62,12 +63,12 @@ def compare_command(
     if as_json:
         click.echo(json_text({"same": found.first is None, **asdict(found)}))
     else:
-        for line in _lines(found, bound, int(ids_from)):
+        for line in _lines(found, bound, int(ids_from), model.config.padding):
             click.echo(line)
     context.exit(0 if found.first is None else EXIT_DIFFERENT)
 
 
-def _lines(found: Difference, bound: float, ids_from: int) -> list[str]:
+def _lines(found: Difference, bound: float, ids_from: int, padding: Padding | None) -> list[str]:
     counted = f"your program and the {found.program}, {found.rows:,} rows with {found.tokens:,} tokens"
     counted += f" and {found.padding:,} places of padding, which aren't compared" if found.padding else ""
     if found.first is None:
@@ -75,14 +76,28 @@ def _lines(found: Difference, bound: float, ids_from: int) -> list[str]:
     place = found.first
     token = "" if place.id is None else f" (id {place.id})"
     values = f"{place.own:.7g} in your program, {place.model:.7g} in the model"
-    if found.other_ids:
-        hint = f"with --ids-from {1 - ids_from} they are the same"
-    elif place.is_first:
-        hint = "look for what your program does before the first layer, for an initial state, or for other ids"
-    else:
-        hint = "the tokens before are the same: look for padding, a mask, or what depends on the position"
+    hint = f"with --ids-from {1 - ids_from} they are the same" if found.other_ids else _hint(found, place, padding)
     return [
         f"differ  {counted}: largest difference {found.largest:.1e}, more than {bound:g} at {found.differing:,} tokens",
         f"first   row {place.row}, token {place.token}{token}, number {place.number}: {values}",
         f"        {hint}",
     ]
+
+
+def _hint(found: Difference, place: Place, padding: Padding | None) -> str:
+    """Where to look, by which rows and tokens differ."""
+    if place.is_first:
+        other = "look for what your program does before the first layer, for an initial state, or for other ids"
+    else:
+        other = "the tokens before are the same: look for padding, a mask, or what depends on the position"
+    if not found.padded_differ:
+        return other
+    if padding is not None:
+        which, cause = f"that the model pads ({padding})", "your program pads to another number, on the other side, or "
+        cause += "with another id; import the model with its --pad and --pad-id"
+    else:
+        which, cause = "with padding", "your program reads padding as tokens there; leave it out (PyTorch: "
+        cause += "pack_padded_sequence), or import the model with --pad"
+    if found.unpadded:
+        return f"only the rows {which} differ: {cause}"
+    return f"all rows are rows {which}: perhaps {cause}; otherwise, {other}"

@@ -25,8 +25,10 @@ _SPACES = b" \t\n\r\v\f\x1c\x1d\x1e\x1f"
 _RETURN_INSIDE = "a carriage return inside a line; end lines with a line feed, as `tr '\\r' '\\n'` does"
 #: Lines that show whether an input is FASTA.
 _LINES = 100
-#: A line of a sequence: letters in capitals, or of nucleic acids, or so many that it is no word.
-_SEQUENCE = re.compile(rb"[A-Z*.-]{4,}|[ACGTUNacgtun*.-]{4,}|[A-Za-z*.-]{30,}").fullmatch
+#: Sequences without their line ends: letters in capitals, or of nucleic acids. Fewer than four may be a word.
+_SEQUENCES = re.compile(rb"[A-Z*.-]{4,}|[ACGTUNacgtun*.-]{4,}").fullmatch
+#: Sequences in letters of both cases, and the length of a line that is no word.
+_MIXED, _NO_WORD = re.compile(rb"[A-Za-z*.-]+").fullmatch, 30
 
 
 class Records:
@@ -168,7 +170,9 @@ def check_fasta(lines: Iterable[bytes | LongLine]) -> None:
 
 
 def looks_like_fasta(head: bytes) -> bool:
-    """Whether an input begins with a header, and goes on with a sequence.
+    """Whether an input begins with a header, and all other lines at its beginning are of sequences.
+
+    They are judged together, because a sequence may be a few letters long.
 
     Args:
         head: its first bytes; the last line may be cut off.
@@ -176,7 +180,11 @@ def looks_like_fasta(head: bytes) -> bool:
     lines = (line.strip() for line in head.removeprefix(BYTE_ORDER_MARK).split(b"\n", _LINES)[:_LINES])
     some = [line for line in lines if line and not line.startswith(_COMMENT)]
     sequences = [line for line in some if not _is_header(line)]
-    return bool(sequences) and _is_header(some[0]) and _SEQUENCE(sequences[0]) is not None
+    if not sequences or not _is_header(some[0]):
+        return False
+    joined = b"".join(sequences)
+    is_mixed = _MIXED(joined) is not None and max(map(len, sequences)) >= _NO_WORD
+    return is_mixed or _SEQUENCES(joined) is not None
 
 
 def part_of_sequence(content: bytes) -> str:

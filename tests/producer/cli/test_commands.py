@@ -32,6 +32,7 @@ from unrolled.queue.broker import Broker
 from unrolled.queue.member import Member
 from unrolled.queue.messages import queue_name
 from unrolled.reading.dataset import open_dataset
+from unrolled.reading.outcome import failed_rows
 
 NAMESPACE = "test"
 OFFER = job_of().offer
@@ -681,6 +682,18 @@ def test_verify_lists_what_is_wrong(tmp_path):
         "✗ more.parquet: is not a part of this job; move it elsewhere\n"
         f"{tmp_path}: 2 problems; 8 rows in, 4 out in 1 whole file (7 tokens), 0 in quarantine\n"
     )
+
+
+def test_verify_counts_the_tokens_that_it_reads(tmp_path):
+    """Those of the parts that are there, and of rows that were computed again once."""
+    job = make_job(tmp_path, shards=2)
+    first, second = waiting(job)
+    publish_shard(job, first, failed={1: "ValueError: no"})
+    assert run("verify", tmp_path).stderr == "verifying: 6 of 6 tokens (100 %)\n"
+    publish_shard(job, second)
+    decisions.retry(job.objects, None, failed_rows, failed=True)
+    publish_shard(job, *waiting(job))
+    assert run("verify", tmp_path).stderr == "verifying: 14 of 14 tokens (100 %)\n"
 
 
 def test_verify_as_json_has_the_list(tmp_path):

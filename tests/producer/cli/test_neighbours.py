@@ -4,6 +4,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from support import jobs
 from support.jobs import finished_job, make_job, publish_shard, waiting
 
 import unrolled
@@ -104,3 +105,20 @@ def test_a_job_that_is_not_complete_is_reported(out, tmp_path):
     assert done.exit_code == 0, done.output
     assert "the job is not complete; only the rows that are published are compared" in done.stderr
     assert run(out, "--id", named).stderr == ""
+
+
+def test_as_many_rows_as_are_asked_for_where_an_id_occurs_several_times(tmp_path, monkeypatch):
+    """As in a stream that was read twice: only the first row with the id is left out."""
+    cut = jobs.cut
+
+    def same_ids(index, **more):
+        return [row._replace(id=f"a{number}") for number, row in enumerate(cut(index, **more))]
+
+    monkeypatch.setattr(jobs, "cut", same_ids)
+    finished_job(tmp_path / "out", live=True)
+    assert [row.id for row in unrolled.open(tmp_path / "out")] == ["a0", "a1", "a2", "a3"] * 3
+    for count in (1, 2, 9, 11):
+        done = run(tmp_path / "out", "--id", "a2", "-n", count, "--json")
+        assert len(done.stdout.splitlines()) == count, done.output
+    found = sorted(json.loads(line)["id"] for line in done.stdout.splitlines())
+    assert found == sorted(["a2"] * 2 + ["a0", "a1", "a3"] * 3)

@@ -188,7 +188,8 @@ def test_comments_alone_are_no_rows(tmp_path):
 
 @pytest.mark.parametrize("head", [
     b">sp|P1|X desc\nMKVLITGASSG\n", b">a\nacgtnnacgt\n", b"\xef\xbb\xbf; c\n>a\r\n\r\nMKVL*\r\n", b">a\n>b\nACGT\n>c",
-    b">a\nMkvlitgassgigmkvlitgassgigmkvlitg\n",
+    b">a\nMkvlitgassgigmkvlitgassgigmkvlitg\n", b">a\nMK\n>b\nMKVLITGASSG\n", b">a\nMKV\n>b\nGH\n>c\nW",
+    b">a\nac\n>b\ngt\n", b">a\nMkv\n>b\nMkvlitgassgigmkvlitgassgigmkvlitg\n",
 ])  # fmt: skip
 def test_fasta_under_another_name(tmp_path, monkeypatch, head):
     """Each line is a text there, and a line says so; a format that the user names is not in doubt."""
@@ -204,6 +205,7 @@ def test_fasta_under_another_name(tmp_path, monkeypatch, head):
 
 @pytest.mark.parametrize("head", [
     b"> quoted\nhello\n", b">\n", b"> a\n> b\nI agree with you.\n", b"MKVLIT\n>a\nMKVLIT\n", b"", b">>> print(1)\n1\n",
+    b">\nthe\ncommonest\nwords\nof\na\nlanguage\none\nin\neach\nline\n", b">OK\nNO\n", b"> a\nYES\n> b\nWell, no.\n",
 ])  # fmt: skip
 def test_text_that_is_no_fasta(head):
     """Quotations begin with the same sign."""

@@ -111,6 +111,33 @@ def test_neighbours_of_a_row(dataset):
     assert dataset.neighbours(named, 1) == found[:1]
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 11])
+def test_neighbours_where_an_id_occurs_several_times(tmp_path, count):
+    """The first row with the id is the query, and only it is left out: those that equal it are the nearest."""
+    for name in "abcd":
+        finished_job(tmp_path / name, shards=1, inputs=(name,))  # jobs of other inputs, and rows of the same ids
+    dataset = unrolled.open([tmp_path / name for name in "abcd"])
+    one = [row.id for row in unrolled.open(tmp_path / "a")]
+    assert [row.id for row in dataset] == one * 4
+    found = dataset.neighbours(one[2], count)
+    assert [near.id for near in found[:3]] == [one[2]] * min(count, 3)
+    assert len(found) == count
+    every = dataset.neighbours(one[2], 100)
+    assert sorted(near.id for near in every) == sorted(one * 3 + [name for name in one if name != one[2]])
+
+
+def test_one_row_is_left_out_by_its_number():
+    """In any batch, and no other row with its id."""
+    vectors = np.array([[1, 0], [2, 0], [0, 1], [9, 0]], np.float32)
+    lists = pa.FixedSizeListArray.from_arrays(vectors.ravel(), 2)
+    rows = pa.record_batch({"id": ["a", "b", "c", "b"], "length": pa.array([1] * 4, pa.int32()), "mean": lists})
+    pieces = [rows.slice(0, 1), rows.slice(1, 2), rows.slice(3)]
+    for without, wanted in ((0, "bbc"), (1, "bac"), (2, "bba"), (3, "bac"), (None, "bba")):
+        found = nearest(pieces, vectors[1], 3, "dot", without)
+        assert "".join(near.id for near in found) == wanted
+    assert nearest(pieces, vectors[1], 1, "dot", 3)[0].score == 4
+
+
 def test_neighbours_of_a_row_without_a_token(dataset):
     """It has no vector, so nothing is near; the error says so."""
     with pytest.raises(ValueError, match=r"row 'rows\.txt#4' has no token, and so no vector"):

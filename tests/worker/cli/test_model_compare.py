@@ -152,6 +152,61 @@ def test_padding_in_rows(direction, tmp_path):
     assert (facts["same"], facts["tokens"], facts["padding"]) == (False, 20, 0)
 
 
+@pytest.mark.parametrize(("side", "ids_from"), [("after", "0"), ("after", "1"), ("before", "1")])
+def test_padding_that_was_read_as_tokens_is_named(side, ids_from, tmp_path):
+    """As in a batch of PyTorch that isn't packed: rows without padding are the same, all others differ."""
+    config = ModelConfig(10, 16, 4, (LayerConfig(5, direction="bidirectional"),))
+    made = save_model(tmp_path / "model", config, {name: 3 * one for name, one in new_weights(config, 1).items()})
+    shift, pads = 1 - int(ids_from), (lambda row: [7] * (5 - len(row)))
+
+    def wrong(row):
+        filled = row + pads(row) if side == "after" else pads(row) + row
+        found = layer_states(config, made.weights(), np.array(filled))[-1]
+        return found[: len(row)] if side == "after" else found[5 - len(row) :]
+
+    def output(rows, states):
+        path = tmp_path / "rows.npz"
+        if side == "after":
+            padded_file(path, rows, states, shift)
+        else:
+            whole = [np.array(row) - shift for row in rows]
+            ids = np.array([[0] * (5 - len(row)) + row.tolist() for row in whole])
+            full = [np.concatenate([np.zeros((5 - len(own), 10)), own]) for own in states]
+            np.savez(path, ids=ids, states=np.array(full))
+        return run(made.path, path, "--ids-from", ids_from).output
+
+    found = output(ROWS, [wrong(row) for row in ROWS])
+    assert "only the rows with padding differ: your program reads padding as tokens there; leave it out" in found
+    assert "(PyTorch: pack_padded_sequence), or import the model with --pad\n" in found
+    longer = [*ROWS[:2], ROWS[2][:3]] if side == "before" else None
+    if longer:
+        found = output(longer, [wrong(row) for row in longer])
+        assert "all rows are rows with padding: perhaps your program reads padding as tokens there" in found
+        assert "otherwise, look for what your program does before the first layer" in found
+    states = [wrong(row) for row in ROWS]
+    states[2][0] += 1
+    assert "look for what your program does before the first layer" in output(ROWS, states)
+    right = [layer_states(config, made.weights(), np.array(row))[-1] for row in ROWS]
+    right[0][0] += 1
+    assert "padding as tokens" not in output(ROWS, right)
+
+
+def test_other_padding_than_the_imported_models_is_named(model, tmp_path):
+    """The rows that the model pads differ, and a row of its length is the same."""
+    config = replace(model.config, max_length=5, padding=Padding(5, "before"))
+    padded = save_model(tmp_path / "padded", config, model.weights())
+    other = save_model(tmp_path / "other", replace(config, padding=Padding(5, "before", 3)), model.weights())
+    ragged_file(tmp_path / "rows.npz", ROWS, states_of(other))
+    found = run(padded.path, tmp_path / "rows.npz").output
+    assert (
+        "only the rows that the model pads (to 5 tokens with row 0, before the tokens) differ: your program pads to "
+        "another number, on the other side, or with another id; import the model with its --pad and --pad-id\n"
+    ) in found
+    ragged_file(tmp_path / "short.npz", ROWS[:2], states_of(other, ROWS[:2]))
+    found = run(padded.path, tmp_path / "short.npz").output
+    assert "all rows are rows that the model pads (to 5 tokens with row 0, before the tokens): perhaps your" in found
+
+
 def test_ids_that_count_from_0(model, tmp_path):
     """--ids-from 0 adds one; where the rows are equal then, the report says so."""
     ragged_file(tmp_path / "rows.npz", [[4, 2], [9, 3]], states_of(model, [[4, 2], [9, 3]]), shift=1)
@@ -195,6 +250,47 @@ def test_other_files_are_refused(arrays, reason, model, tmp_path):
     assert reason in result.output
     (tmp_path / "noise.npz").write_bytes(b"noise")
     assert "can't be read as rows of ids and states" in run(model.path, tmp_path / "noise.npz").output
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        (
+            {"session": ["a"], "emb": [[1.0]]},
+            "has no column 'ids'; columns found: 'session', 'emb'. Give ids and states",
+        ),
+        ({"ids": [[1]]}, "has no column 'states'; columns found: 'ids'. Give ids and states, of lists"),
+        ({}, "has no column 'ids'; columns found: none. "),
+        (
+            {f"c{n}": [1] for n in range(13)},
+            "columns found: 'c0', 'c1', 'c2', 'c3', 'c4', 'c5', 'c6', 'c7', 'c8', 'c9', 'c10', 'c11', …. ",
+        ),
+    ],
+)
+def test_other_columns_of_parquet_are_named(columns, found, model, tmp_path):
+    """One line, as for an input of a job."""
+    pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
+    result = run(model.path, tmp_path / "rows.parquet")
+    assert result.exit_code == ExitStatus.FAILED
+    assert found in result.output
+    assert len(result.output.splitlines()) == 1
+    twice = pa.table([[[1]], [[1]], [[[1.0] * 5]]], names=["ids", "ids", "states"])
+    pq.write_table(twice, tmp_path / "twice.parquet")
+    result = run(model.path, tmp_path / "twice.parquet")
+    assert "has the column 'ids' 2 times; columns found: 'ids', 'ids', 'states'" in result.output
+
+
+def test_the_columns_of_other_models_are_named(tmp_path):
+    """Vectors and initial states, where the model reads them."""
+    config = ModelConfig(0, 9, None, (LayerConfig(3, given_state=True),), vector_dim=2)
+    save_model(tmp_path / "model", config, new_weights(config, 1))
+    pq.write_table(pa.table({"ids": [[1]], "states": [[[1.0] * 3]]}), tmp_path / "rows.parquet")
+    assert (
+        "has no column 'vectors'; columns found: 'ids', 's" in run(tmp_path / "model", tmp_path / "rows.parquet").output
+    )
+    pq.write_table(pa.table({"vectors": [[[1.0, 2.0]]], "states": [[[1.0] * 3]]}), tmp_path / "rows.parquet")
+    found = run(tmp_path / "model", tmp_path / "rows.parquet").output
+    assert "has no column 'initial_state'; columns found: 'vectors', 'states'. Give initial_state, of lists" in found
 
 
 def test_the_status_is_the_tables():

@@ -44,6 +44,8 @@ _LAYOUT = (
     "and states.0 for row 0, and so on; in Parquet, columns ids and states of lists"
 )
 _STATES = "initial_state"
+#: Columns of a file that an error names.
+_SHOWN = 12
 _LAYOUT_OF_VECTORS = _LAYOUT.replace("ids (rows, time)", "vectors (rows, time, numbers)").replace("ids", "vectors")
 
 
@@ -56,12 +58,14 @@ class Row:
         states: float64 (time, outputs), one for each id.
         begun: float32 (numbers,), the initial states that the row brings; None if the model reads none.
         places: of the ids in the user's row, if padding was left out of it; else None.
+        padded: whether padding was left out of it, or cut off its end, or the model pads it.
     """
 
     ids: NDArray[Any]
     states: NDArray[np.float64]
     begun: NDArray[np.float32] | None = None
     places: NDArray[np.int64] | None = None
+    padded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,8 @@ class Difference:
         differing: how many tokens have a number that differs by more than the bound.
         first: the first such place, in the order of rows and tokens; None if there is none.
         other_ids: whether the rows are the same with the other value of --ids-from.
+        padded_differ: whether the rows that differ are those with padding, all of them, or those that the model pads.
+        unpadded: how many rows with tokens have no padding.
     """
 
     program: str
@@ -110,6 +116,8 @@ class Difference:
     differing: int
     first: Place | None
     other_ids: bool = False
+    padded_differ: bool = False
+    unpadded: int = 0
 
 
 def read_rows(path: Path, vector_dim: int | None = None, given_dim: int = 0) -> list[Row]:
@@ -131,21 +139,25 @@ def read_rows(path: Path, vector_dim: int | None = None, given_dim: int = 0) -> 
             head = file.read(4)
         name = "ids" if vector_dim is None else "vectors"
         is_parquet = head == b"PAR1"
-        pairs = list(_parquet_rows(path, name) if is_parquet else _npz_rows(path, name))
+        found = list(_parquet_rows(path, name) if is_parquet else _npz_rows(path, name))
         begun = list(_parquet_states(path) if is_parquet else _npz_states(path)) if given_dim else []
     except (OSError, ValueError, KeyError, EOFError, pa.ArrowException) as error:
         layout = _LAYOUT if vector_dim is None else _LAYOUT_OF_VECTORS
         layout += f", and {_STATES} of lists of {given_dim:,} numbers" if given_dim else ""
         raise ModelError(f"{path}: can't be read as rows of {name} and states ({error}); {layout}") from error
     if vector_dim is None:
-        rows = [_row(path, number, ids, states) for number, (ids, states) in enumerate(pairs)]
+        rows = [_row(path, number, ids, states) for number, (ids, states, _) in enumerate(found)]
     else:
-        rows = [_row_of_vectors(path, number, *pair, vector_dim) for number, pair in enumerate(pairs)]
+        rows = [
+            _row_of_vectors(path, number, vectors, states, vector_dim)
+            for number, (vectors, states, _) in enumerate(found)
+        ]
+    rows = [replace(row, padded=cut) for row, (_, _, cut) in zip(rows, found, strict=True)]
     if given_dim:
         rows = _with_states(path, rows, begun, given_dim)
     if not sum(row.ids.size for row in rows):
-        found = f"an id; {_LAYOUT}" if vector_dim is None else f"a vector; {_LAYOUT_OF_VECTORS}"
-        raise ModelError(f"{path}: has no row with {found}")
+        lacks = f"an id; {_LAYOUT}" if vector_dim is None else f"a vector; {_LAYOUT_OF_VECTORS}"
+        raise ModelError(f"{path}: has no row with {lacks}")
     return rows
 
 
@@ -172,6 +184,8 @@ def _compared(model: ModelDirectory, rows: list[Row], ids_from: int, bound: floa
     real = _without_padding(model, rows, ids_from)
     if not sum(row.ids.size for row in real):
         raise ModelError("all rows consist of padding; give rows with tokens")
+    if (pads := model.config.padding) is not None:
+        real = [replace(row, padded=row.ids.size < pads.length) for row in real]
     program, made = _computed(model, real, ids_from)
     padding = sum(len(row.ids) for row in rows) - sum(len(row.ids) for row in real)
     return replace(_difference(program, real, made, bound), padding=padding)
@@ -187,12 +201,15 @@ def _without_padding(model: ModelDirectory, rows: list[Row], ids_from: int) -> l
         hidden = (row.ids == np.float32(mask or 0)).all(axis=1) if reads_vectors else row.ids == 0
         (places,) = np.nonzero(~hidden)
         made.append(
-            replace(row, ids=row.ids[places], states=row.states[places], places=places) if hidden.any() else row
+            replace(row, ids=row.ids[places], states=row.states[places], places=places, padded=True)
+            if hidden.any()
+            else row
         )
     return made
 
 
-def _npz_rows(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
+def _npz_rows(path: Path, name: str) -> Iterator[tuple[Any, Any, bool]]:
+    """The ids and states of each row, and whether it was longer in the file."""
     with np.load(path, allow_pickle=False) as stored:
         if name in stored.files:
             ids, states = stored[name], stored["states"]
@@ -203,18 +220,18 @@ def _npz_rows(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
             if lengths.shape != ids.shape[:1]:
                 raise ValueError(f"{name} {ids.shape} and lengths {lengths.shape} don't fit together")
             for row, length in enumerate(lengths):
-                yield ids[row, : int(length)], states[row, : int(length)]
+                yield ids[row, : int(length)], states[row, : int(length)], bool(length < ids.shape[1])
             return
         number = 0
         while f"{name}.{number}" in stored.files:
-            yield stored[f"{name}.{number}"], stored[f"states.{number}"]
+            yield stored[f"{name}.{number}"], stored[f"states.{number}"], False
             number += 1
 
 
-def _parquet_rows(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
-    table = pq.read_table(path, columns=[name, "states"])
+def _parquet_rows(path: Path, name: str) -> Iterator[tuple[Any, Any, bool]]:
+    table = _read_columns(path, name, "states")
     for ids, states in zip(table[name].to_pylist(), table["states"].to_pylist(), strict=True):
-        yield np.array(ids, np.int64 if name == "ids" else np.float64), np.array(states, np.float64)
+        yield np.array(ids, np.int64 if name == "ids" else np.float64), np.array(states, np.float64), False
 
 
 def _npz_states(path: Path) -> Iterator[Any]:
@@ -229,8 +246,20 @@ def _npz_states(path: Path) -> Iterator[Any]:
 
 
 def _parquet_states(path: Path) -> list[Any]:
-    states: list[Any] = pq.read_table(path, columns=[_STATES])[_STATES].to_pylist()
+    states: list[Any] = _read_columns(path, _STATES)[_STATES].to_pylist()
     return states
+
+
+def _read_columns(path: Path, *names: str) -> pa.Table:
+    found = pq.read_schema(path).names
+    for name in names:
+        if found.count(name) != 1:
+            shown = ", ".join(repr(each[:40]) for each in found[:_SHOWN]) + (", …" if len(found) > _SHOWN else "")
+            what = f"the column {name!r} {found.count(name)} times" if name in found else f"no column {name!r}"
+            raise ModelError(
+                f"{path}: has {what}; columns found: {shown or 'none'}. Give {' and '.join(names)}, of lists"
+            )
+    return pq.read_table(path, columns=list(names))
 
 
 def _with_states(path: Path, rows: list[Row], begun: list[Any], width: int) -> list[Row]:
@@ -314,6 +343,7 @@ def _computed(model: ModelDirectory, rows: list[Row], ids_from: int) -> tuple[st
 
 def _difference(program: str, rows: list[Row], made: list[NDArray[Any]], bound: float) -> Difference:
     largest, differing, first = 0.0, 0, None
+    padded_differ, unpadded = True, 0
     for number, (row, states) in enumerate(zip(rows, made, strict=True)):
         if not row.ids.size:
             continue
@@ -321,6 +351,8 @@ def _difference(program: str, rows: list[Row], made: list[NDArray[Any]], bound: 
         wrong = ~(differences <= bound)  # NaN differs too
         largest = max(largest, float(differences.max())) if not np.isnan(differences).any() else float("nan")
         differing += int(wrong.any(axis=1).sum())
+        padded_differ &= bool(wrong.any()) is row.padded
+        unpadded += not row.padded
         if first is None and wrong.any():
             token, output = (int(one) for one in np.argwhere(wrong)[0])
             values = float(row.states[token, output]), float(states[token, output])
@@ -328,4 +360,15 @@ def _difference(program: str, rows: list[Row], made: list[NDArray[Any]], bound: 
             first = Place(
                 number, place, token == 0, int(row.ids[token]) if row.ids.ndim == 1 else None, output, *values
             )
-    return Difference(program, len(rows), sum(len(row.ids) for row in rows), 0, largest, differing, first)
+    tokens = sum(len(row.ids) for row in rows)
+    return Difference(
+        program,
+        rows=len(rows),
+        tokens=tokens,
+        padding=0,
+        largest=largest,
+        differing=differing,
+        first=first,
+        padded_differ=padded_differ and first is not None,
+        unpadded=unpadded,
+    )

@@ -15,7 +15,12 @@ from unrolled.telemetry.json_text import json_text
 
 @click.command()
 @out_argument
-@click.option("--id", "of", required=True, help="Id of the row whose neighbours are listed.")
+@click.option(
+    "--id",
+    "of",
+    required=True,
+    help="Id of the row whose neighbours are listed; of several rows with this id, the first.",
+)
 @click.option("-n", "--rows", type=click.IntRange(1), default=10, show_default=True, help="Number of neighbours.")
 @click.option("--column", help="Column of pooled vectors.  [default: the only one that is stored, or else mean]")
 @click.option(
@@ -31,7 +36,8 @@ def neighbours(*, out: str, of: str, rows: int, column: str | None, metric: Metr
 
     Every published row is compared, so the result is exact for these; a job that isn't complete is reported on standard
     error. A row has one vector: a pooled one that the job stored, or the mean of its tokens' vectors. If there are
-    several, name one with --column. --json prints one row on a line.
+    several, name one with --column. --json prints one row on a line. Where an id occurs several times, as it may in a
+    stream, only the first row with it is left out.
 
     \b
     Examples:

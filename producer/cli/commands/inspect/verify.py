@@ -14,7 +14,6 @@ from producer.jobs.verify import verify_job
 from producer.terminal.progress import progress
 from producer.terminal.text import printable
 from unrolled.errors import counted
-from unrolled.protocol.log import Log, catch_up
 from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:
@@ -41,18 +40,9 @@ def verify(context: click.Context, *, out: str, as_json: bool) -> None:
       unrolled verify out
       unrolled verify out --json | jq '.problems[].where'
     """
-    job, log = job_at(out), Log()
-    catch_up(log, job.objects)
-    total = int(log.entries.columns["tokens"].sum())
-    done = 0
-    with progress("verifying", total) as bar:
-
-        def each(tokens: int) -> None:
-            nonlocal done
-            done += tokens
-            bar.update(done_tokens=done)
-
-        found = verify_job(job, each)
+    job = job_at(out)
+    with progress("verifying") as bar:
+        found = verify_job(job, lambda done, total: bar.update(done_tokens=done, total_tokens=total))
     if as_json:
         click.echo(json_text({"ok": not found.problems, **asdict(found)}))
     else:
