@@ -41,7 +41,7 @@ class LedgerFigures:
     Args:
         broker: where the ledgers are.
         namespace: prefix of every key.
-        patience: says once why there are no figures, and that there are some again; None for nobody to hear it.
+        patience: says once why there are no figures, and that there are some again; None to say nothing.
 
     Attributes:
         trouble: why there were no figures when they were collected last; None if there were some.

@@ -50,10 +50,12 @@ class MetricsServer:
 
     def __init__(self, collect: Collect, port: int, address: str) -> None:
         check_installed()
-        from prometheus_client import start_http_server  # noqa: PLC0415 - an extra that most processes don't need
+        from prometheus_client import ProcessCollector, start_http_server  # noqa: PLC0415 - an extra
 
+        figures = registry(collect)
+        ProcessCollector(registry=figures)  # this process's own: CPU, memory, files
         try:
-            self._server, self._thread = start_http_server(port, address, _of_process(registry(collect)))
+            self._server, self._thread = start_http_server(port, address, figures)
         except (OSError, OverflowError) as error:
             raise OptionError(
                 f"--metrics-port {port}: can't listen on {address}: {error}; choose another port or --metrics-address"
@@ -74,14 +76,6 @@ def registry(collect: Collect) -> Any:
 
     made = CollectorRegistry(auto_describe=False)
     made.register(_Collector(collect))
-    return made
-
-
-def _of_process(made: Any) -> Any:
-    """The registry with this process's own figures: CPU, memory, files."""
-    from prometheus_client import ProcessCollector  # noqa: PLC0415 - an extra
-
-    ProcessCollector(registry=made)
     return made
 
 
