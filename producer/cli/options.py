@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,8 +94,9 @@ def check_exists(out: str) -> None:
     if is_url(out):
         return
     refuse_impossible(out)
-    if not Path(out).exists():
-        raise JobError(f"{out}: does not exist; name the output directory of a job")
+    with suppress(PermissionError):  # the store says what the system doesn't let it do
+        if not Path(out).exists():
+            raise JobError(f"{out}: does not exist; name the output directory of a job")
 
 
 def _refuse_file(out: str) -> None:
@@ -105,7 +106,10 @@ def _refuse_file(out: str) -> None:
         JobError: it is one.
     """
     path = Path(out)
-    if is_url(out) or not path.is_file():
+    try:
+        if is_url(out) or not path.is_file():
+            return
+    except PermissionError:
         return
     is_part = any(names.parts_in([path.name])) and (path.parent / names.FOLDER).is_dir()
     what = f"the job's directory, {path.parent}" if is_part else "the output directory of a job"

@@ -49,7 +49,7 @@ def check_output(path: Path, model: ModelDirectory | None, mounts: Path = Path("
         model: the job's, from which the size of the parts follows; None where it isn't known.
         mounts: lists what is mounted where, as Linux does.
     """
-    place = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+    place = next(parent for parent in (path.absolute(), *path.absolute().parents) if _may_exist(parent))
     try:
         with tempfile.TemporaryFile(dir=place, prefix=".unrolled-doctor-") as file:
             file.write(b"x")
@@ -69,6 +69,14 @@ def check_output(path: Path, model: ModelDirectory | None, mounts: Path = Path("
     kind = file_system(place.resolve(), mounts)
     outcome, found = _PLACES.get(kind, ("ok", kind or "unknown"))
     yield Check("file system", outcome if kind else "unknown", found)
+
+
+def _may_exist(path: Path) -> bool:
+    """Whether a path exists, or this user may not see whether it does."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
 
 
 def _check_space(path: Path, place: Path, model: ModelDirectory | None) -> Check:

@@ -1,11 +1,13 @@
 """A worker's settings, checked before anything starts."""
 
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from unrolled.errors import OptionError
+from unrolled.queue.broker import Broker
 from worker.cli.worker import worker
 from worker.settings import Settings
 
@@ -63,6 +65,15 @@ def test_a_broker_that_is_none_is_refused_without_its_secret():
         with pytest.raises(OptionError, match=r"me:\*\*\*@host") as caught:
             make("amqp://me:geheim@host/")
         assert "geheim" not in str(caught.value)
+
+
+def test_a_scheme_in_capitals_is_taken():
+    """The libraries know it in lower case only, so they get it so, whichever way it is given."""
+    words = ["--broker", "REDIS://H:1/0", "--model", "/m"]
+    assert worker.make_context("worker", words).params["broker"] == "redis://H:1/0"
+    assert Settings.from_environ(REQUIRED | {"UNROLLED_BROKER": "Redis://H:1/0"}).broker == "redis://H:1/0"
+    with closing(Broker(Settings(broker="REDIS://H:1/0", model=Path("/m")).broker)) as broker:
+        assert broker.client.connection_pool.connection_kwargs["host"] == "h"
 
 
 def test_flags_variables_and_fields_share_their_names_and_defaults():

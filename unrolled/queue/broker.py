@@ -51,7 +51,7 @@ class Broker:
     """
 
     def __init__(self, url: str, socket_seconds: float = SOCKET_SECONDS) -> None:
-        self._url = check_broker_url(url)
+        self._url = url = check_broker_url(url)
         self._answered = False
         self.shown = without_secret(url)
         self.client = redis.Redis.from_url(

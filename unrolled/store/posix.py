@@ -18,7 +18,7 @@ from unrolled.errors import MisplacedError
 from unrolled.store.disk.folders import Folders, make_directory
 from unrolled.store.disk.hidden_file import fill, hidden_file, sweep_leftovers, sync_directory
 from unrolled.store.disk.name_once import name_once
-from unrolled.store.disk.refusals import explained
+from unrolled.store.disk.refusals import READING, explained
 from unrolled.store.names import check_folder, check_name, check_own_name, folder_of
 from unrolled.store.store import Content, Creation
 
@@ -75,7 +75,7 @@ class PosixStore:
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
         """See `Store.read`."""
         check_name(name)
-        with explained(f"read {self}/{name}"):
+        with explained(f"read {self}/{name}", READING):
             try:
                 file = open(self.path / name, "rb", opener=_open_file)  # noqa: SIM115 - a Path takes no opener
             except FileNotFoundError:
@@ -91,7 +91,7 @@ class PosixStore:
 
         check_name(name)
         path = self.path / name
-        with explained(f"read {path}"):
+        with explained(f"read {path}", READING):
             try:
                 os.close(_open_file(path))
                 return cast("BinaryIO", pa.OSFile(os.fsencode(path), "rb"))
@@ -102,7 +102,7 @@ class PosixStore:
     def list(self, folder: str = "") -> Iterator[str]:
         """See `Store.list`."""
         check_folder(folder)
-        with explained(f"list {self}/{folder}"):
+        with explained(f"list {self}/{folder}", READING):
             try:
                 entries = os.scandir(self.path / folder)
             except FileNotFoundError:

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from click.testing import CliRunner
@@ -1223,3 +1225,41 @@ def test_doctor_looks_for_workers_of_the_jobs_model(tmp_path, broker, ledger):
     result = run_with(broker, "doctor", "--out", tmp_path)
     assert "✓ workers: 1 offer model abababababab… in float32 by fused: host-1\n" in result.stdout
     assert "? worker pool: no worker answered Celery's remote control\n" in result.stdout
+
+
+@contextmanager
+def another_user():
+    """The block has no more rights than a user who owns nothing; one who runs as root gets them back after it."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("hidden", [names.JOB, names.FOLDER, ".", ".."])
+def test_a_job_that_this_user_may_not_read(hidden):
+    """Commands say that it has to be readable; `doctor` does so beside its other checks."""
+    with TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        out = finished_job(Path(place) / "out").place
+        path = Path(os.path.normpath(Path(out) / hidden))
+        mode = path.stat().st_mode
+        path.chmod(0)
+        try:
+            with another_user():
+                doctor = run("doctor", out)
+                others = [run(command, out) for command in ("status", "verify", "show")]
+        finally:
+            path.chmod(mode)
+    assert isinstance(doctor.exception, SystemExit)
+    assert doctor.exit_code == 1
+    assert f"✗ job: cannot read {out}/{names.JOB}: Permission denied\n    → let this user read it" in doctor.output
+    assert "output directory: " in doctor.output
+    assert "broker: none is named" in doctor.output
+    for result in others:
+        assert result.exit_code == 1
+        assert f"{names.JOB}: Permission denied; let this user read it" in result.output

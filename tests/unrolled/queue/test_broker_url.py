@@ -1,12 +1,15 @@
 """Broker URLs: which are taken, and that none is shown with its secret."""
 
+import re
+
 import pytest
 import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kombu.utils.url import url_to_parts
 
 from unrolled.errors import RequestError
-from unrolled.queue.broker_url import check_broker_url, client_url, without_secret
+from unrolled.queue.broker_url import celery_url, check_broker_url, client_url, without_secret
 
 
 @pytest.mark.parametrize(
@@ -39,7 +42,7 @@ def test_taken(url):
         ("redis://host:0/0", "port isn't a number"),
         ("redis://[::1/0", "isn't a URL"),
         ("redis://host/zero", "doesn't end with the number of a database"),
-        ("redis://:pa/ss@host/0", "port isn't a number"),
+        ("redis:6379", "doesn't begin with the scheme"),
         ("redis+socket://", "lacks the path of the socket"),
         ("unix:///tmp/x.sock", "doesn't begin with the scheme"),
     ],
@@ -48,6 +51,76 @@ def test_refused(url, reason):
     """Anything else is refused in one line that says what is wrong, and what is allowed."""
     with pytest.raises(RequestError, match=rf"{reason}.*; allowed: redis:// or rediss:// or redis\+socket://, such as"):
         check_broker_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:abc@TopSecretPart#xyz@localhost:7711/0",
+        "redis://user:TopSecretPart#xyz@localhost:7711/0",
+        "redis://user:1234#TopSecretPart@localhost:7711/0",
+        "redis://user:1234#TopSecretPart",
+        "redis://localhost:7711/0#TopSecretPart",
+        "REDIS://user:abc@TopSecretPart@localhost:7711/0",
+        "redis://user:1234/TopSecretPart@localhost:7711/0",
+        "redis://user:1234?TopSecretPart@localhost:7711/0",
+        "rediss://user:1234?ssl_check_hostname=TopSecretPart@localhost",
+        "redis://user:abc;TopSecretPart@localhost:7711/0",
+        "redis://user:abc\nTopSecretPart@localhost:7711/0",
+        "redis+socket:///tmp/x;TopSecretPart.sock",
+    ],
+)
+def test_what_can_be_read_in_two_ways_is_refused(url):
+    """A part of the password would be taken for the host, looked up and printed; or kombu would connect elsewhere."""
+    with pytest.raises(RequestError, match=r"not shown.*isn't certain.*write @ as %40.*# as %23.*; as %3B") as caught:
+        check_broker_url(url)
+    assert not re.search("TopSecretPart|1234|abc", str(caught.value), re.IGNORECASE)
+
+
+@pytest.mark.parametrize("url", ["redis://user:s3cr3t", "redis://user:s3cr3t/12", "redis://user:12/s3cr3t"])
+def test_a_login_that_was_cut_off_is_not_shown(url):
+    """As where the rest was taken for a comment."""
+    with pytest.raises(RequestError, match=r"redis://user:\*\*\*") as caught:
+        check_broker_url(url)
+    assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("redis+socket:///tmp/x?virtual_host=1&virtual_host=2", "virtual_host is given twice"),
+        ("redis+socket:///tmp/x?virtual_host=one", "virtual_host is the number of a database"),
+        ("redis+socket:///tmp/x?virtual%5Fhost=1", "option"),
+        ("rediss://h/0?ssl_check_hostname=0", "ssl_check_hostname is true or false"),
+        ("rediss://h/0?ssl_password=a&s3cr3t=b", r"rediss://h/0': option \(not shown\)"),
+    ],
+)
+def test_options_that_redis_py_and_kombu_read_differently(url, reason):
+    """The one takes the first of two, the other the last; or one of them ends in an error of its own."""
+    with pytest.raises(RequestError, match=reason) as caught:
+        check_broker_url(url)
+    assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://us%40er:p%23a%3Bs%2Fs%3F%3A@Host:7711/3",
+        "REDIS://user:Pa+ss@host:7711/3\n",
+        "Rediss://:x=y&z@[::1]:7711",
+        "Redis+Socket://u:p%40@/tmp/a%3B%40.sock?virtual_host=3",
+    ],
+)
+def test_redis_py_and_kombu_read_the_same(url):
+    """Host, port, login, path and database, of any scheme in any case."""
+    kombus = url_to_parts(celery_url(check_broker_url(url)).removeprefix("redis+"))
+    with redis.Redis.from_url(client_url(url)) as client:
+        ours = client.connection_pool.connection_kwargs
+    assert (kombus.username, kombus.password) == (ours.get("username"), ours.get("password"))
+    if kombus.scheme == "socket":
+        assert ("/" + kombus.path, int(kombus.query["virtual_host"])) == (ours["path"], ours["db"])
+    else:
+        assert (kombus.hostname, kombus.port, int(kombus.path or 0)) == (ours["host"], ours["port"], ours.get("db", 0))
 
 
 @pytest.mark.parametrize("option", ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile"])

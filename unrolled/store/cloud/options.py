@@ -19,6 +19,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from unrolled.errors import BrokenWorkerError, RequestError
 from unrolled.store.cloud.aws_profile import read_profile
+from unrolled.store.cloud.endpoints import check_endpoint, check_endpoints
 from unrolled.store.cloud.error import ERRORS, explained
 
 if TYPE_CHECKING:
@@ -59,12 +60,16 @@ def connected(url: BucketUrl, seconds: float, retries: RetryConfig) -> _Bucket:
         RequestError: the settings in the environment can't be used.
     """
     variables, kind, options_of = _KINDS[url.scheme]
+    check_endpoints(url.scheme, os.environ)
     options = options_of(os.environ)
     endpoint = str(options.get("endpoint") or options.get("base_url") or "")
+    if endpoint:
+        # No variable's, which are right: of a file or of a connection string.
+        check_endpoint(f"the endpoint for {url.scheme}:// in the cloud's settings", endpoint)
     client: ClientConfig = {
         "timeout": timedelta(seconds=seconds),
         "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
-        "allow_http": endpoint.startswith("http://") or "AZURE_STORAGE_USE_EMULATOR" in os.environ,
+        "allow_http": endpoint.lower().startswith("http://") or "AZURE_STORAGE_USE_EMULATOR" in os.environ,
     }
     try:
         return kind(url.bucket, prefix=url.prefix or None, client_options=client, retry_config=retries, **options)

@@ -25,6 +25,8 @@ _ADVICE = {
     errno.ESTALE: "mount the directory again",
     errno.EIO: "check the disk",
 }
+#: What helps where something can't be read, by the error's number.
+READING = {errno.EACCES: "let this user read it", errno.EPERM: "let this user read it"}
 #: The name belongs to something of another kind, which no waiting changes.
 _MISPLACED = {errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.EISDIR}
 

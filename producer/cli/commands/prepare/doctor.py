@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +28,7 @@ from producer.doctor.workers import check_workers
 from producer.local.broker_record import find_broker
 from producer.queue.worker_status import WorkerStatus
 from producer.terminal.text import printable
-from unrolled.errors import BrokerError, OptionError, UnrolledError
+from unrolled.errors import BrokerError, OptionError, TransientError, UnrolledError
 from unrolled.job import names
 from unrolled.protocol.opening import open_job
 from unrolled.queue.broker import Broker
@@ -37,6 +39,7 @@ from unrolled.settings.flags import flags
 from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.bucket_url import is_url
 from unrolled.store.disk.path_limits import refuse_impossible
+from unrolled.store.disk.refusals import READING, explained
 from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:
@@ -95,14 +98,14 @@ def doctor(
     out = place or out
     if out is not None and not is_url(out):
         refuse_impossible(out)
-    job = _job_in(out)
+    job, in_the_way = _job_in(out)
     if job is not None:
         broker = find_broker(broker, job.place)
     checks = []
     machine = WorkerOptions(
         threads=threads, memory_budget=memory_budget, metrics_port=metrics_port, metrics_address=metrics_address
     )
-    for check in examine(broker, namespace, model, out, job, machine):
+    for check in chain(in_the_way, examine(broker, namespace, model, out, job, machine)):
         checks.append(check)
         if not as_json:
             click.echo(line(check))
@@ -119,16 +122,26 @@ def line(check: Check) -> str:
     return f"{click.style(sign, fg=colour)} {check.name}: {printable(check.found)}{advice}"
 
 
-def _job_in(out: str | None) -> OpenJob | None:
-    """The job in an output directory or bucket; None where there is none that can be read now."""
-    if out is None or not (is_url(out) or (Path(out) / names.JOB).exists()):
-        return None
+def _job_in(out: str | None) -> tuple[OpenJob | None, list[Check]]:
+    """The job in an output directory or bucket, None where none can be read now; and what is in the way on a disk.
+
+    Raises:
+        JobError: what is there is no job that this version can read.
+    """
+    if out is None:
+        return None, []
+    if is_url(out):
+        with suppress(UnrolledError):  # why is among the checks of the bucket
+            return open_job(out), []
+        return None, []
+    path = Path(out) / names.JOB
     try:
-        return open_job(out)
-    except UnrolledError:
-        if is_url(out):
-            return None  # why is among the checks
-        raise
+        with explained(f"read {path}", READING):
+            there = path.exists()
+        return open_job(out) if there else None, []
+    except TransientError as error:
+        found, _, advice = str(error).rpartition("; ")
+        return None, [Check("job", "fail", found, advice)]
 
 
 def examine(

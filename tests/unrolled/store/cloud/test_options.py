@@ -1,12 +1,16 @@
 """Credentials and settings from where the clouds' own tools take them."""
 
 import json
+import re
 import stat
 import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from click.testing import CliRunner
+from obstore.exceptions import BaseError
 
+from producer.cli.root import cli
 from unrolled.errors import RequestError, TransientError
 from unrolled.store.bucket_url import BucketUrl
 from unrolled.store.cloud.aws_profile import read_profile
@@ -168,3 +172,55 @@ def test_settings_that_cannot_be_used(monkeypatch):
     with pytest.raises(RequestError, match=r"check the variables AZURE_\*") as caught:
         connected(BucketUrl.parse("az://container/x"), 1, {"max_retries": 0})
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["127.0.0.1:7722", "htp://s3cr3t:1", "http://", "http://s3cr3t:99999", "//s3cr3t:1"])
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("AWS_ENDPOINT_URL", "s3://bucket/out"),
+        ("AWS_ENDPOINT_URL_S3", "s3://bucket/out"),
+        ("AWS_ENDPOINT", "s3://bucket/out"),
+        ("GOOGLE_BASE_URL", "gs://bucket/out"),
+        ("AZURE_STORAGE_ENDPOINT", "az://container/out"),
+        ("AZURE_ENDPOINT", "az://container/out"),
+    ],
+)
+def test_an_address_that_is_none_names_its_variable(monkeypatch, variable, url, value):
+    """Obstore would panic, or say later only that the bucket can't be reached."""
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", "account")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(RequestError, match=f"^{variable} is no address of a server; write http://HOST:PORT") as caught:
+        connected(BucketUrl.parse(url), 1, {"max_retries": 0})
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_an_address_in_a_file_is_checked_too(monkeypatch, tmp_path):
+    """That of a profile."""
+    (tmp_path / "config").write_text("[default]\nendpoint_url = 127.0.0.1:7722\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    with pytest.raises(RequestError, match=r"the endpoint for s3:// in the cloud's settings is no address"):
+        connected(BucketUrl.parse("s3://bucket/out"), 1, {"max_retries": 0})
+
+
+@pytest.mark.parametrize("empty", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"])
+def test_an_empty_address_counts_as_not_set(monkeypatch, empty):
+    """Obstore, which reads the variables too, would take the empty one and panic."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    full = "AWS_ENDPOINT" if empty != "AWS_ENDPOINT" else "AWS_ENDPOINT_URL"
+    monkeypatch.setenv(full, "http://127.0.0.1:9")
+    monkeypatch.setenv(empty, "")
+    bucket = connected(BucketUrl.parse("s3://bucket/out"), 1, {"max_retries": 0})
+    with pytest.raises(BaseError, match=r"GET http://127\.0\.0\.1:9/bucket"):
+        bucket.get("x")
+
+
+@pytest.mark.parametrize("command", [["status", "s3://bucket/out"], ["doctor", "s3://bucket/out"]])
+def test_commands_name_the_variable(monkeypatch, command):
+    """In one line; `doctor` beside its other checks."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "127.0.0.1:7722")
+    result = CliRunner().invoke(cli, command)
+    assert re.search("AWS_ENDPOINT_URL is no address of a server.*http://HOST:PORT", result.output, re.DOTALL)
+    assert result.exit_code == 1
+    assert ("✓" in result.output) == (command[0] == "doctor")
