@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Shards that a producer at work may have appended to the log but not entered in the ledger yet: those of one segment.
 ON_THEIR_WAY = MOST_ENTRIES
+#: Seconds after which none of them is on its way any more: the ledger is the next thing that a producer does.
+WAY_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class JobStatus:
         gone: waiting shards of which neither rows nor part can be seen.
         gone_shard: the name of the first of them; None where there is none.
         stuck: those of them that the broker lacks, too: no worker will look for them.
+        overdue: waiting shards with rows that the broker has lacked for `WAY_SECONDS` of looks; none at the first look.
         damaged: whether the rows of the dead shard whose death is shown are damaged.
         fed: whether its input is read by an `unrolled run` that is known to be at work on it.
         has_run: whether an `unrolled run` is known to be at work on it.
@@ -69,6 +72,7 @@ class JobStatus:
     gone: int = 0
     gone_shard: str | None = None
     stuck: int = 0
+    overdue: int = 0
     damaged: bool = False
     fed: bool = False
     has_run: bool = False
@@ -115,8 +119,17 @@ class JobStatus:
     @property
     def lost(self) -> int:
         """Shards that wait, and that Redis lost or never had; none in a copy, or while a producer may be at them."""
-        missing = self.queue.missing - self.stuck if self.queue and not self.queue.original else 0
-        return missing if self.ended or missing > ON_THEIR_WAY else 0
+        missing = self._missing
+        return missing if self.ended or missing > ON_THEIR_WAY else min(missing, self.overdue)
+
+    @property
+    def may_be_lost(self) -> bool:
+        """Whether a look `WAY_SECONDS` later may find shards lost that may be on their way now."""
+        return self._missing > self.lost
+
+    @property
+    def _missing(self) -> int:
+        return max(0, self.queue.missing - self.stuck) if self.queue and not self.queue.original else 0
 
     @property
     def seconds_left(self) -> float | None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from producer.jobs.decisions import has_damaged_rows
-from producer.jobs.status import JobStatus
+from producer.jobs.status import WAY_SECONDS, JobStatus
 from producer.jobs.tally import Tally
 from producer.queue.copies import find_original
 from producer.queue.queue_status import Asked, QueueStatus, ask
@@ -62,6 +62,7 @@ class StatusReader:
         self._failed: dict[ShardId, int] = {}
         self._deaths: dict[Life, str] = {}
         self._damaged: dict[Life, bool] = {}
+        self._lacked: dict[Life, float] = {}  # since when, on the monotonic clock
         self._looks: deque[tuple[float, int]] = deque()
 
     def read(self) -> JobStatus:
@@ -124,6 +125,7 @@ class StatusReader:
             gone=len(gone),
             gone_shard=next(map(str, gone), None),
             stuck=self._missing(asked, gone) if asked else 0,
+            overdue=self._overdue(asked, gone) if asked else 0,
             damaged=self._is_damaged(),
             fed=has_run and not log.ended,
             has_run=has_run,
@@ -135,7 +137,7 @@ class StatusReader:
         if log.discarded:  # the log still counts them, and nothing of them is kept or will be computed
             queue = status.queue and replace(status.queue, running=0, queued=0, missing=0)
             status = replace(status, quarantined=0, failed=0, dead=0, damaged=False, death=None, queue=queue)
-            return replace(status, strays=0, gone=0, gone_shard=None, stuck=0)
+            return replace(status, strays=0, gone=0, gone_shard=None, stuck=0, overdue=0)
         return status
 
     def _queue(self, asked: Asked) -> QueueStatus:
@@ -158,6 +160,21 @@ class StatusReader:
         if asked.waiting is None:
             return 0
         return sum(self.log.life(shard) not in asked.waiting for shard in shards)
+
+    def _overdue(self, asked: Asked, gone: ShardSet) -> int:
+        """How many waiting shards with rows the ledger has lacked for longer than a producer takes to enter them.
+
+        A look without an answer says nothing about them.
+        """
+        if asked.away is not None:
+            return 0
+        now, log, there = time.monotonic(), self.log, asked.waiting
+        if there is None or log.ended or log.stopped:
+            self._lacked = {}
+            return 0
+        lacked = (life for shard in self._tally.waiting - gone if (life := log.life(shard)) not in there)
+        self._lacked = {life: self._lacked.get(life, now) for life in lacked}
+        return sum(now - since >= WAY_SECONDS for since in self._lacked.values())
 
     def _count_failed(self) -> int:
         """Rows that parts call failed and no retry has brought again; only footers that may name some are read."""

@@ -22,8 +22,8 @@ class QueueStatus:
     Attributes:
         running: the job's shards under a lease.
         queued: those that wait for a worker.
-        missing: those that wait by the directory, but aren't in the ledger. While the input is read, one
-            may be on its way; else Redis lost them.
+        missing: those that wait by the directory, but aren't in the ledger. While the input is read, those of one
+            segment may be on their way for a moment; else Redis lost them.
         workers: all that are alive, of every model.
         others_running: shards of other jobs of the offer under a lease.
         others_queued: those that wait for a worker.

@@ -221,10 +221,11 @@ class Site:
         rows_per_shard: int = 2,
         name: str = "out",
         priority: int | None = None,
+        job: OpenJob | None = None,
         **options: object,
     ) -> OpenJob:
-        """Enter rows as a job, a few to a shard; options say what is stored."""
-        job = self.job(name, **options)
+        """Enter rows as a job, or again in one that is given, a few to a shard; options say what is stored."""
+        job = job or self.job(name, **options)
         cutter = Cutter(2**30, shard_rows=rows_per_shard)
         run = FileRun(job.objects, self.queue.of_job(job, priority), lambda *_: None, Growth(job))
         run.begin()

@@ -21,6 +21,7 @@ from unrolled.queue.broker import AWAY
 from unrolled.queue.job_ledger import JobLedger
 from unrolled.reading.outcome import failed_rows
 from unrolled.store.posix import PosixStore
+from worker.errors import AwayError
 from worker.runtime.job_place import check_place, open_registered, patience_of
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class _Met:
         next_tell: when a ledger that lost the job is filled again, on the monotonic clock.
         next_look: when to look again whether the job is over.
         next_sweep: when leftovers are swept.
+        doubted: whether the directory may have been moved: the place in Redis is compared with this one.
         trouble: the error of the last look; empty if there was none.
     """
 
@@ -64,6 +66,7 @@ class _Met:
     next_tell: float = 0.0
     next_look: float = 0.0
     next_sweep: float = 0.0
+    doubted: bool = False
     trouble: str = ""
 
 
@@ -101,12 +104,20 @@ class Jobs:
         with self._lock:
             met = self._met.get(job_key)
         if met is None:
-            job = open_registered(self._ledger, job_key, lambda place: check_place(job_key, place, self._root))
-            met = _Met(job.with_patience(patience_of(job, self._patience)))
-        with self._lock:
-            met = self._met.setdefault(job_key, met)
+            opened = self._open(job_key)
+            with self._lock:
+                met = self._met.setdefault(job_key, opened)
+        elif met.doubted:
+            met = self._look_up(job_key, met)
         self._sweep_leftovers(met)
         return met.job
+
+    def doubt(self, job_key: str) -> None:
+        """Look a job's place up in Redis again before its next use: it couldn't be used, and may have been moved."""
+        with self._lock:
+            met = self._met.get(job_key)
+        if met is not None:
+            met.doubted = True
 
     def is_stopped(self, job: OpenJob) -> bool:
         """Whether a job was cancelled or discarded, as far as its log can be read now; the ledger is updated, too."""
@@ -149,17 +160,41 @@ class Jobs:
                 if mine:
                     self._look(key, job, send)
 
+    def _open(self, job_key: str) -> _Met:
+        """The job at the place that Redis names; raises what `find` does."""
+        job = open_registered(self._ledger, job_key, lambda place: check_place(job_key, place, self._root))
+        return _Met(job.with_patience(patience_of(job, self._patience)))
+
+    def _look_up(self, job_key: str, met: _Met) -> _Met:
+        """A job that is doubted, at the place that Redis names now; raises what `find` does.
+
+        A job that Redis doesn't name stays known, so that this worker can enter it there again.
+        """
+        place = self._ledger.place_of(job_key)
+        opened = None if place in (None, met.job.address) else self._open(job_key)
+        met.doubted = False
+        if opened is None or opened.job.address == met.job.address:
+            return met
+        log.warning("job %s: goes on at %s, where Redis has it now", job_key, opened.job.place)
+        with self._lock:
+            known = self._met.get(job_key)
+            if known is None or known is met:  # else another thread was first: all threads use one
+                known = self._met[job_key] = opened
+            return known
+
     def _look(self, key: str, met: _Met, send: Send) -> None:
         try:
+            if met.doubted:
+                met = self._look_up(key, met)
             with met.lock:
                 job, ledger = self._untried(met, send)
                 over = look_after(met.log, job.objects, ledger, live=job.job.live)
                 if over:
                     self._sweep(met)
-        except (RequestError, TransientError) as error:
+        except (AwayError, RequestError, TransientError) as error:
             if met.trouble != str(error):
                 log.warning("job %s can't be looked after: %s", key, error)
-            met.trouble = str(error)
+            met.trouble, met.doubted = str(error), True
             return
         met.trouble = ""
         if ledger.sent:

@@ -228,10 +228,12 @@ class ShardService:
     def note_refused(self, member: Member, error: UnrolledError) -> None:
         """See `Host`."""
         self._away.refuse(member, error)
+        self.jobs.doubt(member.job_key)
 
     def note_put_off(self, member: Member, error: UnrolledError) -> None:
         """See `Host`."""
         self._away.add(member, error)
+        self.jobs.doubt(member.job_key)
 
     def note_published(self, member: Member) -> None:
         """See `Host`."""

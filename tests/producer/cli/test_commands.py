@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from click.testing import CliRunner
-from support.jobs import finished_job, job_of, log_of, make_job, publish_shard, published, record_death, waiting
+from support.jobs import decide, finished_job, job_of, log_of, make_job, publish_shard, published, record_death, waiting
 
 from producer.cli.root import cli
 from producer.jobs import decisions, wait
@@ -28,6 +28,7 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names
 from unrolled.job.names import Life, part_object, quarantine_object
 from unrolled.job.offer import Offer
+from unrolled.job.segment import Segment
 from unrolled.patience import Patience
 from unrolled.protocol.opening import open_job
 from unrolled.queue.broker import Broker
@@ -344,6 +345,22 @@ def test_wait_enters_again_what_redis_lost(tmp_path, broker, ledger):
         result = run_with(broker, "wait", tmp_path, "--timeout", "60")
     assert result.exit_code == 0
     assert "Redis lost 5 waiting shards, entered again now\n" in result.stderr
+    assert (len(published(job)), waiting(job)) == (5, [])
+
+
+def test_wait_enters_again_what_redis_lost_of_a_stream_whose_producer_died(tmp_path, broker, ledger):
+    """The input hasn't ended, and no producer will enter its shards; `status` says what does."""
+    job = make_job(tmp_path, shards=5, ended=False, live=True)
+    enter(ledger, job, *waiting(job))
+    ledger.client.flushall()
+    shown = run_with(broker, "status", tmp_path, "--once").stdout
+    assert "0 running, 0 queued, 5 not in Redis" in shown
+    assert "→ 5 waiting shards are not in Redis: it lost them, or is another job's broker; this queues them" in shown
+    lines = Lines({"Redis lost 5 waiting shards, entered again now": lambda: decide(job, Segment("end"))})
+    with Working(ledger, job):
+        until = time.monotonic() + 60
+        status = wait.wait_for_job(job, broker.url, NAMESPACE, lines, until=until, every_seconds=0.05)
+    assert status.complete
     assert (len(published(job)), waiting(job)) == (5, [])
 
 

@@ -4,19 +4,23 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from support.jobs import cut, job_of, make_job, publish_shard, record_death, waiting
+from support.jobs import cut, decide, job_of, make_job, publish_shard, record_death, waiting
 
 from producer.cli.status_report import report
 from producer.enqueue.shard import make_shard
+from producer.jobs import decisions, status_reader
 from producer.jobs.decisions import retry
 from producer.jobs.diagnosis import diagnose
+from producer.jobs.status import WAY_SECONDS
 from producer.jobs.status_reader import StatusReader
 from producer.queue.worker_status import WorkerStatus
 from unrolled.errors import BrokerRefusesError, JobError, TransientError
 from unrolled.job import names
 from unrolled.job.names import Life
+from unrolled.job.segment import Segment
 from unrolled.protocol.spooling import spool
 from unrolled.queue.broker import Broker
 from unrolled.queue.ledger import Ledger
@@ -163,6 +167,38 @@ def test_missing_shards_are_on_their_way_while_the_input_is_read(tmp_path, serve
     enter(ledger, job, [first])
     status = StatusReader(job, server, "test").read()
     assert (status.queue.missing, status.lost) == (1, 0)
+
+
+def test_shards_that_are_missing_for_seconds_are_lost(tmp_path, server, ledger, monkeypatch):
+    """Nothing is on its way for that long; while the input grows, each shard has its own time."""
+    now = 1000.0
+    monkeypatch.setattr(status_reader, "time", SimpleNamespace(monotonic=lambda: now))
+    job = make_job(tmp_path, shards=2, ended=False)
+    reader = StatusReader(job, server, "test")
+    assert (reader.read().lost, reader.read().may_be_lost) == (0, True)
+    now += WAY_SECONDS
+    lost = reader.read()
+    assert (lost.lost, lost.may_be_lost) == (2, False)
+    assert diagnose(lost)["lost"].startswith("2 waiting shards are not in Redis: it lost them")
+    enter(ledger, job, waiting(job))
+    for index in range(2, 8):
+        new = make_shard(index, job.job.id, cut(index))
+        spool(job.objects, new)
+        decide(job, Segment("shards", (new.entry,)))
+        now += WAY_SECONDS / 2
+        status = reader.read()
+        assert (status.queue.missing, status.lost) == (1, 0), "a producer at work"
+        enter(ledger, job, [new.entry.shard])
+    now += WAY_SECONDS
+    assert (reader.read().queue.missing, reader.read().may_be_lost) == (0, False)
+    ledger.client.flushall()
+    assert reader.read().lost == 0
+    now += WAY_SECONDS
+    job.objects.delete(names.rows_object(waiting(job)[0]))
+    status = reader.read()
+    assert (status.queue.missing, status.stuck, status.lost) == (8, 1, 7), "nobody can queue what is gone"
+    decisions.cancel(job.objects, None)
+    assert reader.read().lost == 0
 
 
 def test_workers_of_every_offer_are_reported(job, server, ledger):

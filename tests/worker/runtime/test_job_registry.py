@@ -229,6 +229,45 @@ def test_a_store_that_is_gone_makes_a_shard_wait(site, jobs):
         found.objects.read(names.JOB)
 
 
+def test_a_job_that_was_moved_is_found_at_its_new_place(site, jobs, sent, caplog):
+    """Once it couldn't be used: by the shards that are computed, and by what looks after jobs; and no sooner."""
+    job = site.enqueue(make_rows(2))
+    found = jobs.find(job.key)
+    old, new = site.root / "out", site.root / "new"
+    old.rename(new)
+    with pytest.raises(AwayError):
+        found.objects.read(names.JOB)
+    jobs.doubt(job.key)
+    assert jobs.find(job.key) is found, "Redis names no other place"
+    register(site, job.key, entry(new))
+    assert jobs.find(job.key) is found, "Redis isn't asked for each shard"
+    jobs.doubt(job.key)
+    assert jobs.find(job.key).place == str(new)
+    assert jobs.find(job.key).objects.read(names.JOB) is not None
+    assert len(warnings_in(caplog)) == 1
+    new.rename(old)
+    register(site, job.key, entry(old))
+    empty_ledger(site, job)
+    jobs.look_after(sent.append)
+    at_once(jobs).look_after(sent.append)
+    assert jobs.find(job.key).place == str(old)
+    jobs.doubt("0123456789abcdef")  # a job that it never met
+
+
+def test_a_place_that_has_another_job_is_no_new_place(site, jobs):
+    """The job stays in doubt until Redis names its own place."""
+    job = site.enqueue(make_rows(2))
+    other = site.enqueue(make_rows(2), name="other")
+    jobs.find(job.key)
+    register(site, job.key, entry(other.place))
+    jobs.doubt(job.key)
+    for _ in range(2):
+        with pytest.raises(JobError, match="forged or stale"):
+            jobs.find(job.key)
+    site.ledger.client.hdel(site.ledger.keys.jobs, job.key)
+    assert jobs.find(job.key).place == job.place, "what it knows of a job that Redis lost is kept"
+
+
 def test_what_is_misplaced_makes_a_shard_wait(site, jobs, tmp_path):
     """A FIFO in place of rows, or a link in place of a folder: no waiting changes it, and no thread is held by it."""
     job = site.enqueue(make_rows(2))

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from support.jobs import dead, published, waiting
@@ -29,6 +30,7 @@ from producer.enqueue.cutter import Cutter
 from producer.enqueue.growth import Growth
 from producer.enqueue.pipeline import cuts, shards_of
 from producer.enqueue.runs import FileRun
+from producer.jobs import decisions
 from producer.jobs.decisions import Retried, retry
 from producer.jobs.diagnosis import diagnose
 from producer.jobs.status_reader import StatusReader
@@ -38,7 +40,7 @@ from unrolled.job.job import Job
 from unrolled.job.names import Life, dead_object, part_object
 from unrolled.job.offer import Offer
 from unrolled.patience import Patience
-from unrolled.protocol.opening import create_job
+from unrolled.protocol.opening import create_job, open_job
 from unrolled.queue.broker import Broker
 from unrolled.queue.member import Member
 from unrolled.reading.outcome import failed_rows
@@ -464,6 +466,24 @@ def test_a_disk_that_takes_no_more_is_waited_for(site):
     assert worker.log.count("can't write to") == 1
     assert worker.log.count("can write to") == 1
     assert set(site.starts().values()) == {1}
+    assert worker.alive
+
+
+def test_a_directory_that_is_moved_is_computed_by_the_worker_that_knew_it(site):
+    """After the job is cancelled and queued again at its new place; no worker is started again."""
+    rows = make_rows(6)
+    worker = held(site, concurrency=1)
+    job = site.enqueue(rows)
+    busy(site, 2)
+    Path(job.place).rename(site.root / "moved")
+    moved = open_job(site.root / "moved")
+    site.gate.touch()
+    eventually(lambda: f"{job.place} is gone" in worker.log, "the worker to miss the directory")
+    decisions.cancel(moved.objects, site.queue.of_job(moved))
+    assert site.enqueue(rows, name="moved", job=moved).key == job.key
+    site.wait_done(moved)
+    check_outputs(moved, rows)
+    assert not Path(job.place).exists()
     assert worker.alive
 
 

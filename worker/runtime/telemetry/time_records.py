@@ -89,6 +89,8 @@ class TimeRecords:
             kept = self._kept.get(seconds.job.key)
             if kept is None:
                 kept = self._kept[seconds.job.key] = _Kept(seconds.job.with_patience(at_once))
+            elif kept.job.place != seconds.job.place:  # the job was moved
+                kept.job = seconds.job.with_patience(at_once)
             if not kept.intervals:
                 kept.began, kept.every = now - took, kept.span / MOST_INTERVALS
             kept.last = now

@@ -11,6 +11,7 @@ import click
 
 from producer.cli.options import broker_option, job_at, json_option, namespace_option, out_argument
 from producer.cli.status_report import as_line, report
+from producer.jobs.status import WAY_SECONDS
 from producer.jobs.status_reader import StatusReader
 from producer.local.broker_record import find_broker, is_run_alive
 from unrolled.queue.broker import Broker
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from producer.jobs.status import JobStatus
+
+
+#: Seconds between the looks that one status may need.
+LOOK_PAUSE = 0.5
 
 
 @click.command()
@@ -60,12 +65,21 @@ def status(
     reader = StatusReader(job, Broker(broker) if broker else None, namespace, partial(is_run_alive, job.place))
     live = sys.stdout.isatty() and not as_json
     if not (live if watch is None else watch):
-        found = reader.read()
+        found = _look(reader)
         click.echo(as_line(found) if as_json else report(found))
     elif live:
         click.echo(report(_watch_live(reader, every_seconds, out)))
     else:
         _watch(reader, every_seconds, lambda found: click.echo(as_line(found) if as_json else report(found) + "\n"))
+
+
+def _look(reader: StatusReader) -> JobStatus:
+    """The status now; or a few seconds later, where the first look can't tell whether Redis has lost shards."""
+    found, until = reader.read(), time.monotonic() + WAY_SECONDS + LOOK_PAUSE
+    while found.may_be_lost and time.monotonic() < until:
+        time.sleep(LOOK_PAUSE)
+        found = reader.read()
+    return found
 
 
 def _watch(reader: StatusReader, every_seconds: float, show: Callable[[JobStatus], None]) -> JobStatus:

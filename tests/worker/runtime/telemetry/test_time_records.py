@@ -9,7 +9,7 @@ from unrolled.errors import TransientError
 from unrolled.job import names
 from unrolled.job.time_record import MOST_INTERVALS, TimeRecord
 from unrolled.protocol.finishing import sweep_discarded
-from unrolled.protocol.opening import OpenJob
+from unrolled.protocol.opening import OpenJob, open_job
 from worker.runtime.telemetry.shard_times import ShardSeconds
 from worker.runtime.telemetry.time_records import FIRST_SPAN, LONGEST_SPAN, QUIET, TimeRecords
 
@@ -49,6 +49,17 @@ def written(job):
 
 def tokens_in(records):
     return sum(interval.tokens for record in records for interval in record.intervals)
+
+
+def test_a_job_that_was_moved_has_its_records_at_its_new_place(job, records, tmp_path):
+    """What was measured before, too, if it couldn't be written there."""
+    records.add(shard_of(job))
+    (tmp_path / "out").rename(tmp_path / "moved")
+    moved = open_job(tmp_path / "moved")
+    records.add(shard_of(moved))
+    records.write_all()
+    assert tokens_in(written(moved)) == 20
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_record_says_when_and_how_much(job, records, clock):
