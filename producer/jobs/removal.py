@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from unrolled.patience import Patience
 
 
-def remove_key(job_key: str, broker: str, namespace: str, patience: Patience) -> int:
+def remove_key(job_key: str, broker: str, namespace: str, patience: Patience) -> int | None:
     """Take the waiting shards of a job out of the queue, whatever it asks for.
 
     Args:
@@ -25,7 +25,7 @@ def remove_key(job_key: str, broker: str, namespace: str, patience: Patience) ->
         patience: waits for a broker that is away, and says so.
 
     Returns:
-        How many shards were taken out.
+        How many shards were taken out: 0 of a job that was only registered; None if the broker doesn't know the job.
 
     Raises:
         OptionError: this is no key.
@@ -33,13 +33,17 @@ def remove_key(job_key: str, broker: str, namespace: str, patience: Patience) ->
     """
     if not JOB_KEY.fullmatch(job_key):
         raise OptionError(f"job key {job_key[:80]!r}: 16 hexadecimal digits are expected, as in the worker's log")
-    removed = 0
+    removed, is_known = 0, False
     with closing(Broker(broker)) as server:
 
-        def attempt() -> int:
-            nonlocal removed
+        def attempt() -> int | None:
+            nonlocal removed, is_known
             for offer in (Offer.parse(as_text(raw)) for raw in server.client.smembers(f"{namespace}:offers")):
-                removed += server.ledger(namespace, offer).cancel(job_key) if offer else 0
-            return removed
+                if offer is None:
+                    continue
+                ledger = server.ledger(namespace, offer)
+                is_known |= bool(ledger.client.hexists(ledger.keys.jobs, job_key))
+                removed += ledger.cancel(job_key)
+            return removed if removed or is_known else None
 
         return server.until_done(patience, "reach the broker", attempt)

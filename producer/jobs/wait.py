@@ -14,6 +14,7 @@ from producer.jobs.status_reader import StatusReader
 from producer.queue.shard_queue import ShardQueue
 from producer.terminal.progress import Progress
 from unrolled.errors import BrokerError, FileFormatError, JobError, PayloadError, TransientError, counted
+from unrolled.job import names
 from unrolled.patience import QUIET_SECONDS, Patience, at_once
 from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log
@@ -143,8 +144,10 @@ def _clean_up(queue: ShardQueue | None, job: OpenJob, log: Log) -> None:
 
 
 def _tell_again(queue: JobQueue, job: OpenJob, log: Log, teller: _Teller) -> None:
-    """Enter again in Redis what it lost."""
+    """Enter again in Redis what it lost; nothing of a job that somebody removes, which no worker could open."""
     try:
+        if not job.objects.exists(names.JOB):
+            return
         update_ledger(log, job.objects, queue)
     except (BrokerError, TransientError):
         return  # the next look says so

@@ -130,7 +130,7 @@ class Jobs:
                 job, ledger = self._untried(met, self._send)
                 update_ledger(met.log, job.objects, ledger)
                 return met.log.stopped
-        except (RequestError, TransientError, *AWAY) as error:
+        except (AwayError, RequestError, TransientError, *AWAY) as error:
             log.info("job %s: its log can't be read: %s", job.key, error)
             return False
 
@@ -208,8 +208,16 @@ class Jobs:
             self._met.pop(key, None)
 
     def _untried(self, met: _Met, send: Send) -> tuple[OpenJob, JobLedger]:
-        """A job and its ledger; each of their operations is tried once."""
+        """A job and its ledger; each of their operations is tried once.
+
+        Raises:
+            AwayError: the job has no `job.json`. A job that somebody has removed must not come back into the ledger,
+                which would list it for ever.
+            TransientError: the store can't be read now.
+        """
         job = met.job.with_patience(at_once)
+        if not job.objects.exists(names.JOB):
+            raise AwayError(f"{job.place}: {names.JOB} is missing; mount or restore the job's directory")
         return job, JobLedger(self._ledger, job.key, job.address, send, at_once)
 
     def _sweep(self, met: _Met) -> None:

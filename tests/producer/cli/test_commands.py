@@ -364,6 +364,15 @@ def test_wait_enters_again_what_redis_lost_of_a_stream_whose_producer_died(tmp_p
     assert (len(published(job)), waiting(job)) == (5, [])
 
 
+def test_wait_does_not_bring_back_a_job_whose_directory_is_being_removed(tmp_path, broker, ledger):
+    """The broker would list it for ever, and no worker could open it."""
+    job = make_job(tmp_path, shards=2)
+    (tmp_path / names.JOB).unlink()
+    status = wait.wait_for_job(job, broker.url, NAMESPACE, Lines(), until=time.monotonic() + 0.5, every_seconds=0.05)
+    assert status.lost == 2
+    assert (ledger.place_of(job.key), ledger.mark(job.key)) == (None, None)
+
+
 def test_wait_deletes_what_a_complete_job_needs_no_more(tmp_path):
     """A worker that died before its last step leaves rows beside their part, with a row that failed in them."""
     job = make_job(tmp_path, shards=2)
@@ -883,6 +892,19 @@ def test_cancel_by_key_works_where_the_directory_is_gone(tmp_path, broker, ledge
     result = run_with(broker, "cancel", "--key", "nonsense")
     assert (result.exit_code, "16 hexadecimal digits are expected" in result.stderr) == (2, True)
     assert run_with(broker, "cancel").exit_code == run_with(broker, "cancel", tmp_path, "--key", job.key).exit_code == 2
+
+
+def test_cancel_by_key_removes_a_job_of_which_no_shard_is_left(tmp_path, broker, ledger):
+    """`jobs` lists it until then; once it is removed, the key is unknown."""
+    job = make_job(tmp_path, shards=2)
+    enter(ledger, job)
+    shutil.rmtree(tmp_path)
+    assert json.loads(run_with(broker, "jobs", "--json").stdout)["job"] == job.key
+    result = run_with(broker, "cancel", "--key", job.key)
+    said = f"{job.key}: no shard of it was left; the broker doesn't list the job any more\n"
+    assert (result.exit_code, result.stdout) == (0, said)
+    assert run_with(broker, "jobs").stdout == "no job waits in this broker\n"
+    assert run_with(broker, "cancel", "--key", job.key).exit_code == 1
 
 
 def test_cancel_by_key_waits_for_a_broker_that_is_away(tmp_path, broker, ledger):

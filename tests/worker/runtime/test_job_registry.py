@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import time
 from dataclasses import replace
 
@@ -376,6 +377,28 @@ def test_a_segment_that_no_one_entered_is_entered(site, jobs, sent):
     assert sent == [Member(job.key, Life(spooled.entry.shard, 0))]
     assert before != spooled.entry.shard
     assert job.key in jobs._met
+
+
+@pytest.mark.parametrize("is_read", [True, False], ids=["log known", "log not read yet"])
+def test_a_job_that_was_removed_does_not_come_back_into_the_ledger(site, jobs, sent, caplog, is_read):
+    """After `cancel --key`, of a directory in which a worker's files are left; when it returns, it's entered again."""
+    job = site.enqueue(make_rows(4))
+    jobs.find(job.key)
+    if is_read:
+        assert not jobs.is_stopped(job)
+    out = site.root / "out"
+    away = out.rename(site.root / "away")
+    (out / names.FOLDER / names.TIMES).mkdir(parents=True)
+    assert site.ledger.cancel(job.key) == 2
+    for _ in range(2):
+        assert not jobs.is_stopped(job)
+        at_once(jobs).look_after(sent.append)
+    assert (site.ledger.place_of(job.key), site.ledger.mark(job.key), sent) == (None, None, [])
+    assert len(warnings_in(caplog)) == 1
+    shutil.rmtree(out)
+    away.rename(out)
+    at_once(jobs).look_after(sent.append)
+    assert len(sent) == 2
 
 
 def test_a_job_that_is_complete_is_forgotten(site, jobs, sent):

@@ -37,33 +37,48 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
     """
     if (out is None) == (key is None):
         raise click.UsageError("name the job by its directory OUT, or by --key if that is gone")
-    # Over 40 lines: the job by its directory and by its key, and how it was before.
-    patience = Patience(lambda line: click.echo(line, err=True))
-    log, before = Log(), False
     if out is None:
-        count = remove_key(str(key), need_broker(broker, None), namespace, patience)
-        if not count:
-            raise JobError(f"no shard of a job {key} waits in this broker; `unrolled jobs` lists its jobs")
+        _cancel_by_key(str(key), broker, namespace, as_json=as_json)
     else:
-        job = job_at(out)
-        if standing(log, job.objects, live=job.job.live).finished:
-            # A cancelled job isn't complete, and this one may be.
-            nothing = f"{out}: the job is finished and no shard waits, so nothing is changed"
-            click.echo(json_text({"cancelled": 0}) if as_json else nothing)
-            return
-        queue = ShardQueue(need_broker(broker, out), namespace, job.job.offer, patience)
-        with closing(queue):
-            queue.of_job(job).refuse_copy()
-            count = queue.steadily("reach the broker", lambda: len(queue.ledger.members(job.key)[0]))
-            before = not decisions.cancel(job.objects, queue.of_job(job))
+        _cancel(out, broker, namespace, as_json=as_json)
+
+
+def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> None:
+    job, log = job_at(out), Log()
+    if standing(log, job.objects, live=job.job.live).finished:
+        # A cancelled job isn't complete, and this one may be.
+        nothing = f"{out}: the job is finished and no shard waits, so nothing is changed"
+        click.echo(json_text({"cancelled": 0}) if as_json else nothing)
+        return
+    queue = ShardQueue(need_broker(broker, out), namespace, job.job.offer, _patience())
+    with closing(queue):
+        queue.of_job(job).refuse_copy()
+        count = queue.steadily("reach the broker", lambda: len(queue.ledger.members(job.key)[0]))
+        before = not decisions.cancel(job.objects, queue.of_job(job))
     if as_json:
         click.echo(json_text({"cancelled": count}))
         return
     if before and not log.discarded:
         click.echo(f"{out}: the job was cancelled before")
     if count or not before:
-        click.echo(f"{out or key}: {counted(count, 'shard is', 'shards are')} taken out of the queue")
+        click.echo(_taken(out, count))
     if log.discarded:
         click.echo(f"{out}: the job was discarded before: nothing of it is kept; use another --out")
-    elif out is not None:
+    else:
         click.echo("the same `unrolled run` or `unrolled enqueue` resumes the job")
+
+
+def _cancel_by_key(key: str, broker: str | None, namespace: str, *, as_json: bool) -> None:
+    count = remove_key(key, need_broker(broker, None), namespace, _patience())
+    if count is None:
+        raise JobError(f"no shard of a job {key} waits in this broker; `unrolled jobs` lists its jobs")
+    none_left = f"{key}: no shard of it was left; the broker doesn't list the job any more"
+    click.echo(json_text({"cancelled": count}) if as_json else _taken(key, count) if count else none_left)
+
+
+def _taken(job: str, count: int) -> str:
+    return f"{job}: {counted(count, 'shard is', 'shards are')} taken out of the queue"
+
+
+def _patience() -> Patience:
+    return Patience(lambda line: click.echo(line, err=True))
