@@ -98,6 +98,8 @@ class Lines(Progress):
         for word in [word for word in self._reactions if word in line]:
             self._reactions.pop(word)()
 
+    warn = say
+
 
 # ---------------------------------------------------------------- status
 

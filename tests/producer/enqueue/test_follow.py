@@ -310,6 +310,8 @@ class Interrupting:
     def say(self, line):
         self.said.append(line)
 
+    warn = say
+
 
 def test_a_signal_ends_a_run_whose_broker_is_away(tmp_path, model, crew, monkeypatch):
     """Rows that were read are on disk, one that isn't in a full shard too, and the next run queues all."""
