@@ -103,8 +103,8 @@ def verify_job(job: OpenJob, each: Callable[[int, int], None] = lambda *_: None)
 
     Args:
         job: which one.
-        each: called before the first shard and after each one with the real tokens in the parts that were read, and in
-            all parts that are there. Shards that are missing have none, and failed rows are counted where they are now.
+        each: called after each shard with the real tokens in the parts that were read, and in all parts that are there.
+            Shards that are missing have none, and failed rows are counted where they are now.
 
     Raises:
         JobError: the log itself is damaged.
@@ -120,7 +120,6 @@ def verify_job(job: OpenJob, each: Callable[[int, int], None] = lambda *_: None)
     rows = tokens = files = quarantined = failed = 0
     widths: dict[tuple[int, ...], ShardId] = {}
     read = TokensRead(log, published)
-    each(0, read.total)
     for entry, checked in () if log.discarded else _check_all(job, log, published):  # its parts are all missing
         problems += checked.problems
         quarantined += checked.quarantined
