@@ -15,7 +15,7 @@ from unrolled.queue.ledger import alive_workers, as_text
 from unrolled.telemetry.family import Family
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from unrolled.patience import Patience
     from unrolled.queue.broker import Broker
@@ -33,6 +33,19 @@ class _Queue:
     counts: Counts
     oldest_seconds: float
     workers: int
+
+
+_FIGURES: tuple[tuple[str, str, Callable[[_Queue], float]], ...] = (
+    ("shards", "Shards without a part: those that wait, and those that a worker holds.", lambda one: one.counts.shards),
+    ("held_shards", "Shards that a worker holds.", lambda one: one.counts.running),
+    ("tokens", "Token ids in all shards of the ledger.", lambda one: one.counts.tokens),
+    (
+        "oldest_shard_seconds",
+        "How long the oldest message has waited since it was last sent; 0 if the ledger is empty.",
+        lambda one: one.oldest_seconds,
+    ),
+    ("workers", "Workers that are alive and compute what the ledger's jobs ask for.", lambda one: one.workers),
+)
 
 
 class LedgerFigures:
@@ -92,36 +105,9 @@ class LedgerFigures:
 
 
 def _figures(queues: dict[str, _Queue]) -> Iterator[Family]:
-    yield Family(
-        "unrolled_ledger_shards",
-        "Shards without a part: those that wait, and those that a worker holds.",
-        "gauge",
-        [({"offer": name}, one.counts.shards) for name, one in queues.items()],
-    )
-    yield Family(
-        "unrolled_ledger_held_shards",
-        "Shards that a worker holds.",
-        "gauge",
-        [({"offer": name}, one.counts.running) for name, one in queues.items()],
-    )
-    yield Family(
-        "unrolled_ledger_tokens",
-        "Token ids in all shards of the ledger.",
-        "gauge",
-        [({"offer": name}, one.counts.tokens) for name, one in queues.items()],
-    )
-    yield Family(
-        "unrolled_ledger_oldest_shard_seconds",
-        "How long the oldest message has waited since it was last sent; 0 if the ledger is empty.",
-        "gauge",
-        [({"offer": name}, one.oldest_seconds) for name, one in queues.items()],
-    )
-    yield Family(
-        "unrolled_ledger_workers",
-        "Workers that are alive and compute what the ledger's jobs ask for.",
-        "gauge",
-        [({"offer": name}, one.workers) for name, one in queues.items()],
-    )
+    for name, about, value in _FIGURES:
+        samples = [({"offer": offer}, value(queue)) for offer, queue in queues.items()]
+        yield Family(f"unrolled_ledger_{name}", about, "gauge", samples)
 
 
 def _up(value: int) -> Family:

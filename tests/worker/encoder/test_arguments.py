@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from support.reference import random_weights
-from support.tokenizers import words
 
 import unrolled
 from unrolled.errors import RowError
@@ -11,15 +10,7 @@ from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.model.layer import LayerConfig
 
-CONFIG = ModelConfig(9, 20, 3, (LayerConfig(4), LayerConfig(5)))
 VECTORS = ModelConfig(0, 9, None, (LayerConfig(4, given_state=True),), vector_dim=2, mask_value=0.0)
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model") / "model"
-    save_model(folder, CONFIG, random_weights(CONFIG, seed=1), words().to_str())
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -11,25 +11,12 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from support.reference import random_weights
-from support.tokenizers import words
 
 import unrolled
 from unrolled.errors import RowError
-from unrolled.model.config import ModelConfig
-from unrolled.model.directory import save_model
-from unrolled.model.layer import LayerConfig
 
-CONFIG = ModelConfig(9, 20, 3, (LayerConfig(4), LayerConfig(5)))
 TEXTS = ["a b", "", "zzz a", "b"]
 TABLE = pa.table({"n": [1, 2, 3, 4], "text": TEXTS})
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model") / "model"
-    save_model(folder, CONFIG, random_weights(CONFIG, seed=1), words().to_str())
-    return folder
 
 
 @pytest.fixture(scope="module")

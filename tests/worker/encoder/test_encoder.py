@@ -15,12 +15,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.encoder_model import CONFIG
 from support.reference import begun, layer_states, random_weights
 from support.reference import column as expected_column
 from support.shell import unrolled as command
 from support.shell import write_rows
 from support.skips import unless
-from support.tokenizers import words
 
 import unrolled
 from unrolled.errors import ModelError, RequestError, RowError
@@ -30,18 +30,9 @@ from unrolled.model.layer import LayerConfig
 from unrolled.model.padding import Padding
 from worker.engines.fused.library import why_unavailable
 
-CONFIG = ModelConfig(9, 20, 3, (LayerConfig(4), LayerConfig(5)))
 ROWS = [[1, 2, 3], [], [0, 4, 0, 9], [7]]
 REAL = [[1, 2, 3], [], [4, 9], [7]]
 POOLINGS = ["mean", "max", "last", "first"]
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    """A model of two layers with a tokenizer: a is 1, b is 2, other words are 3."""
-    folder = tmp_path_factory.mktemp("model") / "model"
-    save_model(folder, CONFIG, random_weights(CONFIG, seed=1), words().to_str())
-    return folder
 
 
 @pytest.fixture(scope="module")

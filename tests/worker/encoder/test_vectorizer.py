@@ -24,15 +24,7 @@ from unrolled.model.directory import save_model
 from unrolled.model.layer import LayerConfig
 from unrolled.model.weights import new_weights
 
-CONFIG = ModelConfig(9, 20, 3, (LayerConfig(4), LayerConfig(5)))
 TEXTS = ["a b", "b a a", "a", "b", "b b", "a a b"] * 4
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model") / "model"
-    save_model(folder, CONFIG, random_weights(CONFIG, seed=1), words().to_str())
-    return folder
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
