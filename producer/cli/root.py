@@ -19,6 +19,7 @@ except ModuleNotFoundError:
 
 from producer.cli.catalogue import COMMANDS, ENDED_IN_ORDER, RESUMED, CommandFailedError, completed, load_command
 from producer.cli.exit_status import ExitStatus, exit_help
+from producer.cli.variables import origin, warn_of_unknown
 from producer.terminal.lines import tell
 from producer.terminal.signals import Terminated, interruptible, terminable
 from unrolled.errors import OptionError, UnrolledError
@@ -52,6 +53,8 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the subcommand; from here on, SIGTERM and SIGHUP end it in order where that matters."""
         name, command, rest = super().resolve_command(ctx, args)
+        if not ctx.resilient_parsing:
+            warn_of_unknown(rest, os.environ)
         if name in ENDED_IN_ORDER and not ctx.resilient_parsing:
             ctx.with_resource(terminable())
         return name, command, rest
@@ -85,7 +88,7 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand; an error becomes its text and an exit status, and a traceback only with --debug."""
-        rest = ctx.args[:1]  # of a group, its subcommand; click takes it away
+        rest = list(ctx.args)  # click takes them away
         try:
             with interruptible():
                 return super().invoke(ctx)
@@ -93,7 +96,7 @@ class LazyGroup(click.Group):
             raise
         except KeyboardInterrupt as reason:
             name = ctx.invoked_subcommand or ""
-            resumed = not RESUMED.isdisjoint((name, " ".join([name, *rest])))
+            resumed = not RESUMED.isdisjoint((name, " ".join([name, *rest[:1]])))
             tell(f"Interrupted{'; what is done is kept. Run the same command again and it resumes' * resumed}.")
             ctx.exit(128 + reason.number if isinstance(reason, Terminated) else ExitStatus.INTERRUPTED)
         except Exception as error:
@@ -101,8 +104,10 @@ class LazyGroup(click.Group):
                 raise
             if ctx.params["debug"]:
                 traceback.print_exc()
+            if isinstance(error, OptionError):
+                raise WrongUsageError(f"{error}{origin(str(error), rest, os.environ)}") from error
             if isinstance(error, UnrolledError):
-                raise (WrongUsageError if isinstance(error, OptionError) else CommandFailedError)(str(error)) from error
+                raise CommandFailedError(str(error)) from error
             more = "" if ctx.params["debug"] else "; `unrolled --debug …` shows where"
             from unrolled.settings.machine_memory import memory_note  # noqa: PLC0415 - most commands don't fail
 

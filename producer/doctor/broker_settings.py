@@ -81,9 +81,9 @@ def _check_memory(info: Mapping[str, Any]) -> Check:
     if not isinstance(used, int) or not isinstance(limit, int):
         return Check("broker's memory", "unknown", "it doesn't say")
     if not limit:
-        return Check("broker's memory", "ok", f"{used / _MIB:,.0f} MiB used, no limit but the machine's")
+        return Check("broker's memory", "ok", f"{_mib(used)} MiB used, no limit but the machine's")
     share = used / limit
-    found = f"{used / _MIB:,.0f} of {limit / _MIB:,.0f} MiB used ({100 * share:.0f} %)"
+    found = f"{_mib(used)} of {_mib(limit)} MiB used ({100 * share:.0f} %)"
     if share > _FULL_SHARE:
         return Check(
             "broker's memory",
@@ -94,3 +94,8 @@ def _check_memory(info: Mapping[str, Any]) -> Check:
     if share > _FILLING_SHARE:
         return Check("broker's memory", "warn", found, "raise maxmemory, or lower --max-queued-tokens")
     return Check("broker's memory", "ok", found)
+
+
+def _mib(size: int) -> str:
+    """Bytes in MiB; small sizes, which two figures have to tell apart, with a decimal."""
+    return f"{size / _MIB:,.{1 if size < 100 * _MIB else 0}f}"

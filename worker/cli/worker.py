@@ -40,7 +40,7 @@ _QUIETER = {
 @flags(Settings)
 @click.option(
     "--log-level",
-    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]),
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
     default="INFO",
     show_default=True,
     help="Least severe messages that are logged, to standard error.",
@@ -62,6 +62,10 @@ def worker(context: click.Context, /, log_level: str, **options: Any) -> None:
     if root and not root.is_dir():
         found = "is not a directory" if root.exists() else "does not exist"
         raise OptionError(f"--output-root {root}: {found}; name the directory that contains the output directories")
+    file = settings.health_file
+    if file and (file.is_dir() or not file.parent.is_dir()):
+        found = "is a directory" if file.is_dir() else "its directory doesn't exist"
+        raise OptionError(f"--health-file {file}: {found}; name a file in a directory that this worker can write to")
     start_log(settings.log_format, log_level)
     for line in too_much(settings):
         _log.warning(line)

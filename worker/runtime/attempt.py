@@ -234,7 +234,9 @@ class Attempts:
     def _start_alone(self, member: Member) -> Start:
         starts = self._leases.start_alone(member)
         if starts > self._max_attempts:
-            raise RequestError(f"its worker died {self._max_attempts} times while it computed this shard alone")
+            raise RequestError(
+                f"its worker died {counted(self._max_attempts, 'time')} while it computed this shard alone"
+            )
         log.warning("%s was on board when a worker died; it runs alone, start %d", member, starts)
         return "alone"
 

@@ -82,7 +82,10 @@ def test_memory_that_runs_out_shows(broker, share, outcome):
     client = Broker(broker.url).client
     look(broker.url)  # the server allocates once what these questions need
     client.config_set("maxmemory", int(client.info("memory")["used_memory"] / share))
-    assert look(broker.url)["broker's memory"].outcome == outcome
+    check = look(broker.url)["broker's memory"]
+    assert check.outcome == outcome
+    used, limit = re.match(r"([\d.]+) of ([\d.]+) MiB used", check.found).groups()
+    assert float(used) / float(limit) == pytest.approx(share, abs=0.1)  # a few MiB: whole numbers would deny it
 
 
 def test_a_replica_fails(broker):
