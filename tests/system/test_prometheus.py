@@ -141,6 +141,8 @@ def siege(tmp_path, broker_url, jobs, rows):
             job = site.enqueue(made, name=f"out{number}")
             eventually(lambda: prometheus.value("sum(unrolled_worker_on_board_shards)") >= 2, "shards on board")
             eventually(lambda: prometheus.value("min(unrolled_worker_on_board_shards)") >= 1, "both have some")
+            both = "count(unrolled_ledger_shards and on (offer) unrolled_worker_info)"
+            eventually(lambda both=both: prometheus.value(both) == 1, "workers and queue have one name for an offer")
             # One place has the queue's figures: two workers don't double them.
             eventually(lambda: prometheus.value("count(unrolled_ledger_shards)") == 1, "one series of the queue")
             eventually(lambda: prometheus.value("sum(unrolled_ledger_shards)") == rows // 2, "all shards in the ledger")

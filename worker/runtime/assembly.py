@@ -101,6 +101,7 @@ class Assembly:
         }
         self._heartbeat = Heartbeat(settings, ledger, self.service, self._pool, metrics, self._patience, about, send)
         self._labels = {
+            "offer": ledger.offer.short,  # as in the figures of the queue
             "model": model.fingerprint[:SHORT],
             "engine": engine.name,
             "arithmetic": engine.arithmetic,

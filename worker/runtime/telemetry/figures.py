@@ -37,7 +37,7 @@ def figures(about: dict[str, str], found: Tallies, now: Now) -> Iterator[Family]
     """All figures of a worker.
 
     Args:
-        about: the labels of its info: model, engine, arithmetic, kernel and threads.
+        about: the labels of its info: offer, model, engine, arithmetic, kernel and threads.
         found: what it has done since its start.
         now: what it does at this moment.
     """

@@ -15,7 +15,14 @@ from worker.runtime.outcome import Outcome
 from worker.runtime.telemetry.figures import Now, figures
 from worker.runtime.telemetry.metrics import SHARD_STAGES, Metrics
 
-ABOUT = {"model": "ab" * 6, "engine": "fused", "arithmetic": "float32", "kernel": "avx512", "threads": "2"}
+ABOUT = {
+    "offer": "ab" * 6 + "-fused-float32",
+    "model": "ab" * 6,
+    "engine": "fused",
+    "arithmetic": "float32",
+    "kernel": "avx512",
+    "threads": "2",
+}
 
 
 def made():
