@@ -92,7 +92,7 @@ def enqueue(
         ):
             jobs = queue.of_job(job, priority)
             try:
-                jobs.refuse_copy()
+                jobs.claim_place()
                 summary = submit(replace(prepared, job=job), jobs, shown.each, shown.on_bytes, stopped)
             except StoppedWaitingError as error:
                 raise JobError(f"{job.place}: {_stopped_text(shown.rows)}") from error

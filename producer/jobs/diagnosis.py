@@ -19,7 +19,7 @@ def diagnose(status: JobStatus) -> dict[str, str]:
     The kinds: "cancelled", "away" (the broker), "dead" (shards), "gone" (shards of which neither rows nor part can be
     seen), "lost" (shards that Redis forgot), "copy" (workers compute it in another place), "worker" (none serves the
     model), "starting" (the workers of an `unrolled run`), "trouble" (in a worker's way), "unseen" (rows that a worker
-    missed), "silent" (a worker), "turn" (other jobs are computed),
+    missed), "moved" (workers look for it in another place), "silent" (a worker), "turn" (other jobs are computed),
     "strays" (rows that a dead run has read), "input" (not read to its end).
     """
     # Over 40 lines: a text for each kind, in the order in which they are shown.

@@ -6,6 +6,7 @@ has registered in the ledger.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unrolled.errors import RequestError, TransientError
@@ -42,6 +43,23 @@ def find_original(job: OpenJob, place: str | None) -> str | None:
         return None
 
 
+def was_moved(job: OpenJob, place: str | None) -> bool:
+    """Whether the broker has a job at a place where it isn't, as far as this machine can see.
+
+    Args:
+        job: the job, as it was opened.
+        place: the path or URL in the ledger; None if there is none.
+    """
+    if place is None or place == job.address:
+        return False
+    try:
+        return not could_be_place(place) or _is_absent(place) or open_job(place).key != job.key
+    except (RequestError, ValueError):
+        return True
+    except (TransientError, OSError):
+        return False  # a place that can't be read now may be a copy's original
+
+
 def explain_copy(original: str, otherwise: str | None = None) -> str:
     """The line about a copy, and what to do.
 
@@ -55,6 +73,17 @@ def explain_copy(original: str, otherwise: str | None = None) -> str:
         f"Redis has this job at {original}, and this seems to be a copy: workers compute the job only there. Use that "
         f"one; or, {otherwise}"
     )
+
+
+def _is_absent(place: str) -> bool:
+    """Whether a path names nothing. To open it would be a passing trouble: a disk may not be mounted yet."""
+    if is_url(place):
+        return False
+    try:
+        Path(place).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    return False
 
 
 def _marks(job: OpenJob) -> tuple[object, ...]:

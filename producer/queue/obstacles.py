@@ -26,7 +26,7 @@ def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
 
     The kinds: "copy" (workers compute the job in another place), "full" (the broker's memory), "worker" (none serves
     the model), "trouble" (in a worker's way), "unseen" (rows that a worker missed, perhaps before they were made
-    again), "silent" (a worker), "turn" (other jobs are computed).
+    again), "moved" (workers look for the job in another place), "silent" (a worker), "turn" (other jobs are computed).
 
     Args:
         offer: what the job asks workers for.
@@ -44,6 +44,11 @@ def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
     for text, names in troubles.items():
         kind, line = "unseen" if text.startswith(UNSEEN) else "trouble", f"{text} (worker {_some(names)})"
         found[kind] = f"{found[kind]}; {line}" if kind in found else line
+    if queue.moved_from and queue.moved_from in "".join(troubles):
+        found["moved"] = (
+            f"workers look for this job at {printable(queue.moved_from)}; if you have moved it, run the same `unrolled "
+            "run` or `unrolled enqueue` again, which tells them where it is now"
+        )
     if silent := _silent([worker for worker in queue.workers if worker.offer == offer]):
         found["silent"] = silent
     if queue.queued and not queue.running and queue.others_running:

@@ -28,6 +28,7 @@ class QueueStatus:
         others_running: shards of other jobs of the offer under a lease.
         others_queued: those that wait for a worker.
         original: the place where workers compute the job, if this one is a copy; otherwise None.
+        moved_from: the place where workers look for the job, if this machine doesn't see it there; otherwise None.
         memory_share: the share of its maxmemory that the broker uses; None if it has no maxmemory, or doesn't say.
     """
 
@@ -38,6 +39,7 @@ class QueueStatus:
     others_running: int = 0
     others_queued: int = 0
     original: str | None = None
+    moved_from: str | None = None
     memory_share: float | None = None
 
 

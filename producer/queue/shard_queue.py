@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from celery import Celery
 from kombu.entity import Queue
 
-from producer.queue.copies import explain_copy, find_original
+from producer.queue.copies import explain_copy, find_original, was_moved
 from producer.queue.obstacles import no_worker, obstacles, other_offer
 from producer.queue.queue_status import QueueStatus, ask
 from producer.terminal.text import printable
@@ -182,9 +182,22 @@ class JobQueue(JobLedger):
         Raises:
             JobError: the job's directory is a copy.
         """
-        place = self._queue.steadily("reach the broker", lambda: self._ledger.place_of(self._job_key))
-        if original := find_original(self._job, place):
+        if original := find_original(self._job, self._registered()):
             raise JobError(f"{self._job.place}: {printable(explain_copy(original, otherwise))}")
+
+    def claim_place(self) -> None:
+        """Tell workers where a job is that was moved; whatever else is entered would tell them too.
+
+        Raises:
+            JobError: the job's directory is a copy.
+        """
+        self.refuse_copy()
+        mark = self.mark()
+        if mark is not None and was_moved(self._job, self._registered()):
+            self.enter(mark, (), mark)
+
+    def _registered(self) -> str | None:
+        return self._queue.steadily("reach the broker", lambda: self._ledger.place_of(self._job_key))
 
     def say(self, line: str) -> None:
         """Tell the user something."""

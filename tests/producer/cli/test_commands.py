@@ -190,7 +190,7 @@ def test_status_as_json_is_one_object(tmp_path, broker):
     assert (found["shards"], found["waiting"], found["complete"]) == (3, 3, False)
     assert found["queue"] == {
         "running": 0, "queued": 0, "missing": 3, "workers": [], "others_running": 0, "others_queued": 0,
-        "original": None, "memory_share": None,
+        "original": None, "moved_from": None, "memory_share": None,
     }  # fmt: skip
     assert len(found["diagnosis"]) == 2
 

@@ -93,9 +93,15 @@ def test_a_copy_of_a_job_that_waits_is_refused_and_a_moved_job_is_not(place, bro
     for same in ("k1", "link"):
         assert enqueue(broker, "in.jsonl", out=same).exit_code == 0
         assert "a copy" not in run("status", same, *queue).output
+    job = open_job(str(place / "k2"))
+    ledger = Broker(broker.url).ledger(NAMESPACE, job.job.offer)
+    before = ledger.mark(job.key), ledger.counts()
+    assert ledger.place_of(job.key) == str(place / "k1")
     shutil.rmtree("k1")
     assert enqueue(broker, "in.jsonl", out="k2").exit_code == 0
     assert "a copy" not in run("status", "k2", *queue).output
+    assert ledger.place_of(job.key) == str(place / "k2")
+    assert (ledger.mark(job.key), ledger.counts()) == before
 
 
 LETTERS = build({letter: number for number, letter in enumerate("ACDEFGHIKLMNPQRSTVWY", 1)}, None).to_str()

@@ -21,6 +21,7 @@ from unrolled.errors import BrokerRefusesError, JobError, TransientError
 from unrolled.job import names
 from unrolled.job.names import Life
 from unrolled.job.segment import Segment
+from unrolled.protocol.opening import open_job
 from unrolled.protocol.spooling import spool
 from unrolled.queue.broker import Broker
 from unrolled.queue.ledger import Ledger
@@ -406,6 +407,21 @@ def test_a_worker_says_what_is_in_its_way(tmp_path, server, ledger):
     ledger.beat("host-2", {"troubles": [[None, full]]})
     found = diagnose(StatusReader(job, server, "test").read())
     assert found == {"trouble": f"outside of the root (worker host-1); {full} (worker host-1 and 1 more)"}
+
+
+def test_a_job_that_workers_look_for_where_it_was(tmp_path, server, ledger):
+    """The same run again tells them its new place. Trouble with anything else says nothing of the kind."""
+    old = make_job(tmp_path / "old")
+    enter(ledger, old, waiting(old))
+    (tmp_path / "old").rename(tmp_path / "new")
+    job = open_job(str(tmp_path / "new"))
+    reader = StatusReader(job, server, "test")
+    ledger.beat("host-1", {"troubles": [[job.key, "no space is left"]]})
+    assert "moved" not in diagnose(reader.read())
+    ledger.beat("host-1", {"troubles": [[job.key, f"cannot read {tmp_path}/old/_unrolled/job.json"]]})
+    line = diagnose(reader.read())["moved"]
+    assert line.startswith(f"workers look for this job at {tmp_path}/old; if you have moved it, run the same ")
+    assert reader.read().queue.moved_from == str(tmp_path / "old")
 
 
 @pytest.mark.parametrize("troubles", [7, [3], [["a"]], [[None, 3]], [[3, "\x1b[2J" + "x" * 9999]], "x", {"a": 1}])
