@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from producer.enqueue.pipeline import submit
+from producer.enqueue.presence import present
 from producer.queue.shard_queue import ShardQueue, StoppedWaitingError
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.progress import progress
@@ -93,7 +94,8 @@ def enqueue(
             jobs = queue.of_job(job, priority)
             try:
                 jobs.claim_place()
-                summary = submit(replace(prepared, job=job), jobs, shown.each, shown.on_bytes, stopped)
+                with present(queue.ledger, job.key):
+                    summary = submit(replace(prepared, job=job), jobs, shown.each, shown.on_bytes, stopped)
             except StoppedWaitingError as error:
                 raise JobError(f"{job.place}: {_stopped_text(shown.rows)}") from error
             summary.in_the_way = jobs.obstacles()

@@ -55,9 +55,10 @@ def diagnose(status: JobStatus) -> dict[str, str]:
             f"a run that died has read rows of {counted(status.strays, 'shard')} and not queued them; "
             "the next `unrolled enqueue --follow` queues them, even on an empty input"
         )
-    if not status.ended and not status.waiting and not status.fed:
+    if not status.ended and not status.fed and (status.queue or not status.waiting):
+        idle = "no `unrolled run` or `unrolled enqueue` is at work on it"
         found["input"] = (
-            "the input hasn't been read to its end: if no `unrolled run` or `unrolled enqueue` is at work on it, "
+            f"the input hasn't been read to its end{f', and {idle}:' if status.queue else f': if {idle},'} "
             "run the same command again to resume it (if files of its log are missing, `unrolled verify` names them)"
         )
     return found

@@ -127,7 +127,7 @@ class StatusReader:
             stuck=self._missing(asked, gone) if asked else 0,
             overdue=self._overdue(asked, gone) if asked else 0,
             damaged=self._is_damaged(),
-            fed=has_run and not log.ended,
+            fed=(has_run or (asked is not None and asked.fed)) and not log.ended,
             has_run=has_run,
             tokens_per_second=self._speed(tokens_done, over=tally.finished),
             queue=self._queue(asked) if asked and asked.away is None else None,

@@ -411,6 +411,34 @@ class Ledger:
         """
         self.client.set(self._over(job_key), b"", px=max(1, round(seconds * 1000)))
 
+    def say_fed(self, job_key: str, seconds: float) -> None:
+        """Show that a producer is at work on a job.
+
+        Args:
+            job_key: the job's key.
+            seconds: how long it counts.
+        """
+        now, _ = self.client.time()
+        self.client.hset(self.keys.producers, job_key, now + seconds)
+
+    def say_unfed(self, job_key: str) -> None:
+        """Show that a producer's work on a job is over."""
+        self.client.hdel(self.keys.producers, job_key)
+
+    def is_fed(self, job_key: str) -> bool:
+        """Whether a producer has shown lately that it is at work on a job; what a dead one has shown is removed."""
+        raw = self.client.hget(self.keys.producers, job_key)
+        if raw is None:
+            return False
+        now, _ = self.client.time()
+        try:
+            if now <= float(raw) <= now + LONGEST_HEARTBEAT_SECONDS:
+                return True
+        except ValueError:
+            pass  # anybody with access to Redis may have written it
+        self.say_unfed(job_key)
+        return False
+
     def place_of(self, job_key: str) -> str | None:
         """The path or URL that was registered for a job, unchecked: anybody with access to Redis can write it."""
         raw = self.client.hget(self.keys.jobs, job_key)

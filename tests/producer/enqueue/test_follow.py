@@ -103,10 +103,13 @@ def test_an_open_pipe_is_published_as_it_comes(live, crew):
         assert published(live["out"], 1 + 2 * part) < FLUSH_SECONDS + COMPUTE_SECONDS
         assert producer.poll() is None
         assert not log_of(open_job(live["out"])).ended
-    status = json.loads(unrolled("status", live["out"], "--json").stdout)
+    found = ("status", live["out"], "--json", "--broker", live["broker"])
+    status = json.loads(unrolled(*found).stdout)
     assert (status["rows_published"], status["complete"]) == (7, False)
+    assert (status["fed"], status["diagnosis"]) == (True, [])
     _, said = producer.communicate()
     assert producer.returncode == 0, said
+    assert json.loads(unrolled(*found).stdout)["fed"] is False
     assert unrolled("wait", live["out"], "--timeout", "20").returncode == 0
     assert ids(live["out"]) == numbered(7)
 

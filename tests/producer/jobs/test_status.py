@@ -391,6 +391,26 @@ def test_a_run_at_work_is_not_called_broken_off(tmp_path):
     assert (status.fed, diagnose(status)) == (True, {})
 
 
+@pytest.mark.parametrize("published", [0, 1])
+def test_a_stream_at_work_can_be_told_from_an_orphan(tmp_path, server, ledger, published):
+    """The broker knows whether a producer is at work on it; without a broker, it depends on the reader."""
+    job = make_job(tmp_path, shards=1, ended=False)
+    enter(ledger, job, waiting(job))
+    ledger.beat("host-1", {})
+    if published:
+        publish_shard(job, *waiting(job))
+    reader = StatusReader(job, server, "test")
+    idle = "the input hasn't been read to its end, and no `unrolled run` or `unrolled enqueue` is at work on it: run"
+    assert diagnose(reader.read())["input"].startswith(idle)
+    ledger.say_fed(job.key, 60)
+    status = reader.read()
+    assert (status.fed, "input" in diagnose(status)) == (True, False)
+    ledger.say_unfed(job.key)
+    assert "input" in diagnose(reader.read())
+    alone = diagnose(StatusReader(job).read())
+    assert ("to its end: if no `unrolled run`" in alone.get("input", "")) == bool(published)
+
+
 def test_an_input_that_broke_off_is_reported(tmp_path):
     """All that was cut is published, but the input wasn't read to its end."""
     job = make_job(tmp_path, shards=1, ended=False)
