@@ -19,6 +19,7 @@ except ModuleNotFoundError:
 
 from producer.cli.catalogue import COMMANDS, ENDED_IN_ORDER, RESUMED, CommandFailedError, completed, load_command
 from producer.cli.exit_status import ExitStatus, exit_help
+from producer.cli.hints import with_hint
 from producer.cli.variables import origin, warn_of_unknown
 from producer.terminal.lines import tell
 from producer.terminal.signals import Terminated, interruptible, terminable
@@ -46,6 +47,8 @@ class LazyGroup(click.Group):
         if ctx.resilient_parsing or cmd_name.startswith("-"):
             return None
         near = " or ".join(f"'{name}'" for name in get_close_matches(cmd_name, COMMANDS))
+        if cmd_name == "help":
+            near = "'--help', or for a command 'unrolled COMMAND --help'"
         raise click.UsageError(f"No such command '{cmd_name}'.{f' Did you mean {near}?' if near else ''}", ctx)
 
     def resolve_command(
@@ -72,6 +75,13 @@ class LazyGroup(click.Group):
         found = [(name, lazy) for name, lazy in COMMANDS.items() if name.startswith(incomplete)]
         return [CompletionItem(name, help=lazy.help) for name, lazy in found]
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the options before the subcommand's name; one of a subcommand's is put right."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise with_hint(error) from error
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command line; output that can't be written is an error of one line, too."""
         try:
@@ -92,6 +102,8 @@ class LazyGroup(click.Group):
         try:
             with interruptible():
                 return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            raise with_hint(error) from error
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt as reason:

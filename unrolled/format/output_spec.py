@@ -171,7 +171,7 @@ def parse_pooling(texts: Iterable[str]) -> tuple[str, ...]:
     Raises:
         OptionError: a name is unknown, or there is none.
     """
-    names = [name for text in texts for name in text.split(",")]
+    names = [name.strip() for text in texts for name in text.split(",")]
     if unknown := [name for name in names if name not in POOLINGS]:
         raise OptionError(f"pooling {unknown[0]!r:.80}: give one or more of {', '.join(POOLINGS)}, with commas between")
     return OutputSpec(pooling=tuple(name for name in POOLINGS if name in names)).pooling

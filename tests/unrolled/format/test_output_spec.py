@@ -137,7 +137,7 @@ def test_other_layers_are_refused(text):
 
 def test_poolings_as_users_name_them():
     """Poolings may be given in several options, several in one, repeated and in any order."""
-    assert parse_pooling(["max,none", "mean", "max"]) == ("none", "mean", "max")
+    assert parse_pooling(["max, none", "mean", "max"]) == ("none", "mean", "max")
     for bad in (["median"], [""], ["mean,"], ["mean", "x"], []):
         with pytest.raises(RequestError, match="one or more of none, mean, max, last, first"):
             parse_pooling(bad)
