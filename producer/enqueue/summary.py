@@ -27,6 +27,7 @@ class Summary:
         gaps: rows of token ids with padding between tokens.
         unknown_share: share of the texts' words that are not in the vocabulary; None where it isn't known.
         in_the_way: lines that say why the shards wait, as far as the broker knows at the end.
+        later: whether rows that earlier runs have read aren't counted here: a stream can't be read again.
         added: with `--append`, input rows that the job didn't have before, the bad ones included; None without it.
         added_quarantined: the bad ones of them.
         sent: lives that this run has entered in the ledger, those of earlier runs included.
@@ -41,6 +42,7 @@ class Summary:
     without_tokens: int = 0
     gaps: int = 0
     unknown_share: float | None = None
+    later: bool = False
     added: int | None = None
     added_quarantined: int = 0
     in_the_way: list[str] = field(default_factory=list)
@@ -48,10 +50,11 @@ class Summary:
     def coverage_lines(self) -> list[str]:
         """Lines about the parts of the rows that the model can't see, for people; empty if it sees all."""
         lines = []
+        this = " that this run has read" if self.later else ""
         if self.unknown_share:
-            lines.append(f"{percent(self.unknown_share)} of the words are not in the model's vocabulary")
+            lines.append(f"{percent(self.unknown_share)} of the words{this} are not in the model's vocabulary")
         if self.without_tokens:
-            rows = counted(self.without_tokens, "row has", "rows have")
+            rows = counted(self.without_tokens, f"row{this} has", f"rows{this} have")
             lines.append(f"{rows} no token, and so no vector (length is 0)")
         if self.gaps:
             lines.append(line_of_gaps(self.gaps))
