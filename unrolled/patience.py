@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -98,6 +99,7 @@ class Patience:
         self._lock = threading.Lock()
         self._failing: dict[str, tuple[float, str, str | None]] = {}
         self._worked: dict[str, float] = {}  # when each trouble was over
+        self._hoping: Counter[str] = Counter()  # callers that try an action again
         self._quiet_seconds = quiet_seconds
         self._running: dict[_Try, None] = {}  # in the order in which they began
         self._watched = False
@@ -118,30 +120,37 @@ class Patience:
         Raises:
             Exception: the action's own error, where it isn't transient or comes after `until`; `stopped` after `stop`.
         """
+        # Over 40 lines, a third of them the description: each way in which a try can end.
         failed = False
         waits = pauses()
-        while True:
-            one = self._begin(what, about)
-            try:
-                result = action()
-            except self._stopped:
-                raise
-            except self._transient as error:
-                left = until - time.monotonic()
-                if left <= 0:
+        try:
+            while True:
+                one = self._begin(what, about)
+                try:
+                    result = action()
+                except self._stopped:
                     raise
-                failed = True
-                self._end(one)  # the pause before the next try is none of its time
-                self.fails(what, error, about, one.began)
-                if self._stop.wait(min(next(waits), left)):
-                    raise self._stopped from error
-            else:
-                # An action that never failed here may be easier than one of the same name that still does.
-                if failed or one.is_named:
-                    self.works(what)
-                return result
-            finally:
-                self._end(one)
+                except self._transient as error:
+                    left = until - time.monotonic()
+                    if left <= 0:
+                        raise
+                    self._end(one)  # the pause before the next try is none of its time
+                    self.fails(what, error, about, one.began)
+                    if not failed:
+                        failed = True
+                        self._hope(what, 1)
+                    if self._stop.wait(min(next(waits), left)):
+                        raise self._stopped from error
+                else:
+                    # An action that never failed here may be easier than one of the same name that still does.
+                    if failed or one.is_named:
+                        self.works(what)
+                    return result
+                finally:
+                    self._end(one)
+        finally:
+            if failed:
+                self._hope(what, -1)
 
     def a_few_times(self, what: str, action: Callable[[], T], passing: Kinds) -> T:
         """The action's result, tried up to `ATTEMPTS` times.
@@ -183,6 +192,14 @@ class Patience:
             self._failing[what] = (time.monotonic() if since is None else since, str(error), about)
         if since is None:
             self.say(f"can't {what}: {error}; trying again until it works")
+
+    def _hope(self, what: str, step: int) -> None:
+        """Count the callers that try an action again; a trouble that all have given up isn't waited for any more."""
+        with self._lock:
+            self._hoping[what] += step
+            if not self._hoping[what]:
+                del self._hoping[what]
+                self._failing.pop(what, None)
 
     def _begin(self, what: str, about: str | None) -> _Try:
         """Note a try that begins now, and see that somebody watches how long it takes."""

@@ -29,9 +29,9 @@ class ExitStatus(IntEnum):
     BROKEN = 70, "`worker`: the engine broke while it computed"
     UNUSABLE = 75, "`worker`: the engine, the broker's login or --metrics-port can't be used"
     TIMED_OUT = 124, "`wait`: the time of --timeout is over"
-    HUNG_UP = 129, "ended by SIGHUP, as when its terminal is closed (a `worker`: 0)"
-    INTERRUPTED = 130, "interrupted by Ctrl-C (a `worker`: 0)"
-    TERMINATED = 143, "ended by SIGTERM (a `worker`: 0)"
+    HUNG_UP = 129, "ended by SIGHUP, as when its terminal is closed (a `worker`, or a stream that it ends in order: 0)"
+    INTERRUPTED = 130, "interrupted by Ctrl-C (a `worker`, or a stream that it ends in order: 0)"
+    TERMINATED = 143, "ended by SIGTERM (a `worker`, or a stream that it ends in order: 0)"
 
 
 #: What the statuses of a command mean, in its own words; other commands have 0 to 2 with the meanings above.
@@ -42,7 +42,7 @@ OF_COMMANDS: dict[str, dict[ExitStatus, str]] = {
         ExitStatus.QUARANTINE: ExitStatus.QUARANTINE.meaning,
     },
     "enqueue": {
-        ExitStatus.DONE: "every row is queued or published",
+        ExitStatus.DONE: "every row is queued or published, also of a stream that a signal has ended",
         ExitStatus.FAILED: "an error; what is queued stays queued",
         ExitStatus.QUARANTINE: "every good row is queued or published, the others are in quarantine",
     },

@@ -135,6 +135,32 @@ def test_waiting_ends_when_its_time_is_up(patience, said, monkeypatch):
     assert patience.until_done("y", failing(0), began) == 42
 
 
+def test_a_trouble_that_all_have_given_up_is_none(patience, said):
+    """One caller gives up, and the other still tries; then nothing is waited for."""
+    gives_up, other_fails = iter([TransientError("full"), ValueError("gone")]), threading.Event()
+    over = threading.Event()
+
+    def other():
+        other_fails.set()
+        if over.is_set():
+            raise ValueError("gone")
+        raise TransientError("full")
+
+    def one():
+        assert other_fails.wait(60)
+        raise next(gives_up)
+
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(patience.until_done, "x", other)
+        with pytest.raises(ValueError, match="gone"):
+            patience.until_done("x", one)
+        assert patience.troubles() == [(None, "can't x: full")]
+        over.set()
+        assert isinstance(waiting.exception(60), ValueError)
+    assert patience.troubles() == []
+    assert said == ["can't x: full; trying again until it works"]
+
+
 def test_one_trouble_is_one_line_however_many_meet_it(patience, said):
     """Eight threads meet a full disk; another, for which it isn't too full, doesn't say that it is well again."""
     full = threading.Event()

@@ -45,10 +45,16 @@ _COPY_BYTES = 1 << 20
 
 
 def cache_directory(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where this machine keeps copies."""
-    if given := environment.get("UNROLLED_CACHE"):
-        return Path(given).expanduser()
-    return Path(environment.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "unrolled"
+    """Where this machine keeps copies.
+
+    Raises:
+        RequestError: the user has no home directory, and the environment names no other place.
+    """
+    place = environment.get("UNROLLED_CACHE") or f"{environment.get('XDG_CACHE_HOME') or '~/.cache'}/unrolled"
+    try:
+        return Path(place).expanduser()
+    except RuntimeError:
+        raise RequestError(f"{place}: this user has no home directory; name another place in UNROLLED_CACHE") from None
 
 
 def local_copy(place: str, steadily: Steadily = at_once) -> Path:

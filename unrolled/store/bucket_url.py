@@ -52,7 +52,7 @@ class BucketUrl:
         bucket, prefix = found.group(2), (found.group(3) or "").rstrip("/")
         if re.search(r"[@?#]", bucket) or re.search(r"[?#]", prefix):
             raise OptionError(
-                f"a {scheme}:// URL has a bucket and a prefix alone, and no name, password or query; remove them"
+                f"a URL with {scheme}:// has a bucket and a prefix alone, and no name, password or query; remove them"
                 " from the URL, since credentials are found where the cloud's own tools find them"
             )
         if not _BUCKET.fullmatch(bucket):

@@ -30,7 +30,7 @@ def check_installed() -> None:
         OptionError: `prometheus_client` is missing; the text says how to install it.
     """
     if find_spec("prometheus_client") is None:
-        raise OptionError("figures for Prometheus need prometheus_client, which is missing: pip install 'unrolled[metrics]'")
+        raise OptionError("figures for Prometheus need prometheus_client: pip install 'unrolled[metrics]'")
 
 
 class MetricsServer:

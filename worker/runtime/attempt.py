@@ -13,7 +13,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
 
-from unrolled.errors import BrokenWorkerError, FileFormatError, JobError, RequestError, counted, reason_of
+from unrolled.errors import (
+    BrokenWorkerError,
+    FileFormatError,
+    JobError,
+    RequestError,
+    UnrolledError,
+    counted,
+    reason_of,
+)
 from unrolled.protocol.finishing import finish
 from unrolled.queue.member import Member
 from unrolled.queue.messages import UNSEEN
@@ -25,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from contextlib import AbstractContextManager
 
-    from unrolled.errors import UnrolledError
     from unrolled.job.shard_id import ShardId
     from unrolled.protocol.finishing import FailedRows
     from unrolled.protocol.opening import OpenJob
@@ -202,7 +209,7 @@ class Attempts:
     def _attempt(self, member: Member, lease: Lease) -> Ending:  # noqa: PLR0911 - one for each outcome
         start: Start = "none" if lease.suspect else "first"
         try:
-            job = self._host.find(member.job_key)
+            job = self._find(member)
         except GivenBackError:
             return Ending(Outcome.GIVEN_BACK, start)
         except (AwayError, RequestError) as error:
@@ -230,6 +237,16 @@ class Attempts:
             return self._give_up(job, member, start, reason_of(error))
         self._host.note_published(member)
         return Ending(Outcome.PUBLISHED)
+
+    def _find(self, member: Member) -> OpenJob:
+        """The job of a shard; what isn't foreseen is a reason, too, to leave it to other workers."""
+        try:
+            return self._host.find(member.job_key)
+        except UnrolledError:
+            raise
+        except Exception as error:
+            log.exception("%s: its job can't be opened", member)
+            raise JobError(f"its job can't be opened: {reason_of(error)}") from error
 
     def _start_alone(self, member: Member) -> Start:
         starts = self._leases.start_alone(member)

@@ -112,7 +112,7 @@ class AwayJobs:
                 return  # another shard of the job may still be in the way
             del self._away[member.job_key]
         if away.pause:
-            log.warning("job %s: its directory is back", member.job_key)
+            log.warning("job %s: its directory can be used again", member.job_key)
 
     def _note(self, member: Member, error: UnrolledError, *, refuses: bool) -> bool:
         """Whether the job wasn't known to be away."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -11,7 +12,7 @@ from unrolled.job import names
 from unrolled.protocol.opening import OpenJob, open_job
 from unrolled.store.bucket_url import is_url
 from unrolled.store.posix import PosixStore
-from worker.errors import AwayError, BlockedError, UnregisteredError
+from worker.errors import AwayError, BlockedError, GivenBackError, UnregisteredError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,9 @@ T = TypeVar("T")
 
 #: Longest path or URL of a job, in bytes: Linux's PATH_MAX.
 MAX_PLACE_BYTES = 4096
+#: How long a shard stays with a worker that can't read or write its objects, if other jobs have shards. A wait costs
+#: less than another computation, but a worker has few threads, and one job's full disk would stop them all.
+GIVE_WAY_SECONDS = 15.0
 
 
 class Registry(Protocol):
@@ -100,20 +104,37 @@ def _resolved(place: str) -> Path:
     return found
 
 
-def patience_of(job: OpenJob, patience: Patience) -> Steadily:
-    """Try what a job's store refuses until it works; where the store itself is gone, raise AwayError instead."""
+def patience_of(job: OpenJob, patience: Patience, others_wait: Callable[[], bool]) -> Steadily:
+    """Try what a job's store refuses until it works, unless the store itself is gone, or other jobs need the worker.
+
+    Args:
+        job: the job.
+        patience: tries again, and says so.
+        others_wait: whether there are shards of other jobs, which must not wait for this one's store.
+
+    Returns:
+        Raises AwayError where it gives up; after that, what still fails gives up at once.
+    """
     store = job.objects.store
+    failing: dict[str, float] = {}  # what can't be done → since when, on the monotonic clock
 
     def steadily(what: str, action: Callable[[], T], /) -> T:
         def attempt() -> T:
             try:
-                return action()
+                result = action()
+            except GivenBackError:
+                raise
             except MisplacedError as error:
                 raise BlockedError(str(error)) from error
             except TransientError as error:
                 if isinstance(store, PosixStore) and not _is_there(store.path / names.JOB):
                     raise AwayError(f"{store} is gone; mount or restore the job's directory") from error
+                since = failing.setdefault(what, time.monotonic())
+                if time.monotonic() - since >= GIVE_WAY_SECONDS and others_wait():
+                    raise AwayError(f"can't {what}: {error}") from error
                 raise
+            failing.pop(what, None)
+            return result
 
         return patience.until_done(what, attempt, about=job.key)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -163,7 +164,14 @@ class Jobs:
     def _open(self, job_key: str) -> _Met:
         """The job at the place that Redis names; raises what `find` does."""
         job = open_registered(self._ledger, job_key, lambda place: check_place(job_key, place, self._root))
-        return _Met(job.with_patience(patience_of(job, self._patience)))
+        return _Met(job.with_patience(patience_of(job, self._patience, lambda: self._others_wait(job_key))))
+
+    def _others_wait(self, job_key: str) -> bool:
+        """Whether other jobs have shards in the ledger, as far as the server says."""
+        with suppress(*AWAY):
+            (known,) = self._ledger.known([job_key])
+            return self._ledger.counts().shards > known.left
+        return False
 
     def _look_up(self, job_key: str, met: _Met) -> _Met:
         """A job that is doubted, at the place that Redis names now; raises what `find` does.

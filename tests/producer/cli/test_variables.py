@@ -47,6 +47,7 @@ def test_all_that_is_read_elsewhere_is_known():
         ("UNROLLED_OUPUT_ROOT", "did you mean UNROLLED_OUTPUT_ROOT?"),
         ("UNROLLED_OUTPUTROOT", "did you mean UNROLLED_OUTPUT_ROOT?"),
         ("UNROLLED_LEASE_SECOND", "did you mean UNROLLED_LEASE_SECONDS?"),
+        ("UNROLLED_NO_REPORT", "did you mean UNROLLED_REPORT?"),
         ("UNROLLED_HOMEPAGE", "and has no effect"),
     ],
 )

@@ -196,6 +196,14 @@ def test_where_the_cache_is(environment, place):
     assert str(cache_directory({"UNROLLED_CACHE": "~/c"})).startswith("/")
 
 
+@pytest.mark.usefixtures("homeless")
+def test_a_user_without_a_home_names_another_place():
+    """As in a container that runs under a number of its own."""
+    with pytest.raises(RequestError, match=r"^~/.cache/unrolled: this user has no home directory; .* UNROLLED_CACHE$"):
+        cache_directory({})
+    assert str(cache_directory({"UNROLLED_CACHE": "/data/cache"})) == "/data/cache"
+
+
 @pytest.mark.usefixtures("source")
 def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
     """The text names the variable that moves it."""

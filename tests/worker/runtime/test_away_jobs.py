@@ -29,7 +29,7 @@ def test_each_job_is_reported_when_it_goes_and_when_it_returns(caplog):
     gone, back = [record.getMessage() for record in caplog.records]
     assert "the directory is gone" in gone
     assert "tried again at least every 30 s" in gone
-    assert "its directory is back" in back
+    assert "its directory can be used again" in back
     away.refuse(member(1), JobError("again"))
     assert "again" in caplog.records[-1].getMessage()
 

@@ -1,5 +1,6 @@
 """The outcome of a shard, whatever happens to it."""
 
+import contextlib
 import json
 import logging
 import os
@@ -43,6 +44,7 @@ from unrolled.queue.member import Member
 from unrolled.reading.dataset import open_dataset
 from unrolled.reading.outcome import read_outcome
 from worker.pool.buffers import Buffers
+from worker.runtime import job_place
 from worker.runtime.outcome import Outcome
 
 FOREIGN = "f" * 64
@@ -473,14 +475,8 @@ def test_a_full_disk_is_waited_for(site, small_disk, caplog):
     """One line when it fills, one when there is room; the file is whole, and no temporary one is left."""
     rows = make_rows(400, length=20)
     job = site.enqueue(rows, rows_per_shard=200)
-    filler = small_disk / "filler"
+    filler = fill(small_disk)
     with ThreadPoolExecutor(2) as threads, worker_parts(site) as parts:
-        with filler.open("wb", buffering=0) as file:
-            while True:
-                try:
-                    file.write(bytes(4096))
-                except OSError:
-                    break
         futures = [in_background(threads, parts, job, shard) for shard in left(job)]
         eventually(lambda: warnings_in(caplog), "the line")
         eventually(lambda: site.ledger.counts().running == 2, "both held")
@@ -493,6 +489,54 @@ def test_a_full_disk_is_waited_for(site, small_disk, caplog):
     check_outputs(job, rows)
     assert leftovers(job) == []
     assert len(site.calls()) <= 2  # what was computed was kept
+
+
+def fill(disk):
+    """Leave no room on a file system; the file that takes it."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return filler
+
+
+def test_a_full_disk_of_one_job_does_not_stop_the_others(site, small_disk, caplog, monkeypatch):
+    """All threads hold shards of the first job when the second comes; its shards don't wait for room on that disk."""
+    monkeypatch.setattr(job_place, "GIVE_WAY_SECONDS", 0.3)
+    rows, others = make_rows(400, length=20), make_rows(8)
+    job = site.enqueue(rows, rows_per_shard=200)
+    filler = fill(small_disk)
+    with ThreadPoolExecutor(2) as threads, worker_parts(site) as parts:
+        held = [in_background(threads, parts, job, shard) for shard in left(job)]
+        eventually(lambda: site.ledger.counts().running == 2 and warnings_in(caplog), "both held, and the line")
+        other = site.enqueue(others, name="other")
+        assert [future.result(60) for future in held] == [Outcome.REFUSED] * 2
+        eventually(lambda: handle(parts, other, min(left(other))) and not left(other), "the other job's shards")
+        check_outputs(other, others)
+        (why,) = parts.service.put_off().values()
+        assert "can't write to" in why
+        assert "No space left" in why
+        filler.unlink()
+        eventually(lambda: handle(parts, job, min(left(job))) and not left(job), "the first job's shards")
+        assert parts.service.put_off() == {}
+    assert "left to other workers" in warnings_in(caplog)[1]
+    assert "can be used again" in warnings_in(caplog)[-1]
+    check_outputs(job, rows)
+    assert leftovers(job) == []
+
+
+def test_a_job_whose_opening_fails_unforeseen_is_left_with_its_reason(site, monkeypatch):
+    """The shard isn't kept until its lease expires, and `status` gets the reason."""
+    job = site.enqueue(make_rows(2))
+
+    def fails(*_):
+        raise RuntimeError("no home directory")
+
+    with worker_parts(site) as parts:
+        monkeypatch.setattr(parts.service.jobs, "find", fails)
+        assert handle(parts, job, only_shard(job)) == Outcome.REFUSED
+        assert site.ledger.counts().running == 0
+        assert parts.service.put_off() == {job.key: "its job can't be opened: RuntimeError: no home directory"}
 
 
 def test_a_read_only_disk_is_waited_for(site, small_disk, caplog):

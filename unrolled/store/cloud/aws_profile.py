@@ -70,15 +70,17 @@ def read_profile(environment: Mapping[str, str]) -> Profile:
 def _settings(environment: Mapping[str, str]) -> dict[str, str]:
     """All settings of the profile; those of the credentials file win."""
     named = environment.get("AWS_PROFILE") or environment.get("AWS_DEFAULT_PROFILE") or "default"
-    home = Path(environment.get("HOME") or "~").expanduser() / ".aws"
-    config = _section(environment.get("AWS_CONFIG_FILE") or home / "config", named, f"profile {named}")
-    return config | _section(environment.get("AWS_SHARED_CREDENTIALS_FILE") or home / "credentials", named)
+    home = environment.get("HOME") or "~"
+    config = _section(environment.get("AWS_CONFIG_FILE") or f"{home}/.aws/config", named, f"profile {named}")
+    return config | _section(environment.get("AWS_SHARED_CREDENTIALS_FILE") or f"{home}/.aws/credentials", named)
 
 
 def _section(path: str | Path, *names: str) -> dict[str, str]:
     parser = configparser.RawConfigParser()
     try:
         parser.read(Path(path).expanduser(), encoding="utf-8")
+    except RuntimeError:
+        return {}  # this user has no home directory, and so no such file
     except (configparser.Error, UnicodeDecodeError):
         # The error's text shows lines of the file.
         raise RequestError(f"{path} can't be read as a file of the AWS command line; correct it") from None

@@ -224,3 +224,9 @@ def test_commands_name_the_variable(monkeypatch, command):
     assert re.search("AWS_ENDPOINT_URL is no address of a server.*http://HOST:PORT", result.output, re.DOTALL)
     assert result.exit_code == 1
     assert ("✓" in result.output) == (command[0] == "doctor")
+
+
+@pytest.mark.usefixtures("homeless")
+def test_a_user_without_a_home_has_no_profile():
+    """As in a container that runs under a number of its own, with its keys in the environment."""
+    assert read_profile({}) == read_profile({"HOME": "/none"})
