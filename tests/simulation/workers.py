@@ -18,7 +18,7 @@ from unrolled.protocol.finishing import sweep
 from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log
 from unrolled.protocol.upkeep import look_after
-from worker.errors import PASSING, GivenBackError
+from worker.errors import PASSING, AwayError, GivenBackError
 from worker.runtime.attempt import Attempts, Computed
 from worker.runtime.away_jobs import AwayJobs
 from worker.runtime.job_place import check_place, open_registered
@@ -42,6 +42,8 @@ MAX_ATTEMPTS = 2
 _LONGEST_COMPUTATION = 36
 #: Computations that fail through no fault of the shard.
 _OTHER_FAILURES = 0.06
+#: Failures of a store after which a worker leaves the job to others.
+_GIVES_WAY = 0.2
 
 
 class Worker:
@@ -83,7 +85,7 @@ class Worker:
         """Find a job by its key, as `worker.runtime.job_registry.Jobs` does."""
         if job_key not in self._met:
             job = self._steadily("", lambda: open_registered(self._ledger, job_key, partial(self._check, job_key)))
-            self._met[job_key] = job.with_patience(self._steadily), Log()
+            self._met[job_key] = job.with_patience(self._at_the_store), Log()
         return self._met[job_key][0]
 
     def _check(self, job_key: str, place: str) -> None:
@@ -150,6 +152,21 @@ class Worker:
     def note_broken(self, error: Exception) -> None:
         del error
         self._is_stopping = True
+
+    def _at_the_store(self, what: str, action: Callable[[], Any]) -> Any:
+        """Run an action on a job's store until it works, or now and then leave the job, as for other jobs' shards."""
+
+        def attempt() -> Any:
+            try:
+                return action()
+            except GivenBackError:
+                raise
+            except TransientError as error:
+                if self._actor.rng.random() < _GIVES_WAY:
+                    raise AwayError(f"can't {what}: {error}") from error
+                raise
+
+        return self._steadily(what, attempt)
 
     def _steadily(self, what: str, action: Callable[[], Any]) -> Any:
         """Run an action until it works; now and then the worker is asked to stop instead."""
