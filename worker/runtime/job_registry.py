@@ -132,7 +132,7 @@ class Jobs:
                 update_ledger(met.log, job.objects, ledger)
                 return met.log.stopped
         except (AwayError, RequestError, TransientError, *AWAY) as error:
-            log.info("job %s: its log can't be read: %s", job.key, error)
+            log.debug("job %s: its log can't be read: %s", job.key, error)  # whatever comes of it is a warning
             return False
 
     def look_after(self, send: Send) -> None:

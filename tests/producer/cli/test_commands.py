@@ -862,6 +862,15 @@ def test_a_second_cancel_says_that_there_was_a_first(tmp_path, broker, ledger):
     )
 
 
+def test_a_cancel_says_how_many_shards_are_being_computed(tmp_path, broker, ledger):
+    """They leave the queue with the others, and a worker that has them may still publish them."""
+    job = make_job(tmp_path, shards=2)
+    enter(ledger, job, *waiting(job))
+    assert ledger.claim(Member(job.key, Life(waiting(job)[0], 0)), "host-1").state == "taken"
+    said = run_with(broker, "cancel", tmp_path).stdout
+    assert "2 shards are taken out of the queue\n1 of them is being computed, and is published if a worker f" in said
+
+
 def test_the_name_of_no_directory_is_refused(tmp_path, monkeypatch):
     """A shell gives it for a variable that isn't set; the working directory may have a job of its own."""
     finished_job(tmp_path, shards=1)

@@ -54,6 +54,7 @@ def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> N
     with closing(queue):
         queue.of_job(job).refuse_copy()
         count = queue.steadily("reach the broker", lambda: len(queue.ledger.members(job.key)[0]))
+        running = queue.steadily("reach the broker", lambda: len(queue.ledger.running(job.key)[0]))
         before = not decisions.cancel(job.objects, queue.of_job(job))
     if as_json:
         click.echo(json_text({"cancelled": count}))
@@ -62,6 +63,9 @@ def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> N
         click.echo(f"{out}: the job was cancelled before")
     if count or not before:
         click.echo(_taken(out, count))
+    if running and not before:
+        those = counted(running, "of them is being computed, and is", "of them are being computed, and are")
+        click.echo(f"{those} published if a worker finishes")
     if log.discarded:
         click.echo(f"{out}: the job was discarded before: nothing of it is kept; use another --out")
     else:
