@@ -64,7 +64,7 @@ def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
         from tokenizers import Tokenizer  # noqa: PLC0415 - the command line starts without it
 
     try:
-        tokenizer = Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
+        tokenizer = Tokenizer.from_str(Path(path).read_text(encoding="utf-8-sig"))
     except Exception as error:  # tokenizers raises plain Exception
         raise ModelError(
             f"{path} is not a tokenizer file ({error}); make one with `unrolled tokenizer fit`, or copy one in "

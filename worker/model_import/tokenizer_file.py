@@ -39,7 +39,7 @@ def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> tuple[str,
     if size_bytes > _MOST_BYTES:
         raise ImportRefusedError(f"{path}: has more than {_MOST_BYTES:,} bytes; no tokenizer.json is that large")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         tokenizer = Tokenizer.from_str(text)
     except Exception as error:  # tokenizers raises plain Exception
         raise ImportRefusedError(f"{path}: can't be read as a tokenizer.json ({str(error)[:200]})") from error

@@ -98,6 +98,18 @@ def test_import_keeps_the_ids(tmp_path):
     assert Tokenizer.from_file(str(tmp_path / "made.json")).encode("The!cat sat").ids == [1, 2]
 
 
+@pytest.mark.parametrize("write", [json.dumps, lambda made: json.dumps(json.dumps(made))], ids=["once", "twice"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_import_reads_what_programs_write(tmp_path, write, encoding):
+    """Many programs write to_json()'s text as JSON once more; editors on Windows put a byte-order mark before it."""
+    source, out = tmp_path / "keras.json", tmp_path / "made.json"
+    source.write_text(write(KERAS), encoding=encoding)
+    result = run("import", source, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert run("import", "-", "--out", out, "--overwrite", input=source.read_bytes()).exit_code == 0
+    assert Tokenizer.from_file(str(out)).encode("The!cat sat").ids == [1, 2]
+
+
 def test_standard_input(tmp_path):
     """Both read standard input."""
     assert run("fit", "-", "--out", tmp_path / "a", "--vocab-size", 9, input="a b\n").exit_code == 0

@@ -107,7 +107,10 @@ def test_a_tokenizer_comes_along(tmp_path):
         source = MODELS / "lstm1.safetensors"
         return run(source, tmp_path / name, "--no-parity", "--tokenizer", tmp_path / f"{name}.json", *more)
 
+    good = tmp_path / "good.json"
+    good.write_bytes(b"\xef\xbb\xbf" + good.read_bytes())  # a byte-order mark, which the model's file doesn't get
     assert tried("good", "--ids-from", 1).exit_code == 0
+    assert (tmp_path / "good" / "tokenizer.json").read_bytes()[:1] == b"{"
     assert open_model(tmp_path / "good").tokenizer().get_vocab() == {"a": 1, "b": 10}
     result = tried("bad", "--ids-from", 1)
     assert "the id of 'b' is 11, but the source has ids 1..10; give the tokenizer that" in result.output

@@ -131,7 +131,7 @@ def fit_command(
 
 
 @tokenizer.command("import")
-@click.argument("keras_json", type=click.File(encoding="utf-8"))
+@click.argument("keras_json", type=click.File(encoding="utf-8-sig"))
 @_out
 @_overwrite
 @json_option
