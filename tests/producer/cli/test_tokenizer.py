@@ -72,6 +72,27 @@ def test_fit_writes_a_file(tmp_path, corpus):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ("id,text\n0.5,the cat\n,the\n", []),
+        ("a,the cat\nb,the\n", ["--columns", "id,text"]),
+        ("a,the cat\nb,the\n", ["--no-header", "--text-field", 2]),
+        ('id,text\na,"the cat\nb,the"\n', ["--no-quotes"]),
+    ],
+)
+def test_fit_reads_tables_as_jobs_do(tmp_path, content, options):
+    """With the options for columns; the ids are not read."""
+    path = tmp_path / "corpus.csv"
+    path.write_text(content)
+    result = run("fit", path, "--out", tmp_path / "made.json", "--vocab-size", 9, "--json", *options)
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    assert (facts["texts"], facts["bad_rows"], facts["distinct_words"]) == (2, 0, 2)
+    refused = run("fit", path, "--out", tmp_path / "no.json", "--vocab-size", 9, "--max-row-bytes", 3)
+    assert "(--max-row-bytes)" in refused.output
+
+
 def test_fit_into_a_model(corpus, model):
     """A model directory gets the file, made to its own vocab_size, and opens with it."""
     before = open_model(model).fingerprint
