@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 #: The field with the initial states, unless the user names another.
 INITIAL_STATE = "initial_state"
-#: Options that change how rows are read but not which rows there are.
-_NOT_THE_JOBS = ("batch_rows", "tick_seconds")
+#: Options that change how rows are read but not which rows there are; and one that is the same in all jobs.
+_NOT_THE_JOBS = ("batch_rows", "tick_seconds", "reads_ids")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
+from typing import NamedTuple
 
 from producer.sources.discovery import SourceFile
 from producer.sources.errors import DamagedInputError
@@ -18,6 +19,18 @@ from producer.sources.rows import BadRow, SourceBatch
 _FIRST_ROWS = 1000
 #: Batches that are looked at for them; of long lines, each has 256 KiB.
 _FIRST_BATCHES = 64
+
+
+class FirstRows(NamedTuple):
+    """The facts that an input's first rows show.
+
+    Attributes:
+        is_empty: whether it is known that there is no row.
+        usable: the first row that can be used; None if there is none, or if rows are so long that it wasn't looked for.
+    """
+
+    is_empty: bool
+    usable: object = None
 
 
 def read_rows(
@@ -47,16 +60,13 @@ def read_rows(
         yield from read_delimited(chunks, source.label, DELIMITERS[source.format], options, on_line_ends)
 
 
-def check_rows(source: SourceFile, batches: Iterator[Sequence[object]], *, is_json: bool = False) -> bool:
+def check_rows(source: SourceFile, batches: Iterator[Sequence[object]], *, is_json: bool = False) -> FirstRows:
     """Refuse an input whose first rows are all bad: most likely an option is wrong, and no row can be used.
 
     Args:
         source: the input.
         batches: batches of its rows, tokenized or not; closed at the end.
         is_json: whether its lines are JSON objects, but are read as text.
-
-    Returns:
-        Whether there is a row.
 
     Raises:
         DamagedInputError: there is a row, and none of the first 1,000 can be used.
@@ -67,13 +77,13 @@ def check_rows(source: SourceFile, batches: Iterator[Sequence[object]], *, is_js
         for batch in islice(some, _FIRST_BATCHES):
             for row in batch[: _FIRST_ROWS - seen]:
                 if not isinstance(row, BadRow):
-                    return True
+                    return FirstRows(is_empty=False, usable=row)
                 first, seen = first or row, seen + 1
             if seen >= _FIRST_ROWS:
                 break
         else:
             if next(some, None) is not None:
-                return True  # rows are so long that a few say nothing
+                return FirstRows(is_empty=False)  # rows are so long that a few say nothing
     if first is not None:
         is_about_ids = first.reason.startswith(NO_ID) and source.format != "text"
         option = "--id-field" if is_about_ids else "--text-field"
@@ -86,4 +96,4 @@ def check_rows(source: SourceFile, batches: Iterator[Sequence[object]], *, is_js
             advice = f"{source.label} looks like JSON lines: give --format jsonl"
         rows = "its only row can't be used" if seen == 1 else f"none of its first {seen:,} rows can be used"
         raise DamagedInputError(f"{rows}; row {first.position}: {first.reason}. {advice}")
-    return False
+    return FirstRows(is_empty=True)

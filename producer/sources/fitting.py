@@ -1,6 +1,6 @@
 """Options that don't fit the formats of the inputs: they would change nothing, or another thing than was meant."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from producer.sources.discovery import SourceFile
 from producer.sources.options import SourceOptions
@@ -11,6 +11,8 @@ _ROWS_WITHOUT_FIELDS = {
     "fasta": "in FASTA, the id is the first word after '>', and the text is the sequence",
     "text": "in text, a row is a line, and its id is the line's number, or its first word with --id-first-word",
 }
+#: The same for rows whose ids aren't read.
+_ROWS_WITHOUT_IDS = {"fasta": "in FASTA, the text is the sequence", "text": "in text, a row is a line"}
 #: Options that name a field of a row, by their names in `SourceOptions`.
 FIELD_OPTIONS = ("id_field", "text_field", "tokens_field")
 
@@ -30,23 +32,28 @@ def check_options(files: Sequence[SourceFile], options: SourceOptions, named: Co
     """
     _need_delimited(files, options)
     _need_nested(files, options)
-    _need_fields(files, named)
+    _need_fields(files, named, _ROWS_WITHOUT_FIELDS if options.reads_ids else _ROWS_WITHOUT_IDS)
 
 
-def _need_fields(files: Sequence[SourceFile], named: Collection[str]) -> None:
+def _need_fields(files: Sequence[SourceFile], named: Collection[str], rows: Mapping[str, str]) -> None:
     """Refuse names of fields where no input has fields.
+
+    Args:
+        files: the inputs.
+        named: options that name a field.
+        rows: what rows are in the formats that have no fields.
 
     Raises:
         OptionError: there is such a name.
     """
     formats = sorted({file.format for file in files})
     flags = [f"--{name.replace('_', '-')}" for name in FIELD_OPTIONS if name in named]
-    if not flags or not formats or any(one not in _ROWS_WITHOUT_FIELDS for one in formats):
+    if not flags or not formats or any(one not in rows for one in formats):
         return
     be, leave = ("is", "leave it out") if len(flags) == 1 else ("are", "leave them out")
     raise OptionError(
         f"{' and '.join(flags)} {be} for formats with fields, and the input is {', '.join(formats)}: "
-        f"{'; '.join(_ROWS_WITHOUT_FIELDS[one] for one in formats)}; {leave}, or name another format, such as "
+        f"{'; '.join(rows[one] for one in formats)}; {leave}, or name another format, such as "
         "--format jsonl"
     )
 

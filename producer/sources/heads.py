@@ -16,8 +16,11 @@ from producer.sources.formats.fasta import check_fasta, looks_like_fasta
 from producer.sources.formats.jsonl import json_object, looks_like_json, row_field
 from producer.sources.formats.lines import BYTE_ORDER_MARK, LongLine, split_lines
 from producer.sources.options import Format, SourceOptions
+from producer.sources.places.local_file import LocalFile
 from producer.sources.places.place import Place
+from producer.sources.rows import SourceRow
 from producer.sources.streams.compression import raw_chunks, unpacked
+from producer.sources.streams.spool import spooled
 from unrolled.errors import RowError
 from unrolled.patience import at_once
 
@@ -51,9 +54,9 @@ def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head
     """
     with place.open(at_once) as file:
         raw = raw_chunks(file)
-        first = next(raw, b"")
-        check_compression(first[:16], source.compression)
-        chunks = unpacked(chain([first], raw) if first else raw, source.compression)
+        beginning = next(raw, b"")
+        check_compression(beginning[:16], source.compression)
+        chunks = unpacked(chain([beginning], raw) if beginning else raw, source.compression)
         head = next(chunks, b"")
         check_content(head, source.format, is_named=options.format is not None)
         if options.id_first_word and source.format != "text":
@@ -64,11 +67,17 @@ def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head
                 holds_text = _lines_hold_text(head, source, options)
                 looks_like = look_of_text(head, source, options)
                 batches = read_rows(source, chain([head], chunks), options)
-                is_empty = not check_rows(source, batches, is_json=looks_like == "jsonl")
-            return Head(holds_text, is_empty, looks_like)
-    if source.compression != "none":
-        # The schema may be at the end; it is checked after the file has been decompressed.
-        return Head(options.kind == "text")
+                first = check_rows(source, batches, is_json=looks_like == "jsonl")
+            if isinstance(first.usable, SourceRow):  # the line before it may be too long, or bad
+                holds_text = first.usable.text is not None
+            return Head(holds_text, first.is_empty, looks_like)
+        if source.compression != "none":
+            with spooled(chain([head], chunks)) as path:  # the schema may be at the end
+                return _head_of_table(LocalFile.of(str(path)), source, options)
+    return _head_of_table(place, source, options)
+
+
+def _head_of_table(place: Place, source: SourceFile, options: SourceOptions) -> Head:
     from producer.sources.formats.tables import check_table  # noqa: PLC0415 - pyarrow is slow to import
 
     columns, rows = check_table(place, source.format, options, at_once)

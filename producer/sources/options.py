@@ -28,6 +28,7 @@ class SourceOptions:
         initial_state_field: name of the field or column with the initial states, lists of numbers; None if none are
             read. For a model that reads them, `producer.enqueue.submission` makes None "initial_state".
         id_field: name of the field or column with the row's id; None for "id", if that exists.
+        reads_ids: whether rows have ids; else a field with this name is one like any other, as in a corpus.
         id_first_word: whether the first word of each line of text is the row's id, and no part of the text.
         header: whether the first line of CSV and TSV names the columns; else they are numbered from 1.
         quotes: whether quotation marks enclose fields of CSV and TSV; else they are characters of the fields. None if
@@ -46,6 +47,7 @@ class SourceOptions:
     vectors_field: str = "vectors"
     initial_state_field: str | None = None
     id_field: str | None = None
+    reads_ids: bool = True
     id_first_word: bool = False
     header: bool = True
     quotes: bool | None = None

@@ -114,14 +114,15 @@ def _head(source: SourceFile, options: SourceOptions) -> Head:
 
 
 def first_batches(plan: InputPlan, options: SourceOptions) -> tuple[SourceFile, Iterator[SourceBatch]] | None:
-    """The first input and its rows, to look at; None where it can be read once, or only after it was copied.
+    """The first input and its rows, to look at; None where it can be read once, or is to be copied from afar.
 
     Standard input can be read twice as far as it is looked at; `plan.stdin.rewind()` ends the look.
     """
     source = plan.files[0] if plan.files else None
     if source is None or (source.size_bytes is None and (source.place is not None or plan.stdin is None)):
         return None
-    if source.format in ("parquet", "arrow") and not _has_random_access(source):
+    is_copied = source.format in ("parquet", "arrow") and not _has_random_access(source)
+    if is_copied and (source.place is None or source.place.is_distant):
         return None
     if source.place is None and plan.stdin is not None:
         plan.stdin.look()

@@ -18,7 +18,7 @@ def from_keras(text: str) -> "Tokenizer":
     """Make a tokenizer that gives the ids of a Keras tokenizer.
 
     Args:
-        text: the output of Keras's `tokenizer.to_json()`.
+        text: the output of Keras's `tokenizer.to_json()`, or that output written as JSON once more, a text in JSON.
 
     Raises:
         RequestError: the text is something else.
@@ -46,6 +46,8 @@ def from_keras(text: str) -> "Tokenizer":
 def _keras_config(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
+        if isinstance(found, str):  # many programs give the text to `json.dump`
+            found = json.loads(found)
         config = found["config"] if isinstance(found, dict) else None
     except (ValueError, KeyError, RecursionError) as error:
         raise RequestError(

@@ -49,6 +49,7 @@ def prepare(request: FitRequest, say: Callable[[str], None]) -> FitPlan:
     plan = check_inputs(request.inputs, request.source, request.named)
     if plan.size_bytes is None:
         raise RequestError("a training reads its corpus more than once, and a pipe can be read once: give files")
+    _refuse_oov(request, plan)
     words = request.words(plan.files) | {"files": _states(plan)}
     found = FitPlan.read(scratch)
     if found is not None:
@@ -67,8 +68,16 @@ def prepare(request: FitRequest, say: Callable[[str], None]) -> FitPlan:
     return made
 
 
+def _refuse_oov(request: FitRequest, plan: InputPlan) -> None:
+    """Refuse a token for other words where no tokenizer is made: it would change nothing."""
+    if request.oov is None or (request.tokenizer is None and plan.text_file is not None):
+        return
+    instead = "the rows are token ids" if request.tokenizer is None else "--tokenizer gives one"
+    raise OptionError(f"--oov is for a tokenizer made of the corpus's words, and {instead}; leave --oov out")
+
+
 def _need_largest_id(request: FitRequest, plan: InputPlan) -> None:
-    if plan.text_file is None and request.vocab_size is None:
+    if plan.text_file is None and request.vocab_size is None and request.tokenizer is None:
         found = (
             "--kind tokens reads token ids, and the largest one isn't known; give it with"
             if request.source.kind == "tokens"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_VOCABULARY = 10_000
 _LONGEST_SHOWN = 80
 #: Options of the sources that change how rows are read, but not which rows there are.
-_NOT_THE_CORPUSES = ("batch_rows", "tick_seconds", "follow", "id_field", "id_first_word")
+_NOT_THE_CORPUSES = ("batch_rows", "tick_seconds", "follow", "id_field", "id_first_word", "reads_ids")
 
 
 @dataclass(frozen=True, slots=True)

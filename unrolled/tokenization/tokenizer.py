@@ -64,7 +64,7 @@ def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
         from tokenizers import Tokenizer  # noqa: PLC0415 - the command line starts without it
 
     try:
-        tokenizer = Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
+        tokenizer = Tokenizer.from_str(Path(path).read_text(encoding="utf-8-sig"))
     except Exception as error:  # tokenizers raises plain Exception
         raise ModelError(
             f"{path} is not a tokenizer file ({error}); make one with `unrolled tokenizer fit`, or copy one in "
@@ -111,11 +111,18 @@ def check_vocabulary(tokenizer: "Tokenizer", vocab_size: int, name: str) -> None
             f"{name}: the id of {word!r} is {largest}; the model's vocab_size allows 1..{vocab_size}. Make "
             f"the tokenizer with --vocab-size {vocab_size}, or a model with vocab_size {largest}"
         )
+    if (zero := token_at_padding(tokenizer)) is not None:
+        raise ModelError(
+            f"{name}: id 0 is the token {zero!r}, but 0 is padding for the model; shift the ids by one, "
+            "or call the token with id 0 [PAD]"
+        )
+
+
+def token_at_padding(tokenizer: "Tokenizer") -> str | None:
+    """The token with id 0 if it isn't padding, by its name or by the tokenizer's settings; else None."""
     padding = tokenizer.padding
-    padding_token = None if padding is None or padding["pad_id"] != 0 else padding["pad_token"]
-    for word, number in vocabulary.items():
-        if number == 0 and word != padding_token and not _PADDING(word):
-            raise ModelError(
-                f"{name}: id 0 is the token {word!r}, but 0 is padding for the model; shift the ids by one, "
-                "or call the token with id 0 [PAD]"
-            )
+    named = None if padding is None or padding["pad_id"] != 0 else padding["pad_token"]
+    for word, number in tokenizer.get_vocab(with_added_tokens=True).items():
+        if number == 0 and word != named and not _PADDING(word):
+            return word
+    return None

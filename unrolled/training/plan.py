@@ -55,7 +55,7 @@ class FitOptions:
     batch_tokens: int = option(1024, "Number of tokens in a step, padding included.", least=1)
     learning_rate: float = option(0.01, "Adam's initial learning rate; cosine decay to a tenth.", above=0, below=inf)
     keep_probability: float = option(
-        0.8, "Probability that dropout keeps an input of a cell; 1 switches dropout off.", above=0, most=1
+        0.8, "Probability that dropout keeps an input of a cell; 1 switches dropout off.", least=0.01, most=1
     )
     clip_norm: float = option(1.0, "Largest global norm of the gradient; a longer one is clipped.", above=0, below=inf)
     seed: int = option(0, "Seed of the weights, the order of the rows, and dropout.", least=0)

@@ -213,7 +213,7 @@ def _tokenizer_text(model: ModelDirectory) -> str | None:
     if model.tokenizer_path is None:
         return None
     model.tokenizer()  # checks it
-    return model.tokenizer_path.read_text(encoding="utf-8")
+    return model.tokenizer_path.read_text(encoding="utf-8-sig")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from unrolled.tokenization import characters, word_list
-from unrolled.tokenization.tokenizer import settings_left_out
+from unrolled.tokenization.tokenizer import settings_left_out, token_at_padding
 from worker.model_import.errors import ImportRefusedError, refuse_missing
 from worker.model_import.found import Found, Words
 from worker.model_import.limits import MOST_JSON_BYTES
@@ -39,7 +39,7 @@ def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> tuple[str,
     if size_bytes > _MOST_BYTES:
         raise ImportRefusedError(f"{path}: has more than {_MOST_BYTES:,} bytes; no tokenizer.json is that large")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         tokenizer = Tokenizer.from_str(text)
     except Exception as error:  # tokenizers raises plain Exception
         raise ImportRefusedError(f"{path}: can't be read as a tokenizer.json ({str(error)[:200]})") from error
@@ -59,13 +59,11 @@ def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> tuple[str,
                 f"{path}: the source's id k becomes k + 1, and the tokenizer's ids can't be changed: {error}; leave "
                 "--tokenizer out, and give token ids instead of text, each one higher"
             ) from error
-    zero = [word for word, number in vocabulary.items() if number == 0]
-    padding = tokenizer.padding
-    allowed = padding is not None and padding["pad_id"] == 0 and padding["pad_token"] in zero
-    if zero and not allowed and not all(word.strip("[]<>|").lower() in ("pad", "padding") for word in zero):
+    if (zero := token_at_padding(tokenizer)) is not None:
         raise ImportRefusedError(
-            f"{path}: id 0 is the token {zero[0]!r}, but with --ids-from 1 id 0 is padding. If row 0 of the embedding "
-            "is a token, give --ids-from 0: the import then makes each id of the tokenizer one higher"
+            f"{path}: id 0 is the token {zero!r}, but with --ids-from 1 id 0 is padding. If row 0 of the embedding "
+            "is a token, give --ids-from 0: the import then makes each id of the tokenizer one higher. If it is "
+            "padding, call the token [PAD] in the file"
         )
     return text, settings_left_out(tokenizer)
 

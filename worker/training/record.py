@@ -44,7 +44,7 @@ def save_result(directory: Path, scratch: Path, plan: FitPlan, progress: Progres
             f"{scratch}: the weights of epoch {progress.best_epoch} are missing; remove {scratch} and fit again"
         )
     tokenizer = scratch / TOKENIZER_FILE
-    text = tokenizer.read_text(encoding="utf-8") if tokenizer.is_file() else None
+    text = tokenizer.read_text(encoding="utf-8-sig") if tokenizer.is_file() else None
     weights, head = ({name: best[0][name] for name in names} for names in _names(best[0], plan))
     publish_bytes(directory / HEAD_FILE, save({name.removeprefix("head."): array for name, array in head.items()}))
     model = save_model(directory, config, weights, text)

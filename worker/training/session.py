@@ -150,7 +150,7 @@ class Session:
         found = {"epoch": at.epoch + 1, "train_perplexity": perplexity(at.loss, at.targets)}
         found["validation_perplexity"] = self._evaluate()
         before = at.best_epoch
-        if found["validation_perplexity"] > _DIVERGED * self._options.config().vocab_size:
+        if not found["validation_perplexity"] <= _DIVERGED * self._options.config().vocab_size:  # not so of nan either
             raise self._diverged(f"perplexity became {found['validation_perplexity']:.3g}")
         better = found["validation_perplexity"] < at.best
         at.epochs.append(found)

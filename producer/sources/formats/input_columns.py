@@ -7,6 +7,14 @@ from typing import Any
 from producer.sources.errors import DamagedInputError
 from producer.sources.options import SourceOptions
 
+#: The options that name the column with the content, by the kind of rows.
+_OPTIONS = {
+    "auto": ("--text-field", "--tokens-field"),
+    "text": ("--text-field",),
+    "tokens": ("--tokens-field",),
+    "vectors": ("--vectors-field",),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class InputColumns:
@@ -55,7 +63,7 @@ def find_columns(names: Sequence[str], options: SourceOptions) -> InputColumns:
         raise DamagedInputError(
             f"has no column {' or '.join(map(repr, wanted))}; columns found: {_listed(names)}"
             f"{'' if options.kind == 'vectors' else options.about_vectors(names)}. "
-            f"Name it ({'--vectors-field' if options.kind == 'vectors' else '--text-field, --tokens-field'})"
+            f"Name it ({', '.join(_OPTIONS[options.kind])})"
         )
     if len(present) > 1:
         raise DamagedInputError(f"has both columns {text!r} and {tokens!r}; choose one (--kind)")
@@ -69,7 +77,7 @@ def find_columns(names: Sequence[str], options: SourceOptions) -> InputColumns:
             f"has no column {state!r} for the initial states, which the model reads; columns found: {_listed(names)}. "
             "Name it (--initial-state-field)"
         )
-    id_name = options.id_column if options.id_column in names else None
+    id_name = options.id_column if options.reads_ids and options.id_column in names else None
     for name in (present[0], id_name, state):
         if name is not None and list(names).count(name) > 1:
             raise DamagedInputError(f"has the column {name!r} {list(names).count(name)} times; allowed: once")

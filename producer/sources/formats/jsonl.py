@@ -91,6 +91,8 @@ def _id(fields: dict[str, object], options: SourceOptions) -> str | None:
     Raises:
         RowError: the id can't be used, or is missing.
     """
+    if not options.reads_ids:
+        return None
     if options.id_field is not None and options.id_field not in fields:
         raise RowError(f"{NO_ID}: {options.id_field!r} is missing; fields found: {_listed(fields)}")
     return found_id(fields.get(options.id_column), options)

@@ -72,6 +72,27 @@ def test_fit_writes_a_file(tmp_path, corpus):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ("id,text\n0.5,the cat\n,the\n", []),
+        ("a,the cat\nb,the\n", ["--columns", "id,text"]),
+        ("a,the cat\nb,the\n", ["--no-header", "--text-field", 2]),
+        ('id,text\na,"the cat\nb,the"\n', ["--no-quotes"]),
+    ],
+)
+def test_fit_reads_tables_as_jobs_do(tmp_path, content, options):
+    """With the options for columns; the ids are not read."""
+    path = tmp_path / "corpus.csv"
+    path.write_text(content)
+    result = run("fit", path, "--out", tmp_path / "made.json", "--vocab-size", 9, "--json", *options)
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    assert (facts["texts"], facts["bad_rows"], facts["distinct_words"]) == (2, 0, 2)
+    refused = run("fit", path, "--out", tmp_path / "no.json", "--vocab-size", 9, "--max-row-bytes", 3)
+    assert "(--max-row-bytes)" in refused.output
+
+
 def test_fit_into_a_model(corpus, model):
     """A model directory gets the file, made to its own vocab_size, and opens with it."""
     before = open_model(model).fingerprint
@@ -96,6 +117,18 @@ def test_import_keeps_the_ids(tmp_path):
         "largest_id": 2,
     }
     assert Tokenizer.from_file(str(tmp_path / "made.json")).encode("The!cat sat").ids == [1, 2]
+
+
+@pytest.mark.parametrize("write", [json.dumps, lambda made: json.dumps(json.dumps(made))], ids=["once", "twice"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_import_reads_what_programs_write(tmp_path, write, encoding):
+    """Many programs write to_json()'s text as JSON once more; editors on Windows put a byte-order mark before it."""
+    source, out = tmp_path / "keras.json", tmp_path / "made.json"
+    source.write_text(write(KERAS), encoding=encoding)
+    result = run("import", source, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert run("import", "-", "--out", out, "--overwrite", input=source.read_bytes()).exit_code == 0
+    assert Tokenizer.from_file(str(out)).encode("The!cat sat").ids == [1, 2]
 
 
 def test_standard_input(tmp_path):

@@ -1,6 +1,8 @@
 """From a submission to shards: checks first, then each row once; repeating it changes nothing."""
 
 import gc
+import gzip
+import io
 import os
 import signal
 import sys
@@ -11,6 +13,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file, save_file
 from support.jobs import log_of
@@ -65,6 +69,23 @@ def test_weights_that_are_not_finite_are_refused_first(submission):
     assert not Path(submission.out).exists()
     save_file(whole, place)
     prepare(submission)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"text": ["the cat"] * 9}, "rows.parquet.gz holds text, but .* has no tokenizer.json"),
+        ({"tokens": [[9999]] * 9}, "none of its first 9 rows can be used; row 0: token 9999"),
+    ],
+)
+def test_a_compressed_table_of_which_no_row_can_be_used(submission, columns, message):
+    """It is unpacked first; else all of its rows would go to quarantine, and the directory would be spent."""
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink)
+    Path("rows.parquet.gz").write_bytes(gzip.compress(sink.getvalue()))
+    with pytest.raises((ModelError, RequestError), match=message):
+        prepare(replace(submission, inputs=("rows.parquet.gz",)))
+    assert not Path(submission.out).exists()
 
 
 def test_a_shard_of_pooled_rows_ends_at_its_rows(submission, queue):

@@ -1,6 +1,7 @@
 """Which inputs are found, in which order, and which are refused before anything is read."""
 
 import gzip
+import json
 import os
 import subprocess
 import sys
@@ -115,6 +116,32 @@ def test_which_input_needs_a_tokenizer(tmp_path):
     assert check_inputs([str(tmp_path)], SourceOptions()).text_file == str(tmp_path / "b.csv")
     assert check_inputs([str(tmp_path / "a.jsonl")], SourceOptions()).text_file is None
     assert check_inputs([str(tmp_path / "c.txt")], SourceOptions(kind="tokens")).text_file is None
+
+
+@pytest.mark.parametrize("before", ["\n", '{"txet": 1}\n', json.dumps({"text": "the cat " * 40_000}) + "\n"])
+@pytest.mark.parametrize(("row", "is_text"), [('{"text": "x"}\n', True), ('{"tokens": [1]}\n', False)])
+def test_the_first_row_that_can_be_used_shows_whether_there_is_text(tmp_path, before, row, is_text):
+    """The first line may be bad, or longer than what is read at once."""
+    path = tmp_path / "a.jsonl"
+    write(path, before + row * 5)
+    found = check_inputs([str(path)], SourceOptions()).text_file
+    assert found == (str(path) if is_text or "cat" in before else None)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow", "arrows"])
+@pytest.mark.parametrize(("end", "encode"), [("gz", gzip.compress), ("zst", zstandard.compress)])
+def test_a_compressed_table_is_checked_too(tmp_path, suffix, end, encode):
+    """Before anything is made: whether it has the field, and whether that is text."""
+    path, none, damaged = (tmp_path / f"{name}.{suffix}.{end}" for name in ("a", "none", "damaged"))
+    path.write_bytes(encode(table_bytes(pa.table({"text": ["x"]}), suffix)))
+    none.write_bytes(encode(table_bytes(pa.table({"text": pa.array([], pa.string())}), suffix)))
+    damaged.write_bytes(path.read_bytes()[:-9])
+    assert check_inputs([str(path)], SourceOptions()).text_file == str(path)
+    assert f"1 input has no rows: {none}" in check_inputs([str(none)], SourceOptions()).notices
+    with pytest.raises(RequestError, match="has no column 'nope'; columns found: 'text'"):
+        check_inputs([str(path)], SourceOptions(text_field="nope"))
+    with pytest.raises(RequestError, match=r"data is (truncated|corrupt)"):
+        check_inputs([str(damaged)], SourceOptions())
 
 
 REFUSED = [

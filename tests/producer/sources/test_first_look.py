@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import json
 import lzma
 import os
 import random
@@ -293,6 +294,33 @@ def test_a_wrong_field_of_ids_in_json_lines(tmp_path):
     message = r"has no id: 'nope' is missing; fields found: 'key', 'text'\. Correct .*, such as --id-field, or the file"
     with pytest.raises(RequestError, match=message):
         check_inputs([str(path)], SourceOptions(id_field="nope"))
+
+
+@pytest.mark.parametrize("ids", [[0.5, 1.5], [{"a": 1}, None], ["", "x" * 2000]])
+@pytest.mark.parametrize("suffix", ["parquet", "arrow", "jsonl", "csv"])
+def test_ids_that_are_not_read(tmp_path, suffix, ids):
+    """Of a corpus, the ids may be anything: no row is left out for them."""
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "jsonl":
+        path.write_text("".join(json.dumps({"id": each, "text": "x"}) + "\n" for each in ids))
+    elif suffix == "csv":
+        path.write_text("id,text\n" + "".join(f"{json.dumps(each) if each else ''},x\n" for each in ids[:1] * 2))
+    else:
+        path.write_bytes(table_bytes(pa.table({"id": ids, "text": ["x", "x"]}), suffix))
+    assert [plain(row) for row in rows_of(path, reads_ids=False)] == [("x", None, None)] * 2
+
+
+def test_options_about_ids_are_not_named_where_none_are_read(tmp_path):
+    """The commands that read a corpus don't have them."""
+    path = write(tmp_path / "a.txt", "x\n")
+    for reads_ids in (True, False):
+        with pytest.raises(OptionError) as refused:
+            check_inputs([str(path)], SourceOptions(text_field="x", reads_ids=reads_ids), ("text_field",))
+        assert ("--id-first-word" in str(refused.value)) is reads_ids
+    columns = write(tmp_path / "b.csv", "a,b\n1,x\n")
+    assert "Name it (--text-field, --tokens-field)" in refusal(columns)
+    assert "Name it (--text-field). " in refusal(columns, kind="text")
+    assert "Name it (--tokens-field). " in refusal(columns, kind="tokens")
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ def keras_json(**changes):
     [
         ("", "is not what Keras"),
         ("[]", "is not what Keras"),
+        ('"twice"', "is not what Keras"),
+        (json.dumps(json.dumps("{}")), "no config with a word_index"),
         ("[" * 100_000, "is not what Keras"),
         ('{"config": {}}', "no config with a word_index"),
         (keras_json(word_index="{"), "word_index is not JSON"),

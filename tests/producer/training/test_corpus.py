@@ -98,6 +98,12 @@ def test_a_tokenizer_may_be_given(tmp_path):
     )
     assert plan.options.vocab_size == 3
     assert {row[:2] for row in train + held_out} == {(1, 3)}
+    ids = [[1, 3, *[2] * (at % 9)] for at in range(200)]
+    plan, train, _ = prepared(
+        tmp_path, "ids", ids, vocab_size=None, tokenizer=tmp_path / "t.json", training={"validation_share": 0.3}
+    )
+    assert plan.options.vocab_size == 3
+    assert set(train) <= set(map(tuple, ids))
     with pytest.raises(ModelError, match=r"is 3; the model.s vocab_size allows 1\.\.2"):
         prepared(tmp_path, "b", rows, "text", vocab_size=2, tokenizer=tmp_path / "t.json")
 
@@ -184,6 +190,12 @@ def test_what_was_made_ready_is_taken_as_it_is(tmp_path, monkeypatch):
         ([[1, 2]], {}, r"of 1 row \(0 more can't be used\) no row of 2 tokens or more is held out"),
         ([[1]] * 9, {}, "is to learn from"),
         (IDS, {"training": {"epochs": 0}}, "--epochs is 0"),
+        (
+            IDS,
+            {"oov": "<OOV>"},
+            "--oov is for a tokenizer made of the corpus's words, and the rows are token ids; leave",
+        ),
+        (IDS, {"tokenizer": "none.json", "oov": "<OOV>"}, "--oov is for a .*, and --tokenizer gives one; leave --oov"),
         (IDS, {"tokenizer": "none.json"}, "--tokenizer none.json: can't be read"),
     ],
 )
@@ -192,7 +204,7 @@ def test_what_makes_no_training(tmp_path, rows, options, text):
     from pathlib import Path  # noqa: PLC0415
 
     if "tokenizer" in options:
-        options = {"tokenizer": Path(options["tokenizer"])}
+        options = options | {"tokenizer": Path(options["tokenizer"])}
     with pytest.raises(RequestError, match=text):
         prepared(tmp_path, "a", rows, **options)
     assert not (tmp_path / "a").exists()

@@ -46,6 +46,13 @@ def test_no_tokenizer_file(tmp_path, content):
         load_tokenizer(path, 9)
 
 
+def test_a_byte_order_mark(tmp_path):
+    """Editors on Windows put one before the text."""
+    path = saved(words(vocabulary={"a": 1}), tmp_path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert load_tokenizer(path, 9).encode("a").ids == [1]
+
+
 def test_truncation_and_padding_are_not_done_and_a_line_says_so_once(tmp_path, caplog):
     """A row keeps all of its tokens; without the line, the numbers of tokens would differ from the user's program."""
     made = words()

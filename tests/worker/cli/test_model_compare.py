@@ -252,6 +252,73 @@ def test_other_files_are_refused(arrays, reason, model, tmp_path):
     assert "can't be read as rows of ids and states" in run(model.path, tmp_path / "noise.npz").output
 
 
+WIDE = np.ones((2, 3, 5))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "reason"),
+    [
+        (
+            {"ids.0": np.ones(3, int), "ids.2": np.ones(3, int), "states.0": WIDE[0], "states.2": WIDE[0]},
+            "ids.2 is given without ids.1; allowed: ids.0, ids.1, and so on",
+        ),
+        (
+            {"ids.0": np.ones(3, int), "states.0": WIDE[0], "states.1": WIDE[0]},
+            "ids are given for 1 rows, and states for 2; allowed: one of each",
+        ),
+        ({"ids": np.ones((2, 3), int), "states": WIDE, "lengths": [3, -1]}, "length of row 1 is -1; allowed: 0..3"),
+        ({"ids": np.ones((2, 3), int), "states": WIDE, "lengths": [7, 3]}, "the length of row 0 is 7; allowed: 0..3"),
+        ({"ids": np.ones((2, 3), int), "states": WIDE, "lengths": [1.9, 3]}, "are float64; allowed: integers"),
+    ],
+)
+def test_arrays_that_would_be_left_out_or_cut(arrays, reason, model, tmp_path):
+    """A row that is only partly there is refused, and isn't compared as another one."""
+    np.savez(tmp_path / "rows.npz", **arrays)
+    result = run(model.path, tmp_path / "rows.npz")
+    assert (result.exit_code, reason in result.output) == (ExitStatus.FAILED, True), result.output
+
+
+@pytest.mark.parametrize("damage", ["half", "noise in it", "one array"])
+def test_damaged_archives(damage, model, tmp_path):
+    """The error is one line, whatever reads the archive; a .npy is named."""
+    path = tmp_path / "rows.npz"
+    np.savez_compressed(path, ids=np.ones((2, 3), int), states=WIDE)
+    whole = path.read_bytes()
+    if damage == "one array":
+        np.save(tmp_path / "rows.npy", WIDE)
+        path = tmp_path / "rows.npy"
+    else:
+        path.write_bytes(whole[: len(whole) // 2] if damage == "half" else whole[:60] + b"\xff" * 4 + whole[64:])
+    result = run(model.path, path)
+    assert (result.exit_code, type(result.exception)) == (ExitStatus.FAILED, SystemExit)
+    assert "can't be read as rows of ids and states" in result.output
+    assert ("it is .npy, one array without a name; allowed: .npz" in result.output) is (damage == "one array")
+    assert len(result.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"ids": [[1, 2], None]}, "the ids of row 1 are null, or have a null; allowed: numbers"),
+        ({"ids": [[1, 2], [4, None]]}, "the ids of row 1 are null, or have a null"),
+        ({"states": [[[1.0] * 5] * 2, None]}, "the states of row 1 are null, or have a null"),
+        ({"states": [[[None] * 5] * 2, [[1.0] * 5] * 2]}, "the states of row 0 are null, or have a null"),
+        ({"ids": [[1.9, 2.2], [4.0, 5.0]]}, "the column 'ids' is of type list<element: double>; allowed: lists of int"),
+        ({"ids": [["1", "2"], ["4", "5"]]}, "the column 'ids' is of type list<element: string>; allowed: lists of int"),
+        ({"ids": [1, 2]}, "the column 'ids' is of type int64; allowed: lists of integers"),
+        ({"states": [[["1"] * 5] * 2] * 2}, "the column 'states' is of type list<element: list<element: string>>; all"),
+        ({"ids": pa.array([[2**64 - 1] * 2] * 2, pa.list_(pa.uint64()))}, "can't be read as rows of ids and states"),
+    ],
+)
+def test_columns_that_would_become_other_numbers(changes, reason, model, tmp_path):
+    """Nulls, and types that are no integers or no numbers, are refused as in .npz."""
+    columns = {"ids": [[1, 2], [4, 5]], "states": [[[1.0] * 5] * 2] * 2}
+    pq.write_table(pa.table(columns | changes), tmp_path / "rows.parquet")
+    result = run(model.path, tmp_path / "rows.parquet")
+    assert (result.exit_code, type(result.exception)) == (ExitStatus.FAILED, SystemExit)
+    assert reason in result.output
+
+
 @pytest.mark.parametrize(
     ("columns", "found"),
     [

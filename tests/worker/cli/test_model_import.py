@@ -107,7 +107,10 @@ def test_a_tokenizer_comes_along(tmp_path):
         source = MODELS / "lstm1.safetensors"
         return run(source, tmp_path / name, "--no-parity", "--tokenizer", tmp_path / f"{name}.json", *more)
 
+    good = tmp_path / "good.json"
+    good.write_bytes(b"\xef\xbb\xbf" + good.read_bytes())  # a byte-order mark, which the model's file doesn't get
     assert tried("good", "--ids-from", 1).exit_code == 0
+    assert (tmp_path / "good" / "tokenizer.json").read_bytes()[:1] == b"{"
     assert open_model(tmp_path / "good").tokenizer().get_vocab() == {"a": 1, "b": 10}
     result = tried("bad", "--ids-from", 1)
     assert "the id of 'b' is 11, but the source has ids 1..10; give the tokenizer that" in result.output
@@ -117,6 +120,24 @@ def test_a_tokenizer_comes_along(tmp_path):
     (tmp_path / "noise.json").write_text("{}")
     assert "can't be read as a tokenizer.json" in tried("noise").output
     assert not any((tmp_path / name).exists() for name in ("bad", "zero", "noise"))
+
+
+@pytest.mark.parametrize(
+    ("name", "is_padding"), [("pad", False), ("PADDING", False), ("{pad}", True), ("< pad >", True)]
+)
+def test_padding_has_the_names_that_jobs_allow(tmp_path, name, is_padding):
+    """What is imported can be used: the same names of id 0 are padding in both."""
+    Tokenizer(models.WordLevel({name: 0, "a": 1}, unk_token="a")).save(str(tmp_path / "own.json"))
+    result = run(
+        *(MODELS / "lstm1.safetensors", tmp_path / "model", "--no-parity", "--ids-from", 1),
+        *("--tokenizer", tmp_path / "own.json"),
+    )
+    assert result.exit_code == (0 if is_padding else 1)
+    if is_padding:
+        assert open_model(tmp_path / "model").tokenizer().token_to_id(name) == 0
+    else:
+        assert f"id 0 is the token '{name}'" in result.output
+        assert "If it is padding, call the token [PAD] in the file" in result.output
 
 
 TOKENS = {

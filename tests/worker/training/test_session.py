@@ -6,7 +6,7 @@ from support.languages import WORDS, sentences
 from support.token_stores import stored
 from tensorflow.python.framework import config as tensorflow_config
 
-from unrolled.errors import JobError, RequestError
+from unrolled.errors import JobError, OptionError, RequestError
 from unrolled.training.plan import FitOptions, FitPlan, RowCount
 from worker.training.checkpoint import CHECKPOINT_FILE, load_state, save_state
 from worker.training.network import Network
@@ -78,6 +78,19 @@ def test_a_perplexity_far_above_that_of_guessing_ends_it(session):
     """The loss is finite, but nothing was learned: no model is made of it."""
     with pytest.raises(RequestError, match=r"diverged: in epoch 1 the perplexity became .*--learning-rate than 1000"):
         session("a", learning_rate=1000.0).run()
+
+
+def test_a_perplexity_that_is_no_number_ends_it(session):
+    """The only step of the only epoch had a loss; the weights after it are no numbers."""
+    with pytest.raises(RequestError, match=r"in epoch 1 the perplexity became nan; .*--learning-rate than 1e\+39"):
+        session("a", learning_rate=1e39, epochs=1, batch_tokens=10**6, max_length=64).run()
+
+
+def test_the_smallest_keep_probability(session):
+    """Dropout is computed; a smaller one, of which TensorFlow makes 0, is refused before anything is read."""
+    assert session("a", keep_probability=0.01, epochs=1).run().epoch == 1
+    with pytest.raises(OptionError, match=r"--keep-probability is 1e-30; allowed: 0.01 to 1"):
+        FitOptions(WORDS, keep_probability=1e-30)
 
 
 def test_a_checkpoint_comes_back(tmp_path):

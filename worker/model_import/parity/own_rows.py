@@ -21,16 +21,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from unrolled.errors import ModelError, RowError
 from unrolled.tokenization.vectors import checked_states, checked_vectors
 from worker.model_import.parity.comparison import PLAIN, find_engine, run_engine
 from worker.model_import.parity.plain_arithmetic import last_states
+from worker.model_import.parity.row_files import STATES, UNREADABLE, stored_rows, stored_states
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -43,9 +41,6 @@ _LAYOUT = (
     "give arrays ids (rows, time) and states (rows, time, outputs), with lengths (rows,) if rows are padded, or ids.0 "
     "and states.0 for row 0, and so on; in Parquet, columns ids and states of lists"
 )
-_STATES = "initial_state"
-#: Columns of a file that an error names.
-_SHOWN = 12
 _LAYOUT_OF_VECTORS = _LAYOUT.replace("ids (rows, time)", "vectors (rows, time, numbers)").replace("ids", "vectors")
 
 
@@ -135,15 +130,12 @@ def read_rows(path: Path, vector_dim: int | None = None, given_dim: int = 0) -> 
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise ModelError(f"{path}: has more than {_MOST_BYTES:,} bytes; a few rows are enough")
-        with path.open("rb") as file:
-            head = file.read(4)
         name = "ids" if vector_dim is None else "vectors"
-        is_parquet = head == b"PAR1"
-        found = list(_parquet_rows(path, name) if is_parquet else _npz_rows(path, name))
-        begun = list(_parquet_states(path) if is_parquet else _npz_states(path)) if given_dim else []
-    except (OSError, ValueError, KeyError, EOFError, pa.ArrowException) as error:
+        found = stored_rows(path, name)
+        begun = stored_states(path) if given_dim else []
+    except UNREADABLE as error:
         layout = _LAYOUT if vector_dim is None else _LAYOUT_OF_VECTORS
-        layout += f", and {_STATES} of lists of {given_dim:,} numbers" if given_dim else ""
+        layout += f", and {STATES} of lists of {given_dim:,} numbers" if given_dim else ""
         raise ModelError(f"{path}: can't be read as rows of {name} and states ({error}); {layout}") from error
     if vector_dim is None:
         rows = [_row(path, number, ids, states) for number, (ids, states, _) in enumerate(found)]
@@ -208,63 +200,9 @@ def _without_padding(model: ModelDirectory, rows: list[Row], ids_from: int) -> l
     return made
 
 
-def _npz_rows(path: Path, name: str) -> Iterator[tuple[Any, Any, bool]]:
-    """The ids and states of each row, and whether it was longer in the file."""
-    with np.load(path, allow_pickle=False) as stored:
-        if name in stored.files:
-            ids, states = stored[name], stored["states"]
-            axes = 2 if name == "ids" else 3
-            if ids.ndim != axes or states.ndim != 3 or states.shape[:2] != ids.shape[:2]:
-                raise ValueError(f"{name} {ids.shape} and states {states.shape} don't fit together")
-            lengths = stored["lengths"] if "lengths" in stored.files else np.full(len(ids), ids.shape[1])
-            if lengths.shape != ids.shape[:1]:
-                raise ValueError(f"{name} {ids.shape} and lengths {lengths.shape} don't fit together")
-            for row, length in enumerate(lengths):
-                yield ids[row, : int(length)], states[row, : int(length)], bool(length < ids.shape[1])
-            return
-        number = 0
-        while f"{name}.{number}" in stored.files:
-            yield stored[f"{name}.{number}"], stored[f"states.{number}"], False
-            number += 1
-
-
-def _parquet_rows(path: Path, name: str) -> Iterator[tuple[Any, Any, bool]]:
-    table = _read_columns(path, name, "states")
-    for ids, states in zip(table[name].to_pylist(), table["states"].to_pylist(), strict=True):
-        yield np.array(ids, np.int64 if name == "ids" else np.float64), np.array(states, np.float64), False
-
-
-def _npz_states(path: Path) -> Iterator[Any]:
-    with np.load(path, allow_pickle=False) as stored:
-        if f"{_STATES}.0" not in stored.files:
-            yield from stored[_STATES]
-            return
-        number = 0
-        while f"{_STATES}.{number}" in stored.files:
-            yield stored[f"{_STATES}.{number}"]
-            number += 1
-
-
-def _parquet_states(path: Path) -> list[Any]:
-    states: list[Any] = _read_columns(path, _STATES)[_STATES].to_pylist()
-    return states
-
-
-def _read_columns(path: Path, *names: str) -> pa.Table:
-    found = pq.read_schema(path).names
-    for name in names:
-        if found.count(name) != 1:
-            shown = ", ".join(repr(each[:40]) for each in found[:_SHOWN]) + (", …" if len(found) > _SHOWN else "")
-            what = f"the column {name!r} {found.count(name)} times" if name in found else f"no column {name!r}"
-            raise ModelError(
-                f"{path}: has {what}; columns found: {shown or 'none'}. Give {' and '.join(names)}, of lists"
-            )
-    return pq.read_table(path, columns=list(names))
-
-
 def _with_states(path: Path, rows: list[Row], begun: list[Any], width: int) -> list[Row]:
     if len(begun) != len(rows):
-        raise ModelError(f"{path}: has {len(rows):,} rows, and {_STATES} for {len(begun):,}; give one for each")
+        raise ModelError(f"{path}: has {len(rows):,} rows, and {STATES} for {len(begun):,}; give one for each")
     found = []
     for number, (row, state) in enumerate(zip(rows, checked_states(begun, width), strict=True)):
         if isinstance(state, RowError):

@@ -93,7 +93,7 @@ def fit(
     request = FitRequest(
         inputs=inputs,
         out=out,
-        source=SourceOptions(**{name: arguments[name] for name in _SOURCE}),
+        source=SourceOptions(**{name: arguments[name] for name in _SOURCE}, reads_ids=False),
         named=named_fields(),
         vocab_size=vocab_size,
         tokenizer=tokenizer,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from unrolled.settings.flags import Decorator
 
 FILE_NAME = "tokenizer.json"
+_SOURCE = ("format", "text_field", "header", "quotes", "columns", "max_row_bytes")
 
 
 @click.group("tokenizer")
@@ -67,7 +68,7 @@ _overwrite: "Decorator" = click.option("--overwrite", is_flag=True, help="Replac
     show_default=True,
     help="What replaces a word outside the vocabulary: nothing (drop), or this token, which gets id 1.",
 )
-@source_options("format", "text_field")
+@source_options(*_SOURCE)
 @_overwrite
 @json_option
 def fit_command(
@@ -76,10 +77,9 @@ def fit_command(
     out: Path,
     vocab_size: int | None,
     oov: str,
-    format: Any,  # noqa: A002 - click passes the option under its own name
-    text_field: str,
     overwrite: bool,
     as_json: bool,
+    **source: Any,
 ) -> None:
     """Count the words of INPUTS (files, directories, patterns, -) and keep the most frequent.
 
@@ -101,8 +101,8 @@ def fit_command(
         raise OptionError("--vocab-size is missing; give it, or let --out be a model directory")
     if room is not None and size > room:
         raise OptionError(f"--vocab-size is {size}; allowed by the model in --out {out}: up to {room}")
-    tokens_field = "tokens" if text_field != "tokens" else "text"
-    options = SourceOptions(format=format, kind="text", text_field=text_field, tokens_field=tokens_field)
+    tokens_field = "tokens" if source["text_field"] != "tokens" else "text"
+    options = SourceOptions(kind="text", tokens_field=tokens_field, reads_ids=False, **source)
     plan = check_inputs(inputs, options, named_fields())
     for notice in (*plan.notices, *notices_of_words((file.label, file.format) for file in plan.files)):
         click.echo(notice, err=True)
@@ -131,7 +131,7 @@ def fit_command(
 
 
 @tokenizer.command("import")
-@click.argument("keras_json", type=click.File(encoding="utf-8"))
+@click.argument("keras_json", type=click.File(encoding="utf-8-sig"))
 @_out
 @_overwrite
 @json_option
