@@ -24,6 +24,9 @@ from producer.sources.streams.spool import spooled
 from unrolled.errors import RowError
 from unrolled.patience import at_once
 
+#: Larger compressed tables aren't unpacked for a look.
+UNPACKED_BYTES = 1 << 26
+
 
 class Head(NamedTuple):
     """The facts that an input's beginning shows.
@@ -72,6 +75,8 @@ def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head
                 holds_text = first.usable.text is not None
             return Head(holds_text, first.is_empty, looks_like)
         if source.compression != "none":
+            if place.is_distant or (place.size_bytes or 0) > UNPACKED_BYTES:
+                return Head(options.kind == "text")  # it is unpacked once, and checked when it is read
             with spooled(chain([head], chunks)) as path:  # the schema may be at the end
                 return _head_of_table(LocalFile.of(str(path)), source, options)
     return _head_of_table(place, source, options)
