@@ -26,6 +26,13 @@ PART_BYTES = 64 * 1024
 #: Token ids, and what is between them in any format.
 _NUMBERS = re.compile(rb"[0-9 ,\t\[\]]+")
 _SPACES = bytes.maketrans(b",\t[]", b"    ")
+#: An escape in a text of JSON, and the beginning of one at the end of a part, where all before it are complete.
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_CUT_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)\Z")
+#: Characters by the letters that stand for them in escapes; each other one stands for itself.
+_ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+#: Bytes before a part that show whether it begins inside an escape, or inside a number.
+BYTES_BEFORE = 64
 
 
 class Seen(NamedTuple):
@@ -109,21 +116,39 @@ def part_of_row(source: SourceFile, before: bytes, content: bytes, options: Sour
 
     Args:
         source: its file.
-        before: the byte of the row before this part; empty where the part is its beginning.
+        before: the last `BYTES_BEFORE` bytes of the row before this part, or fewer where there aren't as many.
         content: the part.
         options: how the file is read.
     """
     if source.format == "fasta":
         return SourceRow(source.label, 0, None, part_of_sequence(content), None, PARTLY_READ)
-    if before.isdigit():  # the first number began before this part, and is counted there
-        content = content.lstrip(b"0123456789")
-    numbers = max(_NUMBERS.findall(content), key=len, default=b"")
+    # The first number may have begun before this part; it is counted there.
+    after = content.lstrip(b"0123456789") if before[-1:].isdigit() else content
+    numbers = max(_NUMBERS.findall(after), key=len, default=b"")
     # Before and behind the numbers, there may be an id and other fields.
-    if options.kind != "text" and 2 * len(numbers) > len(content) and _may_be_ids(source, options):
+    if options.kind != "text" and 2 * len(numbers) > len(after) and _may_be_ids(source, options):
         ids = [int(number[:10]) for number in numbers.translate(_SPACES).split()]
         return SourceRow(source.label, 0, None, None, ids, PARTLY_READ)
-    return SourceRow(source.label, 0, None, content.decode(errors="ignore"), None, PARTLY_READ)
+    text = content.decode(errors="ignore")
+    if source.format == "jsonl":
+        text = _unescaped(before.decode(errors="ignore"), text)
+    return SourceRow(source.label, 0, None, text, None, PARTLY_READ)
 
 
 def _may_be_ids(source: SourceFile, options: SourceOptions) -> bool:
     return options.kind == "tokens" or source.format != "text"
+
+
+def _unescaped(before: str, part: str) -> str:
+    """A part of a line of JSON with characters instead of escapes; without an escape that one of its edges cuts."""
+    if cut := _CUT_ESCAPE.search(before):
+        part = _ESCAPE.sub("", cut[1] + part, count=1)
+    if cut := _CUT_ESCAPE.search(part):
+        part = part[: cut.start(1)]
+    # A character beyond U+FFFF is two escapes, which UTF-16 joins.
+    return _ESCAPE.sub(_character, part).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
+
+
+def _character(escape: re.Match[str]) -> str:
+    number, letter = escape.groups()
+    return chr(int(number, 16)) if number else _ESCAPED.get(letter, letter)

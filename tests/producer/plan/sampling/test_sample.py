@@ -217,6 +217,16 @@ def test_one_huge_row(tmp_path, unpacked):
     assert sample.long_rows[0].length == pytest.approx(1_200_000, rel=0.01)
 
 
+@pytest.mark.parametrize("separator", [" ", "\n\n", "\t"])
+@pytest.mark.parametrize("word", ["a", "Слово", '"b"', "\\"])
+def test_a_huge_row_with_escapes(tmp_path, word, separator):
+    """Its words are counted, and not what they are in JSON."""
+    text = separator.join([word] * 200_000)
+    path = write_lines(tmp_path / "rows.jsonl", [json.dumps({"text": text})])
+    assert path.stat().st_size > 2**18
+    assert sampler_of(path).sample(60).sums["tokens"].value == pytest.approx(200_000, rel=0.002)
+
+
 @pytest.mark.parametrize("format", ["jsonl", "csv", "txt"])
 def test_a_huge_row_of_ids_is_counted_exactly(tmp_path, format):  # noqa: A002 - the inputs' own word
     """Beside an id and other fields, and with numbers on the edges of the pieces."""
@@ -295,6 +305,16 @@ def test_rows_that_hardly_take_bytes(tmp_path, compress):
     assert path.stat().st_size < 5_000
     sample = sampler_of(path).sample(60)
     assert (sample.sums["rows"].value, sample.sums["tokens"].value) == (60_000, 480_000)
+
+
+@pytest.mark.parametrize("tokens", [5, 1.5, None, True, "1 2", {str(number): 1 for number in range(20_000)}])
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
+def test_tokens_that_are_no_list(tmp_path, name, tokens):
+    """They make a bad row, also in a compressed file."""
+    content = "".join(json.dumps({"tokens": each}) + "\n" for each in ([1, 2], tokens)).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    sample = sampler_of(tmp_path / name).sample(60)
+    assert (sample.sums["rows"].value, sample.sums["quarantined"].value) == pytest.approx((1, 1))
 
 
 def test_damage_in_the_middle_is_reported(tmp_path):
