@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import read_rows
 from producer.sources.formats.delimited import DELIMITERS, has_header
 from producer.sources.formats.fasta import HEADER, too_long
-from producer.sources.formats.lines import LongLine
+from producer.sources.formats.lines import BYTE_ORDER_MARK, LongLine
 from producer.sources.rows import BadRow
 from unrolled.patience import at_once
 
@@ -30,6 +31,8 @@ PIECE_BYTES = 64 * 1024
 _LISTED = 1 << 16
 #: Bytes that are read at once while an end of a row is looked for: at first, and at most.
 _BLOCK_BYTES, _LARGEST_BLOCK_BYTES = 4 * 1024, 1024 * 1024
+#: Up to the end of the first line of CSV that isn't blank.
+_FIRST_LINE = re.compile(rb"(?:%s)?(?:\r?\n)*[^\n]*\n" % BYTE_ORDER_MARK).match
 
 
 class LineFrame:
@@ -162,11 +165,11 @@ class LineFrame:
 
 
 def _header(source: SourceFile, file: Any, options: SourceOptions) -> bytes:
-    """The line that names the columns, where the rows need one."""
+    """The line that names the columns, and blank ones before it, where the rows need one."""
     if source.format not in DELIMITERS or not has_header(options):
         return b""
-    head = _read(file, 0, WHOLE_ROW_BYTES)
-    return head[: head.find(b"\n") + 1]
+    found = _FIRST_LINE(_read(file, 0, WHOLE_ROW_BYTES))
+    return found[0] if found else b""
 
 
 def _mark(source: SourceFile) -> bytes:

@@ -217,6 +217,19 @@ def test_one_huge_row(tmp_path, unpacked):
     assert sample.long_rows[0].length == pytest.approx(1_200_000, rel=0.01)
 
 
+@pytest.mark.parametrize("piece_bytes", [1, 7, 64 * 1024])
+@pytest.mark.parametrize("before", [b"\n", b"\r\n\r\n", b"\xef\xbb\xbf\n", b"\xef\xbb\xbf", b""])
+def test_blank_lines_before_the_header(tmp_path, monkeypatch, before, piece_bytes):
+    """They are no header, as in a job."""
+    monkeypatch.setattr(line_frame, "PIECE_BYTES", piece_bytes)
+    path = tmp_path / "rows.csv"
+    path.write_bytes(before + b"id,text\r\n1,a b\r\n\r\n2,a\r\n")
+    sampler = sampler_of(path)
+    sums = sampler.sample(60).sums
+    assert sampler._frames[0].unread == {}
+    assert (sums["rows"].value, sums["tokens"].value) == pytest.approx((2, 3))
+
+
 @pytest.mark.parametrize("separator", [" ", "\n\n", "\t"])
 @pytest.mark.parametrize("word", ["a", "Слово", '"b"', "\\"])
 def test_a_huge_row_with_escapes(tmp_path, word, separator):
