@@ -290,16 +290,26 @@ def test_a_huge_row_among_many_is_seen(tmp_path):
     assert sample.sums["long_tokens"].value == pytest.approx(facts["long_tokens"], rel=0.3)
 
 
-def test_rows_that_are_too_long_are_no_good_rows(tmp_path):
-    """Wherever in them a piece begins."""
-    rows = ["a b"] * 50_000
-    rows.insert(20_000, "a " * 200_000)
-    path = write_lines(tmp_path / "rows.txt", rows)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("pairs", [60_000, 200_000, 1_500_000])
+def test_rows_that_are_too_long_are_no_good_rows(tmp_path, pairs, end):
+    """One counts once, wherever in it pieces begin, with its length."""
+    path = tmp_path / "rows.txt"
+    path.write_text(end.join(["a b"] * 20_000 + ["a " * pairs] + ["a b"] * 30_000), newline="")
     sample = sampler_of(path, max_row_bytes=100_000).sample(60)
     assert sample.exact
     assert sample.sums["rows"].value == pytest.approx(50_000)
-    assert sample.sums["quarantined"].value == pytest.approx(1, rel=0.1)  # its length was not looked for to the end
-    assert any("allowed: 100000" in reason for reason in sample.reasons)
+    assert sample.sums["quarantined"].value == pytest.approx(1)
+    assert sample.reasons == [f"{path}: line of {2 * pairs} bytes; allowed: 100000 (--max-row-bytes)"]
+
+
+def test_a_row_that_is_too_long_may_be_the_last(tmp_path):
+    """It has no line end."""
+    path = tmp_path / "rows.txt"
+    path.write_text("a b\n" + "a " * 200_000)
+    sample = sampler_of(path, max_row_bytes=1_000).sample(60)
+    assert sample.sums["quarantined"].value == pytest.approx(1)
+    assert sample.reasons == [f"{path}: line of 400000 bytes; allowed: 1000 (--max-row-bytes)"]
 
 
 def test_bad_rows_are_counted_with_their_reasons(tmp_path):
