@@ -124,6 +124,8 @@ REFUSED = [
     ("a.gz", zstandard.compress(b"x"), "is zstd by its content"),
     ("a.txt.gz", b"\x1f\x8bgarbage and more", "the gzip data is corrupt"),
     ("a.txt", "x\n".encode("utf-16"), "is UTF-16 text; convert it"),
+    ("a.txt", "x\n".encode("utf-32"), "is UTF-32 text; convert it (iconv -f UTF-32 "),
+    ("b.csv", b"\0\0\xfe\xff" + "x\n".encode("utf-32-be"), "is UTF-32 text; convert it"),
     ("a.txt", b"PK\x03\x04....", "is a zip archive"),
     ("a.txt", b"PAR1....", "is parquet by its content, but not by its name; add --format parquet"),
     ("a.parquet", b"", "is not a parquet file"),
