@@ -9,6 +9,7 @@ is bad, the first line alone is bad, and the others are read again.
 # Over 150 lines: one reader: the csv module's limits, and what they make of a damaged file.
 
 import csv
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -111,7 +112,7 @@ class Records:
         self._open: list[str] = []  # the lines of a record whose closing quote hasn't been read yet
         self._line = 1  # the number of the first one of them, or of the next line
         # The csv module has one limit for the whole process; a field may be as long as a row.
-        csv.field_size_limit(max(csv.field_size_limit(), max_row_bytes))
+        csv.field_size_limit(max(csv.field_size_limit(), min(max_row_bytes, sys.maxsize)))
 
     def push(self, lines: Iterable[bytes | LongLine]) -> Iterator[list[str] | Unreadable]:
         """Yield the records that these lines complete; blank lines are skipped."""

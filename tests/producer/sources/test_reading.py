@@ -64,6 +64,13 @@ def test_standard_input(format, compression):
     assert [(row.file, row.text) for row in rows] == [("-", text) for text in TEXTS]
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_rows_may_be_of_any_size(tmp_path, format):
+    """A limit above what an integer of a processor can be is one that no row reaches."""
+    path = write(tmp_path / f"a.{format}", content_of(format, TEXTS, None, None))
+    assert [row.text for row in rows_of(path, max_row_bytes=10**19)] == TEXTS
+
+
 def test_members_one_after_another(tmp_path):
     """Files joined with `cat` are read to the end, with the zeros that gzip allows between them."""
     write(tmp_path / "a.txt.gz", gzip.compress(b"1\n2\n") + b"\0" * 600 + gzip.compress(b"3\n"))
