@@ -40,7 +40,7 @@ def tokenize(
         padding: of the model; rows with more real tokens than it pads to are bad. None if it pads none.
     """
     lookup = word_lookup(tokenizer) if tokenizer else None
-    special_tokens = tokenizer.num_special_tokens_to_add(False) if tokenizer and add_special_tokens else 0
+    special_tokens = tokenizer.num_special_tokens_to_add(is_pair=False) if tokenizer and add_special_tokens else 0
     for batch in batches:
         given = [row for row in batch if isinstance(row, SourceRow)]
         found_texts = [row.text for row in given if row.text is not None]
