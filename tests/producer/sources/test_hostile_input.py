@@ -183,6 +183,24 @@ def test_a_quote_that_a_later_text_closes_swallows_no_row(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("empty", ['3,"",x', '"",c,x', '3,c,""', '"","",""'])
+def test_empty_fields_between_do_not_hide_it(tmp_path, empty, end):
+    """Fields of two quotation marks are as usual among swallowed rows as among others."""
+    lines = ["id,text,n", '1,"start,x', "2,b,x", empty, "4,d,x", "5,e,x", '6,x,end"', "7,g,x"]
+    rows = rows_of(write(tmp_path / "a.csv", end.join(lines)), id_field="n")
+    assert [row.position for row in rows] == list(range(7))
+    assert "each of which has the columns of a row" in rows[0].reason
+    assert [row.text for row in rows[3:5]] == ["d", "e"]
+
+
+def test_quotation_marks_inside_a_text_of_many_lines(tmp_path):
+    """A text with doubled marks is one row, even if each line has one comma."""
+    verse = 'O, my ""luve""\nis like, a ""red""\nrose, newly\nsprung, ""in""\nJune, it is'
+    (row,) = rows_of(write(tmp_path / "a.csv", f'id,text\n1,"{verse[3:]}"\n'))
+    assert row.text == verse[3:].replace('""', '"')
+
+
 @pytest.mark.parametrize(
     ("last", "said"),
     [
