@@ -127,18 +127,33 @@ def test_spaced_tokens(tmp_path):
 
 
 @settings(deadline=None)
-@given(st.lists(st.binary(max_size=20)), st.integers(1, 30))
-def test_lines_are_those_of_the_whole(chunks, limit):
+@given(
+    st.lists(st.one_of(st.binary(max_size=20), st.text("a\r\n\ufeff", max_size=9).map(str.encode))),
+    st.integers(1, 30),
+    st.booleans(),
+)
+def test_lines_are_those_of_the_whole(chunks, limit, keep_returns):
     """For any division into chunks, the lines are those of the whole content."""
     content = b"".join(chunks)
     lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    lines = [line[:-1] if line.endswith(b"\r") else line for line in (lines if lines[-1] else lines[:-1])]
-    parts = list(split_lines(chunks, limit))
+    lines = lines if lines[-1] else lines[:-1]
+    parts = list(split_lines(chunks, limit, keep_returns=keep_returns))
     found = [line for part in parts for line in part]
     assert len(parts) in (len(chunks), len(chunks) + 1)
     assert len(found) == len(lines)
     for line, expected in zip(found, lines, strict=True):
-        assert line == expected if len(expected) <= limit else isinstance(line, LongLine)
+        bare = expected.removesuffix(b"\r")
+        right = expected if keep_returns else bare
+        assert line == (right if len(bare) <= limit else LongLine(len(bare), limit))
+
+
+@pytest.mark.parametrize("format", ["txt", "csv", "tsv"])
+def test_the_end_of_a_line_does_not_count(tmp_path, format):
+    """A line of as many bytes as allowed is a row, whatever its end is."""
+    path = write(tmp_path / f"a.{format}", b"text\r\n1234567890\r\n12345678901\r\n1234\r\n")
+    *_, good, bad, last = rows_of(path, max_row_bytes=10)
+    assert (good.text, last.text) == ("1234567890", "1234")
+    assert bad.reason == "line of 11 bytes; allowed: 10 (--max-row-bytes)"
 
 
 @settings(deadline=None)
