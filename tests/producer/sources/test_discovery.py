@@ -62,6 +62,26 @@ def test_a_name_has_one_spelling(tmp_path, monkeypatch):
         assert row.file == "a.txt"
 
 
+def test_the_name_of_a_path_that_leads_out_of_a_link(tmp_path, monkeypatch):
+    """It names the file that is read: ".." behind a link is where the link leads."""
+    (tmp_path / "real" / "sub").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    write(tmp_path / "real" / "x.txt", "right")
+    write(tmp_path / "other" / "x.txt", "wrong")
+    (tmp_path / "other" / "l").symlink_to("../real/sub")
+    monkeypatch.chdir(tmp_path)
+    for given in (
+        "other/l/../x.txt",
+        f"{tmp_path}/other/l/../x.txt",
+        "other/./l/../*.txt",
+        "other/../other/l/../x.txt",
+    ):
+        (row,) = rows_of(given)
+        assert (row.file, row.text) == ("real/x.txt", "right")
+    plan = check_inputs(["other/x.txt", "other/l/../x.txt"], SourceOptions())
+    assert [file.label for file in plan.files] == ["other/x.txt", "real/x.txt"]
+
+
 def test_same_file_twice(tmp_path):
     """A file named twice, through a link or a pattern, is read once, and a notice says so."""
     first = write(tmp_path / "a.txt", "x\n")
