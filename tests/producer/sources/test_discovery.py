@@ -89,8 +89,25 @@ def test_same_file_twice(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path)
     plan = check_inputs([str(first), str(tmp_path), str(tmp_path / "*.txt"), "-", "-"], SourceOptions())
     assert [source.label for source in plan.files] == [str(first), "-"]
-    assert len(plan.notices) == 3  # of each, one
-    assert f"{tmp_path}/link.txt is the same input as {first}: read once" in plan.notices
+    assert plan.notices == (
+        f"{first}, {tmp_path}/link.txt are the same input as {first}: read once",
+        "- is the same input as -: read once",
+    )
+
+
+@pytest.mark.parametrize(("files", "said"), [
+    (1, "{0}/loop/0.txt, {0}/loop/loop/0.txt, {0}/loop/loop/loop/0.txt and 37 more are the same input as {0}/0.txt"),
+    (5, "5 inputs are named several times, and read once: {0}/0.txt, {0}/1.txt, {0}/2.txt and 2 more"),
+])  # fmt: skip
+def test_a_pattern_through_a_link_to_its_own_directory(tmp_path, files, said):
+    """The system follows such a link 40 times; one line says so."""
+    for number in range(files):
+        write(tmp_path / f"{number}.txt", "x\n")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    plan = check_inputs([f"{tmp_path}/**/*.txt"], SourceOptions())
+    assert [file.label for file in plan.files] == [f"{tmp_path}/{number}.txt" for number in range(files)]
+    (notice,) = plan.notices
+    assert notice.startswith(said.format(tmp_path))
 
 
 def test_a_pattern_that_matches_directories_and_their_files(tmp_path):
