@@ -17,7 +17,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Literal, Self
 
 from producer.sources.errors import DamagedInputError
-from producer.sources.formats.fields import checked_id, decoded, spaced_tokens
+from producer.sources.formats.fields import decoded, found_id, spaced_tokens
 from producer.sources.formats.input_columns import InputColumns, find_columns
 from producer.sources.formats.lines import LongLine, split_lines
 from producer.sources.options import SourceOptions
@@ -260,7 +260,7 @@ def read_delimited(
                 records.columns = columns.count
                 if has_header(options):
                     continue
-            batch.append(_row(record, columns, file, position))
+            batch.append(_row(record, columns, file, position, options))
             position += 1
             if len(batch) == options.batch_rows:
                 yield batch
@@ -298,14 +298,18 @@ def header_columns(record: list[str] | Unreadable, options: SourceOptions) -> In
         ) from error
 
 
-def _row(record: list[str] | Unreadable, columns: InputColumns | None, file: str, position: int) -> SourceRow | BadRow:
+def _row(
+    record: list[str] | Unreadable, columns: InputColumns | None, file: str, position: int, options: SourceOptions
+) -> SourceRow | BadRow:
     if isinstance(record, Unreadable) or columns is None:
         return BadRow(file, position, None, record.reason if isinstance(record, Unreadable) else "")
     if len(record) != columns.count:
         found, named = counted(len(record), "column"), counted(columns.count, "is", "are")
         return BadRow(file, position, None, f"has {found}; {named} named")
     try:
-        id = None if columns.id is None else checked_id(record[columns.id])  # noqa: A001 - the field's name
+        # A table has no other way to leave the id of one row out.
+        given = None if columns.id is None else record[columns.id]
+        id = found_id(given or None, options, none="empty")  # noqa: A001 - the field's name
     except RowError as error:
         return BadRow(file, position, None, str(error))
     if columns.is_text:

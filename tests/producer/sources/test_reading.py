@@ -109,6 +109,23 @@ def test_named_fields(tmp_path):
         rows_of(write(tmp_path / "a.csv", "body,id\n"), **options)
 
 
+@pytest.mark.parametrize("header", [True, False])
+def test_an_empty_id_in_a_table(tmp_path, header):
+    """It is none, as null is in other formats; a column that is named must have one."""
+    lines = "text,id\n" * header + 'a,\nb,x\nc,""\nd, \n'
+    options = {} if header else {"columns": "text,id"}
+    path = write(tmp_path / "a.csv", lines)
+    assert [plain(row) for row in rows_of(path, **options)] == [
+        ("a", None, None), ("b", None, "x"), ("c", None, None), ("d", None, " ")
+    ]  # fmt: skip
+    bad = [row for row in rows_of(path, id_field="id", **options) if isinstance(row, BadRow)]
+    assert [(row.position, row.reason) for row in bad] == [
+        (0, "has no id: 'id' is empty"),
+        (2, "has no id: 'id' is empty"),
+    ]
+    assert [row.id for row in rows_of(path, text_field="id", id_field="text", **options)] == ["a", "b", "c", "d"]
+
+
 def test_empty_and_odd_lines(tmp_path):
     """Empty lines are rows; only a line feed ends a line; a carriage return before it and a BOM are dropped."""
     content = "\ufeffa\n\n b \r\n\r\r\nc\x0bd\u2028e\x85f\x00\nlast".encode()
