@@ -37,6 +37,7 @@ class Coverage:
         self.words = self.unknown = 0
         token = getattr(tokenizer.model, "unk_token", None) if tokenizer else None
         self._replacement = tokenizer.token_to_id(token) if tokenizer and token else None
+        self._added = tokenizer.num_special_tokens_to_add(is_pair=False) if tokenizer else 0
         self._looked_up = 0
 
     @property
@@ -49,7 +50,8 @@ class Coverage:
         texts: Sequence[str],
         ids: Sequence[NDArray[np.int32] | RowError],
         lookup: WordLookup | None,
-        special_tokens: int = 0,
+        *,
+        special_tokens: bool,
     ) -> None:
         """Count the next texts.
 
@@ -57,14 +59,14 @@ class Coverage:
             texts: some rows'.
             ids: what the tokenizer made of each.
             lookup: the lookup that gave the ids of ASCII texts, which counts their words if words are dropped.
-            special_tokens: how many of each text's ids are of tokens that the tokenizer adds, such as [CLS].
+            special_tokens: whether the ids have those that the tokenizer adds to a text, such as [CLS].
         """
         if lookup is not None and lookup.drops:
             self._count_dropped(texts, ids, lookup)
         elif self._replacement is not None:
             for found in ids:
                 if isinstance(found, np.ndarray):
-                    self.words += found.size - special_tokens
+                    self.words += found.size - self._added * special_tokens
                     self.unknown += int(np.count_nonzero(found == self._replacement))
 
     def _count_dropped(

@@ -40,7 +40,6 @@ def tokenize(
         padding: of the model; rows with more real tokens than it pads to are bad. None if it pads none.
     """
     lookup = word_lookup(tokenizer) if tokenizer else None
-    special_tokens = tokenizer.num_special_tokens_to_add(is_pair=False) if tokenizer and add_special_tokens else 0
     for batch in batches:
         given = [row for row in batch if isinstance(row, SourceRow)]
         found_texts = [row.text for row in given if row.text is not None]
@@ -48,7 +47,7 @@ def tokenize(
         ids = checked_ids([row.tokens if row.text is None else next(texts) for row in given], vocab_size)
         if coverage and found_texts:
             of_texts = [one for row, one in zip(given, ids, strict=True) if row.text is not None]
-            coverage.count(found_texts, of_texts, lookup, special_tokens)
+            coverage.count(found_texts, of_texts, lookup, special_tokens=add_special_tokens)
         found = iter(ids if padding is None else [_short_enough(row, padding) for row in ids])
         rows: RowBatch = []
         for row in batch:

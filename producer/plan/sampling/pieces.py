@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from producer.sources.formats.fasta import part_of_sequence
+from producer.sources.formats.json_escapes import unescaped
 from producer.sources.rows import PARTLY_READ, SourceRow
 
 if TYPE_CHECKING:
@@ -26,11 +27,6 @@ PART_BYTES = 64 * 1024
 #: Token ids, and what is between them in any format.
 _NUMBERS = re.compile(rb"[0-9 ,\t\[\]]+")
 _SPACES = bytes.maketrans(b",\t[]", b"    ")
-#: An escape in a text of JSON, and the beginning of one at the end of a part, where all before it are complete.
-_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
-_CUT_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)\Z")
-#: Characters by the letters that stand for them in escapes; each other one stands for itself.
-_ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 #: Bytes before a part that show whether it begins inside an escape, or inside a number.
 BYTES_BEFORE = 64
 
@@ -131,24 +127,9 @@ def part_of_row(source: SourceFile, before: bytes, content: bytes, options: Sour
         return SourceRow(source.label, 0, None, None, ids, PARTLY_READ)
     text = content.decode(errors="ignore")
     if source.format == "jsonl":
-        text = _unescaped(before.decode(errors="ignore"), text)
+        text = unescaped(before.decode(errors="ignore"), text)
     return SourceRow(source.label, 0, None, text, None, PARTLY_READ)
 
 
 def _may_be_ids(source: SourceFile, options: SourceOptions) -> bool:
     return options.kind == "tokens" or source.format != "text"
-
-
-def _unescaped(before: str, part: str) -> str:
-    """A part of a line of JSON with characters instead of escapes; without an escape that one of its edges cuts."""
-    if cut := _CUT_ESCAPE.search(before):
-        part = _ESCAPE.sub("", cut[1] + part, count=1)
-    if cut := _CUT_ESCAPE.search(part):
-        part = part[: cut.start(1)]
-    # A character beyond U+FFFF is two escapes, which UTF-16 joins.
-    return _ESCAPE.sub(_character, part).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
-
-
-def _character(escape: re.Match[str]) -> str:
-    number, letter = escape.groups()
-    return chr(int(number, 16)) if number else _ESCAPED.get(letter, letter)
