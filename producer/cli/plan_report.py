@@ -22,6 +22,8 @@ _NAMED = 3
 _SMALL_SHARE = 0.0005
 #: An error of the time below this share isn't shown: the measured speed may be off by as much (`benchmarks/plan.py`).
 _SPEED_SHARE = 0.15
+#: One row: if it is in several pieces of the input, its shares there add up to 1 only about.
+_ONE_ROW = 0.999
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _POOLINGS = {"none": "every token", "mean": "one vector a row"}
 
@@ -71,7 +73,7 @@ def _row_lines(plan: Plan) -> Iterator[str]:
     yield f"rows      {about(rows.rows)}"
     yield f"tokens    {about(rows.tokens)}"
     lengths = rows.lengths
-    if rows.rows.value >= 2:  # noqa: PLR2004 - one length needs no line
+    if rows.rows.value >= 2 * _ONE_ROW:  # one length needs no line
         yield (
             f"lengths   {lengths['mean']:.1f} tokens on average; half of the rows up to {figure(lengths['median'])}, "
             f"99 % up to {figure(lengths['p99'])}, the longest seen {figure(lengths['longest'])}"
@@ -79,16 +81,16 @@ def _row_lines(plan: Plan) -> Iterator[str]:
     if rows.computed_share < 1:
         share = f"{100 * rows.computed_share:.0f} %"
         yield f"sharing   {share} of the tokens are computed; the others are in beginnings that rows share"
-    if rows.longer.value >= 1:
+    if rows.longer.value >= _ONE_ROW:
         yield (
             f"longer    {about(rows.longer)} {_rows_have(rows.longer)} more than {plan.max_length:,} tokens "
             "(max_length of the model); they are computed whole"
         )
-    if rows.empty.value >= 1:
+    if rows.empty.value >= _ONE_ROW:
         yield f"empty     {about(rows.empty)} {_rows_have(rows.empty)} no token, and so no vector"
     if rows.padding_share:
         yield f"padding   {percent(rows.padding_share)} of the token ids are 0, which is padding and has no vector"
-    if rows.quarantined.value >= 1:
+    if rows.quarantined.value >= _ONE_ROW:
         go = "row goes" if round(rows.quarantined.value) == 1 else "rows go"
         yield f"unusable  {about(rows.quarantined)} {go} to quarantine, for example:"
         yield from (f"            {printable(reason)}" for reason in rows.reasons)

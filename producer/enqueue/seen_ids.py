@@ -123,7 +123,8 @@ class SeenIds:
     def _is_automatic(self, row_id: str) -> bool:
         """Whether a row without an id of its own may get this one."""
         label, mark, position = row_id.rpartition("#")
-        return bool(mark) and position.isdecimal() and position.isascii() and label in self._numbers
+        is_number = position.isdecimal() and position.isascii() and (position[0] != "0" or position == "0")
+        return bool(mark) and is_number and label in self._numbers
 
     def _unwritable(self, error: Exception) -> TransientError:
         disk = self._disk or gettempdir()

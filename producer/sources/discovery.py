@@ -7,7 +7,7 @@ from glob import has_magic
 from typing import TYPE_CHECKING
 
 from producer.sources.formats.by_name import by_extension, extensions, shows_format
-from producer.sources.notices import named, notices_of_formats
+from producer.sources.notices import named, notices_of_formats, notices_of_names
 from producer.sources.places.buckets import Buckets, is_bucket_url
 from producer.sources.places.directories import find_files
 from producer.sources.places.local_file import LocalFile, shown
@@ -72,6 +72,7 @@ def discover(inputs: Sequence[str], options: SourceOptions) -> Discovery:
     found = Discovery()
     seen: dict[Hashable, tuple[str, int]] = {}  # the label, and which of the inputs given
     labels: set[str] = set()
+    again: dict[str, dict[str, None]] = {}  # the label, and the other names; each once, in order
     buckets = Buckets()
     for number, given in enumerate(inputs):
         for source in _sources(given, buckets, found.notices, options):
@@ -80,14 +81,14 @@ def discover(inputs: Sequence[str], options: SourceOptions) -> Discovery:
             if key in seen:
                 if seen[key] == (source.label, number):  # a pattern that matches a directory and the files in it
                     continue
-                found.notices.append(f"{source.label} is the same input as {seen[key][0]}: read once")
+                again.setdefault(seen[key][0], {})[source.label] = None
                 continue
             if source.label in labels:
                 raise RequestError(f"two inputs are both called {source.label}; rename one")
             seen[key] = source.label, number
             labels.add(source.label)
             found.files.append(source)
-    found.notices = list(dict.fromkeys(found.notices))
+    found.notices = [*dict.fromkeys(found.notices), *notices_of_names(again)]
     if options.format is None:
         found.notices += notices_of_formats([(file.label, file.format) for file in found.files])
     return found

@@ -1,6 +1,6 @@
 """Lines for people about inputs that are most likely not what was meant."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from unrolled.errors import counted
 
@@ -8,6 +8,20 @@ from unrolled.errors import counted
 _NAMED = 3
 #: Formats that text may be meant as, with their names and what is read of them.
 _LOOKS = {"jsonl": ("JSON lines", "the fields"), "fasta": ("FASTA", "the sequences")}
+
+
+def notices_of_names(names: Mapping[str, Collection[str]]) -> list[str]:
+    """Lines about inputs that are named several times, one line for each of a few inputs.
+
+    Args:
+        names: by the labels of these inputs, the names that each was found under after the first time.
+    """
+    if len(names) > _NAMED:
+        return [f"{len(names):,} inputs are named several times, and read once: {named(list(names))}"]
+    return [
+        f"{named(list(again))} {'is' if len(again) == 1 else 'are'} the same input as {label}: read once"
+        for label, again in names.items()
+    ]
 
 
 def notices_of_empty(labels: Sequence[str]) -> list[str]:

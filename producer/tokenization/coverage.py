@@ -29,7 +29,7 @@ class Coverage:
         tokenizer: the model's tokenizer; None if it has none.
 
     Attributes:
-        words: words of the texts; for a tokenizer of parts of words, those parts.
+        words: words of the texts; for a tokenizer of parts of words, those parts. Special tokens are none.
         unknown: those that were dropped, or replaced by the token for unknown words.
     """
 
@@ -37,6 +37,7 @@ class Coverage:
         self.words = self.unknown = 0
         token = getattr(tokenizer.model, "unk_token", None) if tokenizer else None
         self._replacement = tokenizer.token_to_id(token) if tokenizer and token else None
+        self._added = tokenizer.num_special_tokens_to_add(is_pair=False) if tokenizer else 0
         self._looked_up = 0
 
     @property
@@ -45,7 +46,12 @@ class Coverage:
         return self.unknown / self.words if self.words else None
 
     def count(
-        self, texts: Sequence[str], ids: Sequence[NDArray[np.int32] | RowError], lookup: WordLookup | None
+        self,
+        texts: Sequence[str],
+        ids: Sequence[NDArray[np.int32] | RowError],
+        lookup: WordLookup | None,
+        *,
+        special_tokens: bool,
     ) -> None:
         """Count the next texts.
 
@@ -53,13 +59,14 @@ class Coverage:
             texts: some rows'.
             ids: what the tokenizer made of each.
             lookup: the lookup that gave the ids of ASCII texts, which counts their words if words are dropped.
+            special_tokens: whether the ids have those that the tokenizer adds to a text, such as [CLS].
         """
         if lookup is not None and lookup.drops:
             self._count_dropped(texts, ids, lookup)
         elif self._replacement is not None:
             for found in ids:
                 if isinstance(found, np.ndarray):
-                    self.words += found.size
+                    self.words += found.size - self._added * special_tokens
                     self.unknown += int(np.count_nonzero(found == self._replacement))
 
     def _count_dropped(

@@ -47,7 +47,7 @@ def tokenize(
         ids = checked_ids([row.tokens if row.text is None else next(texts) for row in given], vocab_size)
         if coverage and found_texts:
             of_texts = [one for row, one in zip(given, ids, strict=True) if row.text is not None]
-            coverage.count(found_texts, of_texts, lookup)
+            coverage.count(found_texts, of_texts, lookup, special_tokens=add_special_tokens)
         found = iter(ids if padding is None else [_short_enough(row, padding) for row in ids])
         rows: RowBatch = []
         for row in batch:

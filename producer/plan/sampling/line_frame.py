@@ -4,16 +4,17 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from producer.plan.sampling.pieces import PART_BYTES, WHOLE_ROW_BYTES, Piece, Seen, part_of_row, spread
+from producer.plan.sampling.pieces import BYTES_BEFORE, PART_BYTES, WHOLE_ROW_BYTES, Piece, Seen, part_of_row, spread
 from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import read_rows
 from producer.sources.formats.delimited import DELIMITERS, has_header
 from producer.sources.formats.fasta import HEADER, too_long
-from producer.sources.formats.lines import LongLine
+from producer.sources.formats.lines import BYTE_ORDER_MARK, LongLine
 from producer.sources.rows import BadRow
 from unrolled.patience import at_once
 
@@ -30,6 +31,11 @@ PIECE_BYTES = 64 * 1024
 _LISTED = 1 << 16
 #: Bytes that are read at once while an end of a row is looked for: at first, and at most.
 _BLOCK_BYTES, _LARGEST_BLOCK_BYTES = 4 * 1024, 1024 * 1024
+#: How far the ends of a row are looked for, once: on a disk, and over a network, where that takes longer. A longer row
+#: may count as several.
+_FAR_BYTES = (2**30, 2**26)
+#: Up to the end of the first line of CSV that isn't blank.
+_FIRST_LINE = re.compile(rb"(?:%s)?(?:\r?\n)*[^\n]*\n" % BYTE_ORDER_MARK).match
 
 
 class LineFrame:
@@ -43,6 +49,7 @@ class LineFrame:
     def __init__(self, files: Sequence[tuple[SourceFile, Place, int]], options: SourceOptions) -> None:
         self._files = files
         self._options = options
+        self._too_long: dict[str, list[tuple[int, int]]] = {}  # label → ends of such rows, of over 1 MiB
         self._long: dict[tuple[str, int], str] = {}  # label and beginning of a long FASTA record → why it is bad, or ""
         self._ends = list(accumulate(size for _, _, size in files))
         self.size_bytes = self._ends[-1] if files else 0
@@ -72,13 +79,13 @@ class LineFrame:
             source, place, size = self._files[at]
             try:
                 with place.open_table(at_once, mapped=False) as file:
-                    rows += self._rows(source, file, max(begin - start, 0), min(end - start, size), size)
+                    rows += self._rows(source, place, file, max(begin - start, 0), min(end - start, size), size)
             except (DamagedInputError, OSError) as error:
                 self.unread[source.label] = str(error)
             at += 1
         return Piece(end - begin, rows)
 
-    def _rows(self, source: SourceFile, file: Any, begin: int, end: int, size: int) -> list[Seen]:
+    def _rows(self, source: SourceFile, place: Place, file: Any, begin: int, end: int, size: int) -> list[Seen]:
         """The rows of one file that have a byte in begin..end."""
         # Over 40 lines: the first and the last row reach over the edges, and may be long.
         options = self._options
@@ -87,9 +94,11 @@ class LineFrame:
         if begin >= end:
             return []
         data = _read(file, begin, end)
-        mark, most_bytes = _mark(source), _most_bytes(source, options)
-        first = begin if begin == len(header) else _start_of_row(file, begin, len(header), most_bytes, mark)
-        last = end if end == size else _end_of_row(file, end, size, most_bytes, mark)
+        mark, reach = _mark(source), max(_most_bytes(source, options), _FAR_BYTES[place.is_distant])
+        known = self._known(source, begin)
+        first = known[0] if known else _start_of_row(file, begin, len(header), reach, mark)
+        known = self._known(source, end - 1)
+        last = known[1] if known else _end_of_row(file, end, size, reach, mark)
         newline = data.find(mark)
         if newline < 0 or newline == len(data) - 1:  # one row, or a part of one
             return [self._edge(source, file, (first, last), (begin, end), size, header, begins=first == begin)]
@@ -119,29 +128,39 @@ class LineFrame:
         """A row that reaches over an edge of the piece: all of it is read, unless it is long."""
         length, share = row[1] - row[0], (seen[1] - seen[0]) / max(row[1] - row[0], 1)
         if reason := self._why_too_long(source, file, row):
+            if length > _LARGEST_BLOCK_BYTES and not self._known(source, row[0]):
+                self._too_long.setdefault(source.label, []).append(row)
             return Seen(BadRow(source.label, 0, None, reason), share, 1.0, begins)
         if length > WHOLE_ROW_BYTES and self._options.kind != "vectors":
             content = _read(file, seen[0], min(seen[0] + PART_BYTES, seen[1]))
-            part = part_of_row(source, _read(file, max(seen[0] - 1, row[0]), seen[0]), content, self._options)
+            part = part_of_row(
+                source, _read(file, max(seen[0] - BYTES_BEFORE, row[0]), seen[0]), content, self._options
+            )
             return Seen(part, share, length / max(len(content), 1), begins)
         parsed = self._parsed(source, header, _read(file, row[0], min(row[1], size)), row[0])
         if not parsed:
             return Seen(BadRow(source.label, 0, None, "is no row"), 0.0, 1.0, begins)
         return parsed[0]._replace(share=share, begins=begins)
 
+    def _known(self, source: SourceFile, place: int) -> tuple[int, int] | None:
+        """Beginning and end of the row that holds the byte at `place`, if its ends took long to find."""
+        return next((row for row in self._too_long.get(source.label, ()) if row[0] <= place < row[1]), None)
+
     def _why_too_long(self, source: SourceFile, file: Any, row: tuple[int, int]) -> str:
         """Why a row is too long; empty where it isn't.
 
-        A long FASTA record is read to its end, once, because its header and the ends of its lines don't count.
+        A long FASTA record is read to its end, once, because its header and the ends of its lines don't count. Of one
+        that is too long without these, the length is about right.
         """
         most_bytes = self._options.max_row_bytes
         start, length = row[0], row[1] - row[0]
         if length <= most_bytes + len(b"\r\n"):
             return ""
         if source.format != "fasta":
-            return LongLine(length, most_bytes).reason
+            line_end = _read(file, row[1] - len(b"\r\n"), row[1])
+            return LongLine(length - len(line_end) + len(line_end.rstrip(b"\r\n")), most_bytes).reason
         if length > _most_bytes(source, self._options):
-            return too_long(length, most_bytes)
+            return too_long(length, most_bytes).replace("of", "of about", 1)
         if (source.label, start) not in self._long:
             blocks = (
                 _read(file, begin, min(begin + _LARGEST_BLOCK_BYTES, row[1]))
@@ -160,11 +179,11 @@ class LineFrame:
 
 
 def _header(source: SourceFile, file: Any, options: SourceOptions) -> bytes:
-    """The line that names the columns, where the rows need one."""
+    """The line that names the columns, and blank ones before it, where the rows need one."""
     if source.format not in DELIMITERS or not has_header(options):
         return b""
-    head = _read(file, 0, WHOLE_ROW_BYTES)
-    return head[: head.find(b"\n") + 1]
+    found = _FIRST_LINE(_read(file, 0, WHOLE_ROW_BYTES))
+    return found[0] if found else b""
 
 
 def _mark(source: SourceFile) -> bytes:
@@ -173,7 +192,7 @@ def _mark(source: SourceFile) -> bytes:
 
 
 def _most_bytes(source: SourceFile, options: SourceOptions) -> int:
-    """How far the ends of a row are looked for: a FASTA record has a header, and many ends of lines."""
+    """The bytes of the longest row that may be good: a FASTA record has a header, and many ends of lines."""
     most_bytes = options.max_row_bytes
     return most_bytes + most_bytes // 8 + WHOLE_ROW_BYTES if source.format == "fasta" else most_bytes
 

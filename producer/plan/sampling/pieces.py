@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from producer.sources.formats.fasta import part_of_sequence
+from producer.sources.formats.json_escapes import unescaped
 from producer.sources.rows import PARTLY_READ, SourceRow
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ PART_BYTES = 64 * 1024
 #: Token ids, and what is between them in any format.
 _NUMBERS = re.compile(rb"[0-9 ,\t\[\]]+")
 _SPACES = bytes.maketrans(b",\t[]", b"    ")
+#: Bytes before a part that show whether it begins inside an escape, or inside a number.
+BYTES_BEFORE = 64
 
 
 class Seen(NamedTuple):
@@ -109,20 +112,23 @@ def part_of_row(source: SourceFile, before: bytes, content: bytes, options: Sour
 
     Args:
         source: its file.
-        before: the byte of the row before this part; empty where the part is its beginning.
+        before: the last `BYTES_BEFORE` bytes of the row before this part, or fewer where there aren't as many.
         content: the part.
         options: how the file is read.
     """
     if source.format == "fasta":
         return SourceRow(source.label, 0, None, part_of_sequence(content), None, PARTLY_READ)
-    if before.isdigit():  # the first number began before this part, and is counted there
-        content = content.lstrip(b"0123456789")
-    numbers = max(_NUMBERS.findall(content), key=len, default=b"")
+    # The first number may have begun before this part; it is counted there.
+    after = content.lstrip(b"0123456789") if before[-1:].isdigit() else content
+    numbers = max(_NUMBERS.findall(after), key=len, default=b"")
     # Before and behind the numbers, there may be an id and other fields.
-    if options.kind != "text" and 2 * len(numbers) > len(content) and _may_be_ids(source, options):
+    if options.kind != "text" and 2 * len(numbers) > len(after) and _may_be_ids(source, options):
         ids = [int(number[:10]) for number in numbers.translate(_SPACES).split()]
         return SourceRow(source.label, 0, None, None, ids, PARTLY_READ)
-    return SourceRow(source.label, 0, None, content.decode(errors="ignore"), None, PARTLY_READ)
+    text = content.decode(errors="ignore")
+    if source.format == "jsonl":
+        text = unescaped(before.decode(errors="ignore"), text)
+    return SourceRow(source.label, 0, None, text, None, PARTLY_READ)
 
 
 def _may_be_ids(source: SourceFile, options: SourceOptions) -> bool:

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from producer.plan.sampling.line_frame import LineFrame
 from producer.plan.sampling.pieces import PART_BYTES, WHOLE_ROW_BYTES, Piece, Seen, spread
@@ -247,7 +249,7 @@ def _shortened(row: SourceRow | BadRow) -> Seen:
         if len(row.text) <= WHOLE_ROW_BYTES:
             return Seen(row)
         return Seen(row._replace(text=row.text[:PART_BYTES]), whole=len(row.text) / PART_BYTES)
-    tokens: Any = row.tokens
-    if len(tokens) <= PART_BYTES:
+    tokens = row.tokens
+    if not isinstance(tokens, (list, np.ndarray)) or len(tokens) <= PART_BYTES:  # anything else in JSON is a bad row
         return Seen(row)
     return Seen(row._replace(tokens=tokens[:PART_BYTES]), whole=len(tokens) / PART_BYTES)

@@ -15,6 +15,8 @@ _FOREIGN = {
     **{b"BZh%d1AY" % level: f"bzip2{_COMPRESSED}" for level in range(1, 10)},
     b"\x04\x22\x4d\x18": f"lz4{_COMPRESSED}",
     b"\xff\x06\0\0sNaPpY": f"snappy{_COMPRESSED}",
+    b"\xff\xfe\0\0": "UTF-32 text; convert it (iconv -f UTF-32 -t UTF-8)",  # before UTF-16, as which it begins
+    b"\0\0\xfe\xff": "UTF-32 text; convert it (iconv -f UTF-32 -t UTF-8)",
     b"\xff\xfe": "UTF-16 text; convert it (iconv -f UTF-16 -t UTF-8)",
     b"\xfe\xff": "UTF-16 text; convert it (iconv -f UTF-16 -t UTF-8)",
     b"SQLite format 3\0": "an SQLite database; export its rows, as CSV for example",

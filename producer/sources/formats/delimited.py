@@ -9,13 +9,15 @@ is bad, the first line alone is bad, and the others are read again.
 # Over 150 lines: one reader: the csv module's limits, and what they make of a damaged file.
 
 import csv
+import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, Self
 
 from producer.sources.errors import DamagedInputError
-from producer.sources.formats.fields import checked_id, decoded, spaced_tokens
+from producer.sources.formats.fields import decoded, found_id, spaced_tokens
 from producer.sources.formats.input_columns import InputColumns, find_columns
 from producer.sources.formats.lines import LongLine, split_lines
 from producer.sources.options import SourceOptions
@@ -105,13 +107,14 @@ class Records:
         self.columns: int | None = None
         self.line_ends = LineEnds()
         self._delimiter = delimiter
+        self._empty_field = re.compile(f'(?<![^{delimiter}])""(?![^{delimiter}\r\n])')
         self._quoting: Literal[0, 3] = csv.QUOTE_NONE if quotes is False else csv.QUOTE_MINIMAL
         self._is_checked = quotes is None
         self._max_row_bytes = max_row_bytes
         self._open: list[str] = []  # the lines of a record whose closing quote hasn't been read yet
         self._line = 1  # the number of the first one of them, or of the next line
         # The csv module has one limit for the whole process; a field may be as long as a row.
-        csv.field_size_limit(max(csv.field_size_limit(), max_row_bytes))
+        csv.field_size_limit(max(csv.field_size_limit(), min(max_row_bytes, sys.maxsize)))
 
     def push(self, lines: Iterable[bytes | LongLine]) -> Iterator[list[str] | Unreadable]:
         """Yield the records that these lines complete; blank lines are skipped."""
@@ -138,7 +141,7 @@ class Records:
                 f"{counted(len(lines), 'line')} to the end{_ABOUT_QUOTES}"
             )
             self._line += 1
-            if len(lines) <= _MOST_LINES or not _have_quotes(lines[1:]):
+            if len(lines) <= _MOST_LINES or not self._may_open(lines[1:]):
                 yield from self._parsed(lines[1:])
 
     def _parsed(self, run: list[str]) -> Iterator[list[str] | Unreadable]:
@@ -160,7 +163,7 @@ class Records:
         self._open = lines[start:]
         if (size := sum(map(len, self._open))) > self._max_row_bytes:
             yield self._too_long(size, self._line)
-            lines = self._open[1:] if self._are_rows(self._open) and not _have_quotes(self._open[1:]) else []
+            lines = self._open[1:] if self._are_rows(self._open) and not self._may_open(self._open[1:]) else []
             self._line += len(self._open) - len(lines)
             self._open = []
             yield from self._parsed(lines)
@@ -178,7 +181,7 @@ class Records:
             line: the number of the first one.
         """
         where = f"begins in line {line:,} and runs over {len(lines):,} lines"
-        opens_none = not _have_quotes(lines[1:-1])
+        opens_none = not self._may_open(lines[1:-1])
         if isinstance(record, Unreadable) and (opens_none or len(lines) <= _MOST_LINES):
             return record.in_a_record_that(where), True
         if self._is_checked and opens_none and len(lines) >= _LEAST_ROWS and self._are_rows(lines):
@@ -190,6 +193,10 @@ class Records:
             return record.in_a_record_that(where), False
         self.line_ends.add(len(lines), line)
         return record, False
+
+    def _may_open(self, lines: list[str]) -> bool:
+        """Whether one of these lines may begin a record on several lines; an empty field in quotation marks doesn't."""
+        return any('"' in line and '"' in self._empty_field.sub("", line) for line in lines)
 
     def _are_rows(self, lines: list[str]) -> bool:
         """Whether each line of a record has the columns of a row; of a single column, that says nothing."""
@@ -205,10 +212,6 @@ class Records:
             f"a quoted field that begins in line {line:,} has {characters} characters on several lines; allowed: "
             f"{self._max_row_bytes} (--max-row-bytes). Is a quote missing?"
         )
-
-
-def _have_quotes(lines: list[str]) -> bool:
-    return any('"' in line for line in lines)
 
 
 def _next(reader: "Reader") -> list[str] | Unreadable | None:
@@ -257,7 +260,7 @@ def read_delimited(
                 records.columns = columns.count
                 if has_header(options):
                     continue
-            batch.append(_row(record, columns, file, position))
+            batch.append(_row(record, columns, file, position, options))
             position += 1
             if len(batch) == options.batch_rows:
                 yield batch
@@ -295,14 +298,18 @@ def header_columns(record: list[str] | Unreadable, options: SourceOptions) -> In
         ) from error
 
 
-def _row(record: list[str] | Unreadable, columns: InputColumns | None, file: str, position: int) -> SourceRow | BadRow:
+def _row(
+    record: list[str] | Unreadable, columns: InputColumns | None, file: str, position: int, options: SourceOptions
+) -> SourceRow | BadRow:
     if isinstance(record, Unreadable) or columns is None:
         return BadRow(file, position, None, record.reason if isinstance(record, Unreadable) else "")
     if len(record) != columns.count:
         found, named = counted(len(record), "column"), counted(columns.count, "is", "are")
         return BadRow(file, position, None, f"has {found}; {named} named")
     try:
-        id = None if columns.id is None else checked_id(record[columns.id])  # noqa: A001 - the field's name
+        # A table has no other way to leave the id of one row out.
+        given = None if columns.id is None else record[columns.id]
+        id = found_id(given or None, options, none="empty")  # noqa: A001 - the field's name
     except RowError as error:
         return BadRow(file, position, None, str(error))
     if columns.is_text:

@@ -46,7 +46,8 @@ class Records:
         self._is_open = False
         self._id: str | None = None
         self._reason = ""  # why the open record is bad
-        self._sequence = bytearray()  # one buffer, because a list of short lines takes many times their bytes
+        # One buffer, because a list of short lines takes many times their bytes; of a bad record, its last letter.
+        self._sequence = bytearray()
         self._size_bytes = 0  # keeps counting after the sequence was dropped
 
     def push(self, lines: Iterable[bytes | LongLine]) -> Iterator[SourceRow | BadRow]:
@@ -63,8 +64,9 @@ class Records:
         """Yield the row of the record that has begun, if there is one."""
         if not self._is_open:
             return
-        if not self._reason and self._size_bytes > self._max_row_bytes:
-            self._reason = too_long(self._size_bytes, self._max_row_bytes)
+        size_bytes = self._size_bytes - self._sequence.endswith(_STOP)
+        if not self._reason and size_bytes > self._max_row_bytes:
+            self._reason = too_long(size_bytes, self._max_row_bytes)
         if not self._reason and HEADER in self._sequence:
             self._reason = "'>' inside its sequence; begin each header on a new line"
         if self._reason:
@@ -94,6 +96,7 @@ class Records:
     def _add(self, line: bytes | LongLine) -> None:
         if isinstance(line, LongLine):
             kept, size_bytes = b"", line.size_bytes
+            self._sequence.clear()
         else:
             try:
                 kept = _letters(line)
@@ -105,10 +108,9 @@ class Records:
             self._open()
             self._reason = reason or "text before the first header, which begins with '>'"
         self._size_bytes += size_bytes
-        if self._reason or self._size_bytes > self._max_row_bytes:
-            self._sequence.clear()
-        else:
-            self._sequence += kept
+        self._sequence += kept
+        if self._reason or self._size_bytes > self._max_row_bytes + len(_STOP):
+            del self._sequence[:-1]
 
 
 def too_long(size_bytes: int, max_row_bytes: int) -> str:
@@ -142,7 +144,9 @@ def read_fasta(chunks: Iterable[bytes], file: str, options: SourceOptions) -> It
         options: only `max_row_bytes` and `batch_rows` matter here.
     """
     records = Records(file, options.max_row_bytes)
-    for lines in chain(split_lines(chunks, options.max_row_bytes, keep_returns=True), [None]):
+    # A line may be longer than its letters: as in GenBank, every tenth may be followed by a space.
+    line_bytes = options.max_row_bytes + options.max_row_bytes // 8 + len(_STOP)
+    for lines in chain(split_lines(chunks, line_bytes, keep_returns=True), [None]):
         batch: SourceBatch = []
         for row in records.end() if lines is None else records.push(lines):
             batch.append(row)

@@ -40,12 +40,13 @@ def checked_id(value: object) -> str:
     return value
 
 
-def found_id(value: object, options: SourceOptions) -> str | None:
+def found_id(value: object, options: SourceOptions, none: str = "null") -> str | None:
     """A row's id, or None if it has none.
 
     Args:
         value: the value in the input; None if it is null, or missing where no `id_field` is named.
         options: if they name an `id_field`, the row must have an id.
+        none: what the field is in the input where it has no value.
 
     Raises:
         RowError: the id can't be used, or is missing.
@@ -53,7 +54,7 @@ def found_id(value: object, options: SourceOptions) -> str | None:
     if value is not None:
         return checked_id(value)
     if options.id_field is not None:
-        raise RowError(f"{NO_ID}: {options.id_field!r} is null")
+        raise RowError(f"{NO_ID}: {options.id_field!r} is {none}")
     return None
 
 

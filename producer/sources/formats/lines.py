@@ -40,24 +40,28 @@ def split_lines(
     Args:
         chunks: the content; an empty chunk gives an empty list.
         max_row_bytes: longer lines become a LongLine.
-        keep_returns: keep a "\r" before the "\n" as part of the line.
+        keep_returns: keep a "\r" before the "\n" as part of the line; it never counts to its length.
     """
     # One function of over 40 lines, because all of it reads and changes the line that has begun.
     held: list[bytes] = []  # the beginning of a line whose end hasn't been read yet
     held_bytes = 0  # keeps counting after the bytes were dropped
+    last = b""  # the last one of them
     first = True
 
     def finished(line: bytes) -> bytes | LongLine:
         if first:
             line = line.removeprefix(BYTE_ORDER_MARK)
-        if line[-1:] == b"\r" and not keep_returns:
-            line = line[:-1]
-        return line if len(line) <= max_row_bytes else LongLine(len(line), max_row_bytes, line[:_BEGINNING_BYTES])
+        size = len(line) - (line[-1:] == b"\r")
+        if size > max_row_bytes:
+            return LongLine(size, max_row_bytes, line[:_BEGINNING_BYTES])
+        return line if keep_returns else line[:size]
 
     def joined() -> bytes | LongLine:
         line = b"".join(held)
-        beginning = line.removeprefix(BYTE_ORDER_MARK if first else b"")[:_BEGINNING_BYTES]
-        return finished(line) if len(line) == held_bytes else LongLine(held_bytes, max_row_bytes, beginning)
+        beginning = line.removeprefix(BYTE_ORDER_MARK if first else b"")
+        size = held_bytes - (len(line) - len(beginning)) - (last == b"\r")
+        dropped = LongLine(size, max_row_bytes, beginning[:_BEGINNING_BYTES])
+        return finished(line) if len(line) == held_bytes else dropped
 
     for chunk in chunks:
         lines: list[bytes | LongLine] = []
@@ -65,12 +69,14 @@ def split_lines(
         if ended:
             held.append(ended[0])
             held_bytes += len(ended[0])
+            last = ended[0][-1:] or last
             lines.append(joined())
             first = False
             lines.extend(map(finished, ended[1:]))
             held, held_bytes = [], 0
         if rest:
             held_bytes += len(rest)
+            last = rest[-1:]
             # `finished` removes a byte-order mark and a "\r".
             if held_bytes <= max_row_bytes + len(BYTE_ORDER_MARK) + 1:
                 held.append(rest)

@@ -65,7 +65,7 @@ def shown(path: str) -> str:
 
 def _from_here(path: str) -> str:
     try:
-        whole, here = os.path.abspath(path), os.path.join(os.getcwd(), "")  # noqa: PTH100, PTH109, PTH118 - paths are text
+        whole, here = _whole(path), os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - paths are text
         if whole.startswith(here):
             return whole.removeprefix(here)
         # A link may lead to the working directory, as in the $PWD of a shell that went through it.
@@ -75,4 +75,18 @@ def _from_here(path: str) -> str:
                 return os.path.relpath(whole, folder)
     except OSError:  # the working directory is gone
         return path
+    return whole
+
+
+def _whole(path: str) -> str:
+    """The path from the root, without "..": behind a link, that leads out of where the link leads."""
+    steps, whole = os.path.join(os.getcwd(), path).split("/"), "/"  # noqa: PTH109, PTH118 - paths are text
+    if ".." not in steps:
+        return os.path.abspath(path)  # noqa: PTH100 - as above
+    for step in steps:
+        if step == "..":
+            leads_to = os.path.realpath(whole) if os.path.islink(whole) else whole  # noqa: PTH114 - as above
+            whole = os.path.dirname(leads_to)  # noqa: PTH120 - as above
+        elif step not in ("", "."):
+            whole = os.path.join(whole, step)  # noqa: PTH118 - as above
     return whole

@@ -74,6 +74,15 @@ def test_rows_that_a_model_which_pads_cannot_compute(tmp_path, text):
     assert "longer" not in result.output
 
 
+def test_one_line_that_is_too_long_is_one_row(tmp_path, model):
+    """Wherever its bytes are read."""
+    rows = tmp_path / "rows.txt"
+    rows.write_text("a\n" * 100 + "a b " * 2_700_000 + "\n" + "a\n" * 100)
+    lines = run("plan", rows, "--model", model, "--no-measure", "--max-row-bytes", "1000").output.splitlines()
+    assert "unusable  1 row goes to quarantine, for example:" in lines
+    assert f"            {rows}: line of 10800000 bytes; allowed: 1000 (--max-row-bytes)" in lines
+
+
 def test_a_plan_that_takes_long_says_what_it_does(text, model, monkeypatch):
     """On standard error, where other commands show how far they are."""
     monkeypatch.setattr(progress, "PLAIN_EVERY_SECONDS", 0)

@@ -41,9 +41,13 @@ def test_id_like_an_automatic_one():
             row("a", 2, "b#1#0"),
             row("a", 3, "c#1"),
             row("a", 4, "a#x"),
+            row("a", 5, "a#07"),
+            row("a", 6, "a#00"),
+            row("a", 7, "a#0"),
+            row("a", 8, "a#"),
         ]
         found = seen.checked(batch)
-    assert [type(each) for each in found] == [Row, BadRow, BadRow, Row, Row]
+    assert [type(each) for each in found] == [Row, BadRow, BadRow, Row, Row, Row, Row, BadRow, Row]
     assert "automatic id" in found[1].reason
 
 

@@ -63,6 +63,26 @@ def test_a_name_has_one_spelling(tmp_path, monkeypatch):
         assert row.file == "a.txt"
 
 
+def test_the_name_of_a_path_that_leads_out_of_a_link(tmp_path, monkeypatch):
+    """It names the file that is read: ".." behind a link is where the link leads."""
+    (tmp_path / "real" / "sub").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    write(tmp_path / "real" / "x.txt", "right")
+    write(tmp_path / "other" / "x.txt", "wrong")
+    (tmp_path / "other" / "l").symlink_to("../real/sub")
+    monkeypatch.chdir(tmp_path)
+    for given in (
+        "other/l/../x.txt",
+        f"{tmp_path}/other/l/../x.txt",
+        "other/./l/../*.txt",
+        "other/../other/l/../x.txt",
+    ):
+        (row,) = rows_of(given)
+        assert (row.file, row.text) == ("real/x.txt", "right")
+    plan = check_inputs(["other/x.txt", "other/l/../x.txt"], SourceOptions())
+    assert [file.label for file in plan.files] == ["other/x.txt", "real/x.txt"]
+
+
 def test_same_file_twice(tmp_path):
     """A file named twice, through a link or a pattern, is read once, and a notice says so."""
     first = write(tmp_path / "a.txt", "x\n")
@@ -70,8 +90,25 @@ def test_same_file_twice(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path)
     plan = check_inputs([str(first), str(tmp_path), str(tmp_path / "*.txt"), "-", "-"], SourceOptions())
     assert [source.label for source in plan.files] == [str(first), "-"]
-    assert len(plan.notices) == 3  # of each, one
-    assert f"{tmp_path}/link.txt is the same input as {first}: read once" in plan.notices
+    assert plan.notices == (
+        f"{first}, {tmp_path}/link.txt are the same input as {first}: read once",
+        "- is the same input as -: read once",
+    )
+
+
+@pytest.mark.parametrize(("files", "said"), [
+    (1, "{0}/loop/0.txt, {0}/loop/loop/0.txt, {0}/loop/loop/loop/0.txt and 37 more are the same input as {0}/0.txt"),
+    (5, "5 inputs are named several times, and read once: {0}/0.txt, {0}/1.txt, {0}/2.txt and 2 more"),
+])  # fmt: skip
+def test_a_pattern_through_a_link_to_its_own_directory(tmp_path, files, said):
+    """The system follows such a link 40 times; one line says so."""
+    for number in range(files):
+        write(tmp_path / f"{number}.txt", "x\n")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    plan = check_inputs([f"{tmp_path}/**/*.txt"], SourceOptions())
+    assert [file.label for file in plan.files] == [f"{tmp_path}/{number}.txt" for number in range(files)]
+    (notice,) = plan.notices
+    assert notice.startswith(said.format(tmp_path))
 
 
 def test_a_pattern_that_matches_directories_and_their_files(tmp_path):
@@ -151,6 +188,8 @@ REFUSED = [
     ("a.gz", zstandard.compress(b"x"), "is zstd by its content"),
     ("a.txt.gz", b"\x1f\x8bgarbage and more", "the gzip data is corrupt"),
     ("a.txt", "x\n".encode("utf-16"), "is UTF-16 text; convert it"),
+    ("a.txt", "x\n".encode("utf-32"), "is UTF-32 text; convert it (iconv -f UTF-32 "),
+    ("b.csv", b"\0\0\xfe\xff" + "x\n".encode("utf-32-be"), "is UTF-32 text; convert it"),
     ("a.txt", b"PK\x03\x04....", "is a zip archive"),
     ("a.txt", b"PAR1....", "is parquet by its content, but not by its name; add --format parquet"),
     ("a.parquet", b"", "is not a parquet file"),

@@ -38,11 +38,16 @@ def expected(content, limit):
     for given_line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
         if given_line.startswith(b">"):
             records.append([given_line])
-        elif not given_line.startswith(b";") and (given_line.strip(SPACES) or records or len(given_line) > limit):
+        elif not given_line.startswith(b";") and (given_line.strip(SPACES) or records or is_dropped(given_line, limit)):
             if not records:
                 records.append([None])
             records[-1].append(given_line)
     return [record_of(*record, limit=limit) for record in records]
+
+
+def is_dropped(line, limit):
+    """Whether a line is so long that its white space isn't looked for."""
+    return len(line.removesuffix(b"\r")) > limit + limit // 8 + 1
 
 
 SPACES = b" \t\n\r\v\f\x1c\x1d\x1e\x1f"
@@ -57,7 +62,7 @@ def record_of(header, *lines, limit):
         text = "".join("".join(each.decode().split()) for each in lines)
     except UnicodeDecodeError:
         return None
-    is_long = len(text.encode()) > limit or any(len(each) > limit for each in lines)
+    is_long = len(text.removesuffix("*").encode()) > limit or any(is_dropped(each, limit) for each in lines)
     return None if is_long or ">" in text else (identity, text.removesuffix("*"))
 
 
@@ -140,6 +145,17 @@ def test_reasons(tmp_path):
         ("long", "sequence of 8000 bytes; allowed: 4000 (--max-row-bytes)"),
         ("last", "AC"),
     ]
+
+
+@pytest.mark.parametrize("step", [1, 3, 10**6])
+@pytest.mark.parametrize("sequence", ["ACDEFGHIKL", "ACDEF GHIKL", "ACDEFGHIKL*", "ACDEF\nGHIKL\n*", " \nACDEFGHIKL"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_limit_is_that_of_the_letters(step, sequence, end):
+    """Neither ends of lines count, nor white space, nor the stop at the end."""
+    content = f">a\n{sequence}\n>b\n{sequence.replace('L', 'LM')}\n".replace("\n", end).encode()
+    good, bad = read([content[at : at + step] for at in range(0, len(content), step)], limit=10)
+    assert good.text == "ACDEFGHIKL"
+    assert bad.reason == "sequence of 11 bytes; allowed: 10 (--max-row-bytes)"
 
 
 @pytest.mark.parametrize("step", [1, 700, 10**6])

@@ -136,12 +136,11 @@ def test_csv(tmp_path):
         b'"g\n\xff",5,x\ng,"6",x\nh,,x\n"lost,7,x\ni,8,x\n'
     )
     rows = rows_of(write(tmp_path / "a.csv", content))
-    assert [row.text for row in rows if isinstance(row, SourceRow)] == ['a\nb "c"\r\nd', "e\0f", "g", "i"]
+    assert [row.text for row in rows if isinstance(row, SourceRow)] == ['a\nb "c"\r\nd', "e\0f", "g", "h", "i"]
     assert [(row.position, row.reason[:24]) for row in rows if isinstance(row, BadRow)] == [
         (1, "has 2 columns; 3 are nam"),
         (3, "not UTF-8: byte 0xff at "),
         (4, "not UTF-8: byte 0xff at "),
-        (6, "id is empty; leave it ou"),
         (7, "a quoted field that begi"),
     ]
 
@@ -181,6 +180,24 @@ def test_a_quote_that_a_later_text_closes_swallows_no_row(tmp_path, capsys):
     assert [row.text for row in rows_of(path, quotes=False)] == texts
     assert len(rows_of(path, quotes=True)) == 3
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("empty", ['3,"",x', '"",c,x', '3,c,""', '"","",""'])
+def test_empty_fields_between_do_not_hide_it(tmp_path, empty, end):
+    """Fields of two quotation marks are as usual among swallowed rows as among others."""
+    lines = ["id,text,n", '1,"start,x', "2,b,x", empty, "4,d,x", "5,e,x", '6,x,end"', "7,g,x"]
+    rows = rows_of(write(tmp_path / "a.csv", end.join(lines)), id_field="n")
+    assert [row.position for row in rows] == list(range(7))
+    assert "each of which has the columns of a row" in rows[0].reason
+    assert [row.text for row in rows[3:5]] == ["d", "e"]
+
+
+def test_quotation_marks_inside_a_text_of_many_lines(tmp_path):
+    """A text with doubled marks is one row, even if each line has one comma."""
+    verse = 'O, my ""luve""\nis like, a ""red""\nrose, newly\nsprung, ""in""\nJune, it is'
+    (row,) = rows_of(write(tmp_path / "a.csv", f'id,text\n1,"{verse[3:]}"\n'))
+    assert row.text == verse[3:].replace('""', '"')
 
 
 @pytest.mark.parametrize(

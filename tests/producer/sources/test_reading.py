@@ -64,6 +64,13 @@ def test_standard_input(format, compression):
     assert [(row.file, row.text) for row in rows] == [("-", text) for text in TEXTS]
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_rows_may_be_of_any_size(tmp_path, format):
+    """A limit above what an integer of a processor can be is one that no row reaches."""
+    path = write(tmp_path / f"a.{format}", content_of(format, TEXTS, None, None))
+    assert [row.text for row in rows_of(path, max_row_bytes=10**19)] == TEXTS
+
+
 def test_members_one_after_another(tmp_path):
     """Files joined with `cat` are read to the end, with the zeros that gzip allows between them."""
     write(tmp_path / "a.txt.gz", gzip.compress(b"1\n2\n") + b"\0" * 600 + gzip.compress(b"3\n"))
@@ -102,6 +109,23 @@ def test_named_fields(tmp_path):
         rows_of(write(tmp_path / "a.csv", "body,id\n"), **options)
 
 
+@pytest.mark.parametrize("header", [True, False])
+def test_an_empty_id_in_a_table(tmp_path, header):
+    """It is none, as null is in other formats; a column that is named must have one."""
+    lines = "text,id\n" * header + 'a,\nb,x\nc,""\nd, \n'
+    options = {} if header else {"columns": "text,id"}
+    path = write(tmp_path / "a.csv", lines)
+    assert [plain(row) for row in rows_of(path, **options)] == [
+        ("a", None, None), ("b", None, "x"), ("c", None, None), ("d", None, " ")
+    ]  # fmt: skip
+    bad = [row for row in rows_of(path, id_field="id", **options) if isinstance(row, BadRow)]
+    assert [(row.position, row.reason) for row in bad] == [
+        (0, "has no id: 'id' is empty"),
+        (2, "has no id: 'id' is empty"),
+    ]
+    assert [row.id for row in rows_of(path, text_field="id", id_field="text", **options)] == ["a", "b", "c", "d"]
+
+
 def test_empty_and_odd_lines(tmp_path):
     """Empty lines are rows; only a line feed ends a line; a carriage return before it and a BOM are dropped."""
     content = "\ufeffa\n\n b \r\n\r\r\nc\x0bd\u2028e\x85f\x00\nlast".encode()
@@ -120,18 +144,33 @@ def test_spaced_tokens(tmp_path):
 
 
 @settings(deadline=None)
-@given(st.lists(st.binary(max_size=20)), st.integers(1, 30))
-def test_lines_are_those_of_the_whole(chunks, limit):
+@given(
+    st.lists(st.one_of(st.binary(max_size=20), st.text("a\r\n\ufeff", max_size=9).map(str.encode))),
+    st.integers(1, 30),
+    st.booleans(),
+)
+def test_lines_are_those_of_the_whole(chunks, limit, keep_returns):
     """For any division into chunks, the lines are those of the whole content."""
     content = b"".join(chunks)
     lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    lines = [line[:-1] if line.endswith(b"\r") else line for line in (lines if lines[-1] else lines[:-1])]
-    parts = list(split_lines(chunks, limit))
+    lines = lines if lines[-1] else lines[:-1]
+    parts = list(split_lines(chunks, limit, keep_returns=keep_returns))
     found = [line for part in parts for line in part]
     assert len(parts) in (len(chunks), len(chunks) + 1)
     assert len(found) == len(lines)
     for line, expected in zip(found, lines, strict=True):
-        assert line == expected if len(expected) <= limit else isinstance(line, LongLine)
+        bare = expected.removesuffix(b"\r")
+        right = expected if keep_returns else bare
+        assert line == (right if len(bare) <= limit else LongLine(len(bare), limit))
+
+
+@pytest.mark.parametrize("format", ["txt", "csv", "tsv"])
+def test_the_end_of_a_line_does_not_count(tmp_path, format):
+    """A line of as many bytes as allowed is a row, whatever its end is."""
+    path = write(tmp_path / f"a.{format}", b"text\r\n1234567890\r\n12345678901\r\n1234\r\n")
+    *_, good, bad, last = rows_of(path, max_row_bytes=10)
+    assert (good.text, last.text) == ("1234567890", "1234")
+    assert bad.reason == "line of 11 bytes; allowed: 10 (--max-row-bytes)"
 
 
 @settings(deadline=None)

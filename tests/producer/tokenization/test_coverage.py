@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from producer.sources.rows import SourceRow
 from producer.tokenization.coverage import Coverage
@@ -13,11 +13,11 @@ from unrolled.tokenization.word_rules import WordRules, build
 INDEX = {"the": 1, "cat": 2, "Straße".lower(): 3}
 
 
-def coverage_of(tokenizer, *texts, batch_rows=100):
+def coverage_of(tokenizer, *texts, batch_rows=100, **options):
     rows = [SourceRow("f", number, None, text, None) for number, text in enumerate(texts)]
     coverage = Coverage(tokenizer)
     batches = [rows[start : start + batch_rows] for start in range(0, len(rows), batch_rows)]
-    for _ in tokenize(batches, tokenizer, 9, coverage=coverage):
+    for _ in tokenize(batches, tokenizer, 9, coverage=coverage, **options):
         pass
     return coverage
 
@@ -47,6 +47,18 @@ def test_a_tokenizer_that_says_nothing_of_unknown_words():
     parts.pre_tokenizer = pre_tokenizers.Whitespace()
     assert coverage_of(parts, "abc", "x").unknown_share is None
     assert coverage_of(None).unknown_share is None
+
+
+@pytest.mark.parametrize("added", [True, False])
+def test_special_tokens_are_no_words(added):
+    """Else those around a short text would hide that all of its words are unknown."""
+    tokenizer = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "the": 2, "[CLS]": 4, "[SEP]": 5}, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 4), ("[SEP]", 5)]
+    )
+    found = coverage_of(tokenizer, "the dog", "", "dog", add_special_tokens=added)
+    assert (found.words, found.unknown) == (3, 2)
 
 
 @pytest.mark.parametrize("batch_rows", [3, 100, 160])

@@ -217,6 +217,29 @@ def test_one_huge_row(tmp_path, unpacked):
     assert sample.long_rows[0].length == pytest.approx(1_200_000, rel=0.01)
 
 
+@pytest.mark.parametrize("piece_bytes", [1, 7, 64 * 1024])
+@pytest.mark.parametrize("before", [b"\n", b"\r\n\r\n", b"\xef\xbb\xbf\n", b"\xef\xbb\xbf", b""])
+def test_blank_lines_before_the_header(tmp_path, monkeypatch, before, piece_bytes):
+    """They are no header, as in a job."""
+    monkeypatch.setattr(line_frame, "PIECE_BYTES", piece_bytes)
+    path = tmp_path / "rows.csv"
+    path.write_bytes(before + b"id,text\r\n1,a b\r\n\r\n2,a\r\n")
+    sampler = sampler_of(path)
+    sums = sampler.sample(60).sums
+    assert sampler._frames[0].unread == {}
+    assert (sums["rows"].value, sums["tokens"].value) == pytest.approx((2, 3))
+
+
+@pytest.mark.parametrize("separator", [" ", "\n\n", "\t"])
+@pytest.mark.parametrize("word", ["a", "Слово", '"b"', "\\"])
+def test_a_huge_row_with_escapes(tmp_path, word, separator):
+    """Its words are counted, and not what they are in JSON."""
+    text = separator.join([word] * 200_000)
+    path = write_lines(tmp_path / "rows.jsonl", [json.dumps({"text": text})])
+    assert path.stat().st_size > 2**18
+    assert sampler_of(path).sample(60).sums["tokens"].value == pytest.approx(200_000, rel=0.002)
+
+
 @pytest.mark.parametrize("format", ["jsonl", "csv", "txt"])
 def test_a_huge_row_of_ids_is_counted_exactly(tmp_path, format):  # noqa: A002 - the inputs' own word
     """Beside an id and other fields, and with numbers on the edges of the pieces."""
@@ -267,16 +290,26 @@ def test_a_huge_row_among_many_is_seen(tmp_path):
     assert sample.sums["long_tokens"].value == pytest.approx(facts["long_tokens"], rel=0.3)
 
 
-def test_rows_that_are_too_long_are_no_good_rows(tmp_path):
-    """Wherever in them a piece begins."""
-    rows = ["a b"] * 50_000
-    rows.insert(20_000, "a " * 200_000)
-    path = write_lines(tmp_path / "rows.txt", rows)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("pairs", [60_000, 200_000, 1_500_000])
+def test_rows_that_are_too_long_are_no_good_rows(tmp_path, pairs, end):
+    """One counts once, wherever in it pieces begin, with its length."""
+    path = tmp_path / "rows.txt"
+    path.write_text(end.join(["a b"] * 20_000 + ["a " * pairs] + ["a b"] * 30_000), newline="")
     sample = sampler_of(path, max_row_bytes=100_000).sample(60)
     assert sample.exact
     assert sample.sums["rows"].value == pytest.approx(50_000)
-    assert sample.sums["quarantined"].value == pytest.approx(1, rel=0.1)  # its length was not looked for to the end
-    assert any("allowed: 100000" in reason for reason in sample.reasons)
+    assert sample.sums["quarantined"].value == pytest.approx(1)
+    assert sample.reasons == [f"{path}: line of {2 * pairs} bytes; allowed: 100000 (--max-row-bytes)"]
+
+
+def test_a_row_that_is_too_long_may_be_the_last(tmp_path):
+    """It has no line end."""
+    path = tmp_path / "rows.txt"
+    path.write_text("a b\n" + "a " * 200_000)
+    sample = sampler_of(path, max_row_bytes=1_000).sample(60)
+    assert sample.sums["quarantined"].value == pytest.approx(1)
+    assert sample.reasons == [f"{path}: line of 400000 bytes; allowed: 1000 (--max-row-bytes)"]
 
 
 def test_bad_rows_are_counted_with_their_reasons(tmp_path):
@@ -295,6 +328,16 @@ def test_rows_that_hardly_take_bytes(tmp_path, compress):
     assert path.stat().st_size < 5_000
     sample = sampler_of(path).sample(60)
     assert (sample.sums["rows"].value, sample.sums["tokens"].value) == (60_000, 480_000)
+
+
+@pytest.mark.parametrize("tokens", [5, 1.5, None, True, "1 2", {str(number): 1 for number in range(20_000)}])
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
+def test_tokens_that_are_no_list(tmp_path, name, tokens):
+    """They make a bad row, also in a compressed file."""
+    content = "".join(json.dumps({"tokens": each}) + "\n" for each in ([1, 2], tokens)).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    sample = sampler_of(tmp_path / name).sample(60)
+    assert (sample.sums["rows"].value, sample.sums["quarantined"].value) == pytest.approx((1, 1))
 
 
 def test_damage_in_the_middle_is_reported(tmp_path):
