@@ -88,6 +88,7 @@ class Gathering:
         self._failed: dict[ShardId, list[BadRowListed]] = {}
         self._damaged: list[str] = []
         self._records: dict[str, TimeRecord | None] = {}
+        self._not_finite = 0
         self._covariance: Covariance | None = None
         self._sample: Sample | None = None
         self._column = ""
@@ -169,7 +170,7 @@ class Gathering:
         if options.method == "none":
             return Shown(self.facts(), None, "This report was made without a map (--map none).")
         if self._covariance is None or self._sample is None or seen == 0:
-            return Shown(self.facts(), None, "No vector is published yet, so there is no map.")
+            return Shown(self.facts(), None, self._why_no_vector())
         components = self._covariance.components(2 if options.method == "pca" else COMPONENTS)
         points = self._sample.points()
         log = self._tally.log
@@ -177,6 +178,11 @@ class Gathering:
         files = {shard: self._file_of_all(log, shard.index) for shard in set(points.shards)}
         found = make_map(points, components, seen, self._column, options, self._words, files, self._table_fields)
         return Shown(self.facts(), found)
+
+    def _why_no_vector(self) -> str:
+        if self._not_finite:
+            return "Every vector has a number that is infinite or not a number, so there is no map."
+        return "No vector is published yet, so there is no map."
 
     def _file_of_all(self, log: Log, index: int) -> str:
         """The input that all rows of a shard of the input come from; "" if they may come from several.
@@ -213,10 +219,11 @@ class Gathering:
             if self._options.of_tokens and part.spec.positions is not None:
                 columns += ["positions", "mask"]
         lengths, at = [], 0
-        for rows in record_batches([part], columns if self._sample is not None else ["length"]):
-            lengths.append(numbers(rows.column(0)))
-            for start in range(0, len(rows) if self._sample is not None else 0, _ROWS_AT_ONCE):
-                at += self._add_vectors(shard, at, rows.slice(start, _ROWS_AT_ONCE))
+        with np.errstate(invalid="ignore", over="ignore"):  # means of infinite numbers, which are then left out
+            for rows in record_batches([part], columns if self._sample is not None else ["length"]):
+                lengths.append(numbers(rows.column(0)))
+                for start in range(0, len(rows) if self._sample is not None else 0, _ROWS_AT_ONCE):
+                    at += self._add_vectors(shard, at, rows.slice(start, _ROWS_AT_ONCE))
         self._lengths.add(np.concatenate(lengths) if lengths else np.empty(0, np.int32))
         self._size_bytes += part.size_bytes
         self._rows += part.info.rows
@@ -251,25 +258,23 @@ class Gathering:
         assert self._sample is not None  # noqa: S101 - the caller has checked
         assert self._covariance is not None  # noqa: S101 - the caller has checked
         lists = rows.column(2)
-        lengths = numbers(rows.column(0))
+        vectors = _matrix(lists.flatten() if self._options.of_tokens else lists)
+        # A row without a token has no vector, nor has one without a chosen position.
+        real = np.ones(len(vectors), np.bool_)
+        if not self._options.of_tokens:
+            real = (numbers(rows.column(0)) > 0) & truths(lists.is_valid())
+        # One infinite number would make all sums infinite, and nothing could be drawn.
+        finite = real & np.isfinite(vectors).all(axis=1)
+        self._not_finite += int(real.sum() - finite.sum())
+        self._covariance.add(vectors if finite.all() else vectors[finite])
+        chosen, keys = self._sample.wanted(shard, at, finite)
+        of_rows, positions = chosen, np.full(len(chosen), -1, np.int32)
         if self._options.of_tokens:
-            vectors = _matrix(lists.flatten())
             offsets = offsets_of(numbers(lists.value_lengths()))
-            self._covariance.add(vectors)
-            chosen, keys = self._sample.wanted(shard, at, len(vectors))
             of_rows = np.searchsorted(offsets, chosen, side="right") - 1
             positions = (chosen - offsets[of_rows]).astype(np.int32)
             if "positions" in rows.schema.names:
                 positions = _places(rows, of_rows, numbers(rows.column("positions").flatten())[chosen])
-        else:
-            vectors = _matrix(lists)
-            # A row without a token has no vector, nor has one without a chosen position.
-            real = (lengths > 0) & truths(lists.is_valid())
-            self._covariance.add(vectors if real.all() else vectors[real])
-            chosen, keys = self._sample.wanted(shard, at, len(vectors))
-            kept = real[chosen]
-            chosen, keys = chosen[kept], keys[kept]
-            of_rows, positions = chosen, np.full(len(chosen), -1, np.int32)
         if len(chosen):
             self._sample.add(_points(shard, at, rows, vectors, chosen, keys, of_rows, positions))
         return len(vectors)
@@ -281,7 +286,7 @@ class Gathering:
 
     @property
     def vectors(self) -> int:
-        """Number of vectors that were read for the map."""
+        """Number of vectors that were read for the map, without those that aren't finite."""
         return self._covariance.vectors if self._covariance else 0
 
     def facts(self) -> Facts:
@@ -317,6 +322,7 @@ class Gathering:
             size_bytes=self._size_bytes,
             refused=tally.cut.quarantined,
             failed=sum(map(len, kept.values())),
+            not_finite=self._not_finite,
             retried_rows=sum(log.entries[shard].rows for shard in log.retried.values()),
             retried_shards=sum(log.life(shard).number > 0 for shard in log.entries),
             deaths=[(str(shard), self._death(shard)) for shard in sorted(tally.dead)[:FEW]],

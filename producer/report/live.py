@@ -130,6 +130,10 @@ class _Handler(BaseHTTPRequestHandler):
             except UnrolledError as error:
                 self._send(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\n".encode())
                 return
+            except Exception as error:  # noqa: BLE001 - a browser that gets no answer can't show what is wrong
+                said = f"The report can't be made ({type(error).__name__}: {error}).\n"
+                self._send(HTTPStatus.INTERNAL_SERVER_ERROR, said.encode())
+                return
             tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
             if self.headers.get("If-None-Match") == tag:
                 self._send(HTTPStatus.NOT_MODIFIED, b"", tag)

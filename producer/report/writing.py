@@ -80,8 +80,9 @@ def report_after_run(job: OpenJob, model: Path | str) -> str:
         if _is_from(path, source_of(job, options)):
             return f"report: {path} (nothing has changed since it was written)"
         return f"report: {write_report(job, options, without_map=reason).page}"
-    except (UnrolledError, OSError) as error:
-        return f"report: can't be written ({error}); `unrolled report {job.place}` tries again"
+    except Exception as error:  # noqa: BLE001 - the job is done and verified, whatever is wrong with its report
+        said = error if isinstance(error, (UnrolledError, OSError)) else f"{type(error).__name__}: {error}"
+        return f"report: can't be written ({said}); `unrolled report {job.place}` tries again"
 
 
 def source_of(job: OpenJob, options: ReportOptions) -> str:

@@ -39,6 +39,7 @@ def report_job(
     unpublished=0,
     ended=True,
     records=True,
+    change=None,
 ):
     """A job whose parts are there, but for the last `unpublished` shards.
 
@@ -56,6 +57,7 @@ def report_job(
         unpublished: shards at the end whose rows wait.
         ended: whether the input was read to its end.
         records: whether two workers recorded their time.
+        change: called with a shard's number and the vectors of each of its columns, which it may change.
     """
     # Over 40 lines: a shard from its rows to its part.
     spec = OutputSpec(pooling=pooling, with_tokens=with_tokens, positions=positions)
@@ -85,6 +87,8 @@ def report_job(
         if number < len(starts) - unpublished:
             good = decode_rows(spooled.rows, spooled.entry.shard, VOCABULARY)
             outputs = [_vectors(column, tokens, random) for column in columns]
+            for vectors in outputs if change else ():
+                change(number, vectors)
             part = part_content(job.job, spooled.entry.shard, good.without({}), outputs, spec, columns)
             job.objects.create(part_object(spooled.entry.shard), part)
             if bad and number == 0:

@@ -14,6 +14,7 @@ from producer.report.page.markup import number, text
 from producer.report.states.colours import Groups
 from producer.report.states.state_map import UNKNOWN_FILE, short_id
 from producer.report.states.texts import shown
+from unrolled.errors import counted
 
 if TYPE_CHECKING:
     from producer.report.facts import Shown
@@ -60,10 +61,18 @@ def map_section(shown_: Shown) -> str:
 <div id="point" aria-live="polite"></div></div>
 </div>
 <p class="note" id="map-note">{text(found.note, 2000)}</p>
+{_left_out(shown_.facts.not_finite, kind)}
 {_unmatched(found)}
 <p class="note help">Drag to move it. Zoom with <kbd>+</kbd> and <kbd>&minus;</kbd>, with Ctrl and the wheel,
 or with the wheel alone once you have clicked the map; <kbd>0</kbd> shows all.</p>
 </section>"""
+
+
+def _left_out(count: int, kind: str) -> str:
+    if not count:
+        return ""
+    are = "has no point, because its vector has" if count == 1 else "have no point, because their vectors have"
+    return f'<p class="note">{counted(count, kind)} {are} a number that is infinite or not a number.</p>'
 
 
 def _unmatched(found: StateMap) -> str:

@@ -187,6 +187,13 @@ def test_the_report_of_a_run_is_written_once(out):
     assert report_after_run(job, "s3://bucket/model") == first
 
 
+def test_a_report_that_fails_is_a_line_of_the_run(out):
+    """Also for a reason that isn't foreseen: the job is done."""
+    said = report_after_run(open_job(str(out)), None)
+    assert said.startswith("report: can't be written (TypeError: ")
+    assert said.endswith(f"; `unrolled report {out}` tries again")
+
+
 def test_another_model_is_refused(out, tmp_path):
     """Its words would be other ones."""
     sizes = ["--vocab-size", "9", "--max-length", "9", "--lstm-units", "2", "--lstm-layers", "1"]

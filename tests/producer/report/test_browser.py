@@ -215,6 +215,18 @@ def test_a_live_page_follows_its_job(browser, tmp_path, monkeypatch):
     browser.until("document.querySelector('#live').textContent == 'no answer'")
 
 
+def test_a_page_that_fails_is_an_answer_too(tmp_path):
+    """Also for a reason that isn't foreseen."""
+    page = LivePage(lambda: Gathering(report_job(tmp_path / "out", 20), ReportOptions()))
+    page._gathering = None
+    with LiveServer(page, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(urllib.error.HTTPError, match="500") as caught:
+            urllib.request.urlopen(f"http://127.0.0.1:{server.server_address[1]}/", timeout=60)
+        assert b"The report can't be made (AttributeError: " in caught.value.read()
+        server.shutdown()
+
+
 def test_the_live_server_answers_no_one_else(tmp_path):
     """Another site's name in the Host header, another path and another method get nothing."""
     job = report_job(tmp_path / "out", 100)

@@ -102,6 +102,37 @@ def test_vectors_of_chosen_tokens_alone(tmp_path):
     assert "positions every:4" in render(found)
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize(("pooling", "kind"), [(("mean",), "row"), (("none",), "row"), (("none",), "token")])
+def test_a_vector_that_is_not_finite_has_no_point(tmp_path, pooling, kind, value):
+    """One number in one vector doesn't spoil the map of the others, and the page counts what is left out."""
+
+    def change(shard, vectors):
+        if shard == 1:
+            vectors[3, 2] = value
+
+    options = {"of_tokens": kind == "token"}
+    whole = shown(report_job(tmp_path / "whole", 150, pooling=pooling), **options)
+    found = shown(report_job(tmp_path / "out", 150, pooling=pooling, change=change), **options)
+    assert len(found.state_map) == found.state_map.total == len(whole.state_map) - 1
+    assert np.isfinite(found.state_map.coordinates).all()
+    assert f"1 {kind} has no point, because its vector has a number that is infinite" in render(found)
+    assert "is infinite" not in render(whole)
+
+
+def test_a_sample_is_drawn_from_finite_vectors_alone(tmp_path):
+    """It has as many points as there may be."""
+
+    def change(_, vectors):
+        vectors[: len(vectors) // 2] = np.inf
+
+    found = shown(report_job(tmp_path / "out", 200, pooling=("mean",), change=change), points=40)
+    assert len(found.state_map) == 40
+    assert "rows have no point, because their vectors have" in render(found)
+    found = shown(report_job(tmp_path / "none", 20, change=lambda _, vectors: vectors.fill(np.nan)))
+    assert "Every vector has a number that is infinite or not a number" in render(found)
+
+
 def test_a_sample_has_the_components_of_all(tmp_path):
     """The axes don't depend on how many points are drawn."""
     job = report_job(tmp_path / "out", 300)
