@@ -9,6 +9,7 @@ import numpy as np
 
 from producer.report.page.sections import title_of
 from producer.report.states.colours import Groups
+from producer.report.states.texts import shown_ends
 from producer.terminal.text import duration, figure
 from unrolled.errors import OptionError
 
@@ -109,7 +110,7 @@ def _draw_throughput(axes: Any, time: Timeline, facts: Facts) -> None:
 
 def _plain(text: str) -> str:
     """A text that matplotlib takes as it is: a dollar sign would begin a formula."""
-    return text.replace("$", r"\$")[:60]
+    return shown_ends(text, 60).replace("$", r"\$")
 
 
 def _wrapped(text: str) -> str:

@@ -34,6 +34,7 @@ def report_job(
     with_tokens=True,
     positions=None,
     files=3,
+    folder="corpus",
     ids=None,
     bad=(),
     unpublished=0,
@@ -52,6 +53,7 @@ def report_job(
         with_tokens: whether it stores token ids, too.
         positions: the tokens whose vectors it stores; None for all.
         files: number of inputs, each with as many rows as the others.
+        folder: of the inputs.
         ids: called with a row's number; None for ids by file and row.
         bad: the first shard's bad rows, each with file, position, id and reason.
         unpublished: shards at the end whose rows wait.
@@ -63,7 +65,7 @@ def report_job(
     spec = OutputSpec(pooling=pooling, with_tokens=with_tokens, positions=positions)
     columns = spec.columns(_Model(units))
     job = create_job(
-        path, job_of(inputs=[f"corpus/file-{file}.txt" for file in range(files)], options=spec.to_options())
+        path, job_of(inputs=[f"{folder}/file-{file}.txt" for file in range(files)], options=spec.to_options())
     )
     starts = range(0, rows, rows_per_shard)
     entries = []
@@ -74,10 +76,10 @@ def report_job(
         lengths[:1] = 0 if number == 0 else lengths[:1]
         tokens = Ragged.from_lengths(random.integers(1, VOCABULARY, lengths.sum()).astype(np.int32), lengths)
         of_file = (start + np.arange(count)) * files // rows
-        named = [f"corpus/file-{of_file[at]}.txt#{start + at}" for at in range(count)]
+        named = [f"{folder}/file-{of_file[at]}.txt#{start + at}" for at in range(count)]
         if ids is not None:
             named = [ids(start + at) for at in range(count)]
-        place = Place(number, f"corpus/file-{of_file[0]}.txt", start)
+        place = Place(number, f"{folder}/file-{of_file[0]}.txt", start)
         spooled = make_rows(
             job.job.id, place, named, tokens, encode_bad_rows(job.job.id, number, bad if number == 0 else ())
         )

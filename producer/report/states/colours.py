@@ -25,7 +25,7 @@ class Groups(NamedTuple):
 
     Attributes:
         title: what the groups are, such as "source file".
-        names: names of the groups, the largest first; the last one may be `OTHERS`.
+        names: whole names of the groups, however long, the largest first; the last one may be `OTHERS`.
         counts: points in each.
         of: int32 (points,), the number of each point's group.
     """

@@ -128,18 +128,16 @@ def make_map(
     found: list[colours.Groups | colours.Scale] = []
     if options.label_field is not None:
         values = table[options.label_field].to_pylist()
-        found.append(
-            colours.labels(options.label_field, [None if each is None else shown(str(each), 60) for each in values])
-        )
+        found.append(colours.labels(options.label_field, [None if each is None else str(each) for each in values]))
     if options.of_tokens:
         if points.tokens[:1].tolist() not in ([], [None]):
             pairs = zip(points.tokens, points.positions.tolist(), strict=True)
-            names = [shown(words.word(near[min(at, BEFORE)]), 40) for near, at in pairs]
+            names = [words.word(near[min(at, BEFORE)]) for near, at in pairs]
             found.append(colours.groups("token", names))
         found.append(colours.scale("position in the row", points.positions.astype(np.float64) + 1))
     found.append(colours.scale("length in tokens", points.lengths.astype(np.float64)))
     if len(set(files)) > 1:
-        found.append(colours.groups("source file", [shown(name or UNKNOWN_FILE, 80) for name in files]))
+        found.append(colours.groups("source file", [name or UNKNOWN_FILE for name in files]))
     return StateMap(
         projection.title, projection.note, column, options.of_tokens, total, projection.coordinates, ids, texts,
         points.lengths, points.positions, files, *nearest_points(points.vectors, NEIGHBOURS), found,

@@ -21,7 +21,17 @@ _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-
 def shown(text: str, longest: int = LONGEST_TEXT) -> str:
     """A text as a page can show it: on one line, without characters that turn its direction, and not too long."""
     cut = text if len(text) <= longest else text[: longest - 1] + "…"
-    return _UNSHOWN.sub(lambda found: " " if found[0] in "\t\n\r" else f"\\u{ord(found[0]):04x}", cut)
+    return _shown(cut)
+
+
+def shown_ends(text: str, longest: int) -> str:
+    """As `shown`, but cut in the middle: paths and labels often differ at their ends."""
+    before, after = longest // 2, longest - longest // 2 - 1
+    return _shown(text if len(text) <= longest else f"{text[:before]}…{text[-after:]}")
+
+
+def _shown(text: str) -> str:
+    return _UNSHOWN.sub(lambda found: " " if found[0] in "\t\n\r" else f"\\u{ord(found[0]):04x}", text)
 
 
 class Words:

@@ -1,6 +1,8 @@
 """A job read for its report: every number, the same bytes each time, and only what is new again."""
 
+import base64
 import json
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +12,9 @@ from support.report_jobs import record_time, report_job
 
 from producer.report.gathering import Gathering
 from producer.report.options import ReportOptions
+from producer.report.page.map_section import _packed
 from producer.report.page.page import render
+from producer.report.states.colours import Groups
 from producer.terminal.text import figure
 from unrolled.errors import OptionError, TransientError
 from unrolled.format.positions import Positions
@@ -100,6 +104,24 @@ def test_vectors_of_chosen_tokens_alone(tmp_path):
     assert all(f"[{token}]" in text for token, text in zip(tokens, found.state_map.texts, strict=True))
     assert shown(job).state_map.ids == [row.id for row in rows if row.length >= 4]
     assert "positions every:4" in render(found)
+
+
+def test_long_names_are_groups_of_their_own(tmp_path):
+    """Inputs and labels that begin alike; the page shows how they end."""
+    folder = "corpus/" + "long-name/" * 20
+    job = report_job(tmp_path / "out", 90, folder=folder)
+    table = tmp_path / "labels.csv"
+    lines = [f"{row.id},{'topic ' * 30}{at % 2}\n" for at, row in enumerate(open_dataset(tmp_path / "out"))]
+    table.write_text("id,topic\n" + "".join(lines))
+    found = shown(job, table=table, label_field="topic")
+    groups = {shade.title: shade.counts for shade in found.state_map.colours if isinstance(shade, Groups)}
+    assert groups == {"topic": [45, 44], "source file": [30, 30, 29]}
+    data = json.loads(zlib.decompress(base64.b64decode(_packed(found.state_map))))
+    names = {shade["title"]: shade["names"] for shade in data["colours"] if "names" in shade}
+    assert [name[-1] for name in names["topic"]] == ["1", "0"]
+    for shown_names in (names["source file"], data["files"]["names"]):
+        assert {name[-11:] for name in shown_names} == {f"/file-{at}.txt" for at in range(3)}
+        assert max(map(len, shown_names)) <= 120
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])

@@ -1,6 +1,6 @@
 """Texts for a page, from token ids."""
 
-from producer.report.states.texts import Words, around, shown, window
+from producer.report.states.texts import Words, around, shown, shown_ends, window
 
 
 def test_what_is_shown_is_one_line_without_tricks():
@@ -8,6 +8,8 @@ def test_what_is_shown_is_one_line_without_tricks():
     assert shown("a\nb\tc") == "a b c"
     assert shown("\u202eabc\x1b[2J\x00") == "\\u202eabc\\u001b[2J\\u0000"
     assert shown("x" * 300, 10) == "xxxxxxxxx…"
+    assert [shown_ends("a" * 99 + "b" * 99, longest) for longest in (5, 6)] == ["aa…bb", "aaa…bb"]
+    assert shown_ends("\0" + 9 * "x", 10) == "\\u0000xxxxxxxxx"
     joined = "\u0645\u06cc\u200c\u062e \N{WOMAN}\u200d\N{MICROSCOPE}"  # joiners belong to the words
     assert shown(joined) == joined
     assert shown("\ud800").encode() == b"\\ud800"
