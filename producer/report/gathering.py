@@ -18,6 +18,7 @@ from producer.report.facts import Facts, Shown
 from producer.report.lengths import Lengths
 from producer.report.states.components import Covariance
 from producer.report.states.projection import COMPONENTS, check_method
+from producer.report.states.row_files import RowFiles
 from producer.report.states.sample import Points, Sample
 from producer.report.states.state_map import make_map
 from producer.report.states.texts import TOKENS_SHOWN, Words, window
@@ -175,7 +176,8 @@ class Gathering:
         points = self._sample.points()
         log = self._tally.log
         self._files += [entry.file for entry in read_entries(log, self._job.objects, since=len(self._files))]
-        files = {shard: self._file_of_all(log, shard.index) for shard in set(points.shards)}
+        of_shards = {shard: self._file_of_all(log, shard.index) for shard in set(points.shards)}
+        files = RowFiles(log.grown_to or self._job.job.inputs, self._files, of_shards)
         found = make_map(points, components, seen, self._column, options, self._words, files, self._table_fields)
         return Shown(self.facts(), found)
 
