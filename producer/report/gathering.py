@@ -17,11 +17,12 @@ from producer.plan.beside import beside, read_plan
 from producer.report.facts import Facts, Shown
 from producer.report.lengths import Lengths
 from producer.report.states.components import Covariance
+from producer.report.states.part_points import part_points, real_places
 from producer.report.states.projection import COMPONENTS, check_method
 from producer.report.states.row_files import RowFiles
-from producer.report.states.sample import Points, Sample
+from producer.report.states.sample import Sample
 from producer.report.states.state_map import make_map
-from producer.report.states.texts import TOKENS_SHOWN, Words, window
+from producer.report.states.texts import Words
 from producer.report.states.user_table import check_table
 from producer.report.throughput import timeline
 from producer.report.training import read_training
@@ -34,7 +35,7 @@ from unrolled.job.names import dead_object, part_object
 from unrolled.job.time_record import TimeRecord
 from unrolled.model.directory import open_model
 from unrolled.protocol.log import Log, read_entries
-from unrolled.reading.arrays import arrow, numbers, row_vectors, truths
+from unrolled.reading.arrays import numbers, row_vectors, truths
 from unrolled.reading.part_file import Part
 from unrolled.reading.tables import record_batches
 from unrolled.tokenization.ragged import offsets_of
@@ -276,9 +277,9 @@ class Gathering:
             of_rows = np.searchsorted(offsets, chosen, side="right") - 1
             positions = (chosen - offsets[of_rows]).astype(np.int32)
             if "positions" in rows.schema.names:
-                positions = _places(rows, of_rows, numbers(rows.column("positions").flatten())[chosen])
+                positions = real_places(rows, of_rows, numbers(rows.column("positions").flatten())[chosen])
         if len(chosen):
-            self._sample.add(_points(shard, at, rows, vectors, chosen, keys, of_rows, positions))
+            self._sample.add(part_points(shard, at, rows, vectors, chosen, keys, of_rows, positions))
         return len(vectors)
 
     @property
@@ -354,34 +355,3 @@ def _matrix(lists: pa.FixedSizeListArray) -> NDArray[np.floating]:
     """Vectors (any number, width) of a column of them."""
     values: NDArray[np.floating] = row_vectors(lists)
     return values
-
-
-def _places(rows: pa.RecordBatch, of_rows: NDArray[np.int64], at: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Places among the real tokens, from places in the rows as they came in."""
-    masks = rows.column("mask").take(arrow(of_rows)).to_pylist()
-    places = [sum(mask[:place]) for mask, place in zip(masks, at.tolist(), strict=True)]
-    return np.array(places, np.int32)
-
-
-def _points(
-    shard: ShardId,
-    at: int,
-    rows: pa.RecordBatch,
-    vectors: NDArray[np.floating],
-    chosen: NDArray[np.int64],
-    keys: NDArray[np.uint64],
-    of_rows: NDArray[np.int64],
-    positions: NDArray[np.int32],
-) -> Points:
-    stored = ["tokens"] * ("tokens" in rows.schema.names)
-    few = rows.select(["length", "id", *stored]).take(arrow(of_rows))
-    tokens = np.full(len(chosen), None, np.object_)
-    if stored:
-        for number, ids in enumerate(few.column(2).to_pylist()):
-            tokens[number] = window(ids, int(positions[number])) if positions[number] >= 0 else ids[:TOKENS_SHOWN]
-    order = np.empty((len(chosen), 3), np.int64)
-    order[:, 0], order[:, 1], order[:, 2] = shard.index, shard.retries, at + chosen
-    return Points(
-        keys, order, vectors[chosen].astype(np.float32), np.array(few.column(1).to_pylist(), np.object_),
-        numbers(few.column(0)), positions, tokens, np.full(len(chosen), shard, np.object_),
-    )  # fmt: skip

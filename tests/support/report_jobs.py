@@ -35,6 +35,7 @@ def report_job(
     positions=None,
     files=3,
     folder="corpus",
+    lengths=None,
     ids=None,
     bad=(),
     unpublished=0,
@@ -54,6 +55,7 @@ def report_job(
         positions: the tokens whose vectors it stores; None for all.
         files: number of inputs, each with as many rows as the others.
         folder: of the inputs.
+        lengths: tokens of each row; None for short rows of many lengths.
         ids: called with a row's number; None for ids by file and row.
         bad: the first shard's bad rows, each with file, position, id and reason.
         unpublished: shards at the end whose rows wait.
@@ -72,9 +74,10 @@ def report_job(
     for number, start in enumerate(starts):
         count = min(rows_per_shard, rows - start)
         random = np.random.default_rng(number)
-        lengths = np.minimum(np.exp(random.normal(2.2, 0.6, count)).astype(np.int64), 300)
-        lengths[:1] = 0 if number == 0 else lengths[:1]
-        tokens = Ragged.from_lengths(random.integers(1, VOCABULARY, lengths.sum()).astype(np.int32), lengths)
+        steps = np.minimum(np.exp(random.normal(2.2, 0.6, count)).astype(np.int64), 300)
+        steps[:1] = 0 if number == 0 else steps[:1]
+        steps = steps if lengths is None else np.full(count, lengths)
+        tokens = Ragged.from_lengths(random.integers(1, VOCABULARY, steps.sum()).astype(np.int32), steps)
         of_file = (start + np.arange(count)) * files // rows
         named = [f"{folder}/file-{of_file[at]}.txt#{start + at}" for at in range(count)]
         if ids is not None:

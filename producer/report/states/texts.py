@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
 #: Characters of a text, and of an id, that are kept.
@@ -60,15 +62,15 @@ class Words:
         return name.strip() or self._names.get(number, str(number))
 
 
-def window(ids: Sequence[int], position: int) -> list[int]:
+def window(real: NDArray[np.int32], position: int) -> list[int]:
     """A token of a row and those around it.
 
     Args:
-        ids: the row's tokens as it came in.
-        position: the token's place among the real ones.
+        real: int32 (length,), the row's tokens without padding.
+        position: the token's place among them.
     """
-    real = [number for number in ids if number]
-    return real[max(0, position - BEFORE) : position + 1 + AFTER]
+    near: list[int] = real[max(0, position - BEFORE) : position + 1 + AFTER].tolist()
+    return near
 
 
 def around(words: Words, near: Sequence[int], position: int) -> str:
