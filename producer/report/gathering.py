@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from producer.plan.beside import Beside
     from producer.report.options import ReportOptions
+    from producer.report.states.state_map import StateMap
     from producer.report.training import Training
     from unrolled.job.shard_id import ShardId
     from unrolled.model.config import ModelConfig
@@ -149,9 +150,13 @@ class Gathering:
                 except JobError:
                     self._records[name] = None  # a report without it is as true
 
-    def shown(self) -> Shown:
-        """Everything that was read, as a page shows it."""
-        found = self._with_map()
+    def shown(self, state_map: StateMap | None = None) -> Shown:
+        """Everything that was read, as a page shows it.
+
+        Args:
+            state_map: an earlier map, which is shown again; None to make one.
+        """
+        found = self._with_map() if state_map is None else Shown(self.facts(), state_map)
         return replace(found, plan=self._beside_plan(found.facts))
 
     def _beside_plan(self, facts: Facts) -> tuple[Beside, ...]:
