@@ -16,11 +16,9 @@ from producer.jobs.tally import Tally
 from producer.plan.beside import beside, read_plan
 from producer.report.facts import Facts, Shown
 from producer.report.lengths import Lengths
-from producer.report.states.components import Covariance
-from producer.report.states.part_points import part_points, real_places
+from producer.report.states.map_states import MapStates
 from producer.report.states.projection import COMPONENTS, check_method
 from producer.report.states.row_files import RowFiles
-from producer.report.states.sample import Sample
 from producer.report.states.state_map import make_map
 from producer.report.states.texts import Words
 from producer.report.states.user_table import check_table
@@ -29,23 +27,18 @@ from producer.report.training import read_training
 from producer.report.trouble import Reasons
 from producer.terminal.text import printable
 from unrolled.errors import FileFormatError, JobError, OptionError, TransientError
-from unrolled.format.columns import POOLINGS, column_name, parse_name
 from unrolled.job import names
 from unrolled.job.names import dead_object, part_object
 from unrolled.job.time_record import TimeRecord
 from unrolled.model.directory import open_model
 from unrolled.protocol.log import Log, read_entries
-from unrolled.reading.arrays import numbers, row_vectors, truths
+from unrolled.reading.arrays import numbers
 from unrolled.reading.part_file import Part
 from unrolled.reading.tables import record_batches
-from unrolled.tokenization.ragged import offsets_of
 from unrolled.tokenization.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pyarrow as pa
-    from numpy.typing import NDArray
 
     from producer.plan.beside import Beside
     from producer.report.options import ReportOptions
@@ -58,8 +51,6 @@ if TYPE_CHECKING:
 #: Dead shards whose reasons are shown, and damaged parts that are named.
 FEW = 20
 _REASON_CHARACTERS = 300
-#: Rows of a row group whose vectors are copied at a time.
-_ROWS_AT_ONCE = 4096
 
 
 class Gathering:
@@ -91,10 +82,7 @@ class Gathering:
         self._failed: dict[ShardId, list[BadRowListed]] = {}
         self._damaged: list[str] = []
         self._records: dict[str, TimeRecord | None] = {}
-        self._not_finite = 0
-        self._covariance: Covariance | None = None
-        self._sample: Sample | None = None
-        self._column = ""
+        self._states: MapStates | None = None
         self._model: ModelConfig | None = None
         self._training: Training | None = None
         self._words = Words(None)
@@ -176,19 +164,19 @@ class Gathering:
         options, seen = self._options, self.vectors
         if options.method == "none":
             return Shown(self.facts(), None, "This report was made without a map (--map none).")
-        if self._covariance is None or self._sample is None or seen == 0:
+        if self._states is None or seen == 0:
             return Shown(self.facts(), None, self._why_no_vector())
-        components = self._covariance.components(2 if options.method == "pca" else COMPONENTS)
-        points = self._sample.points()
+        components = self._states.covariance.components(2 if options.method == "pca" else COMPONENTS)
+        points = self._states.sample.points()
         log = self._tally.log
         self._files += [entry.file for entry in read_entries(log, self._job.objects, since=len(self._files))]
         of_shards = {shard: self._file_of_all(log, shard.index) for shard in set(points.shards)}
         files = RowFiles(log.grown_to or self._job.job.inputs, self._files, of_shards)
-        found = make_map(points, components, seen, self._column, options, self._words, files, self._table_fields)
+        found = make_map(points, components, seen, self._states.column, options, self._words, files, self._table_fields)
         return Shown(self.facts(), found)
 
     def _why_no_vector(self) -> str:
-        if self._not_finite:
+        if self._states and self._states.not_finite:
             return "Every vector has a number that is infinite or not a number, so there is no map."
         return "No vector is published yet, so there is no map."
 
@@ -219,19 +207,15 @@ class Gathering:
         part = Part(self._job.objects.store, part_object(shard), self._first)
         if self._first is None:
             self._first = part
-            self._begin_map(part)
-        columns = ["length", "id"]
-        if self._sample is not None:
-            columns.append(self._column)
-            columns += ["tokens"] * part.spec.with_tokens
-            if self._options.of_tokens and part.spec.positions is not None:
-                columns += ["positions", "mask"]
+            self._states = None if self._options.method == "none" else MapStates(part, self._options)
+        # Of a part that turns out to be damaged, what was read before doesn't count.
+        states = self._states.copy() if self._states else None
         lengths, at = [], 0
         with np.errstate(invalid="ignore", over="ignore"):  # means of infinite numbers, which are then left out
-            for rows in record_batches([part], columns if self._sample is not None else ["length"]):
+            for rows in record_batches([part], states.columns if states else ["length"]):
                 lengths.append(numbers(rows.column(0)))
-                for start in range(0, len(rows) if self._sample is not None else 0, _ROWS_AT_ONCE):
-                    at += self._add_vectors(shard, at, rows.slice(start, _ROWS_AT_ONCE))
+                at += states.add(shard, at, rows) if states else 0
+        self._states = states
         self._lengths.add(np.concatenate(lengths) if lengths else np.empty(0, np.int32))
         self._size_bytes += part.size_bytes
         self._rows += part.info.rows
@@ -241,52 +225,6 @@ class Gathering:
             ]
         return part.info.tokens
 
-    def _begin_map(self, part: Part) -> None:
-        """Choose the column, now that it is known which there are."""
-        options = self._options
-        if options.method == "none":
-            return
-        pooled = [column.name for column in part.columns if not column.per_token]
-        tokens = [column for column in part.columns if column.per_token]
-        if options.of_tokens and not tokens:
-            raise OptionError("this job stored no vectors of tokens (--pooling none), so it has no map of tokens")
-        computed = [column_name(how, column.layer) for column in tokens for how in POOLINGS[1:]]
-        allowed = [column.name for column in tokens] if options.of_tokens else [*pooled, *computed]
-        self._column = options.column or allowed[0]
-        if self._column not in allowed:
-            raise OptionError(
-                f"column is {self._column!r:.80}; allowed for this map: {', '.join(dict.fromkeys(allowed))}"
-            )
-        layers = {name: (parse_name(name) or ("", None))[1] for name in allowed}
-        width = next(column.width for column in part.columns if column.layer == layers[self._column])
-        self._covariance, self._sample = Covariance(width), Sample(options.points, width)
-
-    def _add_vectors(self, shard: ShardId, at: int, rows: pa.RecordBatch) -> int:
-        """Add the vectors of some rows of a part; gives how many places they take."""
-        assert self._sample is not None  # noqa: S101 - the caller has checked
-        assert self._covariance is not None  # noqa: S101 - the caller has checked
-        lists = rows.column(2)
-        vectors = _matrix(lists.flatten() if self._options.of_tokens else lists)
-        # A row without a token has no vector, nor has one without a chosen position.
-        real = np.ones(len(vectors), np.bool_)
-        if not self._options.of_tokens:
-            real = (numbers(rows.column(0)) > 0) & truths(lists.is_valid())
-        # One infinite number would make all sums infinite, and nothing could be drawn.
-        finite = real & np.isfinite(vectors).all(axis=1)
-        self._not_finite += int(real.sum() - finite.sum())
-        self._covariance.add(vectors if finite.all() else vectors[finite])
-        chosen, keys = self._sample.wanted(shard, at, finite)
-        of_rows, positions = chosen, np.full(len(chosen), -1, np.int32)
-        if self._options.of_tokens:
-            offsets = offsets_of(numbers(lists.value_lengths()))
-            of_rows = np.searchsorted(offsets, chosen, side="right") - 1
-            positions = (chosen - offsets[of_rows]).astype(np.int32)
-            if "positions" in rows.schema.names:
-                positions = real_places(rows, of_rows, numbers(rows.column("positions").flatten())[chosen])
-        if len(chosen):
-            self._sample.add(part_points(shard, at, rows, vectors, chosen, keys, of_rows, positions))
-        return len(vectors)
-
     @property
     def published_tokens(self) -> int:
         """Real tokens in the parts that exist, read or not."""
@@ -295,7 +233,7 @@ class Gathering:
     @property
     def vectors(self) -> int:
         """Number of vectors that were read for the map, without those that aren't finite."""
-        return self._covariance.vectors if self._covariance else 0
+        return self._states.covariance.vectors if self._states else 0
 
     def facts(self) -> Facts:
         """The numbers, without the map, which cost little."""
@@ -330,7 +268,7 @@ class Gathering:
             size_bytes=self._size_bytes,
             refused=tally.cut.quarantined,
             failed=sum(map(len, kept.values())),
-            not_finite=self._not_finite,
+            not_finite=self._states.not_finite if self._states else 0,
             retried_rows=sum(log.entries[shard].rows for shard in log.retried.values()),
             retried_shards=sum(log.life(shard).number > 0 for shard in log.entries),
             deaths=[(str(shard), self._death(shard)) for shard in sorted(tally.dead)[:FEW]],
@@ -354,9 +292,3 @@ class Gathering:
             return str(json.loads(content or b"")["reason"])[:_REASON_CHARACTERS]
         except (ValueError, TypeError, KeyError, RecursionError):
             return "the record of its death can't be read"
-
-
-def _matrix(lists: pa.FixedSizeListArray) -> NDArray[np.floating]:
-    """Vectors (any number, width) of a column of them."""
-    values: NDArray[np.floating] = row_vectors(lists)
-    return values

@@ -6,8 +6,9 @@ the sample.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -82,6 +83,12 @@ class Sample:
         self._kept = [Points.none(width)]
         self._count = 0
         self._bound = np.uint64(2**64 - 1)
+
+    def copy(self) -> Self:
+        """A copy, which is added to by itself; it shares the points."""
+        found = copy.copy(self)
+        found._kept = [*self._kept]  # noqa: SLF001 - another of this class
+        return found
 
     def wanted(
         self, shard: ShardId, start: int, allowed: NDArray[np.bool_]

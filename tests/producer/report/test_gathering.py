@@ -6,6 +6,7 @@ import zlib
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from support.jobs import finished_job, log_of, make_job, record_death
 from support.report_jobs import record_time, report_job
@@ -69,7 +70,7 @@ def test_a_point_is_a_row_s_vector(tmp_path):
         gathering = Gathering(job, ReportOptions())
         gathering.look()
         dataset_of[name] = open_dataset(tmp_path / name)
-        points = gathering._sample.points()
+        points = gathering._states.sample.points()
         expected = [row for row in dataset_of[name] if row.length]
         assert points.ids.tolist() == [row.id for row in expected]
         means = [row["mean"] if name == "stored" else row.outputs.mean(axis=0, dtype=np.float64) for row in expected]
@@ -195,6 +196,28 @@ def test_a_damaged_part_is_named_and_the_others_are_shown(tmp_path):
     assert path.name in found.facts.damaged[0]
     assert found.facts.rows_published == 192
     assert path.name in render(found)
+
+
+@pytest.mark.parametrize("options", [{}, {"of_tokens": True}])
+def test_a_part_that_is_damaged_at_its_end_is_not_on_the_map(tmp_path, options):
+    """Nor in its components, although its first row groups can be read."""
+    pages = []
+    for name in ("damaged", "gone"):
+        job = report_job(tmp_path / name, 96, units=600, lengths=200, rows_per_shard=48)
+        shard = min(names.parts_in(job.objects.list(names.PARTS)))
+        path = tmp_path / name / part_object(shard)
+        content = bytearray(path.read_bytes())
+        last = pq.ParquetFile(path).metadata.row_group(1)
+        for column in range(last.num_columns):
+            content[last.column(column).data_page_offset] ^= 0xFF
+        path.write_bytes(content) if name == "damaged" else path.unlink()
+        pages.append(shown(job, points=200, **options))
+    damaged, gone = pages
+    assert len(damaged.facts.damaged) == 1
+    assert set(damaged.state_map.ids) == set(gone.state_map.ids)
+    assert damaged.state_map.total == gone.state_map.total
+    assert damaged.state_map.note == gone.state_map.note
+    assert damaged.state_map.coordinates.tolist() == gone.state_map.coordinates.tolist()
 
 
 def test_a_store_that_fails_meanwhile_spoils_a_gathering(tmp_path, monkeypatch):
