@@ -125,8 +125,7 @@ def make_map(
     files = [row_files.of(row_id, shard) for row_id, shard in zip(ids, points.shards, strict=True)]
     found: list[colours.Groups | colours.Scale] = []
     if options.label_field is not None:
-        values = table[options.label_field].to_pylist()
-        found.append(colours.labels(options.label_field, [None if each is None else str(each) for each in values]))
+        found.append(colours.labels(options.label_field, table[options.label_field].to_pylist()))
     if options.of_tokens:
         if points.tokens[:1].tolist() not in ([], [None]):
             pairs = zip(points.tokens, points.positions.tolist(), strict=True)

@@ -125,6 +125,20 @@ def test_long_names_are_groups_of_their_own(tmp_path):
         assert max(map(len, shown_names)) <= 120
 
 
+@pytest.mark.parametrize(("name", "write"), [("t.csv", "{0}"), ("t.jsonl", '"{0}"')])
+def test_labels_that_are_no_numbers_are_no_scale(tmp_path, name, write):
+    """A ZIP code 0017 isn't 17, and 1_7 isn't either."""
+    job = report_job(tmp_path / "out", 60)
+    labels = [f"{at % 20:04}" if at % 2 else f"{at % 20 // 10}_{at % 10}" for at in range(60)]
+    rows = list(zip((row.id for row in open_dataset(tmp_path / "out")), map(write.format, labels), strict=True))
+    lines = [f"{key},{label}" if name == "t.csv" else f'{{"id": "{key}", "zip": {label}}}' for key, label in rows]
+    (tmp_path / name).write_text("\n".join(["id,zip"] * (name == "t.csv") + lines) + "\n")
+    shade = shown(job, table=tmp_path / name, label_field="zip").state_map.colours[0]
+    assert isinstance(shade, Groups)
+    assert shade.counts[:7] == [3] * 7
+    assert shade.names[7] == "13 others"
+
+
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize(("pooling", "kind"), [(("mean",), "row"), (("none",), "row"), (("none",), "token")])
 def test_a_vector_that_is_not_finite_has_no_point(tmp_path, pooling, kind, value):
