@@ -165,7 +165,7 @@ class Gathering:
         if options.method == "none":
             return Shown(self.facts(), None, "This report was made without a map (--map none).")
         if self._states is None or seen == 0:
-            return Shown(self.facts(), None, self._why_no_vector())
+            return Shown(facts := self.facts(), None, _why_no_vector(facts))
         components = self._states.covariance.components(2 if options.method == "pca" else COMPONENTS)
         points = self._states.sample.points()
         log = self._tally.log
@@ -174,11 +174,6 @@ class Gathering:
         files = RowFiles(log.grown_to or self._job.job.inputs, self._files, of_shards)
         found = make_map(points, components, seen, self._states.column, options, self._words, files, self._table_fields)
         return Shown(self.facts(), found)
-
-    def _why_no_vector(self) -> str:
-        if self._states and self._states.not_finite:
-            return "Every vector has a number that is infinite or not a number, so there is no map."
-        return "No vector is published yet, so there is no map."
 
     def _file_of_all(self, log: Log, index: int) -> str:
         """The input that all rows of a shard of the input come from; "" if they may come from several.
@@ -292,3 +287,11 @@ class Gathering:
             return str(json.loads(content or b"")["reason"])[:_REASON_CHARACTERS]
         except (ValueError, TypeError, KeyError, RecursionError):
             return "the record of its death can't be read"
+
+
+def _why_no_vector(facts: Facts) -> str:
+    if facts.not_finite:
+        return "Every vector has a number that is infinite or not a number, so there is no map."
+    if facts.state == "complete":
+        return "No row has a vector, so there is no map."
+    return f"No vector {'is published yet' if facts.state == 'not complete' else 'was published'}, so there is no map."

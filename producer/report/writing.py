@@ -122,6 +122,14 @@ def report_path(job: OpenJob, to: Path | None) -> Path:
     return to
 
 
+def _check_coordinates(coordinates: Path, options: ReportOptions) -> None:
+    """Refuse a file for the points that can't be written, before a job is read for it."""
+    if options.method == "none":
+        raise OptionError("--coordinates needs a map; leave it out, or --map none")
+    if not coordinates.absolute().parent.is_dir():
+        raise OptionError(f"--coordinates is {coordinates}: its directory doesn't exist; make it, or name another file")
+
+
 def write_report(
     job: OpenJob,
     options: ReportOptions,
@@ -146,6 +154,8 @@ def write_report(
     """
     # Over 40 lines: most of it is the description of its arguments.
     path = report_path(job, to)
+    if coordinates is not None:
+        _check_coordinates(coordinates, options)
     if png:
         from producer.report.pictures import check_drawable  # noqa: PLC0415 - most reports draw nothing
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from support.jobs import finished_job, log_of, make_job, record_death
+from support.jobs import ROWS_PER_SHARD, finished_job, log_of, make_job, publish_shard, record_death
 from support.report_jobs import record_time, report_job
 
 from producer.report.gathering import Gathering
@@ -312,8 +312,23 @@ def test_a_job_that_has_just_begun_has_a_report(tmp_path):
     """Without a part, without a record of time."""
     job = report_job(tmp_path / "out", 20, unpublished=1, records=False)
     page = render(shown(job))
-    assert "No vector is published yet" in page
+    assert "No vector is published yet, so there is no map." in page
     assert "No worker has recorded its time" in page
+
+
+@pytest.mark.parametrize("end", ["failed", "empty", "dead"])
+def test_a_job_without_a_vector_has_a_report(tmp_path, end):
+    """Once it is done, none is awaited."""
+    job = make_job(tmp_path / "out", shards=1)
+    shard = log_of(job).inputs[0]
+    if end == "dead":
+        record_death(job, shard)
+    elif end == "failed":
+        publish_shard(job, shard, failed=dict.fromkeys(range(ROWS_PER_SHARD), "too long"))
+    else:
+        job = report_job(tmp_path / "empty", 10, lengths=0)
+    said = "No vector was published, so" if end == "dead" else "No row has a vector, so"
+    assert f"{said} there is no map." in render(shown(job))
 
 
 def test_the_plan_is_beside_the_fact(tmp_path):
