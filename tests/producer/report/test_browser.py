@@ -172,6 +172,23 @@ def test_hostile_ids_texts_and_reasons_are_text(browser, tmp_path):
     assert (browser.errors, browser.requests) == ([], [])
 
 
+@pytest.mark.parametrize("width", [1280, 420])
+def test_a_long_name_is_shown_to_its_end(browser, tmp_path, width):
+    """Paths differ there; and with the number of its points, on a small screen, too."""
+    job = report_job(tmp_path / "out", 60, folder="corpus/" + "long-name/" * 20)
+    browser.look_like(width)
+    shown(browser, job, tmp_path / "page.html")
+    browser.value(
+        "(() => { const s = document.querySelector('#colour'); s.value = [...s.options].find("
+        "(o) => o.text == 'source file').value; s.dispatchEvent(new Event('change')); })()"
+    )
+    buttons = "[...document.querySelectorAll('#legend button')]"
+    assert browser.until(f"{buttons}.length") == 3
+    assert browser.value(f"{buttons}.every((one) => one.scrollWidth <= one.clientWidth)")
+    assert browser.value(f"{buttons}.every((one) => /[/]file-[012].txt (19|20)$/.test(one.textContent))")
+    assert browser.value("document.documentElement.scrollWidth") <= width
+
+
 def test_numbers_can_be_read_without_a_script_and_on_paper(browser, tmp_path):
     """The figures, the charts and a picture of the map are in the page itself."""
     job = report_job(tmp_path / "out", 200, bad=bad_rows())
