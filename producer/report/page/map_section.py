@@ -39,9 +39,9 @@ def map_section(shown_: Shown) -> str:
         )
     kind = "token" if found.of_tokens else "row"
     points = (
-        f"{number(len(found))} {kind}s"
+        counted(len(found), kind)
         if len(found) == found.total
-        else (f"{number(len(found))} of {number(found.total)} {kind}s, drawn at random")
+        else (f"{number(len(found))} of {counted(found.total, kind)}, drawn at random")
     )
     label = f"Map of {points} by {found.title}"
     keys = "Arrow keys move it, plus and minus zoom, 0 shows all of it."
