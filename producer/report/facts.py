@@ -33,6 +33,7 @@ class Facts:
         shards, parts, dead: how many there are; a part is a published shard.
         size_bytes: size of all parts.
         refused, failed: rows in quarantine: those that the producer refused, and those that the engine failed on.
+        not_finite: vectors that the map leaves out, because a number of theirs is infinite or not a number.
         retried_rows: rows that were brought again after the engine had failed on them.
         retried_shards: dead shards that were given another life.
         deaths: the first few dead shards, each with its reason.
@@ -62,6 +63,7 @@ class Facts:
     size_bytes: int
     refused: int
     failed: int
+    not_finite: int
     retried_rows: int
     retried_shards: int
     deaths: list[tuple[str, str]]

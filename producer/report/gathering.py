@@ -16,37 +16,33 @@ from producer.jobs.tally import Tally
 from producer.plan.beside import beside, read_plan
 from producer.report.facts import Facts, Shown
 from producer.report.lengths import Lengths
-from producer.report.states.components import Covariance
+from producer.report.states.map_states import MapStates
 from producer.report.states.projection import COMPONENTS, check_method
-from producer.report.states.sample import Points, Sample
+from producer.report.states.row_files import RowFiles
 from producer.report.states.state_map import make_map
-from producer.report.states.texts import TOKENS_SHOWN, Words, window
+from producer.report.states.texts import Words
 from producer.report.states.user_table import check_table
 from producer.report.throughput import timeline
 from producer.report.training import read_training
 from producer.report.trouble import Reasons
 from producer.terminal.text import printable
 from unrolled.errors import FileFormatError, JobError, OptionError, TransientError
-from unrolled.format.columns import POOLINGS, column_name, parse_name
 from unrolled.job import names
 from unrolled.job.names import dead_object, part_object
 from unrolled.job.time_record import TimeRecord
 from unrolled.model.directory import open_model
 from unrolled.protocol.log import Log, read_entries
-from unrolled.reading.arrays import arrow, numbers, row_vectors, truths
+from unrolled.reading.arrays import numbers
 from unrolled.reading.part_file import Part
 from unrolled.reading.tables import record_batches
-from unrolled.tokenization.ragged import offsets_of
 from unrolled.tokenization.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pyarrow as pa
-    from numpy.typing import NDArray
-
     from producer.plan.beside import Beside
     from producer.report.options import ReportOptions
+    from producer.report.states.state_map import StateMap
     from producer.report.training import Training
     from unrolled.job.shard_id import ShardId
     from unrolled.model.config import ModelConfig
@@ -55,8 +51,6 @@ if TYPE_CHECKING:
 #: Dead shards whose reasons are shown, and damaged parts that are named.
 FEW = 20
 _REASON_CHARACTERS = 300
-#: Rows of a row group whose vectors are copied at a time.
-_ROWS_AT_ONCE = 4096
 
 
 class Gathering:
@@ -88,9 +82,7 @@ class Gathering:
         self._failed: dict[ShardId, list[BadRowListed]] = {}
         self._damaged: list[str] = []
         self._records: dict[str, TimeRecord | None] = {}
-        self._covariance: Covariance | None = None
-        self._sample: Sample | None = None
-        self._column = ""
+        self._states: MapStates | None = None
         self._model: ModelConfig | None = None
         self._training: Training | None = None
         self._words = Words(None)
@@ -146,9 +138,13 @@ class Gathering:
                 except JobError:
                     self._records[name] = None  # a report without it is as true
 
-    def shown(self) -> Shown:
-        """Everything that was read, as a page shows it."""
-        found = self._with_map()
+    def shown(self, state_map: StateMap | None = None) -> Shown:
+        """Everything that was read, as a page shows it.
+
+        Args:
+            state_map: an earlier map, which is shown again; None to make one.
+        """
+        found = self._with_map() if state_map is None else Shown(self.facts(), state_map)
         return replace(found, plan=self._beside_plan(found.facts))
 
     def _beside_plan(self, facts: Facts) -> tuple[Beside, ...]:
@@ -168,14 +164,15 @@ class Gathering:
         options, seen = self._options, self.vectors
         if options.method == "none":
             return Shown(self.facts(), None, "This report was made without a map (--map none).")
-        if self._covariance is None or self._sample is None or seen == 0:
-            return Shown(self.facts(), None, "No vector is published yet, so there is no map.")
-        components = self._covariance.components(2 if options.method == "pca" else COMPONENTS)
-        points = self._sample.points()
+        if self._states is None or seen == 0:
+            return Shown(facts := self.facts(), None, _why_no_vector(facts))
+        components = self._states.covariance.components(2 if options.method == "pca" else COMPONENTS)
+        points = self._states.sample.points()
         log = self._tally.log
         self._files += [entry.file for entry in read_entries(log, self._job.objects, since=len(self._files))]
-        files = {shard: self._file_of_all(log, shard.index) for shard in set(points.shards)}
-        found = make_map(points, components, seen, self._column, options, self._words, files, self._table_fields)
+        of_shards = {shard: self._file_of_all(log, shard.index) for shard in set(points.shards)}
+        files = RowFiles(log.grown_to or self._job.job.inputs, self._files, of_shards)
+        found = make_map(points, components, seen, self._states.column, options, self._words, files, self._table_fields)
         return Shown(self.facts(), found)
 
     def _file_of_all(self, log: Log, index: int) -> str:
@@ -205,18 +202,15 @@ class Gathering:
         part = Part(self._job.objects.store, part_object(shard), self._first)
         if self._first is None:
             self._first = part
-            self._begin_map(part)
-        columns = ["length", "id"]
-        if self._sample is not None:
-            columns.append(self._column)
-            columns += ["tokens"] * part.spec.with_tokens
-            if self._options.of_tokens and part.spec.positions is not None:
-                columns += ["positions", "mask"]
+            self._states = None if self._options.method == "none" else MapStates(part, self._options)
+        # Of a part that turns out to be damaged, what was read before doesn't count.
+        states = self._states.copy() if self._states else None
         lengths, at = [], 0
-        for rows in record_batches([part], columns if self._sample is not None else ["length"]):
-            lengths.append(numbers(rows.column(0)))
-            for start in range(0, len(rows) if self._sample is not None else 0, _ROWS_AT_ONCE):
-                at += self._add_vectors(shard, at, rows.slice(start, _ROWS_AT_ONCE))
+        with np.errstate(invalid="ignore", over="ignore"):  # means of infinite numbers, which are then left out
+            for rows in record_batches([part], states.columns if states else ["length"]):
+                lengths.append(numbers(rows.column(0)))
+                at += states.add(shard, at, rows) if states else 0
+        self._states = states
         self._lengths.add(np.concatenate(lengths) if lengths else np.empty(0, np.int32))
         self._size_bytes += part.size_bytes
         self._rows += part.info.rows
@@ -226,54 +220,6 @@ class Gathering:
             ]
         return part.info.tokens
 
-    def _begin_map(self, part: Part) -> None:
-        """Choose the column, now that it is known which there are."""
-        options = self._options
-        if options.method == "none":
-            return
-        pooled = [column.name for column in part.columns if not column.per_token]
-        tokens = [column for column in part.columns if column.per_token]
-        if options.of_tokens and not tokens:
-            raise OptionError("this job stored no vectors of tokens (--pooling none), so it has no map of tokens")
-        computed = [column_name(how, column.layer) for column in tokens for how in POOLINGS[1:]]
-        allowed = [column.name for column in tokens] if options.of_tokens else [*pooled, *computed]
-        self._column = options.column or allowed[0]
-        if self._column not in allowed:
-            raise OptionError(
-                f"column is {self._column!r:.80}; allowed for this map: {', '.join(dict.fromkeys(allowed))}"
-            )
-        layers = {name: (parse_name(name) or ("", None))[1] for name in allowed}
-        width = next(column.width for column in part.columns if column.layer == layers[self._column])
-        self._covariance, self._sample = Covariance(width), Sample(options.points, width)
-
-    def _add_vectors(self, shard: ShardId, at: int, rows: pa.RecordBatch) -> int:
-        """Add the vectors of some rows of a part; gives how many places they take."""
-        assert self._sample is not None  # noqa: S101 - the caller has checked
-        assert self._covariance is not None  # noqa: S101 - the caller has checked
-        lists = rows.column(2)
-        lengths = numbers(rows.column(0))
-        if self._options.of_tokens:
-            vectors = _matrix(lists.flatten())
-            offsets = offsets_of(numbers(lists.value_lengths()))
-            self._covariance.add(vectors)
-            chosen, keys = self._sample.wanted(shard, at, len(vectors))
-            of_rows = np.searchsorted(offsets, chosen, side="right") - 1
-            positions = (chosen - offsets[of_rows]).astype(np.int32)
-            if "positions" in rows.schema.names:
-                positions = _places(rows, of_rows, numbers(rows.column("positions").flatten())[chosen])
-        else:
-            vectors = _matrix(lists)
-            # A row without a token has no vector, nor has one without a chosen position.
-            real = (lengths > 0) & truths(lists.is_valid())
-            self._covariance.add(vectors if real.all() else vectors[real])
-            chosen, keys = self._sample.wanted(shard, at, len(vectors))
-            kept = real[chosen]
-            chosen, keys = chosen[kept], keys[kept]
-            of_rows, positions = chosen, np.full(len(chosen), -1, np.int32)
-        if len(chosen):
-            self._sample.add(_points(shard, at, rows, vectors, chosen, keys, of_rows, positions))
-        return len(vectors)
-
     @property
     def published_tokens(self) -> int:
         """Real tokens in the parts that exist, read or not."""
@@ -281,8 +227,8 @@ class Gathering:
 
     @property
     def vectors(self) -> int:
-        """Number of vectors that were read for the map."""
-        return self._covariance.vectors if self._covariance else 0
+        """Number of vectors that were read for the map, without those that aren't finite."""
+        return self._states.covariance.vectors if self._states else 0
 
     def facts(self) -> Facts:
         """The numbers, without the map, which cost little."""
@@ -317,6 +263,7 @@ class Gathering:
             size_bytes=self._size_bytes,
             refused=tally.cut.quarantined,
             failed=sum(map(len, kept.values())),
+            not_finite=self._states.not_finite if self._states else 0,
             retried_rows=sum(log.entries[shard].rows for shard in log.retried.values()),
             retried_shards=sum(log.life(shard).number > 0 for shard in log.entries),
             deaths=[(str(shard), self._death(shard)) for shard in sorted(tally.dead)[:FEW]],
@@ -342,38 +289,9 @@ class Gathering:
             return "the record of its death can't be read"
 
 
-def _matrix(lists: pa.FixedSizeListArray) -> NDArray[np.floating]:
-    """Vectors (any number, width) of a column of them."""
-    values: NDArray[np.floating] = row_vectors(lists)
-    return values
-
-
-def _places(rows: pa.RecordBatch, of_rows: NDArray[np.int64], at: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Places among the real tokens, from places in the rows as they came in."""
-    masks = rows.column("mask").take(arrow(of_rows)).to_pylist()
-    places = [sum(mask[:place]) for mask, place in zip(masks, at.tolist(), strict=True)]
-    return np.array(places, np.int32)
-
-
-def _points(
-    shard: ShardId,
-    at: int,
-    rows: pa.RecordBatch,
-    vectors: NDArray[np.floating],
-    chosen: NDArray[np.int64],
-    keys: NDArray[np.uint64],
-    of_rows: NDArray[np.int64],
-    positions: NDArray[np.int32],
-) -> Points:
-    stored = ["tokens"] * ("tokens" in rows.schema.names)
-    few = rows.select(["length", "id", *stored]).take(arrow(of_rows))
-    tokens = np.full(len(chosen), None, np.object_)
-    if stored:
-        for number, ids in enumerate(few.column(2).to_pylist()):
-            tokens[number] = window(ids, int(positions[number])) if positions[number] >= 0 else ids[:TOKENS_SHOWN]
-    order = np.empty((len(chosen), 3), np.int64)
-    order[:, 0], order[:, 1], order[:, 2] = shard.index, shard.retries, at + chosen
-    return Points(
-        keys, order, vectors[chosen].astype(np.float32), np.array(few.column(1).to_pylist(), np.object_),
-        numbers(few.column(0)), positions, tokens, np.full(len(chosen), shard, np.object_),
-    )  # fmt: skip
+def _why_no_vector(facts: Facts) -> str:
+    if facts.not_finite:
+        return "Every vector has a number that is infinite or not a number, so there is no map."
+    if facts.state == "complete":
+        return "No row has a vector, so there is no map."
+    return f"No vector {'is published yet' if facts.state == 'not complete' else 'was published'}, so there is no map."

@@ -13,7 +13,6 @@ import ipaddress
 import socket
 import threading
 import time
-from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -67,12 +66,12 @@ class LivePage:
             return self._content
 
     def _now(self) -> Shown:
-        """The facts as they are now, and a map that isn't older than it may be."""
+        """Everything as it is now, but for a map that isn't older than it may be."""
         began = time.monotonic()
-        fresh = self._shown is not None and self._vectors == self._gathering.vectors
+        fresh = self._vectors == self._gathering.vectors
         due = began - self._mapped >= max(MAP_SECONDS, MAP_TIMES * self._took)
-        if self._shown is not None and (fresh or not due):
-            self._shown = replace(self._shown, facts=self._gathering.facts())
+        if self._shown is not None and self._shown.state_map is not None and (fresh or not due):
+            self._shown = self._gathering.shown(self._shown.state_map)
             return self._shown
         self._vectors, self._shown = self._gathering.vectors, self._gathering.shown()
         self._mapped = time.monotonic()
@@ -129,6 +128,10 @@ class _Handler(BaseHTTPRequestHandler):
                 content = self.server.page.content()
             except UnrolledError as error:
                 self._send(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\n".encode())
+                return
+            except Exception as error:  # noqa: BLE001 - a browser that gets no answer can't show what is wrong
+                said = f"The report can't be made ({type(error).__name__}: {error}).\n"
+                self._send(HTTPStatus.INTERNAL_SERVER_ERROR, said.encode())
                 return
             tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
             if self.headers.get("If-None-Match") == tag:

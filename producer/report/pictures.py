@@ -9,8 +9,9 @@ import numpy as np
 
 from producer.report.page.sections import title_of
 from producer.report.states.colours import Groups
+from producer.report.states.texts import shown_ends
 from producer.terminal.text import duration, figure
-from unrolled.errors import OptionError
+from unrolled.errors import OptionError, counted
 
 if TYPE_CHECKING:
     from producer.report.facts import Facts, Shown
@@ -88,7 +89,7 @@ def _draw_map(axes: Any, found: StateMap) -> None:
         bar.outline.set_visible(False)
     kind = "token" if found.of_tokens else "row"
     axes.set(aspect="equal", xticks=[], yticks=[], xlabel=_wrapped(found.note))
-    axes.set_title(f"{len(found):,} {kind}s by {found.title} of {found.column}", loc="left", fontweight="bold")
+    axes.set_title(f"{counted(len(found), kind)} by {found.title} of {found.column}", loc="left", fontweight="bold")
 
 
 def _draw_throughput(axes: Any, time: Timeline, facts: Facts) -> None:
@@ -109,7 +110,7 @@ def _draw_throughput(axes: Any, time: Timeline, facts: Facts) -> None:
 
 def _plain(text: str) -> str:
     """A text that matplotlib takes as it is: a dollar sign would begin a formula."""
-    return text.replace("$", r"\$")[:60]
+    return shown_ends(text, 60).replace("$", r"\$")
 
 
 def _wrapped(text: str) -> str:

@@ -80,8 +80,9 @@ def report_after_run(job: OpenJob, model: Path | str) -> str:
         if _is_from(path, source_of(job, options)):
             return f"report: {path} (nothing has changed since it was written)"
         return f"report: {write_report(job, options, without_map=reason).page}"
-    except (UnrolledError, OSError) as error:
-        return f"report: can't be written ({error}); `unrolled report {job.place}` tries again"
+    except Exception as error:  # noqa: BLE001 - the job is done and verified, whatever is wrong with its report
+        said = error if isinstance(error, (UnrolledError, OSError)) else f"{type(error).__name__}: {error}"
+        return f"report: can't be written ({said}); `unrolled report {job.place}` tries again"
 
 
 def source_of(job: OpenJob, options: ReportOptions) -> str:
@@ -121,6 +122,14 @@ def report_path(job: OpenJob, to: Path | None) -> Path:
     return to
 
 
+def _check_coordinates(coordinates: Path, options: ReportOptions) -> None:
+    """Refuse a file for the points that can't be written, before a job is read for it."""
+    if options.method == "none":
+        raise OptionError("--coordinates needs a map; leave it out, or --map none")
+    if not coordinates.absolute().parent.is_dir():
+        raise OptionError(f"--coordinates is {coordinates}: its directory doesn't exist; make it, or name another file")
+
+
 def write_report(
     job: OpenJob,
     options: ReportOptions,
@@ -145,6 +154,8 @@ def write_report(
     """
     # Over 40 lines: most of it is the description of its arguments.
     path = report_path(job, to)
+    if coordinates is not None:
+        _check_coordinates(coordinates, options)
     if png:
         from producer.report.pictures import check_drawable  # noqa: PLC0415 - most reports draw nothing
 

@@ -34,11 +34,14 @@ def report_job(
     with_tokens=True,
     positions=None,
     files=3,
+    folder="corpus",
+    lengths=None,
     ids=None,
     bad=(),
     unpublished=0,
     ended=True,
     records=True,
+    change=None,
 ):
     """A job whose parts are there, but for the last `unpublished` shards.
 
@@ -51,31 +54,35 @@ def report_job(
         with_tokens: whether it stores token ids, too.
         positions: the tokens whose vectors it stores; None for all.
         files: number of inputs, each with as many rows as the others.
+        folder: of the inputs.
+        lengths: tokens of each row; None for short rows of many lengths.
         ids: called with a row's number; None for ids by file and row.
         bad: the first shard's bad rows, each with file, position, id and reason.
         unpublished: shards at the end whose rows wait.
         ended: whether the input was read to its end.
         records: whether two workers recorded their time.
+        change: called with a shard's number and the vectors of each of its columns, which it may change.
     """
     # Over 40 lines: a shard from its rows to its part.
     spec = OutputSpec(pooling=pooling, with_tokens=with_tokens, positions=positions)
     columns = spec.columns(_Model(units))
     job = create_job(
-        path, job_of(inputs=[f"corpus/file-{file}.txt" for file in range(files)], options=spec.to_options())
+        path, job_of(inputs=[f"{folder}/file-{file}.txt" for file in range(files)], options=spec.to_options())
     )
     starts = range(0, rows, rows_per_shard)
     entries = []
     for number, start in enumerate(starts):
         count = min(rows_per_shard, rows - start)
         random = np.random.default_rng(number)
-        lengths = np.minimum(np.exp(random.normal(2.2, 0.6, count)).astype(np.int64), 300)
-        lengths[:1] = 0 if number == 0 else lengths[:1]
-        tokens = Ragged.from_lengths(random.integers(1, VOCABULARY, lengths.sum()).astype(np.int32), lengths)
+        steps = np.minimum(np.exp(random.normal(2.2, 0.6, count)).astype(np.int64), 300)
+        steps[:1] = 0 if number == 0 else steps[:1]
+        steps = steps if lengths is None else np.full(count, lengths)
+        tokens = Ragged.from_lengths(random.integers(1, VOCABULARY, steps.sum()).astype(np.int32), steps)
         of_file = (start + np.arange(count)) * files // rows
-        named = [f"corpus/file-{of_file[at]}.txt#{start + at}" for at in range(count)]
+        named = [f"{folder}/file-{of_file[at]}.txt#{start + at}" for at in range(count)]
         if ids is not None:
             named = [ids(start + at) for at in range(count)]
-        place = Place(number, f"corpus/file-{of_file[0]}.txt", start)
+        place = Place(number, f"{folder}/file-{of_file[0]}.txt", start)
         spooled = make_rows(
             job.job.id, place, named, tokens, encode_bad_rows(job.job.id, number, bad if number == 0 else ())
         )
@@ -85,6 +92,8 @@ def report_job(
         if number < len(starts) - unpublished:
             good = decode_rows(spooled.rows, spooled.entry.shard, VOCABULARY)
             outputs = [_vectors(column, tokens, random) for column in columns]
+            for vectors in outputs if change else ():
+                change(number, vectors)
             part = part_content(job.job, spooled.entry.shard, good.without({}), outputs, spec, columns)
             job.objects.create(part_object(spooled.entry.shard), part)
             if bad and number == 0:

@@ -13,7 +13,8 @@ import numpy as np
 from producer.report.page.markup import number, text
 from producer.report.states.colours import Groups
 from producer.report.states.state_map import UNKNOWN_FILE, short_id
-from producer.report.states.texts import shown
+from producer.report.states.texts import shown, shown_ends
+from unrolled.errors import counted
 
 if TYPE_CHECKING:
     from producer.report.facts import Shown
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 #: Bytes that the points of a page may take, and how far their texts are cut to fit.
 MOST_BYTES = 1_700_000
 _CUTS = (240, 160, 110, 80, 60, 40, 24, 0)
+#: Characters of a group's name that are shown.
+_LONGEST_NAME = 80
 #: Points of the picture that is seen without a script.
 _STILL_POINTS = 2_000
 
@@ -36,9 +39,9 @@ def map_section(shown_: Shown) -> str:
         )
     kind = "token" if found.of_tokens else "row"
     points = (
-        f"{number(len(found))} {kind}s"
+        counted(len(found), kind)
         if len(found) == found.total
-        else (f"{number(len(found))} of {number(found.total)} {kind}s, drawn at random")
+        else (f"{number(len(found))} of {counted(found.total, kind)}, drawn at random")
     )
     label = f"Map of {points} by {found.title}"
     keys = "Arrow keys move it, plus and minus zoom, 0 shows all of it."
@@ -60,10 +63,18 @@ def map_section(shown_: Shown) -> str:
 <div id="point" aria-live="polite"></div></div>
 </div>
 <p class="note" id="map-note">{text(found.note, 2000)}</p>
+{_left_out(shown_.facts.not_finite, kind)}
 {_unmatched(found)}
 <p class="note help">Drag to move it. Zoom with <kbd>+</kbd> and <kbd>&minus;</kbd>, with Ctrl and the wheel,
 or with the wheel alone once you have clicked the map; <kbd>0</kbd> shows all.</p>
 </section>"""
+
+
+def _left_out(count: int, kind: str) -> str:
+    if not count:
+        return ""
+    are = "has no point, because its vector has" if count == 1 else "have no point, because their vectors have"
+    return f'<p class="note">{counted(count, kind)} {are} a number that is infinite or not a number.</p>'
 
 
 def _unmatched(found: StateMap) -> str:
@@ -100,7 +111,7 @@ def _content(found: StateMap, cut: int) -> dict[str, Any]:
         "lengths": found.lengths.tolist(),
         "positions": found.positions.tolist() if found.of_tokens else None,
         "files": {
-            "names": [shown(name or UNKNOWN_FILE, 120) for name in files],
+            "names": [shown_ends(name or UNKNOWN_FILE, 120) for name in files],
             "of": [numbers[name] for name in found.files],
         },
         "near": found.neighbours.shape[1],
@@ -112,7 +123,8 @@ def _content(found: StateMap, cut: int) -> dict[str, Any]:
 
 def _colour(shade: Any) -> dict[str, Any]:
     if isinstance(shade, Groups):
-        return {"title": shown(shade.title, 60), "names": shade.names, "counts": shade.counts, "of": shade.of.tolist()}
+        names = [shown_ends(name, _LONGEST_NAME) for name in shade.names]
+        return {"title": shown(shade.title, 60), "names": names, "counts": shade.counts, "of": shade.of.tolist()}
     values = [None if not np.isfinite(value) else value for value in shade.values.tolist()]
     return {"title": shown(shade.title, 60), "values": values, "logarithmic": shade.logarithmic}
 

@@ -13,6 +13,7 @@ from producer.report.page.map_section import map_section, map_store
 from producer.report.page.markup import text
 from producer.report.page.plan_section import plan_section
 from producer.report.page.training_section import training_section
+from unrolled.errors import counted
 from unrolled.format.file_info import release
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def render(shown: Shown, live_seconds: float = 0, source: str = "") -> str:
 {sections.provenance(facts)}
 </div>
 </main>
-<footer><p>{state}Made by unrolled {text(release())} from {facts.parts:,} of {facts.shards:,} shards.
+<footer><p>{state}Made by unrolled {text(release())} from {facts.parts:,} of {counted(facts.shards, "shard")}.
 This page asks for nothing over a network.</p></footer>
 {map_store(shown.state_map)}
 <script>{script}</script>

@@ -215,7 +215,8 @@
       }
       const place = data.positions ? "token " + (data.positions[at] + 1) + " of " : "";
       const file = data.files.names[data.files.of[at]];
-      const about = make("p", place + data.lengths[at].toLocaleString("en") + " tokens · ", "quiet");
+      const length = data.lengths[at].toLocaleString("en") + (data.lengths[at] === 1 ? " token" : " tokens");
+      const about = make("p", place + length + " · ", "quiet");
       about.append(make("bdi", file));
       side.append(about);
       if (this.near(at).length) {

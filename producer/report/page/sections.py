@@ -126,7 +126,7 @@ def lengths(facts: Facts) -> str:
     marks = [Mark((median + 0.5) / end, f"half ≤ {median:,}")]
     if (most - median) / end > 0.18:  # noqa: PLR2004 - labels must not meet
         marks.append(Mark((most + 0.5) / end, f"95 % ≤ {most:,}"))
-    label = f"Histogram of row lengths: half of the rows have up to {median:,} tokens, 95 % up to {most:,}."
+    label = f"Histogram of row lengths: half of the rows have up to {counted(median, 'token')}, 95 % up to {most:,}."
     tail = f" {counted(longer, 'longer row')} left out, the longest of {found.longest:,}." if longer else ""
     chart = columns_chart(columns, across, up, marks, label)
     mean = f"mean {found.tokens / found.rows:.1f}, longest {found.longest:,}"
@@ -230,7 +230,7 @@ def _time_note(facts: Facts, found: Timeline) -> str:
         note += f" The records cover {share(covered, 1)} of the published tokens: {why}."
     if covered > 1.005:  # noqa: PLR2004 - what rounding can't explain
         note += (
-            f" The workers computed {number(found.tokens - facts.tokens_published)} tokens more than are published:"
+            f" The workers computed {counted(found.tokens - facts.tokens_published, 'token')} more than are published:"
             " rows that failed count, and so does each time that a shard was computed."
         )
     return note
@@ -356,7 +356,7 @@ def _more_inputs(facts: Facts) -> str:
 
 
 def _up_to(tokens: object) -> str:
-    return f", of up to {tokens:,} tokens" if isinstance(tokens, int) else ""
+    return f", of up to {counted(tokens, 'token')}" if isinstance(tokens, int) else ""
 
 
 def _section(title: str, about: str, body: str) -> str:
@@ -369,7 +369,7 @@ def _with_code(sentence: str) -> str:
 
 
 def _range(first: int, last: int) -> str:
-    return f"{first:,} tokens" if first == last else f"{first:,} to {last:,} tokens"
+    return counted(first, "token") if first == last else f"{first:,} to {last:,} tokens"
 
 
 def _steps(most: float, count: int = 4) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ class Groups(NamedTuple):
 
     Attributes:
         title: what the groups are, such as "source file".
-        names: names of the groups, the largest first; the last one may be `OTHERS`.
+        names: whole names of the groups, however long, the largest first; the last one may be `OTHERS`.
         counts: points in each.
         of: int32 (points,), the number of each point's group.
     """
@@ -71,17 +72,16 @@ def scale(title: str, values: NDArray[np.float64]) -> Scale:
     return Scale(title, values, bool(wide))
 
 
-def labels(title: str, values: Sequence[str | None]) -> Groups | Scale:
-    """A label column: a scale where all values are numbers, and many of them; else groups."""
-    numbers = [_number(value) for value in values if value is not None]
-    if all(number is not None for number in numbers) and len(set(numbers)) > _MANY:
-        return scale(title, np.array([math.nan if value is None else float(value) for value in values]))
-    return groups(title, ["(none)" if value is None else value for value in values])
+def labels(title: str, values: Sequence[object]) -> Groups | Scale:
+    """A label column: a scale where all values are numbers, and many of them; else groups.
 
-
-def _number(value: str) -> float | None:
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+    Args:
+        title: the name of the column.
+        values: of one type each, as the table has them; None where there is none. Texts are names, also of digits.
+    """
+    given = [value for value in values if value is not None]
+    if all(isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) for value in given):
+        numbers = np.array([math.nan if value is None else value for value in values], np.float64)
+        if len(np.unique(numbers[np.isfinite(numbers)])) > _MANY:
+            return scale(title, numbers)
+    return groups(title, ["(none)" if value is None else str(value) for value in values])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import copy
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
@@ -55,6 +56,12 @@ class Covariance:
         self._shift: NDArray[np.float64] | None = None
         self._sum = np.zeros(width)
         self._products = np.zeros((width, width))
+
+    def copy(self) -> Self:
+        """A copy, which is added to by itself."""
+        found = copy.copy(self)
+        found._sum, found._products = self._sum.copy(), self._products.copy()  # noqa: SLF001 - another of this class
+        return found
 
     def add(self, vectors: NDArray[np.floating]) -> None:
         """Add vectors (any number, width)."""

@@ -27,8 +27,7 @@ def nearest_points(vectors: NDArray[np.float32], count: int) -> tuple[NDArray[np
     count = max(0, min(count, points - 1))
     if not count:
         return np.empty((points, 0), np.int32), np.empty((points, 0), np.float32)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = (vectors / np.where(norms == 0, 1, norms)).astype(np.float32)
+    unit = _unit(vectors)
     found, near_by = np.empty((points, count), np.int32), np.empty((points, count), np.float32)
     chunks = -(-points // _CHUNK)
     for start in range(0, points, _BLOCK):
@@ -43,6 +42,16 @@ def nearest_points(vectors: NDArray[np.float32], count: int) -> tuple[NDArray[np
         found[start : start + _BLOCK] = np.take_along_axis(near, order, axis=1)
         near_by[start : start + _BLOCK] = np.take_along_axis(values, order, axis=1)
     return found, near_by
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The vectors with length 1; zeros stay zeros."""
+    # First by the largest number: the squares of tiny and of huge ones can't be written in float32.
+    largest = np.maximum(vectors.max(axis=1), -vectors.min(axis=1))[:, None]
+    unit = (vectors / np.where(largest == 0, 1, largest)).astype(np.float32, copy=False)
+    norms = np.linalg.norm(unit, axis=1, keepdims=True)
+    unit /= np.where(norms == 0, 1, norms)
+    return unit
 
 
 def _largest(cosines: NDArray[np.float32], count: int) -> NDArray[np.int64]:

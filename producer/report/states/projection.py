@@ -92,7 +92,7 @@ def project(method: Method, vectors: NDArray[np.float32], components: Components
     """
     shares = [f"{100 * share:.1f}{PERCENT}" for share in components.explained]
     both = f"{100 * components.explained[:2].sum():.1f}{PERCENT}"
-    basis = f"all {components.vectors:,} vectors"
+    basis = "the only vector" if components.vectors == 1 else f"all {components.vectors:,} vectors"
     if method == "pca" or len(vectors) < _FEWEST:
         flat = components.project(vectors)[:, :2]
         note = (

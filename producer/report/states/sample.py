@@ -6,8 +6,9 @@ the sample.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -83,21 +84,31 @@ class Sample:
         self._count = 0
         self._bound = np.uint64(2**64 - 1)
 
-    def wanted(self, shard: ShardId, start: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+    def copy(self) -> Self:
+        """A copy, which is added to by itself; it shares the points."""
+        found = copy.copy(self)
+        found._kept = [*self._kept]  # noqa: SLF001 - another of this class
+        return found
+
+    def wanted(
+        self, shard: ShardId, start: int, allowed: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
         """Which of some points of a shard may be in the sample, and their keys.
 
         Args:
             shard: the shard.
             start: the place of the first of the points in the shard.
-            count: how many they are.
+            allowed: bool (points,), which of them there may be in the sample.
 
         Returns:
             The chosen ones' numbers among them, and their keys.
         """
-        keys = _scattered(np.arange(start, start + count, dtype=np.uint64) + np.uint64(int(shard.hash, 16) << 16))
-        chosen = np.flatnonzero(keys <= self._bound)
+        keys = _scattered(
+            np.arange(start, start + len(allowed), dtype=np.uint64) + np.uint64(int(shard.hash, 16) << 16)
+        )
+        chosen = np.flatnonzero((keys <= self._bound) & allowed)
         if len(chosen) > self._most:  # the first points, before a bound is known
-            chosen = np.sort(np.argpartition(keys, self._most - 1)[: self._most])
+            chosen = np.sort(chosen[np.argpartition(keys[chosen], self._most - 1)[: self._most]])
         return chosen, keys[chosen]
 
     def add(self, points: Points) -> None:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,24 +17,23 @@ from producer.report.states.user_table import DEFAULT_TEXT, read_table
 from unrolled.errors import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
 
     from producer.report.options import ReportOptions
     from producer.report.states.components import Components
+    from producer.report.states.row_files import RowFiles
     from producer.report.states.sample import Points
     from producer.report.states.texts import Words
     from producer.report.states.user_table import Looked
-    from unrolled.job.shard_id import ShardId
 
 NEIGHBOURS = 5
 #: Coordinates are stored as whole numbers up to this one.
 LARGEST = 65_535
 #: Stands for the input of a row, if its shard has rows of several.
 UNKNOWN_FILE = "one of several files"
-_ROW_OF_FILE = re.compile(r"(.+)#\d+", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +99,7 @@ def make_map(
     column: str,
     options: ReportOptions,
     words: Words,
-    files_of: Mapping[ShardId, str],
+    row_files: RowFiles,
     table_fields: Sequence[str] = (),
 ) -> StateMap:
     """Place a sample of a job's vectors on a plane.
@@ -113,7 +111,7 @@ def make_map(
         column: the column of vectors.
         options: what is shown.
         words: shows token ids.
-        files_of: the input that all rows of a shard come from, or "" if it isn't known, for those of the sample.
+        row_files: finds the inputs of the points' rows.
         table_fields: the columns of `options.table` that are read (`check_table`).
     """
     # Over 40 lines: one object of many fields, each made once.
@@ -124,22 +122,19 @@ def make_map(
         looked = read_table(options.table, points.ids, options.id_field, table_fields, options.label_field)
     table = looked.columns if looked else {}
     texts = _texts(points, options, words, table.get(options.text_field or DEFAULT_TEXT))
-    files = [_file_of(row_id, files_of[shard]) for row_id, shard in zip(ids, points.shards, strict=True)]
+    files = [row_files.of(row_id, shard) for row_id, shard in zip(ids, points.shards, strict=True)]
     found: list[colours.Groups | colours.Scale] = []
     if options.label_field is not None:
-        values = table[options.label_field].to_pylist()
-        found.append(
-            colours.labels(options.label_field, [None if each is None else shown(str(each), 60) for each in values])
-        )
+        found.append(colours.labels(options.label_field, table[options.label_field].to_pylist()))
     if options.of_tokens:
         if points.tokens[:1].tolist() not in ([], [None]):
             pairs = zip(points.tokens, points.positions.tolist(), strict=True)
-            names = [shown(words.word(near[min(at, BEFORE)]), 40) for near, at in pairs]
+            names = [words.word(near[min(at, BEFORE)]) for near, at in pairs]
             found.append(colours.groups("token", names))
         found.append(colours.scale("position in the row", points.positions.astype(np.float64) + 1))
     found.append(colours.scale("length in tokens", points.lengths.astype(np.float64)))
     if len(set(files)) > 1:
-        found.append(colours.groups("source file", [shown(name or UNKNOWN_FILE, 80) for name in files]))
+        found.append(colours.groups("source file", [name or UNKNOWN_FILE for name in files]))
     return StateMap(
         projection.title, projection.note, column, options.of_tokens, total, projection.coordinates, ids, texts,
         points.lengths, points.positions, files, *nearest_points(points.vectors, NEIGHBOURS), found,
@@ -170,12 +165,6 @@ def _unmatched(looked: Looked | None, options: ReportOptions, ids: list[str]) ->
         return f"{said}; the others have no text or label from it."
     has = f"its ids are like {shown(looked.first_id, 60)!r}" if looked.first_id else "it has no id"
     return f"{said}: {has}, the job's like {shown(ids[0], 60)!r}; name the column of the job's ids with --id-field."
-
-
-def _file_of(row_id: str, file: str) -> str:
-    """The input of a row: by its id where the product gave it one, else that of all of its shard's rows."""
-    found = _ROW_OF_FILE.fullmatch(row_id)
-    return found[1] if found else file
 
 
 def short_id(row_id: str) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
 #: Characters of a text, and of an id, that are kept.
@@ -21,7 +23,17 @@ _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-
 def shown(text: str, longest: int = LONGEST_TEXT) -> str:
     """A text as a page can show it: on one line, without characters that turn its direction, and not too long."""
     cut = text if len(text) <= longest else text[: longest - 1] + "…"
-    return _UNSHOWN.sub(lambda found: " " if found[0] in "\t\n\r" else f"\\u{ord(found[0]):04x}", cut)
+    return _shown(cut)
+
+
+def shown_ends(text: str, longest: int) -> str:
+    """As `shown`, but cut in the middle: paths and labels often differ at their ends."""
+    before, after = longest // 2, longest - longest // 2 - 1
+    return _shown(text if len(text) <= longest else f"{text[:before]}…{text[-after:]}")
+
+
+def _shown(text: str) -> str:
+    return _UNSHOWN.sub(lambda found: " " if found[0] in "\t\n\r" else f"\\u{ord(found[0]):04x}", text)
 
 
 class Words:
@@ -50,15 +62,15 @@ class Words:
         return name.strip() or self._names.get(number, str(number))
 
 
-def window(ids: Sequence[int], position: int) -> list[int]:
+def window(real: NDArray[np.int32], position: int) -> list[int]:
     """A token of a row and those around it.
 
     Args:
-        ids: the row's tokens as it came in.
-        position: the token's place among the real ones.
+        real: int32 (length,), the row's tokens without padding.
+        position: the token's place among them.
     """
-    real = [number for number in ids if number]
-    return real[max(0, position - BEFORE) : position + 1 + AFTER]
+    near: list[int] = real[max(0, position - BEFORE) : position + 1 + AFTER].tolist()
+    return near
 
 
 def around(words: Words, near: Sequence[int], position: int) -> str:

@@ -129,7 +129,8 @@ def test_two_labels_for_one_id_are_refused(out, tmp_path):
         (["--label-field", "topic"], "--table"),
         (["--text-field", "body"], "--table"),
         (["--to", "/nowhere/at/all.html"], "its directory doesn't exist"),
-        (["--map", "none", "--coordinates", "x.parquet"], "--coordinates needs a map"),
+        (["--map", "none", "--coordinates", "x.parquet"], "--coordinates needs a map; leave it out, or --map none"),
+        (["--column", "no", "--coordinates", "/nowhere/x.parquet"], "its directory doesn't exist"),
         (["--live", "--png"], "--live writes no file"),
         (["--live", "--host", "256.1.1.1"], "can't be used"),
         (["--column", "first"], None),
@@ -185,6 +186,13 @@ def test_the_report_of_a_run_is_written_once(out):
     assert page.read_bytes() != written[1]
     assert run(out, "--map", "none").exit_code == 0
     assert report_after_run(job, "s3://bucket/model") == first
+
+
+def test_a_report_that_fails_is_a_line_of_the_run(out):
+    """Also for a reason that isn't foreseen: the job is done."""
+    said = report_after_run(open_job(str(out)), None)
+    assert said.startswith("report: can't be written (TypeError: ")
+    assert said.endswith(f"; `unrolled report {out}` tries again")
 
 
 def test_another_model_is_refused(out, tmp_path):

@@ -172,6 +172,23 @@ def test_hostile_ids_texts_and_reasons_are_text(browser, tmp_path):
     assert (browser.errors, browser.requests) == ([], [])
 
 
+@pytest.mark.parametrize("width", [1280, 420])
+def test_a_long_name_is_shown_to_its_end(browser, tmp_path, width):
+    """Paths differ there; and with the number of its points, on a small screen, too."""
+    job = report_job(tmp_path / "out", 60, folder="corpus/" + "long-name/" * 20)
+    browser.look_like(width)
+    shown(browser, job, tmp_path / "page.html")
+    browser.value(
+        "(() => { const s = document.querySelector('#colour'); s.value = [...s.options].find("
+        "(o) => o.text == 'source file').value; s.dispatchEvent(new Event('change')); })()"
+    )
+    buttons = "[...document.querySelectorAll('#legend button')]"
+    assert browser.until(f"{buttons}.length") == 3
+    assert browser.value(f"{buttons}.every((one) => one.scrollWidth <= one.clientWidth)")
+    assert browser.value(f"{buttons}.every((one) => /[/]file-[012].txt (19|20)$/.test(one.textContent))")
+    assert browser.value("document.documentElement.scrollWidth") <= width
+
+
 def test_numbers_can_be_read_without_a_script_and_on_paper(browser, tmp_path):
     """The figures, the charts and a picture of the map are in the page itself."""
     job = report_job(tmp_path / "out", 200, bad=bad_rows())
@@ -213,6 +230,18 @@ def test_a_live_page_follows_its_job(browser, tmp_path, monkeypatch):
         assert browser.errors == []
         server.shutdown()
     browser.until("document.querySelector('#live').textContent == 'no answer'")
+
+
+def test_a_page_that_fails_is_an_answer_too(tmp_path):
+    """Also for a reason that isn't foreseen."""
+    page = LivePage(lambda: Gathering(report_job(tmp_path / "out", 20), ReportOptions()))
+    page._gathering = None
+    with LiveServer(page, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(urllib.error.HTTPError, match="500") as caught:
+            urllib.request.urlopen(f"http://127.0.0.1:{server.server_address[1]}/", timeout=60)
+        assert b"The report can't be made (AttributeError: " in caught.value.read()
+        server.shutdown()
 
 
 def test_the_live_server_answers_no_one_else(tmp_path):

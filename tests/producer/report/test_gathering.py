@@ -1,16 +1,21 @@
 """A job read for its report: every number, the same bytes each time, and only what is new again."""
 
+import base64
 import json
+import zlib
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from support.jobs import finished_job, log_of, make_job, record_death
+from support.jobs import ROWS_PER_SHARD, finished_job, log_of, make_job, publish_shard, record_death
 from support.report_jobs import record_time, report_job
 
 from producer.report.gathering import Gathering
 from producer.report.options import ReportOptions
+from producer.report.page.map_section import _packed
 from producer.report.page.page import render
+from producer.report.states.colours import Groups
 from producer.terminal.text import figure
 from unrolled.errors import OptionError, TransientError
 from unrolled.format.positions import Positions
@@ -65,7 +70,7 @@ def test_a_point_is_a_row_s_vector(tmp_path):
         gathering = Gathering(job, ReportOptions())
         gathering.look()
         dataset_of[name] = open_dataset(tmp_path / name)
-        points = gathering._sample.points()
+        points = gathering._states.sample.points()
         expected = [row for row in dataset_of[name] if row.length]
         assert points.ids.tolist() == [row.id for row in expected]
         means = [row["mean"] if name == "stored" else row.outputs.mean(axis=0, dtype=np.float64) for row in expected]
@@ -100,6 +105,69 @@ def test_vectors_of_chosen_tokens_alone(tmp_path):
     assert all(f"[{token}]" in text for token, text in zip(tokens, found.state_map.texts, strict=True))
     assert shown(job).state_map.ids == [row.id for row in rows if row.length >= 4]
     assert "positions every:4" in render(found)
+
+
+def test_long_names_are_groups_of_their_own(tmp_path):
+    """Inputs and labels that begin alike; the page shows how they end."""
+    folder = "corpus/" + "long-name/" * 20
+    job = report_job(tmp_path / "out", 90, folder=folder)
+    table = tmp_path / "labels.csv"
+    lines = [f"{row.id},{'topic ' * 30}{at % 2}\n" for at, row in enumerate(open_dataset(tmp_path / "out"))]
+    table.write_text("id,topic\n" + "".join(lines))
+    found = shown(job, table=table, label_field="topic")
+    groups = {shade.title: shade.counts for shade in found.state_map.colours if isinstance(shade, Groups)}
+    assert groups == {"topic": [45, 44], "source file": [30, 30, 29]}
+    data = json.loads(zlib.decompress(base64.b64decode(_packed(found.state_map))))
+    names = {shade["title"]: shade["names"] for shade in data["colours"] if "names" in shade}
+    assert [name[-1] for name in names["topic"]] == ["1", "0"]
+    for shown_names in (names["source file"], data["files"]["names"]):
+        assert {name[-11:] for name in shown_names} == {f"/file-{at}.txt" for at in range(3)}
+        assert max(map(len, shown_names)) <= 120
+
+
+@pytest.mark.parametrize(("name", "write"), [("t.csv", "{0}"), ("t.jsonl", '"{0}"')])
+def test_labels_that_are_no_numbers_are_no_scale(tmp_path, name, write):
+    """A ZIP code 0017 isn't 17, and 1_7 isn't either."""
+    job = report_job(tmp_path / "out", 60)
+    labels = [f"{at % 20:04}" if at % 2 else f"{at % 20 // 10}_{at % 10}" for at in range(60)]
+    rows = list(zip((row.id for row in open_dataset(tmp_path / "out")), map(write.format, labels), strict=True))
+    lines = [f"{key},{label}" if name == "t.csv" else f'{{"id": "{key}", "zip": {label}}}' for key, label in rows]
+    (tmp_path / name).write_text("\n".join(["id,zip"] * (name == "t.csv") + lines) + "\n")
+    shade = shown(job, table=tmp_path / name, label_field="zip").state_map.colours[0]
+    assert isinstance(shade, Groups)
+    assert shade.counts[:7] == [3] * 7
+    assert shade.names[7] == "13 others"
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize(("pooling", "kind"), [(("mean",), "row"), (("none",), "row"), (("none",), "token")])
+def test_a_vector_that_is_not_finite_has_no_point(tmp_path, pooling, kind, value):
+    """One number in one vector doesn't spoil the map of the others, and the page counts what is left out."""
+
+    def change(shard, vectors):
+        if shard == 1:
+            vectors[3, 2] = value
+
+    options = {"of_tokens": kind == "token"}
+    whole = shown(report_job(tmp_path / "whole", 150, pooling=pooling), **options)
+    found = shown(report_job(tmp_path / "out", 150, pooling=pooling, change=change), **options)
+    assert len(found.state_map) == found.state_map.total == len(whole.state_map) - 1
+    assert np.isfinite(found.state_map.coordinates).all()
+    assert f"1 {kind} has no point, because its vector has a number that is infinite" in render(found)
+    assert "is infinite" not in render(whole)
+
+
+def test_a_sample_is_drawn_from_finite_vectors_alone(tmp_path):
+    """It has as many points as there may be."""
+
+    def change(_, vectors):
+        vectors[: len(vectors) // 2] = np.inf
+
+    found = shown(report_job(tmp_path / "out", 200, pooling=("mean",), change=change), points=40)
+    assert len(found.state_map) == 40
+    assert "rows have no point, because their vectors have" in render(found)
+    found = shown(report_job(tmp_path / "none", 20, change=lambda _, vectors: vectors.fill(np.nan)))
+    assert "Every vector has a number that is infinite or not a number" in render(found)
 
 
 def test_a_sample_has_the_components_of_all(tmp_path):
@@ -142,6 +210,28 @@ def test_a_damaged_part_is_named_and_the_others_are_shown(tmp_path):
     assert path.name in found.facts.damaged[0]
     assert found.facts.rows_published == 192
     assert path.name in render(found)
+
+
+@pytest.mark.parametrize("options", [{}, {"of_tokens": True}])
+def test_a_part_that_is_damaged_at_its_end_is_not_on_the_map(tmp_path, options):
+    """Nor in its components, although its first row groups can be read."""
+    pages = []
+    for name in ("damaged", "gone"):
+        job = report_job(tmp_path / name, 96, units=600, lengths=200, rows_per_shard=48)
+        shard = min(names.parts_in(job.objects.list(names.PARTS)))
+        path = tmp_path / name / part_object(shard)
+        content = bytearray(path.read_bytes())
+        last = pq.ParquetFile(path).metadata.row_group(1)
+        for column in range(last.num_columns):
+            content[last.column(column).data_page_offset] ^= 0xFF
+        path.write_bytes(content) if name == "damaged" else path.unlink()
+        pages.append(shown(job, points=200, **options))
+    damaged, gone = pages
+    assert len(damaged.facts.damaged) == 1
+    assert set(damaged.state_map.ids) == set(gone.state_map.ids)
+    assert damaged.state_map.total == gone.state_map.total
+    assert damaged.state_map.note == gone.state_map.note
+    assert damaged.state_map.coordinates.tolist() == gone.state_map.coordinates.tolist()
 
 
 def test_a_store_that_fails_meanwhile_spoils_a_gathering(tmp_path, monkeypatch):
@@ -222,8 +312,23 @@ def test_a_job_that_has_just_begun_has_a_report(tmp_path):
     """Without a part, without a record of time."""
     job = report_job(tmp_path / "out", 20, unpublished=1, records=False)
     page = render(shown(job))
-    assert "No vector is published yet" in page
+    assert "No vector is published yet, so there is no map." in page
     assert "No worker has recorded its time" in page
+
+
+@pytest.mark.parametrize("end", ["failed", "empty", "dead"])
+def test_a_job_without_a_vector_has_a_report(tmp_path, end):
+    """Once it is done, none is awaited."""
+    job = make_job(tmp_path / "out", shards=1)
+    shard = log_of(job).inputs[0]
+    if end == "dead":
+        record_death(job, shard)
+    elif end == "failed":
+        publish_shard(job, shard, failed=dict.fromkeys(range(ROWS_PER_SHARD), "too long"))
+    else:
+        job = report_job(tmp_path / "empty", 10, lengths=0)
+    said = "No vector was published, so" if end == "dead" else "No row has a vector, so"
+    assert f"{said} there is no map." in render(shown(job))
 
 
 def test_the_plan_is_beside_the_fact(tmp_path):

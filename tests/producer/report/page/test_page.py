@@ -109,3 +109,12 @@ def test_a_plan_of_a_short_job_beside_the_fact():
     assert "0.7 s" in section
     assert "0.6 s" in section
     assert "80.0" not in section
+
+
+@pytest.mark.parametrize("options", [{}, {"of_tokens": True}, {"method": "none"}])
+def test_one_is_no_plural(tmp_path, options):
+    """A job of one row of one token; only the figures have their names before them."""
+    gathering = Gathering(report_job(tmp_path / "out", 1, lengths=1, files=1), ReportOptions(**options))
+    gathering.look()
+    page = re.sub("<style>.*?</style>|<script.*?</script>|<dl .*?</dl>", "", render(gathering.shown()), flags=re.DOTALL)
+    assert re.findall(r"\b1 (?:row|token|vector|shard|point|worker|part)s\b", page) == []

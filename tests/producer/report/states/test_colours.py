@@ -1,6 +1,9 @@
 """What points are coloured by."""
 
+from decimal import Decimal
+
 import numpy as np
+import pytest
 
 from producer.report.states.colours import MOST_GROUPS, Groups, Scale, groups, labels, scale
 
@@ -18,11 +21,24 @@ def test_the_largest_groups_have_colours_of_their_own():
     assert groups("file", []).names == []
 
 
-def test_a_label_is_a_quantity_if_it_is_many_numbers():
-    """Few numbers are names of classes."""
-    assert isinstance(labels("x", [str(number % 3) for number in range(99)]), Groups)
-    assert isinstance(labels("x", [str(number) for number in range(99)] + [None]), Scale)
-    assert isinstance(labels("x", [str(number) for number in range(99)] + ["nan"]), Groups)
+@pytest.mark.parametrize("kind", [int, float, Decimal])
+def test_a_label_is_a_quantity_if_it_is_many_numbers(kind):
+    """Few numbers are names of classes; a point without a number has no place on the scale."""
+    assert isinstance(labels("x", [kind(number % 3) for number in range(99)]), Groups)
+    found = labels("x", [*map(kind, range(99)), None, kind("nan") if kind is not int else None])
+    assert isinstance(found, Scale)
+    assert found.values[:99].tolist() == list(range(99))
+    assert np.isnan(found.values[99:]).all()
+
+
+@pytest.mark.parametrize(
+    "values", [[str(number) for number in range(99)], ["3_1", "31", "٣١", " 31", "3.1e1", "031"], [True, False, None]]
+)
+def test_texts_are_names(values):
+    """However much they look like numbers: each is a group of its own."""
+    found = labels("x", values * 2)
+    assert isinstance(found, Groups)
+    assert len(found.names) == min(len(values), MOST_GROUPS)
     assert labels("x", ["a", None, "a"]).names == ["a", "(none)"]
 
 

@@ -25,3 +25,13 @@ def test_they_are_those_of_a_plain_sort(monkeypatch, count):
         np.testing.assert_allclose(cosines[at], every[order], atol=1e-6)
         np.testing.assert_allclose(every[found[at]], every[order], atol=1e-6)
         assert at not in found[at]
+
+
+@pytest.mark.parametrize("scale", [1e-40, 1e-24, 1e20, 1e38])
+def test_the_length_of_vectors_does_not_matter(scale):
+    """Also where their squares can't be written in float32."""
+    vectors = np.random.default_rng(2).uniform(-1, 1, (30, 4)).astype(np.float32)
+    scaled = vectors * np.where(np.arange(30) % 2, scale, 1)[:, None].astype(np.float32)
+    expected, found = nearest_points(vectors, 3), nearest_points(scaled, 3)
+    np.testing.assert_allclose(found[1], expected[1], atol=1e-4)
+    assert found[0].tolist() == expected[0].tolist()

@@ -23,7 +23,7 @@ def points_of(shard, start, chosen, keys):
 def sample_of(pieces, most):
     sample = Sample(most, 2)
     for shard, start, count in pieces:
-        chosen, keys = sample.wanted(shard, start, count)
+        chosen, keys = sample.wanted(shard, start, np.ones(count, np.bool_))
         sample.add(points_of(shard, start, chosen, keys))
     return sample.points().ids.tolist()
 
