@@ -20,12 +20,9 @@ from producer.sources.places.local_file import LocalFile
 from producer.sources.places.place import Place
 from producer.sources.rows import SourceRow
 from producer.sources.streams.compression import raw_chunks, unpacked
-from producer.sources.streams.spool import spooled
+from producer.sources.streams.spool import MOST_LOOK_BYTES, spooled
 from unrolled.errors import RowError
 from unrolled.patience import at_once
-
-#: Larger compressed tables aren't unpacked for a look.
-UNPACKED_BYTES = 1 << 26
 
 
 class Head(NamedTuple):
@@ -75,7 +72,7 @@ def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head
                 holds_text = first.usable.text is not None
             return Head(holds_text, first.is_empty, looks_like)
         if source.compression != "none":
-            if place.is_distant or (place.size_bytes or 0) > UNPACKED_BYTES:
+            if place.is_distant or (place.size_bytes or 0) > MOST_LOOK_BYTES:
                 return Head(options.kind == "text")  # it is unpacked once, and checked when it is read
             with spooled(chain([head], chunks)) as path:  # the schema may be at the end
                 return _head_of_table(LocalFile.of(str(path)), source, options)

@@ -20,7 +20,7 @@ from producer.sources.discovery import SourceFile, discover
 from producer.sources.errors import DamagedInputError, SourceError
 from producer.sources.first_rows import read_rows
 from producer.sources.fitting import check_options
-from producer.sources.heads import UNPACKED_BYTES, Head, check_head
+from producer.sources.heads import Head, check_head
 from producer.sources.notices import notice_of_line_ends, notices_of_empty, notices_of_looks
 from producer.sources.options import SourceOptions
 from producer.sources.pipes import StandardInput, checked, look_at
@@ -28,7 +28,7 @@ from producer.sources.places.local_file import LocalFile
 from producer.sources.rows import SourceBatch
 from producer.sources.streams.compression import ByteStream, read_chunks
 from producer.sources.streams.live import follow_chunks
-from producer.sources.streams.spool import spooled
+from producer.sources.streams.spool import MOST_LOOK_BYTES, spooled
 from producer.terminal.lines import tell
 from unrolled.errors import RequestError
 from unrolled.patience import Steadily, at_once
@@ -122,7 +122,7 @@ def first_batches(plan: InputPlan, options: SourceOptions) -> tuple[SourceFile, 
     if source is None or (source.size_bytes is None and (source.place is not None or plan.stdin is None)):
         return None
     is_copied = source.format in ("parquet", "arrow") and not _has_random_access(source)
-    if is_copied and (source.place is None or source.place.is_distant or (source.size_bytes or 0) > UNPACKED_BYTES):
+    if is_copied and (source.place is None or source.place.is_distant or (source.size_bytes or 0) > MOST_LOOK_BYTES):
         return None
     if source.place is None and plan.stdin is not None:
         plan.stdin.look()

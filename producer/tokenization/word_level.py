@@ -36,7 +36,7 @@ class Fit:
         texts: number of texts.
         words: number of words in them.
         distinct: number of different words.
-        kept: number of words in the vocabulary.
+        kept: number of ids in the vocabulary: words, and the token for others if there is one.
         covered: number of words in the texts that are in the vocabulary.
     """
 

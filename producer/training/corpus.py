@@ -163,7 +163,8 @@ def _tokenizer(request: FitRequest, plan: InputPlan, say: Callable[[str], None])
     with reading("counting words", plan.size_bytes) as on_bytes:
         found = fit(texts(on_bytes), request.vocab_size or DEFAULT_VOCABULARY, request.oov)
     share = percent(found.covered / found.words)
-    say(f"vocabulary: {found.kept:,} of {found.distinct:,} words, {share} of all {found.words:,} that occur")
+    words = found.kept - (request.oov is not None)  # that token has an id, and is no word of the corpus
+    say(f"vocabulary: {words:,} of {found.distinct:,} words, {share} of all {found.words:,} that occur")
     publish_bytes(kept, (found.tokenizer.to_str(pretty=True) + "\n").encode())
     return load_tokenizer(kept, found.kept), found.kept
 

@@ -37,10 +37,12 @@ class Records:
     Args:
         file: the label for the rows.
         max_row_bytes: size of the longest sequence.
+        reads_ids: whether the rows have ids.
     """
 
-    def __init__(self, file: str, max_row_bytes: int) -> None:
+    def __init__(self, file: str, max_row_bytes: int, *, reads_ids: bool = True) -> None:
         self._file = file
+        self._reads_ids = reads_ids
         self._max_row_bytes = max_row_bytes
         self._position = 0
         self._is_open = False
@@ -89,7 +91,7 @@ class Records:
         try:
             if b"\r" in header.rstrip(b"\r"):
                 raise RowError(_RETURN_INSIDE)  # noqa: TRY301 - all that is wrong with a header ends here
-            self._id = checked_id(decoded(words[0])) if words else None
+            self._id = checked_id(decoded(words[0])) if words and self._reads_ids else None
         except RowError as error:
             self._reason = str(error)
 
@@ -141,9 +143,9 @@ def read_fasta(chunks: Iterable[bytes], file: str, options: SourceOptions) -> It
     Args:
         chunks: the content.
         file: the label for the rows.
-        options: only `max_row_bytes` and `batch_rows` matter here.
+        options: only `max_row_bytes`, `batch_rows` and `reads_ids` matter here.
     """
-    records = Records(file, options.max_row_bytes)
+    records = Records(file, options.max_row_bytes, reads_ids=options.reads_ids)
     # A line may be longer than its letters: as in GenBank, every tenth may be followed by a space.
     line_bytes = options.max_row_bytes + options.max_row_bytes // 8 + len(_STOP)
     for lines in chain(split_lines(chunks, line_bytes, keep_returns=True), [None]):

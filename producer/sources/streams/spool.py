@@ -12,6 +12,8 @@ from pathlib import Path
 from producer.sources.errors import DamagedInputError
 from unrolled.store.lock import lock_file
 
+#: A larger compressed input isn't unpacked for a look at its first rows.
+MOST_LOOK_BYTES = 1 << 26
 _PREFIX = "unrolled-input-"
 #: A younger file may be one whose process is about to lock it.
 _OLD_SECONDS = 60.0

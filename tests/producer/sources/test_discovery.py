@@ -111,6 +111,16 @@ def test_a_pattern_through_a_link_to_its_own_directory(tmp_path, files, said):
     assert notice.startswith(said.format(tmp_path))
 
 
+def test_a_pattern_through_a_link_to_its_own_directory_and_a_linked_file(tmp_path):
+    """The last step of the deepest path is a link too many; the file has shorter paths."""
+    write(tmp_path / "a.txt", "x\n")
+    (tmp_path / "b.txt").symlink_to("a.txt")
+    (tmp_path / "loop").symlink_to(".")
+    plan = check_inputs([f"{tmp_path}/**/*.txt"], SourceOptions())
+    assert [file.label for file in plan.files] == [f"{tmp_path}/a.txt"]
+    assert "1 path leads round in a circle of symbolic links: left out" in plan.notices
+
+
 def test_a_pattern_that_matches_directories_and_their_files(tmp_path):
     """Each file is read once, without a word; a job in it is mentioned once."""
     (tmp_path / "a" / "b").mkdir(parents=True)

@@ -310,6 +310,12 @@ def test_ids_that_are_not_read(tmp_path, suffix, ids):
     assert [plain(row) for row in rows_of(path, reads_ids=False)] == [("x", None, None)] * 2
 
 
+def test_headers_of_a_corpus_in_fasta_may_be_anything(tmp_path):
+    path = tmp_path / "a.fasta"
+    path.write_bytes(b">" + b"x" * 2000 + b"\nACD\n>\xff\nEFG\n")
+    assert [plain(row) for row in rows_of(path, reads_ids=False)] == [("ACD", None, None), ("EFG", None, None)]
+
+
 def test_options_about_ids_are_not_named_where_none_are_read(tmp_path):
     """The commands that read a corpus don't have them."""
     path = write(tmp_path / "a.txt", "x\n")

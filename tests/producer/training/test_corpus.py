@@ -68,6 +68,9 @@ def test_text_gets_a_tokenizer_of_its_own_words(tmp_path):
     assert plan.options.vocab_size == 31
     assert said == ["vocabulary: 31 of 31 words, 100 % of all 600 that occur"]
     assert (tmp_path / "out" / SCRATCH / "tokenizer.json").exists()
+    said.clear()
+    plan = prepare(asked([corpus], tmp_path / "with", vocab_size=100, oov="<other>"), said.append)
+    assert (plan.options.vocab_size, said) == (32, ["vocabulary: 31 of 31 words, 100 % of all 600 that occur"])
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5])
