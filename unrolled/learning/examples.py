@@ -58,6 +58,7 @@ class Examples:
         epoch: the number of the epoch.
         worker: which of `workers` this is, from 0; each gets other rows.
         workers: among how many processes the rows are divided.
+        label_dtype: NumPy's type of all labels together, such as float64 if one is a float; None without labels.
 
     Raises:
         KeyError: the job doesn't have the column.
@@ -76,6 +77,7 @@ class Examples:
     epoch: int = 0
     worker: int = 0
     workers: int = 1
+    label_dtype: np.dtype[Any] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if not isinstance(self.dataset, Dataset):
@@ -94,9 +96,9 @@ class Examples:
         if self.column not in (allowed := _columns(self.dataset)):
             raise KeyError(f"column is {self.column!r:.100}; this job has vectors in {', '.join(allowed)}")
         if self.labels is not None:
-            labels, classes, ids = read_labels(self.labels, tuple(self.classes))
+            labels, classes, ids, dtype = read_labels(self.labels, tuple(self.classes))
             self._check_ids(labels, ids)
-            _changed(self, labels=labels, classes=classes)
+            _changed(self, labels=labels, classes=classes, label_dtype=dtype)
 
     def of_epoch(self, epoch: int) -> Examples:
         """The same examples in the order of another epoch."""
@@ -145,7 +147,7 @@ class Examples:
             if self.seed is not None:
                 random = np.random.default_rng([self.seed, self.epoch, rows[0].number])
                 numbers = [numbers[at] for at in random.permutation(len(numbers)).tolist()]
-            some: Iterable[Example] = (rows[group].example(row, self.labels) for group, row in numbers)
+            some: Iterable[Example] = (rows[group].example(row, self._label) for group, row in numbers)
             if self.group_rows:
                 some, left = _grouped([*left, *some], self.group_rows, random)
             yield from some
@@ -197,6 +199,14 @@ class Examples:
             f"no row has a label: labels have ids like {given}; {shown or 'the job has no row'}; give labels by the"
             " job's ids (`row.id for row in dataset`), or name the ids' field when you make the job (--id-field)"
         )
+
+    def _label(self, name: str) -> Any:
+        """The label of a row, or those of its tokens, in the type of all; None without labels."""
+        if self.labels is None or self.label_dtype is None:
+            return None
+        label = self.labels[name]
+        is_many = isinstance(label, np.ndarray | list | tuple)
+        return np.asarray(label, self.label_dtype) if is_many else self.label_dtype.type(label)
 
     @property
     def _counted(self) -> str:
@@ -292,10 +302,10 @@ class _Rows(NamedTuple):
         values = numbers(vectors.flatten()).reshape(-1, vectors.type.list_size)
         return cls(number, ids, values, offsets_of(numbers(lists.value_lengths())).tolist(), wanted)
 
-    def example(self, row: int, labels: Mapping[str, Any] | None) -> Example:
+    def example(self, row: int, label: Callable[[str], Any]) -> Example:
         name = self.ids[row]
         vectors = self.vectors[row] if self.offsets is None else self.vectors[self.offsets[row] : self.offsets[row + 1]]
-        return Example(name, vectors, None if labels is None else labels[name])
+        return Example(name, vectors, label(name))
 
 
 def _is_share(share: Any) -> bool:

@@ -27,11 +27,13 @@ class Labels(NamedTuple):
         by_id: the mapping that was given, if its ids are texts, its labels are numbers, and none is missing.
         classes: the texts, in the order of their numbers; as given if the labels are numbers.
         ids: what the ids looked like when they were given, for people.
+        dtype: of all labels together, so that all batches have the same: that of floats if one label is a float.
     """
 
     by_id: Mapping[str, Any]
     classes: tuple[str, ...]
     ids: str
+    dtype: np.dtype[Any]
 
 
 def read_labels(given: Any, classes: tuple[str, ...]) -> Labels:
@@ -54,8 +56,8 @@ def read_labels(given: Any, classes: tuple[str, ...]) -> Labels:
         raise ValueError(f"labels have no label: there is no row, or each label is null; give {_ALLOWED}")
     name = next(iter(found))
     ids = f"{name!r:.100} ({kind or type(name).__name__})"
-    if not _are_texts(labels):
-        return Labels(labels, classes, ids)
+    if (dtype := _number_dtype(labels)) is not None:
+        return Labels(labels, classes, ids, dtype)
     if not classes:
         texts = {text for label in labels.values() for text in (label if _is_many(label) else [label])}
         classes = tuple(sorted(texts))
@@ -67,7 +69,7 @@ def read_labels(given: Any, classes: tuple[str, ...]) -> Labels:
         }
     except KeyError as error:
         raise ValueError(f"label {error} is none of the {counted(len(classes), 'class', 'classes')}") from None
-    return Labels(numbered, classes, ids)
+    return Labels(numbered, classes, ids, np.dtype(np.int64))
 
 
 def _is_many(label: Any) -> bool:
@@ -117,8 +119,8 @@ def _are_equal(one: Any, other: Any) -> bool:
     return bool(np.array_equal(np.asarray(one, object), np.asarray(other, object)))
 
 
-def _are_texts(labels: Mapping[Any, Any]) -> bool:
-    """Whether all labels are texts; False if all are numbers.
+def _number_dtype(labels: Mapping[Any, Any]) -> np.dtype[Any] | None:
+    """The type of NumPy that holds all labels, if they are numbers; None if they are texts.
 
     Raises:
         TypeError: a label is neither.
@@ -145,7 +147,7 @@ def _are_texts(labels: Mapping[Any, Any]) -> bool:
             f"some labels are numbers and some are texts: that of {number!r:.100} is {one!r:.100}, that of"
             f" {text!r:.100} is {other!r:.100}; make all of them one kind, with None where a row has no label"
         )
-    return True in kinds
+    return None if True in kinds else np.result_type(*map(_dtype_of, known)) if known else np.dtype(np.int64)
 
 
 def _types(labels: Any) -> Iterable[type]:
@@ -160,6 +162,11 @@ def _is_text(kind: type) -> bool | None:
     if issubclass(kind, str):
         return True
     return False if issubclass(kind, int | float | np.integer | np.floating | np.bool_) else None
+
+
+def _dtype_of(kind: type) -> np.dtype[Any]:
+    """NumPy's type for numbers of a type, which may be Python's own or derived from it, such as an `IntEnum`."""
+    return np.dtype(kind if issubclass(kind, np.generic | bool) else int if issubclass(kind, int) else float)
 
 
 def _check_columns(names: list[str]) -> None:

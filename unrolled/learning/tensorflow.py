@@ -63,7 +63,8 @@ def tf_dataset(examples: Examples, rows: int, *, ragged: bool = False) -> Any:
     else:
         signature = tf.TensorSpec(shape, tf.float32)
     if label is not None:
-        kind = np.result_type(np.asarray(label), np.int64) if per_token else np.asarray(label).dtype
+        # Not the first label's own type: TensorFlow would make integers of the floats that follow it.
+        kind = np.result_type(examples.label_dtype, np.int64) if per_token else examples.label_dtype
         of_labels = tf.TensorSpec((None, None) if per_token else (None,), kind)
         weights = (tf.TensorSpec((None, None), tf.float32),) if per_token else ()
         signature = (signature, of_labels, *weights)

@@ -263,6 +263,28 @@ def test_numbers_of_every_kind_are_labels(dataset, rows):
         assert (len(examples), examples.classes) == (2, ())
 
 
+@pytest.mark.parametrize(
+    ("first", "other", "dtype"),
+    [
+        (1, 0.5, np.float64),
+        (0.5, 1, np.float64),
+        (True, 2, np.int64),
+        (np.uint8(1), np.int16(2), np.int16),
+        (np.float32(1), np.float32(0.5), np.float32),
+        ("a", "b", np.int64),
+    ],
+)
+def test_all_batches_have_one_type_of_labels(dataset, rows, first, other, dtype):
+    """A float anywhere makes floats of all labels, in each batch and for each token."""
+    labels = {name: other if number == 20 else first for number, name in enumerate(rows)}
+    examples = Examples(dataset, column="mean", labels=labels)
+    assert {batch.labels.dtype for batch in examples.batches(4)} == {np.dtype(dtype)}
+    assert examples.label_dtype == dtype
+    tags = {name: [label] * rows[name].length for name, label in labels.items()}
+    found = {batch.labels.dtype for batch in Examples(dataset, labels=tags).batches(4)}
+    assert found == {np.result_type(dtype, np.int64)}
+
+
 def test_labels_that_are_texts(dataset, rows):
     """They become the numbers of their classes, in every epoch and for every worker."""
     names = ("odd", "even", "none")

@@ -71,6 +71,17 @@ def test_labels_of_rows(dataset):
         assert found.dtype == tf.float64
 
 
+@pytest.mark.parametrize("per_token", [False, True])
+def test_the_first_label_does_not_round_the_others(dataset, per_token):
+    """An integer before floats becomes a float; TensorFlow would make integers of the floats."""
+    rows = [row for row in dataset if row.length]
+    each = {row.id: number / 100 if number else 1 for number, row in enumerate(rows)}
+    labels = {row.id: [each[row.id]] * row.length for row in rows} if per_token else each
+    column = "outputs" if per_token else "mean"
+    batches = list(tf_dataset(Examples(dataset=dataset, column=column, labels=labels), 1))
+    assert [float(np.ravel(batch[1])[0]) for batch in batches] == list(each.values())
+
+
 def test_every_pass_is_an_epoch(dataset):
     """Keras iterates over the same object once per epoch."""
     data = tf_dataset(Examples(dataset=dataset, column="mean", seed=1), 1000)
