@@ -79,6 +79,8 @@ def each_row(given: Any, is_vector: Callable[[Any], bool]) -> Iterator[Any]:
     Raises:
         TypeError: this is one row, whose characters, ids or vectors aren't rows; or a table, whose names aren't.
     """
+    if isinstance(given, np.ndarray) and not given.ndim:
+        given = given.item()
     # The names of a table's columns are looked for in its class, because those of a lazy one take a computation.
     is_table = hasattr(given, "__dataframe__") or hasattr(type(given), "columns")
     if isinstance(given, str | bytes | Mapping) or is_table or not isinstance(given, Iterable):
@@ -154,6 +156,8 @@ def _listed(given: Any) -> tuple[list[Any], bool]:
     if hasattr(given, "__array__"):
         refuse_masked(given, "rows")
         array = np.asarray(given)
+        if not array.ndim:  # one text, whose characters aren't rows
+            return _listed(array.item())
         if array.ndim == 1 and array.dtype.kind in "iu":
             return [array], True
         given = list(array) if array.ndim == 2 and array.dtype.kind in "iu" else array.tolist()  # noqa: PLR2004 - axes

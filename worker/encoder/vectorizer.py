@@ -88,6 +88,7 @@ class Vectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] # sciki
             RowError: a row can't be used.
             ModelError: the model can't be loaded.
         """
+        X = X.item() if isinstance(X, np.ndarray) and not X.ndim else X  # noqa: N806 - scikit-learn's name
         if isinstance(X, str):
             raise ValueError(  # noqa: TRY004 - as scikit-learn's own vectorizers
                 f"this is one text, {X!r:.80}; allowed: a list, an array or a column of texts"

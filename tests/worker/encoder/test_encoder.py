@@ -124,6 +124,8 @@ def test_one_row_gives_one_result(encoder):
     np.testing.assert_array_equal(encoder.encode("a b"), of_text)
     np.testing.assert_array_equal(encoder.encode([1, 2]), of_text)
     np.testing.assert_array_equal(encoder.encode(np.array([1, 2])), of_text)
+    np.testing.assert_array_equal(encoder.encode(np.array("a b")), of_text)
+    np.testing.assert_array_equal(encoder.encode(np.array("a b", object)), of_text)
     assert encoder.encode("a b", pooling="mean").shape == (5,)
 
 
@@ -222,7 +224,9 @@ def test_a_set_is_refused(encoder):
             next(encoder.encode_batches(rows))
 
 
-@pytest.mark.parametrize("rows", [b"a b", {"text": "a"}, 3, None, pl.DataFrame({"text": ["a"]})])
+@pytest.mark.parametrize(
+    "rows", [b"a b", {"text": "a"}, 3, None, pl.DataFrame({"text": ["a"]}), np.array(3), np.array(b"a b")]
+)
 def test_no_rows_at_all(encoder, rows):
     """What can't be rows is refused."""
     with pytest.raises(TypeError, match=r"allowed|give one of its columns"):
@@ -320,6 +324,7 @@ def test_batches(encoder):
     ("given", "found"),
     [
         ("the old", "one text"),
+        (np.array("the old"), "one text"),
         ([5, 6], "one row of token ids or of vectors"),
         (np.array([5, 6]), "one row of token ids or of vectors"),
         ({"text": ["a"]}, "a dict"),

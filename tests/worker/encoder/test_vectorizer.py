@@ -140,8 +140,9 @@ def test_a_relative_path_is_that_of_the_time_of_making(directory, monkeypatch, t
 
 def test_what_is_refused(directory):
     """One text, which would be a row of its letters elsewhere; a result that isn't a matrix; a row that can't be."""
-    with pytest.raises(ValueError, match="this is one text, 'a b'; allowed: a list"):
-        unrolled.Vectorizer(directory).transform("a b")
+    for text in ("a b", np.array("a b")):
+        with pytest.raises(ValueError, match="this is one text, 'a b'; allowed: a list"):
+            unrolled.Vectorizer(directory).transform(text)
     with pytest.raises(ValueError, match="pooling is None; allowed: mean, max, last, first"):
         unrolled.Vectorizer(directory, pooling=None).transform(TEXTS)
     with pytest.raises(RowError, match="row 1 has no text"):
