@@ -102,6 +102,20 @@ def test_a_cosine_is_of_directions_alone(dataset, scale):
         assert len(dataset.neighbours(query.astype(np.float64) * scale, 9, metric="euclidean")) == len(wanted)
 
 
+@pytest.mark.parametrize("scale", [1e-42, 1e-30, 1e-20, 1, 1e20, 1e38])
+def test_a_cosine_is_of_directions_alone_in_the_job_too(scale):
+    """However long or short the stored vectors are, and beside a vector of zeros and one that is missing."""
+    vectors = np.array([[1, 0, 0], [0, 1, 0], [1, -1, 0], [0, 0, 0], [2, 2, 2]], np.float32) * np.float32(scale)
+    lists = pa.array([*vectors.tolist(), None], pa.list_(pa.float32(), 3))
+    rows = pa.record_batch({"id": [*"xyznt", "none"], "length": pa.array([1] * 6, pa.int32()), "mean": lists})
+    found = {near.id: near.score for near in nearest([rows], np.array([3, 0, 0], np.float32), 9, "cosine")}
+    wanted = {"x": 1, "y": 0, "z": 0.5**0.5, "n": 0, "t": 3**-0.5}
+    assert found.keys() == wanted.keys()
+    np.testing.assert_allclose(
+        [found[name] for name in wanted], list(wanted.values()), rtol=1e-3 if scale < 1e-40 else 1e-6
+    )
+
+
 def test_neighbours_of_a_row(dataset):
     """A row isn't its own neighbour; the others are all there, if that many are asked for."""
     named = next(row.id for row in dataset if row.length)
