@@ -33,7 +33,7 @@ from unrolled.reading.lookup import Lookup
 from unrolled.reading.nearest import Metric, Neighbour, compared_column, nearest, pooling_of
 from unrolled.reading.part_file import Part, explained
 from unrolled.reading.pooling import pool_rows
-from unrolled.reading.tables import record_batches, row_group, table_schema
+from unrolled.reading.tables import duckdb_table, record_batches, row_group, table_schema
 from unrolled.reading.transforms import Pooling, pooled
 from unrolled.store.bucket_url import is_url
 from unrolled.store.place import absolute, open_store
@@ -420,15 +420,10 @@ class Dataset:
             connection: where the table is made; if it is a file, the table stays.
             columns: as in `record_batches`. A row without a real token has NULL in place of a pooled vector, so that
                 its similarity to any other is NULL, which sorts last.
-            name: of the table; one of this name is replaced.
+            name: of the table; a table or a view of this name is replaced. Its vectors are float32: DuckDB has no
+                float16.
         """
-        reader = self.record_batches(columns)
-        connection.register("unrolled_rows", reader)
-        try:
-            connection.execute(f"CREATE OR REPLACE TABLE {_quoted(name)} AS SELECT * FROM unrolled_rows")  # noqa: S608 - quoted
-        finally:
-            connection.unregister("unrolled_rows")
-        return connection.table(_quoted(name))
+        return duckdb_table(connection, self.record_batches(columns), name)
 
     def neighbours(
         self,
@@ -491,11 +486,6 @@ class Dataset:
     @cached_property
     def _lookup(self) -> Lookup:
         return Lookup(self._parts)
-
-
-def _quoted(name: str) -> str:
-    """A name as SQL writes it."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _refuse_mixed(parts: Sequence[Part]) -> None:
