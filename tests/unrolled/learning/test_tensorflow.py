@@ -90,6 +90,21 @@ def test_every_pass_is_an_epoch(dataset):
     np.testing.assert_array_equal(np.sort(first.numpy(), axis=0), np.sort(second.numpy(), axis=0))
 
 
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.parametrize("worker", [0, 1])
+def test_one_process_of_several_learns(dataset, worker):
+    """Its epochs differ in their numbers of examples, because each has another order, and all are used."""
+    labels = {row.id: 1 for row in list(dataset)[:18] if row.length}
+    examples = Examples(dataset=dataset, column="mean", labels=labels, seed=1).of_worker(worker, 3)
+    counts = [len(examples.of_epoch(epoch)) for epoch in range(6)]
+    assert len(set(counts)) > 1
+    data = tf_dataset(examples, 1)
+    assert [sum(1 for _ in data) for _ in counts] == counts
+    model = tf.keras.Sequential([tf.keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    assert len(model.fit(tf_dataset(examples, 1), epochs=6, verbose=0, shuffle=False).epoch) == 6
+
+
 def test_files_and_memory_give_one_accuracy(dataset):
     """A tagger that learns from the files, shuffled in each epoch, is the one that learns from arrays in memory."""
     rows = {row.id: row.outputs.copy() for row in dataset}
