@@ -1,5 +1,6 @@
 """Vectors in the user's own program."""
 
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -507,6 +508,11 @@ def test_rows_that_bring_initial_states(tmp_path):
     batches = encoder.encode_batches(iter(ROWS), batch_rows=2, initial_states=iter(states))
     for found, one in zip((each for batch in batches for each in batch), wanted, strict=True):
         same(found, one)
+    for more in ([*states, states[0]], itertools.repeat(states[0])):
+        batches = encoder.encode_batches(ROWS, initial_states=more)
+        assert len(next(batches)) == len(ROWS)
+        with pytest.raises(ValueError, match="there are more initial states than rows; give as many"):
+            next(batches)
     table = pa.table({"ids": pa.array(REAL, pa.list_(pa.int32())), "begin": arrow})
     made = unrolled.Embedder(tmp_path / "model", "ids", pooling="last", initial_states="begin")(table)
     last = encoder.encode(REAL, pooling="last", initial_states=states, output="arrow")
