@@ -9,7 +9,7 @@ import numpy as np
 
 from unrolled.errors import RowError, counted
 from unrolled.reading.arrays import why_masked
-from unrolled.tokenization.number_lists import is_list, number_lists
+from unrolled.tokenization.number_lists import has_no_value, is_list, number_lists
 from unrolled.tokenization.vectors import checked_states
 from worker.encoder.arguments import plain_value, refuse_masked
 from worker.encoder.rows import arrow_of
@@ -55,6 +55,8 @@ def with_initial_states(rows: Rows, given: Any, width: int) -> Rows:
 
 def _listed(given: Any) -> list[Any]:
     if (column := arrow_of(given)) is not None:
+        if has_no_value(column.type):
+            return list(column.to_pylist())
         if not is_list(column.type):
             raise TypeError(f"initial_states are Arrow's {column.type}; allowed: {_ALLOWED}")
         return number_lists(column)

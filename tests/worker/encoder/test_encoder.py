@@ -82,6 +82,11 @@ def test_rows_of_vectors(tmp_path):
     ):
         with pytest.raises(RowError, match=reason):
             encoder.encode(bad)
+    empty = np.array([])
+    for rows in ([VECTORS[0], empty], [empty, VECTORS[0]]):
+        for found in (encoder.encode(rows), [row for batch in encoder.encode_batches(rows) for row in batch]):
+            assert [len(one) for one in found] == [2 * len(row) // 3 for row in rows]
+    assert [len(one) for one in encoder.encode([empty, empty])] == [0, 0]
     for bad in ("text", pa.array([[1, 2]]), 7):
         with pytest.raises(TypeError, match=r"allowed: an array \(steps, width\)"):
             encoder.encode(bad)
@@ -485,6 +490,34 @@ def test_a_model_that_pads_rows(tmp_path):
     same(mean, layer_states(config, model.weights(), [7, 8])[-1].mean(axis=0))
     with pytest.raises(RowError, match=r"row 1: the row has 6 tokens, and the model reads at most 5"):
         encoder.encode([[1], [1, 2, 3, 4, 5, 6]])
+
+
+NO_VALUES = [
+    (pa.nulls(0), 0),
+    (pa.array([], pa.list_(pa.null())), 0),
+    (pa.array([[]]), 1),
+    (pa.array([[], []], pa.large_list(pa.null())), 2),
+    (pa.array([[]], pa.list_(pa.list_(pa.null()))), 1),
+    (pl.Series([[], []]), 2),
+]
+
+
+@pytest.mark.parametrize(("column", "rows"), NO_VALUES, ids=str)
+def test_columns_without_a_value(encoder, column, rows, tmp_path):
+    """Arrow doesn't know their type; they are rows without steps, or no rows, as an empty partition of a table has."""
+    config = ModelConfig(0, 9, None, (LayerConfig(4, given_state=True),), vector_dim=2)
+    save_model(tmp_path / "sensor", config, random_weights(config, seed=1))
+    sensor = unrolled.load(tmp_path / "sensor", threads=1)
+    states = np.zeros((rows, sensor.initial_state_width)) if rows else pa.nulls(0)
+    assert [len(one) for one in sensor.encode(column, initial_states=states)] == [0] * rows
+    assert [len(one) for one in encoder.encode(column)] == [0] * rows
+    embed = unrolled.Embedder(tmp_path / "sensor", "v", initial_states="s", threads=1)
+    table = pa.table({"v": pa.nulls(0), "s": pa.nulls(0)})
+    assert embed(table).column("embedding").type == pa.list_(pa.float32(), 4)
+    with pytest.raises(RowError, match="row 0: its vectors are null"):
+        sensor.encode(pa.nulls(2), initial_states=np.zeros((2, sensor.initial_state_width)))
+    with pytest.raises(RowError, match="row 0: its initial state is null"):
+        sensor.encode([[[1, 2]]], initial_states=pa.nulls(1))
 
 
 def test_rows_that_bring_initial_states(tmp_path):
