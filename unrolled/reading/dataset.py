@@ -451,7 +451,7 @@ class Dataset:
         Raises:
             KeyError: no row has the id, or the job doesn't have the column.
             ValueError: an argument isn't allowed, a column must be named, the vector is of another width, or the row
-                has no token, and so no vector.
+                has no token, or none at a stored position, and so no vector.
             FileFormatError: a file turns out to be damaged.
         """
         # Over 40 lines: half of it is the description of its arguments.
@@ -471,6 +471,8 @@ class Dataset:
         else:
             states = row[column_name("none", layer)]
             vector = pool_rows(states, np.array([0, len(states)]), pooling)[0]
+        if np.isnan(vector).all():
+            raise ValueError(f"row {query!r:.200} has no stored vector: none of its tokens is one of {self.positions}")
         return nearest(rows, vector, count, metric, without=number)
 
     def card(self, title: str = "Hidden states") -> str:

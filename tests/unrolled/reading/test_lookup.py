@@ -41,6 +41,12 @@ def test_what_is_not_there(dataset):
         dataset["nobody"]
     assert "nobody" not in dataset
     assert 3 not in dataset
+    for name in ("\udcff", "rows.txt#0\ud800"):  # no text in UTF-8, as an argument of a command may be
+        assert name not in dataset
+        with pytest.raises(KeyError, match="no row has the id"):
+            dataset[name]
+        with pytest.raises(KeyError, match="no row has the id"):
+            dataset.neighbours(name)
     with pytest.raises(TypeError, match=r"for several, use itertools\.islice\(dataset, start, stop\)"):
         dataset[0:3]
     for key, kind in ((1.5, "float"), (None, "NoneType"), (np.arange(2), "ndarray")):
@@ -156,6 +162,17 @@ def test_neighbours_of_a_row_without_a_token(dataset):
     """It has no vector, so nothing is near; the error says so."""
     with pytest.raises(ValueError, match=r"row 'rows\.txt#4' has no token, and so no vector"):
         dataset.neighbours("rows.txt#4")
+
+
+def test_neighbours_of_a_row_without_a_stored_vector(tmp_path):
+    """It has a token, but not at a position that the job stores; it is no other row's neighbour either."""
+    finished_job(tmp_path, options={"positions": {"rule": "every", "count": 2}})
+    dataset = unrolled.open(tmp_path)
+    name = next(row.id for row in dataset if row.length == 1)
+    with pytest.raises(ValueError, match=f"row '{name}' has no stored vector: none of its tokens is one of every:2"):
+        dataset.neighbours(name)
+    named = next(row.id for row in dataset if row.length > 1)
+    assert name not in [near.id for near in dataset.neighbours(named, 100)]
 
 
 @pytest.mark.parametrize(
