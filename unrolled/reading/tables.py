@@ -30,12 +30,17 @@ def table_schema(part: Part, names: Sequence[str] | None) -> pa.Schema:
     Raises:
         KeyError: there is no such column, and it can't be computed from one that there is.
         TypeError: `names` is one name.
+        ValueError: `names` are none, or one of them is there twice.
     """
     if isinstance(names, str):
         raise TypeError(f"columns is {names!r:.100}; give a list of names, such as [{names!r:.100}]")
     stored = part.schema
     if names is None:
         return stored
+    if not names:
+        raise ValueError(f"columns are none; this job stored {', '.join(stored.names)}")
+    if twice := [name for number, name in enumerate(names) if name in names[:number]]:
+        raise ValueError(f"columns has {twice[0]!r:.100} twice; name each column once")
     return pa.schema([stored.field(name) if name in stored.names else _computed_field(stored, name) for name in names])
 
 

@@ -63,7 +63,12 @@ def test_a_row_without_a_token(dataset, name):
 
 def test_columns_in_the_order_that_was_asked_for(dataset):
     """The table has only these, and only these are read."""
-    assert dataset.to_arrow(["max", "id"]).column_names == ["max", "id"]
+    for columns in (["max", "id"], ("max", "id"), iter(["max", "id"]), np.array(["max", "id"])):
+        assert dataset.to_arrow(columns).column_names == ["max", "id"]
+    with pytest.raises(ValueError, match="columns are none; this job stored id, length, mask, outputs, mean"):
+        dataset.to_arrow([])
+    with pytest.raises(ValueError, match="columns has 'id' twice; name each column once"):
+        dataset.to_arrow(["id", "mean", "id"])
     with pytest.raises(TypeError, match=r"columns is 'id'; give a list of names, such as \['id'\]"):
         dataset.to_pandas("id")
     with pytest.raises(KeyError, match="no column 'text'; this job stored id, length, mask, outputs, mean"):
