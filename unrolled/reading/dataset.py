@@ -64,7 +64,7 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
         source: a job's output directory or the URL of its prefix in a bucket, or one of its parts, or several. Of a
             directory, `*.parquet` in the order of the shards; names that begin with "_" or "." are not looked at. A
             pattern, such as "jobs/2024-*", stands for the directories and parts that it matches, in the order of their
-            names.
+            names; other files that it matches are left out.
 
     Raises:
         FileFormatError: there is no such path, or no part in it; or one is damaged, not ours, or of another format
@@ -138,7 +138,7 @@ def open_part(store: Store, shard: ShardId) -> Dataset:
 
 
 def _matched(place: StrPath) -> list[str]:
-    """What a pattern matches, sorted by name; any other path or URL alone.
+    """The directories and parts that a pattern matches, sorted by name; any other path or URL alone.
 
     Raises:
         FileFormatError: a pattern matches nothing, or is one of URLs.
@@ -156,7 +156,7 @@ def _matched(place: StrPath) -> list[str]:
         raise FileFormatError(
             f"{text}: no path matches this pattern; give the output directories of jobs, or their .parquet files"
         )
-    return found
+    return [path for path in found if path.endswith(".parquet") or Path(path).is_dir()] or found
 
 
 def _check_exists(place: str) -> None:
@@ -360,7 +360,7 @@ class Dataset:
             ids += batch.ids
         return ids, vectors
 
-    def record_batches(self, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
+    def record_batches(self, columns: Iterable[str] | None = None) -> pa.RecordBatchReader:
         """All rows as record batches of Arrow, a row group in memory at a time.
 
         Args:
@@ -370,8 +370,12 @@ class Dataset:
 
         Raises:
             KeyError: the job doesn't have a column, and it can't be computed.
+            TypeError: `columns` is one name.
+            ValueError: no column is named, or one twice.
             FileFormatError: on reading, if a file turns out to be damaged.
         """
+        if columns is not None and not isinstance(columns, str):
+            columns = list(columns)
         schema = table_schema(self._parts[0], columns)
         return pa.RecordBatchReader.from_batches(schema, record_batches(self._parts, columns))
 
@@ -388,11 +392,11 @@ class Dataset:
         """One of `row_groups`; `columns` as in `record_batches`."""
         return row_group(*self.row_groups[number], columns)
 
-    def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
+    def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
         """All rows as a table of pyarrow, in memory; `columns` as in `record_batches`."""
         return self.record_batches(columns).read_all()
 
-    def to_pandas(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    def to_pandas(self, columns: Iterable[str] | None = None) -> pd.DataFrame:
         """All rows as a frame of pandas; `columns` as in `record_batches`. Vectors are arrays of NumPy.
 
         A row without a real token has None in place of a pooled vector: `frame.dropna(subset="mean")` leaves it out.
@@ -401,7 +405,7 @@ class Dataset:
         """
         return self.to_arrow(columns).to_pandas()
 
-    def to_polars(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    def to_polars(self, columns: Iterable[str] | None = None) -> pl.DataFrame:
         """All rows as a frame of Polars; `columns` as in `record_batches`.
 
         Pooled vectors are a column of `polars.Array`: its `to_numpy()` is a matrix. A row without a real token has null
@@ -412,7 +416,7 @@ class Dataset:
         return pl.DataFrame(self.to_arrow(columns))
 
     def to_duckdb(
-        self, connection: duckdb.DuckDBPyConnection, columns: Sequence[str] | None = None, *, name: str = "vectors"
+        self, connection: duckdb.DuckDBPyConnection, columns: Iterable[str] | None = None, *, name: str = "vectors"
     ) -> duckdb.DuckDBPyRelation:
         """A table of DuckDB with all rows, which DuckDB can sort, filter and join without more memory than it is given.
 
