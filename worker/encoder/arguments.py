@@ -32,6 +32,16 @@ def refuse_masked(given: object, name: str) -> None:
         raise TypeError(f"{name} are a masked array: {why}, such as 0 for token ids that are padding")
 
 
+def refuse_set(given: object, name: str) -> None:
+    """Refuse a set, which has no order, and so no first result.
+
+    Raises:
+        TypeError: this is one.
+    """
+    if isinstance(given, set | frozenset):
+        raise TypeError(f"{name} are a set, which has no order, and so no first result; give a list")
+
+
 def engine_options(engine: Any, arithmetic: Any, threads: Any, *, emulate: Any) -> WorkerOptions:
     """The arguments of `unrolled.load` that say what computes and how, checked.
 

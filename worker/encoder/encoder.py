@@ -19,7 +19,7 @@ from unrolled.tokenization.ascii_lookup import word_lookup
 from unrolled.tokenization.ragged import Ragged, runs
 from unrolled.tokenization.texts import ids_of_texts
 from unrolled.tokenization.tokenizer import load_tokenizer
-from worker.encoder.arguments import engine_options, plain_value
+from worker.encoder.arguments import engine_options, plain_value, refuse_set
 from worker.encoder.initial_states import with_initial_states
 from worker.encoder.progress import Progress, watched
 from worker.encoder.results import Output, normalized, row_vectors, token_vectors
@@ -221,6 +221,7 @@ class Encoder:
         options.setdefault("progress", False)
         batch: list[Any] = []
         size, width = 0, self._model.config.given_dim
+        refuse_set(initial_states, "initial_states")
         left = None if initial_states is None else map(plain, initial_states)
 
         def encode() -> Any:

@@ -11,7 +11,7 @@ from unrolled.errors import RowError, counted
 from unrolled.reading.arrays import why_masked
 from unrolled.tokenization.number_lists import has_no_value, is_list, number_lists
 from unrolled.tokenization.vectors import checked_states
-from worker.encoder.arguments import plain_value, refuse_masked
+from worker.encoder.arguments import plain_value, refuse_masked, refuse_set
 from worker.encoder.rows import arrow_of
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def _listed(given: Any) -> list[Any]:
             raise TypeError(f"initial_states are Arrow's {column.type}; allowed: {_ALLOWED}")
         return number_lists(column)
     refuse_masked(given, "initial_states")
+    refuse_set(given, "initial_states")
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
         raise TypeError(f"initial_states are {type(given).__name__}; allowed: {_ALLOWED}")
     states = list(given)

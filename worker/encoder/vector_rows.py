@@ -11,7 +11,7 @@ from unrolled.errors import RowError
 from unrolled.reading.arrays import why_masked
 from unrolled.tokenization.number_lists import has_no_value, is_vectors, number_lists
 from unrolled.tokenization.vectors import VectorRow, checked_vectors, numbered
-from worker.encoder.arguments import plain_value, refuse_masked
+from worker.encoder.arguments import plain_value, refuse_masked, refuse_set
 from worker.encoder.rows import Rows, arrow_of
 
 _ALLOWED = (
@@ -57,6 +57,7 @@ def _listed(given: Any) -> tuple[list[Any], bool]:
         if array.dtype != object and array.ndim == _ROW_AXES:
             return [array], True
         return list(array) if array.ndim else _refuse(given), False
+    refuse_set(given, "rows")
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
         _refuse(given)
     rows = list(given)

@@ -204,6 +204,7 @@ def test_padded_rows(encoder):
         (pa.array([None, None], pa.string()), "row 0 is null or NaN; give '' for a row without text, or"),
         ([None, float("nan")], "row 0 is null or NaN; give ''"),
         (["a", 2.5], "row 1: its tokens are 2.5"),
+        (["é", "b é\ud800"], r"row 1: contains a lone surrogate at character 3 \(from 0\)"),
         ([[1], 2.5], "row 1: its tokens are 2.5"),
         ([[1], [True]], "row 1: token true at position 0"),
     ],
@@ -228,6 +229,20 @@ def test_a_set_is_refused(encoder):
             encoder.encode(rows)
         with pytest.raises(TypeError, match="rows are a set, which has no order"):
             next(encoder.encode_batches(rows))
+
+
+def test_a_set_of_vectors_or_of_states_is_refused(tmp_path):
+    """By a model that reads them, and in batches too."""
+    config = ModelConfig(0, 9, None, (LayerConfig(4, "gru", given_state=True),), vector_dim=2)
+    save_model(tmp_path / "sensor", config, random_weights(config, seed=1))
+    sensor = unrolled.load(tmp_path / "sensor", threads=1)
+    row, state = ((1.0, 2.0),), (1.0, 2.0, 3.0, 4.0)
+    for encode in (sensor.encode, lambda rows, **states: list(sensor.encode_batches(rows, **states))):
+        assert len(encode([row], initial_states=[state])[0])
+        with pytest.raises(TypeError, match="rows are a set, which has no order"):
+            encode({row}, initial_states=[state])
+        with pytest.raises(TypeError, match="initial_states are a set, which has no order"):
+            encode([row], initial_states=frozenset([state]))
 
 
 @pytest.mark.parametrize(
