@@ -47,9 +47,12 @@ def read_labels(given: Any, classes: tuple[str, ...]) -> Labels:
     Raises:
         TypeError: `given`, or a label, is none of these.
         ValueError: there is no label, an id has two, some are numbers and some texts, a table has another number of
-            columns, or a label isn't in `classes`.
+            columns, a class is there twice, or a label isn't in `classes`.
     """
     # Over 40 lines: half of it is the description of what it takes.
+    if len(set(classes)) < len(classes):
+        twice = next(text for number, text in enumerate(classes) if text in classes[:number])
+        raise ValueError(f"classes has {twice!r:.100} twice, and so two numbers for it; name each class once")
     found, kind = _mapping(given)
     labels = _without_missing(found)
     if not labels:
@@ -129,9 +132,10 @@ def _number_dtype(labels: Mapping[Any, Any]) -> np.dtype[Any] | None:
     kinds: dict[bool, tuple[Any, Any]] = {}
     known: dict[type, bool | None] = {}  # there are millions of labels, and few types
     for name, label in labels.items():
-        if _is_many(label) and (why := why_masked(label)):
+        types = _types(label) if _is_many(label) else (type(label),)
+        if _is_many(label) and (why := _why_missing(label, types)):
             raise TypeError(f"the label of {name!r:.100} is {label!r:.100}: {why}, such as -100 for PyTorch's losses")
-        for each in _types(label) if _is_many(label) else (type(label),):
+        for each in types:
             if each not in known:
                 known[each] = _is_text(each)
                 kind = known[each]
@@ -148,6 +152,18 @@ def _number_dtype(labels: Mapping[Any, Any]) -> np.dtype[Any] | None:
             f" {text!r:.100} is {other!r:.100}; make all of them one kind, with None where a row has no label"
         )
     return None if True in kinds else np.result_type(*map(_dtype_of, known)) if known else np.dtype(np.int64)
+
+
+def _why_missing(labels: Any, types: Iterable[type]) -> str:
+    """Why labels of tokens can't be used: one of them is no label; "" if each is one, or of another type."""
+    if why := why_masked(labels):
+        return why
+    has_floats = any(issubclass(each, float | np.floating) for each in types)
+    return (
+        "that of a token is NaN, which is no label; give a number"
+        if has_floats and any(map(_is_missing, labels))
+        else ""
+    )
 
 
 def _types(labels: Any) -> Iterable[type]:
