@@ -89,8 +89,12 @@ class Examples:
                 f"share is {self.share!r:.100}; allowed: two numbers from 0 to 1, such as (0, 0.8), the first below the"
                 " second: otherwise the interval is empty"
             )
-        if self.group_rows < 0 or (self.group_rows and self.seed is None):
-            raise ValueError(f"group_rows is {self.group_rows}; allowed: 0, or with a seed the rows of a batch")
+        if self.seed is not None and not _is_count(self.seed):
+            raise ValueError(f"seed is {self.seed!r:.40}; allowed: a whole number from 0, or None")
+        if not _is_count(self.epoch):
+            raise ValueError(f"epoch is {self.epoch!r:.40}; allowed: a whole number from 0")
+        if not _is_count(self.group_rows) or (self.group_rows and self.seed is None):
+            raise ValueError(f"group_rows is {self.group_rows!r:.40}; allowed: 0, or with a seed the rows of a batch")
         if not 0 <= self.worker < self.workers:
             raise ValueError(f"worker is {self.worker} of {self.workers}; allowed: 0 to workers - 1")
         if self.column not in (allowed := _columns(self.dataset)):
@@ -306,6 +310,11 @@ class _Rows(NamedTuple):
         name = self.ids[row]
         vectors = self.vectors[row] if self.offsets is None else self.vectors[self.offsets[row] : self.offsets[row + 1]]
         return Example(name, vectors, label(name))
+
+
+def _is_count(value: Any) -> bool:
+    """Whether this is a whole number from 0."""
+    return bool(isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 0)
 
 
 def _is_share(share: Any) -> bool:
