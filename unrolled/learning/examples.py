@@ -205,12 +205,21 @@ class Examples:
         )
 
     def _label(self, name: str) -> Any:
-        """The label of a row, or those of its tokens, in the type of all; None without labels."""
+        """The label of a row, or those of its tokens, in the type of all; None without labels.
+
+        Raises:
+            ValueError: one is beyond that type.
+        """
         if self.labels is None or self.label_dtype is None:
             return None
         label = self.labels[name]
         is_many = isinstance(label, np.ndarray | list | tuple)
-        return np.asarray(label, self.label_dtype) if is_many else self.label_dtype.type(label)
+        try:
+            return np.asarray(label, self.label_dtype) if is_many else self.label_dtype.type(label)
+        except OverflowError as error:
+            raise ValueError(
+                f"the label of {name!r:.100} is {label!r:.100}, and all are {self.label_dtype}; give numbers of its range"
+            ) from error
 
     @property
     def _counted(self) -> str:

@@ -435,6 +435,11 @@ def test_labels_that_do_not_fit(dataset, rows):
         next(Examples(dataset=dataset, column="mean", labels={first: [0], second: [1]}).batches(2))
     with pytest.raises(ValueError, match="some rows have one label"):
         next(Examples(dataset=dataset, labels={first: [0], second: 1}).batches(2))
+    for label in (2**70, [2**70]):
+        with pytest.raises(
+            ValueError, match=f"the label of '{first}' is .*1180591620717411303424.*, and all are int64"
+        ):
+            next(Examples(dataset=dataset, labels={first: label}).batches(1))
     with pytest.raises(TypeError, match=r"rows is 2\.5; a whole number is expected"):
         next(Examples(dataset=dataset).batches(2.5))
     with pytest.raises(ValueError, match="rows is 0"):
