@@ -111,10 +111,7 @@ def collate_packed(examples: Sequence[Example]) -> dict[str, Any]:
         ValueError: the column is pooled; or labels don't fit, as for `collate_padded`.
     """
     if examples[0].vectors.ndim == 1:
-        raise ValueError(
-            "the column is pooled: each row has one vector, and there is nothing to pack; take collate_padded, or "
-            "choose a column with a vector for each token"
-        )
+        raise ValueError("the column is pooled, so there is nothing to pack; take collate_padded, or another column")
     labels = given_labels(examples)
     memory = BatchMemory()
     found: dict[str, Any] = {

@@ -1,7 +1,5 @@
 """A function that adds the vectors of a column to Arrow tables, for Ray, Daft, Spark, Dask, Polars and DuckDB."""
 
-# Over 150 lines: one class, half of it the description and the checks of its arguments.
-
 from __future__ import annotations
 
 import os
