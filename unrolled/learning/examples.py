@@ -218,7 +218,7 @@ class Examples:
             return np.asarray(label, self.label_dtype) if is_many else self.label_dtype.type(label)
         except OverflowError as error:
             raise ValueError(
-                f"the label of {name!r:.100} is {label!r:.100}, and all are {self.label_dtype}; give numbers of its range"
+                f"the label of {name!r:.100} is {label!r:.100}, and all are {self.label_dtype}; give smaller numbers"
             ) from error
 
     @property
