@@ -23,7 +23,8 @@ class Example(NamedTuple):
     Attributes:
         id: its id.
         vectors: float32 or float16 (length, width), or (width,) of a pooled column: a view that must not be changed.
-        label: its label; None without labels.
+        label: its label, or an array (length,) with those of its tokens; all labels of a job have one type of NumPy,
+            that of floats if one is a float. None without labels.
     """
 
     id: str
@@ -75,27 +76,48 @@ def padded(examples: Sequence[Example], empty: Empty = np.empty) -> ExampleBatch
     return ExampleBatch(ids, vectors, mask, _labels(examples, mask, empty))
 
 
-def _labels(examples: Sequence[Example], mask: NDArray[np.bool_] | None, empty: Empty) -> NDArray[Any] | None:
+def given_labels(examples: Sequence[Example]) -> NDArray[Any] | list[NDArray[Any]] | None:
+    """The labels of examples, checked.
+
+    Args:
+        examples: at least one.
+
+    Returns:
+        An array (rows,) if each row has one; for each row an array (length,) if each token has one; None without them.
+
+    Raises:
+        ValueError: a row has another number of labels than tokens, or some rows have one label and some have many.
+    """
     if examples[0].label is None:
         return None
     many = [isinstance(example.label, np.ndarray | list | tuple) for example in examples]
     if not any(many):
-        together = np.array([example.label for example in examples])
-        kept = empty(together.shape, together.dtype)
-        kept[:] = together
-        return kept
+        return np.array([example.label for example in examples])
     if not all(many):
         raise ValueError("some rows have one label, and some have one for each token; give all rows the same kind")
-    if mask is None:
+    if examples[0].vectors.ndim == 1:
         raise ValueError(
             "each row has one vector and many labels; give one label for each row, or choose a column with a vector "
             "for each token"
         )
     labels = [np.asarray(example.label) for example in examples]
-    together = empty(mask.shape, np.result_type(*labels, np.int64))
-    together[:] = NO_LABEL
-    for row, (example, found) in enumerate(zip(examples, labels, strict=True)):
+    for example, found in zip(examples, labels, strict=True):
         if len(found) != len(example.vectors):
             raise ValueError(f"row {example.id!r} has {len(example.vectors)} tokens and {len(found)} labels")
+    return labels
+
+
+def _labels(examples: Sequence[Example], mask: NDArray[np.bool_] | None, empty: Empty) -> NDArray[Any] | None:
+    labels = given_labels(examples)
+    if labels is None:
+        return None
+    if mask is None or not isinstance(labels, list):
+        one_each = np.asarray(labels)
+        kept = empty(one_each.shape, one_each.dtype)
+        kept[:] = one_each
+        return kept
+    together = empty(mask.shape, np.result_type(*labels, np.int64))
+    together[:] = NO_LABEL
+    for row, found in enumerate(labels):
         together[row, : len(found)] = found
     return together

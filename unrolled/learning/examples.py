@@ -58,6 +58,7 @@ class Examples:
         epoch: the number of the epoch.
         worker: which of `workers` this is, from 0; each gets other rows.
         workers: among how many processes the rows are divided.
+        label_dtype: NumPy's type of all labels together, such as float64 if one is a float; None without labels.
 
     Raises:
         KeyError: the job doesn't have the column.
@@ -76,6 +77,7 @@ class Examples:
     epoch: int = 0
     worker: int = 0
     workers: int = 1
+    label_dtype: np.dtype[Any] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if not isinstance(self.dataset, Dataset):
@@ -87,16 +89,20 @@ class Examples:
                 f"share is {self.share!r:.100}; allowed: two numbers from 0 to 1, such as (0, 0.8), the first below the"
                 " second: otherwise the interval is empty"
             )
-        if self.group_rows < 0 or (self.group_rows and self.seed is None):
-            raise ValueError(f"group_rows is {self.group_rows}; allowed: 0, or with a seed the rows of a batch")
+        if self.seed is not None and not _is_count(self.seed):
+            raise ValueError(f"seed is {self.seed!r:.40}; allowed: a whole number from 0, or None")
+        if not _is_count(self.epoch):
+            raise ValueError(f"epoch is {self.epoch!r:.40}; allowed: a whole number from 0")
+        if not _is_count(self.group_rows) or (self.group_rows and self.seed is None):
+            raise ValueError(f"group_rows is {self.group_rows!r:.40}; allowed: 0, or with a seed the rows of a batch")
         if not 0 <= self.worker < self.workers:
             raise ValueError(f"worker is {self.worker} of {self.workers}; allowed: 0 to workers - 1")
         if self.column not in (allowed := _columns(self.dataset)):
             raise KeyError(f"column is {self.column!r:.100}; this job has vectors in {', '.join(allowed)}")
         if self.labels is not None:
-            labels, classes, ids = read_labels(self.labels, tuple(self.classes))
+            labels, classes, ids, dtype = read_labels(self.labels, tuple(self.classes))
             self._check_ids(labels, ids)
-            _changed(self, labels=labels, classes=classes)
+            _changed(self, labels=labels, classes=classes, label_dtype=dtype)
 
     def of_epoch(self, epoch: int) -> Examples:
         """The same examples in the order of another epoch."""
@@ -145,7 +151,7 @@ class Examples:
             if self.seed is not None:
                 random = np.random.default_rng([self.seed, self.epoch, rows[0].number])
                 numbers = [numbers[at] for at in random.permutation(len(numbers)).tolist()]
-            some: Iterable[Example] = (rows[group].example(row, self.labels) for group, row in numbers)
+            some: Iterable[Example] = (rows[group].example(row, self._label) for group, row in numbers)
             if self.group_rows:
                 some, left = _grouped([*left, *some], self.group_rows, random)
             yield from some
@@ -197,6 +203,23 @@ class Examples:
             f"no row has a label: labels have ids like {given}; {shown or 'the job has no row'}; give labels by the"
             " job's ids (`row.id for row in dataset`), or name the ids' field when you make the job (--id-field)"
         )
+
+    def _label(self, name: str) -> Any:
+        """The label of a row, or those of its tokens, in the type of all; None without labels.
+
+        Raises:
+            ValueError: one is beyond that type.
+        """
+        if self.labels is None or self.label_dtype is None:
+            return None
+        label = self.labels[name]
+        is_many = isinstance(label, np.ndarray | list | tuple)
+        try:
+            return np.asarray(label, self.label_dtype) if is_many else self.label_dtype.type(label)
+        except OverflowError as error:
+            raise ValueError(
+                f"the label of {name!r:.100} is {label!r:.100}, and all are {self.label_dtype}; give smaller numbers"
+            ) from error
 
     @property
     def _counted(self) -> str:
@@ -292,10 +315,15 @@ class _Rows(NamedTuple):
         values = numbers(vectors.flatten()).reshape(-1, vectors.type.list_size)
         return cls(number, ids, values, offsets_of(numbers(lists.value_lengths())).tolist(), wanted)
 
-    def example(self, row: int, labels: Mapping[str, Any] | None) -> Example:
+    def example(self, row: int, label: Callable[[str], Any]) -> Example:
         name = self.ids[row]
         vectors = self.vectors[row] if self.offsets is None else self.vectors[self.offsets[row] : self.offsets[row + 1]]
-        return Example(name, vectors, None if labels is None else labels[name])
+        return Example(name, vectors, label(name))
+
+
+def _is_count(value: Any) -> bool:
+    """Whether this is a whole number from 0."""
+    return bool(isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 0)
 
 
 def _is_share(share: Any) -> bool:

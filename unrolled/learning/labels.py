@@ -27,11 +27,13 @@ class Labels(NamedTuple):
         by_id: the mapping that was given, if its ids are texts, its labels are numbers, and none is missing.
         classes: the texts, in the order of their numbers; as given if the labels are numbers.
         ids: what the ids looked like when they were given, for people.
+        dtype: of all labels together, so that all batches have the same: that of floats if one label is a float.
     """
 
     by_id: Mapping[str, Any]
     classes: tuple[str, ...]
     ids: str
+    dtype: np.dtype[Any]
 
 
 def read_labels(given: Any, classes: tuple[str, ...]) -> Labels:
@@ -45,17 +47,20 @@ def read_labels(given: Any, classes: tuple[str, ...]) -> Labels:
     Raises:
         TypeError: `given`, or a label, is none of these.
         ValueError: there is no label, an id has two, some are numbers and some texts, a table has another number of
-            columns, or a label isn't in `classes`.
+            columns, a class is there twice, or a label isn't in `classes`.
     """
     # Over 40 lines: half of it is the description of what it takes.
+    if len(set(classes)) < len(classes):
+        twice = next(text for number, text in enumerate(classes) if text in classes[:number])
+        raise ValueError(f"classes has {twice!r:.100} twice, and so two numbers for it; name each class once")
     found, kind = _mapping(given)
     labels = _without_missing(found)
     if not labels:
         raise ValueError(f"labels have no label: there is no row, or each label is null; give {_ALLOWED}")
     name = next(iter(found))
     ids = f"{name!r:.100} ({kind or type(name).__name__})"
-    if not _are_texts(labels):
-        return Labels(labels, classes, ids)
+    if (dtype := _number_dtype(labels)) is not None:
+        return Labels(labels, classes, ids, dtype)
     if not classes:
         texts = {text for label in labels.values() for text in (label if _is_many(label) else [label])}
         classes = tuple(sorted(texts))
@@ -67,7 +72,7 @@ def read_labels(given: Any, classes: tuple[str, ...]) -> Labels:
         }
     except KeyError as error:
         raise ValueError(f"label {error} is none of the {counted(len(classes), 'class', 'classes')}") from None
-    return Labels(numbered, classes, ids)
+    return Labels(numbered, classes, ids, np.dtype(np.int64))
 
 
 def _is_many(label: Any) -> bool:
@@ -117,8 +122,8 @@ def _are_equal(one: Any, other: Any) -> bool:
     return bool(np.array_equal(np.asarray(one, object), np.asarray(other, object)))
 
 
-def _are_texts(labels: Mapping[Any, Any]) -> bool:
-    """Whether all labels are texts; False if all are numbers.
+def _number_dtype(labels: Mapping[Any, Any]) -> np.dtype[Any] | None:
+    """The type of NumPy that holds all labels, if they are numbers; None if they are texts.
 
     Raises:
         TypeError: a label is neither.
@@ -127,9 +132,10 @@ def _are_texts(labels: Mapping[Any, Any]) -> bool:
     kinds: dict[bool, tuple[Any, Any]] = {}
     known: dict[type, bool | None] = {}  # there are millions of labels, and few types
     for name, label in labels.items():
-        if _is_many(label) and (why := why_masked(label)):
+        types = _types(label) if _is_many(label) else (type(label),)
+        if _is_many(label) and (why := _why_missing(label, types)):
             raise TypeError(f"the label of {name!r:.100} is {label!r:.100}: {why}, such as -100 for PyTorch's losses")
-        for each in _types(label) if _is_many(label) else (type(label),):
+        for each in types:
             if each not in known:
                 known[each] = _is_text(each)
                 kind = known[each]
@@ -145,7 +151,19 @@ def _are_texts(labels: Mapping[Any, Any]) -> bool:
             f"some labels are numbers and some are texts: that of {number!r:.100} is {one!r:.100}, that of"
             f" {text!r:.100} is {other!r:.100}; make all of them one kind, with None where a row has no label"
         )
-    return True in kinds
+    return None if True in kinds else np.result_type(*map(_dtype_of, known)) if known else np.dtype(np.int64)
+
+
+def _why_missing(labels: Any, types: Iterable[type]) -> str:
+    """Why labels of tokens can't be used: one of them is no label; "" if each is one, or of another type."""
+    if why := why_masked(labels):
+        return why
+    has_floats = any(issubclass(each, float | np.floating) for each in types)
+    return (
+        "that of a token is NaN, which is no label; give a number"
+        if has_floats and any(map(_is_missing, labels))
+        else ""
+    )
 
 
 def _types(labels: Any) -> Iterable[type]:
@@ -160,6 +178,11 @@ def _is_text(kind: type) -> bool | None:
     if issubclass(kind, str):
         return True
     return False if issubclass(kind, int | float | np.integer | np.floating | np.bool_) else None
+
+
+def _dtype_of(kind: type) -> np.dtype[Any]:
+    """NumPy's type for numbers of a type, which may be Python's own or derived from it, such as an `IntEnum`."""
+    return np.dtype(kind if issubclass(kind, np.generic | bool) else int if issubclass(kind, int) else float)
 
 
 def _check_columns(names: list[str]) -> None:

@@ -30,7 +30,9 @@ def tf_dataset(examples: Examples, rows: int, *, ragged: bool = False) -> Any:
     Returns:
         A `tf.data.Dataset` of (vectors, labels, weights): vectors float32 (rows, time, width); for labels of tokens the
         weights float32 (rows, time), 0 where there is no token, and labels 0 there, so that Keras leaves these places
-        out. With labels of rows, or a pooled column, of (vectors, labels). Without labels, of vectors alone.
+        out. With labels of rows, or a pooled column, of (vectors, labels). Without labels, of vectors alone. If
+        `of_worker` divides shuffled examples, its length is unknown, because epochs may differ by a few batches; Keras
+        then warns after its first epoch, and makes no later one much longer.
 
     Raises:
         TypeError: `examples` are not `unrolled.Examples`, or `rows` is no whole number.
@@ -63,10 +65,14 @@ def tf_dataset(examples: Examples, rows: int, *, ragged: bool = False) -> Any:
     else:
         signature = tf.TensorSpec(shape, tf.float32)
     if label is not None:
-        kind = np.result_type(np.asarray(label), np.int64) if per_token else np.asarray(label).dtype
+        # Not the first label's own type: TensorFlow would make integers of the floats that follow it.
+        kind = np.result_type(examples.label_dtype, np.int64) if per_token else examples.label_dtype
         of_labels = tf.TensorSpec((None, None) if per_token else (None,), kind)
         weights = (tf.TensorSpec((None, None), tf.float32),) if per_token else ()
         signature = (signature, of_labels, *weights)
-    # Keras warns where it doesn't know how many batches an epoch has.
-    count = tf.data.experimental.assert_cardinality(-(-len(examples) // rows))
-    return tf.data.Dataset.from_generator(batches, output_signature=signature).apply(count)
+    found = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    if examples.workers > 1 and examples.seed is not None:
+        # Each epoch has other rows, and another number of them may be in the share, or have a label.
+        return found
+    # Without the number of batches, Keras warns in the first epoch that the input ran out of data.
+    return found.apply(tf.data.experimental.assert_cardinality(-(-len(examples) // rows)))

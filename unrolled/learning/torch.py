@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import IterableDataset, get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from unrolled.learning.batches import Example, padded
+from unrolled.learning.batches import Example, given_labels, padded
 from unrolled.learning.examples import check_examples
 from unrolled.learning.slots import BatchMemory
 from unrolled.tokenization.ragged import offsets_of
@@ -77,6 +77,9 @@ def collate_padded(examples: Sequence[Example]) -> dict[str, Any]:
     Returns:
         "ids"; "vectors", float32 (rows, time, width), or (rows, width) of a pooled column; "mask", bool (rows, time),
         unless the column is pooled; "labels", if there are some, -100 where there is no token.
+
+    Raises:
+        ValueError: a row has another number of labels than tokens, or some rows have one label and some have many.
     """
     memory = BatchMemory()
     batch = padded(_in_float32(examples), memory.empty)
@@ -103,18 +106,22 @@ def collate_packed(examples: Sequence[Example]) -> dict[str, Any]:
 
     Returns:
         "ids"; "vectors", a `PackedSequence`; "labels", if there are some: one for each row, or a `PackedSequence`.
+
+    Raises:
+        ValueError: the column is pooled; or labels don't fit, as for `collate_padded`.
     """
+    if examples[0].vectors.ndim == 1:
+        raise ValueError("the column is pooled, so there is nothing to pack; take collate_padded, or another column")
+    labels = given_labels(examples)
     memory = BatchMemory()
     found: dict[str, Any] = {
         "ids": [example.id for example in examples],
         "vectors": _packed([example.vectors for example in _in_float32(examples)], np.dtype(np.float32), memory),
     }
-    if examples[0].label is not None:
-        labels = [np.asarray(example.label) for example in examples]
-        if labels[0].ndim:
-            found["labels"] = _packed(labels, np.result_type(*labels), memory)
-        else:
-            found["labels"] = torch.from_numpy(memory.kept(np.stack(labels)))
+    if isinstance(labels, list):
+        found["labels"] = _packed(labels, np.result_type(*labels), memory)
+    elif labels is not None:
+        found["labels"] = torch.from_numpy(memory.kept(labels))
     return memory.batch(found)
 
 

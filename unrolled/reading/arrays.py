@@ -37,17 +37,19 @@ def numbers(array: pa.Array) -> NDArray[Any]:
 
 
 def truths(array: pa.Array) -> NDArray[np.bool_]:
-    """The values of a boolean array or of a slice: bool (length,).
+    """The values of a boolean array or of a slice: bool (length,), read-only.
 
     Raises:
         ValueError: one is null.
     """
-    if not len(array):
-        return np.empty(0, np.bool_)
-    # Arrow has eight in a byte, the first one in its lowest bit.
-    first, stop = array.offset // 8, (array.offset + len(array) + 7) // 8
-    bits = np.unpackbits(np.frombuffer(_content(array), np.uint8, stop - first, first), bitorder="little")
-    return bits[array.offset - 8 * first :][: len(array)].view(np.bool_)
+    bits = np.empty(0, np.uint8)
+    if len(array):
+        # Arrow has eight in a byte, the first one in its lowest bit.
+        first, stop = array.offset // 8, (array.offset + len(array) + 7) // 8
+        bits = np.unpackbits(np.frombuffer(_content(array), np.uint8, stop - first, first), bitorder="little")
+        bits = bits[array.offset - 8 * first :][: len(array)]
+    bits.flags.writeable = False
+    return bits.view(np.bool_)
 
 
 def arrow(values: NDArray[Any]) -> pa.Array:

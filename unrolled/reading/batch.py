@@ -66,7 +66,7 @@ class Batch:
             lengths=lengths,
             vectors={column.name: _flat(rows.column(column.name), column) for column in columns},
             # All columns with a vector for each token have these offsets: `unrolled.reading.inspection` checks it.
-            offsets=_offsets(rows.column(per_token[0])) if per_token else offsets_of(lengths),
+            offsets=_offsets(rows.column(per_token[0]) if per_token else lengths),
             mask_values=truths(mask.flatten()),
             mask_offsets=_offsets(mask),
             tokens=tokens,
@@ -116,7 +116,12 @@ def _flat(array: pa.Array, column: VectorColumn) -> Vectors:
     return values.reshape(-1, column.width)
 
 
-def _offsets(lists: pa.ListArray) -> NDArray[np.int64]:
-    offsets: NDArray[np.int64] = numbers(lists.offsets).astype(np.int64)
-    offsets -= offsets[0]
+def _offsets(of: pa.ListArray | NDArray[np.int32]) -> NDArray[np.int64]:
+    """Where lists, or rows of these lengths, begin and end, from 0: read-only."""
+    if isinstance(of, np.ndarray):
+        offsets = offsets_of(of)
+    else:
+        offsets = numbers(of.offsets).astype(np.int64)
+        offsets -= offsets[0]
+    offsets.flags.writeable = False
     return offsets

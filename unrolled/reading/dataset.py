@@ -33,7 +33,7 @@ from unrolled.reading.lookup import Lookup
 from unrolled.reading.nearest import Metric, Neighbour, compared_column, nearest, pooling_of
 from unrolled.reading.part_file import Part, explained
 from unrolled.reading.pooling import pool_rows
-from unrolled.reading.tables import record_batches, row_group, table_schema
+from unrolled.reading.tables import duckdb_table, record_batches, row_group, table_schema
 from unrolled.reading.transforms import Pooling, pooled
 from unrolled.store.bucket_url import is_url
 from unrolled.store.place import absolute, open_store
@@ -64,7 +64,7 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
         source: a job's output directory or the URL of its prefix in a bucket, or one of its parts, or several. Of a
             directory, `*.parquet` in the order of the shards; names that begin with "_" or "." are not looked at. A
             pattern, such as "jobs/2024-*", stands for the directories and parts that it matches, in the order of their
-            names.
+            names; other files that it matches are left out.
 
     Raises:
         FileFormatError: there is no such path, or no part in it; or one is damaged, not ours, or of another format
@@ -138,7 +138,7 @@ def open_part(store: Store, shard: ShardId) -> Dataset:
 
 
 def _matched(place: StrPath) -> list[str]:
-    """What a pattern matches, sorted by name; any other path or URL alone.
+    """The directories and parts that a pattern matches, sorted by name; any other path or URL alone.
 
     Raises:
         FileFormatError: a pattern matches nothing, or is one of URLs.
@@ -156,7 +156,7 @@ def _matched(place: StrPath) -> list[str]:
         raise FileFormatError(
             f"{text}: no path matches this pattern; give the output directories of jobs, or their .parquet files"
         )
-    return found
+    return [path for path in found if path.endswith(".parquet") or Path(path).is_dir()] or found
 
 
 def _check_exists(place: str) -> None:
@@ -360,7 +360,7 @@ class Dataset:
             ids += batch.ids
         return ids, vectors
 
-    def record_batches(self, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
+    def record_batches(self, columns: Iterable[str] | None = None) -> pa.RecordBatchReader:
         """All rows as record batches of Arrow, a row group in memory at a time.
 
         Args:
@@ -370,8 +370,12 @@ class Dataset:
 
         Raises:
             KeyError: the job doesn't have a column, and it can't be computed.
+            TypeError: `columns` is one name.
+            ValueError: no column is named, or one twice.
             FileFormatError: on reading, if a file turns out to be damaged.
         """
+        if columns is not None and not isinstance(columns, str):
+            columns = list(columns)
         schema = table_schema(self._parts[0], columns)
         return pa.RecordBatchReader.from_batches(schema, record_batches(self._parts, columns))
 
@@ -388,11 +392,11 @@ class Dataset:
         """One of `row_groups`; `columns` as in `record_batches`."""
         return row_group(*self.row_groups[number], columns)
 
-    def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
+    def to_arrow(self, columns: Iterable[str] | None = None) -> pa.Table:
         """All rows as a table of pyarrow, in memory; `columns` as in `record_batches`."""
         return self.record_batches(columns).read_all()
 
-    def to_pandas(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    def to_pandas(self, columns: Iterable[str] | None = None) -> pd.DataFrame:
         """All rows as a frame of pandas; `columns` as in `record_batches`. Vectors are arrays of NumPy.
 
         A row without a real token has None in place of a pooled vector: `frame.dropna(subset="mean")` leaves it out.
@@ -401,7 +405,7 @@ class Dataset:
         """
         return self.to_arrow(columns).to_pandas()
 
-    def to_polars(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    def to_polars(self, columns: Iterable[str] | None = None) -> pl.DataFrame:
         """All rows as a frame of Polars; `columns` as in `record_batches`.
 
         Pooled vectors are a column of `polars.Array`: its `to_numpy()` is a matrix. A row without a real token has null
@@ -412,7 +416,7 @@ class Dataset:
         return pl.DataFrame(self.to_arrow(columns))
 
     def to_duckdb(
-        self, connection: duckdb.DuckDBPyConnection, columns: Sequence[str] | None = None, *, name: str = "vectors"
+        self, connection: duckdb.DuckDBPyConnection, columns: Iterable[str] | None = None, *, name: str = "vectors"
     ) -> duckdb.DuckDBPyRelation:
         """A table of DuckDB with all rows, which DuckDB can sort, filter and join without more memory than it is given.
 
@@ -420,15 +424,10 @@ class Dataset:
             connection: where the table is made; if it is a file, the table stays.
             columns: as in `record_batches`. A row without a real token has NULL in place of a pooled vector, so that
                 its similarity to any other is NULL, which sorts last.
-            name: of the table; one of this name is replaced.
+            name: of the table; a table or a view of this name is replaced. Its vectors are float32: DuckDB has no
+                float16.
         """
-        reader = self.record_batches(columns)
-        connection.register("unrolled_rows", reader)
-        try:
-            connection.execute(f"CREATE OR REPLACE TABLE {_quoted(name)} AS SELECT * FROM unrolled_rows")  # noqa: S608 - quoted
-        finally:
-            connection.unregister("unrolled_rows")
-        return connection.table(_quoted(name))
+        return duckdb_table(connection, self.record_batches(columns), name)
 
     def neighbours(
         self,
@@ -456,7 +455,7 @@ class Dataset:
         Raises:
             KeyError: no row has the id, or the job doesn't have the column.
             ValueError: an argument isn't allowed, a column must be named, the vector is of another width, or the row
-                has no token, and so no vector.
+                has no token, or none at a stored position, and so no vector.
             FileFormatError: a file turns out to be damaged.
         """
         # Over 40 lines: half of it is the description of its arguments.
@@ -476,6 +475,8 @@ class Dataset:
         else:
             states = row[column_name("none", layer)]
             vector = pool_rows(states, np.array([0, len(states)]), pooling)[0]
+        if np.isnan(vector).all():
+            raise ValueError(f"row {query!r:.200} has no stored vector: none of its tokens is one of {self.positions}")
         return nearest(rows, vector, count, metric, without=number)
 
     def card(self, title: str = "Hidden states") -> str:
@@ -491,11 +492,6 @@ class Dataset:
     @cached_property
     def _lookup(self) -> Lookup:
         return Lookup(self._parts)
-
-
-def _quoted(name: str) -> str:
-    """A name as SQL writes it."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _refuse_mixed(parts: Sequence[Part]) -> None:

@@ -36,6 +36,10 @@ class IdIndex:
 
     def rows(self, id: str) -> list[int]:  # noqa: A002 - the column's name
         """The numbers of all rows that may have this id, counted from 0, ascending."""
+        try:
+            id.encode()
+        except UnicodeEncodeError:  # no row has it: ids are UTF-8
+            return []
         (wanted,) = hashes_of(strings([id]))
         first, last = np.searchsorted(self._hashes, wanted, "left"), np.searchsorted(self._hashes, wanted, "right")
         return [int(row) for row in self._rows[first:last]]

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Metric = Literal["cosine", "dot", "euclidean"]
 
+# The squares of vectors of lengths between these are in the range of float32, and precise there.
+_SHORT, _LONG = 1e-15, 1e15
+
 
 class Neighbour(NamedTuple):
     """One row that is near.
@@ -152,10 +155,22 @@ def _nearness(
         distances = np.linalg.norm(vectors - query.astype(np.float64), axis=1)
         opposite: NDArray[np.float32] = (-distances).astype(np.float32)
         return opposite
-    products: NDArray[np.float32] = vectors @ query
     if metric == "dot":
+        products: NDArray[np.float32] = vectors @ query
         return products
-    lengths = np.linalg.norm(vectors, axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        products, lengths = vectors @ query, np.linalg.norm(vectors, axis=1)
+    # The squares of other vectors may have left the range of float32.
+    if (odd := np.flatnonzero(~((lengths > _SHORT) & (lengths < _LONG)))).size:
+        scaled = _scaled(vectors[odd])
+        products[odd], lengths[odd] = scaled @ query, np.linalg.norm(scaled, axis=1)
     lengths[lengths == 0] = np.inf  # a vector of zeros is near to none
     cosines: NDArray[np.float32] = products / (lengths * norm)
     return np.clip(cosines, -1, 1, out=cosines)  # rounding may go beyond
+
+
+def _scaled(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The vectors, multiplied by powers of two, which round nothing: the largest number of each is near 1."""
+    exponents = np.frexp(np.abs(vectors).max(axis=1))[1]
+    powers: NDArray[np.float32] = np.ldexp(np.float32(1), -np.clip(exponents, -126, 127))  # those that float32 has
+    return vectors * powers[:, None]

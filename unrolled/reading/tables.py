@@ -15,6 +15,8 @@ from unrolled.tokenization.ragged import offsets_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import duckdb
+
     from unrolled.reading.part_file import Part
 
 
@@ -28,12 +30,17 @@ def table_schema(part: Part, names: Sequence[str] | None) -> pa.Schema:
     Raises:
         KeyError: there is no such column, and it can't be computed from one that there is.
         TypeError: `names` is one name.
+        ValueError: `names` are none, or one of them is there twice.
     """
     if isinstance(names, str):
         raise TypeError(f"columns is {names!r:.100}; give a list of names, such as [{names!r:.100}]")
     stored = part.schema
     if names is None:
         return stored
+    if not names:
+        raise ValueError(f"columns are none; this job stored {', '.join(stored.names)}")
+    if twice := [name for number, name in enumerate(names) if name in names[:number]]:
+        raise ValueError(f"columns has {twice[0]!r:.100} twice; name each column once")
     return pa.schema([stored.field(name) if name in stored.names else _computed_field(stored, name) for name in names])
 
 
@@ -60,6 +67,41 @@ def row_group(part: Part, group: int, names: Sequence[str]) -> pa.RecordBatch:
     schema = table_schema(part, names)
     sources = _sources(part, schema)
     return _table_of(part, part.row_group(group, list(dict.fromkeys(sources.values()))), sources, schema)
+
+
+def duckdb_table(
+    connection: duckdb.DuckDBPyConnection, rows: pa.RecordBatchReader, name: str
+) -> duckdb.DuckDBPyRelation:
+    """A table of DuckDB with all rows, in place of a table or a view of this name; float16 becomes float32."""
+    fields = [field.with_type(_without_float16(field.type)) for field in rows.schema]
+    # A view isn't replaced by a table. It is looked for first, because an error would end the caller's transaction.
+    views = connection.execute(
+        "SELECT database_name, schema_name, view_name FROM duckdb_views() WHERE lower(view_name) = lower(?)"
+        " AND (temporary OR (database_name = current_database() AND schema_name = current_schema()))",
+        [name],
+    ).fetchall()
+    for view in views:
+        connection.execute(f"DROP VIEW {'.'.join(map(_quoted, view))}")
+    connection.register("unrolled_rows", rows.cast(pa.schema(fields)))
+    try:
+        connection.execute(f"CREATE OR REPLACE TABLE {_quoted(name)} AS SELECT * FROM unrolled_rows")  # noqa: S608 - quoted
+    finally:
+        connection.unregister("unrolled_rows")
+    return connection.table(_quoted(name))
+
+
+def _without_float16(type_: pa.DataType) -> pa.DataType:
+    """The type with float32 in place of float16, in lists too."""
+    if pa.types.is_fixed_size_list(type_):
+        return pa.list_(_without_float16(type_.value_type), type_.list_size)
+    if pa.types.is_list(type_):
+        return pa.list_(_without_float16(type_.value_type))
+    return pa.float32() if pa.types.is_float16(type_) else type_
+
+
+def _quoted(name: str) -> str:
+    """A name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _sources(part: Part, schema: pa.Schema) -> dict[str, str]:

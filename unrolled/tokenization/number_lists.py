@@ -30,6 +30,13 @@ def is_numbers(type_: Any) -> bool:
     return is_list(type_) and bool(pa.types.is_integer(type_.value_type) or pa.types.is_floating(type_.value_type))
 
 
+def has_no_value(type_: Any) -> bool:
+    """Whether it is null, or lists of it: the type of a column in which no value occurs, such as one without rows."""
+    while is_list(type_):
+        type_ = type_.value_type
+    return bool(pa.types.is_null(type_))
+
+
 def number_lists(column: Any) -> list[Any]:
     """The rows of a column of lists, or of lists of lists, of numbers.
 

@@ -57,10 +57,20 @@ def _encoded_part(texts: Sequence[str], tokenizer: "Tokenizer", add_special_toke
         encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
     except Exception as error:  # noqa: BLE001 - tokenizers raises plain Exception
         if len(texts) == 1:
-            return [RowError(_unknown_word(texts[0], tokenizer) or f"the tokenizer refuses this text: {error}")]
+            why = _lone_surrogate(texts[0]) or _unknown_word(texts[0], tokenizer)
+            return [RowError(why or f"the tokenizer refuses this text: {error}")]
         # Only one of the texts is bad.
         return [ids for text in texts for ids in _encoded_part([text], tokenizer, add_special_tokens)]
     return [encoding.ids for encoding in encodings]
+
+
+def _lone_surrogate(text: str) -> str | None:
+    """The reason why a text that isn't Unicode is refused; None if it is."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"contains a lone surrogate at character {error.start} (from 0), which is not valid Unicode"
+    return None
 
 
 def _unknown_word(text: str, tokenizer: "Tokenizer") -> str | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 
+from unrolled.format.columns import MOST_LAYERS
+from unrolled.model.directory import config_there
 from unrolled.reading.arrays import why_masked
 from unrolled.settings.worker_options import WorkerOptions
+from unrolled.store.bucket_url import is_url
 
 _ENGINES = ("auto", "fused", "tensorflow")
 _ARITHMETICS = ("float32", "bfloat16", "bfloat16x3")
@@ -28,6 +32,16 @@ def refuse_masked(given: object, name: str) -> None:
         raise TypeError(f"{name} are a masked array: {why}, such as 0 for token ids that are padding")
 
 
+def refuse_set(given: object, name: str) -> None:
+    """Refuse a set, which has no order, and so no first result.
+
+    Raises:
+        TypeError: this is one.
+    """
+    if isinstance(given, set | frozenset):
+        raise TypeError(f"{name} are a set, which has no order, and so no first result; give a list")
+
+
 def engine_options(engine: Any, arithmetic: Any, threads: Any, *, emulate: Any) -> WorkerOptions:
     """The arguments of `unrolled.load` that say what computes and how, checked.
 
@@ -43,3 +57,18 @@ def engine_options(engine: Any, arithmetic: Any, threads: Any, *, emulate: Any) 
     if count is not None and (type(count) is not int or count < 1):
         raise ValueError(f"threads is {threads!r}; allowed: a whole number from 1, or None for all cores")
     return WorkerOptions(engine=engine, arithmetic=arithmetic, threads=count, emulate=bool(emulate))
+
+
+def checked_layer(layer: Any, model: str | os.PathLike[str]) -> int | None:
+    """One layer's number as Python's integer; None for the last.
+
+    Raises:
+        ValueError: it is no such number, or the model, if it is on this machine, has fewer layers.
+    """
+    number = plain_value(layer)
+    config = None if number is None or is_url(os.fspath(model)) else config_there(model)
+    end = len(config.layers) if config else MOST_LAYERS
+    if number is not None and (type(number) is not int or number not in range(end)):
+        allowed = f"0 to {end - 1}" if config else "0"
+        raise ValueError(f"layer is {layer!r}; allowed: None for the last, or a number from {allowed}")
+    return number

@@ -1,7 +1,5 @@
 """A function that adds the vectors of a column to Arrow tables, for Ray, Daft, Spark, Dask, Polars and DuckDB."""
 
-# Over 150 lines: one class, half of it the description and the checks of its arguments.
-
 from __future__ import annotations
 
 import os
@@ -10,11 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pyarrow as pa
 
-from unrolled.format.columns import MOST_LAYERS
-from unrolled.model.directory import config_there
-from unrolled.store.bucket_url import is_url
 from unrolled.store.place import absolute, absolute_where_it_is
-from worker.encoder.arguments import engine_options, plain_value
+from worker.encoder.arguments import checked_layer, engine_options
 from worker.encoder.encoder import Pooling, load
 
 if TYPE_CHECKING:
@@ -68,7 +63,7 @@ class Embedder:
         if pooling is not None and pooling not in get_args(Pooling):
             raise ValueError(f"pooling is {pooling!r}; allowed: None, {', '.join(get_args(Pooling))}")
         options = engine_options(engine, arithmetic, threads, emulate=emulate)
-        threads, layer = options.threads, _checked_layer(layer, model)
+        threads, layer = options.threads, checked_layer(layer, model)
         self._initial_states = initial_states
         self._column, self._into, self._fixed_size = column, into, fixed_size
         self._model, self._engine, self._arithmetic, self._threads = os.fspath(model), engine, arithmetic, threads
@@ -135,21 +130,6 @@ class Embedder:
                     emulate=self._emulate,
                 )
             return self._encoder
-
-
-def _checked_layer(layer: Any, model: str | os.PathLike[str]) -> int | None:
-    """A layer's number as Python's integer; None for the last.
-
-    Raises:
-        ValueError: it is no such number, or the model, if it is here, has fewer layers.
-    """
-    number = plain_value(layer)
-    config = None if number is None or is_url(os.fspath(model)) else config_there(model)
-    end = len(config.layers) if config else MOST_LAYERS
-    if number is not None and (type(number) is not int or number not in range(end)):
-        allowed = f"0 to {end - 1}" if config else "0"
-        raise ValueError(f"layer is {layer!r}; allowed: None for the last, or a number from {allowed}")
-    return number
 
 
 def _granted_threads() -> int | None:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from unrolled.errors import ModelError, RowError, counted
+from unrolled.errors import ModelError, RowError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import open_model
 from unrolled.tokenization.ascii_lookup import word_lookup
 from unrolled.tokenization.ragged import Ragged, runs
 from unrolled.tokenization.texts import ids_of_texts
 from unrolled.tokenization.tokenizer import load_tokenizer
-from worker.encoder.arguments import engine_options, plain_value
+from worker.encoder.arguments import engine_options, plain_value, refuse_set
 from worker.encoder.initial_states import with_initial_states
 from worker.encoder.progress import Progress, watched
 from worker.encoder.results import Output, normalized, row_vectors, token_vectors
@@ -209,7 +209,8 @@ class Encoder:
             For each batch of consecutive rows what `encode` returns for them.
 
         Raises:
-            ValueError: `batch_rows` is not a whole number from 1.
+            ValueError: `batch_rows` is not a whole number from 1; or, after the last batch, there are more initial
+                states than rows.
             TypeError: this is one row and not several, or a table.
             RowError: as `encode`; the number of the row counts from the beginning of its batch.
         """
@@ -220,6 +221,7 @@ class Encoder:
         options.setdefault("progress", False)
         batch: list[Any] = []
         size, width = 0, self._model.config.given_dim
+        refuse_set(initial_states, "initial_states")
         left = None if initial_states is None else map(plain, initial_states)
 
         def encode() -> Any:
@@ -234,8 +236,8 @@ class Encoder:
                 batch, size = [], 0
         if batch:
             yield encode()
-        if left is not None and (more := sum(1 for _ in left)):
-            raise ValueError(f"there are {counted(more, 'initial state')} more than rows; give as many")
+        if left is not None and next(left, left) is not left:  # they aren't counted: they may be endless
+            raise ValueError("there are more initial states than rows; give as many")
 
     def __repr__(self) -> str:
         """The model, and what computes it."""

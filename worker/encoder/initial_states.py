@@ -9,9 +9,9 @@ import numpy as np
 
 from unrolled.errors import RowError, counted
 from unrolled.reading.arrays import why_masked
-from unrolled.tokenization.number_lists import is_list, number_lists
+from unrolled.tokenization.number_lists import has_no_value, is_list, number_lists
 from unrolled.tokenization.vectors import checked_states
-from worker.encoder.arguments import plain_value, refuse_masked
+from worker.encoder.arguments import plain_value, refuse_masked, refuse_set
 from worker.encoder.rows import arrow_of
 
 if TYPE_CHECKING:
@@ -55,10 +55,13 @@ def with_initial_states(rows: Rows, given: Any, width: int) -> Rows:
 
 def _listed(given: Any) -> list[Any]:
     if (column := arrow_of(given)) is not None:
+        if has_no_value(column.type):
+            return list(column.to_pylist())
         if not is_list(column.type):
             raise TypeError(f"initial_states are Arrow's {column.type}; allowed: {_ALLOWED}")
         return number_lists(column)
     refuse_masked(given, "initial_states")
+    refuse_set(given, "initial_states")
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
         raise TypeError(f"initial_states are {type(given).__name__}; allowed: {_ALLOWED}")
     states = list(given)

@@ -15,7 +15,7 @@ from unrolled.errors import RowError
 from unrolled.reading.arrays import why_masked
 from unrolled.tokenization.ragged import Ragged
 from unrolled.tokenization.token_ids import checked_ids
-from worker.encoder.arguments import plain_value, refuse_masked
+from worker.encoder.arguments import plain_value, refuse_masked, refuse_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 
 _ALLOWED = "allowed: a text, a row of token ids, a list or an iterator of these, or an Arrow array of either"
-_NO_ORDER = "rows are a set, which has no order, and so no first result; give a list"
 _SEVERAL = "allowed: a list, an iterator or a column of texts, of rows of token ids, or of rows of vectors"
 
 
@@ -79,13 +78,14 @@ def each_row(given: Any, is_vector: Callable[[Any], bool]) -> Iterator[Any]:
     Raises:
         TypeError: this is one row, whose characters, ids or vectors aren't rows; or a table, whose names aren't.
     """
+    if isinstance(given, np.ndarray) and not given.ndim:
+        given = given.item()
     # The names of a table's columns are looked for in its class, because those of a lazy one take a computation.
     is_table = hasattr(given, "__dataframe__") or hasattr(type(given), "columns")
     if isinstance(given, str | bytes | Mapping) or is_table or not isinstance(given, Iterable):
         kind = "one text" if isinstance(given, str) else f"a {type(given).__name__}"
         raise TypeError(f"rows are {kind}; {_SEVERAL}")
-    if isinstance(given, set | frozenset):
-        raise TypeError(_NO_ORDER)
+    refuse_set(given, "rows")
     for row in map(plain, given):
         if isinstance(row, int | np.integer) or is_vector(row):
             raise TypeError(f"rows are one row of token ids or of vectors; {_SEVERAL}")
@@ -154,11 +154,12 @@ def _listed(given: Any) -> tuple[list[Any], bool]:
     if hasattr(given, "__array__"):
         refuse_masked(given, "rows")
         array = np.asarray(given)
+        if not array.ndim:  # one text, whose characters aren't rows
+            return _listed(array.item())
         if array.ndim == 1 and array.dtype.kind in "iu":
             return [array], True
         given = list(array) if array.ndim == 2 and array.dtype.kind in "iu" else array.tolist()  # noqa: PLR2004 - axes
-    if isinstance(given, set | frozenset):
-        raise TypeError(_NO_ORDER)
+    refuse_set(given, "rows")
     if isinstance(given, bytes | Mapping) or not isinstance(given, Iterable):
         raise TypeError(f"rows are {type(given).__name__}; {_ALLOWED}")
     rows = [*map(plain, given)]

@@ -9,9 +9,9 @@ import numpy as np
 
 from unrolled.errors import RowError
 from unrolled.reading.arrays import why_masked
-from unrolled.tokenization.number_lists import is_vectors, number_lists
+from unrolled.tokenization.number_lists import has_no_value, is_vectors, number_lists
 from unrolled.tokenization.vectors import VectorRow, checked_vectors, numbered
-from worker.encoder.arguments import plain_value, refuse_masked
+from worker.encoder.arguments import plain_value, refuse_masked, refuse_set
 from worker.encoder.rows import Rows, arrow_of
 
 _ALLOWED = (
@@ -46,6 +46,8 @@ def read_vectors(given: Any, width: int, mask_value: float | None) -> Rows:
 def _listed(given: Any) -> tuple[list[Any], bool]:
     """The rows as a list, and whether a row was given alone."""
     if (column := arrow_of(given)) is not None:
+        if has_no_value(column.type):
+            return column.to_pylist(), False
         if not is_vectors(column.type):
             raise TypeError(f"rows are Arrow's {column.type}; allowed: {_ALLOWED}")
         return number_lists(column), False
@@ -55,6 +57,7 @@ def _listed(given: Any) -> tuple[list[Any], bool]:
         if array.dtype != object and array.ndim == _ROW_AXES:
             return [array], True
         return list(array) if array.ndim else _refuse(given), False
+    refuse_set(given, "rows")
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
         _refuse(given)
     rows = list(given)
@@ -63,8 +66,8 @@ def _listed(given: Any) -> tuple[list[Any], bool]:
 
 
 def is_vector(value: Any) -> bool:
-    """Whether this is one vector, and so no row of vectors."""
-    return _axes(value) == 1
+    """Whether this is one vector, and so no row of vectors; an array without numbers is a row without vectors."""
+    return _axes(value) == 1 and np.size(value) > 0
 
 
 def _axes(value: Any) -> int:

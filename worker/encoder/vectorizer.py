@@ -1,5 +1,7 @@
 """A transformer of scikit-learn: texts in, one vector for each out."""
 
+# Over 150 lines: one class, half of it the description and the checks of what it takes.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -9,7 +11,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from unrolled.model.directory import open_model
 from unrolled.store.place import absolute, absolute_where_it_is
-from worker.encoder.encoder import Layers, Pooling, load
+from worker.encoder.arguments import checked_layer
+from worker.encoder.encoder import Pooling, load
 
 if TYPE_CHECKING:
     import os
@@ -83,33 +86,46 @@ class Vectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] # sciki
             float32 (rows, units); zeros for a row without a token, because estimators refuse NaN.
 
         Raises:
-            ValueError: this is one text and not a list of texts, an argument isn't allowed, or the model reads initial
-                states.
+            ValueError: this is one text or row and not a list of them, an argument isn't allowed, or the model reads
+                initial states.
             RowError: a row can't be used.
             ModelError: the model can't be loaded.
         """
+        X = X.item() if isinstance(X, np.ndarray) and not X.ndim else X  # noqa: N806 - scikit-learn's name
         if isinstance(X, str):
             raise ValueError(  # noqa: TRY004 - as scikit-learn's own vectorizers
                 f"this is one text, {X!r:.80}; allowed: a list, an array or a column of texts"
             )
         if self.pooling is None:
             raise ValueError("pooling is None; allowed: mean, max, last, first")
-        layers: Layers = "last" if self.layer is None else self.layer
         encoder = self._loaded()
+        layer = checked_layer(self.layer, self._resolved())
         if encoder.initial_state_width:
             raise ValueError(
                 "the model reads initial states, and scikit-learn gives a transformer one column of texts; compute the "
                 "vectors first: unrolled.load(model).encode(texts, initial_states=states, pooling=…)"
             )
         vectors: NDArray[np.float32] = encoder.encode(
-            X, pooling=self.pooling, layers=layers, normalize=self.normalize, progress=False
+            X,
+            pooling=self.pooling,
+            layers="last" if layer is None else layer,
+            normalize=self.normalize,
+            progress=False,
         )
+        if vectors.ndim == 1:
+            raise ValueError("this is one row and not several; allowed: a list or a column of rows, such as [row]")
         vectors[np.isnan(vectors).all(axis=1)] = 0
         return vectors
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:  # noqa: ARG002 - scikit-learn's name
-        """A name for each column of the result, such as "mean0"."""
-        width = open_model(self._resolved()).config.layer_dims[-1 if self.layer is None else self.layer]
+        """A name for each column of the result, such as "mean0".
+
+        Raises:
+            ValueError: the model has no such layer.
+        """
+        model = open_model(self._resolved())
+        layer = checked_layer(self.layer, model.path)
+        width = model.config.layer_dims[-1 if layer is None else layer]
         return np.array([f"{self.pooling}{number}" for number in range(width)], dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -228,6 +228,8 @@ def test_an_id_with_two_labels_in_a_mapping(tmp_path):
         ({"x": 1}, TypeError, "of the type dict"),
         ([0, None], TypeError, "of the type NoneType"),
         ([[0], [1]], TypeError, "of the type list"),
+        ([1, float("nan")], TypeError, "that of a token is NaN, which is no label; give a number, such as -100"),
+        (np.array([1, np.nan], np.float32), TypeError, "that of a token is NaN, which is no label"),
         (np.zeros((2, 2)), TypeError, "of the type ndarray"),
         (np.array([b"a"]), TypeError, "of the type bytes_"),
         (np.ma.array([0, 1], mask=[0, 1]), TypeError, "some of its values are masked"),
@@ -261,6 +263,28 @@ def test_numbers_of_every_kind_are_labels(dataset, rows):
     ):
         examples = Examples(dataset, labels={first: one, second: other})
         assert (len(examples), examples.classes) == (2, ())
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "dtype"),
+    [
+        (1, 0.5, np.float64),
+        (0.5, 1, np.float64),
+        (True, 2, np.int64),
+        (np.uint8(1), np.int16(2), np.int16),
+        (np.float32(1), np.float32(0.5), np.float32),
+        ("a", "b", np.int64),
+    ],
+)
+def test_all_batches_have_one_type_of_labels(dataset, rows, first, other, dtype):
+    """A float anywhere makes floats of all labels, in each batch and for each token."""
+    labels = {name: other if number == 20 else first for number, name in enumerate(rows)}
+    examples = Examples(dataset, column="mean", labels=labels)
+    assert {batch.labels.dtype for batch in examples.batches(4)} == {np.dtype(dtype)}
+    assert examples.label_dtype == dtype
+    tags = {name: [label] * rows[name].length for name, label in labels.items()}
+    found = {batch.labels.dtype for batch in Examples(dataset, labels=tags).batches(4)}
+    assert found == {np.result_type(dtype, np.int64)}
 
 
 def test_labels_that_are_texts(dataset, rows):
@@ -331,6 +355,12 @@ def test_rows_without_a_position_are_left_out(tmp_path):
         ({"worker": 2, "workers": 2}, ValueError, "worker is 2 of 2"),
         ({"group_rows": -1, "seed": 1}, ValueError, "group_rows is -1"),
         ({"group_rows": 8}, ValueError, "group_rows is 8; allowed: 0, or with a seed"),
+        ({"group_rows": 2.5, "seed": 1}, ValueError, r"group_rows is 2\.5; allowed: 0, or with a seed"),
+        ({"seed": -1}, ValueError, "seed is -1; allowed: a whole number from 0, or None"),
+        ({"seed": 1.5}, ValueError, r"seed is 1\.5; allowed: a whole number from 0, or None"),
+        ({"seed": "1"}, ValueError, "seed is '1'; allowed: a whole number from 0, or None"),
+        ({"epoch": -1}, ValueError, "epoch is -1; allowed: a whole number from 0"),
+        ({"labels": {"a": "x"}, "classes": ["x", "y", "x"]}, ValueError, "classes has 'x' twice"),
         ({"share": 0.8}, ValueError, r"share is 0.8; allowed: two numbers from 0 to 1, such as \(0, 0.8\)"),
         ({"share": ("a", "b")}, ValueError, "share is .*; allowed: two numbers"),
         ({"column": "length"}, KeyError, "column is 'length'; this job has vectors in outputs, mean, max, last, first"),
@@ -405,6 +435,11 @@ def test_labels_that_do_not_fit(dataset, rows):
         next(Examples(dataset=dataset, column="mean", labels={first: [0], second: [1]}).batches(2))
     with pytest.raises(ValueError, match="some rows have one label"):
         next(Examples(dataset=dataset, labels={first: [0], second: 1}).batches(2))
+    for label in (2**70, [2**70]):
+        with pytest.raises(
+            ValueError, match=f"the label of '{first}' is .*1180591620717411303424.*, and all are int64"
+        ):
+            next(Examples(dataset=dataset, labels={first: label}).batches(1))
     with pytest.raises(TypeError, match=r"rows is 2\.5; a whole number is expected"):
         next(Examples(dataset=dataset).batches(2.5))
     with pytest.raises(ValueError, match="rows is 0"):

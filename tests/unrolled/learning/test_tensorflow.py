@@ -71,12 +71,38 @@ def test_labels_of_rows(dataset):
         assert found.dtype == tf.float64
 
 
+@pytest.mark.parametrize("per_token", [False, True])
+def test_the_first_label_does_not_round_the_others(dataset, per_token):
+    """An integer before floats becomes a float; TensorFlow would make integers of the floats."""
+    rows = [row for row in dataset if row.length]
+    each = {row.id: number / 100 if number else 1 for number, row in enumerate(rows)}
+    labels = {row.id: [each[row.id]] * row.length for row in rows} if per_token else each
+    column = "outputs" if per_token else "mean"
+    batches = list(tf_dataset(Examples(dataset=dataset, column=column, labels=labels), 1))
+    assert [float(np.ravel(batch[1])[0]) for batch in batches] == list(each.values())
+
+
 def test_every_pass_is_an_epoch(dataset):
     """Keras iterates over the same object once per epoch."""
     data = tf_dataset(Examples(dataset=dataset, column="mean", seed=1), 1000)
     (first,), (second,) = list(data), list(data)
     assert not np.array_equal(first.numpy(), second.numpy())
     np.testing.assert_array_equal(np.sort(first.numpy(), axis=0), np.sort(second.numpy(), axis=0))
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.parametrize("worker", [0, 1])
+def test_one_process_of_several_learns(dataset, worker):
+    """Its epochs differ in their numbers of examples, because each has another order, and all are used."""
+    labels = {row.id: 1 for row in list(dataset)[:18] if row.length}
+    examples = Examples(dataset=dataset, column="mean", labels=labels, seed=1).of_worker(worker, 3)
+    counts = [len(examples.of_epoch(epoch)) for epoch in range(6)]
+    assert len(set(counts)) > 1
+    data = tf_dataset(examples, 1)
+    assert [sum(1 for _ in data) for _ in counts] == counts
+    model = tf.keras.Sequential([tf.keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    assert len(model.fit(tf_dataset(examples, 1), epochs=6, verbose=0, shuffle=False).epoch) == 6
 
 
 def test_files_and_memory_give_one_accuracy(dataset):

@@ -99,6 +99,56 @@ def test_padded_and_packed(torch, dataset):
         assert torch.equal(found, padded["labels"])
 
 
+def _first_batch(torch, collate, dataset, column, label):
+    from unrolled.learning.torch import TorchExamples  # noqa: PLC0415 - needs PyTorch
+
+    labels = {row.id: label(row.length) for row in dataset if row.length}
+    rows = TorchExamples(Examples(dataset=dataset, column=column, labels=labels))
+    return next(iter(torch.utils.data.DataLoader(rows, batch_size=6, collate_fn=collate)))
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        (lambda length: [0] * (length + 1), "has . tokens and . labels"),
+        (lambda length: [0] * (8 - length), "has . tokens and . labels"),
+        (lambda length: [0] * length if length == 1 else 0, "some rows have one label"),
+        (lambda length: 0 if length == 1 else [0] * length, "some rows have one label"),
+    ],
+)
+def test_labels_that_do_not_fit(torch, dataset, label, said):
+    """They are refused by both functions, though they might have the same number in all."""
+    from unrolled.learning.torch import collate_packed, collate_padded  # noqa: PLC0415 - needs PyTorch
+
+    for collate in (collate_padded, collate_packed):
+        with pytest.raises(ValueError, match=said):
+            _first_batch(torch, collate, dataset, "outputs", label)
+
+
+def test_a_pooled_column_is_not_packed(torch, dataset):
+    """Its vectors would be taken for rows of single numbers."""
+    from unrolled.learning.torch import collate_packed  # noqa: PLC0415 - needs PyTorch
+
+    for label in (lambda _: 1, lambda length: [1] * length):
+        with pytest.raises(ValueError, match=r"the column is pooled, .* take collate_padded"):
+            _first_batch(torch, collate_packed, dataset, "mean", label)
+
+
+@pytest.mark.parametrize("per_token", [False, True])
+def test_all_batches_have_one_type_of_labels(torch, dataset, per_token):
+    """That of floats, if one label is a float."""
+    from unrolled.learning.torch import TorchExamples, collate_packed, collate_padded  # noqa: PLC0415 - needs PyTorch
+
+    each = {row.id: 1 for row in dataset if row.length}
+    each[list(each)[-1]] = 0.5
+    labels = {row.id: [each[row.id]] * row.length for row in dataset if row.length} if per_token else each
+    for collate in (collate_padded, collate_packed):
+        rows = TorchExamples(Examples(dataset=dataset, labels=labels))
+        batches = list(torch.utils.data.DataLoader(rows, batch_size=6, collate_fn=collate))
+        kinds = {getattr(batch["labels"], "data", batch["labels"]).dtype for batch in batches}
+        assert kinds == {torch.float64}
+
+
 def test_a_tagger_learns(torch, dataset):
     """A label for each token: the sign of a number."""
     from unrolled.learning.torch import TorchExamples, collate_padded  # noqa: PLC0415 - needs PyTorch

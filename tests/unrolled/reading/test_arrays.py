@@ -33,7 +33,9 @@ def test_numbers(values, kind, start, length):
 def test_truths(values, start, length):
     """Of any slice, which may begin within a byte."""
     array = arrow(np.array(values, np.bool_)).slice(start, length)
-    assert truths(array).tolist() == array.to_pylist() == values[start : start + length]
+    found = truths(array)
+    assert found.tolist() == array.to_pylist() == values[start : start + length]
+    assert not found.flags.writeable
 
 
 def test_every_second_number():

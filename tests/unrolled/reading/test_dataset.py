@@ -233,6 +233,25 @@ def test_batches_share_memory(out):
     assert np.shares_memory(row.outputs, first.values)
 
 
+@pytest.mark.parametrize("pooling", [["none"], ["mean"]])
+def test_no_array_can_be_written(tmp_path, pooling):
+    """Neither a view of what was decoded, nor what was made of it."""
+    finished_job(tmp_path, empty=[1], options={"pooling": pooling, "with_tokens": True})
+    for batch in unrolled.open(tmp_path).batches():
+        row = next(batch.rows())
+        arrays = [
+            batch.lengths,
+            batch.offsets,
+            batch.mask_values,
+            batch.mask_offsets,
+            batch.tokens,
+            row.mask,
+            row.tokens,
+        ]
+        arrays += [*batch.vectors.values(), *row.vectors.values()]
+        assert not any(array.flags.writeable for array in arrays)
+
+
 @pytest.mark.parametrize("limits", [{"max_rows": 0}, {"max_tokens": -1}])
 def test_impossible_limits_are_refused_at_once(out, limits):
     """Before the first batch is asked for."""
@@ -472,6 +491,8 @@ def test_a_pattern_is_all_that_it_matches(tmp_path, monkeypatch, pattern):
     for name in ("job-b", "job-a"):
         finished_job(tmp_path / name, inputs=(f"{name}.txt",))
     (tmp_path / "other").mkdir()
+    for name in ("job-c", "job-0", "job-a/notes.txt"):  # files that are no parts
+        (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
     dataset = unrolled.open(pattern)
     in_order = ["job-b", "job-a"] if isinstance(pattern, list) else ["job-a", "job-b"]

@@ -41,6 +41,12 @@ def test_what_is_not_there(dataset):
         dataset["nobody"]
     assert "nobody" not in dataset
     assert 3 not in dataset
+    for name in ("\udcff", "rows.txt#0\ud800"):  # no text in UTF-8, as an argument of a command may be
+        assert name not in dataset
+        with pytest.raises(KeyError, match="no row has the id"):
+            dataset[name]
+        with pytest.raises(KeyError, match="no row has the id"):
+            dataset.neighbours(name)
     with pytest.raises(TypeError, match=r"for several, use itertools\.islice\(dataset, start, stop\)"):
         dataset[0:3]
     for key, kind in ((1.5, "float"), (None, "NoneType"), (np.arange(2), "ndarray")):
@@ -102,6 +108,20 @@ def test_a_cosine_is_of_directions_alone(dataset, scale):
         assert len(dataset.neighbours(query.astype(np.float64) * scale, 9, metric="euclidean")) == len(wanted)
 
 
+@pytest.mark.parametrize("scale", [1e-42, 1e-30, 1e-20, 1, 1e20, 1e38])
+def test_a_cosine_is_of_directions_alone_in_the_job_too(scale):
+    """However long or short the stored vectors are, and beside a vector of zeros and one that is missing."""
+    vectors = np.array([[1, 0, 0], [0, 1, 0], [1, -1, 0], [0, 0, 0], [2, 2, 2]], np.float32) * np.float32(scale)
+    lists = pa.array([*vectors.tolist(), None], pa.list_(pa.float32(), 3))
+    rows = pa.record_batch({"id": [*"xyznt", "none"], "length": pa.array([1] * 6, pa.int32()), "mean": lists})
+    found = {near.id: near.score for near in nearest([rows], np.array([3, 0, 0], np.float32), 9, "cosine")}
+    wanted = {"x": 1, "y": 0, "z": 0.5**0.5, "n": 0, "t": 3**-0.5}
+    assert found.keys() == wanted.keys()
+    np.testing.assert_allclose(
+        [found[name] for name in wanted], list(wanted.values()), rtol=1e-3 if scale < 1e-40 else 1e-6
+    )
+
+
 def test_neighbours_of_a_row(dataset):
     """A row isn't its own neighbour; the others are all there, if that many are asked for."""
     named = next(row.id for row in dataset if row.length)
@@ -142,6 +162,17 @@ def test_neighbours_of_a_row_without_a_token(dataset):
     """It has no vector, so nothing is near; the error says so."""
     with pytest.raises(ValueError, match=r"row 'rows\.txt#4' has no token, and so no vector"):
         dataset.neighbours("rows.txt#4")
+
+
+def test_neighbours_of_a_row_without_a_stored_vector(tmp_path):
+    """It has a token, but not at a position that the job stores; it is no other row's neighbour either."""
+    finished_job(tmp_path, options={"positions": {"rule": "every", "count": 2}})
+    dataset = unrolled.open(tmp_path)
+    name = next(row.id for row in dataset if row.length == 1)
+    with pytest.raises(ValueError, match=f"row '{name}' has no stored vector: none of its tokens is one of every:2"):
+        dataset.neighbours(name)
+    named = next(row.id for row in dataset if row.length > 1)
+    assert name not in [near.id for near in dataset.neighbours(named, 100)]
 
 
 @pytest.mark.parametrize(

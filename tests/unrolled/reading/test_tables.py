@@ -63,7 +63,12 @@ def test_a_row_without_a_token(dataset, name):
 
 def test_columns_in_the_order_that_was_asked_for(dataset):
     """The table has only these, and only these are read."""
-    assert dataset.to_arrow(["max", "id"]).column_names == ["max", "id"]
+    for columns in (["max", "id"], ("max", "id"), iter(["max", "id"]), np.array(["max", "id"])):
+        assert dataset.to_arrow(columns).column_names == ["max", "id"]
+    with pytest.raises(ValueError, match="columns are none; this job stored id, length, mask, outputs, mean"):
+        dataset.to_arrow([])
+    with pytest.raises(ValueError, match="columns has 'id' twice; name each column once"):
+        dataset.to_arrow(["id", "mean", "id"])
     with pytest.raises(TypeError, match=r"columns is 'id'; give a list of names, such as \['id'\]"):
         dataset.to_pandas("id")
     with pytest.raises(KeyError, match="no column 'text'; this job stored id, length, mask, outputs, mean"):
@@ -80,6 +85,37 @@ def test_duckdb_keeps_a_table(dataset, tmp_path):
             assert table.count("*").fetchall() == [(len(dataset),)]
     with duckdb.connect(tmp_path / "rows.duckdb") as connection:
         assert connection.sql('SELECT count(*) FROM "the ""vectors"""').fetchall() == [(len(dataset),)]
+
+
+@pytest.mark.parametrize("pooling", [["none", "mean"], ["mean"]])
+def test_duckdb_reads_float16(tmp_path, pooling):
+    """As float32, with the same values."""
+    finished_job(tmp_path, empty=[1], options={"pooling": pooling, "precision": "float16"})
+    dataset = unrolled.open(tmp_path)
+    with duckdb.connect() as connection:
+        names = [column.name for column in dataset.columns]
+        found = dataset.to_duckdb(connection)
+        assert {type_ for name, type_ in zip(found.columns, map(str, found.types), strict=True) if name in names} <= {
+            "FLOAT[3]",
+            "FLOAT[3][]",
+        }
+        for name in names:
+            values = [row[0] for row in found.project(name).fetchall()]
+            assert [value and np.float16(value).tolist() for value in values] == dataset.to_arrow([name])[
+                name
+            ].to_pylist()
+
+
+@pytest.mark.parametrize("kind", ["VIEW", "TEMP VIEW", "TABLE"])
+def test_duckdb_replaces_a_view(dataset, kind):
+    """As it replaces a table, and within a transaction; one of another schema stays."""
+    with duckdb.connect() as connection:
+        connection.execute("CREATE SCHEMA other; CREATE VIEW other.vectors AS SELECT 7")
+        connection.execute(f'CREATE {kind} "Vectors" AS SELECT 1 AS a; BEGIN')
+        assert dataset.to_duckdb(connection, ["id"]).count("*").fetchall() == [(len(dataset),)]
+        connection.execute("COMMIT")
+        assert connection.sql("SELECT count(*) FROM vectors").fetchall() == [(len(dataset),)]
+        assert connection.sql("SELECT * FROM other.vectors").fetchall() == [(7,)]
 
 
 def test_a_row_group_at_a_time(dataset):

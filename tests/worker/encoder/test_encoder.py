@@ -1,5 +1,6 @@
 """Vectors in the user's own program."""
 
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -81,6 +82,11 @@ def test_rows_of_vectors(tmp_path):
     ):
         with pytest.raises(RowError, match=reason):
             encoder.encode(bad)
+    empty = np.array([])
+    for rows in ([VECTORS[0], empty], [empty, VECTORS[0]]):
+        for found in (encoder.encode(rows), [row for batch in encoder.encode_batches(rows) for row in batch]):
+            assert [len(one) for one in found] == [2 * len(row) // 3 for row in rows]
+    assert [len(one) for one in encoder.encode([empty, empty])] == [0, 0]
     for bad in ("text", pa.array([[1, 2]]), 7):
         with pytest.raises(TypeError, match=r"allowed: an array \(steps, width\)"):
             encoder.encode(bad)
@@ -124,6 +130,8 @@ def test_one_row_gives_one_result(encoder):
     np.testing.assert_array_equal(encoder.encode("a b"), of_text)
     np.testing.assert_array_equal(encoder.encode([1, 2]), of_text)
     np.testing.assert_array_equal(encoder.encode(np.array([1, 2])), of_text)
+    np.testing.assert_array_equal(encoder.encode(np.array("a b")), of_text)
+    np.testing.assert_array_equal(encoder.encode(np.array("a b", object)), of_text)
     assert encoder.encode("a b", pooling="mean").shape == (5,)
 
 
@@ -196,6 +204,7 @@ def test_padded_rows(encoder):
         (pa.array([None, None], pa.string()), "row 0 is null or NaN; give '' for a row without text, or"),
         ([None, float("nan")], "row 0 is null or NaN; give ''"),
         (["a", 2.5], "row 1: its tokens are 2.5"),
+        (["é", "b é\ud800"], r"row 1: contains a lone surrogate at character 3 \(from 0\)"),
         ([[1], 2.5], "row 1: its tokens are 2.5"),
         ([[1], [True]], "row 1: token true at position 0"),
     ],
@@ -222,7 +231,23 @@ def test_a_set_is_refused(encoder):
             next(encoder.encode_batches(rows))
 
 
-@pytest.mark.parametrize("rows", [b"a b", {"text": "a"}, 3, None, pl.DataFrame({"text": ["a"]})])
+def test_a_set_of_vectors_or_of_states_is_refused(tmp_path):
+    """By a model that reads them, and in batches too."""
+    config = ModelConfig(0, 9, None, (LayerConfig(4, "gru", given_state=True),), vector_dim=2)
+    save_model(tmp_path / "sensor", config, random_weights(config, seed=1))
+    sensor = unrolled.load(tmp_path / "sensor", threads=1)
+    row, state = ((1.0, 2.0),), (1.0, 2.0, 3.0, 4.0)
+    for encode in (sensor.encode, lambda rows, **states: list(sensor.encode_batches(rows, **states))):
+        assert len(encode([row], initial_states=[state])[0])
+        with pytest.raises(TypeError, match="rows are a set, which has no order"):
+            encode({row}, initial_states=[state])
+        with pytest.raises(TypeError, match="initial_states are a set, which has no order"):
+            encode([row], initial_states=frozenset([state]))
+
+
+@pytest.mark.parametrize(
+    "rows", [b"a b", {"text": "a"}, 3, None, pl.DataFrame({"text": ["a"]}), np.array(3), np.array(b"a b")]
+)
 def test_no_rows_at_all(encoder, rows):
     """What can't be rows is refused."""
     with pytest.raises(TypeError, match=r"allowed|give one of its columns"):
@@ -320,6 +345,7 @@ def test_batches(encoder):
     ("given", "found"),
     [
         ("the old", "one text"),
+        (np.array("the old"), "one text"),
         ([5, 6], "one row of token ids or of vectors"),
         (np.array([5, 6]), "one row of token ids or of vectors"),
         ({"text": ["a"]}, "a dict"),
@@ -481,6 +507,34 @@ def test_a_model_that_pads_rows(tmp_path):
         encoder.encode([[1], [1, 2, 3, 4, 5, 6]])
 
 
+NO_VALUES = [
+    (pa.nulls(0), 0),
+    (pa.array([], pa.list_(pa.null())), 0),
+    (pa.array([[]]), 1),
+    (pa.array([[], []], pa.large_list(pa.null())), 2),
+    (pa.array([[]], pa.list_(pa.list_(pa.null()))), 1),
+    (pl.Series([[], []]), 2),
+]
+
+
+@pytest.mark.parametrize(("column", "rows"), NO_VALUES, ids=str)
+def test_columns_without_a_value(encoder, column, rows, tmp_path):
+    """Arrow doesn't know their type; they are rows without steps, or no rows, as an empty partition of a table has."""
+    config = ModelConfig(0, 9, None, (LayerConfig(4, given_state=True),), vector_dim=2)
+    save_model(tmp_path / "sensor", config, random_weights(config, seed=1))
+    sensor = unrolled.load(tmp_path / "sensor", threads=1)
+    states = np.zeros((rows, sensor.initial_state_width)) if rows else pa.nulls(0)
+    assert [len(one) for one in sensor.encode(column, initial_states=states)] == [0] * rows
+    assert [len(one) for one in encoder.encode(column)] == [0] * rows
+    embed = unrolled.Embedder(tmp_path / "sensor", "v", initial_states="s", threads=1)
+    table = pa.table({"v": pa.nulls(0), "s": pa.nulls(0)})
+    assert embed(table).column("embedding").type == pa.list_(pa.float32(), 4)
+    with pytest.raises(RowError, match="row 0: its vectors are null"):
+        sensor.encode(pa.nulls(2), initial_states=np.zeros((2, sensor.initial_state_width)))
+    with pytest.raises(RowError, match="row 0: its initial state is null"):
+        sensor.encode([[[1, 2]]], initial_states=pa.nulls(1))
+
+
 def test_rows_that_bring_initial_states(tmp_path):
     """Arrays, lists, iterators and Arrow's lists; of one row alone its numbers; batches take those of their rows."""
     config = ModelConfig(9, 5, 3, (LayerConfig(2, given_state=True), LayerConfig(3, "gru", given_state=True)))
@@ -502,6 +556,11 @@ def test_rows_that_bring_initial_states(tmp_path):
     batches = encoder.encode_batches(iter(ROWS), batch_rows=2, initial_states=iter(states))
     for found, one in zip((each for batch in batches for each in batch), wanted, strict=True):
         same(found, one)
+    for more in ([*states, states[0]], itertools.repeat(states[0])):
+        batches = encoder.encode_batches(ROWS, initial_states=more)
+        assert len(next(batches)) == len(ROWS)
+        with pytest.raises(ValueError, match="there are more initial states than rows; give as many"):
+            next(batches)
     table = pa.table({"ids": pa.array(REAL, pa.list_(pa.int32())), "begin": arrow})
     made = unrolled.Embedder(tmp_path / "model", "ids", pooling="last", initial_states="begin")(table)
     last = encoder.encode(REAL, pooling="last", initial_states=states, output="arrow")

@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+import re
 
 import numpy as np
 import pandas as pd
@@ -140,9 +141,36 @@ def test_a_relative_path_is_that_of_the_time_of_making(directory, monkeypatch, t
 
 def test_what_is_refused(directory):
     """One text, which would be a row of its letters elsewhere; a result that isn't a matrix; a row that can't be."""
-    with pytest.raises(ValueError, match="this is one text, 'a b'; allowed: a list"):
-        unrolled.Vectorizer(directory).transform("a b")
+    for text in ("a b", np.array("a b")):
+        with pytest.raises(ValueError, match="this is one text, 'a b'; allowed: a list"):
+            unrolled.Vectorizer(directory).transform(text)
+    for row in ([1, 2, 3], np.array([1, 2, 3])):
+        with pytest.raises(ValueError, match=r"this is one row and not several; allowed: a list or a column of rows"):
+            unrolled.Vectorizer(directory).transform(row)
     with pytest.raises(ValueError, match="pooling is None; allowed: mean, max, last, first"):
         unrolled.Vectorizer(directory, pooling=None).transform(TEXTS)
     with pytest.raises(RowError, match="row 1 has no text"):
         unrolled.Vectorizer(directory).transform(["a", None])
+
+
+def test_one_row_of_vectors_is_refused(tmp_path):
+    """It would give one vector, and not a matrix."""
+    config = ModelConfig(0, 9, None, (LayerConfig(4),), vector_dim=2)
+    save_model(tmp_path / "sensor", config, random_weights(config, seed=1))
+    vectorizer = unrolled.Vectorizer(tmp_path / "sensor")
+    for row in (np.ones((5, 2)), [[1.0, 2.0], [3.0, 4.0]]):
+        with pytest.raises(ValueError, match="this is one row and not several"):
+            vectorizer.transform(row)
+        assert vectorizer.transform([row]).shape == (1, 4)
+
+
+@pytest.mark.parametrize("layer", ["all", "last", 2, -1, [0, 1], True, 0.0])
+def test_a_layer_that_is_not_one(directory, layer):
+    """The error says which there are, also where only names are asked for."""
+    vectorizer = unrolled.Vectorizer(directory, layer=layer)
+    for call in (lambda: vectorizer.transform(TEXTS), vectorizer.get_feature_names_out):
+        with pytest.raises(
+            ValueError, match=re.escape(f"layer is {layer!r}; allowed: None for the last, or a number from 0 to 1")
+        ):
+            call()
+    assert len(unrolled.Vectorizer(directory, layer=np.int64(0)).get_feature_names_out())
