@@ -76,7 +76,7 @@ def submit(
         stopped = stopped or threading.Event()
         run = LiveRun(prepared.job.objects, queue, count, stopped.set)
         run.begin()
-        summary.later = run.number > 0
+        summary.continued = run.number > 0
         batches = _numbered(batches, run.number, stopped, source.batch_rows, read)
         batches = _while_there_is_room(batches, queue, run.log, stopped, source.batch_rows)
         steadily = prepared.job.objects.steadily

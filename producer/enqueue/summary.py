@@ -27,7 +27,7 @@ class Summary:
         gaps: rows of token ids with padding between tokens.
         unknown_share: share of the texts' words that are not in the vocabulary; None where it isn't known.
         in_the_way: lines that say why the shards wait, as far as the broker knows at the end.
-        later: whether rows that earlier runs have read aren't counted here: a stream can't be read again.
+        continued: whether rows that earlier runs have read aren't counted here: a stream can't be read again.
         added: with `--append`, input rows that the job didn't have before, the bad ones included; None without it.
         added_quarantined: the bad ones of them.
         sent: lives that this run has entered in the ledger, those of earlier runs included.
@@ -42,7 +42,7 @@ class Summary:
     without_tokens: int = 0
     gaps: int = 0
     unknown_share: float | None = None
-    later: bool = False
+    continued: bool = False
     added: int | None = None
     added_quarantined: int = 0
     in_the_way: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Summary:
     def coverage_lines(self) -> list[str]:
         """Lines about the parts of the rows that the model can't see, for people; empty if it sees all."""
         lines = []
-        this = " that this run has read" if self.later else ""
+        this = " that this run has read" if self.continued else ""
         if self.unknown_share:
             lines.append(f"{percent(self.unknown_share)} of the words{this} are not in the model's vocabulary")
         if self.without_tokens:

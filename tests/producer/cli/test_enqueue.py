@@ -481,7 +481,7 @@ def test_the_summary_as_json(place, broker):
     assert found.pop("in_the_way")[0].startswith("no worker offers what this job asks for")
     assert found == {
         "rows": 2, "tokens": 1, "quarantined": 1, "shards": 1, "sent": 1, "known": 0, "without_tokens": 0,
-        "unknown_share": None, "added": None, "added_quarantined": 0, "gaps": 0,
+        "unknown_share": None, "continued": False, "added": None, "added_quarantined": 0, "gaps": 0,
     }  # fmt: skip
 
 

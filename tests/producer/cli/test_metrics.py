@@ -116,7 +116,7 @@ def test_wait_serves_how_far_its_job_is(tmp_path, crew):
 def test_what_is_in_the_way_is_a_warning(tmp_path):
     """For programs, as in a worker's log."""
     make_job(tmp_path / "out", shards=3)
-    words = ("wait", tmp_path / "out", "--timeout", "0.1")
+    words = ("wait", tmp_path / "out", "--timeout", "2")
     done = unrolled(*words, broker="redis://localhost:1/0", log_format="json")
     levels = {line["message"].partition(":")[0]: line["level"] for line in map(json.loads, done.stderr.splitlines())}
     assert levels["can't see the queue"] == "WARNING"
