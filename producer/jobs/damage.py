@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unrolled.format.file_info import FOREIGN
+
 if TYPE_CHECKING:
     from unrolled.job.shard_id import ShardId
     from unrolled.protocol.log import Log
@@ -24,6 +26,8 @@ def explain_damage(job: OpenJob, log: Log, shard: ShardId, found: str) -> str:
         shard: the part's shard.
         found: what is wrong with the part, and that it can be restored from a copy.
     """
+    if found.endswith(FOREIGN):
+        found = f"{found}; restore it {_FROM_A_COPY}"
     if job.job.live or shard.retries or shard in log.retried or not found.endswith(_FROM_A_COPY):
         return found
     return f"{found}, or remove it and run the same `unrolled run` or `unrolled enqueue`, which makes it again"

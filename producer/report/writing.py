@@ -14,6 +14,7 @@ from producer.report.gathering import Gathering
 from producer.report.options import FEW_POINTS, ReportOptions
 from producer.report.page.page import render
 from producer.report.states.projection import time_note
+from producer.report.targets import check_targets
 from producer.report.training import read_training
 from producer.terminal.progress import progress
 from unrolled.errors import OptionError, UnrolledError
@@ -110,24 +111,14 @@ def report_path(job: OpenJob, to: Path | None) -> Path:
     """Where a job's report goes: to the named file, else beside the job's records.
 
     Raises:
-        OptionError: the job is in a bucket, and no file is named; or its directory doesn't exist.
+        OptionError: the job is in a bucket, and no file is named.
     """
     store = job.objects.store
     if to is None:
         if not isinstance(store, PosixStore):
             raise OptionError(f"{job.place} is in a bucket: name a file for the report with --to report.html")
         return store.path / REPORT
-    if not to.absolute().parent.is_dir():
-        raise OptionError(f"--to is {to}: its directory doesn't exist; make it, or name another file")
     return to
-
-
-def _check_coordinates(coordinates: Path, options: ReportOptions) -> None:
-    """Refuse a file for the points that can't be written, before a job is read for it."""
-    if options.method == "none":
-        raise OptionError("--coordinates needs a map; leave it out, or --map none")
-    if not coordinates.absolute().parent.is_dir():
-        raise OptionError(f"--coordinates is {coordinates}: its directory doesn't exist; make it, or name another file")
 
 
 def write_report(
@@ -154,8 +145,9 @@ def write_report(
     """
     # Over 40 lines: most of it is the description of its arguments.
     path = report_path(job, to)
-    if coordinates is not None:
-        _check_coordinates(coordinates, options)
+    if coordinates is not None and options.method == "none":
+        raise OptionError("--coordinates needs a map; leave out --map none, or --coordinates")
+    check_targets({"--to": to, "--coordinates": coordinates}, {"--table": options.table, "--plan": options.plan})
     if png:
         from producer.report.pictures import check_drawable  # noqa: PLC0415 - most reports draw nothing
 

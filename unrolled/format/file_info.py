@@ -23,6 +23,8 @@ from unrolled.job.shard_id import ShardId
 
 FORMAT_VERSION = 2
 METADATA_PREFIX = "unrolled."
+#: The end of what is wrong with a file that has none of its keys.
+FOREIGN = "the file was not written by unrolled"
 _POSITIONS = (METADATA_PREFIX + "positions").encode()
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -120,9 +122,7 @@ class FileInfo:
         def text(key: str, allowed: re.Pattern[str]) -> str:
             value = found.get((METADATA_PREFIX + key).encode())
             if value is None:
-                raise FileFormatError(
-                    f"metadata {METADATA_PREFIX}{key} is missing; the file was not written by unrolled"
-                )
+                raise FileFormatError(f"metadata {METADATA_PREFIX}{key} is missing; {FOREIGN}")
             decoded = value.decode("utf-8", errors="replace")
             if not allowed.fullmatch(decoded):
                 raise FileFormatError(f"metadata {METADATA_PREFIX}{key} is {decoded[:80]!r}, not {allowed.pattern}")

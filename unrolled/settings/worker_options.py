@@ -87,7 +87,7 @@ class WorkerOptions:
         None, "Directory that every output directory must be in.", metavar="DIR", unset="no limit"
     )
     health_file: Path | None = option(
-        None, "File that the worker touches about every 2 seconds while it is well.", metavar="FILE"
+        None, "File of its own that the worker writes about every 2 seconds while it is well.", metavar="FILE"
     )
 
     metrics_port: int | None = option(

@@ -19,6 +19,7 @@ from unrolled.telemetry.json_log import log_json
 from unrolled.telemetry.server import check_installed
 from worker.cli.too_much import too_much
 from worker.engines.choice import choose_and_measure
+from worker.runtime.health_file import check_health_file
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -62,10 +63,8 @@ def worker(context: click.Context, /, log_level: str, **options: Any) -> None:
     if root and not root.is_dir():
         found = "is not a directory" if root.exists() else "does not exist"
         raise OptionError(f"--output-root {root}: {found}; name the directory that contains the output directories")
-    file = settings.health_file
-    if file and (file.is_dir() or not file.parent.is_dir()):
-        found = "is a directory" if file.is_dir() else "its directory doesn't exist"
-        raise OptionError(f"--health-file {file}: {found}; name a file in a directory that this worker can write to")
+    if settings.health_file:
+        check_health_file(settings.health_file)
     start_log(settings.log_format, log_level)
     for line in too_much(settings):
         _log.warning(line)

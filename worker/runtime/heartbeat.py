@@ -8,7 +8,6 @@ thread looks after the jobs, because their stores may be slow.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from unrolled.errors import counted
 from unrolled.queue.broker import AWAY
+from worker.runtime.health_file import write_health_file
 from worker.runtime.telemetry.metrics import progress_line
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ class Heartbeat:
         file = self._settings.health_file
         if file and self._pool.busy_seconds() < LONGEST_POOL_SECONDS:
             try:
-                file.write_text(json.dumps({"on_board": len(self._service.board.held())}))
+                write_health_file(file, len(self._service.board.held()))
             except OSError as error:
                 self._patience.fails(f"write health file {file}", error)
             else:

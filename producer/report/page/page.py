@@ -13,6 +13,7 @@ from producer.report.page.map_section import map_section, map_store
 from producer.report.page.markup import text
 from producer.report.page.plan_section import plan_section
 from producer.report.page.training_section import training_section
+from producer.report.targets import GENERATOR
 from unrolled.errors import counted
 from unrolled.format.file_info import release
 
@@ -37,7 +38,8 @@ def render(shown: Shown, live_seconds: float = 0, source: str = "") -> str:
     return f"""<!DOCTYPE html>
 <html lang="en"{live}>
 <head>
-<meta charset="utf-8">{made_from}
+<meta charset="utf-8">
+{GENERATOR}{made_from}
 <meta http-equiv="Content-Security-Policy" content="{policy(live=bool(live_seconds))}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">

@@ -129,7 +129,7 @@ def test_two_labels_for_one_id_are_refused(out, tmp_path):
         (["--label-field", "topic"], "--table"),
         (["--text-field", "body"], "--table"),
         (["--to", "/nowhere/at/all.html"], "its directory doesn't exist"),
-        (["--map", "none", "--coordinates", "x.parquet"], "--coordinates needs a map; leave it out, or --map none"),
+        (["--map", "none", "--coordinates", "x.parquet"], "--coordinates needs a map; leave out --map none"),
         (["--column", "no", "--coordinates", "/nowhere/x.parquet"], "its directory doesn't exist"),
         (["--live", "--png"], "--live writes no file"),
         (["--live", "--host", "256.1.1.1"], "can't be used"),

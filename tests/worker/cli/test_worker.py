@@ -4,6 +4,7 @@ import pytest
 
 from unrolled.errors import OptionError
 from worker.cli.worker import worker
+from worker.runtime.health_file import check_health_file, write_health_file
 
 
 @pytest.mark.parametrize(
@@ -13,12 +14,32 @@ from worker.cli.worker import worker
         ("--output-root", "file", "is not a directory"),
         ("--health-file", "absent/health", "its directory doesn't exist"),
         ("--health-file", "folder", "is a directory"),
+        ("--health-file", "rows.jsonl", "exists, and no worker has written it"),
     ],
 )
 def test_a_place_that_cannot_serve(tmp_path, option, name, found):
     """A supervisor would kill a worker again and again that can't touch its health file."""
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
+    (tmp_path / "rows.jsonl").write_text('{"id": "a"}\n')
     words = ["--broker", "redis://h", "--model", "m", option, str(tmp_path / name)]
     with pytest.raises(OptionError, match=rf"^{option} .*{name}: {found}; name "):
         worker.main(words, standalone_mode=False)
+
+
+@pytest.mark.parametrize("content", ["", '{"on_board": 3}', None])
+def test_a_health_file_that_a_worker_wrote_may_be_written_again(tmp_path, content):
+    path = tmp_path / "health"
+    if content is not None:
+        path.write_text(content)
+    check_health_file(path)
+    write_health_file(path, 2)
+    check_health_file(path)
+    assert path.read_text() == '{"on_board": 2}'
+
+
+@pytest.mark.parametrize("content", [b"[1]", b"7", b"{}", b'{"on_board": 1, "id": "a"}', b"\xff", b" " * 300, b"null"])
+def test_another_file_is_no_health_file(tmp_path, content):
+    (tmp_path / "other").write_bytes(content)
+    with pytest.raises(OptionError, match="no worker has written it"):
+        check_health_file(tmp_path / "other")
