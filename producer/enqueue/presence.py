@@ -11,6 +11,7 @@ from unrolled.queue.broker import AWAY
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from unrolled.patience import Patience
     from unrolled.queue.ledger import Ledger
 
 #: Seconds between two signs of life, and for how long each counts: three may be lost.
@@ -20,19 +21,21 @@ _GOODBYE_SECONDS = 1.0
 
 
 @contextmanager
-def present(ledger: Ledger, job_key: str) -> Iterator[None]:
+def present(ledger: Ledger, job_key: str, patience: Patience) -> Iterator[None]:
     """Show that a producer is at work on a job, for as long as the block runs; a broker that is away misses it.
 
     Args:
         ledger: the ledger of the job's offer.
         job_key: the job's key.
+        patience: knows what is in the producer's way, such as a full disk.
     """
     over = threading.Event()
 
     def show() -> None:
         while not over.is_set():
             with suppress(*AWAY):
-                ledger.say_fed(job_key, SECONDS)
+                troubles = patience.troubles()
+                ledger.say_fed(job_key, SECONDS, troubles[-1][1] if troubles else "")
             over.wait(PAUSE)
         with suppress(*AWAY):
             ledger.say_unfed(job_key)

@@ -94,7 +94,7 @@ def enqueue(
             jobs = queue.of_job(job, priority)
             try:
                 jobs.claim_place()
-                with present(queue.ledger, job.key):
+                with present(queue.ledger, job.key, writing):
                     summary = submit(replace(prepared, job=job), jobs, shown.each, shown.on_bytes, stopped)
             except StoppedWaitingError as error:
                 raise JobError(f"{job.place}: {_stopped_text(shown.rows)}") from error

@@ -20,7 +20,7 @@ def diagnose(status: JobStatus) -> dict[str, str]:
     seen), "lost" (shards that Redis forgot), "copy" (workers compute it in another place), "worker" (none serves the
     model), "starting" (the workers of an `unrolled run`), "trouble" (in a worker's way), "unseen" (rows that a worker
     missed), "moved" (workers look for it in another place), "silent" (a worker), "turn" (other jobs are computed),
-    "strays" (rows that a dead run has read), "input" (not read to its end).
+    "producer" (something is in its way), "strays" (rows that a dead run has read), "input" (not read to its end).
     """
     # Over 40 lines: a text for each kind, in the order in which they are shown.
     found = {}
@@ -50,6 +50,8 @@ def diagnose(status: JobStatus) -> dict[str, str]:
         )
     if status.queue and status.waiting:
         found |= _in_the_queue(status, status.queue)
+    if status.hindered:
+        found["producer"] = f"{status.hindered} (the `unrolled enqueue` that reads its input)"
     if status.strays and status.ended:
         found["strays"] = (
             f"a run that died has read rows of {counted(status.strays, 'shard')} and not queued them; "

@@ -56,7 +56,7 @@ class Asked:
         others_queued: those that wait for a worker.
         place: path or URL of the job's store, as it was registered; None if there is none.
         memory_share: see `QueueStatus`.
-        fed: whether a producer has shown lately that it is at work on the job.
+        fed: what is in the way of the producer that is at work on the job, "" if nothing is; None without a producer.
         away: why the broker couldn't be asked.
     """
 
@@ -68,7 +68,7 @@ class Asked:
     others_queued: int = 0
     place: str | None = None
     memory_share: float | None = None
-    fed: bool = False
+    fed: str | None = None
     away: str | None = None
 
 
@@ -98,7 +98,7 @@ def ask(ledger: Ledger, job_key: str, *, named: bool = False) -> Asked:
         others_queued,
         ledger.place_of(job_key),
         _memory_share(ledger),
-        ledger.is_fed(job_key),
+        ledger.fed(job_key),
     )
 
 

@@ -30,7 +30,7 @@ class Keys:
             before. See `Ledger.choose`.
         ranks: hash: job key → the rank that its next shard gets; in the field `now`, that of the last shard chosen.
         priorities: hash: job key → the job's priority, where its producer gave one.
-        producers: hash: job key → until when its producer's last sign of life counts.
+        producers: hash: job key → until when its producer's last sign of life counts, a space, and what is in its way.
         later: sorted set: member that was chosen and isn't claimed, or that a worker put off → when its message is sent
             again.
         swept: string: when a worker last swept. It is in the future while sweeping waits after a silence.

@@ -411,33 +411,38 @@ class Ledger:
         """
         self.client.set(self._over(job_key), b"", px=max(1, round(seconds * 1000)))
 
-    def say_fed(self, job_key: str, seconds: float) -> None:
+    def say_fed(self, job_key: str, seconds: float, trouble: str = "") -> None:
         """Show that a producer is at work on a job.
 
         Args:
             job_key: the job's key.
             seconds: how long it counts.
+            trouble: what is in its way, for people; "" if nothing is.
         """
         now, _ = self.client.time()
-        self.client.hset(self.keys.producers, job_key, now + seconds)
+        self.client.hset(self.keys.producers, job_key, f"{now + seconds} {trouble}")
 
     def say_unfed(self, job_key: str) -> None:
         """Show that a producer's work on a job is over."""
         self.client.hdel(self.keys.producers, job_key)
 
-    def is_fed(self, job_key: str) -> bool:
-        """Whether a producer has shown lately that it is at work on a job; what a dead one has shown is removed."""
+    def fed(self, job_key: str) -> str | None:
+        """What is in the way of the producer that is at work on a job, "" if nothing is; None without a producer.
+
+        What a dead one has shown is removed. The text is unchecked: anybody with access to Redis can write it.
+        """
         raw = self.client.hget(self.keys.producers, job_key)
         if raw is None:
-            return False
+            return None
         now, _ = self.client.time()
+        until, _, trouble = as_text(raw).partition(" ")
         try:
-            if now <= float(raw) <= now + LONGEST_HEARTBEAT_SECONDS:
-                return True
+            if now <= float(until) <= now + LONGEST_HEARTBEAT_SECONDS:
+                return trouble
         except ValueError:
-            pass  # anybody with access to Redis may have written it
+            pass  # forged
         self.say_unfed(job_key)
-        return False
+        return None
 
     def place_of(self, job_key: str) -> str | None:
         """The path or URL that was registered for a job, unchecked: anybody with access to Redis can write it."""

@@ -1,7 +1,5 @@
 """What a producer at work shows in the broker, with a real server."""
 
-import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -13,6 +11,8 @@ from support.processes import eventually
 
 from producer.enqueue import presence
 from producer.enqueue.presence import present
+from unrolled.errors import TransientError
+from unrolled.patience import Patience
 from unrolled.queue.broker import Broker
 
 KEY = "0123456789abcdef"
@@ -34,13 +34,24 @@ def quick(monkeypatch):
 
 @pytest.mark.usefixtures("quick")
 def test_it_shows_while_the_block_runs_and_no_longer(ledger):
-    with present(ledger, KEY):
-        eventually(lambda: ledger.is_fed(KEY), "the first sign")
+    with present(ledger, KEY, Patience(str)):
+        eventually(lambda: ledger.fed(KEY) is not None, "the first sign")
         first = ledger.client.hget(ledger.keys.producers, KEY)
         eventually(lambda: ledger.client.hget(ledger.keys.producers, KEY) > first, "a later one")
-        assert not ledger.is_fed("f" * 16)
-    assert not ledger.is_fed(KEY)
+        assert ledger.fed("f" * 16) is None
+    assert ledger.fed(KEY) is None
     assert not ledger.client.exists(ledger.keys.producers)
+
+
+@pytest.mark.usefixtures("quick")
+def test_it_shows_what_is_in_the_way(ledger):
+    patience = Patience(str)
+    with present(ledger, KEY, patience):
+        eventually(lambda: ledger.fed(KEY) == "", "nothing yet")
+        patience.fails("write to /out", TransientError("no space is left"))
+        eventually(lambda: ledger.fed(KEY) == "can't write to /out: no space is left", "the trouble")
+        patience.works("write to /out")
+        eventually(lambda: ledger.fed(KEY) == "", "its end")
 
 
 def test_that_of_a_killed_producer_runs_out(ledger, broker):
@@ -48,31 +59,33 @@ def test_that_of_a_killed_producer_runs_out(ledger, broker):
         import threading
         from producer.enqueue import presence
         from unrolled.job.offer import Offer
+        from unrolled.patience import Patience
         from unrolled.queue.broker import Broker
 
         presence.PAUSE, presence.SECONDS = 0.05, 1.0
         ledger = Broker({broker.url!r}).ledger("test", Offer.parse({str(ledger.offer)!r}))
-        with presence.present(ledger, {KEY!r}):
+        with presence.present(ledger, {KEY!r}, Patience(print)):
             threading.Event().wait()
     """
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
-    eventually(lambda: ledger.is_fed(KEY), "a sign of life", 60)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    eventually(lambda: not ledger.is_fed(KEY), "its end")
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)]) as process:
+        try:
+            eventually(lambda: ledger.fed(KEY) is not None, "a sign of life", 60)
+        finally:
+            process.kill()
+    eventually(lambda: ledger.fed(KEY) is None, "its end")
     assert not ledger.client.exists(ledger.keys.producers)
 
 
 @pytest.mark.parametrize("forged", [b"", b"x", b"nan", b"inf", b"1e99", b"-1", b"\xff"])
 def test_a_forged_sign_counts_for_nothing(ledger, forged):
     ledger.client.hset(ledger.keys.producers, KEY, forged)
-    assert not ledger.is_fed(KEY)
+    assert ledger.fed(KEY) is None
     assert not ledger.client.exists(ledger.keys.producers)
 
 
 def test_a_broker_that_is_away_is_missed_silently(broker, ledger):
     broker.kill()
     before = threading.active_count()
-    with present(ledger, KEY):
+    with present(ledger, KEY, Patience(str)):
         pass
     assert threading.active_count() <= before + 1

@@ -405,6 +405,13 @@ def test_a_stream_at_work_can_be_told_from_an_orphan(tmp_path, server, ledger, p
     ledger.say_fed(job.key, 60)
     status = reader.read()
     assert (status.fed, "input" in diagnose(status)) == (True, False)
+    assert "producer" not in diagnose(status)
+    ledger.say_fed(job.key, 60, "can't write to /x: no space is left \x1b[2J" + "x" * 9999)
+    line = diagnose(reader.read())["producer"]
+    assert line.startswith("can't write to /x: no space is left ")
+    assert line.endswith(" (the `unrolled enqueue` that reads its input)")
+    assert (len(line) < 700, line.isprintable()) == (True, True)
+    assert "waiting for input" not in reader.read().state
     ledger.say_unfed(job.key)
     assert "input" in diagnose(reader.read())
     alone = diagnose(StatusReader(job).read())
