@@ -12,14 +12,7 @@ from unrolled.errors import RowError
 #: Lines that show whether an input is JSON.
 _LINES = 3
 #: What JSON calls the values that Python makes of it.
-_IN_JSON = {
-    list: "an array",
-    str: "a string",
-    int: "a number",
-    float: "a number",
-    bool: "a boolean",
-    type(None): "a null",
-}
+_IN_JSON = {list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean"}
 
 
 def _object_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -57,7 +50,7 @@ def json_object(line: bytes) -> dict[str, object]:
     except ValueError as error:
         raise RowError("not usable JSON: an integer has too many digits") from error
     if not isinstance(found, dict):
-        raise RowError(f"is {_IN_JSON[type(found)]} of JSON; allowed: an object")
+        raise RowError(f"is {_IN_JSON.get(type(found), 'a null')} of JSON; allowed: an object")
     return found
 
 
