@@ -505,6 +505,19 @@ def test_weights_alone_of_old_keras(tmp_path):
         assert done.made.notes == [f"activations tanh and {gates} (as you said)"]
     old_weights(tmp_path / "cudnn.h5", "2.2.4", 40)
     assert imported(tmp_path / "cudnn.h5", tmp_path / "cudnn").model.config.layer_dims == (5,)
+    with pytest.raises(ImportRefusedError, match=r"--recurrent-activation sigmoid: .*; leave it out"):
+        imported(tmp_path / "cudnn.h5", tmp_path / "refused", gates="sigmoid")
+    with pytest.raises(ImportRefusedError, match=r"--forget-bias 5: it has no LSTM .*; leave it out"):
+        imported(tmp_path / "old.h5", tmp_path / "refused", gates="sigmoid", forget_bias=5.0)
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_a_whole_file_takes_no_word_about_its_gates(suffix, tmp_path):
+    """It shows them itself, so the option would change nothing."""
+    keras.Sequential([layers.Input((None,)), layers.Embedding(9, 3), layers.LSTM(2)]).save(tmp_path / f"m.{suffix}")
+    for option, given in (("recurrent-activation", {"gates": "hard_sigmoid"}), ("forget-bias", {"forget_bias": 5.0})):
+        with pytest.raises(ImportRefusedError, match=f"--{option} .*; leave it out"):
+            imported(tmp_path / f"m.{suffix}", tmp_path / "model", **given)
 
 
 @pytest.mark.parametrize(("kind", "gates"), [("lstm", 4), ("gru", 3)])
