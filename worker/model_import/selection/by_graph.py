@@ -550,6 +550,8 @@ class _Paths:
         """Why ids aren't what an embedding or one-hot vectors are made of; None if they are."""
         if self._asked.vectors:
             return f"--vectors: {layer} reads {node}, which makes vectors of ids; leave it out"
+        if self._asked.one_hot and node.role == "table":
+            return f"--one-hot: {layer} reads {node}, which makes vectors of ids; leave it out"
         source = self._graph.get(node.inputs[0]) if node.inputs else None
         if not node.inputs or (source is not None and source.role == "input"):
             return None
