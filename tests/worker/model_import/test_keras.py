@@ -212,9 +212,9 @@ def test_the_encoder_of_a_translator_has_to_be_named(tmp_path):
     """A decoder starts from another state in each row, so it can't be imported, and --layer takes the encoder."""
     source, target = keras.Input((None,), dtype="int32"), keras.Input((None,), dtype="int32")
     encoded = layers.LSTM(5, return_state=True, return_sequences=True, name="encoder")(
-        layers.Embedding(10, 4, mask_zero=True)(source)
+        layers.Embedding(10, 4, mask_zero=True, name="ee")(source)
     )
-    decoded = layers.LSTM(5, name="decoder")(layers.Embedding(8, 4)(target), initial_state=encoded[1:])
+    decoded = layers.LSTM(5, name="decoder")(layers.Embedding(8, 4, name="de")(target), initial_state=encoded[1:])
     model = randomize(keras.Model([source, target], [encoded[0], decoded]))
     model.save(tmp_path / "model.keras")
     with pytest.raises(
@@ -226,6 +226,10 @@ def test_the_encoder_of_a_translator_has_to_be_named(tmp_path):
     assert_same(own_states(encoder, encoded[0]), states_of(done))
     with pytest.raises(ImportRefusedError, match=r"decoder: it starts from another layer's state"):
         imported(tmp_path / "model.keras", tmp_path / "decoder", layers=("decoder",))
+    with pytest.raises(ImportRefusedError, match=r"--embedding ee: decoder reads the embedding de; name what"):
+        imported(
+            tmp_path / "model.keras", tmp_path / "decoder", layers=("decoder",), initial_states=True, embedding="ee"
+        )
     done = imported(
         tmp_path / "model.keras", tmp_path / "decoder", layers=("decoder",), initial_states=True, parity=1e-5
     )
