@@ -61,6 +61,14 @@ def stored_states(path: Path) -> list[Any]:
         return [stored[f"{STATES}.{number}"] for number in range(_numbered(stored.files, STATES))]
 
 
+def has_states(path: Path) -> bool:
+    """Whether a file has initial states; arguments and errors are those of `stored_rows`."""
+    if _is_parquet(path):
+        return STATES in pq.read_schema(path).names
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        return any(name == STATES or name.startswith(f"{STATES}.") for name in stored.files)
+
+
 def _is_parquet(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(4)
