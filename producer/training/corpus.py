@@ -22,7 +22,7 @@ from unrolled.model.files import TOKENIZER_FILE
 from unrolled.patience import Patience
 from unrolled.store.publish import publish_bytes
 from unrolled.tokenization.tokenizer import load_tokenizer
-from unrolled.training.plan import PLAN_FILE, SCRATCH, SEGMENT_WINDOWS, FitOptions, FitPlan, RowCount
+from unrolled.training.plan import DIVERGED_FILE, PLAN_FILE, SCRATCH, SEGMENT_WINDOWS, FitOptions, FitPlan, RowCount
 from unrolled.training.token_store import TokenStoreWriter
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def prepare(request: FitRequest, say: Callable[[str], None]) -> FitPlan:
     _refuse_oov(request, plan)
     words = request.words(plan.files) | {"files": _states(plan)}
     found = FitPlan.read(scratch)
-    if found is not None:
+    replaced = found is not None and found.request != words and (scratch / DIVERGED_FILE).exists()
+    if found is not None and not replaced:
         if found.request != words:
             raise JobError(
                 f"{request.out}: contains an unfinished training with {differences(found.request, words)}; run the "
@@ -60,12 +61,27 @@ def prepare(request: FitRequest, say: Callable[[str], None]) -> FitPlan:
             )
         return found
     _need_largest_id(request, plan)
+    if replaced:
+        _remove_diverged(scratch, say)
     with _made(scratch):
         for notice in plan.notices:
             say(notice)
         made = _make_rows(request, plan, words, say)
         publish_bytes(scratch / PLAN_FILE, made.to_json().encode())
     return made
+
+
+def _remove_diverged(scratch: Path, say: Callable[[str], None]) -> None:
+    """Remove a training that diverged: its advice was to start again with other options."""
+    try:
+        shutil.rmtree(scratch)
+    except OSError as error:
+        raise TransientError(
+            f"{scratch}: can't be removed ({error.strerror or error}); choose another --out"
+        ) from error
+    say(
+        f"{scratch.parent}: the unfinished training there diverged; it is removed, and this one starts from the beginning"
+    )
 
 
 def _refuse_oov(request: FitRequest, plan: InputPlan) -> None:

@@ -8,6 +8,7 @@ While a model is trained, its directory contains a directory `_fit`, which is re
     tokenizer.json           absent if the corpus contains token ids
     checkpoint.safetensors   the state of the training, see `worker.training.checkpoint`
     best-N.safetensors       the weights after epoch N, the best epoch so far
+    diverged                 exists if the training diverged, so that one with other options may take its place
 """
 
 import json
@@ -24,6 +25,7 @@ from unrolled.settings.declaration import check, option
 
 SCRATCH = TRAINING_FOLDER
 PLAN_FILE = "plan.json"
+DIVERGED_FILE = "diverged"
 RECORD_FILE = "training.json"
 HEAD_FILE = "head.safetensors"
 FORMAT_VERSION = 1

@@ -13,7 +13,7 @@ from producer.tokenization.word_level import fit
 from producer.training.corpus import prepare
 from producer.training.request import FitRequest
 from unrolled.errors import JobError, ModelError, RequestError
-from unrolled.training.plan import SCRATCH, SEGMENT_WINDOWS
+from unrolled.training.plan import DIVERGED_FILE, SCRATCH, SEGMENT_WINDOWS
 from unrolled.training.token_store import TokenStore
 
 IDS = [[int(n) for n in np.random.default_rng(at).integers(1, 50, 3 + at % 5)] for at in range(400)]
@@ -174,6 +174,25 @@ def test_what_was_made_ready_is_taken_as_it_is(tmp_path, monkeypatch):
         match=r"with an input that has changed since; run the command that began it, choose another",
     ):
         prepare(request, lambda _: None)
+
+
+def test_another_training_takes_the_place_of_one_that_diverged(tmp_path):
+    """As the error of the divergence advises; the same command goes on with it, and a refused one removes nothing."""
+    corpus, scratch, said = write(tmp_path / "c.jsonl", IDS), tmp_path / "out" / SCRATCH, []
+    steep, flat = (asked([corpus], tmp_path / "out", training={"learning_rate": rate}) for rate in (1e30, 0.01))
+    plan = prepare(steep, said.append)
+    (scratch / "checkpoint.safetensors").touch()
+    (scratch / DIVERGED_FILE).touch()
+    assert prepare(steep, said.append) == plan
+    with pytest.raises(RequestError, match="--learning-rate is 0"):
+        prepare(asked([corpus], tmp_path / "out", training={"learning_rate": 0.0}), said.append)
+    assert (said, (scratch / "checkpoint.safetensors").exists()) == ([], True)
+    assert prepare(flat, said.append).options.learning_rate == 0.01
+    assert [line.partition(": ")[2] for line in said] == [
+        "the unfinished training there diverged; it is removed, and this one starts from the beginning"
+    ]
+    assert not (scratch / "checkpoint.safetensors").exists()
+    assert not (scratch / DIVERGED_FILE).exists()
 
 
 @pytest.mark.parametrize(
