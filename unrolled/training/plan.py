@@ -101,7 +101,7 @@ class FitPlan:
     Attributes:
         options: the sizes of the model and the options of the training.
         request: the options of the command, with sizes and modification times of the inputs; a command resumes the
-            training only if its options are equal.
+            training only if its options are equal, and the inputs' states or their rows are.
         corpus: facts about the corpus for training.json.
         train: the size of the rows to learn from.
         validation: the size of the held-out rows.
