@@ -1,5 +1,7 @@
 """The arrays and columns of a file of rows; `own_rows` describes their layouts, and checks what they hold."""
 
+# Over 150 lines: two formats of one content, each with what is refused of it.
+
 from __future__ import annotations
 
 import zipfile
