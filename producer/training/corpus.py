@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from producer.sources.notices import notices_of_words
 from producer.sources.reading import InputPlan, check_inputs, read_batches
-from producer.sources.rows import SourceRow
 from producer.terminal.progress import reading
 from producer.terminal.text import percent
 from producer.tokenization.tokenize import tokenize
-from producer.tokenization.word_level import fit
-from producer.training.request import DEFAULT_VOCABULARY, FitRequest, differences
+from producer.training.resuming import remove_diverged, resumed
 from producer.training.rows import FEWEST_TOKENS, Seen, held_out, line_of_share, rows_with_targets, segments
-from unrolled.errors import JobError, OptionError, RequestError, TransientError, counted
+from producer.training.words import text_of, words_of
+from unrolled.errors import OptionError, RequestError, TransientError, counted
 from unrolled.model.files import TOKENIZER_FILE
 from unrolled.patience import Patience
 from unrolled.store.publish import publish_bytes
 from unrolled.tokenization.tokenizer import load_tokenizer
-from unrolled.training.plan import PLAN_FILE, SCRATCH, SEGMENT_WINDOWS, FitOptions, FitPlan, RowCount
+from unrolled.training.plan import DIVERGED_FILE, PLAN_FILE, SCRATCH, SEGMENT_WINDOWS, FitOptions, FitPlan, RowCount
 from unrolled.training.token_store import TokenStoreWriter
 
 if TYPE_CHECKING:
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
+
+    from producer.training.request import FitRequest
 
 
 def prepare(request: FitRequest, say: Callable[[str], None]) -> FitPlan:
@@ -52,14 +53,12 @@ def prepare(request: FitRequest, say: Callable[[str], None]) -> FitPlan:
     _refuse_oov(request, plan)
     words = request.words(plan.files) | {"files": _states(plan)}
     found = FitPlan.read(scratch)
-    if found is not None:
-        if found.request != words:
-            raise JobError(
-                f"{request.out}: contains an unfinished training with {differences(found.request, words)}; run the "
-                f"command that began it, choose another --out, or remove {scratch} to start again"
-            )
-        return found
+    replaced = found is not None and found.request != words and (scratch / DIVERGED_FILE).exists()
+    if found is not None and not replaced:
+        return found if found.request == words else resumed(request, plan, found, words, say)
     _need_largest_id(request, plan)
+    if replaced:
+        remove_diverged(scratch, say)
     with _made(scratch):
         for notice in plan.notices:
             say(notice)
@@ -155,17 +154,11 @@ def _tokenizer(request: FitRequest, plan: InputPlan, say: Callable[[str], None])
 
     for notice in notices_of_words((file.label, file.format) for file in plan.files):
         say(notice)
-
-    def texts(on_bytes: Callable[[int], None]) -> Iterator[str]:
-        for batch in read_batches(plan, request.source, on_bytes=on_bytes, steadily=Patience(say).until_done):
-            yield from (row.text for row in batch if isinstance(row, SourceRow) and row.text is not None)
-
-    with reading("counting words", plan.size_bytes) as on_bytes:
-        found = fit(texts(on_bytes), request.vocab_size or DEFAULT_VOCABULARY, request.oov)
+    found = words_of(request, plan, say)
     share = percent(found.covered / found.words)
     words = found.kept - (request.oov is not None)  # that token has an id, and is no word of the corpus
     say(f"vocabulary: {words:,} of {found.distinct:,} words, {share} of all {found.words:,} that occur")
-    publish_bytes(kept, (found.tokenizer.to_str(pretty=True) + "\n").encode())
+    publish_bytes(kept, text_of(found.tokenizer).encode())
     return load_tokenizer(kept, found.kept), found.kept
 
 

@@ -8,6 +8,7 @@ While a model is trained, its directory contains a directory `_fit`, which is re
     tokenizer.json           absent if the corpus contains token ids
     checkpoint.safetensors   the state of the training, see `worker.training.checkpoint`
     best-N.safetensors       the weights after epoch N, the best epoch so far
+    diverged                 exists if the training diverged, so that one with other options may take its place
 """
 
 import json
@@ -24,6 +25,7 @@ from unrolled.settings.declaration import check, option
 
 SCRATCH = TRAINING_FOLDER
 PLAN_FILE = "plan.json"
+DIVERGED_FILE = "diverged"
 RECORD_FILE = "training.json"
 HEAD_FILE = "head.safetensors"
 FORMAT_VERSION = 1
@@ -99,7 +101,7 @@ class FitPlan:
     Attributes:
         options: the sizes of the model and the options of the training.
         request: the options of the command, with sizes and modification times of the inputs; a command resumes the
-            training only if its options are equal.
+            training only if its options are equal, and the inputs' states or their rows are.
         corpus: facts about the corpus for training.json.
         train: the size of the rows to learn from.
         validation: the size of the held-out rows.

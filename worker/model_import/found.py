@@ -297,6 +297,8 @@ class Found:
         zero_is_padding: whether row 0 of an embedding is padding by the custom of this format.
         notes: assumptions that had to be made.
         why_empty: why there is no layer, if the file shows more than that.
+        leaves_open: the options of an import whose answers about the cells this file lacks, so that its reader takes
+            them: "--recurrent-activation", "--forget-bias".
         own: what its framework needs to run the graph; None if the file has none, or no framework here can run it.
         alphabet: the characters that the model reads, if the file contains them.
         words: the words that the model reads, if they are known.
@@ -315,6 +317,7 @@ class Found:
     zero_is_padding: bool = False
     notes: list[str] = field(default_factory=list)
     why_empty: str | None = None
+    leaves_open: frozenset[str] = frozenset()
     own: KerasGraph | OnnxGraph | Equations | None = None
     alphabet: Alphabet | None = None
     words: Words | None = None

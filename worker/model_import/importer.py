@@ -147,6 +147,7 @@ def import_model(
         source, options.gates, options.forget_bias, elmo_options=options.elmo_options, vocabulary=options.vocabulary
     )
     try:
+        _refuse_unused(found, options)
         if options.initial_states:
             bring_states(found)
         stack = choose(found, options.asked)
@@ -184,6 +185,18 @@ def _refuse_ids(options: ImportOptions) -> None:
     named = [name for name, is_given in given.items() if is_given]
     if options.vectors and named:
         raise ImportRefusedError(f"--vectors and {named[0]}: rows of vectors contain no ids; leave one of them out")
+
+
+def _refuse_unused(found: Found, options: ImportOptions) -> None:
+    """Refuse what the user says of the cells where it would change nothing; a file without layers is refused later."""
+    for option, given, why in (
+        ("--recurrent-activation", options.gates, "the activation of these gates is known without it"),
+        ("--forget-bias", options.forget_bias, "it has no LSTM to whose forget gate a TensorFlow 1 program adds it"),
+    ):
+        if given is not None and found.layers and option not in found.leaves_open:
+            raise ImportRefusedError(
+                f"{option} {given if isinstance(given, str) else f'{given:g}'}: {why}; leave it out"
+            )
 
 
 def _tokenizer(found: Found, made: Assembled, path: Path | None) -> str | None:

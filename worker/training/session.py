@@ -13,10 +13,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import JobError, RequestError
+from unrolled.training.plan import DIVERGED_FILE
 from worker.training.batches import training_batches, validation_batches, windows
 from worker.training.checkpoint import CHECKPOINT_FILE, load_state, save_state
 from worker.training.progress import Progress, perplexity
@@ -80,6 +82,7 @@ class Session:
         self._stopped = stopped
         self._saved, self._pause = time.monotonic(), CHECKPOINT_SECONDS
         self.progress = Progress()
+        (scratch / DIVERGED_FILE).unlink(missing_ok=True)  # what is in the directory is in use again
         if (found := load_state(scratch / CHECKPOINT_FILE)) is not None:
             self._restore(*found)
 
@@ -167,6 +170,8 @@ class Session:
         self._report("epoch", **found, best=better, seconds=seconds)
 
     def _diverged(self, how: str) -> RequestError:
+        with suppress(OSError):  # without the file, the next command says what to remove
+            (self._scratch / DIVERGED_FILE).touch()
         return RequestError(
             f"the training diverged: in epoch {self.progress.epoch + 1} the {how}; start again with a lower "
             f"--learning-rate than {self._options.learning_rate:g}, or a lower --clip-norm"

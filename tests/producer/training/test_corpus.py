@@ -1,7 +1,9 @@
 """A corpus becomes a training's rows."""
 
 import json
+import os
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +15,7 @@ from producer.tokenization.word_level import fit
 from producer.training.corpus import prepare
 from producer.training.request import FitRequest
 from unrolled.errors import JobError, ModelError, RequestError
-from unrolled.training.plan import SCRATCH, SEGMENT_WINDOWS
+from unrolled.training.plan import DIVERGED_FILE, SCRATCH, SEGMENT_WINDOWS
 from unrolled.training.token_store import TokenStore
 
 IDS = [[int(n) for n in np.random.default_rng(at).integers(1, 50, 3 + at % 5)] for at in range(400)]
@@ -171,9 +173,53 @@ def test_what_was_made_ready_is_taken_as_it_is(tmp_path, monkeypatch):
     write(corpus, IDS[1:])
     with pytest.raises(
         JobError,
-        match=r"with an input that has changed since; run the command that began it, choose another",
+        match=r"with an input that has changed since; choose another --out, or remove",
     ):
         prepare(request, lambda _: None)
+
+
+@pytest.mark.parametrize("field", ["tokens", "text"])
+def test_inputs_that_only_look_changed_are_the_same_corpus(field, tmp_path):
+    """Of another time, or another inode; of the same size, other rows are refused, and other words outside the rows."""
+    made = IDS if field == "tokens" else [f"a{at % 7} {'b ' * (at % 50)}x{at:03}" for at in range(300)]
+    corpus, said = write(tmp_path / "c.jsonl", made, field), []
+    request = asked([corpus], tmp_path / "out", vocab_size=50 if field == "tokens" else 8)
+    plan, content = prepare(request, said.append), corpus.read_bytes()
+    stored, said[:] = (tmp_path / "out" / SCRATCH / "train.arrow").stat(), []
+    os.utime(corpus, (1, 1))
+    resumed = prepare(request, said.append)
+    assert replace(resumed, request=plan.request) == plan
+    assert said == ["inputs have another time than when this training began, and the same rows: it resumes"]
+    assert prepare(request, said.append) == resumed
+    corpus.unlink()
+    corpus.write_bytes(content)
+    prepare(request, said.append)
+    assert len(said) == 2
+    assert (tmp_path / "out" / SCRATCH / "train.arrow").stat() == stored
+    changed = re.sub(rb"x\d+", b"x000", content) if field == "text" else content.replace(b"7", b"8")
+    assert len(changed) == len(content)
+    corpus.write_bytes(changed)
+    with pytest.raises(JobError, match="with an input that has changed since; choose another --out, or remove"):
+        prepare(request, said.append)
+
+
+def test_another_training_takes_the_place_of_one_that_diverged(tmp_path):
+    """As the error of the divergence advises; the same command goes on with it, and a refused one removes nothing."""
+    corpus, scratch, said = write(tmp_path / "c.jsonl", IDS), tmp_path / "out" / SCRATCH, []
+    steep, flat = (asked([corpus], tmp_path / "out", training={"learning_rate": rate}) for rate in (1e30, 0.01))
+    plan = prepare(steep, said.append)
+    (scratch / "checkpoint.safetensors").touch()
+    (scratch / DIVERGED_FILE).touch()
+    assert prepare(steep, said.append) == plan
+    with pytest.raises(RequestError, match="--learning-rate is 0"):
+        prepare(asked([corpus], tmp_path / "out", training={"learning_rate": 0.0}), said.append)
+    assert (said, (scratch / "checkpoint.safetensors").exists()) == ([], True)
+    assert prepare(flat, said.append).options.learning_rate == 0.01
+    assert [line.partition(": ")[2] for line in said] == [
+        "the unfinished training there diverged; it is removed, and this one starts from the beginning"
+    ]
+    assert not (scratch / "checkpoint.safetensors").exists()
+    assert not (scratch / DIVERGED_FILE).exists()
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,24 @@ def test_initial_states(kind, model, tmp_path):
     assert "and initial_state of lists of 10 numbers" in run(decoder.path, tmp_path / "none.npz").output
 
 
+@pytest.mark.parametrize("kind", ["matrix", "row by row", "parquet"])
+def test_initial_states_that_the_model_reads_none_of(kind, model, tmp_path):
+    """They would be left out of the comparison in silence; `encode` refuses them, too."""
+    path, states, begin = tmp_path / "rows", states_of(model), np.ones((len(ROWS), 10), np.float32)
+    with path.open("wb") as file:
+        if kind == "parquet":
+            columns = {"ids": ROWS, "states": [each.tolist() for each in states], "initial_state": begin.tolist()}
+            pq.write_table(pa.table(columns), file)
+        else:
+            arrays = {f"ids.{number}": row for number, row in enumerate(ROWS)}
+            arrays |= {f"states.{number}": row for number, row in enumerate(states)}
+            of_rows = {f"initial_state.{number}": row for number, row in enumerate(begin)}
+            np.savez(file, **arrays, **(of_rows if kind == "row by row" else {"initial_state": begin}))
+    result = run(model.path, path)
+    assert result.exit_code == ExitStatus.FAILED
+    assert result.output.endswith("rows: initial_state is given, and the model reads none; leave it out\n")
+
+
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
 def test_padding_in_rows(direction, tmp_path):
     """Zeros before, between and after tokens are left out, as the model leaves them out; states there mean nothing."""

@@ -1,4 +1,4 @@
-"""States that the source's program clips, as only the user can say of weights alone."""
+"""What only the user can say of cells: bounds of their states, their gates; and refusals where it says nothing."""
 
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from support.reference import layer_states, lstm_states
 from unrolled.errors import ModelError
 
 MODELS = Path(__file__).parents[2] / "torch_models"
+ELMO = Path(__file__).parents[2] / "elmo_models" / "published"
 ROWS = [[3], [1, 2], [10, 4, 4, 0, 7]]
 
 
@@ -54,3 +55,25 @@ def test_clips_that_cant_be_are_refused(name, options, message, tmp_path):
     """A GRU has no cell state, and a graph needs no word of the user's."""
     with pytest.raises(ModelError, match=message):
         imported(MODELS / name, tmp_path / "model", **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        (
+            "lstm1.safetensors",
+            {"gates": "hard_sigmoid"},
+            r"\(.*\): --recurrent-activation hard_sigmoid: .*; leave it out",
+        ),
+        ("lstm1.safetensors", {"forget_bias": 5.0}, r"\(.*\): --forget-bias 5: it has no LSTM .*; leave it out"),
+        ("exported.onnx", {"gates": "sigmoid"}, r"--recurrent-activation sigmoid: .*; leave it out"),
+        ("exported.onnx", {"forget_bias": 0.0}, r"--forget-bias 0: .*; leave it out"),
+        (ELMO, {"gates": "sigmoid", "vocabulary": ELMO / "words.txt"}, r"--recurrent-activation sigmoid: .*; leave"),
+        (ELMO, {"forget_bias": 1.0, "vocabulary": ELMO / "words.txt"}, r"--forget-bias 1: .*; leave it out"),
+    ],
+)
+def test_what_is_said_of_cells_that_leave_nothing_open_is_refused(name, options, message, tmp_path):
+    """PyTorch's gates have one activation, a graph shows its own, and only TensorFlow 1's programs add a number."""
+    with pytest.raises(ModelError, match=message):
+        imported(MODELS / name, tmp_path / "model", **options)
+    assert not (tmp_path / "model").exists()

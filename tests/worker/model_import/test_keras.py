@@ -212,9 +212,9 @@ def test_the_encoder_of_a_translator_has_to_be_named(tmp_path):
     """A decoder starts from another state in each row, so it can't be imported, and --layer takes the encoder."""
     source, target = keras.Input((None,), dtype="int32"), keras.Input((None,), dtype="int32")
     encoded = layers.LSTM(5, return_state=True, return_sequences=True, name="encoder")(
-        layers.Embedding(10, 4, mask_zero=True)(source)
+        layers.Embedding(10, 4, mask_zero=True, name="ee")(source)
     )
-    decoded = layers.LSTM(5, name="decoder")(layers.Embedding(8, 4)(target), initial_state=encoded[1:])
+    decoded = layers.LSTM(5, name="decoder")(layers.Embedding(8, 4, name="de")(target), initial_state=encoded[1:])
     model = randomize(keras.Model([source, target], [encoded[0], decoded]))
     model.save(tmp_path / "model.keras")
     with pytest.raises(
@@ -226,6 +226,10 @@ def test_the_encoder_of_a_translator_has_to_be_named(tmp_path):
     assert_same(own_states(encoder, encoded[0]), states_of(done))
     with pytest.raises(ImportRefusedError, match=r"decoder: it starts from another layer's state"):
         imported(tmp_path / "model.keras", tmp_path / "decoder", layers=("decoder",))
+    with pytest.raises(ImportRefusedError, match=r"--embedding ee: decoder reads the embedding de; name what"):
+        imported(
+            tmp_path / "model.keras", tmp_path / "decoder", layers=("decoder",), initial_states=True, embedding="ee"
+        )
     done = imported(
         tmp_path / "model.keras", tmp_path / "decoder", layers=("decoder",), initial_states=True, parity=1e-5
     )
@@ -505,6 +509,19 @@ def test_weights_alone_of_old_keras(tmp_path):
         assert done.made.notes == [f"activations tanh and {gates} (as you said)"]
     old_weights(tmp_path / "cudnn.h5", "2.2.4", 40)
     assert imported(tmp_path / "cudnn.h5", tmp_path / "cudnn").model.config.layer_dims == (5,)
+    with pytest.raises(ImportRefusedError, match=r"--recurrent-activation sigmoid: .*; leave it out"):
+        imported(tmp_path / "cudnn.h5", tmp_path / "refused", gates="sigmoid")
+    with pytest.raises(ImportRefusedError, match=r"--forget-bias 5: it has no LSTM .*; leave it out"):
+        imported(tmp_path / "old.h5", tmp_path / "refused", gates="sigmoid", forget_bias=5.0)
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_a_whole_file_takes_no_word_about_its_gates(suffix, tmp_path):
+    """It shows them itself, so the option would change nothing."""
+    keras.Sequential([layers.Input((None,)), layers.Embedding(9, 3), layers.LSTM(2)]).save(tmp_path / f"m.{suffix}")
+    for option, given in (("recurrent-activation", {"gates": "hard_sigmoid"}), ("forget-bias", {"forget_bias": 5.0})):
+        with pytest.raises(ImportRefusedError, match=f"--{option} .*; leave it out"):
+            imported(tmp_path / f"m.{suffix}", tmp_path / "model", **given)
 
 
 @pytest.mark.parametrize(("kind", "gates"), [("lstm", 4), ("gru", 3)])

@@ -104,6 +104,8 @@ def test_residual_sums_are_the_users_word(tmp_path):
     assert_same(summed, states_of(done, ROWS, shift=1))
     with pytest.raises(ImportRefusedError, match=r"rnn.0: its input is added to its output, and their widths differ"):
         imported(source, tmp_path / "refused", residual=("rnn.0",))
+    with pytest.raises(ImportRefusedError, match=r"--residual zzz: there is no such recurrent layer; it has rnn\.0"):
+        imported(source, tmp_path / "refused", residual=("zzz",))
 
 
 def test_half_precision_is_read(tmp_path):

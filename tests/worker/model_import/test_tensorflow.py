@@ -230,6 +230,8 @@ def test_tensorflow_1_cells(tmp_path):
     assert_same(own, states_of(done))
     other = imported(tmp_path / "model.ckpt-7", tmp_path / "none", forget_bias=0.0)
     assert any("0 is added to the forget gate" in note for note in other.made.notes)
+    hard = imported(tmp_path / "model.ckpt-7", tmp_path / "hard", forget_bias=0.0, gates="hard_sigmoid")
+    assert {layer.gates for layer in hard.model.config.layers} == {"hard_sigmoid"}
     with pytest.raises(AssertionError):
         assert_same(own, states_of(other))
 

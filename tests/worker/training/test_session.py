@@ -7,7 +7,7 @@ from support.token_stores import stored
 from tensorflow.python.framework import config as tensorflow_config
 
 from unrolled.errors import JobError, OptionError, RequestError
-from unrolled.training.plan import FitOptions, FitPlan, RowCount
+from unrolled.training.plan import DIVERGED_FILE, FitOptions, FitPlan, RowCount
 from worker.training.checkpoint import CHECKPOINT_FILE, load_state, save_state
 from worker.training.network import Network
 from worker.training.progress import Progress
@@ -68,10 +68,13 @@ def test_it_ends_when_nothing_gets_better(session):
     assert [facts["best"] for event, facts in events if event == "epoch"][-2:] == [False, False]
 
 
-def test_a_loss_that_is_no_number_ends_it(session):
-    """The error says what to change."""
+def test_a_loss_that_is_no_number_ends_it(session, tmp_path):
+    """The error says what to change; a file says so to the next command, until a training runs there again."""
     with pytest.raises(RequestError, match=r"in epoch 1 the loss became nan; .* a lower --learning-rate than 1e\+38"):
         session("a", learning_rate=1e38).run()
+    assert (tmp_path / "a" / DIVERGED_FILE).exists()
+    session("a", learning_rate=1e38)
+    assert not (tmp_path / "a" / DIVERGED_FILE).exists()
 
 
 def test_a_perplexity_far_above_that_of_guessing_ends_it(session):

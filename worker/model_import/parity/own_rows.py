@@ -26,7 +26,7 @@ from unrolled.errors import ModelError, RowError
 from unrolled.tokenization.vectors import checked_states, checked_vectors
 from worker.model_import.parity.comparison import PLAIN, find_engine, run_engine
 from worker.model_import.parity.plain_arithmetic import last_states
-from worker.model_import.parity.row_files import STATES, UNREADABLE, stored_rows, stored_states
+from worker.model_import.parity.row_files import STATES, UNREADABLE, has_states, stored_rows, stored_states
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,6 +132,8 @@ def read_rows(path: Path, vector_dim: int | None = None, given_dim: int = 0) -> 
             raise ModelError(f"{path}: has more than {_MOST_BYTES:,} bytes; a few rows are enough")
         name = "ids" if vector_dim is None else "vectors"
         found = stored_rows(path, name)
+        if not given_dim and has_states(path):
+            raise ModelError(f"{path}: {STATES} is given, and the model reads none; leave it out")
         begun = stored_states(path) if given_dim else []
     except UNREADABLE as error:
         layout = _LAYOUT if vector_dim is None else _LAYOUT_OF_VECTORS

@@ -1,5 +1,7 @@
 """The arrays and columns of a file of rows; `own_rows` describes their layouts, and checks what they hold."""
 
+# Over 150 lines: two formats of one content, each with what is refused of it.
+
 from __future__ import annotations
 
 import zipfile
@@ -59,6 +61,14 @@ def stored_states(path: Path) -> list[Any]:
         if f"{STATES}.0" not in stored.files:
             return list(stored[STATES])
         return [stored[f"{STATES}.{number}"] for number in range(_numbered(stored.files, STATES))]
+
+
+def has_states(path: Path) -> bool:
+    """Whether a file has initial states; arguments and errors are those of `stored_rows`."""
+    if _is_parquet(path):
+        return STATES in pq.read_schema(path).names
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        return any(name == STATES or name.startswith(f"{STATES}.") for name in stored.files)
 
 
 def _is_parquet(path: Path) -> bool:

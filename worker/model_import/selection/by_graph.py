@@ -42,13 +42,14 @@ def choose_by_graph(found: Found, asked: Asked) -> Stack:
                 "you want)"
             )
     stacks = [way for way in ways.values() if isinstance(way, Stack)]
+    others = stacks
     if asked.embedding is not None:
         stacks = [stack for stack in stacks if stack.table is not None and stack.table.name == asked.embedding]
     usable = [stack for stack in stacks if not any(layer.problem for layer in stack.layers)]
     good = _longest(usable or stacks)
     if not good:
         reasons = [way for way in ways.values() if isinstance(way, str)]
-        raise ImportRefusedError(reasons[0] if reasons else f"no layer reads the embedding {asked.embedding}")
+        raise ImportRefusedError(reasons[0] if reasons else f"--embedding {asked.embedding}: {_reads(others)}")
     if len(good) > 1:
         choices = "; ".join(_options(stack) for stack in good[:5])
         raise ImportRefusedError(f"it has {len(good)} stacks of recurrent layers; say which one: {choices}")
@@ -77,6 +78,16 @@ def _check_beside(found: Found, names: list[str], good: Stack) -> None:
             raise ImportRefusedError(
                 f"{layer.name}: {layer.problem}. If the states of the other layers are what you want: {_options(good)}"
             )
+
+
+def _reads(stacks: list[Stack]) -> str:
+    """What the first layers of stacks read, where none of them reads the embedding that the user names."""
+    read = {
+        stack.layers[0].name: "ids as one-hot vectors" if stack.table is None else f"the embedding {stack.table.name}"
+        for stack in stacks
+    }
+    shown = [f"{name} reads {what}" for name, what in read.items()]
+    return f"{', '.join(shown[:5])}{', …' if len(shown) > 5 else ''}; name what the layers read, or leave it out"
 
 
 def _options(stack: Stack) -> str:
@@ -550,6 +561,8 @@ class _Paths:
         """Why ids aren't what an embedding or one-hot vectors are made of; None if they are."""
         if self._asked.vectors:
             return f"--vectors: {layer} reads {node}, which makes vectors of ids; leave it out"
+        if self._asked.one_hot and node.role == "table":
+            return f"--one-hot: {layer} reads {node}, which makes vectors of ids; leave it out"
         source = self._graph.get(node.inputs[0]) if node.inputs else None
         if not node.inputs or (source is not None and source.role == "input"):
             return None

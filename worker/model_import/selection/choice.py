@@ -26,7 +26,7 @@ def choose(found: Found, asked: Asked) -> Stack:
     if not found.layers:
         raise ImportRefusedError(found.why_empty or "it contains no LSTM and no GRU; other models can't be imported")
     _check_asked(found, asked)
-    asked = replace(asked, layers=tuple(name for given in asked.layers for name in _expand(found, given)))
+    asked = replace(asked, layers=tuple(name for given in asked.layers for name in _expand(found, "--layer", given)))
     if found.graph is None:
         stack = choose_by_widths(found, asked)
         check_leftovers(found, stack, asked.leave, asked.layers)
@@ -36,7 +36,7 @@ def choose(found: Found, asked: Asked) -> Stack:
     else:
         stack = choose_by_graph(found, asked)
     _mark_clips(found, stack, asked)
-    _mark_residual(found, stack, [name for given in asked.residual for name in _expand(found, given)])
+    _mark_residual(found, stack, asked.residual)
     _put_above(found, stack)
     for layer in stack.layers:
         if layer.problem:
@@ -65,22 +65,22 @@ def _check_asked(found: Found, asked: Asked) -> None:
         raise ImportRefusedError("--pad and --unpadded contradict each other; leave one of them out")
 
 
-def _expand(found: Found, given: str) -> list[str]:
-    """The layers that a name means: one, or all layers of a stack (lstm means lstm.0, lstm.1)."""
+def _expand(found: Found, option: str, given: str) -> list[str]:
+    """The layers that an option's name means: one, or all layers of a stack (lstm means lstm.0, lstm.1)."""
     if given in found.layers:
         return [given]
     stack = [name for name in found.layers if name.startswith(f"{given}.") and name[len(given) + 1 :].isdecimal()]
     if not stack:
-        raise ImportRefusedError(f"--layer {given}: there is no such recurrent layer; it has {names_of(found.layers)}")
+        raise ImportRefusedError(f"{option} {given}: there is no such recurrent layer; it has {names_of(found.layers)}")
     return stack
 
 
-def _mark_residual(found: Found, stack: Stack, residual: list[str]) -> None:
+def _mark_residual(found: Found, stack: Stack, residual: tuple[str, ...]) -> None:
     """Mark the layers that the user names as residual; weights alone don't show it."""
     names = [layer.name for layer in stack.layers]
     if residual and found.graph is not None:
         raise ImportRefusedError(f"--residual {residual[0]}: this file's graph shows the sums itself; leave it out")
-    for name in residual:
+    for name in (name for given in residual for name in _expand(found, "--residual", given)):
         if name not in names:
             raise ImportRefusedError(
                 f"--residual {name}: that layer is not imported; the imported ones are {names_of(names)}"

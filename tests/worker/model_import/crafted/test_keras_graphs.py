@@ -299,6 +299,12 @@ def ids_that_are_called_vectors():
     return ids, lstm()(words()(ids))
 
 
+@case(r"--one-hot: .* reads words \(Embedding\), which makes vectors of ids", one_hot=True, suffix=".keras")
+def ids_of_an_embedding_that_are_called_one_hot():
+    ids = text()
+    return ids, lstm()(words(**MASKED)(ids))
+
+
 @case(r"--one-hot", then={"one_hot": True}, suffix=".keras")
 def one_hot_vectors():
     vectors = keras.Input((None, 10))

@@ -162,7 +162,9 @@ def _set_activations(found: Found, version: str, gates: str | None) -> None:
     unknown = [layer for layer in found.layers.values() if layer.any_pass.layout != "cudnn"]
     if not unknown:
         found.notes.append("activations tanh and sigmoid (as CuDNN layers have)")
-    elif gates is not None:
+        return
+    found.leaves_open = frozenset({"--recurrent-activation"})
+    if gates is not None:
         found.notes.append(set_gates(unknown, hard_gates(version) if gates == "hard_sigmoid" else gates))
     elif numbers < [2, 3]:
         for layer in unknown:

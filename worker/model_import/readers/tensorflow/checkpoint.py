@@ -133,7 +133,9 @@ def find_by_names(stored: list[Array], format_: str, forget_bias: float | None) 
             for one in layer.passes
             if _adds_forget_bias(one)
         ]
-    found = Found(format_, zero_is_padding=True)
+    added = any(_adds_forget_bias(one) for layer in layers for one in layer.passes)
+    leaves_open = frozenset({"--recurrent-activation", *(["--forget-bias"] if added else [])})
+    found = Found(format_, zero_is_padding=True, leaves_open=leaves_open)
     sort_weights(found, layers, stored, lambda array: Table(array.name, array) if _TABLE.search(array.name) else None)
     return found
 
