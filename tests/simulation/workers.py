@@ -67,7 +67,8 @@ class Worker:
     def run(self) -> None:
         """Receive messages; without one, look after the ledger and the known jobs."""
         with contextlib.suppress(GivenBackError):
-            while not self._is_stopping:
+            # Near the end, a worker that may not write to a job would wait for ever for one that may.
+            while not self._is_stopping and not (self._actor.refuses and self._is_over()):
                 member: Member | None = None
                 if self._actor.has_messages:
                     member = self._steadily("", self._ledger.receive)
