@@ -51,16 +51,21 @@ def diagnose(status: JobStatus) -> dict[str, str]:
     if status.queue and status.waiting:
         found |= _in_the_queue(status, status.queue)
     if status.hindered:
-        found["producer"] = f"{status.hindered} (the `unrolled enqueue` that reads its input)"
+        found["producer"] = f"{status.hindered} (its producer)"
     if status.strays and status.ended:
         found["strays"] = (
             f"a run that died has read rows of {counted(status.strays, 'shard')} and not queued them; "
             "the next `unrolled enqueue --follow` queues them, even on an empty input"
         )
     if not status.ended and not status.fed and (status.queue or not status.waiting):
-        idle = "no `unrolled run` or `unrolled enqueue` is at work on it"
+        # One that is paused, or whose sign the broker has just lost, doesn't show either.
+        commands = "`unrolled run` or `unrolled enqueue`"
+        shown, unknown = (
+            f", and the broker knows of no {commands} at work on it:",
+            f": if no {commands} is at work on it,",
+        )
         found["input"] = (
-            f"the input hasn't been read to its end{f', and {idle}:' if status.queue else f': if {idle},'} "
+            f"the input hasn't been read to its end{shown if status.queue else unknown} "
             "run the same command again to resume it (if files of its log are missing, `unrolled verify` names them)"
         )
     return found

@@ -44,7 +44,7 @@ class JobStatus:
         overdue: waiting shards with rows that the broker has lacked for `WAY_SECONDS` of looks; none at the first look.
         damaged: whether the rows of the dead shard whose death is shown are damaged.
         fed: whether its input is read by an `unrolled run` or `unrolled enqueue` that is known to be at work on it.
-        hindered: what is in the way of the `unrolled enqueue` that reads its input; "" where nothing is known to be.
+        hindered: what is in the way of the command that reads its input; "" where nothing is known to be.
         has_run: whether an `unrolled run` is known to be at work on it.
         tokens_per_second: over the last files; None where there are too few to tell.
         queue: what the broker knows; None where none was named, or it is away.

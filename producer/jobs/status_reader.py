@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from producer.jobs.decisions import has_damaged_rows
 from producer.jobs.status import WAY_SECONDS, JobStatus
 from producer.jobs.tally import Tally
-from producer.queue.copies import find_original, was_moved
+from producer.queue.copies import MOST_PLACE_CHARACTERS, find_original, was_moved
 from producer.queue.queue_status import Asked, QueueStatus, ask
 from producer.terminal.text import printable
 from unrolled.errors import BrokerAwayError, BrokerError, FileFormatError, TransientError
@@ -153,7 +153,7 @@ class StatusReader:
             asked.others_running,
             asked.others_queued,
             find_original(self._job, asked.place),
-            asked.place if was_moved(self._job, asked.place) else None,
+            (asked.place or "")[:MOST_PLACE_CHARACTERS] if was_moved(self._job, asked.place) else None,
             asked.memory_share,
         )
 
