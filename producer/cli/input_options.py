@@ -24,7 +24,7 @@ from unrolled.queue.priority import HIGHEST_PRIORITY, NORMAL_PRIORITY
 from unrolled.settings.worker_options import DAY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from unrolled.settings.flags import Decorator
 
@@ -184,10 +184,8 @@ def submission_of(arguments: dict[str, Any]) -> Submission:
     Raises:
         OptionError: two options contradict each other.
     """
-    source = SourceOptions(**{name: arguments.pop(name) for name in _SOURCE})
-    context = click.get_current_context(silent=True)
-    given = context.get_parameter_source("flush_seconds") if context else None
-    if given is ParameterSource.COMMANDLINE and not source.follow:
+    source = _source_of(arguments, _SOURCE)
+    if _is_typed("flush_seconds") and not source.follow:
         raise OptionError("--flush-seconds is for a stream, which --follow reads; give --follow, or leave it out")
     return Submission(
         source=source,
@@ -213,13 +211,32 @@ def planned_submission_of(arguments: dict[str, Any]) -> Submission:
     Raises:
         OptionError: two options contradict each other.
     """
-    source = SourceOptions(**{name: arguments.pop(name) for name in _SOURCE if name not in _LIVE})
+    source = _source_of(arguments, [name for name in _SOURCE if name not in _LIVE])
     chosen = {name: arguments.pop(name) for name in ("inputs", "model", *_JOB) if name not in _LIVE}
     return Submission(source=source, named=named_fields(), out="", **chosen)
 
 
 def named_fields() -> tuple[str, ...]:
     """The options that name a field, as far as this command line gives them: no defaults, no environment variables."""
+    return tuple(filter(_is_typed, FIELD_OPTIONS))
+
+
+def _source_of(arguments: dict[str, Any], names: Iterable[str]) -> SourceOptions:
+    """Take the options about how inputs are read out of a command's arguments.
+
+    Raises:
+        OptionError: two options contradict each other.
+    """
+    source = SourceOptions(**{name: arguments.pop(name) for name in names})
+    if source.columns and source.header and _is_typed("header"):
+        raise OptionError(
+            "--header and --columns exclude each other: --columns names the columns of files without a line of names; "
+            "leave one of them out"
+        )
+    return source
+
+
+def _is_typed(name: str) -> bool:
+    """Whether this command line gives an option: it is no default, and not set by a variable of the environment."""
     context = click.get_current_context(silent=True)
-    given = context.get_parameter_source if context else lambda _: None
-    return tuple(name for name in FIELD_OPTIONS if given(name) is ParameterSource.COMMANDLINE)
+    return context is not None and context.get_parameter_source(name) is ParameterSource.COMMANDLINE

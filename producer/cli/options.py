@@ -17,7 +17,7 @@ from unrolled.job import names
 from unrolled.protocol.opening import open_job
 from unrolled.queue.broker_url import check_broker_url
 from unrolled.queue.messages import check_namespace
-from unrolled.settings.flags import flags
+from unrolled.settings.flags import check_companion, flags
 from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.bucket_url import is_url
 from unrolled.store.disk.path_limits import refuse_impossible
@@ -70,8 +70,9 @@ def served(collect: Collect, port: int | None, address: str) -> Iterator[None]:
     """Serve figures to Prometheus while the block runs, if a port is given.
 
     Raises:
-        OptionError: `prometheus_client` is missing, or the port can't be used.
+        OptionError: `prometheus_client` is missing, the port can't be used, or only the address is given.
     """
+    check_companion("metrics_address", "--metrics-port", given=port is not None)
     if port is None:
         yield
         return

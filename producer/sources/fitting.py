@@ -27,12 +27,29 @@ def check_options(files: Sequence[SourceFile], options: SourceOptions, named: Co
             which may be meant for other inputs, is none.
 
     Raises:
-        OptionError: an option is for formats of which there is no input.
+        OptionError: an option is for formats of which there is no input, or for other rows than are read.
         RequestError: an input's format can't hold what the options ask for.
     """
     _need_delimited(files, options)
     _need_nested(files, options)
+    _need_kind(options, named)
     _need_fields(files, named, _ROWS_WITHOUT_FIELDS if options.reads_ids else _ROWS_WITHOUT_IDS)
+
+
+def _need_kind(options: SourceOptions, named: Collection[str]) -> None:
+    """Refuse the name of a field whose content isn't read.
+
+    Raises:
+        OptionError: there is such a name.
+    """
+    others = {"text": "tokens_field", "tokens": "text_field"}  # for vectors, they are refused with the model's name
+    name = others.get(options.kind)
+    if name is not None and name in named:
+        content = "texts" if options.kind == "text" else "token ids"
+        raise OptionError(
+            f"--{name.replace('_', '-')} changes nothing, because --kind {options.kind} reads only {content}; leave "
+            "one of the two out"
+        )
 
 
 def _need_fields(files: Sequence[SourceFile], named: Collection[str], rows: Mapping[str, str]) -> None:

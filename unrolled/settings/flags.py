@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from unrolled.errors import RequestError
+from unrolled.errors import OptionError, RequestError
 from unrolled.settings.declaration import Option, declared, flag_of, kind_of
 
 if TYPE_CHECKING:
@@ -48,6 +49,24 @@ def flags(options: type, names: Iterable[str] | None = None, *, required: bool |
     wanted = list(declared(options) if names is None else names)
     made = [_flag(options, name, required) for name in wanted]
     return lambda command: reduce(lambda function, option: option(function), reversed(made), command)
+
+
+def check_companion(name: str, companion: str, *, given: bool) -> None:
+    """Refuse an option without the one that it belongs to, for it would change nothing.
+
+    Only an option on the command line is refused: a variable of the environment may be meant for other commands.
+
+    Args:
+        name: of the command's parameter.
+        companion: what it belongs to, as people give it.
+        given: whether that is given.
+
+    Raises:
+        OptionError: it isn't, and the option is.
+    """
+    context = click.get_current_context(silent=True)
+    if context and not given and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        raise OptionError(f"{flag_of(name)} changes nothing without {companion}; give that, too, or leave it out")
 
 
 def _flag(options: type, name: str, required: bool | None) -> Decorator:

@@ -118,10 +118,10 @@ def _read_pad_id(_: click.Context, __: click.Parameter, given: str | None) -> in
 )
 @click.option(
     "--pad",
-    metavar="LENGTH[:pre]",
+    metavar="LENGTH[:pre|:post]",
     callback=_read_pad,
     help="Take a model that computes padding like tokens, and compute it, too: the model's program pads each row to "
-    "LENGTH tokens, after the row's tokens, or with :pre before them.",
+    "LENGTH tokens, after the row's tokens (:post, the default) or before them (:pre).",
 )
 @click.option(
     "--pad-id",

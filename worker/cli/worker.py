@@ -13,7 +13,7 @@ import click
 
 from unrolled.errors import OptionError
 from unrolled.model.directory import open_model
-from unrolled.settings.flags import flags
+from unrolled.settings.flags import check_companion, flags
 from unrolled.telemetry import tracing
 from unrolled.telemetry.json_log import log_json
 from unrolled.telemetry.server import check_installed
@@ -59,6 +59,8 @@ def worker(context: click.Context, /, log_level: str, **options: Any) -> None:
       UNROLLED_BROKER=rediss://worker:secret@host:6379/0 unrolled worker --model my-model --memory-budget 4G
     """
     settings = Settings(**options)
+    check_companion("metrics_address", "--metrics-port", given=settings.metrics_port is not None)
+    check_companion("emulate", "--arithmetic bfloat16x3", given=settings.arithmetic == "bfloat16x3")
     root = settings.output_root
     if root and not root.is_dir():
         found = "is not a directory" if root.exists() else "does not exist"

@@ -140,3 +140,37 @@ def test_flush_seconds_without_a_stream_is_refused():
     """It would change nothing."""
     with pytest.raises(OptionError, match="--flush-seconds is for a stream, which --follow reads"):
         parsed("--flush-seconds", "5")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--columns", "id,text", "--header"], "--header and --columns exclude each other"),
+        (["--metrics-address", "0.0.0.0"], "--metrics-address changes nothing without --metrics-port"),
+        (["--emulate"], "--emulate changes nothing without --arithmetic bfloat16x3"),
+        (
+            ["--kind", "text", "--tokens-field", "ids"],
+            "--tokens-field changes nothing, because --kind text reads only texts",
+        ),
+        (["--kind", "tokens", "--text-field", "body"], "--text-field changes nothing, because --kind tokens reads"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(tmp_path, words, said):
+    """It is wrong usage, and no job is made."""
+    rows, out = tmp_path / "rows.csv", tmp_path / "out"
+    rows.write_text("id,text\n1,a\n")
+    model = make_model(tmp_path / "model").path
+    found = CliRunner().invoke(cli, ["run", str(rows), "--model", str(model), "--out", str(out), *words])
+    assert found.exit_code == 2, found.output
+    assert said in found.stderr
+    assert not out.exists()
+
+
+def test_a_variable_that_changes_nothing_is_no_mistake(monkeypatch):
+    """It may be meant for other commands."""
+    monkeypatch.setenv("UNROLLED_METRICS_ADDRESS", "127.0.0.2")
+    found = CliRunner().invoke(
+        cli, ["wait", "no-job", "--broker", "redis://127.0.0.1:1/0"], auto_envvar_prefix="UNROLLED"
+    )
+    assert "--metrics-address" not in found.output
+    assert "no-job" in found.output

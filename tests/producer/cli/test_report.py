@@ -128,6 +128,9 @@ def test_two_labels_for_one_id_are_refused(out, tmp_path):
     [
         (["--label-field", "topic"], "--table"),
         (["--text-field", "body"], "--table"),
+        (["--id-field", "id"], "--id-field changes nothing without --table"),
+        (["--port", "8711"], "--port changes nothing without --live"),
+        (["--host", "127.0.0.1"], "--host changes nothing without --live"),
         (["--to", "/nowhere/at/all.html"], "its directory doesn't exist"),
         (["--map", "none", "--coordinates", "x.parquet"], "--coordinates needs a map; leave out --map none"),
         (["--column", "no", "--coordinates", "/nowhere/x.parquet"], "its directory doesn't exist"),

@@ -21,7 +21,7 @@ from unrolled.errors import OptionError
 from unrolled.protocol.opening import open_job
 from unrolled.queue.broker_url import without_secret
 from unrolled.settings.declaration import to_environ
-from unrolled.settings.flags import flags
+from unrolled.settings.flags import check_companion, flags
 from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.bucket_url import is_url
 from unrolled.telemetry.tracing import start_tracing
@@ -80,6 +80,7 @@ def run(
     engine = submission.engine or local_engine()
     submission = replace(submission, engine=engine)
     options = WorkerOptions(**own, engine=engine, arithmetic=submission.arithmetic)
+    check_companion("emulate", "--arithmetic bfloat16x3", given=options.arithmetic == "bfloat16x3")
     start_log(options.log_format)
     root = options.output_root
     if root and (is_url(submission.out) or not Path(submission.out).resolve().is_relative_to(root.resolve())):

@@ -13,6 +13,7 @@ from producer.cli.options import job_at, out_argument
 from producer.report.options import FEW_POINTS, METHODS, MOST_POINTS, ReportOptions
 from unrolled.allocator import return_large_blocks
 from unrolled.errors import OptionError
+from unrolled.settings.flags import check_companion
 
 if TYPE_CHECKING:
     from producer.report.options import Method
@@ -136,6 +137,9 @@ def report(
         label_field=label_field,
         plan=plan,
     )
+    check_companion("id_field", "--table", given=table is not None)
+    for name in ("host", "port"):
+        check_companion(name, "--live", given=live)
     job = job_at(out)
     if live:
         if to or coordinates or png:
