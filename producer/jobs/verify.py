@@ -14,7 +14,7 @@ from producer.jobs.decisions import has_damaged_rows
 from producer.jobs.quarantine_lists import refused_rows
 from producer.jobs.tokens_read import TokensRead
 from producer.jobs.whole_rows import digest_with
-from unrolled.errors import FileFormatError, PayloadError, UnrolledError
+from unrolled.errors import FileFormatError, PayloadError, UnrolledError, counted
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names, payload
 from unrolled.job.names import dead_object, failed_object, part_object, quarantine_object, rows_object
@@ -136,7 +136,8 @@ def verify_job(job: OpenJob, each: Callable[[int, int], None] = lambda *_: None)
         problems += _strays((shard for shard in parts.unknown if shard not in log.entries), parts.others)
     rows_in = _rows_in(log)
     if not problems and rows + quarantined + failed != rows_in:
-        problems.append(Problem(names.LOG, f"{rows_in:,} rows went in, {rows + quarantined + failed:,} came out"))
+        came = f"{counted(rows_in, 'row')} went in, {rows + quarantined + failed:,} came out"
+        problems.append(Problem(names.LOG, came))
     return Verification(rows_in, rows, quarantined, failed, tokens, files, tuple(problems))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unrolled.errors import counted
 from unrolled.format.positions import ALL
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def card(dataset: Dataset, title: str) -> str:
     features = "\n".join(_feature(dataset, name) for name in names)
     columns = "\n".join(f"| `{name}` | {_meaning(dataset, name)} |" for name in names)
     first = dataset.columns[0].name
+    rows, tokens = counted(len(dataset), "row"), counted(dataset.tokens, "token")
     return f"""\
 ---
 task_categories:
@@ -66,7 +68,7 @@ dataset_info:
 
 # {title}
 
-The hidden states of a recurrent model for {len(dataset):,} rows with {dataset.tokens:,} tokens, in Parquet.
+The hidden states of a recurrent model for {rows} with {tokens}, in Parquet.
 
 | column | contents |
 |---|---|
@@ -110,5 +112,5 @@ def _meaning(dataset: Dataset, name: str) -> str:
             which = "the last layer" if column.layer is None else f"layer {column.layer}"
             some = "some tokens, which `positions` lists" if dataset.positions != ALL else "each real token"
             of = f"one vector for {some}" if column.per_token else _POOLED[column.pooling]
-            return f"{of}: {column.width} numbers of {which}"
+            return f"{of}: {counted(column.width, 'number')} of {which}"
     return _OTHERS[name][1]

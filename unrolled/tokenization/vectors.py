@@ -123,7 +123,7 @@ def _state_numbers(state: object, width: int) -> NDArray[np.floating | np.intege
             return state
         state = state.tolist()
     if not isinstance(state, list):
-        raise RowError(f"its initial state is {shown(state)}; allowed: a list of {width} numbers")
+        raise RowError(f"its initial state is {shown(state)}; allowed: a list of {counted(width, 'number')}")
     if len(state) != width:
         raise RowError(f"its initial state has {counted(len(state), 'number')}; the model reads {width:,}")
     if set(map(type, state)) - {int, float}:
@@ -152,10 +152,10 @@ def _numbers(row: object, width: int) -> NDArray[np.floating | np.integer]:
             return np.zeros((0, width))
         row = row.tolist()
     if not isinstance(row, list):
-        raise RowError(f"its vectors are {shown(row)}; allowed: a list of lists of {width} numbers")
+        raise RowError(f"its vectors are {shown(row)}; allowed: a list of lists of {counted(width, 'number')}")
     for step, vector in enumerate(row):
         if not isinstance(vector, list):
-            raise RowError(f"vector {step} (from 0) is {shown(vector)}; allowed: a list of {width} numbers")
+            raise RowError(f"vector {step} (from 0) is {shown(vector)}; allowed: a list of {counted(width, 'number')}")
         if len(vector) != width:
             numbers = counted(len(vector), "number")
             raise RowError(f"vector {step} (from 0) has {numbers}; the model reads vectors of {width:,}")

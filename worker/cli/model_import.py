@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from unrolled.errors import counted
 from unrolled.model.layer import GATES, LARGEST_CLIP
 from unrolled.model.padding import AFTER, BEFORE, LARGEST_PADDED_LENGTH
 from unrolled.telemetry.json_text import json_text
@@ -258,7 +259,7 @@ def _lines(done: Imported) -> list[str]:
     made = done.made
     ids = "ids are the source's, 0 is padding" if made.ids_from else "the source's id k is k + 1 here, 0 is padding"
     if made.config.vector_dim is not None:
-        ids = f"none, rows contain vectors of {made.config.vector_dim:,} numbers"
+        ids = f"none, rows contain vectors of {counted(made.config.vector_dim, 'number')}"
     more = len(made.left) - _LEFT_SHOWN
     left = ", ".join(made.left[:_LEFT_SHOWN]) + (f" and {more} more" if more > 0 else "")
     return [
