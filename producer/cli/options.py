@@ -19,7 +19,7 @@ from unrolled.queue.broker_url import check_broker_url
 from unrolled.queue.messages import check_namespace
 from unrolled.settings.flags import check_companion, flags
 from unrolled.settings.worker_options import WorkerOptions
-from unrolled.store.bucket_url import is_url
+from unrolled.store.bucket_url import BucketUrl, is_url
 from unrolled.store.disk.path_limits import refuse_impossible
 from unrolled.store.place import open_store
 from unrolled.telemetry.json_log import log_json
@@ -146,9 +146,11 @@ def need_broker(given: str | None, out: str | None) -> str:
         out: the job's output directory or URL; None where the command is about no job, or about one without a place.
 
     Raises:
-        OptionError: there is none; the text says how to name one.
+        OptionError: there is none, and the text says how to name one; or the URL of the job can't be used.
         JobError: the record of the run is damaged.
     """
+    if out and is_url(out):
+        BucketUrl.parse(out)  # what isn't one may have a password, which no text here may repeat
     found = find_broker(given, out) if out else given
     if found is None:
         more = f" (no `unrolled run` is working on {out})" if out else ""

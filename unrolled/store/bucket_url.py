@@ -71,6 +71,12 @@ def is_url(place: str) -> bool:
 
 
 def shown(place: str | os.PathLike[str]) -> str:
-    """A path as it is, or a URL with the slash that it has lost on its way through a path."""
+    """A path as it is; a URL with the slash that it has lost on its way through a path, and without secrets.
+
+    A name and a password before the bucket, and what follows a question mark, such as a signature, are left out.
+    """
     text = os.fspath(place)
-    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?!/)", r"\1://", text) if is_url(text) else text
+    if not is_url(text):
+        return text
+    whole = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?!/)", r"\1://", text)
+    return re.sub(r"\?.*", "?…", re.sub(r"//[^/]*@", "//…@", whole, count=1), flags=re.DOTALL)

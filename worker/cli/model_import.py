@@ -167,6 +167,12 @@ def _read_pad_id(_: click.Context, __: click.Parameter, given: str | None) -> in
     "that wrote the file.",
 )
 @click.option(
+    "--reset",
+    type=click.Choice(["before", "after"]),
+    help="Where GRUs without biases reset their states, if a file of weights doesn't show it: after is Keras's "
+    "reset_after=True.",
+)
+@click.option(
     "--forget-bias",
     metavar="NUMBER",
     type=float,

@@ -15,6 +15,7 @@ import numpy as np
 from unrolled.errors import ModelError, RowError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import open_model
+from unrolled.store.bucket_url import is_url
 from unrolled.tokenization.ascii_lookup import word_lookup
 from unrolled.tokenization.ragged import Ragged, runs
 from unrolled.tokenization.texts import ids_of_texts
@@ -70,7 +71,8 @@ def load(
         UnrolledError: the engine isn't installed; the text says how to install it.
         BrokenWorkerError: the engine doesn't run on this machine.
     """
-    return Encoder(open_model(model), engine_options(engine, arithmetic, threads, emulate=emulate))
+    options = engine_options(engine, arithmetic, threads, emulate=emulate)
+    return Encoder(open_model(model), options, os.fspath(model))
 
 
 class Encoder:
@@ -83,12 +85,14 @@ class Encoder:
     Args:
         model: the model.
         options: engine, arithmetic, threads, and how many tokens are computed at once.
+        place: path or URL of the model, from where a pickle loads it again.
     """
 
-    def __init__(self, model: ModelDirectory, options: WorkerOptions) -> None:
-        self._shown = str(model.path)
+    def __init__(self, model: ModelDirectory, options: WorkerOptions, place: str) -> None:
+        self._shown = place if is_url(place) else str(model.path)
         # The program may change its directory before the model is loaded again, after a fork or from a pickle.
         self._model = model = replace(model, path=model.path.absolute())
+        self._place = place if is_url(place) else str(model.path)
         self._options = options
         self._process = os.getpid()
         path = model.tokenizer_path
@@ -245,7 +249,7 @@ class Encoder:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """The model's place only: the model is loaded again when the pickle is read."""
-        return _reload, (str(self._model.path), self._model.fingerprint, self._options)
+        return _reload, (self._place, self._model.fingerprint, self._options)
 
     def _read(self, rows: Any, *, add_special_tokens: bool) -> Rows:
         config = self._model.config
@@ -307,8 +311,8 @@ class Encoder:
         return self._engine
 
 
-def _reload(path: str, fingerprint: str, options: WorkerOptions) -> Encoder:
-    model = open_model(path)
+def _reload(place: str, fingerprint: str, options: WorkerOptions) -> Encoder:
+    model = open_model(place)
     if model.fingerprint != fingerprint:
-        raise ModelError(f"{path}: the model changed after the encoder was pickled; load it again")
-    return Encoder(model, options)
+        raise ModelError(f"{place}: the model changed after the encoder was pickled; load it again")
+    return Encoder(model, options, place)

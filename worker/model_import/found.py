@@ -18,6 +18,10 @@ Float32 = NDArray[np.float32]
 #: How the arrays of a pass are laid out; see `worker.model_import.layouts`.
 Layout = Literal["keras", "keras1", "cudnn", "torch", "onnx", "tf1", "unirep"]
 
+#: The kind of numbers that no reader knows, such as those of a sparse tensor, whose shape may be unknown, too.
+UNKNOWN = "of an unknown kind"
+UNREAD = "it is sparse, or has other numbers than floats of 16 to 64 bits"
+
 
 @dataclass(frozen=True, slots=True)
 class Array:
@@ -27,7 +31,7 @@ class Array:
         name: its name there.
         shape: as the file says, checked against the stored bytes.
         read: reads it, as float32.
-        dtype: the file's word for its numbers if they aren't floats (int8), else "".
+        dtype: the file's word for its numbers if they aren't floats (int8), or UNKNOWN; else "".
     """
 
     name: str

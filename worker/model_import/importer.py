@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 from unrolled.errors import ModelError
 from unrolled.job.directories import refuse_job
 from unrolled.model.directory import ModelDirectory, save_model
+from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE
 from unrolled.model.weights import check_finite
 from unrolled.store.lock import lock_file
 from worker.model_import.assembly import Assembled, assemble
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.parity.comparison import Parity, check, compare
+from worker.model_import.readers import resets
 from worker.model_import.readers.formats import read_source
 from worker.model_import.selection.choice import choose
 from worker.model_import.selection.initial_states import bring_states
@@ -63,6 +65,7 @@ class ImportOptions:
             decide by the file.
         max_length: tokens that a row is meant to have; None for the file's length, or 512.
         gates: the activation of the gates, one of `LayerConfig`'s, if the file doesn't say it.
+        reset: "before" or "after", for GRUs whose arrays don't show where they reset the state.
         forget_bias: what a TensorFlow 1 program adds to the forget gate; None for 1.0.
         cell_clip: the largest magnitude of cell states, if the file has only weights; None if they aren't clipped.
         projection_clip: and of projected states.
@@ -86,6 +89,7 @@ class ImportOptions:
     ids_from: int | None = None
     max_length: int | None = None
     gates: str | None = None
+    reset: str | None = None
     forget_bias: float | None = None
     cell_clip: float | None = None
     projection_clip: float | None = None
@@ -142,9 +146,16 @@ def import_model(
     """
     # Over 40 lines: the steps of an import in their order, below the description of its arguments.
     refuse_job(directory)
+    if options.tokenizer is None:
+        _refuse_tokenizer_there(directory)
     _refuse_ids(options)
     found = read_source(
-        source, options.gates, options.forget_bias, elmo_options=options.elmo_options, vocabulary=options.vocabulary
+        source,
+        options.gates,
+        options.forget_bias,
+        reset=options.reset,
+        elmo_options=options.elmo_options,
+        vocabulary=options.vocabulary,
     )
     try:
         _refuse_unused(found, options)
@@ -175,6 +186,19 @@ def import_model(
     return Imported(model, found.format, made, parity, caution)
 
 
+def _refuse_tokenizer_there(directory: Path) -> None:
+    """Refuse a directory that has a tokenizer, but no model: it would become the model's, with ids that aren't checked.
+
+    A model that is there already may have got its tokenizer later; it is compared with the import at the end.
+    """
+    if (directory / TOKENIZER_FILE).exists() and not (directory / CONFIG_FILE).exists():
+        raise ImportRefusedError(
+            f"{directory} contains a {TOKENIZER_FILE}, and texts would be read with it; if it is the model's, give it "
+            f"with --tokenizer {directory / TOKENIZER_FILE} and name another directory for the model; otherwise, "
+            "remove it"
+        )
+
+
 def _refuse_ids(options: ImportOptions) -> None:
     """Refuse options about ids for a model whose rows contain vectors."""
     given = {
@@ -191,6 +215,7 @@ def _refuse_unused(found: Found, options: ImportOptions) -> None:
     """Refuse what the user says of the cells where it would change nothing; a file without layers is refused later."""
     for option, given, why in (
         ("--recurrent-activation", options.gates, "the activation of these gates is known without it"),
+        (resets.OPTION, options.reset, "the file shows where its GRUs reset their states, or it has none"),
         ("--forget-bias", options.forget_bias, "it has no LSTM to whose forget gate a TensorFlow 1 program adds it"),
     ):
         if given is not None and found.layers and option not in found.leaves_open:

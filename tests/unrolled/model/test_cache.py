@@ -1,14 +1,19 @@
 """Models in buckets: copied once, checked each time, and a model that changes is another one."""
 
 import os
+import pickle
+import shutil
 import subprocess
 import sys
 import threading
 
 import pytest
+from click.testing import CliRunner
 from support.bucket_server import Answer, bucket_server
-from support.shell import make_model
+from support.shell import UNITS, make_model
 
+import unrolled
+from producer.cli.root import cli
 from unrolled import patience
 from unrolled.errors import ModelError, RequestError, TransientError
 from unrolled.model import cache
@@ -101,6 +106,28 @@ def test_refusals(url, message, tmp_path):
     assert message in str(caught.value)
     assert "secret-word" not in str(caught.value)
     assert not list(tmp_path.glob("cache/models/[!.]*"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("model", "new", "URL", "--vocab-size", "9"),
+        ("model", "import", "URL", "here"),
+        ("tokenizer", "fit", "rows.txt", "--out", "URL", "--vocab-size", "9"),
+        ("enqueue", "rows.txt", "--model", "m", "--out", "URL"),
+        ("status", "URL"),
+        ("wait", "URL"),
+    ],
+)
+@pytest.mark.parametrize("url", ["s3://KEY:SECRET@bucket/m", "s3://bucket/m?X-Amz-Signature=SECRET"])
+def test_no_secret_of_a_url_is_printed(url, words, tmp_path, monkeypatch):
+    """Where a URL is refused, too."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.txt").write_text("a b\n")
+    found = CliRunner().invoke(cli, [url if word == "URL" else word for word in words])
+    assert found.exit_code in (1, 2), found.output
+    assert "SECRET" not in found.output
+    assert "KEY" not in found.output
 
 
 @pytest.mark.usefixtures("source")
@@ -211,3 +238,17 @@ def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
     monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path / "file"))
     with pytest.raises(TransientError, match="or let UNROLLED_CACHE name another directory"):
         open_model(URL)
+
+
+def test_an_encoder_s_pickle_names_the_url(source, tmp_path, monkeypatch):
+    """Another machine has another cache, or none yet."""
+    (source / TOKENIZER_FILE).unlink()
+    encoder = unrolled.load(URL, threads=1)
+    assert repr(encoder).startswith(f"<Encoder of '{URL}'")
+    content = pickle.dumps(encoder)
+    shutil.rmtree(tmp_path / "cache")
+    monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path / "elsewhere"))
+    assert pickle.loads(content).encode([[1, 2, 3]])[0].shape == (3, UNITS)
+    (source / CONFIG_FILE).unlink()
+    with pytest.raises(ModelError, match=f"{URL}: has no object"):
+        pickle.loads(content)

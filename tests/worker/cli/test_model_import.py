@@ -253,6 +253,17 @@ def test_importing_twice_changes_nothing_and_another_model_is_refused(tmp_path):
     assert "another model" in other.output or "is there" in other.output
 
 
+def test_a_tokenizer_that_lies_there_is_refused(tmp_path):
+    """It would become the model's, and nothing has compared its ids with the model's."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "tokenizer.json").write_text("{}")
+    found = run(MODELS / "lstm1.safetensors", tmp_path / "model", "--no-parity")
+    assert found.exit_code == 1
+    assert "contains a tokenizer.json" in found.output
+    assert "--tokenizer" in found.output
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["tokenizer.json"]
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

@@ -547,3 +547,26 @@ def test_a_refused_file_ends_the_command_with_its_status(tmp_path):
     done = subprocess.run([*command, "--no-parity"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "--layer none: there is no such recurrent layer" in done.stderr
     assert done.returncode == ExitStatus.FAILED
+
+
+@pytest.mark.parametrize("after", [True, False])
+def test_a_gru_without_biases_needs_a_word(after, tmp_path):
+    """Its arrays are the same with reset_after and without; with a bias they aren't, and the word changes nothing."""
+    keras = pytest.importorskip("keras")
+    layer = keras.layers.GRU(5, return_sequences=True, use_bias=False, reset_after=after)
+    ids = keras.Input((None,), dtype="int32")
+    model = keras.Model(ids, layer(keras.layers.Embedding(10, 4, mask_zero=True)(ids)))
+    layer.set_weights([3 * one for one in layer.get_weights()])
+    model.save_weights(tmp_path / "gru.weights.h5")
+    with pytest.raises(ImportRefusedError, match=r"doesn't show whether .*add --reset before, .*--reset after"):
+        imported(tmp_path / "gru.weights.h5", tmp_path / "model")
+    said, other = ("after", "before") if after else ("before", "after")
+    expected = [one[: len(row)] for one, row in zip(model.predict(padded(), verbose=0), ROWS, strict=True)]
+    done = imported(tmp_path / "gru.weights.h5", tmp_path / "model", reset=said)
+    assert_same(expected, states_of(done))
+    assert any(f"resets the state {said}" in note for note in done.made.notes)
+    wrong = states_of(imported(tmp_path / "gru.weights.h5", tmp_path / "wrong", reset=other))
+    assert max(abs(one - two).max() for one, two in zip(expected, wrong, strict=True)) > 1e-3
+    model.save(tmp_path / "gru.keras")
+    with pytest.raises(ImportRefusedError, match=r"--reset after: the file shows where .*; leave it out"):
+        imported(tmp_path / "gru.keras", tmp_path / "refused", reset="after")

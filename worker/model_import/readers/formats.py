@@ -6,9 +6,11 @@ import re
 import zipfile
 from pathlib import Path
 
+from unrolled.store.bucket_url import is_url, shown
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Found
 from worker.model_import.limits import check_count
+from worker.model_import.readers.resets import settle_resets
 
 _ALLOWED = (
     "a Keras file (.keras, .h5, .hdf5), a TensorFlow SavedModel directory or checkpoint (.index), a PyTorch state "
@@ -32,6 +34,7 @@ def read_source(
     gates: str | None = None,
     forget_bias: float | None = None,
     *,
+    reset: str | None = None,
     elmo_options: Path | None = None,
     vocabulary: Path | None = None,
 ) -> Found:
@@ -41,6 +44,7 @@ def read_source(
         source: a file or a directory.
         gates: the activation of the gates, one of `LayerConfig`'s, if the user says it and the file doesn't.
         forget_bias: what a TensorFlow 1 program adds to the forget gate; None for 1.0.
+        reset: "before" or "after", for GRUs whose arrays don't show where they reset the state.
         elmo_options: the file of options of an ELMo; None for the one beside its weights.
         vocabulary: the words that an ELMo will read.
 
@@ -48,12 +52,16 @@ def read_source(
         ImportRefusedError: it has none of the formats, or contains something that can't be imported; the text names
             the source.
     """
+    if is_url(str(source)):
+        raise ImportRefusedError(f"{shown(source)}: is in a bucket; copy it to this machine, and import the copy")
     try:
-        return _read_elmo(source, elmo_options, vocabulary) or _read(source, gates, forget_bias)
+        found = _read_elmo(source, elmo_options, vocabulary) or _read(source, gates, forget_bias)
     except ImportRefusedError as error:
         raise ImportRefusedError(f"{source}: {error}") from error
     except OSError as error:
         raise ImportRefusedError(f"{source}: can't be read ({error.strerror or error})") from error
+    settle_resets(found, reset)
+    return found
 
 
 def _read_elmo(source: Path, options: Path | None, vocabulary: Path | None) -> Found | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.found import Array, Found
+from worker.model_import.found import UNKNOWN, Array, Found
 from worker.model_import.limits import check_array, check_count, most_unpacked
 from worker.model_import.readers.torch.modules import find_modules
 from worker.model_import.readers.unirep import read_unirep
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def read_npz(path: Path) -> Found:
-    """Read an archive whose arrays have PyTorch's names (weight_ih_l0, or w_ih), or UniRep's. Objects are skipped.
+    """Read an archive whose arrays have PyTorch's names (weight_ih_l0, or w_ih), or UniRep's. Texts are skipped.
 
     Raises:
         ImportRefusedError: it isn't one, or an array is too large.
@@ -39,7 +39,7 @@ def read_npz(path: Path) -> Found:
                 if array is not None:
                     name, shape, other = array
                     stored.append(Array(name, shape, _npz_reading(path, name), other))
-                else:
+                if array is None or array[2] == UNKNOWN:
                     objects.append(info.filename.removesuffix(".npy"))
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, ValueError) as error:
         raise ImportRefusedError(f"it can't be read as a NumPy archive ({error}); get a fresh copy") from error
@@ -80,17 +80,18 @@ def _found(stored: list[Array], format_: str) -> Found:
 
 
 def _header(file: Any, file_name: str, stored_bytes: int) -> tuple[str, tuple[int, ...], str] | None:
-    """The name, the shape, and the kind of numbers that aren't floats; None for objects and texts."""
+    """The name, the shape, and the kind of numbers that aren't floats; None for texts, and for a single object."""
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
         return None
     shape, _, kind = read(file)
-    if kind.kind not in "fiub":
-        return None
     name = file_name.removesuffix(".npy")
-    shape = check_array(name, shape, kind.itemsize, stored_bytes)
-    return name, shape, "" if kind.kind == "f" else kind.name
+    if kind.kind in "fiub":
+        shape = check_array(name, shape, kind.itemsize, stored_bytes)
+        return name, shape, "" if kind.kind == "f" else kind.name
+    # Numbers that NumPy has no name for, such as bfloat16, are V; objects may be numbers, too.
+    return (name, check_array(name, shape, 1), UNKNOWN) if kind.kind in "OVc" and shape else None
 
 
 def _npz_reading(path: Path, name: str) -> Callable[[], Float32]:

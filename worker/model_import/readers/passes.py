@@ -4,6 +4,7 @@ import re
 
 from worker.model_import.found import Array, Layout, Pass
 from worker.model_import.readers.activations import PEEPHOLES
+from worker.model_import.readers.resets import UNSHOWN
 
 #: The names of a pass's arrays in Keras 2, 3, and 1 with consume_less="gpu"; and whether there may be others.
 _KERAS_NAMES = ((("kernel", "recurrent_kernel", "bias"), True), (("0", "1", "2"), False), (("W", "U", "b"), True))
@@ -47,7 +48,7 @@ def _keras(parts: dict[str, Array]) -> Pass | None:
             return None
         layout: Layout = "cudnn" if bias == (8 * units,) else "keras"
         return Pass(layout, "lstm", kernel[0], units, parts)
-    resets = {None: "before", (3 * units,): "before", (6 * units,): "after", (2, 3 * units): "after"}
+    resets = {None: UNSHOWN, (3 * units,): "before", (6 * units,): "after", (2, 3 * units): "after"}
     if bias not in resets:
         return None
     layout = "cudnn" if bias == (6 * units,) else "keras"

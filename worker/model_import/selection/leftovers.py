@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.found import Array, Found
+from worker.model_import.found import UNKNOWN, UNREAD, Array, Found
 from worker.model_import.selection.names import ends_with_head, module_of, scope_of
 from worker.model_import.selection.stack import Stack
 
@@ -157,6 +157,8 @@ class _Way:
         inside = next((one for one in self._stack.layers if one.scope and _is_inside(array.name, one.scope)), None)
         if inside is not None:
             return f"belongs to {inside.name}"
+        if array.dtype == UNKNOWN:
+            return f"can't be read ({UNREAD})"
         if self._is_vector(array):
             return None if array.dtype and array.shape != (self._ids,) else self._reason_of_vector(array)
         if id(array) in on_way:

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.found import Array
+from worker.model_import.found import UNKNOWN, Array
 from worker.model_import.limits import MOST_JSON_BYTES, check_array, check_count, most_unpacked
-from worker.model_import.readers.torch.unpickling import PickledArray, Storage, Tensor, read_pickle
+from worker.model_import.readers.torch.unpickling import OtherTensor, PickledArray, Storage, Tensor, read_pickle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,11 +40,11 @@ class Loaded:
 
     Attributes:
         content: the object, as `read_pickle` gives it.
-        array: gives an array that is still in the file, for a `Tensor` or `PickledArray` in the content and its name.
+        array: gives an array that is still in the file, for a tensor or a `PickledArray` in the content and its name.
     """
 
     content: Any
-    array: Callable[[str, Tensor | PickledArray], Array]
+    array: Callable[[str, Tensor | OtherTensor | PickledArray], Array]
 
 
 def load(path: Path) -> Loaded:
@@ -140,8 +140,11 @@ def _array_of(
     check: Callable[[Storage], int],
     read: Callable[[Storage, int, int], bytes],
     name: str,
-    found: Tensor | PickledArray,
+    found: Tensor | OtherTensor | PickledArray,
 ) -> Array:
+    if isinstance(found, OtherTensor):
+        shape = check_array(name, found.shape, 1)
+        return Array(name, shape, lambda: np.zeros(shape, np.float32), UNKNOWN)
     if isinstance(found, PickledArray):
         return _array_in_pickle(name, found)
     kind, item = found.storage.kind, _item_bytes(found.storage.kind)

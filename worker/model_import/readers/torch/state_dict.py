@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from worker.model_import.readers.torch.archive import load
 from worker.model_import.readers.torch.character_models import read_character_model
 from worker.model_import.readers.torch.laser import read_laser
 from worker.model_import.readers.torch.modules import find_modules, is_recurrent
-from worker.model_import.readers.torch.unpickling import Inert, PickledArray, Tensor
+from worker.model_import.readers.torch.unpickling import Inert, OtherTensor, PickledArray, Tensor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +42,7 @@ def read_torch(path: Path) -> Found:
             f"it contains a {name:.200}, not a dictionary of arrays. A whole module needs its program, which isn't run "
             "here; if you trust the file, load it, save torch.save(model.state_dict(), …) and import that"
         )
-    tensors, optimizers = tensors_of(loaded.content, (Tensor, PickledArray))
+    tensors, optimizers = tensors_of(loaded.content, (Tensor, OtherTensor, PickledArray))
     arrays = [loaded.array(name, tensor) for name, tensor in tensors.items()]
     found = (
         read_character_model(loaded.content, arrays)
@@ -53,7 +54,7 @@ def read_torch(path: Path) -> Found:
 
 
 def tensors_of(loaded: Any, kind: type | tuple[type, ...]) -> tuple[dict[str, Any], list[str]]:
-    """The tensors in the nested dictionaries of a checkpoint, by name, and the names of the optimizers' states.
+    """The tensors in the nested dictionaries and lists of a checkpoint, by name, and the names of optimizers' states.
 
     The dictionary with the recurrent modules is the state dict, and its tensors have their own names. All others, and
     all tensors if there are several such dictionaries (a model and its average), have the dictionary's name before
@@ -65,17 +66,21 @@ def tensors_of(loaded: Any, kind: type | tuple[type, ...]) -> tuple[dict[str, An
     """
     places: list[tuple[str, dict[str, Any]]] = []
     optimizers = []
-    waiting = [("", loaded, 0)]
+    waiting, seen = deque([("", loaded, 0)]), {id(loaded)}
     while waiting:
-        path, value, depth = waiting.pop(0)
-        if not isinstance(value, dict) or depth > _DEPTH:
-            continue
-        if "param_groups" in value and "state" in value:
+        path, value, depth = waiting.popleft()
+        if isinstance(value, dict) and "param_groups" in value and "state" in value:
             optimizers.append(path or "state")
             continue
-        places.append((path, {str(name): part for name, part in value.items() if isinstance(part, kind)}))
-        check_count("checkpoint", len(places))
-        waiting += [(f"{path}.{name}".strip("."), part, depth + 1) for name, part in value.items()]
+        parts = value if isinstance(value, dict) else {at: part for at, part in enumerate(value) if not _is_fact(part)}
+        tensors = {str(name): part for name, part in parts.items() if isinstance(part, kind)}
+        if tensors:
+            places.append((path, tensors))
+            check_count("checkpoint", len(places))
+        for name, part in parts.items():
+            if isinstance(part, dict | list | tuple) and depth < _DEPTH and id(part) not in seen:
+                seen.add(id(part))
+                waiting.append((f"{path}.{name}".strip("."), part, depth + 1))
     models = [path for path, tensors in places if any(is_recurrent(name) for name in tensors)]
     return {
         name if [path] == models else f"{path}.{name}".strip("."): tensor
@@ -84,7 +89,12 @@ def tensors_of(loaded: Any, kind: type | tuple[type, ...]) -> tuple[dict[str, An
     }, optimizers
 
 
-#: How deep the dictionaries of a checkpoint may be nested.
+def _is_fact(value: Any) -> bool:
+    """Whether it is a tensor with one number: a list of them is the history of a training, not weights."""
+    return isinstance(value, Tensor) and value.shape == ()
+
+
+#: How deep the dictionaries and lists of a checkpoint may be nested.
 _DEPTH = 6
 
 

@@ -64,6 +64,17 @@ class Tensor:
     strides: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class OtherTensor:
+    """A tensor that can't be read: of other numbers, sparse, or seen through a function, such as a minus.
+
+    Attributes:
+        shape: its shape, where the pickle says it as it does of other tensors; else empty.
+    """
+
+    shape: tuple[int, ...]
+
+
 class PickledArray:
     """An array of NumPy, whose bytes are in the pickle.
 
@@ -129,12 +140,26 @@ class _Dtype:
             self.text = state[1] + self.text[1:]
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Any:
-    """The arguments of PyTorch's functions that rebuild tensors, as a record."""
+def _tensor(
+    storage: Any = None, offset: Any = None, shape: Any = None, strides: Any = None, *others: Any
+) -> Tensor | OtherTensor:
+    """The arguments of PyTorch's functions that rebuild tensors, as a record.
+
+    The third of the others are facts such as that each number has the opposite sign.
+    """
     numbers = (offset, *shape, *strides) if isinstance(shape, tuple) and isinstance(strides, tuple) else (None,)
-    if not isinstance(storage, Storage) or len(shape) != len(strides) or any(type(one) is not int for one in numbers):
-        return Inert()
+    sound = len(numbers) > 1 or shape == strides == ()
+    if not sound or len(shape) != len(strides) or any(type(one) is not int for one in numbers):
+        return OtherTensor(())
+    if not isinstance(storage, Storage) or (len(others) > 2 and others[2]):
+        return OtherTensor(shape)
     return Tensor(storage, offset, shape, strides)
+
+
+def _other_tensor(*given: Any) -> OtherTensor:
+    """A tensor that PyTorch rebuilds by a function that isn't known here; some have the arguments of the known ones."""
+    found = _tensor(None, *given[1:4])
+    return OtherTensor(found.shape)
 
 
 def _parameter(data: Any = None, *_: Any) -> Any:
@@ -142,8 +167,12 @@ def _parameter(data: Any = None, *_: Any) -> Any:
 
 
 def _of_type(function: Any = None, _type: Any = None, arguments: Any = (), *_: Any) -> Any:
-    """A tensor of a class of its own, which PyTorch rebuilds by one of the functions here."""
-    return function(*arguments) if function in (_tensor, _parameter) and isinstance(arguments, tuple) else Inert()
+    """A tensor of a class of its own, which PyTorch rebuilds by one of the functions here.
+
+    The function is as harmless as all that a pickle can name here, and the pickle could call it itself.
+    """
+    made = function(*arguments) if callable(function) and isinstance(arguments, tuple) else None
+    return made if isinstance(made, Tensor | OtherTensor) else OtherTensor(())
 
 
 def _refuse_quantized(*_: Any) -> Any:
@@ -193,6 +222,8 @@ class _Unpickler(pickle.Unpickler):
         if (known := _KNOWN.get((module, name))) is not None:
             # A function of its own, because a pickle may set attributes of what it is given.
             return known if isinstance(known, type) else _fresh(known)
+        if module in ("torch._utils", "torch._tensor") and name.startswith("_rebuild"):
+            return _fresh(_other_tensor)
         if "quantized" in module or name in ("qint8", "quint8", "ScriptObject"):
             raise ImportRefusedError(_QUANTIZED)
         return self._classes.setdefault((module, name), type(name, (Inert,), {"__module__": module}))
