@@ -20,7 +20,7 @@ Layout = Literal["keras", "keras1", "cudnn", "torch", "onnx", "tf1", "unirep"]
 
 #: The kind of numbers that no reader knows, such as those of a sparse tensor, whose shape may be unknown, too.
 UNKNOWN = "of an unknown kind"
-UNREAD = "it is sparse, or has other numbers than floats of 16 to 64 bits"
+UNREAD = "it is sparse, contains objects, or has other numbers than floats of 16 to 64 bits"
 
 
 @dataclass(frozen=True, slots=True)
