@@ -34,7 +34,9 @@ class QueuedJob:
         offer: what it asks workers for.
         waiting: its shards in the ledger, the running ones included.
         running: those under a lease.
-        since: when the oldest of them was last sent, in seconds since 1970, by the server's clock; None without one.
+        since: when the oldest message of those that aren't running was last sent, in seconds since 1970, by the
+            server's clock; None without one.
+        waited_seconds: how long ago that was, by the same clock.
         priority: its share of the workers, against those of other jobs of the offer.
         status: what its store shows; None where that can't be read on this machine.
     """
@@ -45,6 +47,7 @@ class QueuedJob:
     waiting: int
     running: int
     since: float | None
+    waited_seconds: float | None
     priority: int
     status: JobStatus | None
 
@@ -80,36 +83,45 @@ def _offer(raw: bytes | str) -> Offer | None:
 
 def _of_offer(ledger: Ledger) -> list[QueuedJob]:
     seconds, microseconds = ledger.client.time()
+    now = seconds + microseconds / 1e6
     pipe = ledger.client.pipeline(transaction=True)
     pipe.hgetall(ledger.keys.jobs)
     pipe.zrange(ledger.keys.ledger, 0, -1, withscores=True)
-    pipe.zrange(ledger.keys.leases, f"({seconds + microseconds / 1e6}", "+inf", byscore=True)
+    pipe.zrange(ledger.keys.leases, f"({now}", "+inf", byscore=True)
     pipe.hgetall(ledger.keys.priorities)
     registered, members, leases, given = pipe.execute()
-    priorities = {as_text(raw): priority for raw, priority in given.items()}
-    waiting: dict[str, list[float]] = {}
+    priorities, held = {as_text(raw): priority for raw, priority in given.items()}, set(leases)
+    found = {key: _Shards() for raw in registered if JOB_KEY.fullmatch(key := as_text(raw))}
     for raw, score in members:
-        if score >= MARKS and (key := _job_of(raw)):
-            waiting.setdefault(key, []).append(score)
-    running: dict[str, int] = {}
-    for raw in leases:
-        if key := _job_of(raw):
-            running[key] = running.get(key, 0) + 1
-    keys = {as_text(raw) for raw in registered} | waiting.keys()
-    jobs = [
-        _job(ledger, key, waiting.get(key, []), running.get(key, 0), _priority(priorities.get(key)))
-        for key in sorted(filter(JOB_KEY.fullmatch, keys))[:_MOST_JOBS]
-    ]
+        if score >= MARKS and (of := _job_of(raw)):
+            found.setdefault(of, _Shards()).add(score, is_held=raw in held)
+    jobs = [_job(ledger, key, found[key], now, _priority(priorities.get(key))) for key in sorted(found)[:_MOST_JOBS]]
     return [job for job in jobs if not job.is_over]
 
 
-def _job(ledger: Ledger, key: str, sent: list[float], running: int, priority: int) -> QueuedJob:
+@dataclass(slots=True)
+class _Shards:
+    """A job's shards in a ledger, as they are counted."""
+
+    all: int = 0
+    running: int = 0
+    since: float | None = None
+
+    def add(self, sent: float, *, is_held: bool) -> None:
+        self.all += 1
+        self.running += is_held
+        if not is_held:
+            self.since = sent if self.since is None else min(self.since, sent)
+
+
+def _job(ledger: Ledger, key: str, shards: _Shards, now: float, priority: int) -> QueuedJob:
     place = ledger.place_of(key)
     if place is not None and not could_be_place(place):
         place = None
     status = None if place is None else _status(place, key)
     shown = None if place is None else printable(place)
-    return QueuedJob(key, shown, ledger.offer, len(sent), running, min(sent, default=None), priority, status)
+    waited = None if shards.since is None else max(0.0, now - shards.since)
+    return QueuedJob(key, shown, ledger.offer, shards.all, shards.running, shards.since, waited, priority, status)
 
 
 def _status(place: str, key: str) -> JobStatus | None:

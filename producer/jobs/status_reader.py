@@ -143,7 +143,9 @@ class StatusReader:
 
     def _queue(self, asked: Asked) -> QueueStatus:
         waiting, life = self._tally.waiting, self.log.life
-        running = sum(one.shard in waiting and life(one.shard) == one for one in asked.running)
+        # Redis may have lost the ledger, and have kept the leases.
+        there = asked.running if asked.waiting is None else asked.running & asked.waiting
+        running = sum(one.shard in waiting and life(one.shard) == one for one in there)
         missing = self._missing(asked, waiting)
         return QueueStatus(
             running,

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from producer.jobs.screen import JobScreen
     from producer.jobs.status import JobStatus
-    from producer.queue.shard_queue import JobQueue
     from producer.terminal.figures import ProducerFigures
     from unrolled.protocol.opening import OpenJob
 
@@ -114,7 +113,7 @@ def wait_for_job(
             if queue is None:
                 teller.say_once("blind", _BLIND.format(place=job.place))
             if queue and status.lost:
-                _tell_again(queue.of_job(job), job, log, teller)
+                _tell_again(queue, job, log, teller)
             usual = min(every_seconds, (time.monotonic() - first) * _QUICK)
             pause = max(usual, _REST * (time.monotonic() - began))
             time.sleep(max(0.0, min(pause, until - time.monotonic())))
@@ -143,16 +142,21 @@ def _clean_up(queue: ShardQueue | None, job: OpenJob, log: Log) -> None:
         clean_up(log, job.objects, ledger, failed_rows, live=job.job.live)
 
 
-def _tell_again(queue: JobQueue, job: OpenJob, log: Log, teller: _Teller) -> None:
-    """Enter again in Redis what it lost; nothing of a job that somebody removes, which no worker could open."""
+def _tell_again(queue: ShardQueue, job: OpenJob, log: Log, teller: _Teller) -> None:
+    """Enter again in Redis what it lost; nothing of a job that somebody removes, which no worker could open.
+
+    It is tried once: the next look tries again, and says what is in the way.
+    """
+    ledger = JobLedger(queue.ledger, job.key, job.address, queue.send, at_once)
     try:
         if not job.objects.exists(names.JOB):
             return
-        update_ledger(log, job.objects, queue)
+        with queue.broker.asked():
+            update_ledger(log, job.objects, ledger)
     except (BrokerError, TransientError):
-        return  # the next look says so
-    if queue.sent:
-        teller.say(f"Redis lost {counted(queue.sent, 'waiting shard')}, entered again now")
+        return
+    if ledger.sent:
+        teller.say(f"Redis lost {counted(ledger.sent, 'waiting shard')}, entered again now")
 
 
 class _Teller:

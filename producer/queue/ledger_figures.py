@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import BrokerAwayError, BrokerError
 from unrolled.job.offer import Offer
-from unrolled.queue.ledger import alive_workers, as_text
+from unrolled.queue.ledger import MOST_OFFERS, alive_workers, as_text
 from unrolled.telemetry.family import Family
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from unrolled.queue.broker import Broker
     from unrolled.queue.ledger import Counts
 
-#: Most offers whose figures are served: anybody with access to Redis can name more.
-MOST_OFFERS = 200
 _WHAT = "read the queue's figures"
 
 
@@ -41,7 +39,7 @@ _FIGURES: tuple[tuple[str, str, Callable[[_Queue], float]], ...] = (
     ("tokens", "Token ids in all shards of the ledger.", lambda one: one.counts.tokens),
     (
         "oldest_shard_seconds",
-        "How long the oldest message has waited since it was last sent; 0 if the ledger is empty.",
+        "How long the shard that has waited longest has, since its message was last sent; 0 if none waits.",
         lambda one: one.oldest_seconds,
     ),
     ("workers", "Workers that are alive and compute what the ledger's jobs ask for.", lambda one: one.workers),
@@ -96,11 +94,16 @@ class LedgerFigures:
         client: Any = self._broker.client
         alive = [Offer.parse(str(facts["offer"])) for facts in alive_workers(client, self._namespace).values()]
         found = {Offer.parse(as_text(raw)) for raw in client.smembers(f"{self._namespace}:offers")}
-        offers = sorted(offer for offer in found.union(alive) if offer)[:MOST_OFFERS]
-        ledgers = {offer: self._broker.ledger(self._namespace, offer) for offer in offers}
+        ledgers = [self._broker.ledger(self._namespace, offer) for offer in sorted(filter(None, found.union(alive)))]
+        if len(ledgers) > MOST_OFFERS:  # workers take offers without a job off the list, when there are so many
+            pipe = client.pipeline(transaction=False)
+            for ledger in ledgers:
+                pipe.exists(ledger.keys.ledger)
+            used = dict(zip(ledgers, pipe.execute(), strict=True))
+            ledgers.sort(key=lambda ledger: not (used[ledger] or ledger.offer in alive))
         return {
-            offer.short: _Queue(ledger.counts(), ledger.oldest_seconds(), alive.count(offer))
-            for offer, ledger in ledgers.items()
+            ledger.offer.short: _Queue(ledger.counts(), ledger.oldest_seconds(), alive.count(ledger.offer))
+            for ledger in ledgers[:MOST_OFFERS]
         }
 
 

@@ -61,7 +61,7 @@ class ShardQueue:
         patience: waits for a broker that is away, and says so.
         max_queued_tokens: token ids that may wait or be computed at once, over all jobs of the offer; None for what
             keeps the workers that are alive busy. A job of which nothing waits may always queue a shard.
-        on_wait: called with the seconds that each wait for room took.
+        on_wait: called again and again during each wait for room, with the seconds that it took since.
 
     Raises:
         RequestError: the URL doesn't name a Redis server.
@@ -215,10 +215,14 @@ class JobQueue(JobLedger):
         A job of which nothing is in the queue doesn't wait, so that other jobs can't keep it from its turn. Nothing
         waits after a stop if the broker can't be asked: rows that were read, and not yet cut, still have to be kept.
         """
-        began = time.monotonic()
+        began = waited = time.monotonic()
         with suppress(StoppedWaitingError):
-            yield from self._while_there_is_no_room(began)
-        self._queue.on_wait(time.monotonic() - began)
+            for _ in self._while_there_is_no_room(began):
+                yield
+                now = time.monotonic()
+                self._queue.on_wait(now - waited)
+                waited = now
+        self._queue.on_wait(time.monotonic() - waited)
 
     def _while_there_is_no_room(self, began: float) -> Iterator[None]:
         said = False

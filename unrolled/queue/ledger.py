@@ -51,7 +51,11 @@ SILENCE_SECONDS, RENEWAL_SECONDS = 5.0, 3.0
 #: A worker is removed from the list when its last heartbeat is this many leases old.
 HEARTBEAT_LEASES = 2
 #: Longest time for which a heartbeat is believed, whatever it contains.
-LONGEST_HEARTBEAT_SECONDS = 86_400.0
+LONGEST_HEARTBEAT_SECONDS = HEARTBEAT_LEASES * 86_400.0
+#: More offers than these are listed only while their ledgers have a job.
+MOST_OFFERS = 200
+#: Most offers that one heartbeat takes off the list.
+_UNLISTED = 20
 
 #: The start that is counted for a shard on board: its first start, a start with nothing else on board, or none yet, for
 #: a suspect that waits until the other shards have left.
@@ -335,26 +339,32 @@ class Ledger:
 
     def counts(self) -> Counts:
         """The number of waiting and running shards, over all jobs of this offer."""
+        seconds, microseconds = self.client.time()
         pipe = self.client.pipeline(transaction=True)
         pipe.zcount(self.keys.ledger, MARKS, "+inf")
-        pipe.zcard(self.keys.leases)
+        pipe.zcount(self.keys.leases, f"({seconds + microseconds / 1e6}", "+inf")
         pipe.hget(self.keys.tokens, "total")
         shards, running, tokens = pipe.execute()
         return Counts(int(shards), int(running), int(tokens or 0))
 
     def oldest_seconds(self) -> float:
-        """How long the oldest message has waited since it was last sent, by the server's clock; 0 if there is none."""
-        found: Any = self.client.zrange(
+        """How long the shard that has waited longest has, since its message was last sent; 0 if none waits.
+
+        By the server's clock. Shards under a valid lease are computed, and don't wait.
+        """
+        seconds, microseconds = self.client.time()
+        now = seconds + microseconds / 1e6
+        held = set(self.client.zrange(self.keys.leases, f"({now}", "+inf", byscore=True))
+        oldest: Any = self.client.zrange(
             self.keys.ledger,
             MARKS,
             "+inf",
             byscore=True,
             offset=0,
-            num=1,
+            num=len(held) + 1,
             withscores=True,
         )
-        seconds, microseconds = self.client.time()
-        return max(0.0, seconds + microseconds / 1e6 - found[0][1]) if found else 0.0
+        return next((max(0.0, now - sent) for member, sent in oldest if member not in held), 0.0)
 
     def members(self, job_key: str) -> tuple[set[Life], set[Life]]:
         """The lives of a job that are in the ledger, and those of them that are under a lease."""
@@ -457,10 +467,16 @@ class Ledger:
 
     def other_offers(self) -> set[Offer]:
         """The other offers that have waiting shards, which the workers of this offer don't compute."""
-        found = {offer for raw in self.client.smembers(self.keys.offers) if (offer := Offer.parse(as_text(raw)))}
-        return {
-            o for o in found - {self.offer} if self.client.zcount(Keys.of(self._namespace, o).ledger, MARKS, "+inf")
-        }
+        listed = sorted(self.client.smembers(self.keys.offers))
+        offers = [offer for raw in listed if (offer := Offer.parse(as_text(raw))) and offer != self.offer]
+        pipe = self.client.pipeline(transaction=False)
+        for offer in offers:
+            pipe.zcount(Keys.of(self._namespace, offer).ledger, MARKS, "+inf")
+        waiting = dict(zip(offers, pipe.execute(), strict=True))
+        idle = [offer for offer, count in waiting.items() if not count]
+        for offer in idle[: min(_UNLISTED, max(0, len(listed) - MOST_OFFERS))]:
+            Scripts(self.client, Keys.of(self._namespace, offer)).run("unlist", offer=str(offer))
+        return {offer for offer, count in waiting.items() if count}
 
     def beat(self, holder: str, facts: dict[str, object]) -> None:
         """List a worker as alive for the next few leases.

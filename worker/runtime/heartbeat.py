@@ -86,7 +86,7 @@ class Heartbeat:
             threading.Thread(target=self._run, name="heartbeat", daemon=True),
             threading.Thread(target=self._look_after_jobs, name="jobs", daemon=True),
         ]
-        self._renewed = 0.0
+        self._renewed = self._shown = 0.0
         self._failures: dict[str, str] = {}
         self._sent_again: dict[Member, int] = {}  # how often, the latest last
         self._other_offers: set[Offer] = set()
@@ -127,18 +127,26 @@ class Heartbeat:
                 return
 
     def _beat(self) -> None:
+        self._show()
+        self._renew()
+        again = self._ledger.sweep()
+        for member in again:
+            self._send_keeping_leases(member)
+            if time.monotonic() - self._shown > self._pause:  # thousands of messages take a minute and more
+                self._show()
+                self._touch_health_file()
+        self._log_sent_again(again)
+        self._warn_of_other_offers()
+
+    def _show(self) -> None:
+        """Show in the broker that this worker is alive."""
         count, longest = self._service.board.load()
         on_board = {"on_board": count, "longest_seconds": round(longest, 1)}
         tokens, seconds = self._pool.busy_tokens(), self._pool.busy_seconds()
         present = {"pool_tokens": tokens, "pool_seconds": round(seconds, 1)}
         troubles, work = {"troubles": self.troubles()}, self._metrics.snapshot(seconds)
         self._ledger.beat(self._service.holder, {**self._about, **work, **present, **on_board, **troubles})
-        self._renew()
-        again = self._ledger.sweep()
-        for member in again:
-            self._send_keeping_leases(member)
-        self._log_sent_again(again)
-        self._warn_of_other_offers()
+        self._shown = time.monotonic()
 
     def troubles(self) -> list[tuple[str | None, str]]:
         """This worker's problems, the latest last: the job's key if it concerns one job only, and a text."""

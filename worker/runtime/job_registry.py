@@ -43,6 +43,9 @@ LEFTOVER_REST = 1000
 LOOK_PAUSE = 60.0
 #: Seconds after which a worker asks again for its turn to look.
 TURN_PAUSE = 10.0
+#: Seconds after which a job is forgotten that Redis doesn't name, and that isn't at its place: somebody has moved or
+#: removed it. A store that is away for less keeps its job, also if Redis loses everything meanwhile.
+FORGET_SECONDS = 3600.0
 _FOLDERS = (names.PARTS, names.LOG, names.CHAPTERS, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD, names.TIMES)
 
 
@@ -59,6 +62,7 @@ class _Met:
         next_sweep: when leftovers are swept.
         doubted: whether the directory may have been moved: the place in Redis is compared with this one.
         trouble: the error of the last look; empty if there was none.
+        absent_since: since when the job hasn't been at its place, on the monotonic clock; None if it is there.
     """
 
     job: OpenJob
@@ -69,6 +73,7 @@ class _Met:
     next_sweep: float = 0.0
     doubted: bool = False
     trouble: str = ""
+    absent_since: float | None = None
 
 
 class Jobs:
@@ -200,10 +205,16 @@ class Jobs:
                 if over:
                     self._sweep(met)
         except (AwayError, RequestError, TransientError) as error:
+            is_gone = self._ledger.place_of(key) is None
             if met.trouble != str(error):
-                log.warning("job %s can't be looked after: %s", key, error)
+                gone = "; Redis doesn't name the job any more, so if it is finished or moved, nothing is missing"
+                log.warning("job %s can't be looked after: %s%s", key, error, gone * is_gone)
             met.trouble, met.doubted = str(error), True
+            met.absent_since = (met.absent_since or time.monotonic()) if is_gone else None
+            if met.absent_since is not None and time.monotonic() - met.absent_since >= FORGET_SECONDS:
+                self._forget(key)
             return
+        met.absent_since = None
         met.trouble = ""
         if ledger.sent:
             log.warning("job %s: entered %s that the ledger lacked", key, counted(ledger.sent, "shard"))

@@ -340,6 +340,17 @@ def test_wait_ends_with_124_when_time_is_up(tmp_path):
     )
 
 
+def test_wait_ends_in_time_if_redis_takes_no_entry(tmp_path, broker, ledger):
+    """What Redis lost can't be entered again where its memory is full; that isn't tried for ever."""
+    make_job(tmp_path, shards=2)
+    ledger.client.config_set("maxmemory", "1")
+    try:
+        result = run_with(broker, "wait", tmp_path, "--timeout", "0.5")
+    finally:
+        ledger.client.config_set("maxmemory", "0")
+    assert result.exit_code == 124
+
+
 def test_wait_enters_again_what_redis_lost(tmp_path, broker, ledger):
     """The job completes without another command, and a line says why shards were entered."""
     job = make_job(tmp_path, shards=5)
@@ -669,6 +680,25 @@ def test_jobs_lists_what_waits_in_the_broker(tmp_path, broker, ledger):
     assert job.key in run("status", job.place).stdout
 
 
+def test_jobs_tells_how_long_the_oldest_shard_that_waits_has(tmp_path, broker, ledger):
+    """By the broker's clock; a shard that is computed doesn't wait, and one that the ledger lacks is no shard of it."""
+    job = make_job(tmp_path, shards=2)
+    first, second = waiting(job)
+    enter(ledger, job, first, second)
+    held = Member(job.key, Life(first, 0))
+    ledger.claim(held, "host-1")
+    now, _ = ledger.client.time()
+    ledger.client.zadd(ledger.keys.ledger, {str(held): now - 5000, str(Member(job.key, Life(second, 0))): now - 700})
+    facts = json.loads(run_with(broker, "jobs", "--json").stdout)
+    assert 700 <= facts["waited_seconds"] < 800
+    assert facts["since"] == now - 700
+    ledger.claim(Member(job.key, Life(second, 0)), "host-1")
+    assert json.loads(run_with(broker, "jobs", "--json").stdout)["waited_seconds"] is None
+    ledger.client.delete(ledger.keys.ledger)  # as Redis does that evicts keys
+    facts = json.loads(run_with(broker, "jobs", "--json").stdout)
+    assert (facts["waiting"], facts["running"]) == (0, 0)
+
+
 def test_jobs_believes_no_entry_in_redis(tmp_path, broker, ledger):
     """Places and keys that somebody wrote there open no other file and print no control character."""
     victim = finished_job(tmp_path / "victim")
@@ -896,7 +926,15 @@ def test_cancel_by_key_works_where_the_directory_is_gone(tmp_path, broker, ledge
     job = make_job(tmp_path, shards=2)
     enter(ledger, job, *waiting(job))
     result = run_with(broker, "cancel", "--key", job.key)
-    assert (result.exit_code, result.stdout) == (0, f"{job.key}: 2 shards are taken out of the queue\n")
+    assert (result.exit_code, ledger.counts().shards) == (2, 2)
+    assert f"the job is at {tmp_path}, and its workers would queue its shards again" in result.stderr
+    shutil.rmtree(tmp_path / names.FOLDER)
+    result = run_with(broker, "cancel", "--key", job.key)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        f"{job.key}: 2 shards are taken out of the queue",
+        f"a worker that can open {tmp_path} queues them again; if there is one, cancel the job there",
+    ]
     assert ledger.counts().shards == 0
     result = run_with(broker, "cancel", "--key", "0" * 16)
     assert (result.exit_code, "`unrolled jobs` lists its jobs" in result.stderr) == (1, True)
@@ -912,8 +950,8 @@ def test_cancel_by_key_removes_a_job_of_which_no_shard_is_left(tmp_path, broker,
     shutil.rmtree(tmp_path)
     assert json.loads(run_with(broker, "jobs", "--json").stdout)["job"] == job.key
     result = run_with(broker, "cancel", "--key", job.key)
-    said = f"{job.key}: no shard of it was left; the broker doesn't list the job any more\n"
-    assert (result.exit_code, result.stdout) == (0, said)
+    said = f"{job.key}: no shard of it was left; the broker doesn't list the job any more"
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, said)
     assert run_with(broker, "jobs").stdout == "no job waits in this broker\n"
     assert run_with(broker, "cancel", "--key", job.key).exit_code == 1
 
@@ -922,6 +960,7 @@ def test_cancel_by_key_waits_for_a_broker_that_is_away(tmp_path, broker, ledger)
     """As all commands that change a job do."""
     job = make_job(tmp_path, shards=2)
     enter(ledger, job, *waiting(job))
+    shutil.rmtree(tmp_path / names.FOLDER)
     broker.kill()
     said = []
 
@@ -930,7 +969,7 @@ def test_cancel_by_key_waits_for_a_broker_that_is_away(tmp_path, broker, ledger)
         if len(said) == 1:
             broker.restart()
 
-    assert remove_key(job.key, broker.url, NAMESPACE, Patience(say)) == 2
+    assert remove_key(job.key, broker.url, NAMESPACE, Patience(say)) == (2, str(tmp_path))
     assert ledger.counts().shards == 0
     assert re.match("can't reach the broker: broker .* is away .*; trying again until it works", said[0])
     assert said[1].startswith("can reach the broker again, after ")

@@ -1,5 +1,6 @@
 """Retry, cancel and discard: what each decides, twice, and by two at once."""
 
+import shutil
 import threading
 import uuid
 from contextlib import closing
@@ -24,7 +25,7 @@ from producer.jobs.removal import remove_key
 from producer.jobs.verify import verify_job
 from producer.local.broker import EmbeddedBroker
 from producer.queue.shard_queue import ShardQueue
-from unrolled.errors import JobError, RequestError
+from unrolled.errors import JobError, OptionError, RequestError
 from unrolled.job import names
 from unrolled.job.names import Life
 from unrolled.job.segment import Segment
@@ -231,8 +232,12 @@ def test_a_key_is_taken_out_of_every_ledger(tmp_path, server):
     with closing(ShardQueue(server.url, namespace, job.job.offer, Patience(print))) as queue:
         members = [(life, 1) for life in map(log_of(job).life, log_of(job).inputs)]
         queue.of_job(job).enter(None, members, 1)
-        assert remove_key(job.key, server.url, namespace, Patience(print)) == 2
-        assert remove_key(job.key, server.url, namespace, Patience(print)) is None
+        with pytest.raises(OptionError, match=f"the job is at .*; use `unrolled cancel {tmp_path}`"):
+            remove_key(job.key, server.url, namespace, Patience(print))
+        assert queue.ledger.counts().shards == 2
+        shutil.rmtree(tmp_path / names.FOLDER)
+        assert remove_key(job.key, server.url, namespace, Patience(print)) == (2, str(tmp_path))
+        assert remove_key(job.key, server.url, namespace, Patience(print)) == (None, None)
         assert queue.ledger.counts().shards == 0
     with pytest.raises(RequestError, match="16 hexadecimal digits"):
         remove_key("out", server.url, namespace, Patience(print))

@@ -159,6 +159,9 @@ def test_the_ledger_tells_running_from_queued_and_what_is_missing(job, server, l
     ledger.claim(Member(job.key, Life(third, 0)), "host-1")
     queue = reader.read().queue
     assert (queue.running, queue.queued, queue.missing) == (1, 1, 0)
+    server.client.delete(ledger.keys.ledger)  # as Redis does that evicts keys; the lease stays
+    queue = reader.read().queue
+    assert (queue.running, queue.queued, queue.missing) == (0, 0, 2)
 
 
 def test_missing_shards_are_on_their_way_while_the_input_is_read(tmp_path, server, ledger):

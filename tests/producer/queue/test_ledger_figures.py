@@ -5,11 +5,12 @@ import json
 import pytest
 from support.promtool import check_metrics
 
-from producer.queue.ledger_figures import MOST_OFFERS, LedgerFigures
+from producer.queue.ledger_figures import LedgerFigures
 from unrolled.job.names import Life
 from unrolled.job.offer import Offer
 from unrolled.job.shard_id import ShardId
 from unrolled.queue.broker import Broker
+from unrolled.queue.ledger import MOST_OFFERS
 from unrolled.queue.member import Member
 from unrolled.telemetry.server import text
 
@@ -64,6 +65,16 @@ def test_the_age_is_that_of_the_oldest_message(server):
     seconds, _ = server.client.time()
     server.client.zadd(ledger.keys.ledger, {str(member(1)): seconds - 1000})
     assert 1000 <= values(server)["unrolled_ledger_oldest_shard_seconds", OFFER.short] < 1100
+
+
+def test_a_queue_that_is_used_is_among_the_figures(server):
+    """However many models there were before: KEDA takes a queue without a figure for an empty one."""
+    server.client.sadd("test:offers", *(f"{number:012x}{0:052x}:fused:float32" for number in range(MOST_OFFERS + 5)))
+    server.ledger("test", OFFER).enter(JOB, "/out", None, [(member(0), 10)], 1)
+    server.ledger("test", OTHER).beat("host-2", {})
+    found = values(server)
+    assert found["unrolled_ledger_shards", OFFER.short] == 1
+    assert found["unrolled_ledger_workers", OTHER.short] == 1
 
 
 def test_a_broker_that_is_away_shows_as_that(server, broker):

@@ -210,6 +210,25 @@ def test_a_full_queue_is_waited_for(broker, job):
     assert len(log_of(job).inputs) == 5
 
 
+def test_the_time_of_a_wait_is_told_while_it_lasts(broker, job):
+    """A figure that stood still for hours, and then jumped, would show nothing of what the producer waits for."""
+    waits = []
+    with closing(
+        ShardQueue(broker.url, "unrolled", OFFER, Patience(print), max_queued_tokens=1, on_wait=waits.append)
+    ) as queue:
+        other, own = (Member(key, Life(ShardId(0, "0123456789ab"), 0)) for key in ("0" * 16, job.key))
+        for each in (other, own):
+            queue.ledger.enter(each.job_key, "/out", None, [(each, 7)], 1)
+        began, rounds = time.monotonic(), queue.of_job(job).while_full()
+        for _ in range(3):
+            next(rounds)
+        assert len(waits) == 2
+        queue.ledger.remove(other)
+        queue.ledger.remove(own)
+        assert list(rounds) == []
+        assert sum(waits) == pytest.approx(time.monotonic() - began, abs=0.1)
+
+
 def test_shards_that_are_about_to_be_entered_take_room(broker, job, monkeypatch):
     """A segment may be due long after them; the queue gets little more than it may have."""
     monkeypatch.setattr("producer.queue.shard_queue.SEGMENT_SECONDS", 3600.0)

@@ -25,6 +25,7 @@ from unrolled.queue.broker_url import client_url
 from unrolled.queue.ledger import (
     CANCEL_CHUNK,
     MARKS,
+    MOST_OFFERS,
     RENEWAL_SECONDS,
     SILENCE_SECONDS,
     SWEEP_PAUSE_SECONDS,
@@ -34,6 +35,7 @@ from unrolled.queue.ledger import (
     Ledger,
 )
 from unrolled.queue.member import Member
+from unrolled.settings.worker_options import DAY
 
 OFFER, OTHER_OFFER = Offer("ab" * 32, "fused", "float32"), Offer("ab" * 32, "fused", "bfloat16")
 JOB, OTHER_JOB = "0" * 16, "f" * 16
@@ -649,6 +651,40 @@ def test_heartbeats(ledger):
     assert ledger.workers() == {}
 
 
+def test_a_worker_with_the_longest_lease_is_alive(client, ledger):
+    """Its heartbeat lasts for two leases, longer than a day."""
+    longest = Ledger(client, ledger._namespace, OFFER, DAY)
+    longest.beat("patient", {})
+    assert set(ledger.workers()) == {"patient"}
+
+
+def test_a_lease_that_has_expired_is_held_by_no_worker(ledger):
+    """In the figures; the shard that it was for waits again."""
+    enter(ledger, A, B)
+    ledger.claim(A, "one")
+    let_pass(ledger, 10)
+    assert (ledger.counts().running, ledger.oldest_seconds() >= 10) == (1, True)
+    ledger.claim(B, "one")
+    assert (ledger.counts().running, ledger.oldest_seconds()) == (2, 0)
+    let_pass(ledger, LEASE)
+    assert (ledger.counts().running, ledger.oldest_seconds() >= LEASE) == (0, True)
+
+
+def test_offers_that_are_not_used_leave_the_list(client, ledger):
+    """Only when there are very many: each new model is another offer, and each heartbeat asks for all of them."""
+    offers = [Offer(f"{number:012x}{0:052x}", "fused", "float32") for number in range(MOST_OFFERS + 9)]
+    used = Ledger(client, ledger._namespace, offers[3], LEASE)
+    enter(used, A)
+    client.sadd(ledger.keys.offers, *map(str, offers[:MOST_OFFERS]))
+    assert ledger.other_offers() == {offers[3]}
+    assert client.scard(ledger.keys.offers) == MOST_OFFERS
+    client.sadd(ledger.keys.offers, *map(str, offers))
+    for _ in range(9):
+        assert ledger.other_offers() == {offers[3]}
+    assert client.scard(ledger.keys.offers) == MOST_OFFERS
+    assert client.sismember(ledger.keys.offers, str(offers[3]))
+
+
 @pytest.mark.parametrize("raw", [b"", b"\xff", b"[]", b'{"place": 3}', b"{}", b"[" * 100_000])
 def test_hostile_registration(ledger, raw):
     """A registration that is none reads as none."""
@@ -968,7 +1004,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_drifts(self):
         tokens = sum(SHARDS.index(member) + 1 for member in self.model)
-        running = sum(1 for shard in self.model.values() if shard.holder)
+        running = sum(1 for shard in self.model.values() if shard.holder and shard.taken >= self.now)
         assert self.ledger.counts() == Counts(len(self.model), running, tokens)
 
     def pop(self):

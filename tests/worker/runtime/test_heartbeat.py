@@ -278,3 +278,28 @@ def test_a_worker_records_its_time_in_the_job(site):
     assert sum(interval.shards for interval in intervals) == len(entries)
     assert all(min(interval[4:]) >= 0 and interval.read and interval.write for interval in intervals)
     assert {record.engine for record in found} == {"counts"}
+
+
+def test_a_worker_that_sends_thousands_of_messages_is_seen_to_be_well(site, monkeypatch):
+    """They take minutes, in which it would be taken for dead otherwise, and be started again."""
+    monkeypatch.setattr(heartbeat, "LONGEST_PAUSE_SECONDS", 0.001)
+    job = site.enqueue(make_rows(40))
+    site.ledger.client.delete(site.queue_key)
+    file, go_on, sent = site.root / "health", threading.Semaphore(0), []
+
+    def send(member):
+        sent.append(member)
+        assert go_on.acquire(timeout=60)
+
+    with worker_parts(site, send=send, lease_seconds=LEASE, health_file=file) as parts:
+        holder = parts.service.holder
+        eventually(lambda: sent, "the first message")
+        for _ in range(3):
+            file.unlink(missing_ok=True)
+            site.ledger.leave(holder)
+            count = len(sent)
+            go_on.release()
+            eventually(lambda count=count: len(sent) > count, "the next message")
+            assert file.exists()
+            assert holder in site.ledger.workers()
+        go_on.release(len(left(job)))

@@ -27,6 +27,7 @@ from unrolled.queue.ledger import Known, Ledger
 from unrolled.queue.member import Member
 from unrolled.store.posix import PosixStore
 from worker.errors import AwayError, GivenBackError
+from worker.runtime import job_registry
 from worker.runtime.job_registry import LOOK_PAUSE, Jobs
 from worker.settings import Settings
 
@@ -399,6 +400,34 @@ def test_a_job_that_was_removed_does_not_come_back_into_the_ledger(site, jobs, s
     away.rename(out)
     at_once(jobs).look_after(sent.append)
     assert len(sent) == 2
+
+
+def test_a_job_that_was_moved_away_is_forgotten_in_the_end(site, jobs, sent, caplog, monkeypatch):
+    """Redis doesn't name it any more, and it isn't at its place: a worker doesn't keep all such jobs for ever."""
+    job = site.enqueue(make_rows(2))
+    jobs.find(job.key)
+    finish(site, job)
+    site.ledger.cancel(job.key)  # `unrolled wait` lets Redis forget a complete job, too
+    (site.root / "out").rename(site.root / "away")
+    at_once(jobs).look_after(sent.append)
+    (line,) = warnings_in(caplog)
+    assert "Redis doesn't name the job any more, so if it is finished or moved, nothing is missing" in line
+    at_once(jobs).look_after(sent.append)
+    assert job.key in jobs._met
+    monkeypatch.setattr(job_registry, "FORGET_SECONDS", 0.0)
+    at_once(jobs).look_after(sent.append)
+    assert (jobs._met, sent) == ({}, [])
+
+
+def test_a_job_that_redis_names_is_not_forgotten(site, jobs, sent, monkeypatch):
+    """Its directory may be unmounted for days."""
+    monkeypatch.setattr(job_registry, "FORGET_SECONDS", 0.0)
+    job = site.enqueue(make_rows(2))
+    jobs.find(job.key)
+    (site.root / "out").rename(site.root / "away")
+    site.ledger.client.zrem(site.ledger.keys.ledger, job.key)
+    at_once(jobs).look_after(sent.append)
+    assert job.key in jobs._met
 
 
 def test_a_job_that_is_complete_is_forgotten(site, jobs, sent):

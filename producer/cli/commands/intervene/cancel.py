@@ -10,6 +10,7 @@ from producer.cli.options import broker_option, job_at, json_option, namespace_o
 from producer.jobs import decisions
 from producer.jobs.removal import remove_key
 from producer.queue.shard_queue import ShardQueue
+from producer.terminal.text import printable
 from unrolled.errors import JobError, counted
 from unrolled.patience import Patience
 from unrolled.protocol.completion import standing
@@ -73,11 +74,18 @@ def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> N
 
 
 def _cancel_by_key(key: str, broker: str | None, namespace: str, *, as_json: bool) -> None:
-    count = remove_key(key, need_broker(broker, None), namespace, _patience())
+    count, place = remove_key(key, need_broker(broker, None), namespace, _patience())
     if count is None:
         raise JobError(f"no shard of a job {key} waits in this broker; `unrolled jobs` lists its jobs")
+    if as_json:
+        click.echo(json_text({"cancelled": count}))
+        return
     none_left = f"{key}: no shard of it was left; the broker doesn't list the job any more"
-    click.echo(json_text({"cancelled": count}) if as_json else _taken(key, count) if count else none_left)
+    click.echo(_taken(key, count) if count else none_left)
+    if place is not None:
+        click.echo(
+            f"a worker that can open {printable(place)} queues them again; if there is one, cancel the job there"
+        )
 
 
 def _taken(job: str, count: int) -> str:

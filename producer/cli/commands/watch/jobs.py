@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -28,8 +27,8 @@ def jobs(*, broker: str | None, namespace: str, as_json: bool) -> None:
 
     Each line has a job's key, which `unrolled status`, `unrolled cancel --key` and the workers' logs use too; how many
     of its rows are done, if this machine can read its directory; how many of its shards are being computed, and how
-    many wait; how long the oldest has waited since its last message; its priority; and its directory. The job that has
-    waited longest is the first. Jobs that this machine can see to be finished are left out.
+    many wait; how long the oldest of these has waited since its last message; its priority; and its directory. The
+    job that has waited longest is the first. Jobs that this machine can see to be finished are left out.
 
     \b
     Examples:
@@ -59,6 +58,6 @@ def _cells(job: QueuedJob) -> tuple[object, ...]:
         done = f"{100 * job.status.rows_done // max(1, job.status.rows)} %"
         if job.status.discarded:
             done = "discarded"
-    since = "" if job.since is None else duration(time.time() - job.since)
+    since = "" if job.waited_seconds is None else duration(job.waited_seconds)
     waiting = job.waiting - job.running
     return job.job, job.offer.describe(), rows, done, job.running, waiting, since, job.priority, job.place or "?"
