@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from producer.enqueue.cutter import shard_limits
+from producer.sources.discovery import STANDARD_INPUT
 from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import check_rows
 from producer.sources.options import SourceOptions
@@ -24,11 +26,10 @@ from unrolled.job.offer import Arithmetic, EngineName, Offer
 from unrolled.model.directory import ModelDirectory, open_model
 from unrolled.patience import at_once
 from unrolled.protocol.opening import OpenJob, create_job
-from unrolled.store.bucket_url import shown
+from unrolled.store.bucket_url import is_url, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from tokenizers import Tokenizer
 
@@ -139,6 +140,7 @@ def prepare(
     # Over 40 lines: checks in the order in which a mistake costs least: the model, the inputs, the job.
     refuse_place(submission.out)
     refuse_model(submission.out)
+    _refuse_own_input(submission)
     model = open_model(submission.model)
     tokenizer = model.tokenizer()
     spec = requested_spec(model.config, tokenizer, **submission.stored)
@@ -169,6 +171,21 @@ def prepare(
     check_broker()
     opened = create_job(submission.out, job, steadily, append=submission.append)
     return Prepared(submission, opened, model, plan, inputs, tokenizer, shard_tokens, shard_rows)
+
+
+def _refuse_own_input(submission: Submission) -> None:
+    """Refuse an input that is the job's own place: the job's files would be mixed with it, and could not be told apart.
+
+    Raises:
+        OptionError: there is one.
+    """
+
+    def plain(place: str) -> str:
+        return shown(place).rstrip("/") if is_url(place) else str(Path(place).resolve())
+
+    for given in submission.inputs:
+        if given != STANDARD_INPUT and plain(given) == plain(submission.out):
+            raise OptionError(f"--out {shown(submission.out)} is an input, too; use another directory for the output")
 
 
 def submission_for(model: ModelDirectory, submission: Submission) -> Submission:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from unrolled.errors import JobError, ModelError, OptionError
+from unrolled.errors import JobError, ModelError, OptionError, TransientError
 from unrolled.job import names
 from unrolled.model.files import CONFIG_FILE, WEIGHTS_FILE
-from unrolled.store.bucket_url import is_url
+from unrolled.store.bucket_url import BucketUrl, is_url
 from unrolled.store.disk.path_limits import refuse_impossible
+from unrolled.store.place import open_bucket
 
 #: Entries of a directory that are looked at for jobs; a directory of jobs has fewer.
 _MOST_CHILDREN = 1000
+#: Folders of a bucket's prefix that are looked at for jobs: each is a request.
+_MOST_FOLDERS = 50
 
 
 def refuse_model(place: str) -> None:
@@ -24,10 +29,8 @@ def refuse_model(place: str) -> None:
     Raises:
         JobError: it is the directory of a model.
     """
-    if is_url(place):
-        return
     for name in (CONFIG_FILE, WEIGHTS_FILE):
-        if (Path(place) / name).exists():
+        if _is_in_bucket(place, name) if is_url(place) else (Path(place) / name).exists():
             raise JobError(f"{place}: contains a model ({name}), not a job; use another --out")
 
 
@@ -44,6 +47,7 @@ def refuse_place(place: str) -> None:
     if not place:
         raise OptionError("--out is empty; name a directory, or . for this one")
     if is_url(place):
+        _refuse_in_bucket(place)
         return
     refuse_impossible(place)
     path = Path(place).resolve()
@@ -60,6 +64,29 @@ def refuse_place(place: str) -> None:
         return  # opening it says what is wrong
     if jobs:
         raise JobError(f"{place}: holds the directory of another job ({min(jobs)}); use a directory for this job alone")
+
+
+def _refuse_in_bucket(place: str) -> None:
+    """As `refuse_place` does; what these credentials may not see is no reason."""
+    url = BucketUrl.parse(place)
+    steps = url.prefix.split("/") if url.prefix else []
+    for above in (replace(url, prefix="/".join(steps[:count])) for count in reversed(range(len(steps)))):
+        if _is_in_bucket(str(above), names.JOB):
+            raise JobError(f"{place}: is inside the place of another job ({above}); use a prefix beside it")
+    if _is_in_bucket(place, names.JOB):
+        return
+    with suppress(TransientError):
+        for folder in open_bucket(url).inside(url.prefix)[1][:_MOST_FOLDERS]:
+            if _is_in_bucket(str(replace(url, prefix=folder)), names.JOB):
+                raise JobError(f"{place}: holds another job ({folder}); use a prefix for this job alone")
+
+
+def _is_in_bucket(place: str, name: str) -> bool:
+    """Whether an object of this name is below a prefix, as far as these credentials may see."""
+    url = BucketUrl.parse(place)
+    with suppress(TransientError):
+        return open_bucket(url).find(f"{url.prefix}/{name}".lstrip("/")) is not None
+    return False
 
 
 def refuse_job(directory: Path) -> None:

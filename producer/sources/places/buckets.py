@@ -87,6 +87,11 @@ class _Search:
         folder = key.rstrip("/")
         if folder and folder == key and (found := self._bucket.find(key)) and found.size_bytes:
             return [found]
+        if not glob.has_magic(key) and self._bucket.find(_joined(folder, JOB)):
+            url = self._bucket.url_of(folder)
+            raise RequestError(
+                f"input {url}: is the output directory of a job; to read its parts, name them: '{url}/*.parquet'"
+            )
         walked = self._walk(folder)
         if walked or not glob.has_magic(key):
             return walked or self._nothing(key)

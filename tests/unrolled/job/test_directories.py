@@ -4,10 +4,12 @@ import os
 
 import pytest
 from click.testing import CliRunner
+from support.bucket_server import Answer, bucket_server
 from support.jobs import finished_job
 from support.shell import make_model, write_rows
 
 from producer.cli.root import cli
+from unrolled.job.directories import refuse_place
 
 NEW = ("--vocab-size", "9", "--max-length", "9", "--lstm-units", "2", "--lstm-layers", "1")
 
@@ -48,6 +50,44 @@ def test_no_job_is_mixed_with_other_jobs(tmp_path, monkeypatch):
         assert (result.exit_code, message in result.stderr) == (status, True), result.stderr
     assert sorted(path.name for path in (tmp_path / "jobs").iterdir()) == ["old"]
     assert not (tmp_path / "jobs" / "old" / "sub").exists()
+
+
+def test_in_a_bucket_too(tmp_path, monkeypatch):
+    """No model, no other job, and nothing below or above another job; a prefix that nobody else has is taken."""
+    with bucket_server(tmp_path / "buckets") as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        folder = server.directory / server.bucket
+        make_model(folder / "models" / "names")
+        finished_job(folder / "jobs" / "old")
+        rows = write_rows(tmp_path / "rows.jsonl", {"a": [1]})
+        more = ("--model", make_model(tmp_path / "model").path, "--broker", "redis://localhost:1/0")
+        for out, message in (
+            ("models/names", "contains a model (config.json), not a job"),
+            ("jobs/old/sub/sub", f"is inside the place of another job (s3://{server.bucket}/jobs/old)"),
+            ("jobs", "holds another job (jobs/old); use a prefix for this job alone"),
+        ):
+            result = run("enqueue", rows, "--out", f"s3://{server.bucket}/{out}", *more)
+            assert (result.exit_code, message in result.stderr) == (1, True), result.stderr
+        refuse_place(f"s3://{server.bucket}/jobs/new")
+        refuse_place(f"s3://{server.bucket}/jobs/old")
+        server.faults["HEAD"] = [Answer.FORBIDDEN] * 9
+        refuse_place(f"s3://{server.bucket}/jobs/new/deep")  # with credentials for this prefix alone
+
+
+@pytest.mark.parametrize("command", ["run", "enqueue"])
+def test_an_output_is_no_input(tmp_path, command):
+    """The parts would be mixed with the input, and the second run would refuse what the first took."""
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    write_rows(corpus / "rows.jsonl", {"a": [1]})
+    more = ("--broker", "redis://localhost:1/0") if command == "enqueue" else ()
+    for out in (corpus, f"{corpus}/", corpus / ".." / "corpus"):
+        result = run(command, corpus, "--model", make_model(tmp_path / "model").path, "--out", out, *more)
+        assert (result.exit_code, "is an input, too; use another directory" in result.stderr) == (2, True), (
+            result.stderr
+        )
+    assert sorted(path.name for path in corpus.iterdir()) == ["rows.jsonl"]
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,8 @@ def test_what_is_no_input(folder, server, given):
     ("s3://BUCKET/none.txt", "no such object, and none below s3://BUCKET/none.txt/"),
     ("s3://BUCKET/none/", "no object below it to read"),
     ("s3://BUCKET/*.no", "no object matches this pattern"),
+    ("s3://BUCKET/out", "is the output directory of a job; to read its parts, name them: 's3://BUCKET/out/*.parquet'"),
+    ("s3://BUCKET/out/", "is the output directory of a job; to read its parts, name them: 's3://BUCKET/out/*.parquet'"),
     ("s3://BUCKET/no/**", "no object matches this pattern"),
     ("s3://no-such-bucket/a.txt", "404 NoSuchBucket; make the bucket, or correct its name"),
     ("s3://no-such-bucket/*.txt", "404 NoSuchBucket; make the bucket, or correct its name"),
@@ -131,7 +133,7 @@ def test_what_is_no_input(folder, server, given):
 ])  # fmt: skip
 def test_refusals(folder, server, url, message):
     """The text says what was found and what is allowed, and has no secret in it."""
-    fill(folder, ["bad.gz", "bad.parquet"])
+    fill(folder, ["bad.gz", "bad.parquet", "out/_unrolled/job.json"])
     write(folder / "bad.csv", "a,b\n1,2\n")
     with pytest.raises((RequestError, TransientError)) as caught:
         check_inputs([url.replace("BUCKET", server.bucket)], SourceOptions())
