@@ -12,6 +12,7 @@ from producer.enqueue.cutter import shard_limits
 from producer.sources.discovery import STANDARD_INPUT
 from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import check_rows
+from producer.sources.formats.by_name import by_extension
 from producer.sources.options import SourceOptions
 from producer.sources.reading import InputPlan, check_inputs, first_batches
 from producer.tokenization.checked_rows import checked_rows
@@ -238,16 +239,23 @@ def need_tokenizer(
     Raises:
         ModelError: there is text, and no tokenizer.
     """
-    if tokenizer is None and text_file is not None and text_file in json_files:
+    if tokenizer is not None or text_file is None:
+        return
+    lacks = f"{shown(submission.model)} has no tokenizer.json"
+    if text_file in json_files:
         raise RequestError(
-            f"{text_file} looks like JSON lines, but each whole line is read as text, for which "
-            f"{shown(submission.model)} has no tokenizer.json; give --format jsonl, which reads the fields"
+            f"{text_file} looks like JSON lines, but each whole line is read as text, for which {lacks}; give --format "
+            "jsonl, which reads the fields"
         )
-    if tokenizer is None and text_file is not None:
+    if "fasta" in (submission.source.format, by_extension(text_file)[0]):
         raise ModelError(
-            f"{text_file} holds text, but {shown(submission.model)} has no tokenizer.json; make one with "
-            f"`unrolled tokenizer fit INPUTS --out {shown(submission.model)}`, or give --kind tokens for token ids"
+            f"{text_file} holds sequences of letters, but {lacks}; make one of letters as docs/inputs.md shows, or "
+            "give token ids in another format"
         )
+    raise ModelError(
+        f"{text_file} holds text, but {lacks}; make one with `unrolled tokenizer fit INPUTS --out "
+        f"{shown(submission.model)}`, or give --kind tokens for token ids"
+    )
 
 
 def _check_rows(plan: InputPlan, submission: Submission, tokenizer: Tokenizer | None, config: ModelConfig) -> None:

@@ -85,15 +85,23 @@ def check_rows(source: SourceFile, batches: Iterator[Sequence[object]], *, is_js
             if next(some, None) is not None:
                 return FirstRows(is_empty=False)  # rows are so long that a few say nothing
     if first is not None:
-        is_about_ids = first.reason.startswith(NO_ID) and source.format != "text"
-        option = "--id-field" if is_about_ids else "--text-field"
-        advice = f"Correct the options that say how {source.label} is read, such as {option}, or the file"
-        if first.reason.startswith("not UTF-8") and source.format not in ("parquet", "arrow"):
-            advice = f"Convert {source.label} to UTF-8 (iconv -f ISO-8859-1 -t UTF-8, if it is Latin-1)"
-        elif first.reason.startswith(NOT_SPACED):
-            advice = f"Write the ids in {source.label} so, or give them as lists in JSON lines or Parquet"
-        elif is_json:
-            advice = f"{source.label} looks like JSON lines: give --format jsonl"
         rows = "its only row can't be used" if seen == 1 else f"none of its first {seen:,} rows can be used"
-        raise DamagedInputError(f"{rows}; row {first.position}: {first.reason}. {advice}")
+        raise DamagedInputError(
+            f"{rows}; row {first.position}: {first.reason}. {_advice(source, first, is_json=is_json)}"
+        )
     return FirstRows(is_empty=True)
+
+
+def _advice(source: SourceFile, first: BadRow, *, is_json: bool) -> str:
+    """What to do about an input whose first rows are bad."""
+    if first.reason.startswith("not UTF-8") and source.format not in ("parquet", "arrow"):
+        return f"Convert {source.label} to UTF-8 (iconv -f ISO-8859-1 -t UTF-8, if it is Latin-1)"
+    if first.reason.startswith(NOT_SPACED):
+        return f"Write the ids in {source.label} so, or give them as lists in JSON lines or Parquet"
+    if is_json:
+        return f"{source.label} looks like JSON lines: give --format jsonl"
+    if source.format == "fasta":
+        return f"Correct {source.label}, or give --format if it has another one"
+    is_about_ids = first.reason.startswith(NO_ID) and source.format != "text"
+    option = "--id-field" if is_about_ids else "--text-field"
+    return f"Correct the options that say how {source.label} is read, such as {option}, or the file"

@@ -12,10 +12,10 @@ from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import check_rows, read_rows
 from producer.sources.formats.content import check_compression, check_content
 from producer.sources.formats.delimited import DELIMITERS, Records, Unreadable, has_header, header_columns
-from producer.sources.formats.fasta import check_fasta, looks_like_fasta
+from producer.sources.formats.fasta import check_fasta, looks_like_fasta, looks_like_fastq, looks_like_genbank
 from producer.sources.formats.jsonl import json_object, looks_like_json, row_field
 from producer.sources.formats.lines import BYTE_ORDER_MARK, LongLine, split_lines
-from producer.sources.options import Format, SourceOptions
+from producer.sources.options import SourceOptions
 from producer.sources.places.local_file import LocalFile
 from producer.sources.places.place import Place
 from producer.sources.rows import SourceRow
@@ -37,7 +37,7 @@ class Head(NamedTuple):
 
     holds_text: bool
     is_empty: bool = False
-    looks_like: Format | None = None
+    looks_like: str | None = None
     has_arrived: bool = False
 
 
@@ -101,8 +101,8 @@ def _advised(head: bytes, source: SourceFile) -> Iterator[None]:
         ) from error
 
 
-def look_of_text(head: bytes, source: SourceFile, options: SourceOptions) -> Format | None:
-    """The format that text seems to have, if neither its name nor an option says so: JSON lines, FASTA, or None.
+def look_of_text(head: bytes, source: SourceFile, options: SourceOptions) -> str | None:
+    """The format that text seems to have, if neither its name nor an option says so; None if it looks like text.
 
     Args:
         head: the first bytes, unpacked.
@@ -111,7 +111,13 @@ def look_of_text(head: bytes, source: SourceFile, options: SourceOptions) -> For
     """
     if source.format != "text" or options.format is not None:
         return None
-    return "jsonl" if looks_like_json(head) else "fasta" if looks_like_fasta(head) else None
+    looks = {
+        "jsonl": looks_like_json,
+        "fasta": looks_like_fasta,
+        "fastq": looks_like_fastq,
+        "genbank": looks_like_genbank,
+    }
+    return next((name for name, look in looks.items() if look(head)), None)
 
 
 def _lines_hold_text(head: bytes, source: SourceFile, options: SourceOptions) -> bool:

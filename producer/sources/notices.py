@@ -6,8 +6,13 @@ from unrolled.errors import counted
 
 #: Inputs that are named; the others are counted.
 _NAMED = 3
-#: Formats that text may be meant as, with their names and what is read of them.
-_LOOKS = {"jsonl": ("JSON lines", "the fields"), "fasta": ("FASTA", "the sequences")}
+#: What text may be meant as: its name, and what to do.
+_LOOKS = {
+    "jsonl": ("JSON lines", "--format jsonl reads the fields"),
+    "fasta": ("FASTA", "--format fasta reads the sequences"),
+    "fastq": ("FASTQ", "convert it to FASTA, of which the sequences are read"),
+    "genbank": ("GenBank records", "convert them to FASTA, of which the sequences are read"),
+}
 
 
 def notices_of_names(names: Mapping[str, Collection[str]]) -> list[str]:
@@ -39,18 +44,15 @@ def notices_of_looks(looks: Iterable[tuple[str, str | None]]) -> list[str]:
     """A line for each format that inputs seem to have, though they are read as text.
 
     Args:
-        looks: the label of each input, and that format, if there is one.
+        looks: the label of each input, and what it looks like, a key of `_LOOKS`, if there is one.
     """
     some = list(looks)
     lines = []
-    for kind, (name, content) in _LOOKS.items():
+    for kind, (name, advice) in _LOOKS.items():
         labels = [label for label, found in some if found == kind]
         if labels:
             which = counted(len(labels), "input looks", "inputs look")
-            lines.append(
-                f"{which} like {name}, but each whole line is read as text: {named(labels)}; --format {kind} reads "
-                f"{content}"
-            )
+            lines.append(f"{which} like {name}, but each whole line is read as text: {named(labels)}; {advice}")
     return lines
 
 

@@ -10,16 +10,17 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from producer.sources.discovery import discover
+from producer.sources.discovery import STANDARD_INPUT, discover
 from producer.terminal.progress import progress
 from producer.terminal.signals import announce
 from producer.terminal.text import figure
 from producer.training.corpus import prepare
 from producer.training.display import FitDisplay
 from producer.training.request import differences
-from unrolled.errors import JobError, RequestError, UnrolledError
+from unrolled.errors import JobError, OptionError, RequestError, UnrolledError
 from unrolled.job.directories import refuse_job
 from unrolled.model.directory import open_model
 from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
@@ -27,7 +28,6 @@ from unrolled.training.plan import RECORD_FILE, SCRATCH, FitPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from producer.training.request import FitRequest
 
@@ -53,6 +53,7 @@ def fit_model(request: FitRequest, device: str, threads: int | None, say: Callab
         UnrolledError: something can't be used, or the training failed.
     """
     refuse_job(request.out)
+    _refuse_own_corpus(request)
     if (done := _done_before(request)) is not None:
         say(f"{request.out} is trained already; to train it again, remove it")
         return done
@@ -69,6 +70,16 @@ def fit_model(request: FitRequest, device: str, threads: int | None, say: Callab
     record = read_record(request.out)
     shutil.rmtree(request.out / SCRATCH, ignore_errors=True)  # the training is complete, so nothing needs it
     return record
+
+
+def _refuse_own_corpus(request: FitRequest) -> None:
+    """Refuse a model in the directory of its corpus: its files would be read as texts the next time.
+
+    Raises:
+        OptionError: the two are the same.
+    """
+    if any(given != STANDARD_INPUT and Path(given).resolve() == request.out.resolve() for given in request.inputs):
+        raise OptionError(f"--out {request.out} is an input, too; use another directory for the model")
 
 
 def read_record(directory: Path) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def parse_layers(text: str, config: Layered) -> tuple[int, ...] | None:
         return tuple(range(count))
     if not _LAYERS.fullmatch(text):
         raise OptionError(
-            f"layers {text!r:.80}: give last, all, or numbers from 0 to {count - 1} such as 0,{count - 1}"
+            f"layers {text!r:.80}: give last, all, or numbers of layers from 0 to {count - 1}, separated by commas"
         )
     layers = tuple(sorted({int(number) for number in text.split(",")}))
     if layers[-1] >= count:

@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import secrets
+import socket
 import threading
 from typing import TYPE_CHECKING
 
@@ -78,8 +81,10 @@ class Assembly:
         self._patience = Patience(log.warning, (TransientError, *AWAY), GivenBackError)
         self._spans = start_tracing(settings.tracing, "unrolled-worker")
         self._pool = Pool(engine, Buffers(settings.memory_budget), metrics, settings.pool_tokens, self._spans)
-        jobs = Jobs(settings, ledger, self._patience, send)
+        holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        jobs = Jobs(settings, ledger, self._patience, send, holder)
         self.service = ShardService(
+            holder,
             settings,
             ledger,
             model.config,

@@ -24,8 +24,9 @@ T = TypeVar("T")
 
 #: Longest path or URL of a job, in bytes: Linux's PATH_MAX.
 MAX_PLACE_BYTES = 4096
-#: How long a shard stays with a worker that can't read or write its objects, if other jobs have shards. A wait costs
-#: less than another computation, but a worker has few threads, and one job's full disk would stop them all.
+#: How long a shard stays with a worker that can't read or write its objects, if other jobs have shards, or another
+#: worker is free for it. A wait costs less than another computation, but a worker has few threads, and one job's full
+#: disk would stop them all; and what fails on this machine may work on another.
 GIVE_WAY_SECONDS = 15.0
 
 
@@ -104,13 +105,14 @@ def _resolved(place: str) -> Path:
     return found
 
 
-def patience_of(job: OpenJob, patience: Patience, others_wait: Callable[[], bool]) -> Steadily:
-    """Try what a job's store refuses until it works, unless the store itself is gone, or other jobs need the worker.
+def patience_of(job: OpenJob, patience: Patience, should_give_way: Callable[[], bool]) -> Steadily:
+    """Try what a job's store refuses until it works, unless the store is gone, or something better can be done.
 
     Args:
         job: the job.
         patience: tries again, and says so.
-        others_wait: whether there are shards of other jobs, which must not wait for this one's store.
+        should_give_way: whether there are shards of other jobs, which must not wait for this one's store, or another
+            worker is free, which may reach the store.
 
     Returns:
         Raises AwayError where it gives up; after that, what still fails gives up at once.
@@ -130,7 +132,7 @@ def patience_of(job: OpenJob, patience: Patience, others_wait: Callable[[], bool
                 if isinstance(store, PosixStore) and not _is_there(store.path / names.JOB):
                     raise AwayError(f"{store} is gone; mount or restore the job's directory") from error
                 since = failing.setdefault(what, time.monotonic())
-                if time.monotonic() - since >= GIVE_WAY_SECONDS and others_wait():
+                if time.monotonic() - since >= GIVE_WAY_SECONDS and should_give_way():
                     raise AwayError(f"can't {what}: {error}") from error
                 raise
             failing.pop(what, None)

@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import FileFormatError, PayloadError, RequestError, TransientError, counted
 from unrolled.job import names
@@ -26,6 +26,8 @@ from worker.errors import AwayError
 from worker.runtime.job_place import check_place, open_registered, patience_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from unrolled.patience import Patience
     from unrolled.protocol.opening import OpenJob
     from unrolled.queue.job_ledger import Send
@@ -87,10 +89,12 @@ class Jobs:
         ledger: the ledger of its offer.
         patience: tries what the store refuses for now.
         send: sends one shard's message.
+        holder: names this worker in the ledger.
     """
 
-    def __init__(self, settings: Settings, ledger: Ledger, patience: Patience, send: Send) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, patience: Patience, send: Send, holder: str) -> None:
         self._ledger = ledger
+        self._holder = holder
         self._patience = patience
         self._send = send
         self._root = settings.output_root.resolve() if settings.output_root else None
@@ -169,13 +173,19 @@ class Jobs:
     def _open(self, job_key: str) -> _Met:
         """The job at the place that Redis names; raises what `find` does."""
         job = open_registered(self._ledger, job_key, lambda place: check_place(job_key, place, self._root))
-        return _Met(job.with_patience(patience_of(job, self._patience, lambda: self._others_wait(job_key))))
+        return _Met(job.with_patience(patience_of(job, self._patience, lambda: self._should_give_way(job_key))))
 
-    def _others_wait(self, job_key: str) -> bool:
-        """Whether other jobs have shards in the ledger, as far as the server says."""
+    def _should_give_way(self, job_key: str) -> bool:
+        """Whether other jobs have shards, or another worker is free for this job's, as far as the server says."""
         with suppress(*AWAY):
             (known,) = self._ledger.known([job_key])
-            return self._ledger.counts().shards > known.left
+            if self._ledger.counts().shards > known.left:
+                return True
+            mine, offer = self._holder, str(self._ledger.offer)
+            return any(
+                name != mine and facts["offer"] == offer and _is_free_for(job_key, facts)
+                for name, facts in self._ledger.workers().items()
+            )
         return False
 
     def _look_up(self, job_key: str, met: _Met) -> _Met:
@@ -265,3 +275,17 @@ class Jobs:
                     log.info("removed %s of dead processes from %s", counted(len(removed), "unfinished file"), store)
         with self._lock:
             met.next_sweep = max(met.next_sweep, now + LEFTOVER_REST * (time.monotonic() - now))
+
+
+def _is_free_for(job_key: str, facts: Mapping[str, Any]) -> bool:
+    """Whether a worker has room for a shard, and no trouble with the job, or had none a few leases ago.
+
+    Args:
+        job_key: the job's key.
+        facts: of the worker's heartbeat, which anybody with access to Redis may have written.
+    """
+    threads, on_board, troubles = (facts.get(name) for name in ("concurrency", "on_board", "troubles"))
+    if type(threads) is not int or type(on_board) is not int or not isinstance(troubles, list):
+        return False
+    about = [one[0] for one in troubles if isinstance(one, list) and one]
+    return on_board < threads and job_key not in about

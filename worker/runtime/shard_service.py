@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import secrets
-import socket
 import time
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -61,6 +58,7 @@ class ShardService:
     """Computes and publishes shards; `handle` runs in many threads at once.
 
     Args:
+        holder: names this worker in the ledger.
         settings: this worker's settings.
         ledger: the ledger of its offer.
         config: the model's configuration.
@@ -74,7 +72,7 @@ class ShardService:
         engine: describes its engine, for people.
 
     Attributes:
-        holder: names this worker in the ledger.
+        holder: as given.
         jobs: as given.
         board: the shards that it holds.
         time_records: what its seconds went into, for each job.
@@ -82,6 +80,7 @@ class ShardService:
 
     def __init__(  # the parts are made in `worker.runtime.assembly`, which knows how they fit
         self,
+        holder: str,
         settings: Settings,
         ledger: Ledger,
         config: ModelConfig,
@@ -94,7 +93,7 @@ class ShardService:
         spans: Spans,
         engine: str = "",
     ) -> None:
-        self.holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.holder = holder
         self.jobs = jobs
         self.board = Board()
         self.time_records = TimeRecords(self.holder, engine, settings.concurrency)

@@ -105,7 +105,9 @@ def _column(part: Part, options: ReportOptions) -> tuple[str, int]:
     pooled = [column.name for column in part.columns if not column.per_token]
     tokens = [column for column in part.columns if column.per_token]
     if options.of_tokens and not tokens:
-        raise OptionError("this job stored no vectors of tokens (--pooling none), so it has no map of tokens")
+        raise OptionError(
+            "this job stored no vectors of tokens, so it has no map of them; --pooling none,mean would store them, too"
+        )
     computed = [column_name(how, column.layer) for column in tokens for how in POOLINGS[1:]]
     allowed = [column.name for column in tokens] if options.of_tokens else [*pooled, *computed]
     found = options.column or allowed[0]

@@ -193,6 +193,19 @@ def looks_like_fasta(head: bytes) -> bool:
     return is_mixed or _SEQUENCES(joined) is not None
 
 
+def looks_like_fastq(head: bytes) -> bool:
+    """Whether an input begins with a record of FASTQ: a name, a sequence, a plus, and as many qualities as letters."""
+    lines = [line.strip() for line in head.removeprefix(BYTE_ORDER_MARK).split(b"\n", 4)[:4]]
+    if len(lines) < 4 or not (lines[0].startswith(b"@") and lines[2].startswith(b"+")):  # noqa: PLR2004 - lines of a record
+        return False
+    return lines[1].isalpha() and len(lines[1]) == len(lines[3])
+
+
+def looks_like_genbank(head: bytes) -> bool:
+    """Whether an input begins with a record of GenBank."""
+    return re.match(rb"LOCUS {2,}\S+ +\d+ (bp|aa)\b", head.removeprefix(BYTE_ORDER_MARK)) is not None
+
+
 def part_of_sequence(content: bytes) -> str:
     """The letters in a part of a record.
 

@@ -203,3 +203,14 @@ def test_a_device_that_is_not_there_is_the_trainings_own_error(place):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("Error: --device is gpu, but TensorFlow sees no GPU")
     assert (place / "gpu" / SCRATCH / "plan.json").exists()
+
+
+def test_a_model_is_not_made_in_its_corpus(tmp_path):
+    """Its files would be read as texts the next time."""
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "a.txt").write_text("a b\n" * 20)
+    found = CliRunner().invoke(cli, ["model", "fit", str(corpus), "--out", f"{corpus}/", "--epochs", "1"])
+    assert found.exit_code == 2
+    assert "is an input, too; use another directory for the model" in found.stderr
+    assert [path.name for path in corpus.iterdir()] == ["a.txt"]

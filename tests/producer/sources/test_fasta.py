@@ -228,6 +228,37 @@ def test_text_that_is_no_fasta(head):
     assert not looks_like_fasta(head)
 
 
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"@read1 lane 2\nACGT\n+\nIIII\n@read2\nAC\n+\nII\n", "1 input looks like FASTQ, but"),
+        (b"LOCUS       SCU49845     5028 bp    DNA             PLN\n", "1 input looks like GenBank records, but"),
+        (b"@alice hello\nHey\n+1\nI am\n", None),
+        (b"LOCUS is a Latin word\n", None),
+    ],
+)
+def test_other_formats_of_sequences(tmp_path, content, line):
+    """They can't be read, and their lines would be rows."""
+    path = tmp_path / "reads.seq"
+    path.write_bytes(content)
+    found = check_inputs([str(path)], SourceOptions()).notices
+    if line is None:
+        assert found == ()
+    else:
+        assert found[0].startswith(line)
+        assert found[0].endswith("to FASTA, of which the sequences are read")
+
+
+def test_the_advice_about_bad_sequences_can_be_followed(tmp_path):
+    """FASTA has no fields, so no field is named wrongly."""
+    path = tmp_path / "a.fasta"
+    path.write_bytes(b">a\nAC\xff\n>b\n\xff\xff\n")
+    with pytest.raises(RequestError) as caught:
+        check_inputs([str(path)], SourceOptions(max_row_bytes=1))
+    assert "--text-field" not in str(caught.value)
+    assert "Correct" in str(caught.value)
+
+
 def test_options_of_other_formats(tmp_path):
     """They are refused, with what to do."""
     path = str(write(tmp_path / "a.fa", PROTEINS))

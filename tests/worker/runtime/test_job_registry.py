@@ -52,7 +52,7 @@ def jobs(site, sent):
 def jobs_of(site, sent=None, ledger=None, **settings):
     made = Settings.from_environ(site.environ(**settings))
     patience = Patience(print, (TransientError, *AWAY), GivenBackError)
-    return Jobs(made, ledger or site.ledger, patience, (sent if sent is not None else []).append)
+    return Jobs(made, ledger or site.ledger, patience, (sent if sent is not None else []).append, "host-0")
 
 
 def register(site, job_key, raw):

@@ -6,7 +6,7 @@ import logging
 import os
 import subprocess
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from support.counting_engine import expected_outputs, expected_pooled
 from support.jobs import decide, record_death
 from support.processes import (
+    NAMESPACE,
     UNITS,
     check_outputs,
     eventually,
@@ -35,6 +36,7 @@ from unrolled.job import names, payload
 from unrolled.job.inputs import Inputs
 from unrolled.job.job import Job
 from unrolled.job.names import Life, dead_object, failed_object, part_object, rows_object
+from unrolled.job.offer import Offer
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
 from unrolled.patience import ATTEMPTS
@@ -527,6 +529,27 @@ def test_a_full_disk_of_one_job_does_not_stop_the_others(site, small_disk, caplo
     assert "can be used again" in warnings_in(caplog)[-1]
     check_outputs(job, rows)
     assert leftovers(job) == []
+
+
+def test_a_worker_that_can_not_write_gives_way_to_one_that_may(site, small_disk, monkeypatch):
+    """What fails on one machine may work on another; but shards don't wander among workers that have all failed."""
+    monkeypatch.setattr(job_place, "GIVE_WAY_SECONDS", 0.3)
+    job = site.enqueue(make_rows(400, length=20), rows_per_shard=200)
+    filler = fill(small_disk)
+    free = {"concurrency": 2, "on_board": 1, "troubles": [["f" * 16, "another job's"], [None, "a general one"]]}
+    in_trouble = free | {"troubles": [[job.key, "can't write to it"]]}
+    hopeless = [in_trouble, free | {"on_board": 2}, {"concurrency": 2}, {"troubles": 3}]
+    with ThreadPoolExecutor(2) as threads, worker_parts(site) as parts:
+        for number, facts in enumerate(hopeless):
+            site.ledger.beat(f"host-{number}", facts)
+        Ledger(site.ledger.client, NAMESPACE, Offer(job.job.fingerprint, "fused", "bfloat16")).beat("other", free)
+        held = [in_background(threads, parts, job, shard) for shard in left(job)]
+        eventually(lambda: site.ledger.counts().running == 2, "both held")
+        assert wait(held, 1.5)[0] == set()
+        site.ledger.beat("well", free)
+        assert [future.result(60) for future in held] == [Outcome.REFUSED] * 2
+        filler.unlink()
+        eventually(lambda: handle(parts, job, min(left(job))) and not left(job), "the shards")
 
 
 def test_a_job_whose_opening_fails_unforeseen_is_left_with_its_reason(site, monkeypatch):
