@@ -189,6 +189,12 @@ def test_another_choice_of_columns_is_another_job(place):
         (("--engine", "tensorflow", "--arithmetic", "bfloat16"), "take --engine fused for bfloat16"),
         (("--memory-budget", "lots"), "'lots' is not a number of bytes, such as 512M or 1.5G"),
         (("--lease-seconds", "nan"), "nan is not a finite number in the range 1<=x<=86400"),
+        (
+            ("--workers", "2", "--health-file", "well"),
+            "--health-file well is for one worker, and --workers is 2: one that",
+        ),
+        (("--metrics-port", "65535"), "--metrics-port 65535 is too high for 1 worker, each of which takes a port"),
+        (("--metrics-port", "65533", "--workers", "3"), "give at most 65532, or 0 for any free ports"),
         (("--output-root", "elsewhere"), "--out out is outside --output-root; allowed: directories in elsewhere"),
     ],
 )

@@ -17,7 +17,7 @@ from producer.cli.options import broker_option, json_option, namespace_option, s
 from producer.local.engine import local_engine
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.lines import tell
-from unrolled.errors import OptionError
+from unrolled.errors import OptionError, counted
 from unrolled.protocol.opening import open_job
 from unrolled.queue.broker_url import without_secret
 from unrolled.settings.declaration import to_environ
@@ -31,6 +31,7 @@ OWN = tuple(field.name for field in fields(WorkerOptions) if field.name not in (
 
 #: More processes than any one machine has work for; a slip of the fingers mustn't start thousands.
 MOST_WORKERS = 256
+_LAST_PORT = 65_535
 
 
 @click.command()
@@ -81,6 +82,7 @@ def run(
     submission = replace(submission, engine=engine)
     options = WorkerOptions(**own, engine=engine, arithmetic=submission.arithmetic)
     check_companion("emulate", "--arithmetic bfloat16x3", given=options.arithmetic == "bfloat16x3")
+    _refuse_sharing(options, workers)
     start_log(options.log_format)
     root = options.output_root
     if root and (is_url(submission.out) or not Path(submission.out).resolve().is_relative_to(root.resolve())):
@@ -117,3 +119,22 @@ def run(
     if with_report:
         click.echo(report_after_run(job, submission.model), err=as_json)
     context.exit(ExitStatus.FAILED if found.problems else exit_status(status))
+
+
+def _refuse_sharing(options: WorkerOptions, workers: int) -> None:
+    """See that each worker gets a file and a port of its own.
+
+    Raises:
+        OptionError: two would write one file, or there aren't enough ports.
+    """
+    if options.health_file and workers > 1:
+        raise OptionError(
+            f"--health-file {options.health_file} is for one worker, and --workers is {workers}: one that is well "
+            "would hide one that hangs; leave it out, or start each `unrolled worker` with a file of its own"
+        )
+    highest = _LAST_PORT - workers
+    if (options.metrics_port or 0) > highest:
+        raise OptionError(
+            f"--metrics-port {options.metrics_port} is too high for {counted(workers, 'worker')}, each of which takes "
+            f"a port after it, up to {_LAST_PORT}; give at most {highest}, or 0 for any free ports"
+        )
