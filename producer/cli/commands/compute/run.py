@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -109,7 +109,9 @@ def run(
     job = open_job(submission.out)
     found = verify_job(job)
     if as_json:
-        click.echo(as_line(status, without_tokens=cut.without_tokens, unknown_share=cut.unknown_share, added=cut.added))
+        verified = {"verified": not found.problems, "problems": [asdict(problem) for problem in found.problems]}
+        coverage = {"without_tokens": cut.without_tokens, "unknown_share": cut.unknown_share}
+        click.echo(as_line(status, **coverage, added=cut.added, **verified))
     else:
         readable = found.files and not found.problems
         shown = [f"→ unrolled show {quote(job.place)}; in Python: unrolled.open({job.place!r})"] if readable else []
