@@ -11,12 +11,14 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from click.testing import CliRunner
 from support.jobs import decide, finished_job, job_of, log_of, make_job, publish_shard, published, record_death, waiting
+from support.processes import make_model
 
 from producer.cli.root import cli
 from producer.jobs import decisions, wait
@@ -30,7 +32,7 @@ from unrolled.job.names import Life, part_object, quarantine_object
 from unrolled.job.offer import Offer
 from unrolled.job.segment import Segment
 from unrolled.patience import Patience
-from unrolled.protocol.opening import open_job
+from unrolled.protocol.opening import create_job, open_job
 from unrolled.queue.broker import Broker
 from unrolled.queue.member import Member
 from unrolled.queue.messages import queue_name
@@ -1275,6 +1277,23 @@ def test_doctor_looks_for_workers_of_the_jobs_model(tmp_path, broker, ledger):
     result = run_with(broker, "doctor", "--out", tmp_path)
     assert "✓ workers: 1 offer model abababababab… in float32 by fused: host-1\n" in result.stdout
     assert "? worker pool: no worker answered Celery's remote control\n" in result.stdout
+
+
+def test_doctor_compares_the_model_with_the_jobs(tmp_path):
+    """Another one is refused by `run` and `enqueue`; the disk's need is then not one of its vectors."""
+    model = make_model(tmp_path / "model")
+    make_job(tmp_path / "job")
+    result = run("doctor", tmp_path / "job", "--model", model.path)
+    assert result.exit_code == 1
+    assert (
+        f"✗ job: {tmp_path / 'job'} is of model abababababab…, and --model is {model.fingerprint[:12]}…\n"
+        "    → name the job's model, or another output directory\n"
+    ) in result.stdout
+    assert "the job needs" not in result.stdout
+    own = create_job(tmp_path / "own", replace(job_of(), fingerprint=model.fingerprint))
+    result = run("doctor", own.place, "--model", model.path)
+    assert "✗ job" not in result.stdout
+    assert "the job needs" in result.stdout
 
 
 @contextmanager
