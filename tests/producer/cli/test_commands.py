@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from support.jobs import decide, finished_job, job_of, log_of, make_job, publish_shard, published, record_death, waiting
@@ -714,6 +715,20 @@ def test_verify_lists_what_is_wrong(tmp_path):
         "✗ more.parquet: is not a part of this job; move it elsewhere\n"
         f"{tmp_path}: 2 problems; 8 rows in, 4 out in 1 whole file (7 tokens), 0 in quarantine\n"
     )
+
+
+def test_what_verify_finds_in_many_files_controls_no_terminal(tmp_path):
+    """A column may have any name; it is escaped in the line for the files that aren't named, too."""
+    finished_job(tmp_path, shards=7)
+    for path in tmp_path.glob("*.parquet"):
+        table, about = pq.read_table(path), dict(pq.read_metadata(path).metadata)
+        del about[b"ARROW:schema"]
+        spoilt = table.append_column("\x1b]0;pwned\x07\n", [[1] * len(table)]).replace_schema_metadata(about)
+        path.unlink()
+        pq.write_table(spoilt, path)
+    *lines, _ = run("verify", tmp_path).stdout.splitlines()
+    assert lines[-1].startswith("✗ … and 3 more: ")
+    assert [line.count(r"\x1b]0;pwned\x07\n") for line in lines] == [1] * 5
 
 
 def test_verify_counts_the_tokens_that_it_reads(tmp_path):
