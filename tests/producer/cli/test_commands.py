@@ -145,7 +145,7 @@ def test_status_of_a_cancelled_job(tmp_path, broker, ledger):
 
 
 def test_status_with_a_broker_shows_workers_and_a_diagnosis(tmp_path, broker, ledger):
-    """The report shows running shards, workers, and what to do about dead shards."""
+    """The report shows running shards, workers with the speeds of their engines, and what to do about dead shards."""
     job = make_job(tmp_path, shards=3)
     first, second, third = waiting(job)
     enter(ledger, job, first, second)
@@ -158,9 +158,9 @@ def test_status_with_a_broker_shows_workers_and_a_diagnosis(tmp_path, broker, le
     assert result.output.splitlines()[3:] == [
         "shards  0 done, 1 running, 1 queued, 1 dead, of 3",
         "",
-        "worker  offers      seen     tokens/s  busy  shards",
-        "host-1  this job's  0 s ago  79.2k     97 %       1",
-        "host-2  this job's  0 s ago  0         0 %        0",
+        "worker  offers      seen     tokens/s when busy  busy  shards",
+        "host-1  this job's  0 s ago  79.2k               97 %       1",
+        "host-2  this job's  0 s ago  0                   0 %        0",
         "",
         "worker  read  plan  compute     write       computed",
         "host-2  1 s   1 s   5 min 40 s  1 min 35 s  92 % of tokens",
