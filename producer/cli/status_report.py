@@ -73,7 +73,7 @@ def _tables(workers: Sequence[WorkerStatus], offer: Offer, width: int | None) ->
         )
         for worker in workers
     ]
-    lines = ["", table(("worker", "offers", "seen", "tokens/s", "busy", "shards"), about, width)]
+    lines = ["", table(("worker", "offers", "seen", "tokens/s when busy", "busy", "shards"), about, width)]
     lines += [f"{worker.name} has computed {worker.long_pool}" for worker in workers if worker.long_pool]
     times = [
         (

@@ -12,7 +12,7 @@ class Check:
 
     Attributes:
         name: what was looked at.
-        outcome: "fail" where a job can't run; "unknown" where the thing couldn't be looked at.
+        outcome: "fail" where a job can't run; "unknown" where the thing couldn't be looked at, or not whole.
         found: what was seen.
         advice: what to do; empty where there is nothing to do.
     """

@@ -81,33 +81,41 @@ def _may_exist(path: Path) -> bool:
 
 def _check_space(path: Path, place: Path, model: ModelDirectory | None) -> Check:
     free = shutil.disk_usage(place).free
-    needed = _bytes_to_come(path, model)
+    needed, ended = _bytes_to_come(path, model)
     found = f"{free / _GIB:,.1f} GiB free"
     if needed is None:
         outcome: Outcome = "ok" if free > _GIB else "warn"
         return Check("disk", outcome, found, "" if free > _GIB else "make room; a vector takes 4 bytes a unit")
-    found += f", the job needs about {needed / _GIB:,.1f} GiB more"
+    found += f", the job needs {'' if ended else 'at least '}about {needed / _GIB:,.1f} GiB more"
+    if not ended:
+        found += "; its input isn't read to its end"
     if free < needed:
         return Check("disk", "fail", found, "make room; the job waits while the disk is full, and continues by itself")
     if free < 1.2 * needed:
         return Check("disk", "warn", found, "it may not be enough; make room")
+    if not ended:
+        return Check("disk", "unknown", found, "look again later; `unrolled plan` estimates a whole input")
     return Check("disk", "ok", found)
 
 
-def _bytes_to_come(path: Path, model: ModelDirectory | None) -> float | None:
-    """How many bytes the parts to come have: by what the job stores, or by its parts so far. None where unknown."""
+def _bytes_to_come(path: Path, model: ModelDirectory | None) -> tuple[float | None, bool]:
+    """How many bytes the parts to come have: by what the job stores, or by its parts so far. None where unknown.
+
+    The second value is whether these are all: the input of a job at work may be read in part only.
+    """
     try:
         job = open_job(path)
         status = StatusReader(job).read()
         shards = sorted(names.parts_in(job.objects.list(names.PARTS)))[:_SAMPLE_FILES]
         files = [(path / names.part_object(shard)).stat().st_size for shard in shards]
     except (UnrolledError, OSError):
-        return None
+        return None, False
+    ended = status.ended or status.finished
     if model:
-        return _bytes_left(job.job, model, status)
+        return _bytes_left(job.job, model, status), ended
     if not files or not status.done:
-        return None
-    return sum(files) / len(files) * (status.shards - status.done)
+        return None, ended
+    return sum(files) / len(files) * (status.shards - status.done), ended
 
 
 def _bytes_left(job: Job, model: ModelDirectory, status: JobStatus) -> float | None:

@@ -11,11 +11,13 @@ import subprocess
 import sys
 import threading
 import time
+from math import ceil
 from typing import TYPE_CHECKING, Self
 
 from producer.local.watchdog import Watchdog
 from unrolled.errors import UnrolledError
 from unrolled.settings.machine_memory import memory_note
+from unrolled.settings.worker_options import WorkerOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +30,8 @@ UNUSABLE = (1, 2, os.EX_TEMPFAIL)
 #: How long a start may take. After that, an exit status of `UNUSABLE` is a death like any other.
 START_SECONDS = 20.0
 TICK_SECONDS = 0.1
-STOP_SECONDS = 60
+#: How long they may take to end after their grace: they give back what they hold, and close their engine.
+ENDING_SECONDS = 35.0
 #: How long they have at a second signal.
 HURRY_SECONDS = 5
 #: Seconds between repeated calls of `on_failure`; the main thread may be unable to act on the first.
@@ -61,6 +64,8 @@ class Workers:
     ) -> None:
         self.failure: UnrolledError | None = None
         self._environment = {**os.environ, **environment}
+        grace = self._environment.get("UNROLLED_GRACE_SECONDS") or WorkerOptions().grace_seconds
+        self._stop_seconds = float(grace) + ENDING_SECONDS
         self._logs = logs
         self._on_failure = on_failure
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * count
@@ -79,7 +84,7 @@ class Workers:
         """
         try:
             self._logs.mkdir(exist_ok=True)
-            self._watchdog = Watchdog(STOP_SECONDS)
+            self._watchdog = Watchdog(ceil(self._stop_seconds))
             for number in range(len(self._processes)):
                 self._start(number)
             self._thread.start()
@@ -119,7 +124,7 @@ class Workers:
         running, hurried = self._running(), False
         for process in running:
             process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + self._stop_seconds
         while running and time.monotonic() < deadline:
             if self._hurry.is_set() and not hurried:
                 hurried, deadline = True, time.monotonic() + HURRY_SECONDS

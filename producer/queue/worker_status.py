@@ -95,9 +95,9 @@ class WorkerStatus:
 
     @classmethod
     def parse(cls, name: str, facts: Mapping[str, Any]) -> Self:
-        """Read a heartbeat. Anybody with access to Redis may have written it, so its facts may be anything."""
+        """Read a heartbeat. Anybody with access to Redis may have written it: name and facts may be anything."""
         return cls(
-            name=name,
+            name=printable(name),
             offer=Offer.parse(str(facts.get("offer"))),
             on_board=int(_number(facts, "on_board")),
             threads=int(_number(facts, "threads")),

@@ -84,6 +84,7 @@ def _of_job(found: JobStatus) -> Iterator[Family]:
         ("dead_shards", "Shards that were given up.", found.dead),
         ("quarantined_rows", "Rows that the producer refused.", found.quarantined),
         ("failed_rows", "Rows of published shards that the engine failed on.", found.failed),
-        ("complete", "1 when nothing more will come, else 0.", int(found.complete)),
+        ("finished", "1 when nothing more will come, else 0.", int(found.finished)),
+        ("complete", "1 when every row is in a part or in quarantine, else 0.", int(found.complete)),
     ):
         yield Family.gauge(f"unrolled_job_{name}", about, value)

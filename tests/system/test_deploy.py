@@ -1,14 +1,23 @@
 """The manifests for Kubernetes: valid by its schemas and KEDA's, and in agreement with images and settings."""
 
+import contextlib
 import dataclasses
+import os
 import re
+import shlex
+import signal
 import subprocess
 
 import pytest
 import yaml
+from support import shell
 from support.compose import ROOT
+from support.jobs import log_of
+from support.processes import eventually
 from support.promtool import program
+from support.shell import ENGINE, make_model, words
 
+from unrolled.protocol.opening import open_job
 from unrolled.settings.worker_options import WorkerOptions, parse_bytes
 from worker.settings import Settings
 
@@ -71,6 +80,63 @@ def test_every_manifest_is_valid(overlay):
 def test_the_example_of_a_job_is_valid():
     """It belongs to no overlay."""
     validate(example())
+
+
+@pytest.fixture
+def enqueue(tmp_path, broker_url):
+    """Starts the example's command with other arguments, in a directory with a model, as Kubernetes would."""
+    program = tmp_path / "bin" / "unrolled"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(words())} "$@"\n')
+    program.chmod(0o755)
+    make_model(tmp_path / "model")
+    given = shell.environment(broker=broker_url, model="model", out="out", engine=ENGINE, format="jsonl")
+    given["PATH"] = f"{program.parent}:{given['PATH']}"
+    (container,) = example()["spec"]["template"]["spec"]["containers"]
+    started = []
+
+    def start(*arguments, **how):
+        started.append(
+            subprocess.Popen(
+                [*container["command"], *arguments],
+                cwd=tmp_path, env=given, stderr=subprocess.PIPE, text=True, process_group=0, **how,
+            )
+        )  # fmt: skip
+        return started[-1]
+
+    yield start
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("line", "status"), [('{"id": "a"}', 0), ('{"id": "a", "tokens": [1]}', 0), (None, 1), ("--nonsense", 2)]
+)
+def test_rows_in_quarantine_are_a_success_of_the_example(enqueue, tmp_path, line, status):
+    """Every other exit status is that of `unrolled enqueue`."""
+    options = [line] if status == 2 else []
+    if line and not options:
+        (tmp_path / "rows").write_text(f'{{"id": "b", "tokens": [1]}}\n{line}\n')
+    process = enqueue("rows", *options)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == status, said
+
+
+def test_the_example_passes_sigterm_on(enqueue, tmp_path):
+    """As when a pod has to move: a stream ends in order, with every row that was read on disk."""
+    producer = enqueue(
+        "-", "--follow", "--flush-seconds", "600", "--shard-tokens", "2", "--max-queued-tokens", "1",
+        stdin=subprocess.PIPE,
+    )  # fmt: skip
+    producer.stdin.write('{"tokens": [1, 2]}\n{"tokens": [3]}\n')
+    producer.stdin.flush()
+    assert "queue is full" in producer.stderr.readline()
+    producer.terminate()
+    eventually(lambda: producer.poll() is not None, "its end")
+    assert producer.returncode == 0, producer.stderr.read()
+    assert sum(entry.rows for entry in log_of(open_job(tmp_path / "out")).entries.values()) == 2
 
 
 def test_the_schemas_are_ones_that_refuse():

@@ -87,7 +87,10 @@ class WorkerOptions:
         None, "Directory that every output directory must be in.", metavar="DIR", unset="no limit"
     )
     health_file: Path | None = option(
-        None, "File of its own that the worker writes about every 2 seconds while it is well.", metavar="FILE"
+        None,
+        "File of its own that the worker writes about every 2 seconds while it is well. `unrolled run` takes it with "
+        "one worker only.",
+        metavar="FILE",
     )
 
     metrics_port: int | None = option(

@@ -11,12 +11,15 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from support.jobs import decide, finished_job, job_of, log_of, make_job, publish_shard, published, record_death, waiting
+from support.processes import make_model
 
 from producer.cli.root import cli
 from producer.jobs import decisions, wait
@@ -30,7 +33,7 @@ from unrolled.job.names import Life, part_object, quarantine_object
 from unrolled.job.offer import Offer
 from unrolled.job.segment import Segment
 from unrolled.patience import Patience
-from unrolled.protocol.opening import open_job
+from unrolled.protocol.opening import create_job, open_job
 from unrolled.queue.broker import Broker
 from unrolled.queue.member import Member
 from unrolled.queue.messages import queue_name
@@ -142,7 +145,7 @@ def test_status_of_a_cancelled_job(tmp_path, broker, ledger):
 
 
 def test_status_with_a_broker_shows_workers_and_a_diagnosis(tmp_path, broker, ledger):
-    """The report shows running shards, workers, and what to do about dead shards."""
+    """The report shows running shards, workers with the speeds of their engines, and what to do about dead shards."""
     job = make_job(tmp_path, shards=3)
     first, second, third = waiting(job)
     enter(ledger, job, first, second)
@@ -155,9 +158,9 @@ def test_status_with_a_broker_shows_workers_and_a_diagnosis(tmp_path, broker, le
     assert result.output.splitlines()[3:] == [
         "shards  0 done, 1 running, 1 queued, 1 dead, of 3",
         "",
-        "worker  offers      seen     tokens/s  busy  shards",
-        "host-1  this job's  0 s ago  79.2k     97 %       1",
-        "host-2  this job's  0 s ago  0         0 %        0",
+        "worker  offers      seen     tokens/s when busy  busy  shards",
+        "host-1  this job's  0 s ago  79.2k               97 %       1",
+        "host-2  this job's  0 s ago  0                   0 %        0",
         "",
         "worker  read  plan  compute     write       computed",
         "host-2  1 s   1 s   5 min 40 s  1 min 35 s  92 % of tokens",
@@ -744,6 +747,20 @@ def test_verify_lists_what_is_wrong(tmp_path):
     )
 
 
+def test_what_verify_finds_in_many_files_controls_no_terminal(tmp_path):
+    """A column may have any name; it is escaped in the line for the files that aren't named, too."""
+    finished_job(tmp_path, shards=7)
+    for path in tmp_path.glob("*.parquet"):
+        table, about = pq.read_table(path), dict(pq.read_metadata(path).metadata)
+        del about[b"ARROW:schema"]
+        spoilt = table.append_column("\x1b]0;pwned\x07\n", [[1] * len(table)]).replace_schema_metadata(about)
+        path.unlink()
+        pq.write_table(spoilt, path)
+    *lines, _ = run("verify", tmp_path).stdout.splitlines()
+    assert lines[-1].startswith("✗ … and 3 more: ")
+    assert [line.count(r"\x1b]0;pwned\x07\n") for line in lines] == [1] * 5
+
+
 def test_verify_counts_the_tokens_that_it_reads(tmp_path):
     """Those of the parts that are there, and of rows that were computed again once."""
     job = make_job(tmp_path, shards=2)
@@ -1314,6 +1331,23 @@ def test_doctor_looks_for_workers_of_the_jobs_model(tmp_path, broker, ledger):
     result = run_with(broker, "doctor", "--out", tmp_path)
     assert "✓ workers: 1 offer model abababababab… in float32 by fused: host-1\n" in result.stdout
     assert "? worker pool: no worker answered Celery's remote control\n" in result.stdout
+
+
+def test_doctor_compares_the_model_with_the_jobs(tmp_path):
+    """Another one is refused by `run` and `enqueue`; the disk's need is then not one of its vectors."""
+    model = make_model(tmp_path / "model")
+    make_job(tmp_path / "job")
+    result = run("doctor", tmp_path / "job", "--model", model.path)
+    assert result.exit_code == 1
+    assert (
+        f"✗ job: {tmp_path / 'job'} is of model abababababab…, and --model is {model.fingerprint[:12]}…\n"
+        "    → name the job's model, or another output directory\n"
+    ) in result.stdout
+    assert "the job needs" not in result.stdout
+    own = create_job(tmp_path / "own", replace(job_of(), fingerprint=model.fingerprint))
+    result = run("doctor", own.place, "--model", model.path)
+    assert "✗ job" not in result.stdout
+    assert "the job needs" in result.stdout
 
 
 @contextmanager

@@ -102,6 +102,20 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
     assert {path: path.stat().st_mtime_ns for path in (place / "out").glob("*.parquet")} == files
 
 
+def test_the_line_of_json_says_what_the_verification_found(place):
+    """A program reads no other output; the problems are those of `verify --json`."""
+    whole = unrolled(*command("--json", "--no-report"), cwd=place)
+    assert (whole.returncode, json.loads(whole.stdout)["verified"]) == (0, True), whole.stderr
+    part = min((place / "out").glob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:-40])
+    done = unrolled(*command("--json", "--no-report"), cwd=place)
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["verified"]) == (1, False)
+    [problem] = found["problems"]
+    assert problem["where"] == part.name
+    assert found["problems"] == json.loads(unrolled("verify", "out", "--json", cwd=place).stdout)["problems"]
+
+
 def test_a_run_on_a_terminal_is_one_screen(place):
     """It shows the job and its worker while it works, and leaves the summary alone; elsewhere, lines are plain."""
     main, other = pty.openpty()
@@ -189,6 +203,12 @@ def test_another_choice_of_columns_is_another_job(place):
         (("--engine", "tensorflow", "--arithmetic", "bfloat16"), "take --engine fused for bfloat16"),
         (("--memory-budget", "lots"), "'lots' is not a number of bytes, such as 512M or 1.5G"),
         (("--lease-seconds", "nan"), "nan is not a finite number in the range 1<=x<=86400"),
+        (
+            ("--workers", "2", "--health-file", "well"),
+            "--health-file well is for one worker, and --workers is 2: one that",
+        ),
+        (("--metrics-port", "65535"), "--metrics-port 65535 is too high for 1 worker, each of which takes a port"),
+        (("--metrics-port", "65533", "--workers", "3"), "give at most 65532, or 0 for any free ports"),
         (("--output-root", "elsewhere"), "--out out is outside --output-root; allowed: directories in elsewhere"),
     ],
 )

@@ -186,6 +186,21 @@ def test_the_disk_must_hold_what_is_to_come(tmp_path, monkeypatch, model):
         assert disk(check_output(out, None)).outcome == outcome
 
 
+@pytest.mark.parametrize("rows", ["waiting", "published"])
+def test_an_input_that_is_read_in_part_says_so(tmp_path, monkeypatch, model, rows):
+    """What isn't cut yet needs room, too, so no disk is called large enough; one that is too small fails."""
+    job = make_job(tmp_path / "out", shards=2, ended=False)
+    if rows == "published":
+        for shard in waiting(job):
+            publish_shard(job, shard)
+    usage = shutil.disk_usage(tmp_path)
+    for free, outcome in ((2**40, "unknown"), (223, "fail" if rows == "waiting" else "unknown")):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
+        (check,) = [check for check in check_output(tmp_path / "out", model) if check.name == "disk"]
+        assert check.outcome == outcome
+        assert check.found.endswith("the job needs at least about 0.0 GiB more; its input isn't read to its end")
+
+
 def test_a_finished_job_needs_no_room(tmp_path):
     """Whatever is free is enough."""
     finished_job(tmp_path)

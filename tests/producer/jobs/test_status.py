@@ -465,6 +465,24 @@ def test_troubles_in_redis_may_be_anything(tmp_path, server, ledger, troubles):
     assert found.get("trouble", "").isprintable()
 
 
+@pytest.mark.parametrize("name", ["\x1b]0;pwned\x07w", "w\n→ all is well"])
+def test_the_name_of_a_worker_in_redis_may_be_anything(tmp_path, server, ledger, name):
+    """It controls no terminal, and makes no line of its own, wherever a status names it."""
+    job = make_job(tmp_path)
+    enter(ledger, job, waiting(job))
+    facts = {"lease_seconds": ledger.lease_seconds, "on_board": 1, "troubles": [[None, "no room"]]}
+    ledger.beat(name, facts | {"pool_tokens": 9, "pool_seconds": 9})
+    key = ledger.keys.workers
+    beat = json.loads(ledger.client.hget(key, name))
+    ledger.client.hset(key, name, json.dumps(beat | {"until": beat["until"] - 20}))
+    status = StatusReader(job, server, "test").read()
+    assert diagnose(status).keys() == {"trouble", "silent"}
+    text = report(status)
+    assert text.count("has computed a pool") == 1
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert "\n→ all is well" not in text
+
+
 def test_a_worker_that_has_died_is_seen_to_be_silent(tmp_path, server, ledger):
     """Until its heartbeat runs out it is listed; how long ago it was seen shows what to think of it."""
     job = make_job(tmp_path)

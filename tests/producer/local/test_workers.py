@@ -1,9 +1,12 @@
 """Worker processes are started again when they die, unless that is hopeless, and never outlive their owner."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import psutil
 import pytest
@@ -69,6 +72,27 @@ def test_a_worker_that_died_is_started_again(tmp_path, settings):
         (second,) = workers_of(os.getpid())
         assert second.pid != first.pid
     assert gone([second])
+
+
+def resume_when_told_to_end(process):
+    """Let a suspended process go on once SIGTERM waits for it."""
+    about = Path(f"/proc/{process.pid}/status")
+    bit = 1 << (signal.SIGTERM - 1)
+    eventually(lambda: int(re.search(r"ShdPnd:\s*(\w+)", about.read_text())[1], 16) & bit, "the signal")
+    process.resume()
+
+
+def test_no_worker_is_killed_within_its_grace(tmp_path, settings, monkeypatch):
+    """A worker that is busy at the end of the block has the whole grace, however long that is."""
+    monkeypatch.setattr("producer.local.workers.ENDING_SECONDS", 0.0)
+    with Workers(1, settings | {"UNROLLED_GRACE_SECONDS": "60"}, tmp_path, never, DEATHS, unchanged):
+        ready(tmp_path, 1)
+        (worker,) = workers_of(os.getpid())
+        worker.suspend()
+        helper = threading.Thread(target=resume_when_told_to_end, args=[worker])
+        helper.start()
+    helper.join()
+    assert "stopping after SIGTERM" in (tmp_path / "worker-0.log").read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """What a producer's command serves to Prometheus."""
 
-from support.jobs import make_job
+from support.jobs import make_job, publish_shard, record_death, waiting
 from support.promtool import check_metrics
 
 from producer.enqueue.summary import Summary
@@ -31,3 +31,20 @@ def test_figures_of_the_input_and_of_the_job_come_when_they_are_known(tmp_path):
     assert found["unrolled_job_shards"] == 3
     assert found["unrolled_job_complete"] == 0
     assert check_metrics(text(figures.collect)) == ""
+
+
+def test_a_finished_job_with_a_dead_shard_is_not_complete(tmp_path):
+    """Who waits for the end looks at one figure, and who wants every row at the other."""
+    job, figures = make_job(tmp_path, shards=2), ProducerFigures()
+    first, second = waiting(job)
+    publish_shard(job, first)
+    seen = []
+    for happens in (lambda: None, lambda: record_death(job, second), lambda: publish_shard(job, second)):
+        happens()
+        figures.looked(StatusReader(job).read())
+        found = values(figures)
+        seen.append((found["unrolled_job_finished"], found["unrolled_job_complete"]))
+    assert seen == [(0, 0), (1, 0), (1, 1)]
+    served = text(figures.collect)
+    assert "# HELP unrolled_job_finished 1 when nothing more will come, else 0.\n" in served
+    assert "# HELP unrolled_job_complete 1 when every row is in a part or in quarantine, else 0.\n" in served

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -17,7 +17,7 @@ from producer.cli.options import broker_option, json_option, namespace_option, s
 from producer.local.engine import local_engine
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.lines import tell
-from unrolled.errors import OptionError
+from unrolled.errors import OptionError, counted
 from unrolled.protocol.opening import open_job
 from unrolled.queue.broker_url import without_secret
 from unrolled.settings.declaration import to_environ
@@ -31,6 +31,7 @@ OWN = tuple(field.name for field in fields(WorkerOptions) if field.name not in (
 
 #: More processes than any one machine has work for; a slip of the fingers mustn't start thousands.
 MOST_WORKERS = 256
+_LAST_PORT = 65_535
 
 
 @click.command()
@@ -81,6 +82,7 @@ def run(
     submission = replace(submission, engine=engine)
     options = WorkerOptions(**own, engine=engine, arithmetic=submission.arithmetic)
     check_companion("emulate", "--arithmetic bfloat16x3", given=options.arithmetic == "bfloat16x3")
+    _refuse_sharing(options, workers)
     start_log(options.log_format)
     root = options.output_root
     if root and (is_url(submission.out) or not Path(submission.out).resolve().is_relative_to(root.resolve())):
@@ -107,7 +109,9 @@ def run(
     job = open_job(submission.out)
     found = verify_job(job)
     if as_json:
-        click.echo(as_line(status, without_tokens=cut.without_tokens, unknown_share=cut.unknown_share, added=cut.added))
+        verified = {"verified": not found.problems, "problems": [asdict(problem) for problem in found.problems]}
+        coverage = {"without_tokens": cut.without_tokens, "unknown_share": cut.unknown_share}
+        click.echo(as_line(status, **coverage, added=cut.added, **verified))
     else:
         readable = found.files and not found.problems
         shown = [f"→ unrolled show {quote(job.place)}; in Python: unrolled.open({job.place!r})"] if readable else []
@@ -117,3 +121,22 @@ def run(
     if with_report:
         click.echo(report_after_run(job, submission.model), err=as_json)
     context.exit(ExitStatus.FAILED if found.problems else exit_status(status))
+
+
+def _refuse_sharing(options: WorkerOptions, workers: int) -> None:
+    """See that each worker gets a file and a port of its own.
+
+    Raises:
+        OptionError: two would write one file, or there aren't enough ports.
+    """
+    if options.health_file and workers > 1:
+        raise OptionError(
+            f"--health-file {options.health_file} is for one worker, and --workers is {workers}: one that is well "
+            "would hide one that hangs; leave it out, or start each `unrolled worker` with a file of its own"
+        )
+    highest = _LAST_PORT - workers
+    if (options.metrics_port or 0) > highest:
+        raise OptionError(
+            f"--metrics-port {options.metrics_port} is too high for {counted(workers, 'worker')}, each of which takes "
+            f"a port after it, up to {_LAST_PORT}; give at most {highest}, or 0 for any free ports"
+        )

@@ -58,7 +58,8 @@ def report(found: Verification, out: str) -> str:
         shown = places[:-1] if len(places) <= _ALIKE_SHOWN else places[: _ALIKE_SHOWN - 1]
         lines += [f"✗ {place}: {printable(what)}" for place in shown]
         hidden = len(places) - len(shown)
-        lines.append(f"✗ {places[-1]}: {printable(what)}" if hidden == 1 else f"✗ … and {hidden:,} more: {what}")
+        last = places[-1] if hidden == 1 else f"… and {hidden:,} more"
+        lines.append(f"✗ {last}: {printable(what)}")
     in_quarantine = found.quarantined + found.failed
     count = counted(len(found.problems), "problem") if found.problems else "verified"
     lines.append(

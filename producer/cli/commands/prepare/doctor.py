@@ -30,6 +30,7 @@ from producer.queue.worker_status import WorkerStatus
 from producer.terminal.text import printable
 from unrolled.errors import BrokerError, OptionError, TransientError, UnrolledError
 from unrolled.job import names
+from unrolled.job.offer import SHORT
 from unrolled.protocol.opening import open_job
 from unrolled.queue.broker import Broker
 from unrolled.queue.broker_url import celery_url
@@ -159,6 +160,9 @@ def examine(
     if model:
         opened, checks = check_model(model)
         yield from checks
+    if opened and job and opened.fingerprint != job.job.fingerprint:
+        yield _another_model(job, opened.fingerprint)
+        opened = None
     yield from check_machine(worker.threads, worker.memory_budget, opened)
     if worker.metrics_port is not None:
         yield from check_metrics_port(worker.metrics_port, worker.metrics_address)
@@ -178,6 +182,12 @@ def examine(
         if job:
             offer = job.job.offer
         yield from _examine_workers(broker, server, namespace, offer, job.key if job else None)
+
+
+def _another_model(job: OpenJob, fingerprint: str) -> Check:
+    """What `run` and `enqueue` would refuse."""
+    found = f"{job.place} is of model {job.job.fingerprint[:SHORT]}…, and --model is {fingerprint[:SHORT]}…"
+    return Check("job", "fail", found, "name the job's model, or another output directory")
 
 
 def _examine_workers(
