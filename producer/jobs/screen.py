@@ -204,7 +204,7 @@ class JobScreen:
             return ""
         if not status.ended and not self._guessed:
             return ""
-        return f", {duration((total - status.tokens_done) / speed)} left"
+        return f", {duration((total - status.tokens_done - status.dead_tokens) / speed)} left"
 
     def _speed_lines(self, status: JobStatus, width: int) -> Iterator[Text]:
         moving = status.tokens_per_second if status.at_work and status.waiting else None

@@ -33,6 +33,7 @@ class JobStatus:
         failed: rows of published shards that the engine refused.
         shards: cut so far.
         done, dead: published, given up.
+        dead_tokens: of the shards that were given up; they are neither done nor left to do.
         ended: whether the input was read to its end.
         finished: whether nothing more will come: every shard has its part or is dead, and no other can be added.
         cancelled: whether what waits was taken out of the queue.
@@ -66,6 +67,7 @@ class JobStatus:
     done: int
     dead: int
     ended: bool
+    dead_tokens: int = 0
     finished: bool = False
     cancelled: bool = False
     discarded: bool = False
@@ -141,4 +143,4 @@ class JobStatus:
         holders = [one for one in self.queue.workers if one.offer == self.offer and one.on_board] if self.queue else []
         if holders and all(one.is_late for one in holders):
             return None  # they may be dead, and their leases have to expire first
-        return (self.tokens - self.tokens_done) / self.tokens_per_second
+        return (self.tokens - self.tokens_done - self.dead_tokens) / self.tokens_per_second

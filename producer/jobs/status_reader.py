@@ -117,6 +117,7 @@ class StatusReader:
             shards=len(log.entries),
             done=len(tally.published),
             dead=len(tally.dead),
+            dead_tokens=tally.dead_tokens,
             ended=log.ended,
             finished=tally.finished,
             cancelled=log.stopped,

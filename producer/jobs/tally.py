@@ -88,6 +88,11 @@ class Tally:
         return ShardSet(self.log.entries, self._dead)
 
     @property
+    def dead_tokens(self) -> int:
+        """Real tokens of the dead shards."""
+        return int(self.log.entries.columns["tokens"][: len(self._dead)][self._dead].sum())
+
+    @property
     def waiting(self) -> ShardSet:
         """Shards that are neither published nor dead."""
         return ShardSet(self.log.entries, ~(self._published | self._dead))

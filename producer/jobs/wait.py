@@ -124,7 +124,7 @@ def _show(bar: Progress | JobScreen, status: JobStatus) -> None:
         bar.update(
             done_tokens=status.tokens_done,
             done_rows=status.rows_done,
-            total_tokens=status.tokens,
+            total_tokens=status.tokens - status.dead_tokens,
             working=status.at_work,
             more=status.long_pool,
         )

@@ -120,6 +120,12 @@ def test_the_time_left_is_shown_while_somebody_works():
     assert not any(" left" in line for line in shown(replace(STATUS, ended=False, queue=queue(worker(1)))))
 
 
+def test_nothing_is_left_to_do_of_dead_shards():
+    """The time left is for the others."""
+    lines = shown(replace(STATUS, dead=1, dead_tokens=760_000 - 421_000, queue=queue(worker(1))))
+    assert any(line.endswith(", 10 s left") for line in lines)
+
+
 def test_while_the_input_is_read_the_end_is_guessed():
     """By the process that reads it."""
     console = Console(file=io.StringIO(), width=80, force_terminal=True)

@@ -319,6 +319,26 @@ def test_the_speed_is_that_between_two_looks(tmp_path, monkeypatch):
     assert reader.read().tokens_per_second is None
 
 
+def test_the_time_left_is_for_what_will_be_computed(tmp_path, monkeypatch):
+    """Not for a dead shard, nor for a failed row whose retry has died too."""
+    now = [1000.0]
+    monkeypatch.setattr("producer.jobs.status_reader.time.monotonic", lambda: now[0])
+    job = make_job(tmp_path, shards=4)
+    first, second, third, _ = waiting(job)
+    publish_shard(job, first, failed={3: "ValueError: no"})
+    retry(job.objects, None, failed_rows, failed=True)
+    (again,) = [shard for shard in waiting(job) if shard.retries]
+    for shard in (second, again):
+        record_death(job, shard)
+    reader = StatusReader(job)
+    reader.read()
+    publish_shard(job, third)
+    now[0] += 2
+    status = reader.read()
+    assert (status.dead, status.waiting, status.dead_tokens) == (2, 1, 7 + 3)
+    assert status.seconds_left == 2  # a shard has 7 tokens, and one was computed
+
+
 def test_a_store_that_cannot_be_read_is_a_passing_trouble(job):
     """A folder in place of a segment acts like a mount that fails."""
     path = Path(job.place) / names.segment_name(0)
