@@ -78,7 +78,8 @@ def _refuse_own_corpus(request: FitRequest) -> None:
     Raises:
         OptionError: the two are the same.
     """
-    if any(given != STANDARD_INPUT and Path(given).resolve() == request.out.resolve() for given in request.inputs):
+    out = request.out.resolve()
+    if out.is_dir() and any(given != STANDARD_INPUT and Path(given).resolve() == out for given in request.inputs):
         raise OptionError(f"--out {request.out} is an input, too; use another directory for the model")
 
 

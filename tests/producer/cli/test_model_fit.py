@@ -7,6 +7,7 @@ import signal
 import numpy as np
 import psutil
 import pytest
+from click.testing import CliRunner
 from safetensors.numpy import load_file
 from support.languages import CHOICES, write_corpus
 from support.processes import eventually
@@ -14,6 +15,7 @@ from support.shell import ENGINE, Crew, children, gone, unrolled
 from tokenizers import Tokenizer
 
 import unrolled as reader
+from producer.cli.root import cli
 from producer.demo.neighbours import nearest
 from producer.training.rows import held_out
 from unrolled.model.directory import open_model
