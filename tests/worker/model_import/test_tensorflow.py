@@ -185,6 +185,68 @@ def test_other_activations_show_in_the_graph(tmp_path):
     assert done.model.config.layers[0].gates == "hard_sigmoid"
 
 
+CELLS = {
+    "lstm": lambda **given: layers.LSTM(5, **given),
+    "gru": lambda **given: layers.GRU(5, **given),
+    "before": lambda **given: layers.GRU(5, reset_after=False, **given),
+}
+
+
+def exported(path, *given, length=None):
+    """A SavedModel of an embedding and layers."""
+    made = keras.Sequential([layers.Input((length,), dtype="int32"), layers.Embedding(10, 4, mask_zero=True), *given])
+    made.export(path, verbose=False)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("cell", "activations", "why"),
+    [
+        ("lstm", {"activation": "linear"}, "3 times Sigmoid and 0 times Tanh"),
+        ("lstm", {"activation": "sigmoid"}, "5 times Sigmoid and 0 times Tanh"),
+        ("lstm", {"activation": "gelu"}, "Erfc"),
+        ("lstm", {"recurrent_activation": "tanh"}, "0 times Sigmoid and 5 times Tanh"),
+        ("lstm", {"activation": "sigmoid", "recurrent_activation": "tanh"}, "2 times Sigmoid and 3 times Tanh"),
+        ("lstm", {"recurrent_activation": "softmax"}, "Softmax"),
+        ("lstm", {"activation": "linear", "recurrent_activation": "linear"}, "0 times Sigmoid and 0 times Tanh"),
+        ("gru", {"activation": "sigmoid"}, "3 times Sigmoid and 0 times Tanh"),
+        ("before", {"recurrent_activation": "tanh"}, "0 times Sigmoid and 3 times Tanh"),
+    ],
+)
+def test_activations_that_only_the_steps_show(cell, activations, why, tmp_path):
+    """What isn't there counts, too: a linear cell has no Tanh. Without the functions' names, their numbers are said."""
+    saved = exported(tmp_path / "saved", CELLS[cell](**activations))
+    with pytest.raises(ImportRefusedError, match=rf"the graph's steps compute {why}; only cells with tanh and sigmoid"):
+        imported(saved, tmp_path / "model")
+
+
+def test_steps_that_are_seen(tmp_path):
+    """Each layer has its loop, or several cells have one; what another layer computes doesn't matter then."""
+    sequences = {"return_sequences": True}
+    stacks = [
+        [layers.Bidirectional(layers.LSTM(5, **sequences)), layers.Dense(7), layers.SimpleRNN(3, activation="relu")],
+        [layers.GRU(5, dropout=0.2, recurrent_dropout=0.2)],
+        [CELLS["before"]()],
+        [layers.RNN([layers.LSTMCell(5), layers.LSTMCell(6)])],
+        [layers.LSTM(5, dtype="mixed_bfloat16", go_backwards=True, use_bias=False)],
+    ]
+    for at, stack in enumerate(stacks):
+        done = imported(exported(tmp_path / f"{at}", *stack), tmp_path / f"model-{at}")
+        assert "activations tanh and sigmoid, as the graph's steps compute" in done.made.notes
+
+
+def test_steps_that_are_not_seen(tmp_path):
+    """An unrolled layer has no loop. The loop of another layer proves nothing about it, however often it is called."""
+    twice = layers.LSTM(4, return_sequences=True, name="twice")
+    alone, hidden = (layers.LSTM(5, activation="relu", unroll=True, name="hidden") for _ in range(2))
+    stacks = ([alone], [twice, twice, hidden], [layers.LSTM(5, activation="tanh_shrink")])
+    for at, (stack, names) in enumerate(zip(stacks, ((), ("twice", "hidden"), ()), strict=True)):
+        saved = exported(tmp_path / f"{at}", *stack, length=6)
+        done = imported(saved, tmp_path / f"model-{at}", layers=names)
+        assert not any("as the graph's steps compute" in note for note in done.made.notes)
+        assert any("assumed" in note and "unrolled model compare" in note for note in done.made.notes)
+
+
 def save_variables(path, arrays):
     """Write a checkpoint with plain names, as TensorFlow 1's Saver did."""
     tf.raw_ops.SaveV2(
