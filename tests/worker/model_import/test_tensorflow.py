@@ -254,6 +254,70 @@ def save_variables(path, arrays):
     )
 
 
+def tf1_arrays(**more):
+    """An embedding and TensorFlow 1's LSTM, 4 wide with 5 units, and other variables."""
+    random = np.random.default_rng(7)
+    shapes = {"embedding": (10, 4), "rnn/lstm_cell/kernel": (9, 20), "rnn/lstm_cell/bias": (20,)}
+    drawn = {name: random.normal(0, 0.6, shape).astype(np.float32) for name, shape in shapes.items()}
+    return drawn | {name.replace("__", "/"): array for name, array in more.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("proj/kernel", np.ones((4, 4), np.int8)),
+        ("proj/kernel", np.ones((4, 4), np.complex64)),
+        ("optimizer_net/proj/kernel", np.ones((4, 4), np.float32)),
+        ("Adam_like/Adamantine/kernel", np.ones((4, 4), np.float32)),
+    ],
+)
+def test_variables_that_could_be_on_the_way(name, array, tmp_path):
+    """They stop the import, whatever their numbers and names are, until the user says that they are beside the way."""
+    save_variables(tmp_path / "model", tf1_arrays(**{name: array}))
+    with pytest.raises(ImportRefusedError, match=rf"{name} \(4, 4\) .*(can turn|can't be read).* --leave {name[:4]}"):
+        imported(tmp_path / "model", tmp_path / "refused")
+    assert imported(tmp_path / "model", tmp_path / "left", leave=(name,)).made.left == [f"{name} (--leave)"]
+
+
+def test_a_layer_s_variables_of_other_numbers(tmp_path):
+    """An LSTM isn't imported from integers, nor without its bias."""
+    for name, kind in (("kernel", np.int8), ("bias", np.complex64)):
+        arrays = tf1_arrays()
+        arrays[f"rnn/lstm_cell/{name}"] = arrays[f"rnn/lstm_cell/{name}"].astype(kind)
+        save_variables(tmp_path / name, arrays)
+        with pytest.raises(ImportRefusedError, match=r"its weights are int8|bias can't be read"):
+            imported(tmp_path / name, tmp_path / "model")
+
+
+def test_copies_of_variables(tmp_path):
+    """Those of optimizers and moving averages are listed; programs may restore the averages, so a note names them."""
+    plain = tf1_arrays()
+    others = {"global_step": np.int64(3), "train/beta1_power": np.float32(0.9)}
+    slots = {f"{name}/{slot}": array * 0 for name, array in plain.items() for slot in ("Adam", "Adam_1")}
+    averages = {f"{name}/ExponentialMovingAverage": array / 2 for name, array in plain.items()}
+    save_variables(tmp_path / "model", {**plain, **others, **slots})
+    done = imported(tmp_path / "model", tmp_path / "slots")
+    assert done.made.left == ["embedding/Adam and 6 more (optimizer)"]
+    assert not any("average" in note for note in done.made.notes)
+    save_variables(tmp_path / "both", {**plain, **averages})
+    other = imported(tmp_path / "both", tmp_path / "averages")
+    assert_same(states_of(done), states_of(other), 0)
+    assert other.made.left == ["embedding/ExponentialMovingAverage and 2 more (moving average)"]
+    assert any("3 variables (embedding/ExponentialMovingAverage)" in note for note in other.made.notes)
+
+
+def test_optimizers_of_keras(model, own, tmp_path):
+    """Trained models' checkpoints have the optimizer's variables, whatever the program calls it."""
+    trained = keras.optimizers.Adam()
+    trained.build(model.trainable_variables)
+    for name in ("optimizer", "a_optimizer"):  # the model's variables have the name that comes first in the alphabet
+        content = {"model": model, name: trained, "step": tf.Variable(3)}
+        tf.train.Checkpoint(**content).write(str(tmp_path / name))
+        done = imported(tmp_path / name, tmp_path / f"of-{name}", layers=NAMES)
+        assert_same(own, states_of(done))
+        assert any(re.fullmatch(rf"{name}/_.* and \d+ more \(optimizer\)", one) for one in done.made.left)
+
+
 def tf1_lstm(inputs, kernel, bias, projection=None):
     """TensorFlow 1's LSTMCell, after its source: gates i, j, f, o, and 1 is added to the forget gate."""
     sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731

@@ -41,15 +41,16 @@ def read_saved_model(path: Path, gates: str | None, forget_bias: float | None) -
     stored = read_variables(path / "variables" / "variables")
     saved = read_metadata(path / "keras_metadata.pb")
     if saved is not None:
+        floats = [array for array in stored.arrays if not array.dtype]
 
         def weights_of(layer: tuple[str, ...]) -> list[Array]:
             within = [place for names, place in saved.normalizations.items() if names[: len(layer)] == layer]
             if within:
                 return _of_normalization(stored, within)
-            return _in_keras_order([array for array in stored.arrays if layer[-1] in array.name.split("/")[:-1]])
+            return _in_keras_order([array for array in floats if layer[-1] in array.name.split("/")[:-1]])
 
         return find_model(saved.model, weights_of, "Keras 2 SavedModel", "2")
-    found = find_by_names(stored.arrays, "TensorFlow SavedModel", forget_bias)
+    found = find_by_names(stored, "TensorFlow SavedModel", forget_bias)
     if gates is None:
         _check_graph(path / "saved_model.pb", found)
     else:
