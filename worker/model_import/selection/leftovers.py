@@ -74,16 +74,21 @@ def check_leftovers(found: Found, stack: Stack, leave: Iterable[str], named: Ite
     suspicious = way.suspicious()
     if suspicious:
         raise ImportRefusedError(_refusal(suspicious, stack))
-    beside = way.beside()
-    if beside:
-        shown = ", ".join(f"{array.name} {array.shape}" for array in beside[:_SHOWN])
-        more = f" and {len(beside) - _SHOWN} more" if len(beside) > _SHOWN else ""
-        found.notes.append(
-            f"left out as parts of a head: {shown}{more}. By their widths, they could also make the initial states of "
-            "layers, or change what a layer reads, from other inputs of the model (an image, a speaker, a mask). If "
-            "the source uses one so, its states differ from those here: compare a few rows (unrolled model compare), "
-            "or save the model with its graph (.keras, ONNX) and import that"
-        )
+    found.notes += _notes_of_other_inputs(way.beside())
+
+
+def _notes_of_other_inputs(beside: list[Array]) -> list[str]:
+    if not beside:
+        return []
+    shown = ", ".join(f"{array.name} {array.shape}" for array in beside[:_SHOWN])
+    more = f" and {len(beside) - _SHOWN} more" if len(beside) > _SHOWN else ""
+    note = (
+        f"left out as parts of a head: {shown}{more}. By their widths, they could also make the initial states of "
+        "layers, or change what a layer reads, from other inputs of the model (an image, a speaker, a mask). If the "
+        "source uses one so, its states differ from those here: compare a few rows (unrolled model compare), or save "
+        "the model with its graph (.keras, ONNX) and import that"
+    )
+    return [note]
 
 
 def _refusal(suspicious: list[tuple[Array, str]], stack: Stack) -> str:
