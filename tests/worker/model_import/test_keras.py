@@ -619,3 +619,36 @@ def test_a_gru_without_biases_needs_a_word(after, tmp_path):
     model.save(tmp_path / "gru.keras")
     with pytest.raises(ImportRefusedError, match=r"--reset after: the file shows where .*; leave it out"):
         imported(tmp_path / "gru.keras", tmp_path / "refused", reset="after")
+
+
+def test_masks_that_are_imported_are_not_left_out(tmp_path):
+    """Keras 3 writes them as operations of their own; one that only a head computes with is left out."""
+    ids, frames = keras.Input((None,), dtype="int32"), keras.Input((None, 3))
+    states = layers.LSTM(5, return_sequences=True)
+    keras.Model(ids, states(layers.Embedding(10, 4, mask_zero=True)(ids))).save(tmp_path / "ids.keras")
+    masked = layers.LSTM(5, return_sequences=True)(layers.Masking(0.0)(frames))
+    keras.Model(frames, masked).save(tmp_path / "frames.keras")
+    plain = layers.LSTM(5, return_sequences=True)(layers.Embedding(10, 4)(ids))
+    seen = keras.ops.cast(keras.ops.not_equal(ids, 0), "float32")
+    keras.Model(ids, [plain, seen]).save(tmp_path / "beside.keras")
+    for name, options, left in (
+        ("ids", {}, []),
+        ("frames", {"vectors": True}, []),
+        ("beside", {"unpadded": True}, ["(NotEqual)"]),
+    ):
+        done = imported(tmp_path / f"{name}.keras", tmp_path / name, **options)
+        assert [text.split()[-1] for text in done.made.left if "Cast" not in text] == left
+
+
+def test_weights_alone_do_not_show_merge_mode(tmp_path):
+    """A note says that the last layer's directions are taken side by side; the width of a layer above shows it."""
+    ids = keras.Input((None,), dtype="int32")
+    low = layers.Bidirectional(layers.LSTM(5, return_sequences=True))(layers.Embedding(10, 4)(ids))
+    for name, last in (("two", layers.Bidirectional(layers.LSTM(3), merge_mode="sum")), ("one", layers.LSTM(3))):
+        made = keras.Model(ids, last(low))
+        made.save_weights(tmp_path / f"{name}.weights.h5")
+        names = ("bidirectional", "bidirectional_1" if name == "two" else "lstm")
+        done = imported(tmp_path / f"{name}.weights.h5", tmp_path / name, layers=names)
+        notes = [note for note in done.made.notes if "merge_mode" in note]
+        assert len(notes) == (name == "two")
+        assert not notes or notes[0].startswith("the outputs of bidirectional_1's two directions are side by side")
