@@ -133,3 +133,8 @@ def counted(number: float, one: str, more: str | None = None) -> str:
     """
     whole = round(number)
     return f"{whole:,} {one if whole == 1 else more or f'{one}s'}"
+
+
+def printable(text: str) -> str:
+    """The text on one line, with control characters, which could control a terminal, escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -7,8 +7,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from producer.terminal.text import duration, figure, percent, printable
-from unrolled.errors import counted
+from producer.terminal.text import duration, figure, percent
+from unrolled.errors import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

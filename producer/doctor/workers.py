@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from producer.doctor.check import Check
 from producer.doctor.machine import usable_cpus
-from producer.terminal.text import duration, printable
+from producer.terminal.text import duration
+from unrolled.errors import printable
 from unrolled.job.offer import SHORT, Offer
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from producer.jobs.status_reader import StatusReader
 from producer.queue.copies import could_be_place
-from producer.terminal.text import printable
-from unrolled.errors import PayloadError, RequestError, TransientError
+from unrolled.errors import PayloadError, RequestError, TransientError, printable
 from unrolled.job.offer import Offer
 from unrolled.protocol.opening import open_job
 from unrolled.queue.ledger import MARKS, as_text

@@ -16,8 +16,8 @@ from rich.text import Text
 
 from producer.jobs.diagnosis import diagnose
 from producer.terminal.sparkline import Speeds, sparkline
-from producer.terminal.text import duration, figure, figure_of, printable
-from unrolled.errors import counted
+from producer.terminal.text import duration, figure, figure_of
+from unrolled.errors import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -15,8 +15,7 @@ from producer.jobs.status import WAY_SECONDS, JobStatus
 from producer.jobs.tally import Tally
 from producer.queue.copies import MOST_PLACE_CHARACTERS, find_original, was_moved
 from producer.queue.queue_status import Asked, QueueStatus, ask
-from producer.terminal.text import printable
-from unrolled.errors import BrokerAwayError, BrokerError, FileFormatError, TransientError
+from unrolled.errors import BrokerAwayError, BrokerError, FileFormatError, TransientError, printable
 from unrolled.job.names import dead_object
 from unrolled.protocol.log import Log
 from unrolled.reading.outcome import read_outcome

@@ -6,8 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from producer.queue.copies import explain_copy
-from producer.terminal.text import duration, printable
-from unrolled.errors import counted
+from producer.terminal.text import duration
+from unrolled.errors import counted, printable
 from unrolled.queue.messages import UNSEEN
 
 if TYPE_CHECKING:

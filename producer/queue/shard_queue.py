@@ -14,8 +14,7 @@ from kombu.entity import Queue
 from producer.queue.copies import explain_copy, find_original, was_moved
 from producer.queue.obstacles import no_worker, obstacles, other_offer
 from producer.queue.queue_status import QueueStatus, ask
-from producer.terminal.text import printable
-from unrolled.errors import JobError, UnrolledError, counted
+from unrolled.errors import JobError, UnrolledError, counted, printable
 from unrolled.job.offer import Offer
 from unrolled.queue.broker import Broker
 from unrolled.queue.broker_url import celery_url

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from producer.terminal.text import duration, figure, printable
+from producer.terminal.text import duration, figure
+from unrolled.errors import printable
 from unrolled.job.offer import Offer
 
 if TYPE_CHECKING:

@@ -25,8 +25,7 @@ from producer.report.states.user_table import check_table
 from producer.report.throughput import timeline
 from producer.report.training import read_training
 from producer.report.trouble import Reasons
-from producer.terminal.text import printable
-from unrolled.errors import FileFormatError, JobError, OptionError, TransientError
+from unrolled.errors import FileFormatError, JobError, OptionError, TransientError, printable
 from unrolled.job import names
 from unrolled.job.names import dead_object, part_object
 from unrolled.job.time_record import TimeRecord

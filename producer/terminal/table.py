@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from producer.terminal.text import printable
+from unrolled.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

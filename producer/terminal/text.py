@@ -1,15 +1,10 @@
-"""Numbers, times and texts for people, safe to print, whatever the input contained."""
+"""Numbers and times for people."""
 
 from __future__ import annotations
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SCALES = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 _EXACT_BELOW = 10_000
-
-
-def printable(text: str) -> str:
-    """The text on one line, with control characters, which could control a terminal, escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def figure(number: float) -> str:

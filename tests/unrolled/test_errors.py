@@ -1,4 +1,4 @@
-"""Numbers of things are in the right form."""
+"""Numbers of things are in the right form, and names from files steer no terminal."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import producer
 import unrolled
 import worker
-from unrolled.errors import counted
+from unrolled.errors import counted, printable
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,12 @@ def test_no_text_leaves_the_form_to_the_reader() -> None:
         for match in re.finditer(r"[a-z]\(s\) .*", path.read_text("utf-8"))
     ]
     assert found == []
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("a\nb", r"a\nb"), ("\x1b[31mred", r"\x1b[31mred"), ("日本 é", "日本 é"), ("\u202eabc", r"\u202eabc")],
+)
+def test_what_could_steer_a_terminal_is_spelled_out(text, shown):
+    """Letters of all scripts are kept."""
+    assert printable(text) == shown

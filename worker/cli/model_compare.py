@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from unrolled.errors import counted
 from unrolled.model.directory import open_model
 from unrolled.telemetry.json_text import json_text
 
@@ -69,16 +70,19 @@ def compare_command(
 
 
 def _lines(found: Difference, bound: float, ids_from: int, padding: Padding | None) -> list[str]:
-    counted = f"your program and the {found.program}, {found.rows:,} rows with {found.tokens:,} tokens"
-    counted += f" and {found.padding:,} places of padding, which aren't compared" if found.padding else ""
+    what = f"your program and the {found.program}, {counted(found.rows, 'row')} with {counted(found.tokens, 'token')}"
+    if found.padding:
+        padding_found = counted(found.padding, "place of padding, which isn't", "places of padding, which aren't")
+        what += f" and {padding_found} compared"
     if found.first is None:
-        return [f"same    {counted}: largest difference {found.largest:.1e}"]
+        return [f"same    {what}: largest difference {found.largest:.1e}"]
     place = found.first
     token = "" if place.id is None else f" (id {place.id})"
     values = f"{place.own:.7g} in your program, {place.model:.7g} in the model"
     hint = f"with --ids-from {1 - ids_from} they are the same" if found.other_ids else _hint(found, place, padding)
+    tokens = counted(found.differing, "token")
     return [
-        f"differ  {counted}: largest difference {found.largest:.1e}, more than {bound:g} at {found.differing:,} tokens",
+        f"differ  {what}: largest difference {found.largest:.1e}, more than {bound:g} at {tokens}",
         f"first   row {place.row}, token {place.token}{token}, number {place.number}: {values}",
         f"        {hint}",
     ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unrolled.errors import counted
+from unrolled.errors import counted, printable
 from unrolled.model.layer import GATES, LARGEST_CLIP
 from unrolled.model.padding import AFTER, BEFORE, LARGEST_PADDED_LENGTH
 from unrolled.telemetry.json_text import json_text
@@ -229,7 +229,7 @@ def import_command(source: Path, directory: Path, *, no_parity: bool, as_json: b
         click.echo(json_text(_facts(done)))
         return
     for line in _lines(done):
-        click.echo(line)
+        click.echo(printable(line))
 
 
 def _padding(pad: tuple[int, str] | None, pad_id: int | str | None) -> AskedPadding | None:

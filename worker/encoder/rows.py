@@ -122,7 +122,7 @@ def arrow_of(given: Any) -> pa.Array | None:
     else:
         return None
     if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
+        column = _joined(column)
     if pa.types.is_dictionary(column.type):
         if pa.types.is_string_view(column.type.value_type):  # Polars's, which pyarrow can't decode
             column = column.cast(pa.dictionary(column.type.index_type, pa.large_string()))
@@ -131,6 +131,19 @@ def arrow_of(given: Any) -> pa.Array | None:
         names = ", ".join(column.type.field(number).name for number in range(column.type.num_fields))
         raise TypeError(f"this is a table with the columns {names}; give one of its columns")
     return column
+
+
+def _joined(column: pa.ChunkedArray) -> pa.Array:
+    """One array of a column's chunks; those of texts and lists count to 2^31 on their own, and together may not."""
+    try:
+        return column.combine_chunks()
+    except pa.ArrowInvalid:
+        kind = column.type
+        if pa.types.is_string(kind) or pa.types.is_binary(kind):
+            return column.cast(pa.large_string() if pa.types.is_string(kind) else pa.large_binary()).combine_chunks()
+        if pa.types.is_list(kind):
+            return column.cast(pa.large_list(kind.value_type)).combine_chunks()
+        raise
 
 
 def _arrow_ids(column: pa.Array, vocab_size: int) -> Ragged | None:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -96,8 +96,8 @@ class Vectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] # sciki
             raise ValueError(  # noqa: TRY004 - as scikit-learn's own vectorizers
                 f"this is one text, {X!r:.80}; allowed: a list, an array or a column of texts"
             )
-        if self.pooling is None:
-            raise ValueError("pooling is None; allowed: mean, max, last, first")
+        if self.pooling not in get_args(Pooling):
+            raise ValueError(f"pooling is {self.pooling!r}; allowed: {', '.join(get_args(Pooling))}")
         encoder = self._loaded()
         layer = checked_layer(self.layer, self._resolved())
         if encoder.initial_state_width:

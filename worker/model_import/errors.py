@@ -5,11 +5,18 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from unrolled.errors import ModelError
+from unrolled.errors import ModelError, printable
 
 
 class ImportRefusedError(ModelError):
-    """The file contains something that can't be imported; the text says what, what can be, and what to do."""
+    """The file contains something that can't be imported; the text says what, what can be, and what to do.
+
+    Args:
+        text: may contain names from the file, in which control characters are escaped.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))
 
 
 def refuse_missing(package: str, extra: str) -> ImportRefusedError:

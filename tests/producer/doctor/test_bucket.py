@@ -62,7 +62,9 @@ def test_credentials_that_may_not_list(server, answer):
     server.faults["GET"] = [answer]
     (check,) = check_bucket("s3://bucket/out")
     assert (check.name, check.outcome) == ("bucket", "fail")
-    assert check.advice == "let these credentials list, read, write and delete there, or use others"
+    assert check.advice == (
+        "let these credentials list and read there (an output also needs write and delete), or use others"
+    )
     assert "secret" not in check.found
 
 

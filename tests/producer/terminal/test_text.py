@@ -1,8 +1,8 @@
-"""Numbers, times and texts for people."""
+"""Numbers and times for people."""
 
 import pytest
 
-from producer.terminal.text import duration, figure, percent, printable
+from producer.terminal.text import duration, figure, percent
 
 
 @pytest.mark.parametrize(
@@ -41,15 +41,6 @@ def test_figures_have_three_digits(number, text):
 def test_durations_have_two_units(seconds, text):
     """Longer times have larger units."""
     assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [("a\nb", r"a\nb"), ("\x1b[31mred", r"\x1b[31mred"), ("日本 é", "日本 é"), ("\u202eabc", r"\u202eabc")],
-)
-def test_what_could_steer_a_terminal_is_spelled_out(text, shown):
-    """Letters of all scripts are kept."""
-    assert printable(text) == shown
 
 
 @pytest.mark.parametrize(

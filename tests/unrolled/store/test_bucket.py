@@ -94,7 +94,7 @@ def test_no_new_attempt_after_a_long_time(bucket, server, monkeypatch):
 
 
 @pytest.mark.parametrize(("answer", "text"), [
-    (Answer.FORBIDDEN, "403 AccessDenied; let these credentials list, read, write and delete there"),
+    (Answer.FORBIDDEN, "403 AccessDenied; let these credentials list"),
     (Answer.UNAUTHORIZED, "401 InvalidToken; let these credentials"),
     (Answer.REDIRECT, "set AWS_REGION to the bucket's region"),
 ])  # fmt: skip
@@ -116,6 +116,19 @@ def test_what_a_person_has_to_change_is_reported_at_once(bucket, server, answer,
         assert caught.value.__cause__ is None
         assert caught.value.__suppress_context__
         assert methods(server) == [method]
+
+
+def test_a_read_needs_no_rights_to_write(bucket, server):
+    """Inputs and models need two rights, and an output four."""
+    for method, operation, rights in (
+        ("GET", lambda: bucket.read("a"), r"list and read there \(an output also needs write and delete\), or"),
+        ("GET", lambda: list(bucket.list("f")), r"list and read there \(an output"),
+        ("PUT", lambda: bucket.create("a", b"1"), "list, read, write and delete there, or use others"),
+        ("DELETE", lambda: bucket.delete("a"), "list, read, write and delete there"),
+    ):
+        server.faults = {method: [Answer.FORBIDDEN]}
+        with pytest.raises(TransientError, match=f"let these credentials {rights}"):
+            operation()
 
 
 def test_a_server_without_conditions_is_refused(bucket, server):

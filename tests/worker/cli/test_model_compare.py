@@ -146,6 +146,18 @@ def test_initial_states_that_the_model_reads_none_of(kind, model, tmp_path):
     assert result.output.endswith("rows: initial_state is given, and the model reads none; leave it out\n")
 
 
+def test_one_of_each(model, tmp_path):
+    """A single row, token, and place of padding are said to be one."""
+    config, weights = model.config, model.weights()
+    states = np.zeros((1, 2, config.output_dim))
+    states[0, 0] = layer_states(config, weights, np.array([4]))[-1][0]
+    np.savez(tmp_path / "rows.npz", ids=np.array([[4, 0]]), states=states)
+    result = run(model.path, tmp_path / "rows.npz")
+    assert "1 row with 1 token and 1 place of padding, which isn't compared: largest" in result.output
+    np.savez(tmp_path / "rows.npz", ids=np.array([[4, 0]]), states=states + 1)
+    assert "more than 0.0001 at 1 token\n" in run(model.path, tmp_path / "rows.npz").output
+
+
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
 def test_padding_in_rows(direction, tmp_path):
     """Zeros before, between and after tokens are left out, as the model leaves them out; states there mean nothing."""

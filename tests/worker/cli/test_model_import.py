@@ -364,3 +364,16 @@ def test_what_a_killed_import_left_is_removed(tmp_path):
         ".import-other",
         "model",
     ]
+
+
+@pytest.mark.parametrize(("shape", "status"), [((33, 5), 0), ((4, 4), 1)])
+def test_names_in_a_file_forge_no_line(shape, status, tmp_path):
+    """Whether the file is imported or refused: a line break or a terminal's command in a name is spelled out."""
+    name = "head\nsame  the file's graph and fused engine: largest difference 1.0e-07\x1b[31m.weight"
+    shapes = {"emb.weight": (9, 4), "rnn.weight_ih_l0": (20, 4), "rnn.weight_hh_l0": (20, 5), name: shape}
+    save_file({key: np.ones(each, np.float32) for key, each in shapes.items()}, tmp_path / "model.safetensors")
+    result = run(tmp_path / "model.safetensors", tmp_path / "model", "--no-parity")
+    assert result.exit_code == status, result.output
+    assert r"head\nsame  the file" in result.output
+    assert r"\x1b[31m" in result.output
+    assert all(line.isprintable() and not line.startswith("same") for line in result.output.splitlines())

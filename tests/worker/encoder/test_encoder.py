@@ -21,7 +21,7 @@ from support.reference import begun, layer_states, random_weights
 from support.reference import column as expected_column
 from support.shell import unrolled as command
 from support.shell import write_rows
-from support.skips import unless
+from support.skips import long, unless
 
 import unrolled
 from unrolled.errors import ModelError, RequestError, RowError
@@ -29,6 +29,7 @@ from unrolled.model.config import ModelConfig
 from unrolled.model.directory import open_model, save_model
 from unrolled.model.layer import LayerConfig
 from unrolled.model.padding import Padding
+from worker.encoder.rows import arrow_of
 from worker.engines.fused.library import why_unavailable
 
 ROWS = [[1, 2, 3], [], [0, 4, 0, 9], [7]]
@@ -597,3 +598,13 @@ def test_initial_states_for_a_model_that_reads_none(encoder):
         encoder.encode([[1]], initial_states=[[1.0]])
     with pytest.raises(ValueError, match="the model reads none"):
         list(encoder.encode_batches([[1]], initial_states=[[1.0]]))
+
+
+@long("two columns of 2 GiB")
+def test_columns_of_more_than_two_gib():
+    """Arrow's arrays of texts and of lists count to 2^31, and a column has several of them."""
+    chunk = pa.array(["x" * (2**30 + 1)])
+    assert [len(text.as_py()) for text in arrow_of(pa.chunked_array([chunk, chunk]))] == [2**30 + 1] * 2
+    zeros = pa.array(np.zeros(2**30 + 1, np.uint8))
+    lists = pa.ListArray.from_arrays([0, len(zeros)], zeros)
+    assert arrow_of(pa.chunked_array([lists, lists])).value_lengths().to_pylist() == [2**30 + 1] * 2

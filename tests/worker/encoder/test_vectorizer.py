@@ -147,8 +147,9 @@ def test_what_is_refused(directory):
     for row in ([1, 2, 3], np.array([1, 2, 3])):
         with pytest.raises(ValueError, match=r"this is one row and not several; allowed: a list or a column of rows"):
             unrolled.Vectorizer(directory).transform(row)
-    with pytest.raises(ValueError, match="pooling is None; allowed: mean, max, last, first"):
-        unrolled.Vectorizer(directory, pooling=None).transform(TEXTS)
+    for pooling in (None, "median"):
+        with pytest.raises(ValueError, match=f"pooling is {pooling!r}; allowed: mean, max, last, first"):
+            unrolled.Vectorizer(directory, pooling=pooling).transform(TEXTS)
     with pytest.raises(RowError, match="row 1 has no text"):
         unrolled.Vectorizer(directory).transform(["a", None])
 

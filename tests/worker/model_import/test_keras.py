@@ -549,6 +549,55 @@ def test_a_refused_file_ends_the_command_with_its_status(tmp_path):
     assert done.returncode == ExitStatus.FAILED
 
 
+@pytest.mark.parametrize("suffix", ["keras", "h5", "weights.h5"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "mixed_bfloat16"])
+def test_weights_of_16_bits(dtype, suffix, tmp_path):
+    """HDF5 has no bfloat16: its bits are stored as bytes. They are the float32 numbers that they stand for."""
+    made = keras.Sequential(
+        [
+            keras.Input((None,), dtype="int32"),
+            layers.Embedding(10, 4, dtype=dtype),
+            layers.LSTM(5, return_sequences=True, recurrent_initializer="glorot_uniform", dtype=dtype),
+        ]
+    )
+    randomize(made)
+    exact = keras.Sequential(
+        [keras.Input((None,), dtype="int32"), layers.Embedding(10, 4), layers.LSTM(5, return_sequences=True)]
+    )
+    exact.set_weights([np.asarray(array, np.float32) for array in made.get_weights()])
+    source = tmp_path / f"model.{suffix}"
+    made.save_weights(source) if suffix == "weights.h5" else made.save(source)
+    done = imported(source, tmp_path / "model")
+    assert_same(own_states(exact, exact.outputs[0]), states_of(done))
+
+
+def test_arrays_of_weights_alone_that_could_be_on_the_way(tmp_path):
+    """Integers, and a Dense layer in bfloat16 between the embedding and the LSTM, stop the import."""
+    ids = keras.Input((None,), dtype="int32")
+    between = layers.Dense(4, use_bias=False, dtype="bfloat16", name="between")
+    lstm = layers.LSTM(5, return_sequences=True, dropout=0.1)
+    made = keras.Model(ids, lstm(between(layers.Embedding(10, 4)(ids))))
+    made.save_weights(tmp_path / "half.weights.h5")
+    with h5py.File(tmp_path / "half.weights.h5") as half, h5py.File(tmp_path / "eight.weights.h5", "w") as eight:
+        half.copy("layers", eight)
+        del eight["layers/dense/vars/0"]
+        eight["layers/dense/vars/0"] = np.ones((4, 4), np.int8)
+        eight["layers/text/vars/0"] = ["a", "b"]
+    for name in ("half", "eight"):
+        with pytest.raises(ImportRefusedError, match=r"layers/dense/vars/0 \(4, 4\) can turn"):
+            imported(tmp_path / f"{name}.weights.h5", tmp_path / "model")
+    with h5py.File(tmp_path / "eight.weights.h5", "r+") as file:
+        bias = file["layers/lstm/cell/vars/2"][()]
+        del file["layers/dense"], file["layers/lstm/cell/vars/2"]
+        file["layers/lstm/cell/vars/2"] = bias.astype(np.complex64)
+    with pytest.raises(ImportRefusedError, match=r"its layers/lstm/cell/vars/2 can't be read"):
+        imported(tmp_path / "eight.weights.h5", tmp_path / "model")
+    with h5py.File(tmp_path / "eight.weights.h5", "r+") as file:
+        del file["layers/lstm/cell/vars/2"]
+        file["layers/lstm/cell/vars/2"] = bias
+    assert imported(tmp_path / "eight.weights.h5", tmp_path / "model").made.left == []
+
+
 @pytest.mark.parametrize("after", [True, False])
 def test_a_gru_without_biases_needs_a_word(after, tmp_path):
     """Its arrays are the same with reset_after and without; with a bias they aren't, and the word changes nothing."""
@@ -570,3 +619,36 @@ def test_a_gru_without_biases_needs_a_word(after, tmp_path):
     model.save(tmp_path / "gru.keras")
     with pytest.raises(ImportRefusedError, match=r"--reset after: the file shows where .*; leave it out"):
         imported(tmp_path / "gru.keras", tmp_path / "refused", reset="after")
+
+
+def test_masks_that_are_imported_are_not_left_out(tmp_path):
+    """Keras 3 writes them as operations of their own; one that only a head computes with is left out."""
+    ids, frames = keras.Input((None,), dtype="int32"), keras.Input((None, 3))
+    states = layers.LSTM(5, return_sequences=True)
+    keras.Model(ids, states(layers.Embedding(10, 4, mask_zero=True)(ids))).save(tmp_path / "ids.keras")
+    masked = layers.LSTM(5, return_sequences=True)(layers.Masking(0.0)(frames))
+    keras.Model(frames, masked).save(tmp_path / "frames.keras")
+    plain = layers.LSTM(5, return_sequences=True)(layers.Embedding(10, 4)(ids))
+    seen = keras.ops.cast(keras.ops.not_equal(ids, 0), "float32")
+    keras.Model(ids, [plain, seen]).save(tmp_path / "beside.keras")
+    for name, options, left in (
+        ("ids", {}, []),
+        ("frames", {"vectors": True}, []),
+        ("beside", {"unpadded": True}, ["(NotEqual)"]),
+    ):
+        done = imported(tmp_path / f"{name}.keras", tmp_path / name, **options)
+        assert [text.split()[-1] for text in done.made.left if "Cast" not in text] == left
+
+
+def test_weights_alone_do_not_show_merge_mode(tmp_path):
+    """A note says that the last layer's directions are taken side by side; the width of a layer above shows it."""
+    ids = keras.Input((None,), dtype="int32")
+    low = layers.Bidirectional(layers.LSTM(5, return_sequences=True))(layers.Embedding(10, 4)(ids))
+    for name, last in (("two", layers.Bidirectional(layers.LSTM(3), merge_mode="sum")), ("one", layers.LSTM(3))):
+        made = keras.Model(ids, last(low))
+        made.save_weights(tmp_path / f"{name}.weights.h5")
+        names = ("bidirectional", "bidirectional_1" if name == "two" else "lstm")
+        done = imported(tmp_path / f"{name}.weights.h5", tmp_path / name, layers=names)
+        notes = [note for note in done.made.notes if "merge_mode" in note]
+        assert len(notes) == (name == "two")
+        assert not notes or notes[0].startswith("the outputs of bidirectional_1's two directions are side by side")

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
+from support.imported import imported
 from support.model_configs import KINDS
 
+from unrolled.errors import ModelError
 from unrolled.model.weights import new_weights
-from worker.model_import.parity import plain_arithmetic
+from worker.model_import.parity import comparison, plain_arithmetic
 from worker.model_import.parity.plain_arithmetic import last_states
 
 
@@ -25,3 +28,21 @@ def test_a_float32_sum_takes_one_product_after_another():
     found = plain_arithmetic._sums(*(array.astype(np.float32) for array in (start, ones[:, 0], ones)))
     assert found.tolist() == [2**24, 10]
     assert plain_arithmetic._sums(start, ones[:, 0], ones).tolist() == [2**24 + 10, 10]
+
+
+def test_nan_is_no_small_difference(tmp_path):
+    """It may be in any row: a model whose states float32 can't hold is refused."""
+    zeros, nan = np.zeros((2, 1)), np.array([[0.0], [np.nan]])
+    for row in range(3):
+        assert np.isnan(
+            comparison._largest({at: nan if at == row else zeros for at in range(3)}, dict.fromkeys(range(3), zeros))
+        )
+    random = np.random.default_rng(0)
+    shapes = {"emb.weight": (20, 4), "lstm.weight_ih_l0": (20, 4), "lstm.weight_hh_l0": (20, 5)}
+    stored = {name: random.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
+    stored["emb.weight"][15] = [3e38, -3e38, 3e38, 3e38]
+    stored["lstm.weight_ih_l0"] *= 20
+    save_file(stored, tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match=r"float32 arithmetic gives NaN .*Nothing was written"):
+        imported(tmp_path / "model.safetensors", tmp_path / "model", parity=1e-5)
+    assert not (tmp_path / "model").exists()

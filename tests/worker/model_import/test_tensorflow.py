@@ -185,11 +185,137 @@ def test_other_activations_show_in_the_graph(tmp_path):
     assert done.model.config.layers[0].gates == "hard_sigmoid"
 
 
+CELLS = {
+    "lstm": lambda **given: layers.LSTM(5, **given),
+    "gru": lambda **given: layers.GRU(5, **given),
+    "before": lambda **given: layers.GRU(5, reset_after=False, **given),
+}
+
+
+def exported(path, *given, length=None):
+    """A SavedModel of an embedding and layers."""
+    made = keras.Sequential([layers.Input((length,), dtype="int32"), layers.Embedding(10, 4, mask_zero=True), *given])
+    made.export(path, verbose=False)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("cell", "activations", "why"),
+    [
+        ("lstm", {"activation": "linear"}, "3 times Sigmoid and 0 times Tanh"),
+        ("lstm", {"activation": "sigmoid"}, "5 times Sigmoid and 0 times Tanh"),
+        ("lstm", {"activation": "gelu"}, "Erfc"),
+        ("lstm", {"recurrent_activation": "tanh"}, "0 times Sigmoid and 5 times Tanh"),
+        ("lstm", {"activation": "sigmoid", "recurrent_activation": "tanh"}, "2 times Sigmoid and 3 times Tanh"),
+        ("lstm", {"recurrent_activation": "softmax"}, "Softmax"),
+        ("lstm", {"activation": "linear", "recurrent_activation": "linear"}, "0 times Sigmoid and 0 times Tanh"),
+        ("gru", {"activation": "sigmoid"}, "3 times Sigmoid and 0 times Tanh"),
+        ("before", {"recurrent_activation": "tanh"}, "0 times Sigmoid and 3 times Tanh"),
+    ],
+)
+def test_activations_that_only_the_steps_show(cell, activations, why, tmp_path):
+    """What isn't there counts, too: a linear cell has no Tanh. Without the functions' names, their numbers are said."""
+    saved = exported(tmp_path / "saved", CELLS[cell](**activations))
+    with pytest.raises(ImportRefusedError, match=rf"the graph's steps compute {why}; only cells with tanh and sigmoid"):
+        imported(saved, tmp_path / "model")
+
+
+def test_steps_that_are_seen(tmp_path):
+    """Each layer has its loop, or several cells have one; what another layer computes doesn't matter then."""
+    sequences = {"return_sequences": True}
+    stacks = [
+        [layers.Bidirectional(layers.LSTM(5, **sequences)), layers.Dense(7), layers.SimpleRNN(3, activation="relu")],
+        [layers.GRU(5, dropout=0.2, recurrent_dropout=0.2)],
+        [CELLS["before"]()],
+        [layers.RNN([layers.LSTMCell(5), layers.LSTMCell(6)])],
+        [layers.LSTM(5, dtype="mixed_bfloat16", go_backwards=True, use_bias=False)],
+    ]
+    for at, stack in enumerate(stacks):
+        done = imported(exported(tmp_path / f"{at}", *stack), tmp_path / f"model-{at}")
+        assert "activations tanh and sigmoid, as the graph's steps compute" in done.made.notes
+
+
+def test_steps_that_are_not_seen(tmp_path):
+    """An unrolled layer has no loop. The loop of another layer proves nothing about it, however often it is called."""
+    twice = layers.LSTM(4, return_sequences=True, name="twice")
+    alone, hidden = (layers.LSTM(5, activation="relu", unroll=True, name="hidden") for _ in range(2))
+    stacks = ([alone], [twice, twice, hidden], [layers.LSTM(5, activation="tanh_shrink")])
+    for at, (stack, names) in enumerate(zip(stacks, ((), ("twice", "hidden"), ()), strict=True)):
+        saved = exported(tmp_path / f"{at}", *stack, length=6)
+        done = imported(saved, tmp_path / f"model-{at}", layers=names)
+        assert not any("as the graph's steps compute" in note for note in done.made.notes)
+        assert any("assumed" in note and "unrolled model compare" in note for note in done.made.notes)
+
+
 def save_variables(path, arrays):
     """Write a checkpoint with plain names, as TensorFlow 1's Saver did."""
     tf.raw_ops.SaveV2(
         prefix=str(path), tensor_names=list(arrays), shape_and_slices=[""] * len(arrays), tensors=list(arrays.values())
     )
+
+
+def tf1_arrays(**more):
+    """An embedding and TensorFlow 1's LSTM, 4 wide with 5 units, and other variables."""
+    random = np.random.default_rng(7)
+    shapes = {"embedding": (10, 4), "rnn/lstm_cell/kernel": (9, 20), "rnn/lstm_cell/bias": (20,)}
+    drawn = {name: random.normal(0, 0.6, shape).astype(np.float32) for name, shape in shapes.items()}
+    return drawn | {name.replace("__", "/"): array for name, array in more.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("proj/kernel", np.ones((4, 4), np.int8)),
+        ("proj/kernel", np.ones((4, 4), np.complex64)),
+        ("optimizer_net/proj/kernel", np.ones((4, 4), np.float32)),
+        ("Adam_like/Adamantine/kernel", np.ones((4, 4), np.float32)),
+    ],
+)
+def test_variables_that_could_be_on_the_way(name, array, tmp_path):
+    """They stop the import, whatever their numbers and names are, until the user says that they are beside the way."""
+    save_variables(tmp_path / "model", tf1_arrays(**{name: array}))
+    with pytest.raises(ImportRefusedError, match=rf"{name} \(4, 4\) .*(can turn|can't be read).* --leave {name[:4]}"):
+        imported(tmp_path / "model", tmp_path / "refused")
+    assert imported(tmp_path / "model", tmp_path / "left", leave=(name,)).made.left == [f"{name} (--leave)"]
+
+
+def test_a_layer_s_variables_of_other_numbers(tmp_path):
+    """An LSTM isn't imported from integers, nor without its bias."""
+    for name, kind in (("kernel", np.int8), ("bias", np.complex64)):
+        arrays = tf1_arrays()
+        arrays[f"rnn/lstm_cell/{name}"] = arrays[f"rnn/lstm_cell/{name}"].astype(kind)
+        save_variables(tmp_path / name, arrays)
+        with pytest.raises(ImportRefusedError, match=r"its weights are int8|bias can't be read"):
+            imported(tmp_path / name, tmp_path / "model")
+
+
+def test_copies_of_variables(tmp_path):
+    """Those of optimizers and moving averages are listed; programs may restore the averages, so a note names them."""
+    plain = tf1_arrays()
+    others = {"global_step": np.int64(3), "train/beta1_power": np.float32(0.9)}
+    slots = {f"{name}/{slot}": array * 0 for name, array in plain.items() for slot in ("Adam", "Adam_1")}
+    averages = {f"{name}/ExponentialMovingAverage": array / 2 for name, array in plain.items()}
+    save_variables(tmp_path / "model", {**plain, **others, **slots})
+    done = imported(tmp_path / "model", tmp_path / "slots")
+    assert done.made.left == ["embedding/Adam and 6 more (optimizer)"]
+    assert not any("average" in note for note in done.made.notes)
+    save_variables(tmp_path / "both", {**plain, **averages})
+    other = imported(tmp_path / "both", tmp_path / "averages")
+    assert_same(states_of(done), states_of(other), 0)
+    assert other.made.left == ["embedding/ExponentialMovingAverage and 2 more (moving average)"]
+    assert any("3 variables (embedding/ExponentialMovingAverage)" in note for note in other.made.notes)
+
+
+def test_optimizers_of_keras(model, own, tmp_path):
+    """Trained models' checkpoints have the optimizer's variables, whatever the program calls it."""
+    trained = keras.optimizers.Adam()
+    trained.build(model.trainable_variables)
+    for name in ("optimizer", "a_optimizer"):  # the model's variables have the name that comes first in the alphabet
+        content = {"model": model, name: trained, "step": tf.Variable(3)}
+        tf.train.Checkpoint(**content).write(str(tmp_path / name))
+        done = imported(tmp_path / name, tmp_path / f"of-{name}", layers=NAMES)
+        assert_same(own, states_of(done))
+        assert any(re.fullmatch(rf"{name}/_.* and \d+ more \(optimizer\)", one) for one in done.made.left)
 
 
 def tf1_lstm(inputs, kernel, bias, projection=None):

@@ -41,6 +41,8 @@ _KINDS = {
     "Interrupted": "the connection was lost",
     "Decode": "an answer that can't be read",
 }
+#: What needs no right to change anything.
+_READS = ("read ", "list ")
 _NOT_IMPLEMENTED, _NO_RANGE, _NOT_ALLOWED = "501", "416", {"401", "403"}
 
 
@@ -112,7 +114,9 @@ def explained(action: str, error: Exception) -> UnrolledError:
     elif is_no_bucket(error):
         advice = "make the bucket, or correct its name"
     elif status_of(error) in _NOT_ALLOWED or isinstance(error, PermissionDeniedError | UnauthenticatedError):
-        advice = "let these credentials list, read, write and delete there, or use others"
+        reads = "list and read there (an output also needs write and delete)"
+        rights = reads if action.startswith(_READS) else "list, read, write and delete there"
+        advice = f"let these credentials {rights}, or use others"
     elif _REDIRECT.search(details):
         advice = "set AWS_REGION to the bucket's region"
     elif isinstance(error, InvalidPathError):

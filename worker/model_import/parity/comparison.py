@@ -242,6 +242,11 @@ def check(parity: Parity, bound: float, doubts: Sequence[str] = ()) -> None:
             f"{100 * parity.rounded_share:.0f} % of the outputs; rounding makes at most "
             f"{100 * MOST_ROUNDED_SHARE:.0f} %. Nothing was written; import the float32 model that it was made from"
         )
+    if not np.isfinite(parity.rounding):
+        raise ModelError(
+            "float32 arithmetic gives NaN or infinity for random rows: the model's weights are too large. Nothing was "
+            "written; check the weights, or import without the comparison (--no-parity)"
+        )
     allowed = max(bound, ROUNDINGS * parity.rounding)
     for found in parity.comparisons:
         if not found.largest <= allowed:
@@ -286,10 +291,11 @@ def _plain(
     begun: Float32 | None,
     kind: DTypeLike,
 ) -> dict[int, Float32]:
-    return {
-        number: last_states(config, weights, row, kind, None if begun is None else begun[number])
-        for number, row in enumerate(rows)
-    }
+    with np.errstate(over="ignore", invalid="ignore"):  # the differences show it
+        return {
+            number: last_states(config, weights, row, kind, None if begun is None else begun[number])
+            for number, row in enumerate(rows)
+        }
 
 
 def run_engine(
@@ -364,11 +370,12 @@ def _numbered(states: list[Float32]) -> dict[int, Float32]:
 
 
 def _largest(left: dict[int, Float32], right: dict[int, Float32]) -> float:
-    """The largest difference in the rows of `left`; infinite if the shapes differ."""
-    return max(
-        float(np.abs(states - right[number]).max()) if states.shape == right[number].shape else float("inf")
+    """The largest difference in the rows of `left`; infinite if the shapes differ, NaN if one is NaN."""
+    found = [
+        np.abs(states - right[number]).max() if states.shape == right[number].shape else np.inf
         for number, states in left.items()
-    )
+    ]
+    return float(np.max(found))  # Python's max loses NaN
 
 
 def _share(left: dict[int, Float32], right: dict[int, Float32]) -> float:

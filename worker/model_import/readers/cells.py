@@ -5,13 +5,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from worker.model_import.found import Array, Found, Layer, Pass, Table
+from worker.model_import.found import UNKNOWN, Array, Found, Layer, Pass, Table
 from worker.model_import.limits import check_layers
 from worker.model_import.readers.passes import pass_of
 
 #: TensorFlow adds these to the names of variables.
 _SUFFIX = re.compile(r":\d+$")
 _KERAS1 = re.compile(r"^(?P<cell>.*?)_?(?P<part>[WUb](_[ifcozrh])?)$")
+#: The state of the random numbers of dropout.
+_RANDOM = re.compile(r"seed_generator|random_generator|(^|/)StateVar")
 _FORWARD, _BACKWARD = re.compile(r"^(forward|fw)(?=_|$)"), re.compile(r"^(backward|bw)(?=_|$)")
 
 
@@ -78,9 +80,9 @@ def sort_weights(
     used = {part.name for layer in layers for one in layer.passes for part in one.parts.values()}
     tables: list[Table] = []
     for array in stored:
-        if array.name in used:
+        if array.name in used or _is_no_weight(array):
             continue
-        table = table_of(array) if len(array.shape) == 2 else None
+        table = table_of(array) if len(array.shape) == 2 and not array.dtype else None
         if table is None:
             found.rest.append(array)
         else:
@@ -89,6 +91,11 @@ def sort_weights(
     for table in tables:
         name = table.name if times[table.name] == 1 else table.array.name
         found.tables[name] = replace(table, name=name)
+
+
+def _is_no_weight(array: Array) -> bool:
+    """Whether it is a counter, or the state of random numbers."""
+    return array.dtype not in ("", UNKNOWN) and (array.shape == () or _RANDOM.search(array.name) is not None)
 
 
 def _direction(path: str) -> tuple[str, bool]:

@@ -1,14 +1,26 @@
 """One recurrent pass from its arrays: the layout is recognized by their names and shapes."""
 
 import re
+from collections.abc import Iterable
+from dataclasses import replace
 
-from worker.model_import.found import Array, Layout, Pass
+from worker.model_import.found import UNKNOWN, UNREAD, Array, Layout, Pass
 from worker.model_import.readers.activations import PEEPHOLES
 from worker.model_import.readers.resets import UNSHOWN
 
 #: The names of a pass's arrays in Keras 2, 3, and 1 with consume_less="gpu"; and whether there may be others.
 _KERAS_NAMES = ((("kernel", "recurrent_kernel", "bias"), True), (("0", "1", "2"), False), (("W", "U", "b"), True))
 _TF1_CELL = re.compile(r"(basic_|layer_norm_basic_|cudnn_compatible_)?lstm_(block_)?(fused_)?cell")
+
+
+def why_unread(parts: Iterable[Array]) -> str | None:
+    """Why a pass can't be imported from its arrays, if one of them has other numbers than floats; or None."""
+    other = next((part for part in parts if part.dtype), None)
+    if other is None:
+        return None
+    if other.dtype == UNKNOWN:
+        return f"its {other.name} can't be read ({UNREAD}); save it as float32"
+    return f"its weights are {other.dtype}, so the file is quantized; import the float32 model that it was made from"
 
 
 def pass_of(parts: dict[str, Array]) -> Pass | None:
@@ -20,6 +32,11 @@ def pass_of(parts: dict[str, Array]) -> Pass | None:
     Returns:
         None if they are not the arrays of an LSTM or GRU.
     """
+    made = _pass_of(parts)
+    return made and replace(made, problem=why_unread(made.parts.values()) or made.problem)
+
+
+def _pass_of(parts: dict[str, Array]) -> Pass | None:
     for names, others_allowed in _KERAS_NAMES:
         if set(names[:2]) <= parts.keys() and (others_allowed or parts.keys() <= set(names)):
             found = zip(names, _KERAS_NAMES[0][0], strict=True)

@@ -32,6 +32,8 @@ _OPTIMIZER = re.compile(
 #: A module may make several vectors at once, which its program then splits: gates, queries, keys and values.
 _SPLITS = (2, 3, 4)
 _IDS = -1
+#: How many vectors of the states a head may read side by side.
+_POOLED = 3
 #: The most axes of a convolution's array, and more.
 _AXES = 6
 _SHOWN = 5
@@ -68,9 +70,25 @@ def check_leftovers(found: Found, stack: Stack, leave: Iterable[str], named: Ite
         else:
             unclear.append(array)
             found.left.append(array.name)
-    suspicious = _Way(found, stack, unclear).suspicious()
+    way = _Way(found, stack, unclear)
+    suspicious = way.suspicious()
     if suspicious:
         raise ImportRefusedError(_refusal(suspicious, stack))
+    found.notes += _notes_of_other_inputs(way.beside())
+
+
+def _notes_of_other_inputs(beside: list[Array]) -> list[str]:
+    if not beside:
+        return []
+    shown = ", ".join(f"{array.name} {array.shape}" for array in beside[:_SHOWN])
+    more = f" and {len(beside) - _SHOWN} more" if len(beside) > _SHOWN else ""
+    note = (
+        f"left out as parts of a head: {shown}{more}. By their widths, they could also make the initial states of "
+        "layers, or change what a layer reads, from other inputs of the model (an image, a speaker, a mask). If the "
+        "source uses one so, its states differ from those here: compare a few rows (unrolled model compare), or save "
+        "the model with its graph (.keras, ONNX) and import that"
+    )
+    return [note]
 
 
 def _refusal(suspicious: list[tuple[Array, str]], stack: Stack) -> str:
@@ -152,6 +170,25 @@ class _Way:
             steps += [replace(step, before=_IDS) for step in steps]
         on_way = self._on_way(steps)
         return [(array, why) for array in self._rest if (why := self._reason(array, on_way)) is not None]
+
+    def beside(self) -> list[Array]:
+        """The arrays whose results fit a layer's input or state, but whose own inputs nothing here makes.
+
+        Heads are among them, so they are no reason to refuse a file.
+        """
+        steps = [step for array in self._rest if len(array.shape) == 2 for step in self._steps(array)]
+        after: dict[int, set[int]] = {}
+        for step in steps:
+            after.setdefault(step.before, set()).add(step.after)
+        # A head may read several states side by side: of all passes, or the mean, the largest and the last.
+        outputs = {count * layer.outputs for layer in self._stack.layers for count in range(1, _POOLED + 1)}
+        made = set().union(*(_closure(width, after) for width in {_IDS, *self._widths, *self._states, *outputs}))
+        passes = [one for layer in self._stack.layers if not layer.given_state for one in layer.passes]
+        starts = {size for one in passes for size in (one.units, one.projection or one.units)}
+        wanted = {count * width for width in (*self._widths, *starts) for count in (1, 2)}
+        outside = {id(step.array) for step in steps if step.before not in made and step.after in wanted}
+        masks = {id(one) for one in self._rest if one.dtype and one.shape in {(width,) for width in self._widths}}
+        return [array for array in self._rest if id(array) in outside | masks]
 
     def _reason(self, array: Array, on_way: set[int]) -> str | None:
         inside = next((one for one in self._stack.layers if one.scope and _is_inside(array.name, one.scope)), None)

@@ -9,8 +9,7 @@ import click
 
 from producer.cli.options import job_at, json_option, out_argument
 from producer.jobs.quarantine_lists import list_quarantine
-from producer.terminal.text import printable
-from unrolled.errors import FileFormatError, counted
+from unrolled.errors import FileFormatError, counted, printable
 from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:

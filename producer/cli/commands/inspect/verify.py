@@ -12,8 +12,7 @@ from producer.cli.exit_status import ExitStatus
 from producer.cli.options import job_at, json_option, out_argument
 from producer.jobs.verify import verify_job
 from producer.terminal.progress import progress
-from producer.terminal.text import printable
-from unrolled.errors import counted
+from unrolled.errors import counted, printable
 from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:

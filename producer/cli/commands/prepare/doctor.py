@@ -27,8 +27,7 @@ from producer.doctor.software import check_software
 from producer.doctor.workers import check_workers
 from producer.local.broker_record import find_broker
 from producer.queue.worker_status import WorkerStatus
-from producer.terminal.text import printable
-from unrolled.errors import BrokerError, OptionError, TransientError, UnrolledError
+from unrolled.errors import BrokerError, OptionError, TransientError, UnrolledError, printable
 from unrolled.job import names
 from unrolled.job.offer import SHORT
 from unrolled.protocol.opening import open_job

@@ -146,7 +146,7 @@ def test_refused_credentials(folder, server):
     fill(folder, ["a.txt"])
     server.faults["GET"] = [Answer.FORBIDDEN] * 9
     server.faults["HEAD"] = [Answer.FORBIDDEN] * 9
-    with pytest.raises(TransientError, match="403; let these credentials list, read") as caught:
+    with pytest.raises(TransientError, match="403; let these credentials list and read there") as caught:
         check_inputs([f"s3://{server.bucket}/a.txt"], SourceOptions())
     assert "secret-of-a-test" not in str(caught.value)
 

@@ -669,3 +669,39 @@ def test_shared_tensors_that_safetensors_stores_once(tmp_path):
 def test_some_are_right():
     """A reader that refuses everything would pass most of these tests."""
     assert sum(one.outcome == RIGHT or one.then is not None for one in CASES) >= 18
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "kind"),
+    [
+        ("init.weight", (2 * UNITS, 7), np.float32),  # h and c of an image
+        ("bridge.weight", (UNITS, 64), np.float32),
+        ("film.weight", (2 * WIDTH, 3), np.float32),  # scales and shifts of what the layer reads
+        ("mask", (WIDTH,), np.uint8),
+    ],
+)
+def test_arrays_that_read_other_inputs_are_noted(name, shape, kind, tmp_path):
+    """They may be parts of a head as well, so the file isn't refused."""
+    tensors, *_ = plain()
+    stored = dict(tensors) | {name: np.ones(shape, kind)}
+    if kind is np.float32:
+        stored[name.replace("weight", "bias")] = np.ones(shape[0], kind)
+    save_file(stored, tmp_path / "model.safetensors")
+    notes = imported(tmp_path / "model.safetensors", tmp_path / "model").made.notes
+    (note,) = (one for one in notes if one.startswith("left out as parts of a head"))
+    assert f"{name} {shape}. By their widths" in note
+    if kind is np.float32 and name != "film.weight":
+        brought = imported(tmp_path / "model.safetensors", tmp_path / "brought", initial_states=True)
+        assert not any("parts of a head" in one for one in brought.made.notes)
+
+
+def test_usual_heads_are_not_noted(tmp_path):
+    """Classifiers of the states, also of several side by side, attention, and hidden layers between them."""
+    tensors, *_ = plain()
+    shapes = [(3, UNITS), (64, UNITS), (UNITS, 64), (WIDTH, 2 * UNITS), (UNITS, 3 * UNITS), (2, 9), (UNITS, UNITS)]
+    heads = {f"head.{at}.weight": np.ones(shape, np.float32) for at, shape in enumerate(shapes)}
+    heads |= {f"head.{at}.bias": np.ones(shape[0], np.float32) for at, shape in enumerate(shapes)}
+    stored = dict(tensors) | {name: array for name, array in heads.items() if WIDTH not in array.shape}
+    save_file(stored, tmp_path / "model.safetensors")
+    done = imported(tmp_path / "model.safetensors", tmp_path / "model")
+    assert not any("parts of a head" in note for note in done.made.notes)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -89,12 +90,17 @@ def _learned_normalizations(model: Mapping[str, Any]) -> dict[str, list[tuple[st
     return found
 
 
-def _in_order(group: h5py.Group | None) -> list[Array]:
-    """The arrays of a group, in the order in which Keras sets them; none if there is no such group."""
+def _in_order(group: h5py.Group | None, *, others: bool = False) -> list[Array]:
+    """The arrays of a group, in the order in which Keras sets them; none if there is no such group.
+
+    Args:
+        group: the group of a layer.
+        others: whether arrays of other numbers than floats are returned, too.
+    """
     if group is None:
         return []
     names = names_attribute(group, "weight_names")
-    stored = {array.name: array for array in arrays(group)}
+    stored = {array.name: array for array in arrays(group, others=others)}
     return [stored[name] for name in names if name in stored] if names else list(stored.values())
 
 
@@ -115,13 +121,13 @@ def _weights_alone(weights: h5py.Group, version: str, gates: str | None) -> Foun
     names = names_attribute(weights, "layer_names")
     if names:
         stored = [
-            Array(f"{name}/{array.name}", array.shape, array.read)
+            replace(array, name=f"{name}/{array.name}")
             for name in names
-            for array in _in_order(group_at(weights, name))
+            for array in _in_order(group_at(weights, name), others=True)
         ]
     else:  # Keras 3's .weights.h5
         version = "3"
-        stored = sorted(arrays(weights), key=lambda array: natural(array.name))
+        stored = sorted(arrays(weights, others=True), key=lambda array: natural(array.name))
     found = Found(f"Keras {version} weights in HDF5", zero_is_padding=True)
     single = _single_variables(weights, stored)
     sort_weights(found, layers_of(find_cells(stored)), stored, lambda array: _table_of(array, single))

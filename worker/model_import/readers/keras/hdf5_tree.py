@@ -1,4 +1,4 @@
-"""HDF5 as a tree of float arrays: only hard links are followed, and sizes are checked before anything is read.
+"""HDF5 as a tree of arrays: only hard links are followed, and sizes are checked before anything is read.
 
 HDF5 can refer to other files (external links, external storage, virtual datasets); none of them is opened.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from worker.model_import.errors import ImportRefusedError, refuse_missing
-from worker.model_import.found import Array, Float32
+from worker.model_import.found import UNKNOWN, Array, Float32
 from worker.model_import.limits import MOST_JSON_BYTES, check_array, check_count
 from worker.model_import.readers.keras.configuration import json_object
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import h5py
+    from numpy.typing import NDArray
 
 _DEPTH = 32
 
@@ -69,13 +70,17 @@ def group_at(group: h5py.Group, path: str) -> h5py.Group | None:
     return group
 
 
-def arrays(group: h5py.Group) -> Iterator[Array]:
+def arrays(group: h5py.Group, *, others: bool = False) -> Iterator[Array]:
     """All float arrays below a group, each named by its path from there.
+
+    Args:
+        group: the group.
+        others: whether arrays of other numbers are returned, too.
 
     Raises:
         ImportRefusedError: groups are nested too deep or have several names, or `array_of` refuses an array.
     """
-    return _below(group, "", 0, set())
+    return (array for array in _below(group, "", 0, set()) if others or not array.dtype)
 
 
 def _below(group: h5py.Group, prefix: str, depth: int, seen: set[int]) -> Iterator[Array]:
@@ -91,8 +96,14 @@ def _below(group: h5py.Group, prefix: str, depth: int, seen: set[int]) -> Iterat
     for name, member in members(group):
         if isinstance(member, h5py.Group):
             yield from _below(member, f"{prefix}{name}/", depth + 1, seen)
-        elif isinstance(member, h5py.Dataset) and member.dtype.kind == "f":
+        elif isinstance(member, h5py.Dataset) and member.shape is not None and not _is_text(member):
             yield array_of(member, prefix + name)
+
+
+def _is_text(dataset: h5py.Dataset) -> bool:
+    import h5py  # noqa: PLC0415 - `open_file` has imported it
+
+    return h5py.check_string_dtype(dataset.dtype) is not None
 
 
 def array_of(dataset: h5py.Dataset, name: str) -> Array:
@@ -107,13 +118,20 @@ def array_of(dataset: h5py.Dataset, name: str) -> Array:
         )
     shape = check_array(name, dataset.shape or (), dataset.dtype.itemsize, dataset.id.get_storage_size())
 
-    def read() -> Float32:
-        return np.asarray(dataset[()], np.float32)
+    kind = dataset.dtype.kind
+    # NumPy has no bfloat16; its bits are a float32's upper half. Only .weights.h5 of Keras 3 names it.
+    if dataset.dtype == "V2" and text_attribute(dataset, "dtype") in (None, "bfloat16"):
+        return Array(name, shape, lambda: _widened(np.asarray(dataset[()])))
+    if kind not in "fiub":
+        return Array(name, shape, lambda: np.zeros(shape, np.float32), UNKNOWN)
+    return Array(name, shape, lambda: np.asarray(dataset[()], np.float32), "" if kind == "f" else dataset.dtype.name)
 
-    return Array(name, shape, read)
+
+def _widened(numbers: NDArray[np.void]) -> Float32:
+    return (numbers.view("<u2").astype(np.uint32) << 16).view(np.float32)
 
 
-def text_attribute(group: h5py.Group, name: str) -> str | None:
+def text_attribute(group: h5py.Group | h5py.Dataset, name: str) -> str | None:
     """An attribute that is one text, or None if there is none."""
     if name not in group.attrs or group.attrs.get_id(name).get_storage_size() > MOST_JSON_BYTES:
         return None

@@ -17,7 +17,7 @@ from worker.model_import.readers.keras.configuration import inner_of, kind_of, p
 from worker.model_import.readers.keras.graph import MASK, STATE, Call, read_calls
 from worker.model_import.readers.keras.lambdas import with_operations
 from worker.model_import.readers.keras.maps import MAPS, drops_mask, operation_map, token_map, why_no_map
-from worker.model_import.readers.keras.masks import find_masks, hide_masked, input_of
+from worker.model_import.readers.keras.masks import calls_of_masks, find_masks, hide_masked, input_of
 from worker.model_import.readers.keras.recurrent import check_again, is_recurrent, recurrent_layers
 
 #: Layers that pass their input on unchanged after training.
@@ -76,6 +76,7 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
     ids = {call.name for call in calls if call.kind == "InputLayer" and len(_shape(call)) == 2}
     made: dict[str, list[Layer]] = {}
     first: dict[str, Call] = {}
+    left: dict[str, str] = {}
     for call in calls:
         name = "/".join(call.layer)
         for source in call.inputs:
@@ -102,8 +103,9 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
                 node = replace(node, role="through")
             graph[call.name] = node
             if node.role == "other":
-                found.left.append(f"{call.name} ({call.kind})")
-    _finish(found, graph, calls)
+                left[call.name] = f"{call.name} ({call.kind})"
+    masks = _finish(found, graph, calls)
+    found.left += [text for name, text in left.items() if name not in masks]
     return found
 
 
@@ -129,8 +131,12 @@ def _other_node(call: Call, weights: Weights, version: str) -> Node:
     )
 
 
-def _finish(found: Found, graph: dict[str, Node], calls: list[Call]) -> None:
-    """Note what can be seen only when all calls are known: masks, and recurrent layers that can't be read."""
+def _finish(found: Found, graph: dict[str, Node], calls: list[Call]) -> set[str]:
+    """Note what can be seen only when all calls are known: masks, and recurrent layers that can't be read.
+
+    Returns:
+        The names of the calls that compute the masks.
+    """
     masks = find_masks(graph, calls)
     for call in calls:
         if call.masks and (call.kind == MASK or graph[call.name].role == "layer"):
@@ -141,6 +147,7 @@ def _finish(found: Found, graph: dict[str, Node], calls: list[Call]) -> None:
             f"its recurrent layers are of kinds that can't be imported, or within others: {inside[0].name} "
             f"({inside[0].what}). Only LSTM and GRU that are layers of the model can be"
         )
+    return calls_of_masks(calls, masks)
 
 
 def _function(call: Call, weights: Weights) -> TokenMap | None:

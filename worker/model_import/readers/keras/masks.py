@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from worker.model_import.found import Found, Node
 from worker.model_import.readers.keras.graph import MASK, Call
+from worker.model_import.readers.keras.recurrent import is_recurrent
 
 _JOINS = {"LogicalOr", "LogicalAnd"}
 
@@ -56,6 +57,22 @@ def find_masks(graph: Mapping[str, Node], calls: Iterable[Call]) -> dict[str, Ma
             if not joined and mask is not None:
                 masks[name] = mask
     return masks
+
+
+def calls_of_masks(calls: Iterable[Call], masks: Mapping[str, Mask]) -> set[str]:
+    """The names of the calls that compute the masks of recurrent layers and of what passes a mask on.
+
+    Args:
+        calls: all calls, each after those that it reads.
+        masks: from `find_masks`.
+    """
+    found: set[str] = set()
+    for call in reversed([*calls]):
+        if call.kind == MASK or is_recurrent(call.kind):
+            found.update(name for name in call.masks if name in masks)
+        elif call.name in found and call.kind in {*_JOINS, "Any"}:
+            found.update(call.inputs)
+    return found
 
 
 def hide_masked(found: Found, call: Call, masks: Mapping[str, Mask]) -> None:

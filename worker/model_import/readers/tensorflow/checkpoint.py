@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from unrolled.errors import counted
 from worker.model_import.errors import ImportRefusedError, refuse_missing
-from worker.model_import.found import Array, Found, Pass, Table
+from worker.model_import.found import UNKNOWN, Array, Found, Pass, Table
 from worker.model_import.limits import check_array, check_count
 from worker.model_import.readers.activations import set_gates
 from worker.model_import.readers.cells import find_cells, layers_of, sort_weights
@@ -20,17 +21,23 @@ from worker.model_import.readers.order import natural
 from worker.model_import.readers.tensorflow.object_graph import OBJECT_GRAPH, key_of, read_object_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from worker.model_import.found import Float32
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _TABLE = re.compile(r"(^|/)[^/]*embedding[^/]*$|(^|/)embeddings?(/|$)", re.IGNORECASE)
-#: Optimizers keep copies of variables under the variables' names.
-_COPIES = re.compile(
-    r"optimizer|OPTIMIZER_SLOT|/Adam|/Momentum|/RMSProp|/ExponentialMovingAverage|^_all_variables/|/Adagrad|/Ftrl"
+#: The names of an optimizer's variables.
+_OPTIMIZER = re.compile(
+    r"(^|/)_?optimizers?(_\d+)?/|optimizer[^/]*/_(?!operations/|layers/|functional/)|OPTIMIZER_SLOT|^_all_variables/"
+    r"|(^|/)beta[12]_power(_\d+)?$"
 )
+#: Keras 3's optimizers also have the model's variables, which a checkpoint may store under this name only.
+_OF_MODEL = "/_trainable_variables/"
+#: Names that are an optimizer's, or those of a part of the model. An optimizer's variables are copies by their shapes.
+_MAYBE_OPTIMIZER = re.compile(r"optimizer|/Adam|/Momentum|/RMSProp|/Adagrad|/Ftrl")
+_AVERAGE = "/ExponentialMovingAverage"
 
 
 def read_checkpoint(path: Path, gates: str | None, forget_bias: float | None) -> Found:
@@ -44,8 +51,8 @@ def read_checkpoint(path: Path, gates: str | None, forget_bias: float | None) ->
     Raises:
         ImportRefusedError: TensorFlow isn't installed, or the file isn't a checkpoint.
     """
-    stored = read_variables(path.with_suffix("") if path.suffix == ".index" else path).arrays
-    found = find_by_names(stored, "TensorFlow checkpoint", forget_bias)
+    variables = read_variables(path.with_suffix("") if path.suffix == ".index" else path)
+    found = find_by_names(variables, "TensorFlow checkpoint", forget_bias)
     if gates is None:
         found.notes.append(
             "activations tanh and sigmoid (a checkpoint doesn't show them; these are TensorFlow's defaults)"
@@ -56,16 +63,19 @@ def read_checkpoint(path: Path, gates: str | None, forget_bias: float | None) ->
 
 
 class Variables(NamedTuple):
-    """The float variables of a checkpoint, without optimizers' copies.
+    """The variables of a checkpoint.
 
     Attributes:
-        arrays: in the order of the numbers in their keys.
+        arrays: those that the model may compute with, in the order of the numbers in their keys; with `dtype` if they
+            have other numbers than floats.
+        copies: the names of optimizers' variables and of moving averages.
         graph: the objects that have them, a TrackableObjectGraph; None if the checkpoint has none.
         reader: TensorFlow's.
         stored_bytes: the size of the files.
     """
 
     arrays: list[Array]
+    copies: list[str]
     graph: Any
     reader: Any
     stored_bytes: int
@@ -104,25 +114,54 @@ def read_variables(prefix: Path) -> Variables:
         ) from error
     check_count(str(prefix), len(shapes))
     stored_bytes = sum(piece.stat().st_size for piece in prefix.parent.glob(f"{prefix.name}.data-*"))
+    numbers = {key: shapes[key] for key in sorted(shapes, key=natural) if kinds[key] not in (tf.string, tf.variant)}
+    copies = _copies(numbers)
     stored: dict[str, Array] = {}
-    names = {} if graph is None else _full_names(graph)
-    for key in sorted(shapes, key=natural):
+    names = {} if graph is None else _full_names(graph, copies)
+    for key in numbers:
         name = names.get(key, key.removesuffix(_VALUE))
-        if kinds[key].is_floating and not _COPIES.search(key) and name not in stored:
+        if key not in copies and name not in stored:
             shape = check_array(key, tuple(shapes[key]), 4, stored_bytes)
-            stored[name] = Array(name, shape, _reading(reader, key))
-    return Variables(list(stored.values()), graph, reader, stored_bytes)
+            stored[name] = _array(name, shape, kinds[key], _reading(reader, key))
+    return Variables(list(stored.values()), [key.removesuffix(_VALUE) for key in copies], graph, reader, stored_bytes)
 
 
-def find_by_names(stored: list[Array], format_: str, forget_bias: float | None) -> Found:
+def _array(name: str, shape: tuple[int, ...], kind: Any, read: Callable[[], Float32]) -> Array:
+    if kind.is_floating:
+        return Array(name, shape, read)
+    if kind.is_integer or kind.is_bool:
+        return Array(name, shape, read, kind.name)
+    return Array(name, shape, lambda: np.zeros(shape, np.float32), UNKNOWN)
+
+
+def _copies(shapes: Mapping[str, Sequence[int]]) -> dict[str, None]:
+    """The keys of the variables that the model doesn't compute with, in their order.
+
+    Args:
+        shapes: the shapes of all variables that have numbers, by their keys.
+    """
+    sure, maybe = [], []
+    for key in shapes:
+        if _OF_MODEL in key:
+            continue
+        if _OPTIMIZER.search(key) or (key.endswith(_AVERAGE) and key.removesuffix(_AVERAGE) in shapes):
+            sure.append(key)
+        elif _MAYBE_OPTIMIZER.search(key):
+            maybe.append(key)
+    copied = {tuple(shapes[key]) for key in shapes.keys() - {*sure, *maybe}} | {()}
+    found = {*sure, *(key for key in maybe if tuple(shapes[key]) in copied)}
+    return {key: None for key in shapes if key in found}
+
+
+def find_by_names(variables: Variables, format_: str, forget_bias: float | None) -> Found:
     """The layers and embeddings among variables.
 
     Args:
-        stored: the variables.
+        variables: of the file.
         format_: the file's format, for messages.
         forget_bias: as in `read_checkpoint`.
     """
-    layers = layers_of(find_cells(stored))
+    layers = layers_of(find_cells(variables.arrays))
     above = _common_length([layer.name for layer in layers])
     for layer in layers:
         layer.name = layer.name[above:]
@@ -136,7 +175,20 @@ def find_by_names(stored: list[Array], format_: str, forget_bias: float | None) 
     added = any(_adds_forget_bias(one) for layer in layers for one in layer.passes)
     leaves_open = frozenset({"--recurrent-activation", *(["--forget-bias"] if added else [])})
     found = Found(format_, zero_is_padding=True, leaves_open=leaves_open)
-    sort_weights(found, layers, stored, lambda array: Table(array.name, array) if _TABLE.search(array.name) else None)
+    sort_weights(
+        found, layers, variables.arrays, lambda array: Table(array.name, array) if _TABLE.search(array.name) else None
+    )
+    averages = [name for name in variables.copies if name.endswith(_AVERAGE)]
+    others = [name for name in variables.copies if not name.endswith(_AVERAGE)]
+    for what, names in (("optimizer", others), ("moving average", averages)):
+        if names:
+            found.left.append(f"{names[0]}{f' and {len(names) - 1:,} more' if len(names) > 1 else ''} ({what})")
+    if averages:
+        found.notes.append(
+            f"the file also has moving averages of {counted(len(averages), 'variable')} ({averages[0]}), which many "
+            "programs restore in place of the variables; the variables themselves are imported. If your program uses "
+            "the averages, save a checkpoint in which they have the variables' names, and import that"
+        )
     return found
 
 
@@ -155,12 +207,17 @@ def _reading(reader: Any, key: str) -> Callable[[], Float32]:
     return read
 
 
-def _full_names(graph: Any) -> dict[str, str]:
-    """The names of variables (lstm/lstm_cell/kernel) by their keys, without names that two variables share."""
+def _full_names(graph: Any, copies: Collection[str]) -> dict[str, str]:
+    """The names of variables (lstm/lstm_cell/kernel) by their keys, without names that two variables share.
+
+    Args:
+        graph: the objects of the checkpoint.
+        copies: keys of variables that don't count.
+    """
     named = {one.checkpoint_key: one.full_name for node in graph.nodes for one in node.attributes if one.full_name}
     counted: dict[str, int] = {}
     for key, name in named.items():
-        if not _COPIES.search(key):
+        if key not in copies:
             counted[name] = counted.get(name, 0) + 1
     return {key: name for key, name in named.items() if counted.get(name) == 1}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from worker.model_import.errors import ImportRefusedError
@@ -11,6 +10,7 @@ from worker.model_import.readers.activations import set_gates
 from worker.model_import.readers.keras.layers import find_model
 from worker.model_import.readers.keras.saved_metadata import read_metadata
 from worker.model_import.readers.tensorflow.checkpoint import find_by_names, read_variables
+from worker.model_import.readers.tensorflow.graph_steps import judge_steps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +24,6 @@ _ORDER = (
     "embeddings", "gamma", "beta", "moving_mean", "moving_variance", "mean", "variance", "count",
     "kernel", "recurrent_kernel", "bias", "alpha",
 )  # fmt: skip
-#: Operations in a step of a cell with activations other than tanh and sigmoid.
-_OTHER_ACTIVATIONS = {"Elu", "HardSigmoid", "LeakyRelu", "Minimum", "Relu", "Relu6", "Selu", "Softplus", "Softsign"}
 
 
 def read_saved_model(path: Path, gates: str | None, forget_bias: float | None) -> Found:
@@ -43,15 +41,16 @@ def read_saved_model(path: Path, gates: str | None, forget_bias: float | None) -
     stored = read_variables(path / "variables" / "variables")
     saved = read_metadata(path / "keras_metadata.pb")
     if saved is not None:
+        floats = [array for array in stored.arrays if not array.dtype]
 
         def weights_of(layer: tuple[str, ...]) -> list[Array]:
             within = [place for names, place in saved.normalizations.items() if names[: len(layer)] == layer]
             if within:
                 return _of_normalization(stored, within)
-            return _in_keras_order([array for array in stored.arrays if layer[-1] in array.name.split("/")[:-1]])
+            return _in_keras_order([array for array in floats if layer[-1] in array.name.split("/")[:-1]])
 
         return find_model(saved.model, weights_of, "Keras 2 SavedModel", "2")
-    found = find_by_names(stored.arrays, "TensorFlow SavedModel", forget_bias)
+    found = find_by_names(stored, "TensorFlow SavedModel", forget_bias)
     if gates is None:
         _check_graph(path / "saved_model.pb", found)
     else:
@@ -86,7 +85,7 @@ def _in_keras_order(arrays: list[Array]) -> list[Array]:
 
 
 def _check_graph(path: Path, found: Found) -> None:
-    """Check in the graph's functions that cells compute tanh and sigmoid and nothing else.
+    """Judge the activations of the layers by the steps in the graph's functions.
 
     Raises:
         ImportRefusedError: the file isn't the graph of a SavedModel.
@@ -103,24 +102,4 @@ def _check_graph(path: Path, found: Found) -> None:
         model.ParseFromString(path.read_bytes())
     except (OSError, DecodeError) as error:
         raise ImportRefusedError(f"{path} can't be read as a SavedModel's graph ({error}); get a fresh copy") from error
-    steps = [
-        {node.op for node in function.node_def}
-        for graph in model.meta_graphs
-        for function in graph.graph_def.library.function
-        if re.search(r"while.*body", function.signature.name)
-    ]
-    cells = [ops for ops in steps if "MatMul" in ops]
-    others = sorted({op for ops in cells for op in ops & _OTHER_ACTIVATIONS})
-    if others:
-        for layer in found.layers.values():
-            layer.problem = layer.problem or (
-                f"the graph's steps compute {', '.join(others)}; only cells with tanh and sigmoid or hard_sigmoid can "
-                "be imported. Say which one it is: add --recurrent-activation hard_sigmoid (Keras 2), "
-                "hard_sigmoid_keras3, or sigmoid if these operations are in another part of the model"
-            )
-    elif cells and all({"Tanh", "Sigmoid"} <= ops for ops in cells):
-        found.notes.append("activations tanh and sigmoid, as the graph's steps compute")
-    else:
-        found.notes.append(
-            "activations tanh and sigmoid are assumed, TensorFlow's defaults: the graph doesn't show its steps"
-        )
+    judge_steps(model, found)

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from worker.model_import.found import UNKNOWN, UNREAD, Array, Found, Layer, Pass, Table
+from worker.model_import.found import Array, Found, Layer, Pass, Table
 from worker.model_import.limits import check_layers
+from worker.model_import.readers.passes import why_unread
 from worker.model_import.selection.names import module_of, says_embedding
 
 #: Names in nn.LSTM, nn.GRU and their cells. fastai's AWD-LSTM stores the weights before dropout as …_raw.
@@ -179,11 +180,9 @@ def _why_incomplete(passes: Iterable[tuple[int, bool]]) -> str | None:
 
 def _pass(parts: dict[str, Array]) -> Pass | str:
     """A pass, or the reason why these arrays are none."""
-    other = next((part for part in parts.values() if part.dtype), None)
-    if other is not None:
-        unread = f"its {other.name} can't be read ({UNREAD}); save it as float32"
-        model = "import the float32 model that it was made from"
-        return unread if other.dtype == UNKNOWN else f"its weights are {other.dtype}, so the file is quantized; {model}"
+    unread = why_unread(parts.values())
+    if unread is not None:
+        return unread
     ih, hh = parts.get("w_ih"), parts.get("w_hh")
     matrices = [array for name, array in parts.items() if name.startswith("w_")]
     if ih is None or hh is None or any(len(array.shape) != 2 for array in matrices) or ih.shape[0] != hh.shape[0]:
