@@ -1,5 +1,7 @@
 """Can a job publish into the output directory?"""
 
+# Over 150 lines: all that is looked at in one place.
+
 from __future__ import annotations
 
 import os
@@ -11,10 +13,12 @@ from typing import TYPE_CHECKING
 from producer.doctor.check import Check, Outcome
 from producer.doctor.disk import check_disk
 from producer.jobs.status_reader import StatusReader
-from unrolled.errors import UnrolledError
+from unrolled.errors import JobError, OptionError, TransientError, UnrolledError
 from unrolled.format.columns import vector_bytes
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names
+from unrolled.job.directories import refuse_model, refuse_place
+from unrolled.protocol.log import Log, catch_up
 from unrolled.protocol.opening import open_job
 
 if TYPE_CHECKING:
@@ -49,6 +53,14 @@ def check_output(path: Path, model: ModelDirectory | None, mounts: Path = Path("
         model: the job's, from which the size of the parts follows; None where it isn't known.
         mounts: lists what is mounted where, as Linux does.
     """
+    try:
+        refuse_place(str(path))
+        refuse_model(str(path))
+        if path.is_dir():
+            _refuse_others(path)
+    except (JobError, OptionError) as error:
+        yield Check("output directory", "fail", str(error), "choose another directory for the job")
+        return
     place = next(parent for parent in (path.absolute(), *path.absolute().parents) if _may_exist(parent))
     try:
         with tempfile.TemporaryFile(dir=place, prefix=".unrolled-doctor-") as file:
@@ -69,6 +81,25 @@ def check_output(path: Path, model: ModelDirectory | None, mounts: Path = Path("
     kind = file_system(place.resolve(), mounts)
     outcome, found = _PLACES.get(kind, ("ok", kind or "unknown"))
     yield Check("file system", outcome if kind else "unknown", found)
+
+
+def _refuse_others(path: Path) -> None:
+    """Refuse a directory with a job that was discarded, or with Parquet files of others, as `run` does.
+
+    Raises:
+        JobError: it is one.
+    """
+    try:
+        if not (path / names.JOB).exists():
+            if found := sorted(path.glob("*.parquet"))[:1]:
+                raise JobError(f"{path}: holds {found[0].name} and no job")
+            return
+        log = Log()
+        catch_up(log, open_job(path).objects)
+    except (OSError, TransientError):
+        return  # whether it can be written is looked at next
+    if log.discarded:
+        raise JobError(f"{path}: the job in it was discarded, and nothing of it is kept")
 
 
 def _may_exist(path: Path) -> bool:

@@ -92,6 +92,7 @@ def enqueue(
             _stop_signals(asking, live=prepared.submission.source.follow) as stopped,
         ):
             jobs = queue.of_job(job, priority)
+            figures.sends(lambda: jobs.sent)
             try:
                 jobs.claim_place()
                 with present(queue.ledger, job.key, writing):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,16 @@ from producer.sources.formats.by_name import by_extension
 from producer.sources.options import SourceOptions
 from producer.sources.reading import InputPlan, check_inputs, first_batches
 from producer.tokenization.checked_rows import checked_rows
-from unrolled.errors import ModelError, OptionError, RequestError, counted
+from unrolled.errors import (
+    FileFormatError,
+    JobError,
+    ModelError,
+    OptionError,
+    PayloadError,
+    RequestError,
+    TransientError,
+    counted,
+)
 from unrolled.format.columns import vector_bytes
 from unrolled.format.positions import ALL
 from unrolled.format.requested import requested_spec
@@ -26,7 +36,8 @@ from unrolled.job.job import Job
 from unrolled.job.offer import Arithmetic, EngineName, Offer
 from unrolled.model.directory import ModelDirectory, open_model
 from unrolled.patience import at_once
-from unrolled.protocol.opening import OpenJob, create_job
+from unrolled.protocol.log import Log, catch_up
+from unrolled.protocol.opening import OpenJob, create_job, open_job
 from unrolled.store.bucket_url import is_url, shown
 
 if TYPE_CHECKING:
@@ -170,12 +181,29 @@ def prepare(
     inputs, live = Inputs.named(file.label for file in plan.files), submission.source.follow
     job = Job(offer.fingerprint, inputs, offer.engine, offer.arithmetic, live, options)
     check_broker()
-    opened = create_job(submission.out, job, steadily, append=submission.append)
+    try:
+        opened = create_job(submission.out, job, steadily, append=submission.append)
+    except JobError:
+        _refuse_discarded(submission.out)  # no options resume that one
+        raise
     return Prepared(submission, opened, model, plan, inputs, tokenizer, shard_tokens, shard_rows)
 
 
+def _refuse_discarded(place: str) -> None:
+    """Refuse a place whose job was discarded.
+
+    Raises:
+        JobError: it is one.
+    """
+    log = Log()
+    with suppress(RequestError, TransientError, FileFormatError, PayloadError):
+        catch_up(log, open_job(place).objects)
+    if log.discarded:
+        raise JobError(f"{place}: the job in it was discarded, and nothing of it is kept; use another --out")
+
+
 def _refuse_own_input(submission: Submission) -> None:
-    """Refuse an input that is the job's own place: the job's files would be mixed with it, and could not be told apart.
+    """Refuse an input that is the job's own place, where the job's files would be among the input's.
 
     Raises:
         OptionError: there is one.

@@ -7,8 +7,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from producer.queue.copies import could_be_place
-from producer.terminal.text import printable
-from unrolled.errors import FileFormatError, OptionError, PayloadError, RequestError, TransientError
+from unrolled.errors import FileFormatError, OptionError, PayloadError, RequestError, TransientError, printable
 from unrolled.job.offer import Offer
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log

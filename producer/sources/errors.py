@@ -7,6 +7,10 @@ class DamagedInputError(RequestError):
     """An input can't be read any further; its text says why, and `SourceError` adds where."""
 
 
+class TruncatedInputError(DamagedInputError):
+    """Compressed content that ends too early; of the beginning of an input, that is no damage."""
+
+
 class SourceError(RequestError):
     """An input can't be read to its end; all rows before the damage have been yielded.
 
@@ -20,7 +24,7 @@ class SourceError(RequestError):
         rows = "row before that was" if position == 1 else "rows before that were"
         super().__init__(
             f"{file}: {reason}; {position} {rows} read. "
-            "Repair the file and run the same command again: it resumes there"
+            "Repair the input and run the same command again: it resumes there"
         )
         self.file = file
         self.position = position

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import BinaryIO
 
 from producer.sources.discovery import SourceFile
-from producer.sources.errors import DamagedInputError
+from producer.sources.errors import DamagedInputError, TruncatedInputError
 from producer.sources.formats.content import check_content
 from producer.sources.heads import Head, look_of_text
 from producer.sources.options import SourceOptions
@@ -33,6 +33,14 @@ class StandardInput:
         self._file = file
         self._is_look = False
         self._kept: list[bytes] = []
+
+    def fileno(self) -> int:
+        """The descriptor, from which a live input is read after what has arrived."""
+        return self._file.fileno()
+
+    def arrived(self) -> bytes:
+        """What has arrived and was looked at, once."""
+        return self._file.read1()
 
     def look(self) -> None:
         """Keep what is read from now on, and end where nothing arrives."""
@@ -65,16 +73,20 @@ def look_at(source: SourceFile, options: SourceOptions) -> Head:
         DamagedInputError: the content doesn't match the format.
     """
     head = b""
-    if source.place is None and not options.follow:  # a live input is read past the buffer
-        head = _beginning(sys.stdin.buffer if sys.stdin else None)
+    if source.place is None:
+        head = _beginning(sys.stdin.buffer if sys.stdin else None, options)
     if head:
         check_content(head, source.format, is_named=options.format is not None, has_name=False)
     holds_text = options.kind == "text" or (options.kind == "auto" and source.format in ("text", "fasta"))
     return Head(holds_text, looks_like=look_of_text(head, source, options), has_arrived=bool(head))
 
 
-def _beginning(file: BinaryIO | None) -> bytes:
-    """The first bytes of a file, unpacked, which stay in its buffer; none if there is no buffer, or nothing arrives."""
+def _beginning(file: BinaryIO | None, options: SourceOptions) -> bytes:
+    """The first bytes of a file, unpacked, which stay in its buffer; none if there is no buffer, or nothing arrives.
+
+    Raises:
+        DamagedInputError: they are compressed, and damaged or a live input's.
+    """
     try:
         if not isinstance(file, io.BufferedReader) or not select.select([file], [], [], _LOOK_SECONDS)[0]:
             return b""
@@ -82,7 +94,8 @@ def _beginning(file: BinaryIO | None) -> bytes:
     except (OSError, ValueError):  # reading it says why
         return b""
     if (compression := sniff(head)) != "none":
-        with suppress(DamagedInputError):  # the rest of it isn't there
+        _refuse_compressed(head, options)
+        with suppress(TruncatedInputError):  # the rest of it isn't there
             return next(unpacked(iter([head]), compression), b"")
         return b""
     return head
@@ -101,10 +114,14 @@ def checked(chunks: Iterator[bytes], source: SourceFile, options: SourceOptions)
     """
     for chunk in chunks:
         if chunk:
-            if options.follow and sniff(chunk) != "none":
-                raise DamagedInputError(f"is {sniff(chunk)} by its content; --follow reads what isn't compressed")
+            _refuse_compressed(chunk, options)
             check_content(chunk, source.format, is_named=options.format is not None, has_name=source.place is not None)
             yield chunk
             break
         yield chunk
     yield from chunks
+
+
+def _refuse_compressed(head: bytes, options: SourceOptions) -> None:
+    if options.follow and (found := sniff(head)) != "none":
+        raise DamagedInputError(f"is {found} by its content; --follow reads what isn't compressed")

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from producer.sources.discovery import SourceFile, discover
@@ -114,12 +115,16 @@ def _head(source: SourceFile, options: SourceOptions) -> Head:
 
 
 def first_batches(plan: InputPlan, options: SourceOptions) -> tuple[SourceFile, Iterator[SourceBatch]] | None:
-    """The first input and its rows, to look at; None where it can be read once, or is to be copied from afar.
+    """The first input and its rows, to look at; None where it can be read once, is live, or is to be copied from afar.
 
     Standard input can be read twice as far as it is looked at; `plan.stdin.rewind()` ends the look.
     """
     source = plan.files[0] if plan.files else None
-    if source is None or (source.size_bytes is None and (source.place is not None or plan.stdin is None)):
+    if (
+        source is None
+        or options.follow
+        or (source.size_bytes is None and (source.place is not None or plan.stdin is None))
+    ):
         return None
     is_copied = source.format in ("parquet", "arrow") and not _has_random_access(source)
     if is_copied and (source.place is None or source.place.is_distant or (source.size_bytes or 0) > MOST_LOOK_BYTES):
@@ -214,7 +219,8 @@ def _chunks(
     source: SourceFile, file: ByteStream, options: SourceOptions, on_bytes: Callable[[int], None] | None
 ) -> Iterator[bytes]:
     if options.follow:
-        for chunk in follow_chunks(cast("BinaryIO", file), options.tick_seconds):
+        arrived = iter([file.arrived()] if isinstance(file, StandardInput) else [])
+        for chunk in chain(arrived, follow_chunks(cast("BinaryIO", file), options.tick_seconds)):
             if on_bytes and chunk:
                 on_bytes(len(chunk))
             yield chunk

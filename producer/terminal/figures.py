@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from unrolled.telemetry.family import Family
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from producer.enqueue.summary import Summary
     from producer.jobs.status import JobStatus
@@ -23,7 +23,6 @@ class _Cut:
     tokens: int
     quarantined: int
     shards: int
-    sent: int
 
 
 class ProducerFigures:
@@ -35,11 +34,16 @@ class ProducerFigures:
         self._full_seconds = 0.0
         self._cut: _Cut | None = None
         self._status: JobStatus | None = None
+        self._sent: Callable[[], int] = lambda: 0
 
     def read(self, count: int) -> None:
         """Count bytes of the input."""
         with self._lock:
             self._read_bytes += count
+
+    def sends(self, count: Callable[[], int]) -> None:
+        """Take over where the shards are counted that were entered: the last one is entered after it was cut."""
+        self._sent = count
 
     def waited(self, seconds: float) -> None:
         """Count a wait for room in the queue."""
@@ -48,7 +52,7 @@ class ProducerFigures:
 
     def queued(self, found: Summary) -> None:
         """Take over how much of the input is queued."""
-        self._cut = _Cut(found.rows, found.tokens, found.quarantined, found.shards, found.sent)
+        self._cut = _Cut(found.rows, found.tokens, found.quarantined, found.shards)
 
     def looked(self, found: JobStatus) -> None:
         """Take over how far the job is."""
@@ -65,7 +69,7 @@ class ProducerFigures:
             yield Family.counter("unrolled_producer_tokens", "Real tokens in the good rows.", cut.tokens)
             yield Family.counter("unrolled_producer_quarantined_rows", "Rows that can't be used.", cut.quarantined)
             yield Family.counter("unrolled_producer_shards", "Shards cut from the input.", cut.shards)
-            yield Family.counter("unrolled_producer_queued_shards", "Shards entered in the ledger.", cut.sent)
+            yield Family.counter("unrolled_producer_queued_shards", "Shards entered in the ledger.", self._sent())
             yield Family.counter(
                 "unrolled_producer_full_queue_seconds", "Time in which reading waited for room.", full_seconds
             )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Protocol
 
-from producer.sources.errors import DamagedInputError
+from producer.sources.errors import DamagedInputError, TruncatedInputError
 from producer.sources.options import Compression
 
 CHUNK_BYTES = 256 * 1024
@@ -122,7 +122,7 @@ def _gunzip(raw: Iterator[bytes]) -> Iterator[bytes]:
     except zlib.error as error:
         raise DamagedInputError(f"the gzip data is corrupt ({error})") from error
     if not member.eof:
-        raise DamagedInputError("the gzip data is truncated")
+        raise TruncatedInputError("the gzip data is truncated")
 
 
 def _unzstd(raw: Iterator[bytes]) -> Iterator[bytes]:
@@ -147,4 +147,4 @@ def _unzstd(raw: Iterator[bytes]) -> Iterator[bytes]:
     except zstandard.ZstdError as error:
         raise DamagedInputError(f"the zstd data is corrupt or needs too much memory ({error})") from error
     if begun:
-        raise DamagedInputError("the zstd data is truncated")
+        raise TruncatedInputError("the zstd data is truncated")

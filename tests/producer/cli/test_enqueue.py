@@ -550,7 +550,7 @@ def test_a_truncated_file_is_reported_midway_and_mended(place, broker, models):
     assert 2000 < read < 8000
     assert not log_of(open_job(place / "out")).ended
     told = re.fullmatch(
-        r"Error: rows\.jsonl\.gz: the gzip data is truncated; (\d+) rows before that were read\. Repair the file and "
+        r"Error: rows\.jsonl\.gz: the gzip data is truncated; (\d+) rows before that were read\. Repair the input and "
         r"run the same command again: it resumes there",
         result.stderr.splitlines()[-1],
     )

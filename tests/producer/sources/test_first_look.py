@@ -20,7 +20,7 @@ from support.inputs import plain, rows_of, table_bytes, write
 
 from producer.sources.errors import SourceError
 from producer.sources.options import SourceOptions
-from producer.sources.reading import check_inputs
+from producer.sources.reading import check_inputs, read_batches
 from producer.sources.rows import BadRow
 from unrolled.errors import OptionError, RequestError
 
@@ -393,6 +393,45 @@ def test_a_live_input_is_checked_as_it_arrives(content):
     os.close(theirs)
     with os.fdopen(ours, "rb", 0) as file, pytest.raises(SourceError, match=r"0 rows before that were read"):
         rows_of("-", stdin=file, follow=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\x1f\x8b\x08\0", "--follow reads what isn't compressed"), (b"\xfd7zXZ\0", "is xz"), (b"\xff\xfea\0", "UTF-16")],
+)
+def test_a_live_input_is_looked_at_before_anything_is_made(monkeypatch, content, message):
+    """If something arrives at once; what was looked at is read, too."""
+    options = SourceOptions(follow=True, tick_seconds=0.01)
+    ours, theirs = os.pipe()
+    with os.fdopen(ours, "rb") as file, os.fdopen(theirs, "wb", 0) as out:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=file))
+        out.write(content)
+        with pytest.raises(RequestError, match=message):
+            check_inputs(["-"], options)
+    ours, theirs = os.pipe()
+    with os.fdopen(ours, "rb") as file, os.fdopen(theirs, "wb", 0) as out:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=file))
+        out.write(b"one\ntw")
+        batches = read_batches(check_inputs(["-"], options), options)
+        assert [row.text for row in next(row for row in batches if row)] == ["one"]
+        out.write(b"o\n")
+        out.close()
+        assert [row.text for batch in batches for row in batch] == ["two"]
+
+
+def test_gzip_on_standard_input_that_is_corrupt_is_refused_at_once(monkeypatch):
+    """What has arrived is only its beginning, which may end in the middle of a member."""
+    whole = gzip.compress(b"a line\n" * 100_000)
+    for content, refused in ((b"\x1f\x8bxx", True), (whole[:5], False), (whole[:50], False), (whole, False)):
+        ours, theirs = os.pipe()
+        with os.fdopen(ours, "rb") as file, os.fdopen(theirs, "wb", 0) as out:
+            monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=file))
+            out.write(content)
+            if refused:
+                with pytest.raises(RequestError, match="the gzip data is corrupt"):
+                    check_inputs(["-"], SourceOptions())
+            else:
+                assert check_inputs(["-"], SourceOptions()).stdin is not None or len(content) < 60
 
 
 @pytest.mark.parametrize("encode", [bytes, gzip.compress])

@@ -22,7 +22,11 @@ def test_figures_of_the_input_and_of_the_job_come_when_they_are_known(tmp_path):
     summary = Summary(rows=5, tokens=50, quarantined=1, shards=2, sent=2)
     figures.queued(summary)
     summary.rows = 6
+    sent = [2]
+    figures.sends(lambda: len(sent))
+    sent.append(3)  # the last shard is entered after it was cut
     found = values(figures)
+    assert found["unrolled_producer_queued_shards"] == 2
     assert found["unrolled_producer_rows"] == 5
     assert found["unrolled_producer_read_bytes"] == 1000
     assert found["unrolled_producer_full_queue_seconds"] == 1.5

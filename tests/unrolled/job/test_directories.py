@@ -1,14 +1,16 @@
 """Models and jobs keep out of each other's directories."""
 
+import json
 import os
 
 import pytest
 from click.testing import CliRunner
 from support.bucket_server import Answer, bucket_server
-from support.jobs import finished_job
+from support.jobs import finished_job, make_job
 from support.shell import make_model, write_rows
 
 from producer.cli.root import cli
+from producer.jobs.decisions import discard
 from unrolled.job.directories import refuse_place
 
 NEW = ("--vocab-size", "9", "--max-length", "9", "--lstm-units", "2", "--lstm-layers", "1")
@@ -73,6 +75,37 @@ def test_in_a_bucket_too(tmp_path, monkeypatch):
         refuse_place(f"s3://{server.bucket}/jobs/old")
         server.faults["HEAD"] = [Answer.FORBIDDEN] * 9
         refuse_place(f"s3://{server.bucket}/jobs/new/deep")  # with credentials for this prefix alone
+
+
+def test_doctor_says_where_no_job_can_be(tmp_path):
+    """As `run` refuses these places."""
+    model = make_model(tmp_path / "model").path
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "a.parquet").touch()
+    discarded = make_job(tmp_path / "discarded")
+    discard(discarded.objects, None)
+    for out, message in (
+        (model, "contains a model (config.json)"),
+        (tmp_path / "tables", "holds a.parquet and no job"),
+        (tmp_path / "discarded", "the job in it was discarded"),
+    ):
+        result = run("doctor", "--model", model, "--out", out, "--json")
+        (found,) = [check for check in json.loads(result.stdout)["checks"] if check["name"] == "output directory"]
+        assert (result.exit_code, found["outcome"], message in found["found"]) == (1, "fail", True)
+
+
+def test_a_discarded_job_can_not_be_resumed_with_any_options(tmp_path):
+    """So none are asked for."""
+    rows, model = write_rows(tmp_path / "rows.jsonl", {"a": [1]}), make_model(tmp_path / "model").path
+    out = tmp_path / "out"
+    common = ("enqueue", rows, "--model", model, "--out", out, "--broker", "redis://localhost:1/0")
+    job = make_job(out)
+    result = run(*common, "--pooling", "mean")
+    assert "the options of that job" in result.stderr or "holds a job with" in result.stderr
+    discard(job.objects, None)
+    result = run(*common, "--pooling", "mean")
+    assert result.exit_code == 1
+    assert "the job in it was discarded, and nothing of it is kept; use another --out" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["run", "enqueue"])

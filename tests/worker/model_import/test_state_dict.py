@@ -54,6 +54,22 @@ def test_heads_are_left(tmp_path):
     assert done.made.taken == ["embedding: embedding of 11 rows, 4 wide", "rnn.0: lstm 5", "rnn.1: lstm 5"]
 
 
+@pytest.mark.parametrize(
+    ("case", "lacking", "named"),
+    [
+        ("lstm2", ["rnn.bias_hh_l1"], "bias_hh_l1"),
+        ("lstm2", ["rnn.bias_ih_l0", "rnn.bias_hh_l0"], "bias_ih_l0"),
+        ("gru1_bidirectional", ["rnn.bias_ih_l0_reverse", "rnn.bias_hh_l0_reverse"], "bias_ih_l0_reverse"),
+    ],
+)
+def test_a_module_has_all_its_biases_or_none(case, lacking, named, tmp_path):
+    """One that lacks some isn't whole, and its states would be others."""
+    tensors = load_file(MODELS / f"{case}.safetensors")
+    save_file({name: array for name, array in tensors.items() if name not in lacking}, tmp_path / "part.safetensors")
+    with pytest.raises(ImportRefusedError, match=f"has biases, but not {named}: the file is a part of the model"):
+        imported(tmp_path / "part.safetensors", tmp_path / "model")
+
+
 def test_a_zero_row_is_paddings(tmp_path):
     """nn.Embedding(padding_idx=0) leaves row 0 at zero, so ids are the source's."""
     tensors = load_file(MODELS / "lstm1.safetensors")

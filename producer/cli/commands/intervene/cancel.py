@@ -10,8 +10,7 @@ from producer.cli.options import broker_option, job_at, json_option, namespace_o
 from producer.jobs import decisions
 from producer.jobs.removal import remove_key
 from producer.queue.shard_queue import ShardQueue
-from producer.terminal.text import printable
-from unrolled.errors import JobError, counted
+from unrolled.errors import JobError, counted, printable
 from unrolled.patience import Patience
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log

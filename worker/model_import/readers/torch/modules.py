@@ -3,7 +3,7 @@
 # Over 150 lines: one reading of a state dict's names, with its reasons for refusing.
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -150,7 +150,7 @@ def _add_module(
 ) -> None:
     numbers = sorted({number for number, _ in passes})
     below = None
-    gap = _why_incomplete(passes)
+    gap = _why_incomplete(passes) or _why_without_bias(passes)
     for number in numbers:
         name = f"{module}.{number}" if len(numbers) > 1 else module
         ahead, back = ((_pass(passes[number, side]) if (number, side) in passes else None) for side in (False, True))
@@ -175,6 +175,17 @@ def _why_incomplete(passes: Iterable[tuple[int, bool]]) -> str | None:
         )
     if len({frozenset(one) for one in sides.values()}) > 1:
         return "its module has two directions in some layers only: the file is a part of the model; get all of it"
+    return None
+
+
+def _why_without_bias(passes: Mapping[tuple[int, bool], Mapping[str, Array]]) -> str | None:
+    """Why the passes of a module lack a bias, by numbers of layers and directions; or None. It has all or none."""
+    has_some = any(bias in parts for parts in passes.values() for bias in ("b_ih", "b_hh"))
+    for (number, back), parts in sorted(passes.items()):
+        for bias in ("ih", "hh"):
+            if has_some and f"b_{bias}" not in parts:
+                name = f"bias_{bias}_l{number}{'_reverse' * back}"
+                return f"its module has biases, but not {name}: the file is a part of the model; get all of it"
     return None
 
 
