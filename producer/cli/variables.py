@@ -25,9 +25,9 @@ _OPTIONS = """
     log_format log_level lstm_layers lstm_units map max_attempts max_length max_queued_tokens max_row_bytes measure
     memory_budget metric metrics_address metrics_port model namespace no_parity numbers once one_hot oov options out
     output_root overwrite pad pad_id parity patience plan png points pool_tokens pooling port positions precision
-    priority projection_clip quotes recurrent_activation report residual rows seed shard_tokens special_tokens table
-    text_field threads timeout title to tokenizer tokens tokens_field top tracing unpadded validation_share vectors
-    vectors_field vocab_size vocabulary watch with_tokens workers yes
+    priority projection_clip quotes recurrent_activation report reset residual rows seed shard_tokens special_tokens
+    table text_field threads timeout title to tokenizer tokens tokens_field top tracing unpadded validation_share
+    vectors vectors_field vocab_size vocabulary watch with_tokens workers yes
 """
 #: No command's options: what the engine, the build, the tests and docker-compose.yml read.
 _OTHERS = """

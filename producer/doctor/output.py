@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from unrolled.format.columns import vector_bytes
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names
 from unrolled.job.directories import refuse_model, refuse_place
+from unrolled.protocol.discarded import refuse_discarded
 from unrolled.protocol.log import Log, catch_up
 from unrolled.protocol.opening import open_job
 
@@ -54,9 +56,9 @@ def check_output(path: Path, model: ModelDirectory | None, mounts: Path = Path("
         mounts: lists what is mounted where, as Linux does.
     """
     try:
-        refuse_place(str(path))
-        refuse_model(str(path))
-        if path.is_dir():
+        with suppress(OSError, TransientError):  # whether it can be read and written is looked at next
+            refuse_place(str(path))
+            refuse_model(str(path))
             _refuse_others(path)
     except (JobError, OptionError) as error:
         yield Check("output directory", "fail", str(error), "choose another directory for the job")
@@ -88,18 +90,14 @@ def _refuse_others(path: Path) -> None:
 
     Raises:
         JobError: it is one.
+        TransientError: it can't be read.
     """
-    try:
-        if not (path / names.JOB).exists():
-            if found := sorted(path.glob("*.parquet"))[:1]:
-                raise JobError(f"{path}: holds {found[0].name} and no job")
-            return
+    if (path / names.JOB).exists():
         log = Log()
         catch_up(log, open_job(path).objects)
-    except (OSError, TransientError):
-        return  # whether it can be written is looked at next
-    if log.discarded:
-        raise JobError(f"{path}: the job in it was discarded, and nothing of it is kept")
+        refuse_discarded(str(path), log)
+    elif found := sorted(path.glob("*.parquet"))[:1]:
+        raise JobError(f"{path}: holds {found[0].name} and no job")
 
 
 def _may_exist(path: Path) -> bool:

@@ -36,6 +36,7 @@ from unrolled.job.job import Job
 from unrolled.job.offer import Arithmetic, EngineName, Offer
 from unrolled.model.directory import ModelDirectory, open_model
 from unrolled.patience import at_once
+from unrolled.protocol.discarded import refuse_discarded
 from unrolled.protocol.log import Log, catch_up
 from unrolled.protocol.opening import OpenJob, create_job, open_job
 from unrolled.store.bucket_url import is_url, shown
@@ -198,8 +199,7 @@ def _refuse_discarded(place: str) -> None:
     log = Log()
     with suppress(RequestError, TransientError, FileFormatError, PayloadError):
         catch_up(log, open_job(place).objects)
-    if log.discarded:
-        raise JobError(f"{place}: the job in it was discarded, and nothing of it is kept; use another --out")
+    refuse_discarded(place, log, "; use another --out")
 
 
 def _refuse_own_input(submission: Submission) -> None:

@@ -10,6 +10,7 @@ from unrolled.errors import FileFormatError, PayloadError, counted
 from unrolled.job import names
 from unrolled.job.bad_rows import decode_bad_rows
 from unrolled.job.names import quarantine_object
+from unrolled.protocol.discarded import refuse_discarded
 from unrolled.protocol.listing import find
 from unrolled.protocol.log import Log, catch_up
 from unrolled.reading.outcome import read_outcome
@@ -55,11 +56,12 @@ def list_quarantine(job: OpenJob, on_damage: Callable[[str], None]) -> Iterator[
             their rows are left out.
 
     Raises:
-        JobError: the log is damaged.
+        JobError: the log is damaged, or the job was discarded.
         TransientError: the store can't be read now.
     """
     log, objects = Log(), job.objects
     catch_up(log, objects)
+    refuse_discarded(job.place, log)
     kept = find(log, objects, names.FAILED).marks | find(log, objects, names.ROWS).marks
     for number, is_kept in enumerate(kept):
         entry = log.entries.at(number)

@@ -30,6 +30,7 @@ from unrolled.job import names
 from unrolled.job.names import dead_object, part_object
 from unrolled.job.time_record import TimeRecord
 from unrolled.model.directory import open_model
+from unrolled.protocol.discarded import refuse_discarded
 from unrolled.protocol.log import Log, read_entries
 from unrolled.reading.arrays import numbers
 from unrolled.reading.part_file import Part
@@ -244,8 +245,9 @@ class Gathering:
         state = "not complete"
         if tally.finished:
             state = "finished, not complete" if tally.dead else "complete"
+        refuse_discarded(job.place, log)
         if log.stopped:
-            state = "discarded" if log.discarded else "cancelled"
+            state = "cancelled"
         return Facts(
             job=job.job,
             inputs=log.grown_to or job.job.inputs,

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from unrolled.errors import OptionError
 from unrolled.job import names
+from unrolled.store.posix import PosixStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from unrolled.store.store import Store
+
+#: The names of a page and its pictures beside a job's records.
+_OF_A_REPORT = re.compile(r"report(-[a-z]+)?\.(html|png)")
 #: What a page has near its beginning.
 GENERATOR = '<meta name="generator" content="unrolled">'
 _HEAD_BYTES = 512
@@ -41,6 +47,14 @@ def check_targets(written: Mapping[str, Path | None], read: Mapping[str, Path | 
             raise OptionError(f"{option} is {path}, which no report has written; name another file, or remove it")
         if _is_a_jobs(path):
             raise OptionError(f"{option} is {path}: the directory of a job is for its parts alone; name another file")
+
+
+def delete_report(store: Store) -> None:
+    """Delete what reports have written beside a job's records: a page has ids and texts of rows."""
+    if isinstance(store, PosixStore):
+        for path in (store.path / names.FOLDER).glob("report*"):
+            if _OF_A_REPORT.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 
 def _is_page(path: Path) -> bool:

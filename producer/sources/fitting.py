@@ -31,6 +31,7 @@ def check_options(files: Sequence[SourceFile], options: SourceOptions, named: Co
         RequestError: an input's format can't hold what the options ask for.
     """
     _need_delimited(files, options)
+    _need_text(files, options)
     _need_nested(files, options)
     _need_kind(options, named)
     _need_fields(files, named, _ROWS_WITHOUT_FIELDS if options.reads_ids else _ROWS_WITHOUT_IDS)
@@ -91,6 +92,18 @@ def _need_delimited(files: Sequence[SourceFile], options: SourceOptions) -> None
     if name and not any(file.format in ("csv", "tsv") for file in files):
         found = ", ".join(sorted({file.format for file in files}))
         raise OptionError(f"{name} is for CSV and TSV, and the input is {found}; leave it out, or give --format csv")
+
+
+def _need_text(files: Sequence[SourceFile], options: SourceOptions) -> None:
+    """Refuse --id-first-word where no input is text.
+
+    Raises:
+        OptionError: it is given, and none is.
+    """
+    formats = sorted({file.format for file in files})
+    if options.id_first_word and formats and "text" not in formats:
+        instead = "in FASTA, it is so without it" if formats == ["fasta"] else "for other formats, give --id-field"
+        raise OptionError(f"--id-first-word is for plain text, and the input is {', '.join(formats)}; {instead}")
 
 
 def _need_nested(files: Sequence[SourceFile], options: SourceOptions) -> None:

@@ -20,6 +20,8 @@ FORMAT_VERSION = 4
 MOST_BYTES = 2**20
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _KEY = re.compile(r"[0-9a-f]{16}")
+#: Options that have their values by the others, where the user doesn't give them.
+_BY_OTHERS = {"shard_tokens", "shard_rows"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,9 @@ class Job:
         mine = self.options | {"engine": self.engine, "arithmetic": self.arithmetic, "live": self.live}
         theirs = other.options | {"engine": other.engine, "arithmetic": other.arithmetic, "live": other.live}
         pairs = [(name, mine.get(name), theirs.get(name)) for name in sorted(mine.keys() | theirs.keys())]
+        apart = [name for name, a, b in pairs if a != b]
+        if not set(apart) <= _BY_OTHERS:  # the sizes follow from what is stored, unless the user gives them
+            pairs = [pair for pair in pairs if pair[0] not in _BY_OTHERS]
         different = [f"{name} is {_shown(a)}; you asked for {_shown(b)}" for name, a, b in pairs if a != b]
         return f"other options ({', '.join(different)})" if different else ""
 

@@ -84,7 +84,7 @@ def advice(url: str, error: BaseException) -> str:
         return "check ssl_ca_certs in --broker, and the server's certificate"
     if any(sign in text for sign in _UNHEARD):
         other = "no TLS, write redis://" if url.startswith("rediss://") else "TLS, write rediss://"
-        return f"if that port speaks {other}"
+        return f"if that port speaks {other}; if something else than Redis listens there, correct the URL"
     return ""
 
 

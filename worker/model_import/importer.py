@@ -230,9 +230,8 @@ def _tokenizer(found: Found, made: Assembled, path: Path | None) -> str | None:
         return own_tokenizer(found)
     # A file with an alphabet or words gives the model's own ids, and so does a tokenizer in its place.
     first_id = 1 if found.alphabet or found.words else made.ids_from
-    text, left_out = read_tokenizer(path, made.config.vocab_size, first_id)
-    if left_out:
-        made.notes.append(left_out)
+    text, notes = read_tokenizer(path, made.config.vocab_size, first_id)
+    made.notes += notes
     if not first_id:
         made.notes.append("the tokenizer's ids are one higher here too, so texts stay as they are")
     return text

@@ -13,7 +13,7 @@ _INSTALL = "pip install 'unrolled[import]'"
 _MOST_BYTES = 16 * MOST_JSON_BYTES
 
 
-def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> tuple[str, str | None]:
+def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> tuple[str, list[str]]:
     """Read a tokenizer.json whose ids are those of the source, as one with the ids of the model.
 
     Args:
@@ -22,7 +22,7 @@ def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> tuple[str,
         first_id: the first of the source's ids that is a token: with 0, each id becomes one higher.
 
     Returns:
-        Its text, and a line about settings that aren't followed, None if there are none.
+        Its text, and notes: about settings that aren't followed, and about a tokenizer with far fewer tokens than ids.
 
     Raises:
         ImportRefusedError: it can't be read, the source has no row for an id, or id 0 is a token other than padding.
@@ -51,9 +51,16 @@ def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> tuple[str,
             f"{path}: the id of {word!r} is {largest}, but the source has ids {first_id}..{last}; give the tokenizer "
             f"that the model was trained with{'' if first_id else '; the import makes its ids one higher itself'}"
         )
+    left_out = settings_left_out(tokenizer)
+    notes = [] if left_out is None else [left_out]
+    if len(vocabulary) < vocab_size // 2:
+        notes.append(
+            f"the tokenizer has {len(vocabulary):,} tokens, and the model {vocab_size:,} ids: is it the one that the "
+            "model was trained with?"
+        )
     if not first_id:
         try:
-            return shifted(text), settings_left_out(tokenizer)
+            return shifted(text), notes
         except NoShiftError as error:
             raise ImportRefusedError(
                 f"{path}: the source's id k becomes k + 1, and the tokenizer's ids can't be changed: {error}; leave "
@@ -65,7 +72,7 @@ def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> tuple[str,
             "is a token, give --ids-from 0: the import then makes each id of the tokenizer one higher. If it is "
             "padding, call the token [PAD] in the file"
         )
-    return text, settings_left_out(tokenizer)
+    return text, notes
 
 
 def own_tokenizer(found: Found) -> str | None:

@@ -1016,6 +1016,19 @@ def test_discard_deletes_all_but_the_tombstone(tmp_path, broker, ledger):
     assert published(job) == []
 
 
+def test_discard_deletes_the_report(tmp_path):
+    """It has ids and texts of rows; files of others stay."""
+    make_job(tmp_path, shards=1)
+    folder = tmp_path / names.FOLDER
+    for name in ("report.html", "report-map.png", "report-throughput.png", "reporting.html", "report.txt"):
+        (folder / name).write_text("x")
+    assert run("discard", tmp_path, "--yes").exit_code == 0
+    assert sorted(path.name for path in folder.glob("report*")) == ["report.txt", "reporting.html"]
+    for command in ("quarantine", "report"):
+        result = run(command, tmp_path)
+        assert (result.exit_code, "the job in it was discarded" in result.stderr) == (1, True)
+
+
 def test_nothing_of_a_discarded_job_is_left(tmp_path, broker, ledger):
     """No command suggests that something of it waits, or will come."""
     job = make_job(tmp_path, shards=3, bad=[1])

@@ -378,7 +378,7 @@ def test_the_broker_of_a_run_that_is_working_on_the_job(place, broker, models):
     assert result.exit_code == 2
     assert result.stderr.endswith("UNROLLED_BROKER (no `unrolled run` is working on out)\n")
     (place / "out" / BROKER_FILE).write_text(broker.url)
-    assert run(*command).stdout.endswith("; an earlier run had queued 1 of them, and 0 are queued now\n")
+    assert run(*command).stdout.endswith("; an earlier run had queued 1 of them, and this run 0\n")
     assert queued(broker, models) == 1
 
 
@@ -498,7 +498,7 @@ def test_an_output_directory_below_the_input_is_no_input(place, broker):
     again = enqueue(broker, "corpus", out="corpus/out")
     assert (again.exit_code, again.stdout) == (
         0,
-        "2 rows with 2 tokens in 1 shard; an earlier run had queued 1 of them, and 0 are queued now\n",
+        "2 rows with 2 tokens in 1 shard; an earlier run had queued 1 of them, and this run 0\n",
     )
     assert enqueue(broker, "corpus", out="other").exit_code == 0
     assert rows_in("other") == 2
@@ -513,7 +513,7 @@ def test_a_command_line_of_many_long_names_resumes(place, broker):
     assert len(" ".join(names)) > 2**20
     assert enqueue(broker, *names).exit_code == 0
     assert (place / "out" / "_unrolled" / "job.json").stat().st_size < 10_000
-    assert enqueue(broker, *names).stdout.endswith(", and 0 are queued now\n")
+    assert enqueue(broker, *names).stdout.endswith(", and this run 0\n")
     assert enqueue(broker, *names[:-1]).stderr.startswith("Error: out: holds a job with other inputs (")
 
 

@@ -265,7 +265,10 @@ def test_options_of_other_formats(tmp_path):
     for options, message in [
         ({"kind": "tokens"}, "is read as fasta, which holds texts, not token ids; leave out --kind tokens"),
         ({"kind": "vectors"}, "is read as fasta, which can't hold vectors"),
-        ({"id_first_word": True}, "is fasta; --id-first-word is for plain text, in FASTA, it is so without it"),
+        (
+            {"id_first_word": True},
+            "--id-first-word is for plain text, and the input is fasta; in FASTA, it is so without it",
+        ),
         ({"quotes": False}, "--no-quotes is for CSV and TSV, and the input is fasta"),
     ]:
         with pytest.raises((RequestError, OptionError), match=message):

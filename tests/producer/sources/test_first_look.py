@@ -216,7 +216,8 @@ def test_the_first_word_of_a_line_as_id(tmp_path):
 def test_the_first_word_is_for_text(tmp_path):
     """Other formats have fields for ids."""
     path = write(tmp_path / "a.csv", "id,text\n1,x\n")
-    assert "--id-first-word is for plain text" in refusal(path, id_first_word=True)
+    with pytest.raises(OptionError, match="--id-first-word is for plain text, and the input is csv"):
+        check_inputs([str(path)], SourceOptions(id_first_word=True))
     with pytest.raises(OptionError, match="--id-first-word and --id-field"):
         SourceOptions(id_first_word=True, id_field="x")
 

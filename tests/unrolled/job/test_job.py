@@ -42,6 +42,12 @@ def test_everything_is_in_the_id(changes, said):
     assert JOB.differences(replace(JOB)) == ""
 
 
+def test_sizes_that_follow_from_other_options_are_not_named():
+    """Most users don't give them; where nothing else differs, they do."""
+    other = replace(JOB, options={"shard_tokens": 200, "shard_rows": 3, "pooling": ["mean"]})
+    assert JOB.differences(other) == 'other options (pooling is null; you asked for ["mean"])'
+
+
 def test_a_million_names_make_a_small_object():
     """They are in the digest; the first few are kept for people."""
     names = [f"{'x' * 400}{number}" for number in range(100_000)]

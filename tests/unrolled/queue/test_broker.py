@@ -60,7 +60,9 @@ def test_a_full_broker_is_not_called_away():
 def test_a_broker_that_has_answered_gets_no_advice_on_its_address():
     """It speaks the protocol of the URL, so it is only away for a while."""
     closed = redis.ConnectionError("Connection closed by server.")
-    assert explained(closed).advice == "if that port speaks TLS, write rediss://"
+    assert explained(closed).advice == (
+        "if that port speaks TLS, write rediss://; if something else than Redis listens there, correct the URL"
+    )
     assert str(explained(closed, answered=True)) == f"broker {SHOWN} is away ({closed})"
 
 

@@ -253,6 +253,18 @@ def test_importing_twice_changes_nothing_and_another_model_is_refused(tmp_path):
     assert "another model" in other.output or "is there" in other.output
 
 
+def test_a_tokenizer_of_few_words_is_noted(tmp_path):
+    """Most likely, it is that of another model."""
+    for name, words in (("few", 3), ("most", 8)):
+        vocabulary = {f"w{number}": number for number in range(words)}
+        tokenizer = {"version": "1.0", "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "w0"}}
+        (tmp_path / f"{name}.json").write_text(json.dumps(tokenizer))
+        given = ("--tokenizer", tmp_path / f"{name}.json", "--no-parity")
+        found = run(MODELS / "lstm1.safetensors", tmp_path / name, *given)
+        assert found.exit_code == 0, found.output
+        assert ("is it the one that the model was trained with?" in found.output) == (name == "few")
+
+
 def test_a_tokenizer_that_lies_there_is_refused(tmp_path):
     """It would become the model's, and nothing has compared its ids with the model's."""
     (tmp_path / "model").mkdir()

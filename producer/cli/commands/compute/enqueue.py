@@ -100,7 +100,7 @@ def as_text(summary: Summary, out: str) -> str:
     rows, tokens, shards = (counted(getattr(summary, f"{noun}s"), noun) for noun in ("row", "token", "shard"))
     queued = f"{counted(summary.sent, 'is', 'are')} queued"
     if summary.known:
-        queued = f"an earlier run had queued {summary.known:,} of them, and {queued} now"
+        queued = f"an earlier run had queued {summary.known:,} of them, and this run {summary.sent:,}"
     lines = [f"{rows} with {tokens} in {shards}; {queued}"]
     if summary.quarantined:
         bad = counted(summary.quarantined, "row is", "rows are")

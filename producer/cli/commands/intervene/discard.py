@@ -10,6 +10,7 @@ from producer.cli.options import broker_option, job_at, json_option, namespace_o
 from producer.jobs import decisions
 from producer.local.broker_record import find_broker
 from producer.queue.shard_queue import ShardQueue
+from producer.report.targets import delete_report
 from unrolled.errors import JobError, OptionError, counted
 from unrolled.job import names
 from unrolled.patience import Patience
@@ -26,8 +27,9 @@ from unrolled.telemetry.json_text import json_text
 def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json: bool) -> None:
     """Delete a job: its parts, and everything that waits.
 
-    The job's log stays, so that a worker that was paused can't bring the job back, and no other job uses the directory.
-    Remove the directory yourself when no worker is running that may have seen the job.
+    The report beside the job's records is deleted, too. The job's log stays, so that a worker that was paused can't
+    bring the job back, and no other job uses the directory. Remove the directory yourself when no worker is running
+    that may have seen the job.
 
     \b
     Examples:
@@ -52,6 +54,7 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
         if not (yes or before):
             _confirm(job.place, parts)
         decisions.discard(job.objects, ledger)
+        delete_report(job.objects.store)
     said = f"is discarded, {counted(parts, 'part')} deleted"
     if before:
         said = "was discarded before, and no part is left"
