@@ -185,7 +185,8 @@ class Workers:
         last = "no output"
         with contextlib.suppress(OSError):
             lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-            last = lines[-1] if lines else last
+            # `run` itself has set its workers' variables.
+            last = lines[-1].partition(" (set in the environment: ")[0] if lines else last
         how = f"exit status {status}" if status >= 0 else f"signal {-status}"
         return f"the worker doesn't run ({how}): {last}{memory_note(last)}\nIts log: {log}"
 

@@ -6,6 +6,7 @@ Nothing of it is imported until somebody asks for it, and the figures are collec
 from __future__ import annotations
 
 import platform
+import socket
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -147,3 +148,13 @@ def _cumulated(found: Buckets) -> list[tuple[str, float]]:
         sum_of_counts += count
         made.append((bound, float(sum_of_counts)))
     return made
+
+
+def why_deaf(port: int, address: str) -> str:
+    """Why no server can listen on a port now; empty if one can."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        socket.create_server((address, port), family=family).close()
+    except (OSError, OverflowError) as error:
+        return str(error)
+    return ""

@@ -15,11 +15,11 @@ from unrolled.errors import OptionError
 from unrolled.model.directory import open_model
 from unrolled.settings.flags import check_companion, flags
 from unrolled.telemetry import tracing
+from unrolled.telemetry.health_file import check_health_file
 from unrolled.telemetry.json_log import log_json
 from unrolled.telemetry.server import check_installed
 from worker.cli.too_much import too_much
 from worker.engines.choice import choose_and_measure
-from worker.runtime.health_file import check_health_file
 from worker.settings import Settings
 
 if TYPE_CHECKING:

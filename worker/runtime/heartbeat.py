@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from unrolled.errors import counted
 from unrolled.queue.broker import AWAY
-from worker.runtime.health_file import write_health_file
+from unrolled.telemetry.health_file import write_health_file
 from worker.runtime.telemetry.metrics import progress_line
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ import pty
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 from pathlib import Path
 from urllib.parse import unquote
@@ -195,7 +196,7 @@ def test_another_choice_of_columns_is_another_job(place):
     ("options", "text"),
     [
         (("--layers", "7"), "layer 7: the model has"),
-        (("--layers", "first"), "give last, all, or numbers from 0"),
+        (("--layers", "first"), "give last, all, or numbers of layers from 0"),
         (("--pooling", "median"), "pooling 'median': give one or more of none, mean, max, last, first"),
         (("--empty-rows", "zeros"), "empty_rows is zeros, but no pooled vectors are stored; leave it out"),
         (("--precision", "bfloat16"), "'bfloat16' is not one of 'float32', 'float16'"),
@@ -217,6 +218,25 @@ def test_what_can_not_be_is_refused_at_once(place, options, text):
     done = unrolled(*command(*options), cwd=place)
     assert done.returncode == 2
     assert text in done.stderr
+    assert not (place / "out").exists()
+
+
+def test_a_port_of_a_worker_that_is_taken_is_refused_at_once(place):
+    """And a health file that is another file; the job isn't begun."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = unrolled(*command("--metrics-port", str(port - 1)), cwd=place)
+    assert done.returncode == 2
+    assert f"--metrics-port {port - 1}: a worker takes port {port}, and can't listen there" in done.stderr
+    (place / "notes.txt").write_text("mine")
+    for file, found in (
+        ("notes.txt", "exists, and no worker has written it"),
+        ("no/health", "its directory doesn't exist"),
+    ):
+        done = unrolled(*command("--health-file", file), cwd=place)
+        assert (done.returncode, found in done.stderr) == (2, True), done.stderr
+        assert "set in the environment" not in done.stderr
+    assert (place / "notes.txt").read_text() == "mine"
     assert not (place / "out").exists()
 
 

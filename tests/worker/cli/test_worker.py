@@ -3,8 +3,8 @@
 import pytest
 
 from unrolled.errors import OptionError
+from unrolled.telemetry.health_file import check_health_file, write_health_file
 from worker.cli.worker import worker
-from worker.runtime.health_file import check_health_file, write_health_file
 
 
 @pytest.mark.parametrize(

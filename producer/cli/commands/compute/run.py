@@ -24,6 +24,8 @@ from unrolled.settings.declaration import to_environ
 from unrolled.settings.flags import check_companion, flags
 from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.bucket_url import is_url
+from unrolled.telemetry.health_file import check_health_file
+from unrolled.telemetry.server import why_deaf
 from unrolled.telemetry.tracing import start_tracing
 
 #: Options of a worker that are not the job's.
@@ -124,10 +126,10 @@ def run(
 
 
 def _refuse_sharing(options: WorkerOptions, workers: int) -> None:
-    """See that each worker gets a file and a port of its own.
+    """See that each worker gets a file and a port of its own, before anything is begun.
 
     Raises:
-        OptionError: two would write one file, or there aren't enough ports.
+        OptionError: two would write one file, which can't be another one; or not each has a port.
     """
     if options.health_file and workers > 1:
         raise OptionError(
@@ -140,3 +142,11 @@ def _refuse_sharing(options: WorkerOptions, workers: int) -> None:
             f"--metrics-port {options.metrics_port} is too high for {counted(workers, 'worker')}, each of which takes "
             f"a port after it, up to {_LAST_PORT}; give at most {highest}, or 0 for any free ports"
         )
+    for port in range(options.metrics_port + 1, options.metrics_port + 1 + workers) if options.metrics_port else ():
+        if why := why_deaf(port, options.metrics_address):
+            raise OptionError(
+                f"--metrics-port {options.metrics_port}: a worker takes port {port}, and can't listen there ({why}); "
+                "choose another, or 0 for any free ports"
+            )
+    if options.health_file:
+        check_health_file(options.health_file)
