@@ -56,6 +56,11 @@ class Summary:
         if self.without_tokens:
             rows = counted(self.without_tokens, f"row{this} has", f"rows{this} have")
             lines.append(f"{rows} no token, and so no vector (length is 0)")
+        if 2 * self.without_tokens > self.rows:
+            lines.append(
+                "that is most rows: is the model's tokenizer made for such texts? One of words finds none in sequences "
+                "of letters, for example"
+            )
         if self.gaps:
             lines.append(line_of_gaps(self.gaps))
         return lines

@@ -133,6 +133,8 @@ def _lines_hold_text(head: bytes, source: SourceFile, options: SourceOptions) ->
         return _json_holds_text(lines, source, options)
     records = Records(DELIMITERS[source.format], options.max_row_bytes, quotes=options.quotes)
     header = next(records.push(lines), None)
+    if isinstance(header, list) and tuple(header) == options.column_names:
+        raise DamagedInputError("has the names that --columns gives in its first line; leave --columns out")
     if header is not None and (has_header(options) or not isinstance(header, Unreadable)):
         return header_columns(header, options).is_text
     if not head and has_header(options):

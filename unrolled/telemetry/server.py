@@ -3,6 +3,8 @@
 Nothing of it is imported until somebody asks for it, and the figures are collected at the moment of each request.
 """
 
+# Over 150 lines: one server, and whether it can be had.
+
 from __future__ import annotations
 
 import platform

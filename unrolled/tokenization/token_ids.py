@@ -62,7 +62,8 @@ def _checked_row(row: object, vocab_size: int) -> NDArray[np.int32] | RowError:
     if isinstance(row, np.ndarray):
         row = row.tolist()
     if not isinstance(row, list):
-        return RowError(f"its tokens are {shown(row)}; allowed: a list of integers")
+        text = "; make a text of bytes with decode()" if isinstance(row, bytes) else ""
+        return RowError(f"its tokens are {shown(row)}; allowed: a list of integers{text}")
     at = next(at for at, found in enumerate(row) if type(found) is not int or not 0 <= found <= vocab_size)
     what = "" if type(row[at]) is int else "not an integer; "
     return RowError(f"token {shown(row[at])} at position {at} (from 0); {what}allowed: 0 (padding) and 1..{vocab_size}")

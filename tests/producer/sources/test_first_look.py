@@ -222,6 +222,15 @@ def test_the_first_word_is_for_text(tmp_path):
         SourceOptions(id_first_word=True, id_field="x")
 
 
+def test_names_of_columns_that_the_file_has_too_are_no_row(tmp_path):
+    """They would be a row with the id "id"."""
+    path = write(tmp_path / "a.csv", "id,text\n1,x\n")
+    assert "has the names that --columns gives in its first line; leave --columns out" in refusal(
+        path, columns="id,text"
+    )
+    check_inputs([str(write(tmp_path / "b.csv", "1,x\n"))], SourceOptions(columns="id,text"))
+
+
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.csv.gz"])
 def test_tables_without_a_line_of_names(tmp_path, name):
     """Their columns are named by the user, or numbered from 1."""
