@@ -17,10 +17,10 @@ demo: $(VENV)/demo.stamp ## run the main job on real text, set-up included
 	$(BIN)/unrolled demo demo-output
 
 # Four at once, also on two cores: a test often waits for processes that it has started (9 minutes rather than 14).
-test: $(VENV)/dev.stamp ## run all tests
+test: $(VENV)/dev.stamp ## run the tests, but not the long ones
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
-long: $(VENV)/dev.stamp ## run the tests that take hours too, and draw new random examples (pip install torch first)
+long: $(VENV)/dev.stamp ## run the long tests too, for hours, and draw new random examples (pip install torch first)
 	UNROLLED_LONG=1 HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --numprocesses 4 --timeout 3600
 
 browser: $(VENV)/dev.stamp ## fetch a headless Chromium for the report's tests (needs npm), where none is installed

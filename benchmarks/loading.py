@@ -24,19 +24,21 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.parquet as pq
-import torch
 from machine import append
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.random_parts import write_part
 
 import unrolled
-from unrolled.learning.torch import TorchExamples, collate_packed, collate_padded
+
+if TYPE_CHECKING:
+    import torch
 
 MEAN_LENGTH = 24
 SPREAD = 0.6
@@ -54,6 +56,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--results", type=Path, help="append the figures to this file")
     arguments = parser.parse_args()
+    import torch  # noqa: PLC0415 - --help needs no PyTorch
+
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="unrolled-loading-") as folder:
         tokens = write_parts(Path(folder), arguments.units, arguments.tokens, arguments.precision)
@@ -91,17 +95,22 @@ def write_parts(folder: Path, units: int, tokens: int, precision: str) -> int:
     return written
 
 
+def alone(folder: Path, *, checked: bool) -> int:
+    """Read all files with pyarrow, a row group at a time; the number of tokens."""
+    seen = 0
+    for path in sorted(folder.glob("*.parquet")):
+        with pq.ParquetFile(path, page_checksum_verification=checked) as file:
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group, columns=["id", "length", "outputs"])
+                seen += sum(len(chunk.flatten()) for chunk in table["outputs"].chunks)
+    return seen
+
+
 def contestants(folder: Path, rows: int, tokens: int) -> dict[str, Callable[[], int]]:
     """Functions that read all vectors and count them."""
+    import torch  # noqa: PLC0415 - --help needs no PyTorch
 
-    def alone(*, checked: bool) -> int:
-        seen = 0
-        for path in sorted(folder.glob("*.parquet")):
-            with pq.ParquetFile(path, page_checksum_verification=checked) as file:
-                for group in range(file.num_row_groups):
-                    table = file.read_row_group(group, columns=["id", "length", "outputs"])
-                    seen += sum(len(chunk.flatten()) for chunk in table["outputs"].chunks)
-        return seen
+    from unrolled.learning.torch import TorchExamples, collate_packed, collate_padded  # noqa: PLC0415 - needs PyTorch
 
     def examples(group_rows: int = 0) -> unrolled.Examples:
         return unrolled.Examples(dataset=unrolled.open(folder), seed=1, group_rows=group_rows)
@@ -119,8 +128,8 @@ def contestants(folder: Path, rows: int, tokens: int) -> dict[str, Callable[[], 
     padding = sum(shape[0] * shape[1] for shape in shapes) / tokens
     print(f"{tokens:,} tokens; padded batches have {padding:.2f} times as many places", flush=True)
     return {
-        "pyarrow, a row group at a time": lambda: alone(checked=False),
-        "pyarrow, with checksums": lambda: alone(checked=True),
+        "pyarrow, a row group at a time": lambda: alone(folder, checked=False),
+        "pyarrow, with checksums": lambda: alone(folder, checked=True),
         "Examples.batches": lambda: sum(int(batch.mask.sum()) for batch in examples().batches(rows)),
         "DataLoader, no worker, padded": loaded(0, collate_padded),
         "DataLoader, one worker, padded": loaded(1, collate_padded),
@@ -136,18 +145,25 @@ def count(batch: dict[str, object]) -> int:
     return int(batch["mask"].sum()) if "mask" in batch else len(batch["vectors"].data)
 
 
-class Zeros(torch.utils.data.IterableDataset):
-    """Batches of zeros."""
+class Zeros:
+    """Batches of zeros, as a dataset of PyTorch."""
 
     def __init__(self, shapes: list[tuple[int, ...]]) -> None:
         self._shapes = shapes
 
-    def __iter__(self) -> Iterator[torch.Tensor]:
-        return map(torch.zeros, self._shapes)
+    def __len__(self) -> int:
+        return len(self._shapes)
+
+    def __getitem__(self, number: int) -> torch.Tensor:
+        import torch  # noqa: PLC0415 - --help needs no PyTorch
+
+        return torch.zeros(self._shapes[number])
 
 
 def zeros(shapes: list[tuple[int, ...]]) -> int:
     """Receive batches of zeros from one worker; how many there were."""
+    import torch  # noqa: PLC0415 - --help needs no PyTorch
+
     return sum(1 for _ in torch.utils.data.DataLoader(Zeros(shapes), batch_size=None, num_workers=1))
 
 

@@ -25,15 +25,17 @@ import tempfile
 import time
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import ray
 from encode import make_model
 from machine import append
 
 import unrolled
 from producer.demo.docstrings import docstrings
+
+if TYPE_CHECKING:
+    import ray
 
 #: Of each batch: the process, when it began and ended, the processor time that it took, and its tokens.
 COLUMNS = ("process", "began", "ended", "processor", "tokens")
@@ -65,6 +67,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--results", type=Path, help="append the figures to this file")
     arguments = parser.parse_args()
+    import ray  # noqa: PLC0415 - --help needs no Ray
+
     known = [text for _, text in docstrings()]
     with tempfile.TemporaryDirectory(prefix="unrolled-ray-") as folder:
         make_model(Path(folder) / "model", known, arguments.units)
@@ -116,6 +120,8 @@ def batches(model: str, texts: list[str], rows: int) -> list[pa.Table]:
 
 def with_ray(rows: ray.data.Dataset, model: str, batch: int, actors: int) -> list[dict[str, Any]]:
     """The notes of each batch."""
+    import ray  # noqa: PLC0415 - --help needs no Ray
+
     found = rows.map_batches(
         Timed,
         fn_constructor_args=(model,),

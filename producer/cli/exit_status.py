@@ -67,7 +67,10 @@ OF_COMMANDS: dict[str, dict[ExitStatus, str]] = {
         ExitStatus.FAILED: "an error, or the question was answered with no",
         ExitStatus.USAGE: "the question wasn't answered: give --yes",
     },
-    "verify": {ExitStatus.DONE: "every row is published once", ExitStatus.FAILED: "an error, or a problem was found"},
+    "verify": {
+        ExitStatus.DONE: "every row is published once or is in quarantine",
+        ExitStatus.FAILED: "an error, or a problem was found",
+    },
     "doctor": {ExitStatus.DONE: "a job could run", ExitStatus.FAILED: "an error, or a check failed"},
 }
 

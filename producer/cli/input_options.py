@@ -85,8 +85,9 @@ _JOB: dict[str, Decorator] = {
         help="With --follow: longest time that a row waits for its shard to fill.",
     ),
     "shard_tokens": click.option(
-        "--shard-tokens", type=click.IntRange(1), show_default="as many as make files of about 64 MiB",
-        help="Largest number of tokens in a shard, and so in a file.",
+        "--shard-tokens", type=click.IntRange(1),
+        show_default="as many as make files of about 64 MiB in float32, but at most 262,144",
+        help="Largest number of tokens in a shard, and so in a file. A shard has at most 65,536 rows, too.",
     ),
     "layers": click.option(
         "--layers", metavar="LAYERS", default="last", show_default=True,

@@ -42,14 +42,21 @@ def _checked(check: Callable[[str], str]) -> Callable[[click.Context, click.Para
     return callback
 
 
-broker_option: Decorator = click.option(
-    "--broker",
-    metavar="URL",
-    callback=_checked(check_broker_url),
-    show_default="the broker of the `unrolled run` that is working on OUT",
-    help="Redis URL: redis://, rediss:// (TLS) or redis+socket://. Set a URL with a password in the environment, not "
-    "on the command line.",
-)
+def _broker_option(default: str) -> Decorator:
+    return click.option(
+        "--broker",
+        metavar="URL",
+        callback=_checked(check_broker_url),
+        show_default=default,
+        help="Redis URL: redis://, rediss:// (TLS) or redis+socket://. Set a URL with a password in the environment, "
+        "not on the command line.",
+    )
+
+
+broker_option = _broker_option("the broker of the `unrolled run` that is working on OUT")
+#: Of `unrolled run`, which starts a broker, and of commands about a whole broker, which refuse to begin without one.
+own_broker_option = _broker_option("one that the command starts")
+needed_broker_option = _broker_option("none: name one")
 namespace_option: Decorator = click.option(
     "--namespace",
     metavar="NAME",

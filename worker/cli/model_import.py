@@ -206,9 +206,10 @@ def import_command(source: Path, directory: Path, *, no_parity: bool, as_json: b
     """Convert the model in SOURCE, trained elsewhere, to a model directory in DIRECTORY.
 
     SOURCE is a Keras file (.keras, .h5, .hdf5; also weights alone), a TensorFlow SavedModel or checkpoint (.index), a
-    PyTorch state dict (.pt, .safetensors), ONNX, or an ELMo (weights.hdf5). The embedding and the LSTM or GRU layers
-    above it are found and taken. What is above these layers, such as a head, is left out; anything else that would
-    change the states is refused. No code in the file is run.
+    PyTorch state dict (.pt, .safetensors), arrays (.npz, a pickled dictionary, or a directory of .npy files), ONNX, or
+    an ELMo (weights.hdf5). The embedding and the LSTM or GRU layers above it are found and taken. What is above these
+    layers, such as a head, is left out; anything else that would change the states is refused. No code in the file is
+    run.
 
     \b
     Examples:

@@ -21,6 +21,7 @@ from producer.cli.root import cli
     ],
 )
 def test_what_was_meant_is_said(words, said):
+    """A wrong option or command ends with status 2, and the message names what may have been meant."""
     result = CliRunner().invoke(cli, words.split(), prog_name="unrolled")
     assert result.exit_code == 2
     assert said in result.stderr

@@ -27,11 +27,13 @@ def variables_of(command):
 
 
 def test_the_list_of_options_is_that_of_the_commands():
+    """The list of options, which spares loading all commands, has exactly their options."""
     of_commands = variables_of(cli).union(*(variables_of(load_command(name)) for name in COMMANDS))
     assert {variable_of(name) for name in _OPTIONS.split()} == of_commands
 
 
 def test_all_that_is_read_elsewhere_is_known():
+    """Every variable that code, build, pages or manifests name counts as known."""
     files = [*REPOSITORY.glob("docker-compose*.yml"), REPOSITORY / "Makefile", REPOSITORY / "hatch_build.py"]
     files += [*REPOSITORY.glob("docs/*.md"), REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md"]
     for folder in ("deploy", "unrolled", "worker"):
@@ -52,6 +54,7 @@ def test_all_that_is_read_elsewhere_is_known():
     ],
 )
 def test_a_variable_that_nothing_reads_is_named(name, advice):
+    """A warning names it and a similar one, but not its value."""
     result = run("status", "/nowhere", **{name: "secret"})
     assert f"{name} is set in the environment, but there is no such setting" in result.stderr
     assert advice in result.stderr
@@ -72,6 +75,7 @@ def test_a_variable_that_nothing_reads_is_named(name, advice):
     ],
 )
 def test_settings_and_the_variables_of_a_service_are_not(name):
+    """Options, the engine's variables, those of Kubernetes and Docker, and other programs' cause no warning."""
     assert "no such setting" not in run("status", "/nowhere", **{name: "/x"}).stderr
 
 
@@ -84,6 +88,7 @@ def test_settings_and_the_variables_of_a_service_are_not(name):
     ],
 )
 def test_in_a_log_of_json_it_is_a_line_of_json(arguments, environment):
+    """The warning is JSON if the log is, whether an option or a variable says so."""
     result = run("wait", *arguments, UNROLLED_OUPUT_ROOT="/x", **environment)  # wrong usage: it starts no log
     line = json.loads(result.stderr.splitlines()[0])
     assert line["level"] == "WARNING"
@@ -91,6 +96,7 @@ def test_in_a_log_of_json_it_is_a_line_of_json(arguments, environment):
 
 
 def test_an_error_says_which_options_were_set_by_variables():
+    """Those that the message names and the command line doesn't give; none if it names the variable itself."""
     message = "--lease-seconds is 5; allowed: at least twice --grace-seconds"
     environ = {"UNROLLED_LEASE_SECONDS": "5", "UNROLLED_GRACE_SECONDS": "4"}
     both = " (set in the environment: UNROLLED_LEASE_SECONDS, UNROLLED_GRACE_SECONDS)"
@@ -101,6 +107,7 @@ def test_an_error_says_which_options_were_set_by_variables():
 
 
 def test_a_wrong_option_from_the_environment_is_said_to_be_from_there():
+    """The error of a command names the variable, unless the command line gives the option."""
     arguments = ("metrics", "--broker", "redis://localhost:1", "--once")
     result = run(*arguments, UNROLLED_METRICS_PORT="9150")
     assert result.exit_code == 2
@@ -110,5 +117,6 @@ def test_a_wrong_option_from_the_environment_is_said_to_be_from_there():
 
 
 def test_a_level_may_be_written_in_small_letters():
+    """A log level in a variable is accepted, so that the command comes to its next error."""
     result = run("worker", "--model", "/nowhere", "--broker", "redis://localhost:1", UNROLLED_LOG_LEVEL="debug")
     assert "/nowhere: does not exist" in result.stderr

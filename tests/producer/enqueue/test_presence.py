@@ -34,6 +34,7 @@ def quick(monkeypatch):
 
 @pytest.mark.usefixtures("quick")
 def test_it_shows_while_the_block_runs_and_no_longer(ledger):
+    """Signs come again and again for this job alone, and the end removes them."""
     with present(ledger, KEY, Patience(str)):
         eventually(lambda: ledger.fed(KEY) is not None, "the first sign")
         first = ledger.client.hget(ledger.keys.producers, KEY)
@@ -45,6 +46,7 @@ def test_it_shows_while_the_block_runs_and_no_longer(ledger):
 
 @pytest.mark.usefixtures("quick")
 def test_it_shows_what_is_in_the_way(ledger):
+    """The sign contains the producer's trouble for as long as it lasts."""
     patience = Patience(str)
     with present(ledger, KEY, patience):
         eventually(lambda: ledger.fed(KEY) == "", "nothing yet")
@@ -55,6 +57,7 @@ def test_it_shows_what_is_in_the_way(ledger):
 
 
 def test_that_of_a_killed_producer_runs_out(ledger, broker):
+    """A producer that can't remove its sign is forgotten soon."""
     code = f"""
         import threading
         from producer.enqueue import presence
@@ -78,12 +81,14 @@ def test_that_of_a_killed_producer_runs_out(ledger, broker):
 
 @pytest.mark.parametrize("forged", [b"", b"x", b"nan", b"inf", b"1e99", b"-1", b"\xff"])
 def test_a_forged_sign_counts_for_nothing(ledger, forged):
+    """A sign that isn't a likely time counts as none, and is removed."""
     ledger.client.hset(ledger.keys.producers, KEY, forged)
     assert ledger.fed(KEY) is None
     assert not ledger.client.exists(ledger.keys.producers)
 
 
 def test_a_broker_that_is_away_is_missed_silently(broker, ledger):
+    """The block runs and ends without the broker, and leaves no thread."""
     broker.kill()
     before = threading.active_count()
     with present(ledger, KEY, Patience(str)):

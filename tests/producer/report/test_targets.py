@@ -63,6 +63,7 @@ def test_what_no_report_has_written_stays(out, tmp_path, option, name, said):
 
 
 def test_one_file_for_two_things(out, tmp_path):
+    """Two options that name one file, by another path or by a link, are refused, and nothing is written."""
     (tmp_path / "rows.csv").write_text("id,text\n")
     (tmp_path / "link").symlink_to("rows.csv")
     both = report(out, "--to", tmp_path / "x", "--coordinates", tmp_path / "out" / ".." / "x")

@@ -321,6 +321,7 @@ def test_ids_that_are_not_read(tmp_path, suffix, ids):
 
 
 def test_headers_of_a_corpus_in_fasta_may_be_anything(tmp_path):
+    """Of a corpus, no sequence is left out for a header that is too long or isn't UTF-8."""
     path = tmp_path / "a.fasta"
     path.write_bytes(b">" + b"x" * 2000 + b"\nACD\n>\xff\nEFG\n")
     assert [plain(row) for row in rows_of(path, reads_ids=False)] == [("ACD", None, None), ("EFG", None, None)]

@@ -29,6 +29,7 @@ def test_a_place_that_cannot_serve(tmp_path, option, name, found):
 
 @pytest.mark.parametrize("content", ["", '{"on_board": 3}', None])
 def test_a_health_file_that_a_worker_wrote_may_be_written_again(tmp_path, content):
+    """An absent file, an empty one and a worker's own are accepted, before and after writing."""
     path = tmp_path / "health"
     if content is not None:
         path.write_text(content)
@@ -40,6 +41,7 @@ def test_a_health_file_that_a_worker_wrote_may_be_written_again(tmp_path, conten
 
 @pytest.mark.parametrize("content", [b"[1]", b"7", b"{}", b'{"on_board": 1, "id": "a"}', b"\xff", b" " * 300, b"null"])
 def test_another_file_is_no_health_file(tmp_path, content):
+    """A file with any other content is refused."""
     (tmp_path / "other").write_bytes(content)
     with pytest.raises(OptionError, match="no worker has written it"):
         check_health_file(tmp_path / "other")

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from producer.cli.exit_status import ExitStatus
 from producer.cli.input_options import input_options, notices_of_standard_input, submission_of
-from producer.cli.options import broker_option, json_option, namespace_option, served, start_log
+from producer.cli.options import json_option, namespace_option, own_broker_option, served, start_log
 from producer.local.engine import local_engine
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.lines import tell
@@ -42,7 +42,7 @@ _LAST_PORT = 65_535
     "--workers", type=click.IntRange(1, MOST_WORKERS), default=1, show_default=True, help="Number of worker processes."
 )
 @flags(WorkerOptions, OWN)
-@broker_option
+@own_broker_option
 @namespace_option
 @click.option(
     "--report/--no-report", "with_report", default=True, show_default=True,

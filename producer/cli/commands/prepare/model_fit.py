@@ -70,8 +70,8 @@ def fit(
 
     CORPUS is files, directories or patterns: text, JSON lines, CSV, FASTA, Parquet or Arrow, also compressed. --out
     gets the model of the epoch with the best perplexity on the held-out rows, training.json, which says how it was
-    made, and head.safetensors, the softmax. Run the same command again and it resumes, however it ended. On a CPU the
-    same command makes the same model.
+    made, and head.safetensors, the softmax. Run the same command again and it resumes, however it ended. On one kind of
+    CPU, with as many threads and the same versions of TensorFlow and NumPy, the same command makes the same model.
 
     \b
     Examples:

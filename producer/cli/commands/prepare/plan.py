@@ -43,10 +43,10 @@ OWN = ("emulate", "threads", "memory_budget", "pool_tokens", "concurrency")
 def plan(context: click.Context, /, workers: int, measured: bool, as_json: bool, **arguments: Any) -> None:
     """Estimate what a job will cost, before you queue it.
 
-    Reads a sample of the input and measures the engine, in some seconds. Give the options of `unrolled enqueue` or
-    `unrolled run`. The plan says how many rows and tokens there are, how large the output is for each choice of layers,
-    pooling and precision, how long the job takes, how much memory a worker needs, and which rows and inputs can't be
-    used. Nothing is written.
+    Reads a sample of the input and measures the engine, in some seconds. Give those options of `unrolled enqueue` or
+    `unrolled run` that affect what is computed or stored. The plan says how many rows and tokens there are, how large
+    the output is for each choice of layers, pooling and precision, how long the job takes, how much memory a worker
+    needs, and which rows and inputs can't be used. Nothing is written.
 
     \b
     Examples:

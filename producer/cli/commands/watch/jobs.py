@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from producer.cli.options import broker_option, json_option, namespace_option, need_broker
+from producer.cli.options import json_option, namespace_option, need_broker, needed_broker_option
 from producer.jobs.queued_jobs import queued_jobs
 from producer.terminal.text import duration
 from unrolled.queue.broker import Broker
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@broker_option
+@needed_broker_option
 @namespace_option
 @json_option
 def jobs(*, broker: str | None, namespace: str, as_json: bool) -> None:

@@ -8,11 +8,11 @@ from contextlib import closing
 import click
 
 from producer.cli.options import (
-    broker_option,
     log_format_option,
     metrics_options,
     namespace_option,
     need_broker,
+    needed_broker_option,
     served,
     start_log,
 )
@@ -28,7 +28,7 @@ SOCKET_SECONDS = 5.0
 
 
 @click.command()
-@broker_option
+@needed_broker_option
 @namespace_option
 @metrics_options
 @click.option("--once", is_flag=True, help="Print the figures and end.")
