@@ -119,6 +119,7 @@ class Sampler:
         self._sizes = sizes
         self._positions = positions
         self._coverage = Coverage(tokenizer)
+        self._words = self._unknown = 0.0
         self._batch: SourceBatch = []
         self._tokenized = checked_rows(
             self._batches(), config, tokenizer, add_special_tokens=special_tokens, coverage=self._coverage
@@ -188,12 +189,26 @@ class Sampler:
 
     def _count(self, kind: _Kind, piece: Piece) -> None:
         """Count a piece's rows, each with the part of it that is in the piece."""
-        found = [self._seen(one, row) for one, row in self._rows([one for one in piece.rows if one.share > 0])]
+        rows = [one for one in piece.rows if one.share > 0]
+        found = self._with_words([one for one in rows if one.begins and one.whole == 1], 1)
+        for one in rows:
+            if one.begins and one.whole != 1:  # a part of a long row stands for all of it
+                found += self._with_words([one], one.whole)
+        found += self._with_words([one for one in rows if not one.begins], 0)  # counted with the piece where they begin
         table = np.array(found, np.float64).reshape(-1, len(SUMS) + 2)
         shares = table[:, -2]
         good = table[:, 0] > 0
         kind.lengths.append((piece.size_bytes, table[good, -1].astype(np.int64), shares[good]))
         kind.draw(piece, (table[:, : len(SUMS)] * shares[:, None]).sum(0))
+
+    def _with_words(self, rows: list[Seen], weight: float) -> list[tuple[float, ...]]:
+        """What is seen of some rows, whose words are counted with a weight."""
+        coverage = self._coverage
+        words, unknown = coverage.words, coverage.unknown
+        found = [self._seen(one, row) for one, row in self._rows(rows)]
+        self._words += weight * (coverage.words - words)
+        self._unknown += weight * (coverage.unknown - unknown)
+        return found
 
     def _seen(self, seen: Seen, row: Row | BadRow) -> tuple[float, ...]:
         """A row's parts of the sums, its share, and its length."""
@@ -231,8 +246,8 @@ class Sampler:
             weights=np.concatenate([np.zeros(0), *(weight * shares for weight, _, shares in found)]),
             long_rows=self._long_rows,
             reasons=list(self._reasons.values())[:_EXAMPLES],
-            unknown_share=self._coverage.unknown_share,
-            words=self._coverage.words,
+            unknown_share=self._unknown / self._words if self._words else None,
+            words=round(self._words),
             exact=all(kind.draws.whole for kind in kinds),
             read_bytes=sum(kind.draws.covered_bytes for kind in kinds),
             draws=sum(len(kind.draws) for kind in kinds),

@@ -197,3 +197,15 @@ def test_a_plan_writes_nothing(tmp_path, model):
     before = sorted(tmp_path.rglob("*"))
     plan_of(model, tmp_path / "a.txt")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_each_word_of_a_whole_input_counts_once(model, tmp_path):
+    """Also those of rows that are longer than a piece of the input, which are read again with each piece."""
+    path = tmp_path / "rows.jsonl"
+    texts = ["a b c unknownword " * 20_000, *["a b"] * 50, "otherword c " * 5_000]
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    plan = plan_of(model, path)
+    words_there = sum(len(text.split()) for text in texts)
+    assert plan.input.exact
+    assert plan.rows.words_read == pytest.approx(words_there, rel=0.01)
+    assert plan.rows.unknown_share == pytest.approx(50_000 / words_there, rel=0.01)
