@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
@@ -474,7 +475,8 @@ class Ledger:
             pipe.zcount(Keys.of(self._namespace, offer).ledger, MARKS, "+inf")
         waiting = dict(zip(offers, pipe.execute(), strict=True))
         idle = [offer for offer, count in waiting.items() if not count]
-        for offer in idle[: min(_UNLISTED, max(0, len(listed) - MOST_OFFERS))]:
+        excess = min(len(idle), _UNLISTED, max(0, len(listed) - MOST_OFFERS))
+        for offer in random.sample(idle, excess):  # some of them may have a job of which nothing waits
             Scripts(self.client, Keys.of(self._namespace, offer)).run("unlist", offer=str(offer))
         return {offer for offer, count in waiting.items() if count}
 
