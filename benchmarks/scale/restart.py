@@ -80,7 +80,7 @@ def many_workers(place: Path, shards: int) -> list[Figure]:
     with RestartableBroker() as broker, ledger_of(broker.url) as ledger:
         ledger.enter(key, str(place), None, [], 1)
         settings = Settings(broker=broker.url, model=Path("model"))
-        workers = [Jobs(settings, ledger, Patience(print), lambda _: None) for _ in range(WORKERS)]
+        workers = [Jobs(settings, ledger, Patience(print), lambda _: None, str(number)) for number in range(WORKERS)]
         for worker in workers:
             worker.find(key)
         ledger.client.flushall()
@@ -113,7 +113,7 @@ def known_jobs(folder: Path, jobs: int) -> list[Figure]:
     """What small jobs cost that two workers have met, and that are complete: first, and at every look from then on."""
     with RestartableBroker() as broker, ledger_of(broker.url) as ledger:
         settings = Settings(broker=broker.url, model=Path("model"))
-        workers = [Jobs(settings, ledger, Patience(print), lambda _: None) for _ in range(2)]
+        workers = [Jobs(settings, ledger, Patience(print), lambda _: None, str(number)) for number in range(2)]
         for number in range(jobs):
             job = create_job(folder / f"job-{number}", job_of(inputs=(f"{number}.txt",)))
             job.objects.create(segment_name(0), Segment("end").encode())

@@ -71,7 +71,7 @@ def _check_troubles(workers: Sequence[WorkerStatus], job_key: str | None) -> Ite
     """What is in the way of those that could compute the job, as they have said themselves."""
     lines, free = dict[str, list[str]](), 0
     for worker in workers:
-        found = [text for about, text in worker.troubles if job_key is None or about in (None, job_key)]
+        found = dict.fromkeys(text for about, text in worker.troubles if job_key is None or about in (None, job_key))
         free += not found
         for text in found:
             lines.setdefault(text, []).append(worker.name)

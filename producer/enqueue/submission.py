@@ -281,8 +281,9 @@ def need_tokenizer(
             "give token ids in another format"
         )
     raise ModelError(
-        f"{text_file} holds text, but {lacks}; make one with `unrolled tokenizer fit INPUTS --out "
-        f"{shown(submission.model)}`, or give --kind tokens for token ids"
+        f"{text_file} holds text, but {lacks}; a trained model needs the one that it was trained with (`unrolled model "
+        f"import --tokenizer`). For one that isn't trained, `unrolled tokenizer fit INPUTS --out "
+        f"{shown(submission.model)}` makes one. For token ids, give --kind tokens"
     )
 
 

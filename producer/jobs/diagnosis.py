@@ -25,7 +25,7 @@ def diagnose(status: JobStatus) -> dict[str, str]:
     # Over 40 lines: a text for each kind, in the order in which they are shown.
     found = {}
     if status.discarded:
-        return {"cancelled": "it was discarded: nothing of it is kept; use another --out"}
+        return {"cancelled": _of_discarded(status)}
     if status.away:
         found["away"] = f"{status.away}; which shards are being computed or queued is unknown"
     if status.cancelled and not status.finished:
@@ -65,10 +65,19 @@ def diagnose(status: JobStatus) -> dict[str, str]:
             f": if no {commands} is at work on it,",
         )
         found["input"] = (
-            f"the input hasn't been read to its end{shown if status.queue else unknown} "
+            f"the input hasn't been read to its end{shown if status.queue and 'full' not in found else unknown} "
             "run the same command again to resume it (if files of its log are missing, `unrolled verify` names them)"
         )
     return found
+
+
+def _of_discarded(status: JobStatus) -> str:
+    if not status.done:
+        return "it was discarded: nothing of it is kept; use another --out"
+    return (
+        f"it was discarded, and {counted(status.done, 'part')} of shards that were being computed came after that; "
+        f"`unrolled discard {status.out}` deletes {'it' if status.done == 1 else 'them'}"
+    )
 
 
 def _in_the_queue(status: JobStatus, queue: QueueStatus) -> dict[str, str]:

@@ -169,7 +169,13 @@ def _of_job(job: OpenJob, log: Log, chapters: Iterable[str], missing: str | None
     if missing is not None:
         yield Problem(missing, "isn't there, but later segments of the log are; restore it from a copy")
     elif log.discarded:
-        yield Problem(names.LOG, "the job was discarded; nothing of it is kept")
+        left = sum(1 for _ in names.parts_in(job.objects.list(names.PARTS)))
+        kept = (
+            f"{counted(left, 'part')} came after that; `unrolled discard {job.place}` deletes them"
+            if left
+            else ("nothing of it is kept")
+        )
+        yield Problem(names.LOG, f"the job was discarded; {kept}")
     elif not log.ended:
         yield Problem(
             names.LOG, "the input wasn't read to its end; run the same `unrolled run` or `unrolled enqueue` again"

@@ -7,7 +7,7 @@ from __future__ import annotations
 import signal
 import tempfile
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +20,11 @@ from producer.local.stopping import shards_at_work, tell_what_is_left
 from producer.local.workers import Workers
 from producer.terminal.lines import tell
 from producer.terminal.signals import Terminated, terminable
-from unrolled.errors import ModelError
+from unrolled.errors import ModelError, UnrolledError
 from unrolled.job import names
 from unrolled.model.directory import open_model
+from unrolled.protocol.finishing import sweep_discarded
+from unrolled.protocol.log import Log, catch_up
 from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.posix import PosixStore
 from unrolled.telemetry.json_log import about
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from producer.enqueue.summary import Summary
     from producer.jobs.status import JobStatus
     from producer.terminal.figures import ProducerFigures
-    from unrolled.errors import UnrolledError
     from unrolled.model.directory import ModelDirectory
     from unrolled.protocol.opening import OpenJob
 
@@ -79,6 +80,7 @@ def run_job(
     if broker is None:
         check_alone(job)
     with ExitStack() as stack:
+        stack.push(lambda kind, *_: _sweep_if_discarded(job) if kind else None)
         stack.enter_context(terminable())
         stack.enter_context(about(job=job.key))
         own = stack.enter_context(EmbeddedBroker()) if broker is None else None
@@ -123,6 +125,15 @@ def run_job(
                 at_work = partial(shards_at_work, url, namespace, job)
                 tell_what_is_left(lambda: crew.running, at_work, seconds, again)
             raise
+
+
+def _sweep_if_discarded(job: OpenJob) -> None:
+    """Delete what the workers have published after the job was discarded, which nobody else sees."""
+    with suppress(UnrolledError):
+        log = Log()
+        catch_up(log, job.objects)
+        if log.discarded:
+            sweep_discarded(job.objects)
 
 
 def _refuse_login(broker: str | None) -> None:

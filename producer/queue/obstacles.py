@@ -71,7 +71,7 @@ def _at_the_broker(offer: Offer, queue: QueueStatus) -> dict[str, str]:
             "workers that are alive can't say so; raise its maxmemory"
         )
     alive = [worker.offer for worker in queue.workers if not worker.is_lost]
-    if offer not in alive and ("full" not in found or any(alive)):
+    if offer not in alive and "full" not in found:
         found["worker"] = no_worker(offer, alive)
     return found
 

@@ -62,9 +62,14 @@ def fit_model(request: FitRequest, device: str, threads: int | None, say: Callab
             "training needs TensorFlow, which is missing: pip install 'unrolled[producer,worker,tensorflow]'"
         )
     plan = prepare(request, say)
+    sides = plan.train, plan.validation
+    # Long rows are cut, and each piece counts as a row there.
+    usable = plan.corpus["rows"] - plan.corpus["rows_without_targets"]
+    rows = "rows" if sum(side.rows for side in sides) == usable else "rows and pieces of long rows"
     say(
         f"{figure(plan.train.targets)} tokens to learn from (all but the first of each row) in "
-        f"{figure(plan.train.rows)} rows, {figure(plan.validation.targets)} in {figure(plan.validation.rows)} held out"
+        f"{figure(plan.train.rows)} {rows}, {figure(plan.validation.targets)} in "
+        f"{figure(plan.validation.rows)} held out"
     )
     _train(request.out, plan, device, threads)
     record = read_record(request.out)

@@ -55,7 +55,10 @@ def test_a_whole_job_in_a_bucket(place, server):
 def test_a_server_that_goes_wrong_costs_time_only(place, server):
     """Conflicts, overload, lost answers and refusals that aren't true, while a job runs."""
     faults = (Answer.SLOW_DOWN, Answer.LOST_ANSWER, Answer.CONFLICT, Answer.EXISTS_AFTER, Answer.LOST_REQUEST, None)
-    server.faults = {"PUT": [None] * 4 + list(faults) * 3, "GET": [None, Answer.BROKEN, None, Answer.HALF_ANSWER] * 3}
+    server.faults = {
+        "PUT": [None] * 4 + list(faults) * 3,
+        "GET": [None, *[None, Answer.BROKEN, None, Answer.HALF_ANSWER] * 3],
+    }
     done = run(place)
     assert done.returncode == 0, done.stderr
     assert not server.faults["PUT"]

@@ -112,8 +112,8 @@ def _pairs(ids: Iterable[Any], labels: Iterable[Any]) -> dict[Any, Any]:
         first = found.setdefault(name, label)
         if first is not label and not _are_equal(first, label):
             raise ValueError(
-                f"the id {name!r:.100} has two labels: {first!r:.100} and {label!r:.100}; give each id one, such as "
-                "that of the first row with this id, which the job has computed: it put the others into quarantine"
+                f"the id {name!r:.100} has two labels: {first!r:.100} and {label!r:.100}; give each id one. Of several "
+                "rows with one id, a job computes the first. In a table, the ids are in the first column"
             )
     return found
 

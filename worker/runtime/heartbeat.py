@@ -150,7 +150,9 @@ class Heartbeat:
 
     def troubles(self) -> list[tuple[str | None, str]]:
         """This worker's problems, the latest last: the job's key if it concerns one job only, and a text."""
-        found: list[tuple[str | None, str]] = [*self._service.put_off().items(), *self._patience.troubles()]
+        found = list[tuple[str | None, str]](
+            dict.fromkeys([*self._service.put_off().items(), *self._patience.troubles()])
+        )
         return [(key, text[:TROUBLE_CHARACTERS]) for key, text in found[-MOST_TROUBLES:]]
 
     def _look_after_jobs(self) -> None:

@@ -69,7 +69,10 @@ def _lead(facts: Facts) -> str:
         each = "every token and every row" if per_token and per_row else "every token" if per_token else "every row"
         if facts.positions:
             each = f"the tokens at positions {text(facts.positions)}"
-        vectors = f"A vector of {facts.columns[0].width:,} numbers for {each}"
+        # Of each layer and each pooling there is one, and layers may have different widths.
+        widths = list(dict.fromkeys(f"{column.width:,}" for column in facts.columns))
+        several = "A vector" if len(facts.columns) == 1 else "Vectors"
+        vectors = f"{several} of {' and '.join(widths)} numbers for {each}"
     model = facts.model.describe_layers() if facts.model else f"the model {facts.job.fingerprint[:12]}"
     how = f"{facts.job.engine} engine, {facts.job.arithmetic}"
     took = ""

@@ -1010,10 +1010,45 @@ def test_discard_deletes_all_but_the_tombstone(tmp_path, broker, ledger):
     publish_shard(job, second, content=rows)
     for option in ("--once", "--watch"):  # which ends: nothing more can happen
         assert run("status", tmp_path, option).stdout.strip() == (
-            f"{tmp_path}: discarded; job {job.key}\n→ it was discarded: nothing of it is kept; use another --out"
+            f"{tmp_path}: discarded; job {job.key}\n→ it was discarded, and 1 part of shards that were being computed "
+            f"came after that; `unrolled discard {tmp_path}` deletes it"
         )
     assert json.loads(run_with(broker, "discard", tmp_path, "--yes", "--json").stdout) == {"discarded": 1}
     assert published(job) == []
+
+
+def test_parts_that_come_after_a_discard_are_told_of(tmp_path, broker, ledger):
+    """A worker that computes a shard publishes it; the same command deletes its part, too."""
+    job = make_job(tmp_path, shards=2)
+    first, second = waiting(job)
+    enter(ledger, job, first, second)
+    ledger.claim(Member(job.key, Life(first, 0)), "host-1")
+    kept = tmp_path.parent / f"{tmp_path.name}-kept"
+    shutil.copytree(tmp_path, kept)
+    done = run_with(broker, "discard", tmp_path, "--yes")
+    assert "1 shard was being computed, and may still be published: run the same command again" in done.stderr
+    publish_shard(make_job(kept, shards=2), first)
+    part = next(kept.glob("part-*.parquet"))
+    shutil.copy(part, tmp_path / part.name)
+    said = f"1 part of shards that were being computed came after that; `unrolled discard {tmp_path}` deletes it"
+    assert said in run("status", tmp_path).stdout
+    assert "the job was discarded; 1 part came after that" in run("verify", tmp_path).stdout
+    assert run("show", tmp_path).stderr == f"Error: {tmp_path}: the job was discarded, and no row of it is kept\n"
+    done = run_with(broker, "discard", tmp_path, "--yes")
+    assert (done.exit_code, done.stdout) == (0, f"{tmp_path}: the job is discarded, 1 part deleted\n")
+    assert "nothing of it is kept" in run("status", tmp_path).stdout
+
+
+def test_show_shows_no_row_of_another_job(tmp_path):
+    """A part that somebody has copied there."""
+    finished_job(tmp_path / "own")
+    other = make_job(tmp_path / "other", shards=3)
+    for shard in waiting(other):
+        publish_shard(other, shard)
+    for part in (tmp_path / "other").glob("*.parquet"):
+        shutil.copy(part, tmp_path / "own" / f"part-{part.name[5:11]}-{'f' * 12}.parquet")
+    found = run("show", tmp_path / "own", "-n", "99")
+    assert (found.exit_code, "is not a part of this job; move it elsewhere" in found.stderr) == (1, True)
 
 
 def test_discard_deletes_the_report(tmp_path):

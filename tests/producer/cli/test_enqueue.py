@@ -7,6 +7,7 @@ import os
 import random
 import re
 import shutil
+import socket
 from contextlib import closing
 
 import pyarrow as pa
@@ -229,8 +230,9 @@ def test_text_for_a_model_without_a_tokenizer(place, broker, models):
     ids = models / "ids"
     refused(
         enqueue(broker, "rows.txt", model=ids),
-        f"rows.txt holds text, but {ids} has no tokenizer.json; make one with `unrolled tokenizer fit INPUTS "
-        f"--out {ids}`, or give --kind tokens for token ids",
+        f"rows.txt holds text, but {ids} has no tokenizer.json; a trained model needs the one that it was trained with "
+        "(`unrolled model import --tokenizer`). For one that isn't trained, `unrolled tokenizer fit INPUTS --out "
+        f"{ids}` makes one. For token ids, give --kind tokens",
     )
     assert not (place / "out").exists()
     assert queued(broker, models) == 0
@@ -651,3 +653,18 @@ def test_damaged_files_end_in_a_summary_or_in_one_line(place, broker):
 
 def tree(folder):
     return {path.relative_to(folder) for path in folder.rglob("*")}
+
+
+def test_a_port_that_is_taken_is_refused_before_the_job_is_made(tmp_path, broker):
+    """Else it would refuse other options."""
+    rows, model = write_rows(tmp_path / "rows.jsonl", {"a": [1]}), make_model(tmp_path / "model").path
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        found = CliRunner().invoke(
+            cli,
+            ["enqueue", str(rows), "--model", str(model), "--out", str(tmp_path / "out"), "--metrics-port", port],
+            env={"UNROLLED_BROKER": broker.url},
+            auto_envvar_prefix="UNROLLED",
+        )
+    assert (found.exit_code, f"--metrics-port {port}" in found.stderr) == (2, True)
+    assert not (tmp_path / "out").exists()

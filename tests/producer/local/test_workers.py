@@ -89,6 +89,9 @@ def test_no_worker_is_killed_within_its_grace(tmp_path, settings, monkeypatch):
         ready(tmp_path, 1)
         (worker,) = workers_of(os.getpid())
         worker.suspend()
+        eventually(
+            lambda: worker.status() == psutil.STATUS_STOPPED, "the worker to stop"
+        )  # else it may take the signal
         helper = threading.Thread(target=resume_when_told_to_end, args=[worker])
         helper.start()
     helper.join()

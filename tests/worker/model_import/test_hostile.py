@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from support.imported import imported
 
 from unrolled.errors import ModelError
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.weights import new_weights
 from worker.model_import import limits
 from worker.model_import.assembly import assemble
 from worker.model_import.errors import ImportRefusedError
@@ -601,3 +604,14 @@ def test_scales_of_any_size_are_judged_in_a_moment(shapes, tmp_path):
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph(nodes, "hostile", [ids], [], made)), tmp_path / "m.onnx")
     with pytest.raises(ImportRefusedError, match=r"reads d\d+ \(DequantizeLinear\)|DequantizeLinear"):
         imported(tmp_path / "m.onnx", tmp_path / "model")
+
+
+def test_a_model_directory_is_named_as_one(tmp_path):
+    """It needs no import; its weights alone would be called no LSTM."""
+    config = ModelConfig.stacked(9, 4, 3, 1, 4)
+    model = save_model(tmp_path / "model", config, new_weights(config, 1)).path
+    for source in (model, model / "model.safetensors"):
+        with pytest.raises(
+            ImportRefusedError, match=r"model: is a model directory already; give it to commands as it is"
+        ):
+            imported(source, tmp_path / "made")

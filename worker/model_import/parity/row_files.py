@@ -33,7 +33,7 @@ UNREADABLE = (
     zlib.error,
     pa.ArrowException,
 )
-_NPY = b"\x93NUM"
+_NPY, _PARQUET, _ZIP = b"\x93NUM", b"PAR1", b"PK"
 #: Columns of a file that an error names.
 _SHOWN = 12
 
@@ -76,7 +76,9 @@ def _is_parquet(path: Path) -> bool:
         head = file.read(4)
     if head == _NPY:
         raise ValueError("it is .npy, one array without a name; allowed: .npz, as numpy.savez writes it, and Parquet")
-    return head == b"PAR1"
+    if head != _PARQUET and not head.startswith(_ZIP):
+        raise ValueError("it is neither .npz, as numpy.savez writes it, nor Parquet")
+    return head == _PARQUET
 
 
 def _npz_rows(path: Path, name: str) -> Iterator[tuple[Any, Any, bool]]:

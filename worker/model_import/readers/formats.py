@@ -4,8 +4,12 @@
 
 import re
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
+from unrolled.errors import ModelError
+from unrolled.model.directory import config_there
+from unrolled.model.files import WEIGHTS_FILE
 from unrolled.store.bucket_url import is_url, shown
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Found
@@ -52,6 +56,7 @@ def read_source(
         ImportRefusedError: it has none of the formats, or contains something that can't be imported; the text names
             the source.
     """
+    _refuse_own(source)
     if is_url(str(source)):
         raise ImportRefusedError(f"{shown(source)}: is in a bucket; copy it to this machine, and import the copy")
     try:
@@ -62,6 +67,18 @@ def read_source(
         raise ImportRefusedError(f"{source}: can't be read ({error.strerror or error})") from error
     settle_resets(found, reset)
     return found
+
+
+def _refuse_own(source: Path) -> None:
+    """Refuse a model directory, or the weights in one. Other programs' directories have files of these names, too."""
+    own = source if source.is_dir() else source.parent
+    if source not in (own, own / WEIGHTS_FILE) or not (own / WEIGHTS_FILE).is_file():
+        return
+    config = None
+    with suppress(ModelError):
+        config = config_there(own)
+    if config is not None:
+        raise ImportRefusedError(f"{own}: is a model directory already; give it to commands as it is (--model {own})")
 
 
 def _read_elmo(source: Path, options: Path | None, vocabulary: Path | None) -> Found | None:

@@ -78,14 +78,15 @@ def enqueue(
     from producer.enqueue.submission import prepare  # noqa: PLC0415
     from producer.queue.login import refuse_login  # noqa: PLC0415
 
-    prepared = prepare(submission, check_broker=partial(refuse_login, url))
     figures = ProducerFigures()
     with (
+        # First, so that nothing is begun where a port is taken.
         served(figures.collect, metrics_port, metrics_address),
         closing(start_tracing(tracing, "unrolled-producer")),
-        about(job=prepared.job.key),
     ):
-        summary = session.enqueue(prepared, url, namespace, max_queued_tokens, priority, figures=figures)
+        prepared = prepare(submission, check_broker=partial(refuse_login, url))
+        with about(job=prepared.job.key):
+            summary = session.enqueue(prepared, url, namespace, max_queued_tokens, priority, figures=figures)
     for text in notices_of_standard_input(submission, summary.rows):
         tell(text)
     click.echo(json_text(asdict(summary)) if as_json else as_text(summary, submission.out))

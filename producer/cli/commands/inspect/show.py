@@ -75,15 +75,20 @@ def published_rows(job: OpenJob) -> Iterator[Row]:
     """
     shards = sorted(names.parts_in(job.objects.list(names.PARTS)))
     log = Log()
+    catch_up(log, job.objects)
+    if log.discarded:
+        raise JobError(f"{job.place}: the job was discarded, and no row of it is kept")
     if not shards and not standing(log, job.objects, live=job.job.live).complete:
-        if log.discarded:
-            raise JobError(f"{job.place}: the job was discarded, and no row of it is kept")
         raise JobError(f"{job.place}: no part is published yet; see `unrolled status {job.place}`")
     for shard in shards:
+        if shard not in log.entries:
+            catch_up(log, job.objects)  # it may be newer than the log that was read
+        if shard not in log.entries:
+            part = f"{job.place}/{names.part_object(shard)}"
+            raise FileFormatError(f"{part}: is not a part of this job; move it elsewhere")
         try:
             yield from open_part(job.objects.store, shard).rows()
         except FileFormatError as error:
-            catch_up(log, job.objects)
             raise FileFormatError(explain_damage(job, log, shard, str(error))) from error
 
 

@@ -11,6 +11,7 @@ from producer.jobs import decisions
 from producer.local.broker_record import find_broker
 from producer.queue.shard_queue import ShardQueue
 from producer.report.targets import delete_report
+from producer.terminal.lines import tell
 from unrolled.errors import JobError, OptionError, counted
 from unrolled.job import names
 from unrolled.patience import Patience
@@ -53,12 +54,18 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
             ledger.refuse_copy("to delete the copy alone: remove its directory")
         if not (yes or before):
             _confirm(job.place, parts)
+        running = 0
+        if queue and not before:
+            running = queue.steadily("reach the broker", lambda: len(queue.ledger.running(job.key)[0]))
         decisions.discard(job.objects, ledger)
         delete_report(job.objects.store)
     said = f"is discarded, {counted(parts, 'part')} deleted"
     if before:
         said = "was discarded before, and no part is left"
     click.echo(json_text({"discarded": parts}) if as_json else f"{job.place}: the job {said}")
+    if running:
+        those = counted(running, "shard was being computed", "shards were being computed")
+        tell(f"{those}, and may still be published: run the same command again when the workers have finished")
 
 
 def _confirm(place: str, parts: int) -> None:

@@ -24,6 +24,7 @@ from unrolled.patience import Patience
 from unrolled.store.disk.path_limits import refuse_impossible
 from unrolled.store.publish import publish_bytes
 from unrolled.telemetry.json_text import json_text
+from unrolled.training.plan import RECORD_FILE
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -193,6 +194,11 @@ def _save(made: "Tokenizer", target: Path, room: int | None) -> None:
     publish_bytes(target, (made.to_str(pretty=True) + "\n").encode())
     if before is None or (now := open_model(target.parent).fingerprint) == before:
         return
+    if not (target.parent / RECORD_FILE).exists():
+        click.echo(
+            "the words have new ids: a model that was trained with other ids gives meaningless vectors with them",
+            err=True,
+        )
     click.echo(
         f"the model's fingerprint is {now[:SHORT]}… now, and was {before[:SHORT]}…: jobs of the old one can go on "
         "only with a directory that has the old files",

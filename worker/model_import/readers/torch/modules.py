@@ -179,13 +179,12 @@ def _why_incomplete(passes: Iterable[tuple[int, bool]]) -> str | None:
 
 
 def _why_without_bias(passes: Mapping[tuple[int, bool], Mapping[str, Array]]) -> str | None:
-    """Why the passes of a module lack a bias, by numbers of layers and directions; or None. It has all or none."""
-    has_some = any(bias in parts for parts in passes.values() for bias in ("b_ih", "b_hh"))
+    """Why the passes of a module lack a bias, by numbers of layers and directions; or None. All have the same ones."""
+    biases = {bias for parts in passes.values() for bias in ("b_ih", "b_hh") if bias in parts}
     for (number, back), parts in sorted(passes.items()):
-        for bias in ("ih", "hh"):
-            if has_some and f"b_{bias}" not in parts:
-                name = f"bias_{bias}_l{number}{'_reverse' * back}"
-                return f"its module has biases, but not {name}: the file is a part of the model; get all of it"
+        for bias in sorted(biases - parts.keys(), reverse=True):
+            name = f"bias_{bias[2:]}_l{number}{'_reverse' * back}"
+            return f"its module has biases, but not {name}: the file is a part of the model; get all of it"
     return None
 
 
