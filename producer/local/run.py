@@ -128,7 +128,7 @@ def run_job(
 
 
 def _sweep_if_discarded(job: OpenJob) -> None:
-    """Delete what the workers have published after the job was discarded, which nobody else sees."""
+    """Delete what the workers have published after the job was discarded, while they ended."""
     with suppress(UnrolledError):
         log = Log()
         catch_up(log, job.objects)

@@ -37,6 +37,7 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
       unrolled discard out --broker redis://localhost:6379/0
       unrolled discard out --yes
     """
+    # Over 40 lines: one command, half of it its help text.
     job = job_at(out)
     broker = find_broker(broker, job.place)
     parts = sum(1 for _ in names.parts_in(job.objects.list(names.PARTS)))
