@@ -64,7 +64,8 @@ def _check_crowd(workers: Sequence[WorkerStatus]) -> Iterator[Check]:
     threads, cpus = sum(worker.threads for worker in here), usable_cpus()
     if len(here) > 1 and threads > cpus:
         found = f"{len(here)} on this machine have {threads} threads together, on {cpus} usable processors"
-        yield Check("workers' threads", "warn", found, f"give each --threads {max(1, cpus // len(here))}, or run fewer")
+        fewer = f"give each --threads {max(1, cpus // len(here))}, or run fewer" if threads > len(here) else "run fewer"
+        yield Check("workers' threads", "warn", found, fewer)
 
 
 def _check_troubles(workers: Sequence[WorkerStatus], job_key: str | None) -> Iterator[Check]:

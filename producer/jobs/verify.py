@@ -243,7 +243,7 @@ def _why_missing(job: OpenJob, log: Log, entry: Entry, gone: str | None) -> str:
     if gone and has_damaged_rows(job.objects, entry.shard):
         return (
             f"was given up, because its rows in {rows_object(entry.shard)} are damaged: the same `unrolled run` or "
-            f"`unrolled enqueue` writes them again; then: unrolled retry {job.place}"
+            f"`unrolled enqueue` writes them again, and computes them"
         )
     if gone:
         return f"was given up, the reason is in {gone}: unrolled retry {job.place}"

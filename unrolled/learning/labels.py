@@ -60,6 +60,7 @@ def read_labels(given: Any, classes: tuple[str, ...]) -> Labels:
     name = next(iter(found))
     ids = f"{name!r:.100} ({kind or type(name).__name__})"
     if (dtype := _number_dtype(labels)) is not None:
+        _check_numbers(labels, classes)
         return Labels(labels, classes, ids, dtype)
     if not classes:
         texts = {text for label in labels.values() for text in (label if _is_many(label) else [label])}
@@ -116,6 +117,18 @@ def _pairs(ids: Iterable[Any], labels: Iterable[Any]) -> dict[Any, Any]:
                 "rows with one id, a job computes the first. In a table, the ids are in the first column"
             )
     return found
+
+
+def _check_numbers(labels: Mapping[Any, Any], classes: tuple[str, ...]) -> None:
+    """Refuse numbers that are no class's, if classes are named."""
+    for name, label in labels.items() if classes else ():
+        for number in label if _is_many(label) else [label]:
+            if not 0 <= number < len(classes):
+                there = counted(len(classes), "class", "classes")
+                raise ValueError(
+                    f"the label of {name!r:.100} is {number}, and there are {there}; give numbers from 0 to "
+                    f"{len(classes) - 1}"
+                )
 
 
 def _are_equal(one: Any, other: Any) -> bool:

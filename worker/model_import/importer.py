@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from unrolled.errors import ModelError
 from unrolled.job.directories import refuse_job
-from unrolled.model.directory import ModelDirectory, save_model
+from unrolled.model.directory import ModelDirectory, config_there, save_model
 from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE
 from unrolled.model.weights import check_finite
 from unrolled.store.lock import lock_file
@@ -32,6 +32,7 @@ from worker.model_import.tokenizer_file import own_tokenizer, read_tokenizer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from unrolled.model.config import ModelConfig
     from worker.model_import.found import Found
     from worker.model_import.selection.stack import Stack
 
@@ -167,6 +168,7 @@ def import_model(
         raise ImportRefusedError(f"{source} ({found.format}): {error}") from error
     check_finite({_in_source(name, stack, made): array for name, array in made.weights.items()}, source)
     made.notes += _notes_of_states(found, stack)
+    _refuse_other_model(directory, made.config)
     tokenizer = _tokenizer(found, made, options.tokenizer)
     if options.parity is None:
         if stack.doubts:
@@ -184,6 +186,13 @@ def import_model(
     model = save_model(directory, made.config, made.weights, tokenizer)
     caution = _ARRAYS_ALONE if found.graph is None and found.own is None else ""
     return Imported(model, found.format, made, parity, caution)
+
+
+def _refuse_other_model(directory: Path, config: ModelConfig) -> None:
+    """Refuse a directory with another model, before the comparison takes a minute; weights are compared at the end."""
+    there = config_there(directory)
+    if there is not None and there != config:
+        raise ImportRefusedError(f"{directory}: contains another model ({CONFIG_FILE}); choose another directory")
 
 
 def _refuse_tokenizer_there(directory: Path) -> None:

@@ -215,7 +215,7 @@ def test_a_dead_shard_is_a_problem(tmp_path):
     place(job, rows).write_bytes(b"damaged")
     assert problems(job)[names.part_object(shard)] == (
         f"was given up, because its rows in {rows} are damaged: the same `unrolled run` or `unrolled enqueue` writes "
-        f"them again; then: unrolled retry {job.place}"
+        f"them again, and computes them"
     )
 
 

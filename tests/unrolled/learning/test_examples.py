@@ -202,6 +202,15 @@ def test_an_id_with_two_labels_is_refused(dataset, rows, kind, one, other):
     assert len(Examples(dataset, labels=make([second, first, first], [one, one, one]))) == 2
 
 
+def test_numbers_of_classes_that_there_are_not(dataset, rows):
+    """A loss would fail on them, or be nonsense."""
+    first, second, *_ = rows
+    assert len(Examples(dataset, labels={first: 0, second: 1}, classes=["a", "b"])) == 2
+    for wrong in (2, -1):
+        with pytest.raises(ValueError, match=f"the label of {second!r} is {wrong}, and there are 2 classes"):
+            Examples(dataset, labels={first: 0, second: wrong}, classes=["a", "b"])
+
+
 def test_a_masked_label_is_none(dataset, rows):
     """Of an array of `numpy.ma` with a label for each row."""
     first, second, *_ = rows

@@ -251,6 +251,9 @@ def test_importing_twice_changes_nothing_and_another_model_is_refused(tmp_path):
     other = run(MODELS / "gru2.safetensors", tmp_path / "model", "--no-parity")
     assert other.exit_code == 1
     assert "another model" in other.output or "is there" in other.output
+    compared = run(MODELS / "gru2.safetensors", tmp_path / "model")  # before the comparison, which takes its time
+    assert (compared.exit_code, "comparing the model" in compared.output) == (1, False)
+    assert "contains another model (config.json)" in compared.output
 
 
 def test_a_tokenizer_of_few_words_is_noted(tmp_path):

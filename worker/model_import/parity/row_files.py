@@ -54,6 +54,8 @@ def stored_rows(path: Path, name: str) -> list[tuple[Any, Any, bool]]:
 
 def stored_states(path: Path) -> list[Any]:
     """The initial states of each row; arguments and errors are those of `stored_rows`."""
+    if not _is_parquet(path) and not has_states(path):  # of Parquet, the columns are named
+        raise ValueError(f"it has no {STATES}, which the model needs for each row")
     if _is_parquet(path):
         states: list[Any] = _read_columns(path, STATES)[STATES].to_pylist()
         return states
