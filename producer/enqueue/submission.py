@@ -15,7 +15,7 @@ from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import check_rows
 from producer.sources.formats.by_name import by_extension
 from producer.sources.options import SourceOptions
-from producer.sources.reading import InputPlan, check_inputs, first_batches
+from producer.sources.reading import InputPlan, check_inputs, first_batches, with_beginning
 from producer.tokenization.checked_rows import checked_rows
 from unrolled.errors import (
     FileFormatError,
@@ -30,7 +30,7 @@ from unrolled.errors import (
 from unrolled.format.columns import vector_bytes
 from unrolled.format.positions import ALL
 from unrolled.format.requested import requested_spec
-from unrolled.job.directories import refuse_model, refuse_place
+from unrolled.job.directories import is_job, refuse_model, refuse_place
 from unrolled.job.inputs import Inputs
 from unrolled.job.job import Job
 from unrolled.job.offer import Arithmetic, EngineName, Offer
@@ -182,6 +182,8 @@ def prepare(
     inputs, live = Inputs.named(file.label for file in plan.files), submission.source.follow
     job = Job(offer.fingerprint, inputs, offer.engine, offer.arithmetic, live, options)
     check_broker()
+    if live and not is_job(submission.out):
+        plan = with_beginning(plan, submission.source)
     try:
         opened = create_job(submission.out, job, steadily, append=submission.append)
     except JobError:

@@ -23,8 +23,6 @@ from producer.terminal.signals import Terminated, terminable
 from unrolled.errors import ModelError, UnrolledError
 from unrolled.job import names
 from unrolled.model.directory import open_model
-from unrolled.protocol.finishing import sweep_discarded
-from unrolled.protocol.log import Log, catch_up
 from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.posix import PosixStore
 from unrolled.telemetry.json_log import about
@@ -129,6 +127,9 @@ def run_job(
 
 def _sweep_if_discarded(job: OpenJob) -> None:
     """Delete what the workers have published after the job was discarded, while they ended."""
+    from unrolled.protocol.finishing import sweep_discarded  # noqa: PLC0415 - the workers start before it is loaded
+    from unrolled.protocol.log import Log, catch_up  # noqa: PLC0415 - as above
+
     with suppress(UnrolledError):
         log = Log()
         catch_up(log, job.objects)

@@ -1,10 +1,12 @@
 """The checks of inputs that can be read once: standard input and named pipes."""
 
 import io
+import os
 import select
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from producer.sources.discovery import SourceFile
@@ -13,6 +15,7 @@ from producer.sources.formats.content import check_content
 from producer.sources.heads import Head, look_of_text
 from producer.sources.options import SourceOptions
 from producer.sources.streams.compression import sniff, unpacked
+from producer.sources.streams.live import READ_BYTES
 
 #: How long a first look waits for the first bytes; later, they are checked when they arrive.
 _LOOK_SECONDS = 1.0
@@ -34,14 +37,6 @@ class StandardInput:
         self._is_look = False
         self._kept: list[bytes] = []
 
-    def fileno(self) -> int:
-        """The descriptor, from which a live input is read after what has arrived."""
-        return self._file.fileno()
-
-    def arrived(self) -> bytes:
-        """What has arrived and was looked at, once."""
-        return self._file.read1()
-
     def look(self) -> None:
         """Keep what is read from now on, and end where nothing arrives."""
         self._is_look = True
@@ -62,6 +57,40 @@ class StandardInput:
         return self._kept[-1]
 
 
+@dataclass(frozen=True, slots=True)
+class LiveInput:
+    """A live input whose first bytes were taken from it, to look at them.
+
+    Attributes:
+        file: what follows them.
+        taken: those bytes.
+    """
+
+    file: BinaryIO
+    taken: bytes
+
+
+def take_beginning(source: SourceFile, options: SourceOptions) -> LiveInput | None:
+    """Take the first bytes of a live standard input, and check them; None if none arrive soon.
+
+    As many are taken as one read gives: whoever reads the pipe after a killed process should find whole rows in it.
+
+    Raises:
+        DamagedInputError: the content doesn't match the format.
+    """
+    file = sys.stdin.buffer if sys.stdin else None
+    try:
+        if file is None or not select.select([file], [], [], _LOOK_SECONDS)[0]:
+            return None
+        taken = os.read(file.fileno(), READ_BYTES)
+    except (OSError, ValueError):  # reading it says why
+        return None
+    if taken:
+        _refuse_compressed(taken, options)
+        check_content(taken, source.format, is_named=options.format is not None, has_name=False)
+    return LiveInput(file, taken)
+
+
 def look_at(source: SourceFile, options: SourceOptions) -> Head:
     """Check the first bytes of an input, if they can be seen without taking them from it and arrive soon.
 
@@ -73,19 +102,19 @@ def look_at(source: SourceFile, options: SourceOptions) -> Head:
         DamagedInputError: the content doesn't match the format.
     """
     head = b""
-    if source.place is None:
-        head = _beginning(sys.stdin.buffer if sys.stdin else None, options)
+    if source.place is None and not options.follow:  # what is taken from a live input is gone if it isn't used
+        head = _beginning(sys.stdin.buffer if sys.stdin else None)
     if head:
         check_content(head, source.format, is_named=options.format is not None, has_name=False)
     holds_text = options.kind == "text" or (options.kind == "auto" and source.format in ("text", "fasta"))
     return Head(holds_text, looks_like=look_of_text(head, source, options), has_arrived=bool(head))
 
 
-def _beginning(file: BinaryIO | None, options: SourceOptions) -> bytes:
+def _beginning(file: BinaryIO | None) -> bytes:
     """The first bytes of a file, unpacked, which stay in its buffer; none if there is no buffer, or nothing arrives.
 
     Raises:
-        DamagedInputError: they are compressed, and damaged or a live input's.
+        DamagedInputError: they are compressed, and damaged.
     """
     try:
         if not isinstance(file, io.BufferedReader) or not select.select([file], [], [], _LOOK_SECONDS)[0]:
@@ -94,7 +123,6 @@ def _beginning(file: BinaryIO | None, options: SourceOptions) -> bytes:
     except (OSError, ValueError):  # reading it says why
         return b""
     if (compression := sniff(head)) != "none":
-        _refuse_compressed(head, options)
         with suppress(TruncatedInputError):  # the rest of it isn't there
             return next(unpacked(iter([head]), compression), b"")
         return b""

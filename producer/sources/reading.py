@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -24,7 +24,7 @@ from producer.sources.fitting import check_options
 from producer.sources.heads import Head, check_head
 from producer.sources.notices import notice_of_line_ends, notices_of_empty, notices_of_looks
 from producer.sources.options import SourceOptions
-from producer.sources.pipes import StandardInput, checked, look_at
+from producer.sources.pipes import LiveInput, StandardInput, checked, look_at, take_beginning
 from producer.sources.places.local_file import LocalFile
 from producer.sources.rows import SourceBatch
 from producer.sources.streams.compression import ByteStream, read_chunks
@@ -54,6 +54,7 @@ class InputPlan:
         size_bytes: size of all inputs as they are stored; None if one of them is a pipe.
         json_files: labels of inputs whose lines are JSON objects, but are read as text.
         stdin: standard input, if its first bytes can be looked at; else None.
+        live: standard input that is live, if its first bytes were taken; else None.
     """
 
     files: tuple[SourceFile, ...]
@@ -62,6 +63,7 @@ class InputPlan:
     size_bytes: int | None
     json_files: tuple[str, ...] = ()
     stdin: StandardInput | None = None
+    live: LiveInput | None = None
 
 
 def check_inputs(inputs: Sequence[str], options: SourceOptions, named: Collection[str] = ()) -> InputPlan:
@@ -114,6 +116,19 @@ def _head(source: SourceFile, options: SourceOptions) -> Head:
         raise RequestError(f"input {source.label}: {error}") from error
 
 
+def with_beginning(plan: InputPlan, options: SourceOptions) -> InputPlan:
+    """The plan of a live input, of which what arrives soon was taken and checked.
+
+    Raises:
+        RequestError: the content doesn't match the format.
+    """
+    (source,) = plan.files
+    try:
+        return replace(plan, live=take_beginning(source, options))
+    except DamagedInputError as error:
+        raise RequestError(f"input {source.label}: {error}") from error
+
+
 def first_batches(plan: InputPlan, options: SourceOptions) -> tuple[SourceFile, Iterator[SourceBatch]] | None:
     """The first input and its rows, to look at; None where it can be read once, is live, or is to be copied from afar.
 
@@ -157,7 +172,7 @@ def read_batches(
     for source in plan.files:
         position = 0
         try:
-            for batch in _read(source, options, stdin or plan.stdin, on_bytes, steadily):
+            for batch in _read(source, options, stdin or plan.live or plan.stdin, on_bytes, steadily):
                 yield batch
                 position += len(batch)
         except DamagedInputError as error:
@@ -167,7 +182,7 @@ def read_batches(
 def _read(
     source: SourceFile,
     options: SourceOptions,
-    stdin: ByteStream | None,
+    stdin: ByteStream | LiveInput | None,
     on_bytes: Callable[[int], None] | None,
     steadily: Steadily,
 ) -> Iterator[SourceBatch]:
@@ -207,7 +222,9 @@ def _has_random_access(source: SourceFile) -> bool:
     return source.format == "parquet" or not place.is_distant
 
 
-def _opened(source: SourceFile, stdin: ByteStream | None, steadily: Steadily) -> AbstractContextManager[ByteStream]:
+def _opened(
+    source: SourceFile, stdin: ByteStream | LiveInput | None, steadily: Steadily
+) -> AbstractContextManager[ByteStream | LiveInput]:
     if source.place is not None:
         return source.place.open(steadily)
     if stdin is None and sys.stdin is None:
@@ -216,11 +233,11 @@ def _opened(source: SourceFile, stdin: ByteStream | None, steadily: Steadily) ->
 
 
 def _chunks(
-    source: SourceFile, file: ByteStream, options: SourceOptions, on_bytes: Callable[[int], None] | None
+    source: SourceFile, file: ByteStream | LiveInput, options: SourceOptions, on_bytes: Callable[[int], None] | None
 ) -> Iterator[bytes]:
     if options.follow:
-        arrived = iter([file.arrived()] if isinstance(file, StandardInput) else [])
-        for chunk in chain(arrived, follow_chunks(cast("BinaryIO", file), options.tick_seconds)):
+        taken, rest = ([file.taken], file.file) if isinstance(file, LiveInput) else ([], cast("BinaryIO", file))
+        for chunk in chain(taken, follow_chunks(rest, options.tick_seconds)):
             if on_bytes and chunk:
                 on_bytes(len(chunk))
             yield chunk
@@ -233,7 +250,7 @@ def _chunks(
         if on_bytes:
             on_bytes(new_bytes)
 
-    yield from read_chunks(file, None if source.size_bytes is None else source.compression, count)
+    yield from read_chunks(cast("ByteStream", file), None if source.size_bytes is None else source.compression, count)
     if read_bytes < (source.size_bytes or 0):
         raise DamagedInputError(
             f"became shorter while it was read: it had {source.size_bytes:,} bytes, and ends after {read_bytes:,}"

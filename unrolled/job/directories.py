@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -32,6 +33,13 @@ def refuse_model(place: str) -> None:
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if _is_in_bucket(place, name) if is_url(place) else (Path(place) / name).exists():
             raise JobError(f"{place}: contains a model ({name}), not a job; use another --out")
+
+
+def is_job(place: str) -> bool:
+    """Whether a job is in a place, as far as that can be seen."""
+    if is_url(place):
+        return _is_in_bucket(place, names.JOB)
+    return os.path.exists(os.path.join(place, names.JOB))  # noqa: PTH110, PTH118 - False, too, where it can't be seen
 
 
 def refuse_place(place: str) -> None:

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from producer.sources.errors import DamagedInputError
 
-_READ_BYTES = 64 * 1024
+READ_BYTES = 64 * 1024
 
 
 def follow_chunks(file: BinaryIO, tick_seconds: float) -> Iterator[bytes]:
@@ -30,7 +30,7 @@ def follow_chunks(file: BinaryIO, tick_seconds: float) -> Iterator[bytes]:
             if not ready:
                 yield b""
                 continue
-            chunk = os.read(descriptor, _READ_BYTES)
+            chunk = os.read(descriptor, READ_BYTES)
         except OSError as error:
             raise DamagedInputError(f"can't be read ({error.strerror or error})") from error
         if not chunk:

@@ -349,6 +349,22 @@ def test_a_stopped_live_input_loses_nothing_that_was_read(submission, queue, tmp
     assert log.ended
 
 
+def test_a_live_input_that_can_not_be_read_makes_no_job(submission, tmp_path, monkeypatch):
+    """Of a job that is there, nothing is taken from the input before all else is sure."""
+    source = SourceOptions(format="jsonl", follow=True)
+    live = replace(submission, inputs=("-",), source=source, out=str(tmp_path / "live"))
+    for content, is_refused in ((b"\x1f\x8b\x08\0", True), (b'{"tokens": [1]}\n', False), (b"\x1f\x8b\x08\0", False)):
+        (tmp_path / "stream").write_bytes(content)
+        with (tmp_path / "stream").open("rb") as stream:
+            monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=stream))
+            if is_refused:
+                with pytest.raises(RequestError, match="--follow reads what isn't compressed"):
+                    prepare(live)
+            else:
+                prepare(live)
+        assert (tmp_path / "live").exists() != is_refused
+
+
 def test_what_a_live_input_has_given_in_vain_is_reported(submission, queue, tmp_path, monkeypatch):
     """A failure that nothing is ready for, here the tokenizer's: the rows that are on no disk are counted."""
     (tmp_path / "stream").write_bytes(b'{"tokens": [1, 2, 3]}\n' * 100)

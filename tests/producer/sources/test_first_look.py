@@ -20,7 +20,7 @@ from support.inputs import plain, rows_of, table_bytes, write
 
 from producer.sources.errors import SourceError
 from producer.sources.options import SourceOptions
-from producer.sources.reading import check_inputs, read_batches
+from producer.sources.reading import check_inputs, read_batches, with_beginning
 from producer.sources.rows import BadRow
 from unrolled.errors import OptionError, RequestError
 
@@ -418,12 +418,12 @@ def test_a_live_input_is_looked_at_before_anything_is_made(monkeypatch, content,
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=file))
         out.write(content)
         with pytest.raises(RequestError, match=message):
-            check_inputs(["-"], options)
+            with_beginning(check_inputs(["-"], options), options)
     ours, theirs = os.pipe()
     with os.fdopen(ours, "rb") as file, os.fdopen(theirs, "wb", 0) as out:
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=file))
         out.write(b"one\ntw")
-        batches = read_batches(check_inputs(["-"], options), options)
+        batches = read_batches(with_beginning(check_inputs(["-"], options), options), options)
         assert [row.text for row in next(row for row in batches if row)] == ["one"]
         out.write(b"o\n")
         out.close()
