@@ -1,5 +1,7 @@
 """The checks of inputs that can be read once: standard input and named pipes."""
 
+# Over 150 lines: three ways to look at what can be read once.
+
 import io
 import os
 import select
@@ -73,7 +75,7 @@ class LiveInput:
 def take_beginning(source: SourceFile, options: SourceOptions) -> LiveInput | None:
     """Take the first bytes of a live standard input, and check them; None if none arrive soon.
 
-    As many are taken as one read gives: whoever reads the pipe after a killed process should find whole rows in it.
+    As many are taken as one read gives: the process that reads the pipe after a killed one should find whole rows.
 
     Raises:
         DamagedInputError: the content doesn't match the format.
