@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from producer.enqueue.cutter import shard_limits
@@ -43,6 +43,7 @@ from unrolled.store.bucket_url import is_url, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from tokenizers import Tokenizer
 
@@ -212,7 +213,7 @@ def _refuse_own_input(submission: Submission) -> None:
     """
 
     def plain(place: str) -> str:
-        return shown(place).rstrip("/") if is_url(place) else str(Path(place).resolve())
+        return shown(place).rstrip("/") if is_url(place) else os.path.realpath(place)
 
     for given in submission.inputs:
         if given != STANDARD_INPUT and plain(given) == plain(submission.out):

@@ -170,11 +170,9 @@ def _of_job(job: OpenJob, log: Log, chapters: Iterable[str], missing: str | None
         yield Problem(missing, "isn't there, but later segments of the log are; restore it from a copy")
     elif log.discarded:
         left = sum(1 for _ in names.parts_in(job.objects.list(names.PARTS)))
-        kept = (
-            f"{counted(left, 'part')} came after that; `unrolled discard {job.place}` deletes them"
-            if left
-            else ("nothing of it is kept")
-        )
+        kept = "nothing of it is kept"
+        if left:
+            kept = f"{counted(left, 'part')} came after that; to delete what is left: unrolled discard {job.place}"
         yield Problem(names.LOG, f"the job was discarded; {kept}")
     elif not log.ended:
         yield Problem(

@@ -236,6 +236,8 @@ def _chunks(
     source: SourceFile, file: ByteStream | LiveInput, options: SourceOptions, on_bytes: Callable[[int], None] | None
 ) -> Iterator[bytes]:
     if options.follow:
+        if isinstance(file, LiveInput) and not file.taken:
+            return  # what was read is its end, which a terminal gives once
         taken, rest = ([file.taken], file.file) if isinstance(file, LiveInput) else ([], cast("BinaryIO", file))
         for chunk in chain(taken, follow_chunks(rest, options.tick_seconds)):
             if on_bytes and chunk:

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from producer.sources.discovery import STANDARD_INPUT, discover
@@ -28,6 +28,7 @@ from unrolled.training.plan import RECORD_FILE, SCRATCH, FitPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from producer.training.request import FitRequest
 
@@ -83,8 +84,10 @@ def _refuse_own_corpus(request: FitRequest) -> None:
     Raises:
         OptionError: the two are the same.
     """
-    out = request.out.resolve()
-    if out.is_dir() and any(given != STANDARD_INPUT and Path(given).resolve() == out for given in request.inputs):
+    out = os.path.realpath(request.out)  # of a circle of links, resolve() would raise
+    if request.out.is_dir() and any(
+        given != STANDARD_INPUT and os.path.realpath(given) == out for given in request.inputs
+    ):
         raise OptionError(f"--out {request.out} is an input, too; use another directory for the model")
 
 

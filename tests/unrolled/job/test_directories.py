@@ -123,6 +123,17 @@ def test_an_output_is_no_input(tmp_path, command):
     assert sorted(path.name for path in corpus.iterdir()) == ["rows.jsonl"]
 
 
+def test_an_input_that_leads_round_in_a_circle_is_named(tmp_path):
+    """It is compared with the output before it is looked at."""
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    for more in (("run", "--model", make_model(tmp_path / "model").path), ("model", "fit")):
+        command = [*more, tmp_path / "a"] if more[0] == "model" else [more[0], tmp_path / "a", *more[1:]]
+        result = run(*command, "--out", tmp_path / "out")
+        assert (result.exit_code, f"input {tmp_path / 'a'}" in result.stderr) == (1, True), result.stderr
+        assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     "command",
     [
