@@ -172,8 +172,9 @@ def _check_sides(train: TokenStoreWriter, validation: TokenStoreWriter, options:
         if not side.rows:
             raise RequestError(
                 f"of {counted(seen.rows, 'row')} ({seen.bad:,} more can't be used{seen.reason}) no row of "
-                f"{FEWEST_TOKENS} tokens or more is {name}; give more text, or another --validation-share than "
-                f"{options.validation_share:g}"
+                f"{FEWEST_TOKENS} tokens or more is {name}. A row is learnt from or held out as a whole, and equal "
+                "rows together: give more of them, such as a sentence or a document on a line, or another "
+                f"--validation-share than {options.validation_share:g}"
             )
 
 

@@ -62,6 +62,8 @@ def fit_model(request: FitRequest, device: str, threads: int | None, say: Callab
         raise RequestError(
             "training needs TensorFlow, which is missing: pip install 'unrolled[producer,worker,tensorflow]'"
         )
+    if device == "gpu" and FitPlan.read(request.out / SCRATCH) is None:
+        _need_gpu(request.out)
     plan = prepare(request, say)
     sides = plan.train, plan.validation
     # Long rows are cut, and each piece counts as a row there.
@@ -76,6 +78,17 @@ def fit_model(request: FitRequest, device: str, threads: int | None, say: Callab
     record = read_record(request.out)
     shutil.rmtree(request.out / SCRATCH, ignore_errors=True)  # the training is complete, so nothing needs it
     return record
+
+
+def _need_gpu(out: Path) -> None:
+    """Refuse a GPU that TensorFlow doesn't see before a corpus is read, which may take hours."""
+    command = [sys.executable, "-P", "-m", "worker.training", str(out), "--device", "gpu", "--check-device"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if done.stdout:
+        raise UnrolledError(json.loads(done.stdout)["text"])
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise UnrolledError(f"TensorFlow can't be started to look for a GPU: {last or f'status {done.returncode}'}")
 
 
 def _refuse_own_corpus(request: FitRequest) -> None:

@@ -2,7 +2,8 @@
 
 It reports its progress as JSON lines on standard output, each with an "event": begin, step, validation, epoch, done or
 error. It ends when standard output is closed, so it doesn't outlive the command that started it, even if that was
-killed. On SIGINT, SIGTERM and SIGHUP it saves its state first.
+killed. On SIGINT, SIGTERM and SIGHUP it saves its state first. With --check-device it only tells whether it could use
+the device.
 
     session        epochs, early stopping, resuming
     device         the device on which TensorFlow trains
@@ -48,12 +49,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--check-device", action="store_true")
     given = parser.parse_args(arguments)
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # which it is under nohup
             signal.signal(number, lambda number, _: asked.append(number))
     try:
+        if given.check_device:
+            from worker.training.device import start_tensorflow  # noqa: PLC0415 - see `_fit`
+
+            start_tensorflow(given.device, given.threads)
+            return 0
         return _fit(given.directory, given.device, given.threads, asked)
     except UnrolledError as error:
         report("error", text=str(error))

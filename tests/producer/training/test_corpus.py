@@ -13,8 +13,9 @@ from producer.sources.options import SourceOptions
 from producer.terminal import progress
 from producer.tokenization.word_level import fit
 from producer.training.corpus import prepare
+from producer.training.process import fit_model
 from producer.training.request import FitRequest
-from unrolled.errors import JobError, ModelError, RequestError
+from unrolled.errors import JobError, ModelError, RequestError, UnrolledError
 from unrolled.training.plan import DIVERGED_FILE, SCRATCH, SEGMENT_WINDOWS
 from unrolled.training.token_store import TokenStore
 
@@ -273,3 +274,14 @@ def test_reading_a_corpus_shows_how_far_it_is(tmp_path, monkeypatch, capsys):
     size = f"{corpus.stat().st_size:,}"
     ends = [line for line in capsys.readouterr().err.splitlines() if "(100 %)" in line]
     assert ends == [f"{what}: {size} of {size} bytes (100 %)" for what in ("counting words", "tokenizing")]
+
+
+def test_the_trainings_own_error_is_shown_as_the_commands(tmp_path):
+    """The other process reports why it can't train, and its rows stay for someone who looks."""
+    request = asked([write(tmp_path / "a.jsonl", IDS)], tmp_path / "a")
+    prepare(request, lambda _: None)
+    [rows] = (tmp_path / "a" / SCRATCH).glob("train*")
+    rows.write_bytes(rows.read_bytes()[:100])
+    with pytest.raises(UnrolledError, match=f"{re.escape(str(rows))}: can't be read .*remove .* and fit again"):
+        fit_model(request, "cpu", None, lambda _: None)
+    assert rows.exists()
