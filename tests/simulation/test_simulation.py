@@ -32,12 +32,12 @@ RARE = dict.fromkeys(
 #: (`python tests/simulation --mutate NAME`).
 BEGINNINGS = {
     "append-unfenced": 153,
-    "complete-unsynced": 101,
+    "complete-unsynced": 147,
     "end-apart": 273,
     "ended-unread": 454,
     "failed-from-own": 126,
     "job-unsynced": 163,
-    "told-unsynced": 2115,
+    "told-unsynced": 2428,
 }
 
 
