@@ -1,7 +1,7 @@
 """The check of an input's first bytes: whatever its name is, a binary file is never read as text by accident."""
 
 from producer.sources.errors import DamagedInputError
-from producer.sources.formats.encoding import check_encoding
+from producer.sources.formats.encoding import check_encoding, check_line_ends
 from producer.sources.options import Compression, Format
 from producer.sources.streams.compression import sniff
 
@@ -84,3 +84,5 @@ def check_content(
             but = ", but not by its name" if has_name else ""
             raise DamagedInputError(f"is {what} by its content{but}; add --format {what}")
     check_encoding(head)
+    if format not in ("csv", "tsv"):  # which tell of it themselves
+        check_line_ends(head)

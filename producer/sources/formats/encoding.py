@@ -11,6 +11,8 @@ _BINARY_SHARE, _SOME, _MANY = 1 / 20, 4, 32
 _WIDE_SHARE = 1 / 4
 #: A text in another encoding has this many lines, and this share of all, that are no UTF-8.
 _FEWEST_LINES, _LINES_SHARE = 3, 1 / 20
+#: So many carriage returns aren't a stray one.
+_FEWEST_RETURNS = 3
 #: Signs in Windows-1252 that are control characters in ISO-8859-1: the euro, dots, quotes and dashes.
 _WINDOWS = b"\x80\x85\x91\x92\x93\x94\x96\x97"
 #: The letters of both but a y with two dots, and signs that texts have: spaces, quotes, degrees. Random bytes are so in
@@ -47,6 +49,16 @@ def check_encoding(head: bytes) -> None:
     if len(high) - len(high.translate(None, _LETTERS)) >= _LETTERS_SHARE * len(high):
         name = "WINDOWS-1252" if len(high) > len(high.translate(None, _WINDOWS)) else "ISO-8859-1"
         raise DamagedInputError(f"is not UTF-8; it looks like {name}: convert it (iconv -f {name} -t UTF-8)")
+
+
+def check_line_ends(head: bytes) -> None:
+    """Check that the first bytes of a text have lines: one that ends them as old Macs did would be one long row.
+
+    Raises:
+        DamagedInputError: there are carriage returns, and no line feed.
+    """
+    if b"\n" not in head and head.count(b"\r") >= _FEWEST_RETURNS:
+        raise DamagedInputError("ends its lines in carriage returns alone; end them in line feeds (tr '\\r' '\\n')")
 
 
 def _is_utf8(line: bytes) -> bool:

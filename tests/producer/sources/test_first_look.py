@@ -193,6 +193,15 @@ def test_binary_files(tmp_path, name, content, message):
     assert message in refusal(write(tmp_path / name, content))
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.jsonl", "a.fasta"])
+def test_lines_that_end_as_on_old_macs(tmp_path, name):
+    """They would be one long row."""
+    lines = b">s1\rMKV\r>s2\rMKL\r" if name == "a.fasta" else b'{"text": "a"}\r{"text": "b"}\r{"text": "c"}\r'
+    said = refusal(write(tmp_path / name, gzip.compress(lines) if name.endswith("gz") else lines))
+    assert "ends its lines in carriage returns alone; end them in line feeds (tr '\\r' '\\n')" in said
+    assert len(rows_of(write(tmp_path / "b.txt", b"10 %\r20 %\r30 %\rdone\n"))) == 1
+
+
 def test_control_characters_are_text(tmp_path):
     """Form feeds, escapes and a lone NUL are in real texts."""
     content = "page one\fpage two\n\x1b[1mbold\x1b[0m\n" + "a\0b and the rest of a line\n" * 3
