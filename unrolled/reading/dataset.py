@@ -8,7 +8,7 @@ import operator
 import os
 from contextlib import suppress
 from functools import cached_property
-from glob import glob, has_magic
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ from unrolled.reading.pooling import pool_rows
 from unrolled.reading.tables import duckdb_table, record_batches, row_group, table_schema
 from unrolled.reading.transforms import Pooling, pooled
 from unrolled.store.bucket_url import is_url
+from unrolled.store.patterns import matching_paths
 from unrolled.store.place import absolute, open_store
 from unrolled.tokenization.ragged import runs
 
@@ -152,7 +153,11 @@ def _matched(place: StrPath) -> list[str]:
         return [text]
     if not has_magic(text) or os.path.lexists(text):
         return [text]
-    if not (found := sorted(glob(text, recursive=True))):  # noqa: PTH207 - a Path takes no absolute pattern
+    try:
+        found = matching_paths(text)
+    except OSError as error:
+        raise FileFormatError(f"{text}: {error.filename} can't be read ({error.strerror})") from error
+    if not found:
         raise FileFormatError(
             f"{text}: no path matches this pattern; give the output directories of jobs, or their .parquet files"
         )

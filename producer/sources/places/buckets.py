@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import glob
 import re
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from producer.sources.places.directories import is_private
 from unrolled.errors import RequestError
 from unrolled.job.names import JOB
 from unrolled.store.bucket_url import BucketUrl
+from unrolled.store.patterns import fits, is_private
 from unrolled.store.place import open_bucket
 
 if TYPE_CHECKING:
@@ -121,13 +120,13 @@ class _Search:
         else:
             objects, folders = self._bucket.inside(folder)
             if not rest:
-                yield from ((info.name, [info]) for info in objects if _fits(info.name, step) and info.size_bytes)
+                yield from ((info.name, [info]) for info in objects if fits(_last(info.name), step) and info.size_bytes)
             for inner in folders:
-                if _fits(inner, step) and not self._is_output(inner):
+                if fits(_last(inner), step) and not self._is_output(inner):
                     yield from self._matches(inner, rest) if rest else [(inner, self._walk(inner))]
 
     def _folders(self, folder: str) -> Iterable[str]:
-        inside = (inner for inner in self._bucket.inside(folder)[1] if not _last(inner).startswith("."))
+        inside = (inner for inner in self._bucket.inside(folder)[1] if not is_private(_last(inner)))
         return (inner for inner in inside if not self._is_output(inner))
 
     def _is_output(self, folder: str) -> bool:
@@ -161,12 +160,6 @@ def _order(info: ObjectInfo) -> tuple[tuple[bool, str], ...]:
     """Files of a folder come before those of the folders in it."""
     *folders, name = info.name.split("/")
     return (*((True, step) for step in folders), (False, name))
-
-
-def _fits(name: str, step: str) -> bool:
-    """Whether the last step of a name matches one step of a pattern, which doesn't stand for hidden names."""
-    last = _last(name)
-    return fnmatchcase(last, step) and (step.startswith(".") or not last.startswith("."))
 
 
 def _last(name: str) -> str:

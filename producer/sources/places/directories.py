@@ -1,6 +1,5 @@
 """The files that a user's path or pattern names."""
 
-import errno
 import glob
 import itertools
 import os
@@ -8,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
 from producer.sources.places.local_file import LocalFile, shown
-from unrolled.errors import RequestError, counted
+from unrolled.errors import RequestError
 from unrolled.job.names import JOB
+from unrolled.store.patterns import is_private, matching_paths
 
 
 def find_files(given: str, notices: list[str]) -> Iterator[LocalFile]:
@@ -45,32 +45,16 @@ def _paths(given: str, notices: list[str]) -> Iterator[str]:
     elif os.path.lexists(given):
         yield given
     elif "\0" not in given and glob.has_magic(given):
-        matches = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 - names stay as given
+        try:
+            matches = matching_paths(given)
+        except OSError as error:
+            raise RequestError(f"input {shown(str(error.filename))}: {error.strerror}") from error
         if not matches:
             raise RequestError(f"input {shown(given)}: no file matches this pattern")
-        for match in _without_outputs(_without_circles(matches, notices), given, notices):
+        for match in _without_outputs(matches, given, notices):
             yield from _walk(match, notices) if os.path.isdir(match) else (match,)  # noqa: PTH112 - names stay as given
     else:
         raise RequestError(f"input {shown(given)!r}: no such file or directory")
-
-
-def _without_circles(matches: Iterable[str], notices: list[str]) -> Iterator[str]:
-    """The matches of a pattern that can be opened: `**` follows a link to its own directory until the system refuses.
-
-    What such a path would name is matched by a shorter one, too.
-    """
-    left_out = 0
-    for match in matches:
-        try:
-            os.stat(match)  # noqa: PTH116 - names stay as given
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                left_out += 1
-                continue
-        yield match
-    if left_out:
-        paths = counted(left_out, "path leads", "paths lead")
-        notices.append(f"{paths} round in a circle of symbolic links: left out")
 
 
 def _without_outputs(matches: Iterable[str], pattern: str, notices: list[str]) -> Iterator[str]:
@@ -131,8 +115,3 @@ def _walk(top: str, notices: list[str]) -> Iterator[str]:
             yield path
     if not count:
         raise RequestError(f"input {shown(top)}: the directory has no file to read")
-
-
-def is_private(name: str) -> bool:
-    """Whether a name below a directory is left out."""
-    return name.startswith((".", "_"))

@@ -96,29 +96,18 @@ def test_same_file_twice(tmp_path):
     )
 
 
-@pytest.mark.parametrize(("files", "said"), [
-    (1, "{0}/loop/0.txt, {0}/loop/loop/0.txt, {0}/loop/loop/loop/0.txt and 37 more are the same input as {0}/0.txt"),
-    (5, "5 inputs are named several times, and read once: {0}/0.txt, {0}/1.txt, {0}/2.txt and 2 more"),
-])  # fmt: skip
-def test_a_pattern_through_a_link_to_its_own_directory(tmp_path, files, said):
-    """The system follows such a link 40 times; one line says so."""
-    for number in range(files):
-        write(tmp_path / f"{number}.txt", "x\n")
-    (tmp_path / "loop").symlink_to(tmp_path)
+@pytest.mark.parametrize("links", [1, 2, 5])
+def test_a_pattern_through_links_to_their_own_directory(tmp_path, links):
+    """The system would follow one 40 times, and two along 2**40 ways; each directory is read once."""
+    write(tmp_path / "b.txt", "x\n")
+    (tmp_path / "c").mkdir()
+    write(tmp_path / "c" / "d.txt", "y\n")
+    for link in range(links):
+        (tmp_path / f"a{link}").symlink_to(tmp_path)
+        (tmp_path / "c" / f"a{link}").symlink_to("..")
     plan = check_inputs([f"{tmp_path}/**/*.txt"], SourceOptions())
-    assert [file.label for file in plan.files] == [f"{tmp_path}/{number}.txt" for number in range(files)]
-    (notice,) = plan.notices
-    assert notice.startswith(said.format(tmp_path))
-
-
-def test_a_pattern_through_a_link_to_its_own_directory_and_a_linked_file(tmp_path):
-    """The last step of the deepest path is a link too many; the file has shorter paths."""
-    write(tmp_path / "a.txt", "x\n")
-    (tmp_path / "b.txt").symlink_to("a.txt")
-    (tmp_path / "loop").symlink_to(".")
-    plan = check_inputs([f"{tmp_path}/**/*.txt"], SourceOptions())
-    assert [file.label for file in plan.files] == [f"{tmp_path}/a.txt"]
-    assert "1 path leads round in a circle of symbolic links: left out" in plan.notices
+    assert [file.label for file in plan.files] == [f"{tmp_path}/b.txt", f"{tmp_path}/c/d.txt"]
+    assert not plan.notices
 
 
 def test_a_pattern_that_matches_directories_and_their_files(tmp_path):
@@ -279,6 +268,8 @@ def test_a_jobs_own_output_is_no_input(tmp_path, monkeypatch):
     for given in (".", "**/*", "**/*.jsonl", "*", "*/**/*.jsonl"):
         plan = check_inputs(("a.jsonl", given), SourceOptions())
         assert {os.path.normpath(file.label) for file in plan.files} == {"a.jsonl", "sub/b.jsonl"}
+        if given.endswith(".jsonl"):  # nothing in that directory matches
+            continue
         assert any("sub/vectors is the output directory of a job: left out" in notice for notice in plan.notices), given
 
 

@@ -185,7 +185,7 @@ def test_memory_is_bounded(piece):
 @pytest.mark.parametrize(("content", "message"), [
     (b"just\nsome\ntext\n", "is not FASTA: its first 3 lines have no header, which begins with '>'; name its format"),
     (b"no line end", "its only row can't be used; row 0: text before the first header"),
-    (b">a\rACGT\r>b\rGG", "its only row can't be used; row 0: a carriage return inside a line"),
+    (b">a\rACGT\r>b\rGG", "ends its lines in carriage returns alone; end them in line feeds"),
     (gzip.compress(b">a\nA", mtime=0), "is gzip by its content, but not by its name"),
 ])  # fmt: skip
 def test_other_content(tmp_path, content, message):
