@@ -100,7 +100,7 @@ def compare(engine: FusedEngine, metrics: Metrics, url: str, arguments: argparse
 
     def feed() -> None:
         while not stopped.is_set():
-            with pool.compute(shard, columns):  # type: ignore[arg-type]
+            with pool.compute("job", shard, columns):  # type: ignore[arg-type]
                 pass
 
     feeders = [threading.Thread(target=feed, daemon=True) for _ in range(2)]

@@ -1,9 +1,10 @@
 """The pool: the rows of all shards that a worker holds, which are computed together.
 
 Whenever the engine is idle, it takes all waiting shards that store the same columns, up to a budget of tokens. So pools
-grow under load, and an idle worker starts at once on the first shard that arrives. There is no timer.
+grow under load, and an idle worker starts at once on the first shard that arrives. There is no timer. Where the budget
+is too small for all, the jobs take turns (`worker.pool.waiting`).
 
-It is one file because the queue, the engine's thread and the shutdown share one lock.
+It is one file because the engine's thread and the shutdown share one lock.
 """
 
 # Over 150 lines: one class, whose threads share one lock.
@@ -13,10 +14,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from unrolled.errors import BrokenWorkerError, counted, reason_of
 from unrolled.telemetry.tracing import Spans
@@ -24,6 +24,7 @@ from unrolled.tokenization.ragged import runs
 from worker.engines.engine import PoolStats
 from worker.errors import GivenBackError
 from worker.pool.isolation import compute_isolating, rows_of
+from worker.pool.waiting import Waiting, WaitingShards
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,16 +64,6 @@ class Computed:
         self._buffers.give(self.outputs)
 
 
-class _Waiting(NamedTuple):
-    """A shard that is waiting for the engine."""
-
-    shard: Ragged
-    columns: tuple[VectorColumn, ...]
-    future: Future[Computed]
-    since: float
-    span: object
-
-
 class Pool:
     """One engine and the shards that are waiting for it. Many threads may call `compute` at once.
 
@@ -94,7 +85,7 @@ class Pool:
         self._pool_tokens = pool_tokens
         self._spans = spans or Spans()
         self._changed = threading.Condition()
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting = WaitingShards()
         self._computing: list[Future[Computed]] = []
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -105,10 +96,11 @@ class Pool:
         """Start the engine's thread."""
         self._thread.start()
 
-    def compute(self, shard: Ragged, columns: tuple[VectorColumn, ...]) -> Computed:
+    def compute(self, job: str, shard: Ragged, columns: tuple[VectorColumn, ...]) -> Computed:
         """Put a shard's rows into the pool and wait for their outputs.
 
         Args:
+            job: names its job; jobs take turns.
             shard: rows of real tokens.
             columns: what is computed of them.
 
@@ -120,7 +112,7 @@ class Pool:
         with self._changed:
             if self._closed:
                 raise GivenBackError
-            self._waiting.append(_Waiting(shard, columns, future, time.perf_counter(), self._spans.here()))
+            self._waiting.add(Waiting(job, shard, columns, future, time.perf_counter(), self._spans.here()))
             self._changed.notify()
         return future.result()
 
@@ -145,7 +137,7 @@ class Pool:
 
     def _run(self) -> None:
         while batch := self._next():
-            self._busy_tokens = sum(waiting.shard.values.size for waiting in batch)
+            self._busy_tokens = sum(waiting.tokens for waiting in batch)
             self._busy_since = time.monotonic()
             try:
                 self._compute(batch)
@@ -158,29 +150,24 @@ class Pool:
                 with self._changed:
                     self._computing = []
 
-    def _next(self) -> list[_Waiting]:
-        """Wait for shards; returns the one that has waited longest and those that join it, or nothing after `close`."""
+    def _next(self) -> list[Waiting]:
+        """Wait for shards; returns the one whose turn it is and those that join it, or nothing after `close`."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or bool(self._waiting))
-            batch: list[_Waiting] = []
-            others: list[_Waiting] = []
+            self._waiting.rest()
+            self._changed.wait_for(lambda: self._closed or len(self._waiting) > 0)
+            batch: list[Waiting] = []
             tokens = 0
-            while self._waiting:
-                waiting = self._waiting.popleft()
-                # A shard with other columns keeps its place, and is computed when it is the first.
-                if batch and waiting.columns != batch[0].columns:
-                    others.append(waiting)
-                    continue
-                if batch and tokens + waiting.shard.values.size > self._pool_tokens:
-                    self._waiting.appendleft(waiting)
+            # A shard with other columns is computed when it is the first.
+            while waiting := self._waiting.next(batch[0].columns if batch else None):
+                if batch and tokens + waiting.tokens > self._pool_tokens:
                     break
+                self._waiting.remove(waiting)
                 batch.append(waiting)
-                tokens += waiting.shard.values.size
-            self._waiting.extendleft(reversed(others))
+                tokens += waiting.tokens
             self._computing = [waiting.future for waiting in batch]
             return batch
 
-    def _compute(self, batch: list[_Waiting]) -> None:
+    def _compute(self, batch: list[Waiting]) -> None:
         columns = batch[0].columns
         shards = [waiting.shard for waiting in batch]
         outputs: list[list[NDArray[np.float32]]] = []
@@ -199,7 +186,7 @@ class Pool:
         self._metrics.computed(rows=rows, seconds=seconds, stats=stats, waits=waits)
         tokens = sum(shard.values.size for shard in shards)
         for waiting, arrays, reasons in zip(batch, outputs, failed, strict=True):
-            share = waiting.shard.values.size / tokens if tokens else 1 / len(batch)
+            share = waiting.tokens / tokens if tokens else 1 / len(batch)
             done = Computed(arrays, reasons, share * seconds, share * stats.computed, self._buffers)
             if not _settle(waiting.future, done):
                 self._buffers.give(arrays)

@@ -200,7 +200,7 @@ class ShardService:
         decoded = time.perf_counter()
         self._metrics.decoded(decoded - began)
         self._times.add("read", decoded - began)
-        with self._pool.compute(rows.real, columns) as computed:
+        with self._pool.compute(job.key, rows.real, columns) as computed:
             self._times.computed(
                 rows=rows.real.rows,
                 tokens=rows.real.values.size,

@@ -74,10 +74,10 @@ def started():
 def fill(pool, engine, threads, shards):
     """Keep the engine busy with a first shard while others arrive in order; returns their futures."""
     engine.gated = True
-    futures = [threads.submit(pool.compute, shards[0], COLUMNS)]
+    futures = [threads.submit(pool.compute, "job", shards[0], COLUMNS)]
     eventually(lambda: engine.calls, "the engine at work")
     for number, shard in enumerate(shards[1:], 1):
-        futures.append(threads.submit(pool.compute, shard, COLUMNS))
+        futures.append(threads.submit(pool.compute, "job", shard, COLUMNS))
         eventually(lambda number=number: len(pool._waiting) == number, "the shard in the queue")
     return futures
 
@@ -86,7 +86,7 @@ def test_an_idle_engine_starts_at_once(started):
     """A single shard is computed without waiting for others."""
     engine = Recorder()
     shard = shard_of([1, 2], [], [3])
-    computed = started(engine).compute(shard, COLUMNS)
+    computed = started(engine).compute("job", shard, COLUMNS)
     np.testing.assert_array_equal(computed.outputs[0], outputs_of(shard))
     assert computed.failed == {}
     assert engine.calls == [[[1, 2, 3]]]
@@ -119,7 +119,7 @@ def test_every_shard_gets_its_own_outputs(rows, pool_tokens):
 
     def travel(shard_rows):
         shard = shard_of(*shard_rows)
-        with pool.compute(shard, COLUMNS) as computed:
+        with pool.compute("job", shard, COLUMNS) as computed:
             np.testing.assert_array_equal(computed.outputs[0], outputs_of(shard))
             computed.outputs[0][:] = -1
 
@@ -141,7 +141,7 @@ def test_closing_in_mid_compute_gives_back_at_once(started):
             assert isinstance(future.exception(60), GivenBackError)
     assert pool.busy_seconds() > 0
     with pytest.raises(GivenBackError):
-        pool.compute(shard_of([4]), COLUMNS)
+        pool.compute("job", shard_of([4]), COLUMNS)
     engine.gate.release()
     eventually(lambda: pool.busy_seconds() == 0, "the engine idle")
     assert len(engine.calls) == 1
@@ -183,7 +183,7 @@ def test_a_row_that_memory_was_short_for_is_computed_in_the_end(started):
     """The row is not to blame: it is tried again, and its shard is complete."""
     engine = Short(7, times=4)  # the shard, the half, the row alone, and once more
     shard = shard_of([1], [2, 3], [7], [4])
-    computed = started(engine).compute(shard, COLUMNS)
+    computed = started(engine).compute("job", shard, COLUMNS)
     assert computed.failed == {}
     np.testing.assert_array_equal(computed.outputs[0], outputs_of(shard))
 
@@ -193,7 +193,7 @@ def test_closing_ends_the_wait_for_memory(started):
     engine = Short(7, times=10**9)
     pool = started(engine)
     with ThreadPoolExecutor(1) as threads:
-        future = threads.submit(pool.compute, shard_of([7]), COLUMNS)
+        future = threads.submit(pool.compute, "job", shard_of([7]), COLUMNS)
         eventually(lambda: len(engine.calls) > 1, "the row tried alone")
         pool.close()
         assert isinstance(future.exception(60), GivenBackError)
@@ -212,7 +212,7 @@ def test_a_broken_engine_is_reported_to_all(started):
         for future in futures:
             assert isinstance(future.exception(60), BrokenWorkerError)
     engine.error = None
-    np.testing.assert_array_equal(pool.compute(shard_of([4]), COLUMNS).outputs[0], outputs_of(shard_of([4])))
+    np.testing.assert_array_equal(pool.compute("job", shard_of([4]), COLUMNS).outputs[0], outputs_of(shard_of([4])))
 
 
 def test_no_memory_for_outputs_is_reported_too(started):
@@ -223,7 +223,7 @@ def test_no_memory_for_outputs_is_reported_too(started):
             raise MemoryError
 
     with pytest.raises(MemoryError):
-        started(Recorder(), buffers=Full(1)).compute(shard_of([1]), COLUMNS)
+        started(Recorder(), buffers=Full(1)).compute("job", shard_of([1]), COLUMNS)
 
 
 def test_arrays_of_a_pool_that_fails_are_kept(started):
@@ -250,7 +250,7 @@ def test_a_pool_is_counted(started):
     """Metrics count the rows and tokens of every pool."""
     metrics = Metrics()
     pool = started(Recorder(), metrics=metrics)
-    pool.compute(shard_of([1, 2], [3]), COLUMNS)
+    pool.compute("job", shard_of([1, 2], [3]), COLUMNS)
     eventually(lambda: metrics.snapshot()["pools"] == 1, "the count")
     assert metrics.snapshot()["rows"] == 2
     assert metrics.snapshot()["tokens"] == 3
@@ -259,13 +259,28 @@ def test_a_pool_is_counted(started):
 MEAN = (VectorColumn("mean", 0, UNITS),)
 
 
+def test_a_small_job_does_not_wait_for_all_that_came_before(started):
+    """Its shard is in the next pool, though the worker had taken several of a large job before."""
+    engine = Recorder()
+    pool = started(engine, pool_tokens=4)
+    with ThreadPoolExecutor(10) as threads:
+        futures = fill(pool, engine, threads, [shard_of([number] * 4) for number in range(1, 6)])
+        futures.append(threads.submit(pool.compute, "small", shard_of([9]), COLUMNS))
+        eventually(lambda: len(pool._waiting) == 5, "the shard in the queue")
+        for _ in range(6):
+            engine.gate.release()
+        for future in futures:
+            future.result(60)
+    assert [call[0][0] for call in engine.calls] == [1, 9, 2, 3, 4, 5]
+
+
 def test_the_pool_that_is_computed_is_known(started):
     """Its tokens, from its beginning to its end, however it ends."""
     engine = Recorder(BrokenWorkerError("no device"))
     engine.gated = True
     pool = started(engine)
     with ThreadPoolExecutor() as threads:
-        future = threads.submit(pool.compute, shard_of([1, 2], [3]), COLUMNS)
+        future = threads.submit(pool.compute, "job", shard_of([1, 2], [3]), COLUMNS)
         eventually(lambda: pool.busy_seconds() > 0, "the pool at work")
         assert pool.busy_tokens() == 3
         engine.gate.release()
@@ -284,7 +299,7 @@ def test_shards_of_one_call_have_the_same_columns(started):
     with ThreadPoolExecutor(10) as threads:
         futures = []
         for number, (shard, columns) in enumerate(zip(shards, kinds, strict=True)):
-            futures.append(threads.submit(pool.compute, shard, columns))
+            futures.append(threads.submit(pool.compute, columns[0].name, shard, columns))
             eventually(lambda number=number: engine.calls and len(pool._waiting) == number, "the shard in the queue")
         for _ in range(3):
             engine.gate.release()
@@ -292,7 +307,7 @@ def test_shards_of_one_call_have_the_same_columns(started):
             (found,) = future.result(60).outputs
             np.testing.assert_array_equal(found, outputs_of(shard))  # rows of one token: each its own mean
             assert columns in (COLUMNS, MEAN)
-    assert engine.calls == [[[1]], [[2], [4]], [[3], [5], [6]]]
+    assert engine.calls == [[[1]], [[3], [5], [6]], [[2], [4]]]
 
 
 @settings(max_examples=50, deadline=None)
@@ -308,7 +323,7 @@ def test_a_large_shard_is_computed_some_rows_at_a_time(rows, pool_tokens, bad):
     pool.start()
     shard = shard_of(*rows)
     columns = (*COLUMNS, *MEAN, VectorColumn("last", 0, 3))
-    computed = pool.compute(shard, columns)
+    computed = pool.compute("job", shard, columns)
     pool.close()
     assert all(len(call[0]) <= max([pool_tokens, *map(len, rows)]) for call in engine.calls)
     assert set(computed.failed) == {number for number, row in enumerate(rows) if bad & set(row)}
