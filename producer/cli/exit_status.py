@@ -63,7 +63,7 @@ OF_COMMANDS: dict[str, dict[ExitStatus, str]] = {
         ExitStatus.FAILED: "an error, or the rows of every dead shard are damaged",
     },
     "discard": {
-        ExitStatus.DONE: "no row and no part of the job is left",
+        ExitStatus.DONE: "the job is discarded: nothing is left, except of the shards that it says are being computed",
         ExitStatus.FAILED: "an error, or the question was answered with no",
         ExitStatus.USAGE: "the question wasn't answered: give --yes",
     },

@@ -31,9 +31,9 @@ class QueuedJob:
         job: its key.
         place: path or URL of its store, as its producer has it; None where the broker has none that could be one.
         offer: what it asks workers for.
-        waiting: its shards in the ledger, the running ones included.
+        waiting: its shards that no worker holds.
         running: those under a lease.
-        since: when the oldest message of those that aren't running was last sent, in seconds since 1970, by the
+        since: when the oldest message of those that wait was last sent, in seconds since 1970, by the
             server's clock; None without one.
         waited_seconds: how long ago that was, by the same clock.
         priority: its share of the workers, against those of other jobs of the offer.
@@ -53,7 +53,9 @@ class QueuedJob:
     @property
     def is_over(self) -> bool:
         """Whether its store shows that nothing of it is left to do; the broker forgets it a minute later."""
-        return self.status is not None and (self.status.finished or (self.status.discarded and not self.waiting))
+        return self.status is not None and (
+            self.status.finished or (self.status.discarded and not self.waiting + self.running)
+        )
 
 
 def queued_jobs(broker: Broker, namespace: str) -> list[QueuedJob]:
@@ -102,14 +104,15 @@ def _of_offer(ledger: Ledger) -> list[QueuedJob]:
 class _Shards:
     """A job's shards in a ledger, as they are counted."""
 
-    all: int = 0
+    waiting: int = 0
     running: int = 0
     since: float | None = None
 
     def add(self, sent: float, *, is_held: bool) -> None:
-        self.all += 1
-        self.running += is_held
-        if not is_held:
+        if is_held:
+            self.running += 1
+        else:
+            self.waiting += 1
             self.since = sent if self.since is None else min(self.since, sent)
 
 
@@ -120,7 +123,7 @@ def _job(ledger: Ledger, key: str, shards: _Shards, now: float, priority: int) -
     status = None if place is None else _status(place, key)
     shown = None if place is None else printable(place)
     waited = None if shards.since is None else max(0.0, now - shards.since)
-    return QueuedJob(key, shown, ledger.offer, shards.all, shards.running, shards.since, waited, priority, status)
+    return QueuedJob(key, shown, ledger.offer, shards.waiting, shards.running, shards.since, waited, priority, status)
 
 
 def _status(place: str, key: str) -> JobStatus | None:

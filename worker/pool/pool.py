@@ -126,6 +126,14 @@ class Pool:
         for future in futures:
             _fail(future, GivenBackError())
 
+    def give_back(self, job: str) -> int:
+        """Give back the shards of a job that wait for the engine, and return their number; those in it go on."""
+        with self._changed:
+            given = self._waiting.remove_job(job)
+        for waiting in given:
+            _fail(waiting.future, GivenBackError())
+        return len(given)
+
     def busy_seconds(self) -> float:
         """How long the engine has been computing its present pool; 0 if it is idle."""
         since = self._busy_since

@@ -84,6 +84,10 @@ class WaitingShards:
             del self._jobs[job]
             self._ranks = {job: rank for job, rank in self._ranks.items() if job in self._jobs or rank > self._now}
 
+    def remove_job(self, job: str) -> list[Waiting]:
+        """Take out all shards of a job, and return them."""
+        return list(self._jobs.pop(job, ()))
+
     def rest(self) -> None:
         """Say that the engine is idle: if no shard waits, jobs that come now are equals, whatever was computed."""
         if not self._jobs:

@@ -87,6 +87,7 @@ class Heartbeat:
             threading.Thread(target=self._look_after_jobs, name="jobs", daemon=True),
         ]
         self._renewed = self._shown = 0.0
+        self._lost: list[Member] = []
         self._failures: dict[str, str] = {}
         self._sent_again: dict[Member, int] = {}  # how often, the latest last
         self._other_offers: set[Offer] = set()
@@ -159,6 +160,7 @@ class Heartbeat:
         while not self._stopped.wait(self._pause):
             try:
                 self._service.time_records.write_due()
+                self._service.leave_needless(self._lost)
                 self._service.jobs.look_after(self._send_keeping_leases)
             except AWAY as error:
                 log.debug("jobs are looked after when the broker is back: %s", error)  # the heartbeat reports it
@@ -173,7 +175,7 @@ class Heartbeat:
             log.error("unexpected failure in the thread %s; it continues", thread, exc_info=error)
 
     def _renew(self) -> None:
-        self._ledger.renew(self._service.board.held(), self._service.holder)
+        self._lost = self._ledger.renew(self._service.board.held(), self._service.holder)
         self._renewed = time.monotonic()
 
     def _send_keeping_leases(self, member: Member) -> None:

@@ -129,10 +129,10 @@ class Jobs:
         if met is not None:
             met.doubted = True
 
-    def is_stopped(self, job: OpenJob) -> bool:
+    def is_stopped(self, job_key: str) -> bool:
         """Whether a job was cancelled or discarded, as far as its log can be read now; the ledger is updated, too."""
         with self._lock:
-            met = self._met.get(job.key)
+            met = self._met.get(job_key)
         if met is None:
             return False
         try:
@@ -141,8 +141,12 @@ class Jobs:
                 update_ledger(met.log, job.objects, ledger)
                 return met.log.stopped
         except (AwayError, RequestError, TransientError, *AWAY) as error:
-            log.debug("job %s: its log can't be read: %s", job.key, error)  # whatever comes of it is a warning
+            log.debug("job %s: its log can't be read: %s", job_key, error)  # whatever comes of it is a warning
             return False
+
+    def is_over(self, job_key: str) -> bool:
+        """Whether a job that was found needs no shard any more, as far as is known: it was stopped, or is forgotten."""
+        return job_key not in self._met or self.is_stopped(job_key)
 
     def look_after(self, send: Send) -> None:
         """Restore what the ledger has lost of the known jobs, and forget the jobs that are over.

@@ -13,7 +13,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from unrolled.errors import BrokenWorkerError, JobError, RequestError, UnrolledError
+from unrolled.errors import BrokenWorkerError, JobError, RequestError, UnrolledError, counted
 from unrolled.format.columns import vector_bytes
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import payload
@@ -35,7 +35,7 @@ from worker.shards.part_content import part_content
 from worker.shards.shard_rows import decode_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from unrolled.job.shard_id import ShardId
     from unrolled.model.config import ModelConfig
@@ -140,6 +140,16 @@ class ShardService:
         """Bytes of outputs that are in flight now."""
         return self._admission.used_bytes
 
+    def leave_needless(self, lost: Iterable[Member]) -> None:
+        """Compute no more shards of jobs that were cancelled or discarded, but those that are in the engine.
+
+        Args:
+            lost: shards on board that aren't this worker's in the ledger. If that has another reason, nothing changes.
+        """
+        for job_key in {member.job_key for member in lost}:
+            if self.jobs.is_over(job_key) and (count := self._pool.give_back(job_key)):
+                log.info("job %s is stopped: %s left uncomputed", job_key, counted(count, "shard is", "shards are"))
+
     def stop(self) -> None:
         """Give everything back, now."""
         self._patience.stop()
@@ -155,7 +165,7 @@ class ShardService:
 
     def is_stopped(self, job: OpenJob) -> bool:
         """See `Host`."""
-        return self.jobs.is_stopped(job)
+        return self.jobs.is_stopped(job.key)
 
     @contextlib.contextmanager
     def admit(self, job: OpenJob, shard: ShardId, *, alone: bool) -> Iterator[None]:

@@ -660,7 +660,7 @@ def test_jobs_lists_what_waits_in_the_broker(tmp_path, broker, ledger):
     other.enter("f" * 16, "/not/here", None, [(Member("f" * 16, Life(first, 0)), 5)], 1, 30)
     found = {facts["job"]: facts for facts in map(json.loads, run_with(broker, "jobs", "--json").stdout.splitlines())}
     assert {name: (facts["place"], facts["waiting"], facts["running"]) for name, facts in found.items()} == {
-        job.key: (job.place, 2, 1),
+        job.key: (job.place, 1, 1),
         "f" * 16: ("/not/here", 1, 0),
     }
     assert found["f" * 16]["status"] is None
@@ -915,7 +915,7 @@ def test_a_cancel_says_how_many_shards_are_being_computed(tmp_path, broker, ledg
     enter(ledger, job, *waiting(job))
     assert ledger.claim(Member(job.key, Life(waiting(job)[0], 0)), "host-1").state == "taken"
     said = run_with(broker, "cancel", tmp_path).stdout
-    assert "2 shards are taken out of the queue\n1 of them is being computed, and is published if a worker f" in said
+    assert "2 shards are taken out of the queue\n1 of them is on board of workers, which still publish" in said
 
 
 def test_the_name_of_no_directory_is_refused(tmp_path, monkeypatch):
@@ -1013,7 +1013,7 @@ def test_discard_deletes_all_but_the_tombstone(tmp_path, broker, ledger):
             f"{tmp_path}: discarded; job {job.key}\n→ it was discarded, and 1 part of shards that were being computed "
             f"came after that; `unrolled discard {tmp_path}` deletes it"
         )
-    assert json.loads(run_with(broker, "discard", tmp_path, "--yes", "--json").stdout) == {"discarded": 1}
+    assert json.loads(run_with(broker, "discard", tmp_path, "--yes", "--json").stdout) == {"discarded": 1, "running": 0}
     assert published(job) == []
 
 
@@ -1037,6 +1037,23 @@ def test_parts_that_come_after_a_discard_are_told_of(tmp_path, broker, ledger):
     done = run_with(broker, "discard", tmp_path, "--yes")
     assert (done.exit_code, done.stdout) == (0, f"{tmp_path}: the job is discarded, 1 part deleted\n")
     assert "nothing of it is kept" in run("status", tmp_path).stdout
+
+
+def test_a_discard_of_a_cancelled_job_tells_of_what_workers_have(tmp_path, broker, ledger):
+    """The ledger has no shard of such a job, but workers may, and will publish those in their engines."""
+    job = make_job(tmp_path, shards=2)
+    enter(ledger, job, *waiting(job))
+    ledger.beat("host-1", {"on_board": 2})
+    other = Broker(broker.url).ledger(NAMESPACE, Offer(OFFER.fingerprint, "fused", "bfloat16"))
+    other.beat("host-2", {"on_board": 9})
+    assert run_with(broker, "cancel", tmp_path).exit_code == 0
+    for found in ("the job is discarded, 0 parts deleted", "was discarded before, and no part is left"):
+        done = run_with(broker, "discard", tmp_path, "--yes")
+        assert found in done.stdout
+        assert "workers have 2 shards on board, and may still publish those of this job: run the same" in done.stderr
+    assert json.loads(run_with(broker, "discard", tmp_path, "--yes", "--json").stdout) == {"discarded": 0, "running": 2}
+    ledger.beat("host-1", {"on_board": 0})
+    assert run_with(broker, "discard", tmp_path, "--yes").stderr == ""
 
 
 def test_show_shows_no_row_of_another_job(tmp_path):

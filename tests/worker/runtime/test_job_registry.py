@@ -386,13 +386,13 @@ def test_a_job_that_was_removed_does_not_come_back_into_the_ledger(site, jobs, s
     job = site.enqueue(make_rows(4))
     jobs.find(job.key)
     if is_read:
-        assert not jobs.is_stopped(job)
+        assert not jobs.is_stopped(job.key)
     out = site.root / "out"
     away = out.rename(site.root / "away")
     (out / names.FOLDER / names.TIMES).mkdir(parents=True)
     assert site.ledger.cancel(job.key) == 2
     for _ in range(2):
-        assert not jobs.is_stopped(job)
+        assert not jobs.is_stopped(job.key)
         at_once(jobs).look_after(sent.append)
     assert (site.ledger.place_of(job.key), site.ledger.mark(job.key), sent) == (None, None, [])
     assert len(warnings_in(caplog)) == 1
@@ -490,9 +490,9 @@ def test_a_stopped_job_is_seen_to_be_so(site, jobs, kind):
     """Shards of it that are still in the ledger, for example after Redis was restored, are removed."""
     job = site.enqueue(make_rows(2))
     found = jobs.find(job.key)
-    assert not jobs.is_stopped(found)
+    assert not jobs.is_stopped(found.key)
     decide(job, Segment(kind))
-    assert jobs.is_stopped(found)
+    assert jobs.is_stopped(found.key)
     assert site.ledger.members(job.key) == (set(), set())
     assert site.ledger.mark(job.key) is None
 
@@ -501,9 +501,9 @@ def test_a_log_that_cannot_be_read_stops_nothing(site, jobs):
     """Whether a job is stopped isn't known then."""
     job = site.enqueue(make_rows(2))
     found = jobs.find(job.key)
-    assert not jobs.is_stopped(found)
+    assert not jobs.is_stopped(found.key)
     job.objects.create(segment_name(2), b"{}\n")
-    assert not jobs.is_stopped(found)
+    assert not jobs.is_stopped(found.key)
 
 
 def test_a_beat_asks_once_for_all_jobs(site, sent):

@@ -121,6 +121,29 @@ def test_a_job_of_high_priority_gets_most_turns(site):
     assert 35 <= sum(row >= 1000 for row in found[:41]) <= 37
 
 
+@pytest.mark.parametrize("stop", [decisions.cancel, decisions.discard])
+def test_shards_of_a_stopped_job_leave_the_board(site, stop):
+    """Only the one in the engine is finished: others aren't computed in vain, before other jobs' shards."""
+    held(site, concurrency=4)
+    job = site.enqueue(make_rows(16), name="stopped")
+    busy(site, 2)
+    running(site, 4)
+    stop(job.objects, site.queue.of_job(job))
+    eventually(lambda: on_board(site) == 1, "three shards that leave the board")
+    other = site.enqueue(rows := make_rows(4, start=1000), name="other")
+    site.gate.touch()
+    site.wait_done(other)
+    check_outputs(other, rows)
+    eventually(lambda: on_board(site) == 0, "the end of the shard in the engine")
+    assert [row for row in first_rows(site) if row < 1000] == [0]
+    assert len(published(job)) == 1
+
+
+def on_board(site):
+    """The shards that workers hold, by their heartbeats."""
+    return sum(facts["on_board"] for facts in site.ledger.workers().values())
+
+
 def test_a_killed_workers_shards_are_taken_up_soon(site):
     """After `kill -9` of the only worker in mid-shard, another has the shards once their leases have run out."""
     rows = make_rows(4)

@@ -64,8 +64,8 @@ def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> N
     if count or not before:
         click.echo(_taken(out, count))
     if running and not before:
-        those = counted(running, "of them is being computed, and is", "of them are being computed, and are")
-        click.echo(f"{those} published if a worker finishes")
+        those = counted(running, "of them is", "of them are")
+        click.echo(f"{those} on board of workers, which still publish what is in their engines")
     if log.discarded:
         click.echo(f"{out}: the job was discarded before: nothing of it is kept; use another --out")
     else:

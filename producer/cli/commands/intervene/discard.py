@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing, nullcontext
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -10,6 +11,7 @@ from producer.cli.options import broker_option, job_at, json_option, namespace_o
 from producer.jobs import decisions
 from producer.local.broker_record import find_broker
 from producer.queue.shard_queue import ShardQueue
+from producer.queue.worker_status import WorkerStatus
 from producer.report.targets import delete_report
 from producer.terminal.lines import tell
 from unrolled.errors import JobError, OptionError, counted
@@ -17,6 +19,9 @@ from unrolled.job import names
 from unrolled.patience import Patience
 from unrolled.protocol.log import Log, catch_up
 from unrolled.telemetry.json_text import json_text
+
+if TYPE_CHECKING:
+    from unrolled.protocol.opening import OpenJob
 
 
 @click.command()
@@ -55,18 +60,46 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
             ledger.refuse_copy("to delete the copy alone: remove its directory")
         if not (yes or before):
             _confirm(job.place, parts)
-        running = 0
-        if queue and not before:
-            running = queue.steadily("reach the broker", lambda: len(queue.ledger.running(job.key)[0]))
+        computing = (
+            _Computing() if queue is None else queue.steadily("reach the broker", lambda: _computing(queue, job, log))
+        )
         decisions.discard(job.objects, ledger)
         delete_report(job.objects.store)
     said = f"is discarded, {counted(parts, 'part')} deleted"
     if before:
         said = "was discarded before, and no part is left"
-    click.echo(json_text({"discarded": parts}) if as_json else f"{job.place}: the job {said}")
-    if running:
-        those = counted(running, "shard was being computed", "shards were being computed")
-        tell(f"{those}, and may still be published: run the same command again when the workers have finished")
+    found = {"discarded": parts, "running": computing.shards}
+    click.echo(json_text(found) if as_json else f"{job.place}: the job {said}")
+    if computing.shards:
+        tell(f"{computing}: run the same command again when the workers have finished")
+
+
+class _Computing(NamedTuple):
+    """Shards whose parts may come after the job's end.
+
+    Attributes:
+        shards: their number, or more.
+        are_its: whether they are known to be the job's.
+    """
+
+    shards: int = 0
+    are_its: bool = True
+
+    def __str__(self) -> str:
+        if self.are_its:
+            those = counted(self.shards, "shard was being computed", "shards were being computed")
+            return f"{those}, and may still be published"
+        return f"workers have {counted(self.shards, 'shard')} on board, and may still publish those of this job"
+
+
+def _computing(queue: ShardQueue, job: OpenJob, log: Log) -> _Computing:
+    if not log.stopped:
+        return _Computing(len(queue.ledger.running(job.key)[0]))
+    # Of a job that was cancelled or discarded, the ledger has no shard any more.
+    if len(log.entries) == sum(1 for _ in names.parts_in(job.objects.list(names.PARTS))) and not log.discarded:
+        return _Computing()
+    workers = [WorkerStatus.parse(name, facts) for name, facts in queue.ledger.workers().items()]
+    return _Computing(sum(one.on_board for one in workers if one.offer == job.job.offer), are_its=False)
 
 
 def _confirm(place: str, parts: int) -> None:

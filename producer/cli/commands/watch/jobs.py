@@ -59,5 +59,4 @@ def _cells(job: QueuedJob) -> tuple[object, ...]:
         if job.status.discarded:
             done = "discarded"
     since = "" if job.waited_seconds is None else duration(job.waited_seconds)
-    waiting = job.waiting - job.running
-    return job.job, job.offer.describe(), rows, done, job.running, waiting, since, job.priority, job.place or "?"
+    return job.job, job.offer.describe(), rows, done, job.running, job.waiting, since, job.priority, job.place or "?"
