@@ -25,7 +25,8 @@ class Summary:
         known: those of them that an earlier run had queued.
         without_tokens: good rows without a real token, which have no vector.
         gaps: rows of token ids with padding between tokens.
-        unknown_share: share of the texts' words that are not in the vocabulary; None where it isn't known.
+        unknown_share: share of the texts' words that are not in the vocabulary, in rows with an id that was there before, too;
+            None where it isn't known.
         in_the_way: lines that say why the shards wait, as far as the broker knows at the end.
         continued: whether rows that earlier runs have read aren't counted here: a stream can't be read again.
         added: with `--append`, input rows that the job didn't have before, the bad ones included; None without it.
@@ -52,7 +53,9 @@ class Summary:
         lines = []
         this = " that this run has read" if self.continued else ""
         if self.unknown_share:
-            lines.append(f"{percent(self.unknown_share)} of the words{this} are not in the model's vocabulary")
+            # Rows whose id is there already are tokenized first.
+            bad = " (those of rows in quarantine included)" if self.quarantined else ""
+            lines.append(f"{percent(self.unknown_share)} of the words{this}{bad} are not in the model's vocabulary")
         if self.without_tokens:
             rows = counted(self.without_tokens, f"row{this} has", f"rows{this} have")
             lines.append(f"{rows} no token, and so no vector (length is 0)")

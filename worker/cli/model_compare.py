@@ -91,7 +91,10 @@ def _lines(found: Difference, bound: float, ids_from: int, padding: Padding | No
 def _hint(found: Difference, place: Place, padding: Padding | None) -> str:
     """Where to look, by which rows and tokens differ."""
     if place.is_first:
-        other = "look for what your program does before the first layer, for an initial state, or for other ids"
+        other = (
+            "look for what your program does before the first layer, for an initial state, for other ids, or for rows "
+            "in reverse (go_backwards)"
+        )
     else:
         other = "the tokens before are the same: look for padding, a mask, or what depends on the position"
     if not found.padded_differ:

@@ -212,5 +212,5 @@ def _rounded(pages: Iterator[Page]) -> Iterator[Page]:
             except FloatingPointError:
                 raise PayloadError(
                     f"a vector has the number {np.abs(page.values).max():g}; float16 ends at "
-                    f"{np.finfo(np.float16).max}; use `unrolled enqueue --precision float32` with another --out"
+                    f"{np.finfo(np.float16).max}; start a job with --precision float32 and another --out"
                 ) from None

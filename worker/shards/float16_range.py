@@ -39,7 +39,7 @@ def rows_beyond_float16(
         for place, owner in zip(places.tolist(), owners.tolist(), strict=True):
             found.setdefault(
                 owner,
-                f"{column.name} has the number {peaks[place]:g}; float16 ends at 65504: use `unrolled enqueue "
-                "--precision float32` with another --out",
+                f"{column.name} has the number {peaks[place]:g}; float16 ends at 65504, and a retry ends "
+                "alike: start a job with --precision float32 and another --out",
             )
     return found

@@ -468,6 +468,14 @@ def test_words_that_the_model_does_not_know_are_counted(place, broker):
     ]
 
 
+def test_words_of_rows_in_quarantine_are_told_of(place, broker):
+    """A row whose id is there already is counted before it is refused, and the line says so."""
+    lines = '{"id": "a", "text": "one two"}', '{"id": "a", "text": "five five"}'
+    (place / "rows.jsonl").write_text("\n".join(lines))
+    said = "50.0 % of the words (those of rows in quarantine included) are not in the model's vocabulary"
+    assert said in enqueue(broker, "rows.jsonl").stdout
+
+
 def test_padding_between_tokens_is_named(place, broker):
     """Most likely, it is a token of the program that wrote the ids."""
     write_rows(place / "rows.jsonl", {"a": [1, 0, 2], "b": [0, 2, 0], "c": [1]})
@@ -553,7 +561,7 @@ def test_a_truncated_file_is_reported_midway_and_mended(place, broker, models):
     assert not log_of(open_job(place / "out")).ended
     told = re.fullmatch(
         r"Error: rows\.jsonl\.gz: the gzip data is truncated; (\d+) rows before that were read\. Repair the input and "
-        r"run the same command again: it resumes there",
+        r"run the same command again: what was stored of them is kept",
         result.stderr.splitlines()[-1],
     )
     assert int(told[1]) >= read  # a shard that isn't full is cut when its other rows are known

@@ -90,6 +90,7 @@ def test_damaged_row_group(tmp_path):
 BAD_JSON = [
     (b"", "the line is empty"),
     (b"nonsense", "not JSON: Expecting value at character 0"),
+    (b'{"text": "cut of', "not JSON: Unterminated string starting at character 9"),
     (b'{"text": "x"', "not JSON"),
     (b'{"text": "x"} {}', "not JSON: Extra data"),
     (b'{"text": "\xff"}', "not UTF-8: byte 0xff at byte 10 of the row"),

@@ -35,8 +35,8 @@ def test_the_reason_names_column_number_and_remedy():
     outputs = np.zeros((6, 2), np.float32)
     outputs[2, 1] = -70_000
     assert rows_beyond_float16(ROWS, [outputs, np.zeros((4, 2), np.float32)], COLUMNS) == {
-        2: "outputs has the number 70000; float16 ends at 65504: use `unrolled enqueue --precision float32` with "
-        "another --out"
+        2: "outputs has the number 70000; float16 ends at 65504, and a retry ends alike: start a job with "
+        "--precision float32 and another --out"
     }
 
 
