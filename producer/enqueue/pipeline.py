@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from producer.enqueue.shard import make_shard
 from producer.enqueue.summary import Summary
 from producer.sources.reading import read_batches
 from producer.sources.rows import Row
+from producer.sources.streams.spool import disk_directory
 from producer.tokenization.checked_rows import checked_rows
 from producer.tokenization.coverage import Coverage
 from producer.tokenization.gaps import count_gaps
@@ -86,7 +86,7 @@ def submit(
         summary.added = 0 if prepared.submission.append else None
         run = FileRun(prepared.job.objects, queue, count, growth)
         ends = run.begin()
-    with SeenIds(labels, _disk(), steadily) as seen:
+    with SeenIds(labels, disk_directory(), steadily) as seen:
         cutter = Cutter(prepared.shard_tokens, prepared.shard_rows, ends)
         has_ids = prepared.model.config.vector_dim is None and prepared.plan.text_file is None
         flush_seconds = prepared.submission.flush_seconds if source.follow else None
@@ -186,8 +186,3 @@ def _while_there_is_room(
 
 def _label_of_run(label: str, run: int) -> str:
     return f"{label}#{run}"
-
-
-def _disk() -> str | None:
-    """The directory for a run's large files: on a disk, because the system's temporary directory may be in memory."""
-    return "/var/tmp" if os.access("/var/tmp", os.W_OK) and "TMPDIR" not in os.environ else None  # noqa: S108 - names are drawn

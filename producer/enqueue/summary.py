@@ -25,7 +25,7 @@ class Summary:
         known: those of them that an earlier run had queued.
         without_tokens: good rows without a real token, which have no vector.
         gaps: rows of token ids with padding between tokens.
-        unknown_share: share of the texts' words that are not in the vocabulary, in rows with an id that was there before, too;
+        unknown_share: share of the texts' words that are not in the vocabulary, also of rows whose id was there before;
             None where it isn't known.
         in_the_way: lines that say why the shards wait, as far as the broker knows at the end.
         continued: whether rows that earlier runs have read aren't counted here: a stream can't be read again.

@@ -28,8 +28,9 @@ def spooled(chunks: Iterable[bytes]) -> Iterator[Path]:
     Raises:
         DamagedInputError: the chunks raise it, or the file can't be written.
     """
-    _sweep(Path(tempfile.gettempdir()))
-    with tempfile.NamedTemporaryFile(prefix=_PREFIX) as file:
+    where = disk_directory() or tempfile.gettempdir()
+    _sweep(Path(where))
+    with tempfile.NamedTemporaryFile(prefix=_PREFIX, dir=where) as file:
         with suppress(OSError):  # without locks in the file system, no sweep removes it either
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
@@ -37,11 +38,18 @@ def spooled(chunks: Iterable[bytes]) -> Iterator[Path]:
                 file.write(chunk)
             file.flush()
         except OSError as error:
-            where = tempfile.gettempdir()
             raise DamagedInputError(
                 f"can't be unpacked into {where} ({error.strerror}); make room there, or set TMPDIR"
             ) from error
         yield Path(file.name)
+
+
+def disk_directory() -> str | None:
+    """The directory for a run's large files: on a disk, because the system's temporary directory may be in memory.
+
+    None if the user has set TMPDIR, or that directory isn't usable: the system's one is to be used.
+    """
+    return "/var/tmp" if os.access("/var/tmp", os.W_OK) and "TMPDIR" not in os.environ else None  # noqa: S108 - names are drawn
 
 
 def _sweep(folder: Path) -> None:

@@ -2,12 +2,14 @@
 
 import os
 import tempfile
+from pathlib import Path
 
-from producer.sources.streams.spool import spooled
+from producer.sources.streams.spool import disk_directory, spooled
 
 
 def test_files_of_killed_processes_are_removed(tmp_path, monkeypatch):
     """Only those: not one that is in use, not one that has just been made, and nothing that a link leads to."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / "target").write_bytes(b"of the user")
     with spooled([b"ab", b"c"]) as alive:
@@ -21,3 +23,12 @@ def test_files_of_killed_processes_are_removed(tmp_path, monkeypatch):
             names = {path.name for path in tmp_path.iterdir()}
     assert names == {alive.name, other.name, "unrolled-input-new", "unrolled-input-link", "target"}
     assert not alive.exists()
+
+
+def test_it_is_on_a_disk(tmp_path, monkeypatch):
+    """The system's temporary directory may be in memory; but a directory that the user names is used."""
+    monkeypatch.delenv("TMPDIR", raising=False)
+    with spooled([b"a"]) as path:
+        assert path.parent == Path("/var/tmp")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert disk_directory() is None
