@@ -8,11 +8,12 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from producer.report.states.json_table import json_column, json_names, json_rows
 from producer.report.states.texts import shown
 from unrolled.errors import OptionError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -58,7 +59,8 @@ def check_table(path: Path, id_field: str, text_field: str | None, label_field: 
         RequestError: the table can't be read.
     """
     with _errors(path):
-        names = _dataset(path).schema.names
+        wanted_names = (id_field, text_field or DEFAULT_TEXT, label_field)
+        names = json_names(path, wanted_names) if _is_json(path) else _dataset(path).schema.names
     has = f"it has {', '.join(names)[:300]}"
     wanted = [(id_field, "ids", "id"), (text_field, "texts", "text"), (label_field, "labels", "label")]
     for field, what, option in wanted:
@@ -91,36 +93,56 @@ def read_table(
         RequestError: the table can't be read, or has two labels for one of the ids.
     """
     # Over 40 lines: most of it is the description of its arguments.
-    import pyarrow as pa  # noqa: PLC0415 - most reports have no table
-    import pyarrow.compute as pc  # noqa: PLC0415 - most reports have no table
-
     every = ids.tolist()
-    wanted = pa.array(dict.fromkeys(every), pa.string())
+    wanted = dict.fromkeys(every)
     found: dict[str, dict[str, Any]] = {field: {} for field in fields}
     known: set[str] = set()
     first_id = ""
     with _errors(path):
-        table = _dataset(path)
-        columns = list(dict.fromkeys([id_field, *fields]))
-        for batch in table.to_batches(columns=columns, batch_size=8192, batch_readahead=1):
-            keys = batch.column(id_field).cast(pa.string())
-            first_id = first_id or next(filter(None, keys.slice(0, 100).to_pylist()), "")
-            few = batch.filter(pc.is_in(keys, wanted))
-            chosen = few.column(id_field).cast(pa.string()).to_pylist()
-            known.update(chosen)
-            for field in fields:
-                values = found[field]
-                for key, value in zip(chosen, few.column(field).to_pylist(), strict=True):
-                    if value is None:
-                        continue
-                    first = values.setdefault(key, value)
-                    if field == label_field and str(first) != str(value):  # as texts: NaN is not equal to itself
-                        raise _two_labels(path, key, first, value)
-        typed = {
-            field: _typed(pa.array([values.get(each) for each in every], _plain(table.schema.field(field).type)), path)
-            for field, values in found.items()
-        }
+        rows = json_rows(path, id_field, fields) if _is_json(path) else _arrow_rows(path, id_field, fields, wanted)
+        for key, row in rows:
+            first_id = first_id or key or ""
+            if key is None or key not in wanted:
+                continue
+            known.add(key)
+            for field, value in row.items():
+                if value is None:
+                    continue
+                first = found[field].setdefault(key, value)
+                if field == label_field and str(first) != str(value):  # as texts: NaN is not equal to itself
+                    raise _two_labels(path, key, first, value)
+        typed = {field: _column(path, field, [values.get(each) for each in every]) for field, values in found.items()}
     return Looked(typed, sum(each in known for each in every), len(every), first_id)
+
+
+def _arrow_rows(
+    path: Path, id_field: str, fields: Sequence[str], wanted: Iterable[str]
+) -> Iterator[tuple[str | None, dict[str, Any]]]:
+    """Some ids of the table without their columns, and the wanted rows."""
+    import pyarrow as pa  # noqa: PLC0415 - most reports have no table
+    import pyarrow.compute as pc  # noqa: PLC0415 - most reports have no table
+
+    chosen = pa.array(wanted, pa.string())
+    columns = list(dict.fromkeys([id_field, *fields]))
+    for batch in _dataset(path).to_batches(columns=columns, batch_size=8192, batch_readahead=1):
+        keys = batch.column(id_field).cast(pa.string())
+        yield from ((key, {}) for key in keys.slice(0, 100).to_pylist())
+        few = batch.filter(pc.is_in(keys, chosen))
+        values = [few.column(field).to_pylist() for field in fields]
+        for number, key in enumerate(few.column(id_field).cast(pa.string()).to_pylist()):
+            yield key, {field: column[number] for field, column in zip(fields, values, strict=True)}
+
+
+def _column(path: Path, field: str, values: list[Any]) -> pa.Array:
+    import pyarrow as pa  # noqa: PLC0415 - most reports have no table
+
+    if _is_json(path):
+        return json_column(values)
+    return _typed(pa.array(values, _plain(_dataset(path).schema.field(field).type)), path)
+
+
+def _is_json(path: Path) -> bool:
+    return path.suffix.lower() in (".jsonl", ".ndjson", ".json")
 
 
 def _two_labels(path: Path, key: str, first: object, second: object) -> RequestError:
@@ -171,22 +193,15 @@ def _errors(path: Path) -> Iterator[None]:
 
 
 def _dataset(path: Path) -> Any:
-    """The table, its fields as they are written: pyarrow would make numbers and times of texts by the first of them."""
+    """The table; the fields of CSV as they are written: pyarrow would make numbers and times of them by the first."""
     import pyarrow as pa  # noqa: PLC0415 - most reports have no table
     from pyarrow import csv, dataset  # noqa: PLC0415 - most reports have no table
 
     kind = path.suffix.lower()
-    if kind in (".csv", ".tsv"):
-        options = csv.ParseOptions(delimiter="\t" if kind == ".tsv" else ",", newlines_in_values=True)
-        empty = csv.ConvertOptions(null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False)
-        read_as: dataset.FileFormat = dataset.CsvFileFormat(parse_options=options, convert_options=empty)
-    elif kind in (".jsonl", ".ndjson", ".json"):
-        read_as = dataset.JsonFileFormat()
-    else:
+    if kind not in (".csv", ".tsv"):
         return dataset.dataset(path, format=dataset.ParquetFileFormat())
-    found = dataset.dataset(path, format=read_as)
-    as_text = [kind in (".csv", ".tsv") or pa.types.is_timestamp(field.type) for field in found.schema]
-    fields = [
-        pa.field(field.name, pa.string()) if text else field for field, text in zip(found.schema, as_text, strict=True)
-    ]
-    return dataset.dataset(path, format=read_as, schema=pa.schema(fields))
+    options = csv.ParseOptions(delimiter="\t" if kind == ".tsv" else ",", newlines_in_values=True)
+    empty = csv.ConvertOptions(null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False)
+    read_as = dataset.CsvFileFormat(parse_options=options, convert_options=empty)
+    names = dataset.dataset(path, format=read_as).schema.names
+    return dataset.dataset(path, format=read_as, schema=pa.schema([pa.field(name, pa.string()) for name in names]))

@@ -119,3 +119,35 @@ def test_a_row_without_a_label_does_not_hide_another(tmp_path):
     pq.write_table(table, tmp_path / "t.parquet")
     found = read_table(tmp_path / "t.parquet", np.array(["a", "b"], np.object_), "id", ["label"], "label")
     assert [repr(value) for value in found.columns["label"].to_pylist()] == ["1.0", "nan"]
+
+
+def test_rows_in_json_may_lack_columns(tmp_path):
+    """The first megabyte doesn't say which columns there are, nor of what type: labels and ids of both kinds count."""
+    text = "x" * 2_000_000
+    rows = [{"id": "a", "text": text, "note": 1}, {"id": 2, "text": "", "label": None}, {"id": "c", "label": "z"}]
+    path = write(tmp_path / "t.jsonl", [*rows, {"id": "d", "label": 7}, {"id": "e", "label": ["p", 1]}])
+    assert check_table(path, "id", None, "label") == ["text", "label"]
+    found = read_table(path, np.array(["2", "c", "d", "e", "a"], np.object_), "id", ["text", "label"], "label")
+    assert found.found == 5
+    assert found.columns["label"].to_pylist() == [None, "z", "7", '["p", 1]', None]
+    assert found.columns["text"].to_pylist() == ["", None, None, None, text]
+    with pytest.raises(RequestError, match="has no column 'topic'; it has id, text, note, label: "):
+        check_table(path, "id", None, "topic")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [("[1]", "is an array of JSON"), ("{", "not JSON"), ('{"a": 1, "a": 2}', "twice")]
+)
+def test_a_line_that_is_no_row_is_named(tmp_path, line, said):
+    """It isn't left out in silence."""
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"id": "a", "text": "x"}\n\n' + line)
+    assert check_table(path, "id", None, None) == ["text"]
+    with pytest.raises(RequestError, match=f"line 3: .*{said}"):
+        read_table(path, np.array(["a"], np.object_), "id", ["text"])
+
+
+def test_a_column_without_a_value_is_one_of_texts(tmp_path):
+    """It has no type of its own."""
+    path = write(tmp_path / "t.jsonl", [{"id": "a", "label": None}])
+    assert read_table(path, np.array(["a"], np.object_), "id", ["label"], "label").columns["label"].type == pa.string()
