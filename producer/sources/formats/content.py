@@ -83,6 +83,6 @@ def check_content(
         if head.startswith(magic) and not is_named:
             but = ", but not by its name" if has_name else ""
             raise DamagedInputError(f"is {what} by its content{but}; add --format {what}")
-    check_encoding(head)
+    check_encoding(head, is_named=is_named)
     if format not in ("csv", "tsv"):  # which tell of it themselves
         check_line_ends(head)

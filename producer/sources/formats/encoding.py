@@ -21,10 +21,14 @@ _LETTERS = bytes({*range(0xC0, 0xFF)} - {0xD7, 0xF7}) + _WINDOWS + b"\xa0\xa7\xa
 _LETTERS_SHARE = 0.8
 
 
-def check_encoding(head: bytes) -> None:
+def check_encoding(head: bytes, *, is_named: bool) -> None:
     """Check the first bytes of an input whose format is text, JSON lines, FASTA, CSV or TSV.
 
     A few wrong bytes make a few rows bad; nothing is said of them here.
+
+    Args:
+        head: the first bytes, unpacked.
+        is_named: whether the user named the format: UTF-8 may then be full of control characters, but for NUL.
 
     Raises:
         DamagedInputError: they are binary, or text in another encoding; the text says how to convert it.
@@ -34,7 +38,8 @@ def check_encoding(head: bytes) -> None:
         name = "UTF-16BE" if zeros[0] > zeros[1] else "UTF-16LE"
         raise DamagedInputError(f"is UTF-16 text; convert it (iconv -f {name} -t UTF-8)")
     controls = len(head) - len(head.translate(None, _CONTROLS))
-    if controls > _BINARY_SHARE * len(head) and controls >= (_SOME if 0 in head else _MANY):
+    is_text = is_named and 0 not in head and _is_utf8(head[: head.rfind(b"\n") + 1] or head)
+    if controls > _BINARY_SHARE * len(head) and controls >= (_SOME if 0 in head else _MANY) and not is_text:
         raise DamagedInputError(
             f"is not text: it begins with {head[:8].hex(' ')}; give text files, or name the format with --format"
         )

@@ -193,6 +193,15 @@ def test_binary_files(tmp_path, name, content, message):
     assert message in refusal(write(tmp_path / name, content))
 
 
+def test_a_text_full_of_control_characters_needs_its_format_named(tmp_path):
+    """Such as a log of FIX messages; what isn't UTF-8, or has NUL, is no text under any name."""
+    path = write(tmp_path / "fix.log", "8=FIX.4.2\x0135=D\x0149=é\x0156=B\x01\n" * 30)
+    assert "is not text" in refusal(path)
+    assert len(rows_of(path, format="text")) == 30
+    for content in (b"8=F\x0135=D\x01\xff\n" * 30, b"8=F\x0135=D\x01\0\n" * 30):
+        assert "is not text" in refusal(write(tmp_path / "b.log", content), format="text")
+
+
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.jsonl", "a.fasta"])
 def test_lines_that_end_as_on_old_macs(tmp_path, name):
     """They would be one long row."""
