@@ -13,14 +13,21 @@ if TYPE_CHECKING:
     from producer.queue.queue_status import QueueStatus
 
 
+BLIND = (
+    "no broker is named, and no `unrolled run` is seen at work on {place}: only its files are watched. Name the broker "
+    "(--broker redis://HOST:6379/0, or UNROLLED_BROKER), or give the same `unrolled run` again"
+)
+
+
 def diagnose(status: JobStatus) -> dict[str, str]:
     """Lines that say what keeps a job from its end and which command helps, by kind; none if all is well.
 
     The kinds: "cancelled", "away" (the broker), "dead" (shards), "gone" (shards of which neither rows nor part can be
-    seen), "lost" (shards that Redis forgot), "copy" (workers compute it in another place), "worker" (none serves the
-    model), "starting" (the workers of an `unrolled run`), "trouble" (in a worker's way), "unseen" (rows that a worker
-    missed), "moved" (workers look for it in another place), "silent" (a worker), "turn" (other jobs are computed),
-    "producer" (something is in its way), "strays" (rows that a dead run has read), "input" (not read to its end).
+    seen), "blind" (neither a broker nor a run is known), "lost" (shards that Redis forgot), "copy" (workers compute it
+    in another place), "worker" (none serves the model), "starting" (the workers of an `unrolled run`), "trouble" (in a
+    worker's way), "unseen" (rows that a worker missed), "moved" (workers look for it in another place), "silent" (a
+    worker), "turn" (other jobs are computed), "producer" (something is in its way), "strays" (rows that a dead run has
+    read), "input" (not read to its end).
     """
     # Over 40 lines: a text for each kind, in the order in which they are shown.
     found = {}
@@ -48,8 +55,8 @@ def diagnose(status: JobStatus) -> dict[str, str]:
             f"removed, the same `unrolled run` or `unrolled enqueue` makes {them} again from the input (rows of a "
             "stream or of a retry can't be read again: restore the part from a copy)"
         )
-    if status.queue and status.waiting:
-        found |= _in_the_queue(status, status.queue)
+    if status.waiting:
+        found |= _of_waiting(status)
     if status.hindered:
         found["producer"] = f"{status.hindered} (its producer)"
     if status.strays and status.ended:
@@ -69,6 +76,12 @@ def diagnose(status: JobStatus) -> dict[str, str]:
             "run the same command again to resume it (if files of its log are missing, `unrolled verify` names them)"
         )
     return found
+
+
+def _of_waiting(status: JobStatus) -> dict[str, str]:
+    if status.queue:
+        return _in_the_queue(status, status.queue)
+    return {} if status.away or status.has_run else {"blind": BLIND.format(place=status.out)}
 
 
 def _of_discarded(status: JobStatus) -> str:

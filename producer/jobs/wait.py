@@ -9,7 +9,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from producer.jobs.diagnosis import diagnose
+from producer.jobs.diagnosis import BLIND, diagnose
 from producer.jobs.status_reader import StatusReader
 from producer.queue.shard_queue import ShardQueue
 from producer.terminal.progress import Progress
@@ -39,10 +39,6 @@ GONE_SECONDS = 90.0
 _STILL_LOST = (
     "{} that Redis has as done. If it stays so: `unrolled cancel {}`, and then the same `unrolled run` or `unrolled "
     "enqueue`, queues {} again"
-)
-_BLIND = (
-    "no broker is named, and no `unrolled run` is seen at work on {place}: only its files are watched. Name the broker "
-    "(--broker redis://HOST:6379/0, or UNROLLED_BROKER), or give the same `unrolled run` again"
 )
 #: A look at 100,000 names takes a while: rest at least this many times longer.
 _REST = 4
@@ -111,7 +107,7 @@ def wait_for_job(
                 return status
             teller.tell(status)
             if queue is None:
-                teller.say_once("blind", _BLIND.format(place=job.place))
+                teller.say_once("blind", BLIND.format(place=job.place))
             if queue and status.lost:
                 _tell_again(queue, job, log, teller)
             usual = min(every_seconds, (time.monotonic() - first) * _QUICK)
@@ -193,7 +189,7 @@ class _Teller:
         is_held = status.queue is None or status.queue.running > 0
         if is_hopeless and not is_held and now - self._gone_at >= GONE_SECONDS:
             raise JobError(f"{status.out}: {diagnose(status)['gone']}")
-        ways = {kind: text for kind, text in diagnose(status).items() if kind not in ("away", "cancelled")}
+        ways = {kind: text for kind, text in diagnose(status).items() if kind not in ("away", "blind", "cancelled")}
         if status.lost:
             waits, them = counted(status.lost, "shard waits", "shards wait"), "it" if status.lost == 1 else "them"
             ways["lost"] = _STILL_LOST.format(waits, status.out, them)

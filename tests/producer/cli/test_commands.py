@@ -118,6 +118,8 @@ def test_status_tells_how_far_a_job_is(tmp_path):
         "rows    4 of 16 published, 1 in quarantine\n"
         "tokens  7 of 25\n"
         "shards  1 done, 3 waiting, 0 dead, of 4\n"
+        f"→ no broker is named, and no `unrolled run` is seen at work on {tmp_path}: only its files are watched. Name "
+        "the broker (--broker redis://HOST:6379/0, or UNROLLED_BROKER), or give the same `unrolled run` again\n"
     )
 
 
