@@ -129,7 +129,9 @@ def _computed_field(stored: pa.Schema, name: str) -> pa.Field:
     if source not in stored.names:
         raise KeyError(f"no column {name!r}; this job stored {', '.join(stored.names)}")
     vector = stored.field(source).type.value_type
-    return pa.field(name, pa.list_(pa.float32(), vector.list_size))
+    # As one that is stored, so that the tables of both kinds of job can be joined.
+    element = vector.value_field.with_type(pa.float32())
+    return pa.field(name, pa.list_(element, vector.list_size))
 
 
 def _computed(lists: pa.ListArray, field: pa.Field) -> pa.Array:
@@ -139,4 +141,4 @@ def _computed(lists: pa.ListArray, field: pa.Field) -> pa.Array:
     lengths = numbers(lists.value_lengths())
     pooled = pool_rows(values, offsets_of(lengths), pooling)
     is_null = arrow(lengths == 0) if not lengths.all() else None
-    return pa.FixedSizeListArray.from_arrays(arrow(pooled.reshape(-1)), width, mask=is_null)
+    return pa.FixedSizeListArray.from_arrays(arrow(pooled.reshape(-1)), type=field.type, mask=is_null)

@@ -44,6 +44,14 @@ def test_pooled_columns_are_matrices(dataset, name):
         np.testing.assert_array_equal(np.array(found.fetchnumpy()[name].tolist()), some)
 
 
+def test_a_computed_column_has_the_type_of_a_stored_one(dataset):
+    """Tables of jobs that store it and of jobs that don't can be joined."""
+    table = dataset.to_arrow(["id", "mean", "max"])
+    assert table.schema.field("max").type == table.schema.field("mean").type
+    assert table.schema.field("max").nullable == table.schema.field("mean").nullable
+    assert table["max"].combine_chunks().type == table.schema.field("max").type
+
+
 @pytest.mark.parametrize("name", ["mean", "max"])
 def test_a_row_without_a_token(dataset, name):
     """It has no pooled vector, stored or computed: null in tables, and nothing but the vector is null."""
