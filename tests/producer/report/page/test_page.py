@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import zlib
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -17,7 +18,16 @@ from producer.report.options import ReportOptions
 from producer.report.page import map_section
 from producer.report.page.page import policy, render
 from producer.report.page.plan_section import plan_section
+from producer.report.page.sections import _lead
 
+#: Whether a column is per token, and its width; and what the first sentence says of all of them.
+LEADS = [
+    ([(True, 8)], "A vector of 8 numbers for every token, from"),
+    ([(False, 8)], "A vector of 8 numbers for every row, from"),
+    ([(True, 8), (False, 8)], "Vectors of 8 numbers for every token and every row, from"),
+    ([(True, 1024), (True, 16), (True, 16)], "Vectors of 1,024 and 16 numbers for every token, from"),
+    ([], "No vector yet, from"),
+]
 VOID = {"meta", "link", "br", "input"}
 
 
@@ -59,6 +69,17 @@ def test_it_is_whole_and_names_no_other_address(page):
     assert "https:" not in page
     assert "url(" not in page
     assert "@import" not in page
+
+
+@pytest.mark.parametrize(("columns", "said"), LEADS)
+def test_its_first_sentence_tells_what_the_job_has(tmp_path, columns, said):
+    """How many numbers of what, also where layers of several widths are stored, or nothing yet."""
+    gathering = Gathering(report_job(tmp_path / "out", 9), ReportOptions())
+    gathering.look()
+    facts = gathering.shown().facts
+    poolings = {True: "none", False: "mean"}
+    stored = tuple(replace(facts.columns[0], pooling=poolings[is_token], width=width) for is_token, width in columns)
+    assert _lead(replace(facts, columns=stored)).startswith(said)
 
 
 def test_its_policy_allows_its_own_style_and_script_alone(page):
