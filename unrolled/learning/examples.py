@@ -23,6 +23,7 @@ from unrolled.learning.labels import read_labels
 from unrolled.reading.arrays import numbers, row_vectors
 from unrolled.reading.dataset import Dataset
 from unrolled.reading.id_index import hashes_of
+from unrolled.reading.scattering import scattered
 from unrolled.tokenization.ragged import offsets_of
 
 if TYPE_CHECKING:
@@ -256,7 +257,8 @@ class Examples:
         is_wanted = numbers(counts if self._counted == "length" else counts.value_lengths()) > 0
         is_wanted[: piece.start] = is_wanted[piece.stop :] = False
         if self.share != (0, 1):
-            places = (hashes_of(ids) >> np.uint64(11)).astype(np.float64) / 2**53
+            # Scattered, because the hashes of ids that count up are evenly spaced for some lengths of ids.
+            places = (scattered(hashes_of(ids)) >> np.uint64(11)).astype(np.float64) / 2**53
             is_wanted &= (places >= self.share[0]) & (places < self.share[1])
         wanted = np.flatnonzero(is_wanted)
         if self.labels is not None:

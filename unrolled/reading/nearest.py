@@ -1,4 +1,4 @@
-"""The rows whose vectors are nearest to one: exact, by one product for each batch of rows."""
+"""The rows whose vectors are nearest to one: exact, of those that one product for each batch of rows leaves."""
 
 # Over 150 lines: which column is compared and how, with what is refused of each.
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Metric = Literal["cosine", "dot", "euclidean"]
 
-# The squares of vectors of lengths between these are in the range of float32, and precise there.
+# Products and squares of vectors of lengths between these are in the range of float32, and precise there.
 _SHORT, _LONG = 1e-15, 1e15
 
 
@@ -109,27 +109,24 @@ def nearest(
     except (TypeError, ValueError) as error:
         raise TypeError(f"the query is a {type(query).__name__}; give a row's id, or one vector of numbers") from error
     _check(wanted, count, metric)
-    if (
-        metric == "cosine"
-    ):  # only its direction counts, and squares of large or small numbers leave the range of float32
-        wanted = wanted / (np.abs(wanted).max(initial=0) or np.float32(1))
-    norm = np.float32(np.linalg.norm(wanted.astype(np.float64)))
+    count = int(count)
     best: list[tuple[float, int, str]] = []  # how near, minus the row's number, id: larger is nearer
     seen = 0
     for rows in batches:
         vectors = row_vectors(rows.column(2)).astype(np.float32, copy=False)
         if wanted.shape != vectors.shape[1:]:
             raise ValueError(f"the query has the shape {wanted.shape}, the job's vectors {vectors.shape[1:]}")
-        if metric == "cosine" and norm == 0:
+        if metric == "cosine" and not wanted.any():
             raise ValueError("the query is a vector of zeros, which has no direction; take the metric dot or euclidean")
-        near = _nearness(vectors, wanted, norm, metric)
-        near[numbers(rows.column(1)) == 0] = -np.inf
+        is_allowed = numbers(rows.column(1)) > 0
         if without is not None and seen <= without < seen + len(rows):
-            near[without - seen] = -np.inf
+            is_allowed[without - seen] = False
+        maybe = _candidates(vectors, wanted, count, metric, is_allowed)
+        near = _nearness(vectors[maybe], wanted, metric)
         best += [
-            (float(near[row]), -(seen + row), rows.column(0)[row].as_py())
-            for row in np.argsort(-near, kind="stable")[:count].tolist()
-            if near[row] > -np.inf
+            (float(near[at]), -(seen + int(maybe[at])), rows.column(0)[int(maybe[at])].as_py())
+            for at in np.argsort(-near, kind="stable")[:count].tolist()
+            if near[at] > -np.inf
         ]
         best = sorted(best, reverse=True)[:count]
         seen += len(rows)
@@ -147,30 +144,39 @@ def _check(query: NDArray[np.float32], count: int, metric: Metric) -> None:
         raise ValueError("the query contains NaN or an infinite number; only finite vectors have neighbours")
 
 
-def _nearness(
-    vectors: NDArray[np.float32], query: NDArray[np.float32], norm: np.float32, metric: Metric
-) -> NDArray[np.float32]:
-    """For each vector a number that is larger for nearer ones."""
+def _candidates(
+    vectors: NDArray[np.float32], query: NDArray[np.float32], count: int, metric: Metric, is_allowed: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """The rows among which the nearest ones are, ascending: all that rounding may have put behind others.
+
+    One product in float32 is fast, but rounds equal rows differently, depending on their places.
+    """
     if metric == "euclidean":
-        distances = np.linalg.norm(vectors - query.astype(np.float64), axis=1)
-        opposite: NDArray[np.float32] = (-distances).astype(np.float32)
-        return opposite
-    if metric == "dot":
-        products: NDArray[np.float32] = vectors @ query
-        return products
-    with np.errstate(over="ignore", invalid="ignore"):
-        products, lengths = vectors @ query, np.linalg.norm(vectors, axis=1)
-    # The squares of other vectors may have left the range of float32.
-    if (odd := np.flatnonzero(~((lengths > _SHORT) & (lengths < _LONG)))).size:
-        scaled = _scaled(vectors[odd])
-        products[odd], lengths[odd] = scaled @ query, np.linalg.norm(scaled, axis=1)
-    lengths[lengths == 0] = np.inf  # a vector of zeros is near to none
-    cosines: NDArray[np.float32] = products / (lengths * norm)
-    return np.clip(cosines, -1, 1, out=cosines)  # rounding may go beyond
+        return np.flatnonzero(is_allowed)
+    unit = query / (np.abs(query).max(initial=0) or np.float32(1))  # so that only lengths of rows may leave the range
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        near, lengths = vectors @ unit, np.linalg.norm(vectors, axis=1)
+        # Twice what it can be: half a unit in the last place for each number, and some for lengths and scores.
+        slack = np.float32((len(unit) + 8) * 2.0**-23 * np.linalg.norm(unit)) * np.ones_like(near)
+        if metric == "dot":
+            slack *= lengths
+        else:
+            near /= lengths
+        least, most = near - slack, near + slack
+    is_odd = ~((lengths > _SHORT) & (lengths < _LONG))
+    least[is_odd | ~is_allowed], most[is_odd] = -np.inf, np.inf
+    bound = np.partition(least, -count)[-count] if count < len(least) else -np.inf
+    return np.flatnonzero(is_allowed & (most >= bound))
 
 
-def _scaled(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The vectors, multiplied by powers of two, which round nothing: the largest number of each is near 1."""
-    exponents = np.frexp(np.abs(vectors).max(axis=1))[1]
-    powers: NDArray[np.float32] = np.ldexp(np.float32(1), -np.clip(exponents, -126, 127))  # those that float32 has
-    return vectors * powers[:, None]
+def _nearness(vectors: NDArray[np.float32], query: NDArray[np.float32], metric: Metric) -> NDArray[np.float32]:
+    """For each vector a number that is larger for nearer ones, the same in any company: rounded once, from float64."""
+    wide, wanted = vectors.astype(np.float64), query.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # of infinite numbers
+        found = -np.linalg.norm(wide - wanted, axis=1) if metric == "euclidean" else (wide * wanted).sum(axis=1)
+        if metric == "cosine":
+            lengths = np.linalg.norm(wide, axis=1) * np.linalg.norm(wanted)
+            lengths[lengths == 0] = np.inf  # a vector of zeros is near to none
+            found = np.clip(found / lengths, -1, 1)  # rounding may go beyond
+        rounded: NDArray[np.float32] = found.astype(np.float32)
+    return rounded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pyarrow as pa
 
@@ -82,11 +83,12 @@ def duckdb_table(
     ).fetchall()
     for view in views:
         connection.execute(f"DROP VIEW {'.'.join(map(_quoted, view))}")
-    connection.register("unrolled_rows", rows.cast(pa.schema(fields)))
+    given = f"unrolled_{uuid4().hex}"  # no name of the caller's
+    connection.register(given, rows.cast(pa.schema(fields)))
     try:
-        connection.execute(f"CREATE OR REPLACE TABLE {_quoted(name)} AS SELECT * FROM unrolled_rows")  # noqa: S608 - quoted
+        connection.execute(f"CREATE OR REPLACE TABLE {_quoted(name)} AS SELECT * FROM {given}")  # noqa: S608 - quoted
     finally:
-        connection.unregister("unrolled_rows")
+        connection.unregister(given)
     return connection.table(_quoted(name))
 
 

@@ -42,8 +42,10 @@ Pooling = Literal["mean", "max", "last", "first"]
 #: The layers of a result: the last, all, one by its number from 0, or several.
 Layers = Literal["last", "all"] | int | tuple[int, ...] | list[int]
 
-#: `encode_batches` computes its rows when it has this many characters, token ids or numbers of them.
+#: `encode_batches` reads rows until it has this many characters, token ids or numbers of them.
 _BATCH_SIZE = 1 << 20
+#: And computes as many of them at once as have vectors of this many bytes: 65,536 tokens with 512 units.
+_BATCH_BYTES = 1 << 27
 
 
 def load(
@@ -164,23 +166,19 @@ class Encoder:
             TypeError: the rows or their initial states are none of these.
             MemoryError: the results don't fit into memory; `encode_batches` computes rows in batches.
         """
-        # Over 40 lines: half of it is the description of its arguments.
-        columns, is_one = self._columns(pooling, layers)
-        if output not in get_args(Output):
-            raise ValueError(f"output is {output!r}; allowed: {', '.join(get_args(Output))}")
-        found = self._read(rows, add_special_tokens=bool(add_special_tokens))
-        found = with_initial_states(found, initial_states, self._model.config.given_dim)
-        results = {}
-        for column, vectors in zip(columns, self._compute(found.real, columns, plain_value(progress)), strict=True):
-            kept = normalized(vectors) if normalize else vectors
-            result = (
-                token_vectors(kept, found.real.offsets, output)
-                if column.per_token
-                else row_vectors(kept, found.real.lengths == 0, output)
-            )
-            number = column.layer_of(len(self._model.config.layers))
-            results[number] = result[0] if found.single else result
-        return next(iter(results.values())) if is_one else results
+        # Over 40 lines: most of it is the description of its arguments.
+        (found,) = self._encoded(
+            rows,
+            None,
+            initial_states=initial_states,
+            pooling=pooling,
+            layers=layers,
+            output=output,
+            normalize=normalize,
+            add_special_tokens=add_special_tokens,
+            progress=progress,
+        )
+        return found
 
     def tokenize(self, rows: Any, *, add_special_tokens: bool = True) -> list[NDArray[np.int32]]:
         """The real token ids of each row, in order; arguments and errors are those of `encode`.
@@ -205,7 +203,8 @@ class Encoder:
 
         Args:
             rows: texts, rows of token ids or rows of vectors; it is read as far as the next batch needs.
-            batch_rows: the most rows in a batch; long rows make smaller batches.
+            batch_rows: the most rows in a batch. Long rows make smaller batches: the vectors of one take at most 128
+                MiB, but for those of a single row.
             initial_states: those of the rows, for a model that reads them; read one by one as the rows are.
             options: those of `encode`.
 
@@ -228,18 +227,18 @@ class Encoder:
         refuse_set(initial_states, "initial_states")
         left = None if initial_states is None else map(plain, initial_states)
 
-        def encode() -> Any:
+        def encoded() -> Iterator[Any]:
             states = None if left is None else list(islice(left, len(batch)))
-            return self.encode(batch, initial_states=states, **options)
+            return self._encoded(batch, _BATCH_BYTES, initial_states=states, **options)
 
         for row in each_row(rows, is_vector if self._model.config.vector_dim is not None else lambda _: False):
             batch.append(row)
             size += (len(row) if hasattr(row, "__len__") else 0) * (self._model.config.vector_dim or 1) + width
             if len(batch) == batch_rows or size >= _BATCH_SIZE:
-                yield encode()
+                yield from encoded()
                 batch, size = [], 0
         if batch:
-            yield encode()
+            yield from encoded()
         if left is not None and next(left, left) is not left:  # they aren't counted: they may be endless
             raise ValueError("there are more initial states than rows; give as many")
 
@@ -250,6 +249,58 @@ class Encoder:
     def __reduce__(self) -> tuple[Any, ...]:
         """The model's place only: the model is loaded again when the pickle is read."""
         return _reload, (self._place, self._model.fingerprint, self._options)
+
+    def _encoded(
+        self,
+        rows: Any,
+        most_bytes: int | None,
+        *,
+        initial_states: Any = None,
+        pooling: Pooling | None = None,
+        layers: Layers = "last",
+        output: Output = "numpy",
+        normalize: bool = False,
+        add_special_tokens: bool = True,
+        progress: Progress = None,
+    ) -> Iterator[Any]:
+        """Yield what `encode` returns, given its arguments, for as many rows at a time as have `most_bytes` of vectors.
+
+        A single row may have more; None is no limit.
+        """
+        columns, is_one = self._columns(pooling, layers)
+        if output not in get_args(Output):
+            raise ValueError(f"output is {output!r}; allowed: {', '.join(get_args(Output))}")
+        found = self._read(rows, add_special_tokens=bool(add_special_tokens))
+        found = with_initial_states(found, initial_states, self._model.config.given_dim)
+        # The bytes of vectors up to the end of each row.
+        ends = np.sum([column.width * 4 * _ends(found.real, column) for column in columns], axis=0)
+        for start, stop in runs(ends, most_bytes) or [(0, 0)]:
+            some = Rows(found.real.take(start, stop), found.single)
+            # Not kept by a name here, while the next ones are computed.
+            yield self._results(some, columns, plain_value(progress), output, normalize=normalize, is_one=is_one)
+
+    def _results(
+        self,
+        rows: Rows,
+        columns: tuple[VectorColumn, ...],
+        progress: Progress,
+        output: Output,
+        *,
+        normalize: bool,
+        is_one: bool,
+    ) -> Any:
+        """The result of the only column, or a dictionary with the result of each by its layer."""
+        results = {}
+        for column, vectors in zip(columns, self._compute(rows.real, columns, progress), strict=True):
+            kept = normalized(vectors) if normalize else vectors
+            result = (
+                token_vectors(kept, rows.real.offsets, output)
+                if column.per_token
+                else row_vectors(kept, rows.real.lengths == 0, output)
+            )
+            number = column.layer_of(len(self._model.config.layers))
+            results[number] = result[0] if rows.single else result
+        return next(iter(results.values())) if is_one else results
 
     def _read(self, rows: Any, *, add_special_tokens: bool) -> Rows:
         config = self._model.config
@@ -309,6 +360,11 @@ class Encoder:
             # No lock, which another thread could have held during the fork. Two threads may load it twice.
             self._engine, self._process = choose_engine(self._options, self._model), os.getpid()
         return self._engine
+
+
+def _ends(rows: Ragged, column: VectorColumn) -> NDArray[np.int64]:
+    """int64 (rows,): how many vectors a column has up to the end of each row."""
+    return rows.offsets[1:] if column.per_token else np.arange(1, rows.rows + 1)
 
 
 def _reload(place: str, fingerprint: str, options: WorkerOptions) -> Encoder:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from unrolled.reading.scattering import scattered
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -103,9 +105,7 @@ class Sample:
         Returns:
             The chosen ones' numbers among them, and their keys.
         """
-        keys = _scattered(
-            np.arange(start, start + len(allowed), dtype=np.uint64) + np.uint64(int(shard.hash, 16) << 16)
-        )
+        keys = scattered(np.arange(start, start + len(allowed), dtype=np.uint64) + np.uint64(int(shard.hash, 16) << 16))
         chosen = np.flatnonzero((keys <= self._bound) & allowed)
         if len(chosen) > self._most:  # the first points, before a bound is known
             chosen = np.sort(chosen[np.argpartition(keys[chosen], self._most - 1)[: self._most]])
@@ -135,12 +135,3 @@ class Sample:
         found = Points.joined(self._kept)
         self._kept, self._count = [found], len(found)
         return found
-
-
-def _scattered(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Numbers that look random, one for each number (the finalizer of splitmix64)."""
-    mixed = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    found: NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(31))
-    return found

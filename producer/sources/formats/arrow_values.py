@@ -1,10 +1,14 @@
 """Values from Arrow columns: the types that can be used, and each row's id, text or token ids."""
 
+# Over 150 lines: all that depends on the types of columns, of which Arrow has many.
+
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from producer.sources.errors import DamagedInputError
 from producer.sources.formats.fields import decoded, found_id
@@ -76,6 +80,32 @@ def validated(column: Any) -> Any:
         column = column.cast(pa.large_binary())
     column.validate(full=True)
     return column
+
+
+def is_decoded(column: Any) -> bool:
+    """Whether each row has a value of its own, rather than a share of one in a dictionary or in a buffer."""
+    return not (pa.types.is_dictionary(column.type) or pa.types.is_string_view(column.type))
+
+
+def decoded_sizes(column: Any) -> NDArray[np.int64]:
+    """The bytes of each row's value, once it is decoded: many rows may share one in a dictionary, or in a buffer.
+
+    Returns:
+        int64 (rows,): of texts the bytes of each, 0 for null; of numbers and lists what they take on average.
+    """
+    if not _is_text(_value_type(column.type)):
+        shared = column.indices if pa.types.is_dictionary(column.type) else column
+        return np.full(len(column), shared.nbytes // max(len(column), 1), np.int64)
+    if pa.types.is_dictionary(column.type):
+        sizes = pa.array(decoded_sizes(column.dictionary)).take(column.indices)
+    elif pa.types.is_string_view(column.type):
+        # Of the sixteen bytes of a view, the first four are the length; pyarrow has no function for it.
+        lengths = np.frombuffer(column.buffers()[1] or b"", np.int32, 4 * len(column), 16 * column.offset)[::4]
+        sizes = pa.array(lengths, mask=column.is_null().to_numpy(zero_copy_only=False))
+    else:
+        sizes = pc.binary_length(column)
+    found: NDArray[np.int64] = pc.fill_null(sizes, 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return found
 
 
 def row_values(content: Any, ids: Any, states: Any, is_text: bool, options: SourceOptions) -> Iterator[Found]:

@@ -7,16 +7,19 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from producer.sources.errors import DamagedInputError
-from producer.sources.formats.arrow_values import check_types, row_values, validated
+from producer.sources.formats.arrow_values import check_types, decoded_sizes, is_decoded, row_values, validated
 from producer.sources.formats.input_columns import InputColumns, find_columns
+from producer.sources.formats.parquet_steps import BATCH_BYTES, steps
 from producer.sources.options import Format, SourceOptions
 from producer.sources.places.place import Place
 from producer.sources.rows import BadRow, SourceBatch, SourceRow
 from unrolled.patience import Steadily
+from unrolled.tokenization.ragged import runs
 
 ARROW_MAGIC = b"ARROW1"
 #: Message of no bytes, at the end of an Arrow stream.
@@ -25,8 +28,6 @@ _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 # Arrays of `InputColumns.read`, and the share of the file read so far, 0 to 1.
 _Piece = tuple[Sequence[Any], float]
 
-# About this much uncompressed content is in a batch: the larger rows are, the fewer of them.
-_BATCH_BYTES = 8 * 1024 * 1024
 #: Bytes of a column that are read at once, from a disk and over a network.
 _READ_BYTES, _DISTANT_READ_BYTES = 1 << 20, 1 << 22
 # Errors that pyarrow raises for damaged files.
@@ -171,11 +172,22 @@ def _ipc_pieces(source: Any, columns: InputColumns, batch_rows: int) -> Iterator
     before = 0.0
     for batch, share in _record_batches(reader, source):
         found = [validated(batch.column(place)) for place in places]
-        step = _step(batch.nbytes, batch.num_rows, batch_rows)
-        for start in range(0, batch.num_rows, step):
-            part = min(start + step, batch.num_rows) / batch.num_rows
-            yield [column.slice(start, step) for column in found], before + part * (share - before)
+        for piece, stop in _cut(found, batch_rows):
+            yield piece, before + stop / batch.num_rows * (share - before)
         before = share
+
+
+def _cut(columns: Sequence[Any], batch_rows: int) -> Iterator[tuple[Sequence[Any], int]]:
+    """Columns in pieces of about BATCH_BYTES each, decoded; with the rows up to the end of each piece."""
+    rows = len(columns[0])
+    if not rows:
+        return
+    if rows <= batch_rows and all(map(is_decoded, columns)) and sum(each.nbytes for each in columns) <= BATCH_BYTES:
+        yield columns, rows  # as of most files
+        return
+    ends = np.cumsum(sum(map(decoded_sizes, columns)))
+    for start, stop in runs(ends, BATCH_BYTES, most_rows=batch_rows):
+        yield [column.slice(start, stop - start) for column in columns], stop
 
 
 def _record_batches(reader: Any, source: Any) -> Iterator[tuple[Any, float]]:
@@ -230,7 +242,7 @@ class GroupPiece(NamedTuple):
 
     Attributes:
         share: of the row group's rows, 0 to 1.
-        size_bytes: in memory.
+        size_bytes: in memory, of all that it keeps there; some of it may be kept by other pieces, too.
         rows: makes them; their positions count from the start of the piece.
     """
 
@@ -255,7 +267,7 @@ def row_group_pieces(
                 arrays, share = next(pieces, (None, 1.0))
             if arrays is None:
                 return
-            size_bytes = sum(array.nbytes for array in arrays)
+            size_bytes = sum(array.get_total_buffer_size() for array in arrays)
             yield GroupPiece(share - before, size_bytes, partial(_rows_of, arrays, columns, file, options, position=0))
             before = share
 
@@ -264,23 +276,20 @@ def _parquet_pieces(
     source: Any, columns: InputColumns, batch_rows: int, read_bytes: int, groups: Sequence[int] | None
 ) -> Iterator[_Piece]:
     # Without buffers for whole row groups, which may be larger than memory.
-    with pq.ParquetFile(source, pre_buffer=False, buffer_size=read_bytes, page_checksum_verification=True) as file:
+    opened = partial(pq.ParquetFile, source, pre_buffer=False, buffer_size=read_bytes, page_checksum_verification=True)
+    with opened() as file:
         names = file.schema_arrow.names
         wanted = [names[at] for at in columns.read]
         numbers = list(range(file.metadata.num_row_groups) if groups is None else groups)
-        read = [file.metadata.row_group(at) for at in numbers]
-        size, expected = sum(group.total_byte_size for group in read), sum(group.num_rows for group in read)
+        expected = sum(file.metadata.row_group(at).num_rows for at in numbers)
         if groups is None:
             expected = file.metadata.num_rows
         rows = 0
-        for batch in file.iter_batches(_step(size, expected, batch_rows), row_groups=numbers, columns=wanted):
-            batch.validate()
-            rows += batch.num_rows
-            yield [batch.column(name) for name in wanted], rows / max(expected, rows)
+        for step in steps(file, numbers, wanted, batch_rows, opened):
+            for batch in file.iter_batches(step.rows, row_groups=step.groups, columns=wanted):
+                batch.validate()
+                for piece, stop in _cut([batch.column(name) for name in wanted], batch_rows):
+                    yield piece, (rows + stop) / max(expected, rows + stop)
+                rows += batch.num_rows
         if rows != expected:
             raise DamagedInputError(f"has {rows} rows, but its footer says {expected}")
-
-
-def _step(size_bytes: int, rows: int, batch_rows: int) -> int:
-    """The number of rows in a batch of about _BATCH_BYTES."""
-    return max(1, min(batch_rows, _BATCH_BYTES * max(rows, 1) // max(size_bytes, 1)))

@@ -9,7 +9,9 @@ import random
 import tracemalloc
 import zlib
 from pathlib import Path
+from unittest import mock
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -347,6 +349,131 @@ def test_flat_memory(piece, format):
     tracemalloc.stop()
     assert count > 0
     assert peak < 5_000_000
+
+
+def shared(text, count):
+    """One text in a buffer, and views of it, as Arrow's `take` makes them."""
+    _, view, data = pa.array([text], pa.string_view()).buffers()
+    return pa.Array.from_buffers(pa.string_view(), count, [None, pa.py_buffer(view.to_pybytes() * count), data])
+
+
+def repeated(kind, text, count):
+    """Columns with one large value, written once and repeated; and the format of a file that keeps them so."""
+    texts = pa.array([text] * count)
+    ends = np.arange(count + 1, dtype=np.int32) * (len(text) // 4)
+    tokens = pa.ListArray.from_arrays(ends, np.full(ends[-1], 5))
+    return {
+        "texts": ({"text": texts}, "parquet"),
+        "nulls": ({"text": pa.array([None] * 3000 + [text] * count)}, "parquet"),
+        "ids": ({"id": texts, "text": pa.array(["a"] * count)}, "parquet"),
+        "categories": ({"text": texts.dictionary_encode()}, "parquet"),
+        "views": ({"text": pa.array(texts, pa.string_view())}, "parquet"),
+        "groups": ({"text": pa.array([text] * 10 + ["a"] * 40 + [text] * count)}, "parquet"),
+        "tokens": ({"tokens": tokens}, "parquet"),
+        "dictionary": ({"text": texts.dictionary_encode()}, "arrow"),
+        "dictionary of ids": ({"id": texts.dictionary_encode(), "text": pa.array(["a"] * count)}, "arrow"),
+        "shared": ({"text": shared(text, count)}, "arrow"),
+    }[kind]
+
+
+BOMBS = [
+    "texts",
+    "nulls",
+    "ids",
+    "categories",
+    "views",
+    "groups",
+    "tokens",
+    "dictionary",
+    "dictionary of ids",
+    "shared",
+]
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_table_that_is_small_because_its_values_are_equal(tmp_path, kind):
+    """Its 100 MB of rows are never in memory at once."""
+    text = "the cat " * 25_000
+    columns, format = repeated(kind, text, 500)
+    table = pa.table(columns)
+    path = write(tmp_path / f"a.{format}", b"")
+    if format == "parquet":
+        pq.write_table(table, path, compression="zstd", row_group_size=50 if kind == "groups" else None)
+        assert path.stat().st_size < 20_000
+    else:
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+        assert path.stat().st_size < 300_000
+    del columns, table
+    options = SourceOptions()
+    plan = check_inputs([str(path)], options)
+    pool, usual = pa.proxy_memory_pool(pa.default_memory_pool()), pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    tracemalloc.start()
+    try:
+        found = sum(
+            len(row.text or row.tokens) >= 1
+            if isinstance(row, SourceRow)
+            else "null" in row.reason or "id" in row.reason
+            for batch in read_batches(plan, options)
+            for row in batch
+        )
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        pa.set_memory_pool(usual)
+    assert found == {"nulls": 3500, "groups": 550}.get(kind, 500)
+    assert pool.max_memory() < 60_000_000
+    assert peak < 60_000_000
+
+
+@settings(max_examples=25)
+@given(
+    texts=st.lists(st.sampled_from([None, "", "a", "b" * 9, "c" * 40, "d" * 200]), min_size=1, max_size=60),
+    kind=st.sampled_from([pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]),
+    group_rows=st.integers(1, 60),
+    batch_rows=st.integers(1, 20),
+    most=st.integers(1, 500),
+)
+def test_batches_of_tables_have_few_bytes(tmp_path_factory, texts, kind, group_rows, batch_rows, most):
+    """However texts are written and repeated, no batch has more than it may, but for one row; and no row is lost."""
+    path = tmp_path_factory.mktemp("tables") / "a"
+    table = pa.table({"text": pa.array(texts).cast(kind)})
+    for format in ("parquet", "arrow"):
+        if format == "parquet":
+            pq.write_table(table, path, row_group_size=group_rows)
+        else:
+            with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+                writer.write_table(table, max_chunksize=group_rows)
+        options = SourceOptions(format=format, batch_rows=batch_rows)
+        with (
+            mock.patch("producer.sources.formats.tables.BATCH_BYTES", most),
+            mock.patch("producer.sources.formats.parquet_steps.BATCH_BYTES", most),
+            mock.patch("producer.sources.formats.parquet_steps._MOST_BYTES", 2 * most),
+        ):
+            batches = list(read_batches(check_inputs([str(path)], options), options))
+        rows = [row for batch in batches for row in batch]
+        assert [row.text if isinstance(row, SourceRow) else None for row in rows] == texts
+        assert [row.position for row in rows] == list(range(len(texts)))
+        for batch in batches:
+            assert len(batch) <= batch_rows
+            sizes = [len(row.text) for row in batch if isinstance(row, SourceRow)]
+            assert len(batch) <= 1 or sum(sizes) <= most
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string()), "categories"])
+def test_record_batches_without_a_value(tmp_path, kind):
+    """Those without a row, and those whose rows are all null, are no damage."""
+    values = pa.array([None, None], pa.string_view())
+    column = values.dictionary_encode() if kind == "categories" else values.cast(pa.string()).cast(kind)
+    batch = pa.record_batch({"text": column})
+    path = tmp_path / "a.arrow"
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
+        for each in (batch.slice(0, 0), batch, batch.slice(0, 0)):
+            writer.write_batch(each)
+    options = SourceOptions()
+    rows = [row for each in read_batches(check_inputs([str(path)], options), options) for row in each]
+    assert [row.reason for row in rows] == ["'text' is null"] * 2
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])

@@ -96,6 +96,16 @@ def test_shares_are_as_large_as_they_say(dataset, rows):
     assert 0.5 < len(ids(Examples(dataset=dataset, share=(0, 0.7)))) / len(rows) < 0.9
 
 
+@pytest.mark.parametrize("length", [0, 12, 109, 187, 311, 584])
+def test_shares_are_as_large_as_they_say_of_ids_that_count_up(tmp_path, length):
+    """Whatever is before the counter: a number of places at random, within five standard deviations."""
+    names = [f"{'corpus/' * 90:.{length}}{number:03}" for number in range(1000)]
+    write_part(tmp_path, 0, names, np.ones(1000, np.int64), 3)
+    dataset = unrolled.open(tmp_path)
+    for cut in np.arange(0.1, 1, 0.1).tolist():
+        assert abs(len(Examples(dataset, share=(0, cut))) - 1000 * cut) < 5 * (1000 * cut * (1 - cut)) ** 0.5
+
+
 @pytest.mark.parametrize("group_rows", [1, 5, 8, 1000])
 def test_rows_of_one_length_come_together(dataset, rows, group_rows):
     """Every row once an epoch, in groups whose lengths differ little; another order in each epoch."""

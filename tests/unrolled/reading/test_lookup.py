@@ -1,8 +1,13 @@
 """Single rows of a job, by id and by number, and the rows that are nearest to one."""
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from support.jobs import finished_job
 
 import unrolled
@@ -94,6 +99,53 @@ def test_no_cosine_is_beyond_one(sign):
     rows = pa.record_batch({"id": map(str, range(500)), "length": pa.array([1] * 500, pa.int32()), "mean": lists})
     scores = [near.score for vector in vectors for near in nearest([rows], sign * vector, 500, "cosine")]
     assert max(map(abs, scores)) == 1
+
+
+def batches_of(vectors, cuts=()):
+    """Rows with these vectors, float32 (rows, width), in record batches that end at the cuts and at the last row."""
+    count, width = vectors.shape
+    lists = pa.FixedSizeListArray.from_arrays(vectors.ravel(), width)
+    names = [str(row) for row in range(count)]
+    rows = pa.record_batch({"id": names, "length": pa.array([1] * count, pa.int32()), "mean": lists})
+    return [rows.slice(begin, end - begin) for begin, end in pairwise([0, *sorted(cuts), count])]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
+@pytest.mark.parametrize("width", [1, 2, 130, 513])
+def test_of_equal_rows_the_earlier_first(metric, width):
+    """With one score, wherever they are in a batch, for any count."""
+    vector, query = np.random.default_rng(0).standard_normal((2, width)).astype(np.float32)
+    for count in (1, 5, 1003):
+        found = nearest(batches_of(np.tile(vector, (1003, 1))), query, count, metric)
+        assert [near.id for near in found] == [str(row) for row in range(count)]
+        assert len({near.score for near in found}) == 1
+
+
+@given(
+    vectors=arrays(np.float32, st.tuples(st.integers(1, 40), st.integers(1, 9)), elements=st.floats(-4, 4, width=32)),
+    cuts=st.lists(st.integers(0, 40), max_size=4),
+    count=st.integers(1, 45),
+    scale=st.sampled_from([1e-42, 1e-20, 1, 1e15]),
+    metric=st.sampled_from(["cosine", "dot", "euclidean"]),
+)
+def test_scores_are_rounded_once(vectors, cuts, count, scale, metric):
+    """They are those of float64, and so is the order; how the rows are divided into batches doesn't matter."""
+    vectors = vectors * np.float32(scale)
+    query = vectors[-1] + np.float32(scale)
+    wide, wanted = vectors.astype(np.float64), query.astype(np.float64)
+    distances = np.sqrt(np.square(wide - wanted).sum(axis=1))
+    scores = -distances if metric == "euclidean" else (wide * wanted).sum(axis=1)
+    if metric == "cosine":
+        assume(wanted.any())
+        lengths = np.sqrt(np.square(wide).sum(axis=1) * np.square(wanted).sum())
+        scores = np.divide(scores, lengths, out=np.zeros_like(scores), where=lengths > 0)
+    found = nearest(batches_of(vectors, {min(cut, len(vectors)) for cut in cuts}), query, count, metric)
+    order = np.argsort(-scores.astype(np.float32), kind="stable")[:count]
+    sign = -1 if metric == "euclidean" else 1
+    np.testing.assert_allclose(
+        [sign * near.score for near in found], scores[order].astype(np.float32), rtol=2e-7, atol=1e-12 * scale**2
+    )
+    assert found == nearest(batches_of(vectors), query, count, metric)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-18, 1e25, 1e37])

@@ -95,6 +95,16 @@ def test_duckdb_keeps_a_table(dataset, tmp_path):
         assert connection.sql('SELECT count(*) FROM "the ""vectors"""').fetchall() == [(len(dataset),)]
 
 
+def test_duckdb_keeps_what_the_user_has_registered(dataset):
+    """A connection has its own names; none is taken, and none is left behind."""
+    with duckdb.connect() as connection:
+        connection.register("unrolled_rows", pa.table({"mine": [5]}))
+        for _ in range(2):
+            dataset.to_duckdb(connection, ["id"], name="vectors")
+        assert connection.sql("FROM unrolled_rows").fetchall() == [(5,)]
+        assert sorted(connection.sql("SHOW TABLES").fetchall()) == [("unrolled_rows",), ("vectors",)]
+
+
 @pytest.mark.parametrize("pooling", [["none", "mean"], ["mean"]])
 def test_duckdb_reads_float16(tmp_path, pooling):
     """As float32, with the same values."""

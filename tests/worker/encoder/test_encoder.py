@@ -376,6 +376,29 @@ def test_long_rows_make_small_batches(encoder, monkeypatch):
     assert [len(batch) for batch in encoder.encode_batches([[1, 2, 3], [4], [5, 6], [7]])] == [2, 2]
 
 
+@pytest.mark.parametrize("options", [{}, {"pooling": "mean"}, {"layers": "all"}, {"output": "arrow"}])
+@pytest.mark.parametrize("rows", [[[1, 2, 3], [], [4, 9], [7], [5] * 9, [6], [0, 8]], ["a b c", "", "c " * 9, "b a"]])
+@pytest.mark.parametrize("vectors", [1, 4, 7, 100])
+def test_batches_are_as_large_as_their_vectors_may_be(encoder, monkeypatch, options, rows, vectors):
+    """In bytes, but for a single row; together they are what `encode` gives."""
+    monkeypatch.setattr("worker.encoder.encoder._BATCH_BYTES", vectors * encoder.width * 4)
+
+    def results(found):
+        """The vectors of each row by layer: with a row for each token, or one."""
+        layers = found if isinstance(found, dict) else {0: found}
+        each = {layer: each.to_pylist() if isinstance(each, pa.Array) else each for layer, each in layers.items()}
+        return [{layer: np.atleast_2d(np.array(of[row])) for layer, of in each.items()} for row in range(len(each[0]))]
+
+    batches = [results(batch) for batch in encoder.encode_batches(rows, **options)]
+    for batch in batches:
+        assert len(batch) == 1 or sum(each.size for row in batch for each in row.values()) <= vectors * encoder.width
+    whole = results(encoder.encode(rows, **options))
+    for row, wanted in zip(chain.from_iterable(batches), whole, strict=True):
+        for layer, each in wanted.items():
+            np.testing.assert_array_equal(row[layer], each)
+    assert len(batches) > 1 or vectors >= len(rows)
+
+
 def test_pools_of_any_size_give_the_same(directory):
     """However many tokens are computed at once, and however many rows, a row has the same bits."""
     rows = [[1 + (i * j) % 9 for j in range(i % 7)] for i in range(50)]
