@@ -370,6 +370,12 @@ def test_batches_of_one_row_of_vectors_are_refused(tmp_path, given):
         next(unrolled.load(tmp_path / "model").encode_batches(given))
 
 
+def test_an_unknown_option_of_batches_is_named(encoder):
+    """As the method that was called says it."""
+    with pytest.raises(TypeError, match=r"encode_batches\(\) has no option 'poolings'; it has those of encode\(\)"):
+        next(encoder.encode_batches([[1]], poolings="mean"))
+
+
 def test_long_rows_make_small_batches(encoder, monkeypatch):
     """A batch ends when it has enough tokens, however few rows these are."""
     monkeypatch.setattr("worker.encoder.encoder._BATCH_SIZE", 4)
