@@ -111,7 +111,9 @@ def _rows_have(count: Estimate) -> str:
 
 def _size_lines(plan: Plan) -> Iterator[str]:
     size = with_error(plan.chosen.size, size_text(plan.chosen.size.value), at_least=_is_begun(plan))
-    yield f"store     {size} in {counted(plan.parts, 'part')}"
+    # No row is cut, so where shards are small there are some more than tokens alone would give.
+    parts = "1 part" if plan.parts == 1 else f"about {plan.parts:,} parts"
+    yield f"store     {size} in {parts}"
     by_row: dict[tuple[str, str], list[Choice]] = {}
     for choice in plan.choices:
         by_row.setdefault((choice.layers, choice.pooling), []).append(choice)

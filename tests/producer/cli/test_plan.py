@@ -179,7 +179,7 @@ def test_errors_limits_and_gaps_are_said():
     """What isn't known, and what would be in the way of more workers."""
     text = report(plan_with())
     assert "rows      1.00M ±2 % or more" in text
-    assert "store     40 GB ±2 % or more in 12 parts" in text
+    assert "store     40 GB ±2 % or more in about 12 parts" in text
     assert "sharing   75 % of the tokens are computed" in text
     assert "time      about 1 min 32 s by 8 machines like this one" in text
     assert "more workers don't make it faster" in text
