@@ -242,7 +242,12 @@ class Patience:
         if since is not None:
             self.say(f"can {what} again, after {time.monotonic() - since:.0f} s")
 
-    def troubles(self) -> list[tuple[str | None, str]]:
-        """The actions that can't be done now: what each is about, and a text with the reason; the latest last."""
+    def troubles(self, but: str = "") -> list[tuple[str | None, str]]:
+        """The actions that can't be done now: what each is about, and a text with the reason; the latest last.
+
+        Args:
+            but: an action that is left out.
+        """
         with self._lock:
-            return [(about, f"can't {what}: {reason}") for what, (_, reason, about) in self._failing.items()]
+            found = [(what, reason, about) for what, (_, reason, about) in self._failing.items()]
+        return [(about, f"can't {what}: {reason}") for what, reason, about in found if what != but]

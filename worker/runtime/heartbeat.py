@@ -46,6 +46,8 @@ OFTEN, MOST_SENT_AGAIN = 4, 10_000
 #: Seconds that the threads have to end.
 STOP_SECONDS = 5.0
 
+_BEAT = "send the heartbeat"
+
 
 class Heartbeat:
     """Beats beside the service, from start to stop.
@@ -116,11 +118,11 @@ class Heartbeat:
             try:
                 self._beat()
             except AWAY as error:
-                self._patience.fails("send the heartbeat", error)
+                self._patience.fails(_BEAT, error)
             except Exception as error:  # noqa: BLE001 - leases must be renewed, whatever else goes wrong
                 self._log_failure("heartbeat", error)
             else:
-                self._patience.works("send the heartbeat")
+                self._patience.works(_BEAT)
             self._touch_health_file()
             if time.monotonic() >= self._log_next:
                 self._log_progress()
@@ -145,14 +147,19 @@ class Heartbeat:
         on_board = {"on_board": count, "longest_seconds": round(longest, 1)}
         tokens, seconds = self._pool.busy_tokens(), self._pool.busy_seconds()
         present = {"pool_tokens": tokens, "pool_seconds": round(seconds, 1)}
-        troubles, work = {"troubles": self.troubles()}, self._metrics.snapshot(seconds)
+        # A heartbeat that arrives shows that they do again.
+        troubles, work = {"troubles": self.troubles(but=_BEAT)}, self._metrics.snapshot(seconds)
         self._ledger.beat(self._service.holder, {**self._about, **work, **present, **on_board, **troubles})
         self._shown = time.monotonic()
 
-    def troubles(self) -> list[tuple[str | None, str]]:
-        """This worker's problems, the latest last: the job's key if it concerns one job only, and a text."""
+    def troubles(self, but: str = "") -> list[tuple[str | None, str]]:
+        """This worker's problems, the latest last: the job's key if it concerns one job only, and a text.
+
+        Args:
+            but: an action; that it can't be done is left out.
+        """
         found = list[tuple[str | None, str]](
-            dict.fromkeys([*self._service.put_off().items(), *self._patience.troubles()])
+            dict.fromkeys([*self._service.put_off().items(), *self._patience.troubles(but)])
         )
         return [(key, text[:TROUBLE_CHARACTERS]) for key, text in found[-MOST_TROUBLES:]]
 

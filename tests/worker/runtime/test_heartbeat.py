@@ -194,6 +194,8 @@ def test_an_outage_is_reported_in_two_lines(site, broker, caplog):
         broker.kill()
         eventually(lambda: texts(caplog, "can't send the heartbeat"), "the first line")
         broker.start()
+        eventually(site.ledger.workers, "the first heartbeat after it")
+        assert [facts["troubles"] for facts in site.ledger.workers().values()] == [[]], "it shows that it was sent"
         eventually(lambda: texts(caplog, "can send the heartbeat again"), "the second line")
         assert parts.service.holder in site.ledger.workers()
     assert len(texts(caplog, "can't send the heartbeat")) == len(texts(caplog, "can send the heartbeat again")) == 1
