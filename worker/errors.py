@@ -4,11 +4,11 @@ from unrolled.errors import TransientError, UnrolledError
 
 
 class GivenBackError(TransientError):
-    """The worker is stopping, so the shard goes back to the queue, unfinished and through no fault of its own."""
+    """The worker or the shard's job is stopped: the shard goes back, unfinished and through no fault of its own."""
 
     def __str__(self) -> str:
         """Always the same text, because the error has no facts of its own."""
-        return "the worker is stopping; the shard goes back to the queue"
+        return "the worker or the job is stopped; the shard goes back to the queue"
 
 
 #: Errors after which a computation may succeed a little later, such as one for lack of memory that others hold now.

@@ -36,7 +36,7 @@ from unrolled.reading.pooling import pool_rows
 from unrolled.reading.tables import duckdb_table, record_batches, row_group, table_schema
 from unrolled.reading.transforms import Pooling, pooled
 from unrolled.store.bucket_url import is_url
-from unrolled.store.patterns import matching_paths
+from unrolled.store.patterns import HIDDEN, matching_paths
 from unrolled.store.place import absolute, open_store
 from unrolled.tokenization.ragged import runs
 
@@ -154,7 +154,7 @@ def _matched(place: StrPath) -> list[str]:
     if not has_magic(text) or os.path.lexists(text):
         return [text]
     try:
-        found = matching_paths(text)
+        found = [path for path in matching_paths(text, HIDDEN) if not _is_in_job(path)]
     except OSError as error:
         raise FileFormatError(f"{text}: {error.filename} can't be read ({error.strerror})") from error
     if not found:
@@ -162,6 +162,11 @@ def _matched(place: StrPath) -> list[str]:
             f"{text}: no path matches this pattern; give the output directories of jobs, or their .parquet files"
         )
     return [path for path in found if path.endswith(".parquet") or Path(path).is_dir()] or found
+
+
+def _is_in_job(path: str) -> bool:
+    """Whether a path is of a job's records, which a pattern such as `jobs/**` matches, too."""
+    return names.FOLDER in path.split("/")
 
 
 def _check_exists(place: str) -> None:

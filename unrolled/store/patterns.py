@@ -1,13 +1,15 @@
 """The paths that a user's pattern matches.
 
-Unlike `glob.glob`, `**` goes through each directory once, so links that lead round in circles end; a directory that
-can't be read is an error rather than a directory without files; and wildcards stand for no name that begins with `_`,
-as they stand for none that begins with `.`, unless the pattern has that character, too.
+Unlike `glob.glob`, `**` goes through each directory once, so links that lead round in circles end; and what this user
+may not look at is an error rather than nothing. Of an input's pattern, wildcards stand for no name that begins with
+`_`, as they stand for none that begins with `.`, unless the step of the pattern begins so, too.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from glob import has_magic
@@ -15,77 +17,110 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-#: Names that begin so are of programs, not of people.
-_PRIVATE = (".", "_")
+    from _typeshed import StrPath
+
+#: Beginnings of names of programs, not of people: of an input, and of all else.
+PRIVATE, HIDDEN = (".", "_"), (".",)
+#: What is not there, or is no directory in which something could be.
+_NOTHING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 
 
 def is_private(name: str) -> bool:
-    """Whether a name below a directory is left out."""
-    return name.startswith(_PRIVATE)
+    """Whether a name below an input's directory is left out."""
+    return name.startswith(PRIVATE)
 
 
-def fits(name: str, step: str) -> bool:
-    """Whether a name, without its directories, matches one step of a pattern."""
-    return fnmatchcase(name, step) and (not is_private(name) or step.startswith(name[0]))
+def fits(name: str, step: str, left_out: tuple[str, ...] = PRIVATE) -> bool:
+    """Whether a name, without its directories, matches one step of a pattern.
+
+    Args:
+        name: of a file or a directory.
+        step: of the pattern.
+        left_out: wildcards stand for no name that begins so.
+    """
+    return fnmatchcase(name, step) and (not name.startswith(left_out) or step.startswith(name[0]))
 
 
-def matching_paths(pattern: str) -> list[str]:
+def matching_paths(pattern: str, left_out: tuple[str, ...] = PRIVATE) -> list[str]:
     """The paths that match, sorted, spelt as the pattern is.
 
     Args:
         pattern: a path with wildcards as `fnmatch` has them; `**` stands for any number of directories, and at the end
             for all that is below.
+        left_out: wildcards stand for no name that begins so.
 
     Raises:
-        OSError: a directory can't be read.
+        OSError: this user may not read a directory, or look at what is in it.
     """
     root = pattern[: len(pattern) - len(pattern.lstrip("/"))]
     steps = [step for step, again in groupby(pattern[len(root) :].split("/")) for _ in ([0] if step == "**" else again)]
-    return sorted(set(_matches(root, steps)))
+    return sorted(set(_Search(left_out).matches(root, steps)))
 
 
-def _matches(folder: str, steps: Sequence[str]) -> Iterator[str]:
-    step, *rest = steps
-    if step == "**":
-        for inner in _folders(folder, set()):
-            if rest:
-                yield from _matches(inner, rest)
-            else:
-                yield from filter(
-                    None, [inner, *(_joined(inner, name) for name in _names(inner) if not is_private(name))]
-                )
-        return
-    found = [name for name in _names(folder) if fits(name, step)] if has_magic(step) else [step]
-    for path in (_joined(folder, name) for name in found):
-        if not rest:
-            if os.path.lexists(path):
-                yield path
-        elif os.path.isdir(path):  # noqa: PTH112 - names stay as given
-            yield from _matches(path, rest)
+class _Search:
+    """Looks for the matches of one pattern.
 
+    Args:
+        left_out: as `matching_paths` takes it.
+    """
 
-def _folders(folder: str, visited: set[tuple[int, int]]) -> Iterator[str]:
-    """A directory and those below it; links are followed, but not in circles."""
-    try:
-        status = os.stat(folder or ".")  # noqa: PTH116 - names stay as given
-    except FileNotFoundError:
-        return  # it was removed meanwhile
-    if (status.st_dev, status.st_ino) in visited:
-        return
-    visited.add((status.st_dev, status.st_ino))
-    yield folder
-    for name in _names(folder):
-        path = _joined(folder, name)
-        if not is_private(name) and os.path.isdir(path):  # noqa: PTH112 - names stay as given
-            yield from _folders(path, visited)
+    def __init__(self, left_out: tuple[str, ...]) -> None:
+        self._left_out = left_out
+
+    def matches(self, folder: str, steps: Sequence[str]) -> Iterator[str]:
+        """Yield the paths in a directory that match steps of a pattern."""
+        step, *rest = steps
+        if step == "**":
+            for inner in self._folders(folder, set()):
+                yield from self.matches(inner, rest) if rest else filter(None, [inner, *self._seen(inner)])
+            return
+        found = [step]
+        if has_magic(step):
+            found = [name for name in _names(folder) if fits(name, step, self._left_out)]
+        for path in (_joined(folder, name) for name in found):
+            if not rest:
+                if _look(os.lstat, path) is not None:
+                    yield path
+            elif _is_directory(path):
+                yield from self.matches(path, rest)
+
+    def _folders(self, folder: str, visited: set[tuple[int, int]]) -> Iterator[str]:
+        """A directory and those below it; links are followed, but not in circles."""
+        status = _look(os.stat, folder or ".")
+        if status is None or (status.st_dev, status.st_ino) in visited:
+            return
+        visited.add((status.st_dev, status.st_ino))
+        yield folder
+        for path in self._seen(folder):
+            if _is_directory(path):
+                yield from self._folders(path, visited)
+
+    def _seen(self, folder: str) -> list[str]:
+        """The paths in a directory that wildcards may stand for."""
+        return [_joined(folder, name) for name in _names(folder) if not name.startswith(self._left_out)]
 
 
 def _names(folder: str) -> list[str]:
     with suppress(FileNotFoundError, NotADirectoryError):  # it was removed meanwhile
         return sorted(os.listdir(folder or "."))  # noqa: PTH208 - names stay as given
     return []
+
+
+def _look(how: Callable[[StrPath], os.stat_result], path: str) -> os.stat_result | None:
+    """What there is at a path; None if nothing is."""
+    try:
+        return how(path)
+    except OSError as error:
+        if error.errno in _NOTHING:
+            return None
+        raise
+
+
+def _is_directory(path: str) -> bool:
+    status = _look(os.stat, path)
+    return status is not None and stat.S_ISDIR(status.st_mode)
 
 
 def _joined(folder: str, name: str) -> str:

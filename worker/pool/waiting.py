@@ -43,13 +43,15 @@ class WaitingShards:
     """Shards in the order in which they are computed: jobs get equal shares of the tokens, each in its shards' order.
 
     The ledger decides, by the priorities, whose shards come here. Without turns here too, a shard of a small job would
-    wait for all that this worker had taken before. Start-time fair queueing, see `unrolled/queue/scripts/enter.lua`.
+    wait for all that this worker had taken before. Each job has a rank, the tokens that it has had; the least is next.
+    One that comes starts where the others are by now, and has the next turn of equals (starting potential-based fair
+    queueing, Stiliadis and Varma 1996), so that no job waits for ever, even if others come all the time.
     """
 
     def __init__(self) -> None:
-        self._jobs: dict[str, deque[Waiting]] = {}
-        self._ranks: dict[str, int] = {}
-        self._now = 0
+        self._jobs: dict[str, deque[Waiting]] = {}  # the job that came last is the last
+        self._ranks: dict[str, float] = {}
+        self._now = 0.0
 
     def __len__(self) -> int:
         return sum(map(len, self._jobs.values()))
@@ -70,23 +72,25 @@ class WaitingShards:
         Args:
             columns: look among shards of these columns only.
         """
-        heads = [shards[0] for shards in self._jobs.values()]
+        heads = [shards[0] for shards in reversed(self._jobs.values())]
         found = (head for head in heads if columns is None or head.columns == columns)
-        return min(found, key=lambda head: (self._ranks[head.job], head.since), default=None)
+        return min(found, key=lambda head: self._ranks[head.job], default=None)
 
     def remove(self, waiting: Waiting) -> None:
         """Take out the shard that `next` has returned: it is computed now."""
-        job, shards = waiting.job, self._jobs[waiting.job]
-        shards.popleft()
-        self._now = max(self._now, self._ranks[job])
-        self._ranks[job] += max(1, waiting.tokens)
-        if not shards:
-            del self._jobs[job]
-            self._ranks = {job: rank for job, rank in self._ranks.items() if job in self._jobs or rank > self._now}
+        job, tokens = waiting.job, max(1, waiting.tokens)
+        self._ranks[job] += tokens
+        self._now = max(self._now + tokens / len(self._jobs), min(self._ranks[each] for each in self._jobs))
+        self._jobs[job].popleft()
+        if not self._jobs[job]:
+            self._leave(job)
 
     def remove_job(self, job: str) -> list[Waiting]:
         """Take out all shards of a job, and return them."""
-        return list(self._jobs.pop(job, ()))
+        found = list(self._jobs.get(job, ()))
+        if found:
+            self._leave(job)
+        return found
 
     def rest(self) -> None:
         """Say that the engine is idle: if no shard waits, jobs that come now are equals, whatever was computed."""
@@ -97,3 +101,8 @@ class WaitingShards:
     def clear(self) -> None:
         """Take all shards out."""
         self._jobs.clear()
+
+    def _leave(self, job: str) -> None:
+        """Forget a job of which nothing waits, and ranks that those who come would have anyway."""
+        del self._jobs[job]
+        self._ranks = {job: rank for job, rank in self._ranks.items() if job in self._jobs or rank > self._now}

@@ -16,7 +16,7 @@ from unrolled.job import names
 from unrolled.patience import at_once
 from unrolled.protocol.finishing import sweep
 from unrolled.protocol.ledger_update import update_ledger
-from unrolled.protocol.log import Log
+from unrolled.protocol.log import Log, catch_up
 from unrolled.protocol.upkeep import look_after
 from unrolled.queue.broker import AWAY
 from unrolled.queue.job_ledger import JobLedger
@@ -145,8 +145,22 @@ class Jobs:
             return False
 
     def is_over(self, job_key: str) -> bool:
-        """Whether a job that was found needs no shard any more, as far as is known: it was stopped, or is forgotten."""
-        return job_key not in self._met or self.is_stopped(job_key)
+        """Whether a job that was found needs no shard any more, as far as is known: it was stopped, or is forgotten.
+
+        The ledger isn't updated: after a loss, leases are renewed before messages are sent (`look_after`).
+        """
+        with self._lock:
+            met = self._met.get(job_key)
+        if met is None:
+            return True
+        try:
+            with met.lock:
+                job, _ = self._untried(met, self._send)
+                catch_up(met.log, job.objects)
+                return met.log.stopped
+        except (AwayError, RequestError, TransientError) as error:
+            log.debug("job %s: its log can't be read: %s", job_key, error)  # whatever comes of it is a warning
+            return False
 
     def look_after(self, send: Send) -> None:
         """Restore what the ledger has lost of the known jobs, and forget the jobs that are over.

@@ -14,7 +14,8 @@ class Outcome(StrEnum):
         PUT_OFF: the shard can't be computed now. A sweep sends the message again, a lease from now.
         REFUSED: this worker can't use the job's directory; the message was sent again for another worker.
         PASSED_ON: only shards of jobs that this worker has refused wait; the message was sent again for another worker.
-        GIVEN_BACK: this worker stops before the shard is done; the message was sent again for another worker.
+        GIVEN_BACK: this worker or the job stops before the shard is done. If it is still in the ledger, its message was
+            sent again for another worker.
         GIVEN_UP: the shard is dead, and the reason is recorded in the job's directory.
         DROPPED: the message doesn't name a shard.
     """

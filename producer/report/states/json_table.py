@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from producer.sources.formats.jsonl import json_object
+from producer.sources.formats.lines import BYTE_ORDER_MARK
 from unrolled.errors import RowError
 
 if TYPE_CHECKING:
@@ -60,9 +61,11 @@ def json_column(values: Sequence[object]) -> pa.Array:
         return pa.nulls(len(values), pa.string())
     try:
         return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError):
         texts = (each if each is None or isinstance(each, str) else json.dumps(each) for each in values)
-        return pa.array(list(texts), pa.string())
+        # A half of a pair of surrogates, which JSON may have, is no character.
+        whole = (each if each is None else each.encode("utf-8", "replace").decode() for each in texts)
+        return pa.array(list(whole), pa.string())
 
 
 def _rows(path: Path) -> Iterator[dict[str, object]]:
@@ -70,6 +73,8 @@ def _rows(path: Path) -> Iterator[dict[str, object]]:
         number = 0
         while line := file.readline(_LONGEST_LINE_BYTES):
             number += 1
+            if number == 1:
+                line = line.removeprefix(BYTE_ORDER_MARK)
             if len(line) == _LONGEST_LINE_BYTES:
                 raise ValueError(f"line {number} has more than {_LONGEST_LINE_BYTES:,} bytes")
             if not line.strip():

@@ -59,7 +59,9 @@ def check_table(path: Path, id_field: str, text_field: str | None, label_field: 
         RequestError: the table can't be read.
     """
     with _errors(path):
-        wanted_names = (id_field, text_field or DEFAULT_TEXT, label_field)
+        # With labels alone, a text is shown if it is in a row before the first label: a search for it reads all rows.
+        text = text_field or (None if label_field else DEFAULT_TEXT)
+        wanted_names = (id_field, text, label_field)
         names = json_names(path, wanted_names) if _is_json(path) else _dataset(path).schema.names
     has = f"it has {', '.join(names)[:300]}"
     wanted = [(id_field, "ids", "id"), (text_field, "texts", "text"), (label_field, "labels", "label")]

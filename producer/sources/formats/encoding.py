@@ -1,5 +1,7 @@
 """Whether the beginning of an input is text in UTF-8, or something else that is known."""
 
+import codecs
+
 from producer.sources.errors import DamagedInputError
 
 #: Characters that texts don't have, or seldom: all below a space but tab, line feed, form feed, return and escape.
@@ -11,8 +13,8 @@ _BINARY_SHARE, _SOME, _MANY = 1 / 20, 4, 32
 _WIDE_SHARE = 1 / 4
 #: A text in another encoding has this many lines, and this share of all, that are no UTF-8.
 _FEWEST_LINES, _LINES_SHARE = 3, 1 / 20
-#: So many carriage returns aren't a stray one.
-_FEWEST_RETURNS = 3
+#: So many carriage returns aren't stray ones: at least these, and one in so many bytes.
+_FEWEST_RETURNS, _LINE_BYTES = 3, 4096
 #: Signs in Windows-1252 that are control characters in ISO-8859-1: the euro, dots, quotes and dashes.
 _WINDOWS = b"\x80\x85\x91\x92\x93\x94\x96\x97"
 #: The letters of both but a y with two dots, and signs that texts have: spaces, quotes, degrees. Random bytes are so in
@@ -38,14 +40,14 @@ def check_encoding(head: bytes, *, is_named: bool) -> None:
         name = "UTF-16BE" if zeros[0] > zeros[1] else "UTF-16LE"
         raise DamagedInputError(f"is UTF-16 text; convert it (iconv -f {name} -t UTF-8)")
     controls = len(head) - len(head.translate(None, _CONTROLS))
-    is_text = is_named and 0 not in head and _is_utf8(head[: head.rfind(b"\n") + 1] or head)
-    if controls > _BINARY_SHARE * len(head) and controls >= (_SOME if 0 in head else _MANY) and not is_text:
-        raise DamagedInputError(
-            f"is not text: it begins with {head[:8].hex(' ')}; give text files, or name the format with --format"
-        )
+    lines = head.split(b"\n")[:-1]  # the last one may end within a character
+    if controls > _BINARY_SHARE * len(head) and controls >= (_SOME if 0 in head else _MANY):
+        is_text = 0 not in head and sum(map(_is_utf8, lines)) >= (1 - _LINES_SHARE) * len(lines)
+        if not (is_named and is_text and (lines or _is_utf8(head, is_cut=True))):
+            advice = "convert them to UTF-8" if is_named else "or name the format with --format"
+            raise DamagedInputError(f"is not text: it begins with {head[:8].hex(' ')}; give text files, {advice}")
     if head.isascii():
         return
-    lines = head.split(b"\n")[:-1]  # the last one may end within a character
     wrong = [line for line in lines if not line.isascii() and not _is_utf8(line)]
     right = any(not line.isascii() and _is_utf8(line) for line in lines)
     if len(wrong) < _FEWEST_LINES or len(wrong) < _LINES_SHARE * len(lines) or right:
@@ -62,13 +64,14 @@ def check_line_ends(head: bytes) -> None:
     Raises:
         DamagedInputError: there are carriage returns, and no line feed.
     """
-    if b"\n" not in head and head.count(b"\r") >= _FEWEST_RETURNS:
+    if b"\n" not in head and head.count(b"\r") >= max(_FEWEST_RETURNS, len(head) / _LINE_BYTES):
         raise DamagedInputError("ends its lines in carriage returns alone; end them in line feeds (tr '\\r' '\\n')")
 
 
-def _is_utf8(line: bytes) -> bool:
+def _is_utf8(line: bytes, *, is_cut: bool = False) -> bool:
+    """Whether bytes are UTF-8, of which the last character may be cut off."""
     try:
-        line.decode()
+        codecs.getincrementaldecoder("utf-8")().decode(line, final=not is_cut)
     except UnicodeDecodeError:
         return False
     return True

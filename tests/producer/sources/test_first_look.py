@@ -199,7 +199,15 @@ def test_a_text_full_of_control_characters_needs_its_format_named(tmp_path):
     assert "is not text" in refusal(path)
     assert len(rows_of(path, format="text")) == 30
     for content in (b"8=F\x0135=D\x01\xff\n" * 30, b"8=F\x0135=D\x01\0\n" * 30):
-        assert "is not text" in refusal(write(tmp_path / "b.log", content), format="text")
+        said = refusal(write(tmp_path / "b.log", content), format="text")
+        assert "is not text" in said
+        assert "convert them to UTF-8" in said
+    one_bad = "8=FIX.4.2\x0135=D\x0149=é\x0156=B\x01\n".encode() * 30 + b"8=F\x0135=D\x01\xff\n"
+    assert [isinstance(row, BadRow) for row in rows_of(write(tmp_path / "c.log", one_bad), format="text")].count(
+        True
+    ) == 1
+    one_line = "\x01é".encode() * 2**17  # its first chunk ends within a character
+    assert len(rows_of(write(tmp_path / "d.log", b"\x01" + one_line), format="text")) == 1
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.jsonl", "a.fasta"])
@@ -209,6 +217,8 @@ def test_lines_that_end_as_on_old_macs(tmp_path, name):
     said = refusal(write(tmp_path / name, gzip.compress(lines) if name.endswith("gz") else lines))
     assert "ends its lines in carriage returns alone; end them in line feeds (tr '\\r' '\\n')" in said
     assert len(rows_of(write(tmp_path / "b.txt", b"10 %\r20 %\r30 %\rdone\n"))) == 1
+    long_row = b"10 %\r20 %\r30 %\r" + b"and many words " * 20_000 + b"\n"
+    assert len(rows_of(write(tmp_path / "c.txt", long_row))) == 1
 
 
 def test_control_characters_are_text(tmp_path):

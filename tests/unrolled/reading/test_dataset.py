@@ -501,6 +501,14 @@ def test_a_pattern_is_all_that_it_matches(tmp_path, monkeypatch, pattern):
     assert dataset.complete is (None if "parquet" in pattern else True)
 
 
+def test_a_pattern_finds_jobs_of_any_name_and_not_their_records(tmp_path):
+    """A job in `_b` isn't left out in silence, and `jobs/**` goes through what is inside the jobs."""
+    for name in ("a", "_b"):
+        finished_job(tmp_path / "jobs" / name, inputs=(f"{name}.txt",), shards=1)
+    assert len(unrolled.open(f"{tmp_path}/jobs/*").files) == 2
+    assert len(unrolled.open(f"{tmp_path}/jobs/**/*.parquet").files) == 2
+
+
 def test_a_name_may_look_like_a_pattern(tmp_path, out):
     """What exists is opened, whatever its name is."""
     shutil.copytree(out, tmp_path / "out[1]*")

@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import nullcontext
 from glob import glob
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.store.patterns import matching_paths
+from unrolled.store.patterns import HIDDEN, matching_paths
 
 NAMES = ["a", "b", "ab", ".a", "[a]", "a.txt", "b.txt"]
 STEPS = ["a", "b", "*", "**", "?", "a*", "*.txt", ".*", "[ab]", ".", ""]
@@ -36,6 +37,7 @@ def test_a_pattern_matches_what_glob_does(tree, steps, is_absolute):
     os.chdir(tree)
     try:
         expected = glob(pattern, recursive=True)  # noqa: PTH207 - the comparison
+        expected = [path for path in expected if not path.endswith("/") or Path(path).is_dir()]  # which it calls files
         found = matching_paths(pattern)
     finally:
         os.chdir(before)
@@ -72,9 +74,27 @@ def test_links_in_circles(tmp_path):
     assert matching_paths(f"{tmp_path}/**/x") == [f"{tmp_path}/a/b/x"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="machine: root may read everything")
-def test_a_directory_that_can_not_be_read(tmp_path):
-    """It is an error: files in it would be left out in silence."""
-    (tmp_path / "a").mkdir(mode=0o000)
-    with pytest.raises(PermissionError):
-        matching_paths(f"{tmp_path}/**/*.txt")
+@pytest.mark.parametrize("refused", ["listdir", "lstat", "stat"])
+@pytest.mark.parametrize("pattern", ["**/*.txt", "*/*.txt", "a/*", "*/f.txt"])
+def test_what_may_not_be_looked_at_is_an_error(tmp_path, monkeypatch, refused, pattern):
+    """Files would be left out in silence. A directory may be readable and not searchable, or the other way round."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "f.txt").write_text("")
+    usual = getattr(os, refused)
+
+    def refuse(path, *arguments, **options):  # root may look at everything
+        if str(path).startswith(f"{tmp_path}/a") and (refused == "listdir" or str(path).endswith("f.txt")):
+            raise PermissionError(13, "Permission denied", str(path))
+        return usual(path, *arguments, **options)
+
+    monkeypatch.setattr(os, refused, refuse)
+    needs = {"listdir": pattern != "*/f.txt", "lstat": True, "stat": pattern == "**/*.txt"}
+    with pytest.raises(PermissionError) if needs[refused] else nullcontext():
+        assert matching_paths(f"{tmp_path}/{pattern}") == [f"{tmp_path}/a/f.txt"]
+
+
+def test_other_names_that_are_left_out(tmp_path):
+    """A reader's pattern finds a job whatever its directory's name is, but for hidden ones."""
+    for name in ("_a", ".b", "c"):
+        (tmp_path / name).mkdir()
+    assert matching_paths(f"{tmp_path}/*", HIDDEN) == [f"{tmp_path}/_a", f"{tmp_path}/c"]

@@ -78,6 +78,24 @@ def test_a_job_that_comes_has_the_next_turn():
     assert "".join(order) == "bababaaaa"
 
 
+@given(st.integers(1, 8), st.lists(st.integers(1, LARGEST), min_size=1, max_size=4))
+def test_no_job_waits_for_ever(others, sizes):
+    """Not even if all others are jobs that have just come, each with one shard."""
+    queue, clock = WaitingShards(), count()
+    queue.add(shard("a", LARGEST, next(clock)))
+    queue.add(shard("a", LARGEST, next(clock)))
+    turns = []
+    for number in range(40 * (others + 1)):
+        while sum(waiting.job != "a" for waiting in queue) < others:
+            queue.add(shard(f"new {next(clock)}", sizes[number % len(sizes)], next(clock)))
+        found = queue.next()
+        queue.remove(found)
+        turns.append(found.job)
+        if found.job == "a":
+            queue.add(shard("a", LARGEST, next(clock)))
+    assert turns.count("a") >= 2
+
+
 def test_nothing_is_remembered_of_jobs_that_have_left():
     """A worker that runs for months sees many jobs."""
     queue = WaitingShards()

@@ -127,7 +127,7 @@ def test_shards_of_a_stopped_job_leave_the_board(site, stop):
     held(site, concurrency=4)
     job = site.enqueue(make_rows(16), name="stopped")
     busy(site, 2)
-    running(site, 4)
+    eventually(lambda: on_board(site) == 4, "a heartbeat with all four")
     stop(job.objects, site.queue.of_job(job))
     eventually(lambda: on_board(site) == 1, "three shards that leave the board")
     other = site.enqueue(rows := make_rows(4, start=1000), name="other")

@@ -26,8 +26,8 @@ from unrolled.telemetry.json_text import json_text
 def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: str, as_json: bool) -> None:
     """Take a job's waiting shards out of the queue.
 
-    Published parts stay, and shards that a worker is computing are still published. An `unrolled enqueue` that is
-    running for the job stops. To resume the job, run the same `unrolled enqueue` or `unrolled run` again. A
+    Published parts stay, and shards that are in a worker's engine are still published. An `unrolled enqueue` that
+    is running for the job stops. To resume the job, run the same `unrolled enqueue` or `unrolled run` again. A
     finished job stays as it is.
 
     \b

@@ -99,7 +99,8 @@ def _computing(queue: ShardQueue, job: OpenJob, log: Log) -> _Computing:
     if len(log.entries) == sum(1 for _ in names.parts_in(job.objects.list(names.PARTS))) and not log.discarded:
         return _Computing()
     workers = [WorkerStatus.parse(name, facts) for name, facts in queue.ledger.workers().items()]
-    return _Computing(sum(one.on_board for one in workers if one.offer == job.job.offer), are_its=False)
+    on_board = sum(one.on_board for one in workers if one.offer == job.job.offer)
+    return _Computing(max(0, on_board - queue.ledger.counts().running), are_its=False)  # less other jobs' shards
 
 
 def _confirm(place: str, parts: int) -> None:

@@ -147,6 +147,29 @@ def test_a_line_that_is_no_row_is_named(tmp_path, line, said):
         read_table(path, np.array(["a"], np.object_), "id", ["text"])
 
 
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([2**63, 1], [str(2**63), "1"]),
+        (["half \ud83d", "b"], ["half ?", "b"]),
+        ([{"a": 1}, "b"], ['{"a": 1}', "b"]),
+        ([True, 1], ["true", "1"]),
+        ([1, 2.5], [1.0, 2.5]),
+    ],
+)
+def test_labels_of_json_that_arrow_has_no_type_for_are_texts(tmp_path, labels, expected):
+    """Each as JSON writes it."""
+    path = write(tmp_path / "t.jsonl", [{"id": key, "label": label} for key, label in zip("ab", labels, strict=True)])
+    found = read_table(path, np.array(["a", "b"], np.object_), "id", ["label"], "label")
+    assert found.columns["label"].to_pylist() == expected
+
+
+def test_a_table_in_json_may_begin_with_a_byte_order_mark(tmp_path):
+    """As an input may."""
+    (tmp_path / "t.jsonl").write_bytes(b'\xef\xbb\xbf{"id": "a", "text": "x"}\n')
+    assert check_table(tmp_path / "t.jsonl", "id", None, None) == ["text"]
+
+
 def test_a_column_without_a_value_is_one_of_texts(tmp_path):
     """It has no type of its own."""
     path = write(tmp_path / "t.jsonl", [{"id": "a", "label": None}])
