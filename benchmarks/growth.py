@@ -1,6 +1,6 @@
 """What a token costs in a job of 10 million tokens against one of 1 million, and the memory that both take.
 
-    python benchmarks/growth.py [--tokens 1000000 10000000] [--units 256] [--engine auto] [--results growth.tsv]
+    python benchmarks/growth.py [--tokens 1000000 10000000] [--units 256] [--engine fused] [--results growth.tsv]
 
 Each size is a job through everything: a broker and a worker of its own, and the `enqueue` command. The text is the
 standard library's docstrings, sentence by sentence, over and over; one round is larger than a pool, so that a longer

@@ -1,6 +1,6 @@
 """Measures the peak memory of producer and worker for 200,000 rows and for ten times as many.
 
-    python benchmarks/memory.py [--rows 200000] [--factor 10] [--engine auto] [--units 32]
+    python benchmarks/memory.py [--rows 200000] [--factor 10] [--engine fused] [--units 32]
 
 Each size is a job with a real broker, a real worker and the `enqueue` command. The input is a file of JSON lines with
 ids, so duplicates are searched for. It prints each process's peak resident memory (VmHWM) and the ratios.

@@ -1,6 +1,6 @@
 """What a job costs that stores one mean for each row, against one that stores a vector for each token.
 
-    python benchmarks/pooling.py [--rows 1000000] [--units 512] [--layers 2] [--pooling mean] [--engine auto]
+    python benchmarks/pooling.py [--rows 1000000] [--units 512] [--layers 2] [--pooling mean] [--engine fused]
 
 Three jobs, each with a broker, a worker and the `enqueue` command of its own: pooled rows; the same rows with a vector
 for each token (fewer, because they take tens of gigabytes); and the rows' first tokens alone, a vector for each:

@@ -1,6 +1,6 @@
 """Compares sizes of shards: the real tokens per second of a whole job, and MB/s of reading its files again.
 
-    python benchmarks/shard_size.py [--units 512] [--engine auto] [--tokens 1500000] [--repeats 2]
+    python benchmarks/shard_size.py [--units 512] [--engine fused] [--tokens 1500000] [--repeats 2]
 
 Each size is a job over the same rows of token ids, with a real broker and a real worker that is running already. With
 small shards, files and fsyncs cost time; with large ones, the engine is idle at the start and the end of the job, more

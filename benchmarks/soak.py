@@ -1,6 +1,6 @@
 """Runs a job with a live input for a long time while workers are restarted; checks its rows and its memory.
 
-    python benchmarks/soak.py [--minutes 30] [--rows-per-second 200] [--engine auto]
+    python benchmarks/soak.py [--minutes 30] [--rows-per-second 200] [--engine fused]
 
 Rows of token ids are written to `unrolled enqueue --follow -`. Every minute one of two workers gets SIGTERM and is
 started again. At the end every row must be in exactly one file. It prints each process's resident memory, the median

@@ -1,6 +1,6 @@
 """Compares, on the same text, a padded Keras RNN, the engine alone, and a whole job.
 
-    python benchmarks/whole_path.py [--units 512] [--engine auto] [--rows 20000] [--copies 12] [--repeats 3]
+    python benchmarks/whole_path.py [--units 512] [--engine fused] [--rows 20000] [--copies 12] [--repeats 3]
 
 All rates are real tokens per second. The three take turns, so that a change of the machine's speed affects all of them.
 

@@ -27,6 +27,7 @@ _HEAD = """\
 Every option can also be set by an environment variable, named after the flag: `--lease-seconds` by
 `UNROLLED_LEASE_SECONDS`. Of two flags such as `--report / --no-report`, the first gives the name: `UNROLLED_REPORT=0`
 is `--no-report`. An option on the command line overrides the variable. `--help` prints a command's part of the page.
+`UNROLLED_ENGINE=auto` is for `worker` alone: a job names its engine, or leaves it out.
 
 Two variables belong to no option: `UNROLLED_CACHE` names the directory for [copies of models](operations.md#buckets),
 and `UNROLLED_ISA` [the kernel](engine.md#which-kernel-runs) of the fused engine."""

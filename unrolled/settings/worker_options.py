@@ -8,6 +8,8 @@ from unrolled.settings.declaration import check, option
 
 #: Seconds; the longest lease or grace.
 DAY = 86_400
+#: More threads than any machine has cores: the engine starts as many as it is told.
+MOST_THREADS = 1024
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -58,7 +60,7 @@ class WorkerOptions:
         help="Compute in bfloat16x3 without matrix units (AMX) too, in up to three times the time of float32.",
     )
     threads: int | None = option(
-        None, "Threads of the engine.", least=1, unset="one for each core that the process may use"
+        None, "Threads of the engine.", least=1, most=MOST_THREADS, unset="one for each core that the process may use"
     )
     memory_budget: int = option(
         2**30,

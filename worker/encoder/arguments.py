@@ -10,7 +10,7 @@ import numpy as np
 from unrolled.format.columns import MOST_LAYERS
 from unrolled.model.directory import config_there
 from unrolled.reading.arrays import why_masked
-from unrolled.settings.worker_options import WorkerOptions
+from unrolled.settings.worker_options import MOST_THREADS, WorkerOptions
 from unrolled.store.bucket_url import is_url
 
 _ENGINES = ("auto", "fused", "tensorflow")
@@ -54,8 +54,10 @@ def engine_options(engine: Any, arithmetic: Any, threads: Any, *, emulate: Any) 
     if engine == "tensorflow" and arithmetic != "float32":
         raise ValueError(f"the engine 'tensorflow' computes in float32 only; take the engine 'fused' for {arithmetic}")
     count = plain_value(threads)
-    if count is not None and (type(count) is not int or count < 1):
-        raise ValueError(f"threads is {threads!r}; allowed: a whole number from 1, or None for all cores")
+    if count is not None and (type(count) is not int or not 1 <= count <= MOST_THREADS):
+        raise ValueError(
+            f"threads is {threads!r}; allowed: a whole number from 1 to {MOST_THREADS}, or None for all cores"
+        )
     return WorkerOptions(engine=engine, arithmetic=arithmetic, threads=count, emulate=bool(emulate))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pyarrow as pa
 
+from unrolled.settings.worker_options import MOST_THREADS
 from unrolled.store.place import absolute, absolute_where_it_is
 from worker.encoder.arguments import checked_layer, engine_options
 from worker.encoder.encoder import Pooling, load
@@ -134,7 +135,7 @@ class Embedder:
 
 def _granted_threads() -> int | None:
     granted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(granted) if granted.isdecimal() and int(granted) else None
+    return min(int(granted), MOST_THREADS) if granted.isdecimal() and int(granted) else None
 
 
 def _plain(vectors: pa.Array) -> pa.Array:

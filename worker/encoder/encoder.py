@@ -23,7 +23,7 @@ from unrolled.tokenization.tokenizer import load_tokenizer
 from worker.encoder.arguments import engine_options, plain_value, refuse_set
 from worker.encoder.initial_states import with_initial_states
 from worker.encoder.progress import Progress, watched
-from worker.encoder.results import Output, normalized, row_vectors, token_vectors
+from worker.encoder.results import Output, load_library, normalized, row_vectors, token_vectors
 from worker.encoder.rows import Rows, each_row, plain, read_rows
 from worker.encoder.vector_rows import is_vector, read_vectors
 from worker.engines.choice import choose_engine
@@ -274,6 +274,7 @@ class Encoder:
         columns, is_one = self._columns(pooling, layers)
         if output not in get_args(Output):
             raise ValueError(f"output is {output!r}; allowed: {', '.join(get_args(Output))}")
+        load_library(output)
         found = self._read(rows, add_special_tokens=bool(add_special_tokens))
         found = with_initial_states(found, initial_states, self._model.config.given_dim)
         # The bytes of vectors up to the end of each row.

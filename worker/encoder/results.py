@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from unrolled.errors import from_extra
+from unrolled.errors import RequestError, from_extra
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,6 +69,18 @@ def token_vectors(vectors: NDArray[np.float32], offsets: NDArray[np.int64], outp
         return tf.RaggedTensor.from_row_splits(tf.constant(vectors), offsets)
     whole, ends = _tensor(vectors, output), offsets.tolist()
     return [whole[begin:end] for begin, end in pairwise(ends)]
+
+
+def load_library(output: Output) -> None:
+    """Load the library that a form needs: before anything is computed, because the results would be lost without it.
+
+    Raises:
+        RequestError: it isn't installed.
+    """
+    if output == "tf":
+        _tensorflow()
+    if output == "torch" and find_spec("torch") is None:
+        raise RequestError("output='torch' needs PyTorch, which is missing: pip install torch")
 
 
 def _tensor(vectors: NDArray[np.float32], output: Output) -> Any:

@@ -48,7 +48,7 @@ def test_every_field_has_a_flag():
     ("words", "text"),
     [
         (["--engine", "torch"], "'torch' is not one of 'auto', 'fused', 'tensorflow'"),
-        (["--threads", "0"], "0 is not in the range x>=1"),
+        (["--threads", "0"], "0 is not in the range 1<=x<=1024"),
         (["--threads", "many"], "'many' is not a valid integer"),
         (["--concurrency", "257"], "257 is not in the range 1<=x<=256"),
         (["--memory-budget", "lots"], "'lots' is not a number of bytes, such as 512M or 1.5G"),
@@ -66,7 +66,7 @@ def test_the_help_shows_what_is_declared():
     text = " ".join(run(WorkerOptions, "--help").output.split())
     assert "--memory-budget BYTES" in text
     assert "[default: 1G]" in text
-    assert "[default: (one for each core that the process may use); x>=1]" in text
+    assert "[default: (one for each core that the process may use); 1<=x<=1024]" in text
     assert "[default: 8; 1<=x<=256]" in text
 
 

@@ -62,6 +62,13 @@ def test_other_arguments_of_numpy(encoder, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("threads", [0, -1, 1025, 2**32, 2**64, np.int64(2**32), 1.5, np.True_])
+def test_what_is_no_number_of_threads(directory, threads):
+    """A number that the engine's own 32 bits don't hold would be another one there."""
+    with pytest.raises(ValueError, match="allowed: a whole number from 1 to 1024, or None for all cores"):
+        unrolled.load(directory, threads=threads)
+
+
 @pytest.mark.parametrize("state", [[0.5] * 8, [np.float32(0.5)] * 8, np.full(8, 0.5), masked([0.5] * 8, [0] * 8)])
 def test_numbers_of_numpy_in_lists(of_vectors, state):
     """Of vectors and of initial states; an array without a masked value is one like others."""

@@ -132,6 +132,8 @@ def test_it_takes_the_threads_that_it_is_granted(directory, monkeypatch):
     assert "3 threads" in repr(unrolled.Embedder(directory)._loaded())
     assert os.environ["RAYON_NUM_THREADS"] == "3"  # of the tokenizer
     assert "1 thread," in repr(unrolled.Embedder(directory, threads=1)._loaded())
+    monkeypatch.setenv("OMP_NUM_THREADS", str(2**64))
+    assert "1024 threads" in repr(unrolled.Embedder(directory)._loaded())
 
 
 def test_one_model_for_all_threads(directory, wanted):

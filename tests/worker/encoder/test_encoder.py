@@ -7,6 +7,7 @@ import pickle
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from itertools import chain
 
 import numpy as np
@@ -368,6 +369,15 @@ def test_batches_of_one_row_of_vectors_are_refused(tmp_path, given):
     save_model(tmp_path / "model", config, random_weights(config, seed=1))
     with pytest.raises(TypeError, match="rows are one row of token ids or of vectors"):
         next(unrolled.load(tmp_path / "model").encode_batches(given))
+
+
+@pytest.mark.skipif(find_spec("torch") is not None, reason="machine: PyTorch is installed")
+def test_a_missing_library_is_named_before_anything_is_computed(encoder):
+    """The results would be lost."""
+    said = []
+    with pytest.raises(RequestError, match="output='torch' needs PyTorch, which is missing: pip install torch"):
+        encoder.encode([[1]], output="torch", progress=lambda *at: said.append(at))
+    assert not said
 
 
 def test_an_unknown_option_of_batches_is_named(encoder):

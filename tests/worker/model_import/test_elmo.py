@@ -219,6 +219,7 @@ def test_lines_of_words(tmp_path):
     [
         (b"", "words.txt is empty"),
         (b"a\n\nb\n", "line 2 is empty"),
+        (b"a\nthe 1061396\n", "line 2 has white space inside: 'the 1061396'"),
         (b"a\xff\n", "isn't UTF-8"),
     ],
 )

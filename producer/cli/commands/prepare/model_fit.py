@@ -16,6 +16,7 @@ from producer.training.request import DEFAULT_VOCABULARY, FitRequest
 from unrolled.errors import OptionError
 from unrolled.settings.declaration import declared
 from unrolled.settings.flags import flags
+from unrolled.settings.worker_options import MOST_THREADS
 from unrolled.telemetry.json_text import json_text
 from unrolled.training.plan import FitOptions
 
@@ -53,7 +54,9 @@ _TRAINING = tuple(name for name in declared(FitOptions) if name != "vocab_size")
     "--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True,
     help="Device to train on.",
 )  # fmt: skip
-@click.option("--threads", type=click.IntRange(1), show_default="all cores", help="CPU threads to train with.")
+@click.option(
+    "--threads", type=click.IntRange(1, MOST_THREADS), show_default="all cores", help="CPU threads to train with."
+)
 @json_option
 def fit(
     inputs: tuple[str, ...],

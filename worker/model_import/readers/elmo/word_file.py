@@ -24,7 +24,7 @@ def read_words(path: Path) -> list[str]:
     """Read the words, in the file's order.
 
     Raises:
-        ImportRefusedError: it can't be read as UTF-8, is too large, has no word, or has an empty line.
+        ImportRefusedError: it can't be read as UTF-8, is too large, has no word, or has a line without one or with two.
     """
     words = []
     try:
@@ -37,6 +37,11 @@ def read_words(path: Path) -> list[str]:
                 word = line.strip()
                 if not word:
                     raise ImportRefusedError(f"{path}: line {number} is empty; give a file of words, one on each line")
+                if len(word.split()) > 1:  # a text has no such word: it is split there
+                    raise ImportRefusedError(
+                        f"{path}: line {number} has white space inside: {word!r:.80}; give a file of words, one on "
+                        "each line"
+                    )
                 if word != _NO_WORD:
                     words.append(word)
     except UnicodeDecodeError as error:
