@@ -8,7 +8,7 @@ from unrolled.settings.declaration import check, option
 
 #: Seconds; the longest lease or grace.
 DAY = 86_400
-#: More threads than any machine has cores: the engine starts as many as it is told.
+#: More threads than any machine has cores: the engine starts as many as it is asked for.
 MOST_THREADS = 1024
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
