@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from producer.enqueue.pipeline import submit
 from producer.enqueue.presence import present
+from producer.enqueue.sole_reader import sole_reader
 from producer.queue.shard_queue import ShardQueue, StoppedWaitingError
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.progress import progress
@@ -93,9 +94,13 @@ def enqueue(
         ):
             jobs = queue.of_job(job, priority)
             figures.sends(lambda: jobs.sent)
+            is_live = prepared.submission.source.follow
             try:
                 jobs.claim_place()
-                with present(queue.ledger, job.key, writing):
+                with (
+                    sole_reader(job, queue.ledger, bar.warn) if is_live else nullcontext(),
+                    present(queue.ledger, job.key, writing),
+                ):
                     summary = submit(replace(prepared, job=job), jobs, shown.each, shown.on_bytes, stopped)
             except StoppedWaitingError as error:
                 raise JobError(f"{job.place}: {_stopped_text(shown.rows)}") from error

@@ -11,11 +11,12 @@ import time
 import psutil
 import pytest
 from support.broker import RestartableBroker
-from support.jobs import log_of
-from support.processes import eventually
+from support.jobs import log_of, make_job
+from support.processes import NAMESPACE, eventually
 from support.shell import ENGINE, Crew, end, environment, make_model, unrolled, words
 
 from producer.enqueue import session
+from producer.enqueue.sole_reader import sole_reader
 from producer.enqueue.submission import Submission, prepare
 from producer.jobs.verify import verify_job
 from producer.sources.options import SourceOptions
@@ -121,6 +122,39 @@ def test_an_open_pipe_is_published_as_it_comes(live, crew):
     assert json.loads(unrolled(*found).stdout)["fed"] is False
     assert unrolled("wait", live["out"], "--timeout", "20").returncode == 0
     assert ids(live["out"]) == numbered(7)
+
+
+def test_a_second_reader_is_refused_while_the_first_reads(live, crew):
+    """Its end would be the end of the input, and rows of the first would be lost. A dead one is no bar."""
+    first = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
+    write(first, "one\n")
+    published(live["out"], 1)
+    second = unrolled("enqueue", "--follow", "-", stdin="two\n", **live)
+    assert second.returncode == 1
+    assert "another `unrolled enqueue --follow` reads for this job; nothing was read. Stop that one" in second.stderr
+    assert not log_of(open_job(live["out"])).ended
+    first.kill()
+    first.wait()
+    third = unrolled("enqueue", "--follow", "-", stdin="two\n", **live)
+    assert third.returncode == 0, third.stderr
+    published(live["out"], 2)
+    assert unrolled("wait", live["out"], "--timeout", "20").returncode == 0
+
+
+def test_a_second_reader_of_a_job_without_a_lock_is_warned(tmp_path, broker):
+    """In a bucket, or where the file system has none: the broker may know of the first."""
+    said = []
+    job = make_job(tmp_path)
+    ledger = Broker(broker.url).ledger(NAMESPACE, job.job.offer)
+    (tmp_path / names.JOB).rename(tmp_path / "moved")  # nothing to lock
+    for expected in (0, 1):
+        with sole_reader(job, ledger, said.append):
+            assert len(said) == expected
+        ledger.say_fed(job.key, 20)
+    ledger.say_unfed(job.key)
+    with sole_reader(job, ledger, said.append):
+        assert len(said) == 1
+    assert "the broker had a sign of another reader of this job within the last 20 seconds" in said[0]
 
 
 def test_a_file_that_grows_is_followed(tmp_path, live, crew):
