@@ -380,7 +380,7 @@ def test_the_broker_of_a_run_that_is_working_on_the_job(place, broker, models):
     assert result.exit_code == 2
     assert result.stderr.endswith("UNROLLED_BROKER (no `unrolled run` is working on out)\n")
     (place / "out" / BROKER_FILE).write_text(broker.url)
-    assert run(*command).stdout.endswith("; an earlier run had queued 1 of them, and this run 0\n")
+    assert run(*command).stdout.endswith("; 1 is from an earlier run, and this run queued 0\n")
     assert queued(broker, models) == 1
 
 
@@ -508,7 +508,7 @@ def test_an_output_directory_below_the_input_is_no_input(place, broker):
     again = enqueue(broker, "corpus", out="corpus/out")
     assert (again.exit_code, again.stdout) == (
         0,
-        "2 rows with 2 tokens in 1 shard; an earlier run had queued 1 of them, and this run 0\n",
+        "2 rows with 2 tokens in 1 shard; 1 is from an earlier run, and this run queued 0\n",
     )
     assert enqueue(broker, "corpus", out="other").exit_code == 0
     assert rows_in("other") == 2

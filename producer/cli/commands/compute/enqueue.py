@@ -101,7 +101,8 @@ def as_text(summary: Summary, out: str) -> str:
     rows, tokens, shards = (counted(getattr(summary, f"{noun}s"), noun) for noun in ("row", "token", "shard"))
     queued = f"{counted(summary.sent, 'is', 'are')} queued"
     if summary.known:
-        queued = f"an earlier run had queued {summary.known:,} of them, and this run {summary.sent:,}"
+        # Those that were cancelled since are queued once more.
+        queued = f"{counted(summary.known, 'is', 'are')} from an earlier run, and this run queued {summary.sent:,}"
     lines = [f"{rows} with {tokens} in {shards}; {queued}"]
     if summary.quarantined:
         bad = counted(summary.quarantined, "row is", "rows are")
