@@ -523,7 +523,7 @@ def test_a_command_line_of_many_long_names_resumes(place, broker):
     assert len(" ".join(names)) > 2**20
     assert enqueue(broker, *names).exit_code == 0
     assert (place / "out" / "_unrolled" / "job.json").stat().st_size < 10_000
-    assert enqueue(broker, *names).stdout.endswith(", and this run 0\n")
+    assert enqueue(broker, *names).stdout.endswith(", and this run queued 0\n")
     assert enqueue(broker, *names[:-1]).stderr.startswith("Error: out: holds a job with other inputs (")
 
 
