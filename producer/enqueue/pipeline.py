@@ -88,7 +88,7 @@ def submit(
         ends = run.begin()
     with SeenIds(labels, disk_directory(), steadily) as seen:
         cutter = Cutter(prepared.shard_tokens, prepared.shard_rows, ends)
-        has_ids = prepared.model.config.vector_dim is None and prepared.plan.text_file is None
+        has_ids = prepared.model.config.vector_dim is None
         flush_seconds = prepared.submission.flush_seconds if source.follow else None
         try:
             run.run(

@@ -26,7 +26,7 @@ from unrolled.store.posix import PosixStore
 from unrolled.store.publish import publish_bytes
 
 if TYPE_CHECKING:
-    from producer.report.facts import Facts
+    from producer.report.facts import Facts, Shown
     from producer.report.options import Method
     from unrolled.protocol.opening import OpenJob
 
@@ -58,7 +58,7 @@ class Written:
     warning: str
 
 
-def report_after_run(job: OpenJob, model: Path | str) -> str:
+def report_after_run(job: OpenJob, model: Path | str, *, verified: bool) -> str:
     """Write the report of a job that `unrolled run` has done, and say where it is, in one line.
 
     It costs little beside the job: one of more than `MOST_BYTES` gets no map, and nothing is written where the page of
@@ -67,6 +67,7 @@ def report_after_run(job: OpenJob, model: Path | str) -> str:
     Args:
         job: the job.
         model: directory of its model.
+        verified: whether its parts are as they should be: a page that was written before knows of no damage since.
     """
     store = job.objects.store
     if not isinstance(store, PosixStore):
@@ -78,7 +79,7 @@ def report_after_run(job: OpenJob, model: Path | str) -> str:
         method: Method = "pca" if size_bytes <= MOST_BYTES else "none"
         options = ReportOptions(method=method, points=FEW_POINTS, model=None if is_url(str(model)) else Path(model))
         path = report_path(job, None)
-        if _is_from(path, source_of(job, options)):
+        if verified and _is_from(path, source_of(job, options)):
             return f"report: {path} (nothing has changed since it was written)"
         return f"report: {write_report(job, options, without_map=reason).page}"
     except Exception as error:  # noqa: BLE001 - the job is done and verified, whatever is wrong with its report
@@ -167,6 +168,8 @@ def write_report(
         if note := time_note(options.method, min(gathering.vectors, options.points)):
             bar.say(f"report: {note}")
         shown = gathering.shown()
+    if shown.facts.damaged:
+        source = ""  # parts that are made again have the same names
     if without_map and shown.state_map is None:
         shown = replace(shown, without_map=without_map)
     others: list[Path] = []
@@ -178,12 +181,18 @@ def write_report(
         write_coordinates(shown.state_map, coordinates)
         others.append(coordinates)
     if png:
-        from producer.report.pictures import pictures  # noqa: PLC0415 - most reports have none
-
-        for name, content in pictures(shown).items():
-            others.append(path.with_name(f"{path.stem}-{name}.png"))
-            publish_bytes(others[-1], content)
+        others += _write_pictures(shown, path)
     publish_bytes(path, render(shown, source=source).encode())
     found = shown.state_map
     warning = found.unmatched if found is not None and found.few_matched else ""
     return Written(path, tuple(others), shown.facts, warning)
+
+
+def _write_pictures(shown: Shown, page: Path) -> list[Path]:
+    from producer.report.pictures import pictures  # noqa: PLC0415 - most reports have none
+
+    written = []
+    for name, content in pictures(shown).items():
+        written.append(page.with_name(f"{page.stem}-{name}.png"))
+        publish_bytes(written[-1], content)
+    return written

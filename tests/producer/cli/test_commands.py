@@ -312,7 +312,7 @@ def test_wait_ends_with_3_where_rows_are_in_quarantine(tmp_path, bad, failed):
         f"{tmp_path}: complete\n7 rows are published, in 2 files\n"
         f"1 row is in quarantine, with reasons: unrolled quarantine {tmp_path}\n"
         + (
-            f"the engine failed on 1 of them; when the cause is gone: unrolled retry {tmp_path} --failed-rows\n"
+            f"the engine failed on 1 of them; only when the cause is gone: unrolled retry {tmp_path} --failed-rows\n"
             if failed
             else ""
         )

@@ -480,6 +480,9 @@ def test_padding_between_tokens_is_named(place, broker):
     """Most likely, it is a token of the program that wrote the ids."""
     write_rows(place / "rows.jsonl", {"a": [1, 0, 2], "b": [0, 2, 0], "c": [1]})
     assert enqueue(broker, "rows.jsonl").stdout.splitlines()[1].startswith("1 row contains the padding id 0 between")
+    (place / "texts.jsonl").write_text('{"id": "d", "text": "one two"}\n')
+    mixed = enqueue(broker, "texts.jsonl", "rows.jsonl", out="mixed").stdout
+    assert "\n1 row contains the padding id 0 between" in mixed
 
 
 def test_the_summary_as_json(place, broker):

@@ -179,21 +179,39 @@ def test_a_table_of_other_ids_is_warned_of(out, tmp_path):
 def test_the_report_of_a_run_is_written_once(out):
     """Again, once the job has something new; one that shows something else is replaced."""
     job, page = open_job(str(out)), out / "_unrolled" / "report.html"
-    first = report_after_run(job, "s3://bucket/model")
+    first = report_after_run(job, "s3://bucket/model", verified=True)
     assert first == f"report: {page}"
     written = page.stat().st_mtime_ns, page.read_bytes()
-    assert report_after_run(job, "s3://bucket/model") == f"report: {page} (nothing has changed since it was written)"
+    assert (
+        report_after_run(job, "s3://bucket/model", verified=True)
+        == f"report: {page} (nothing has changed since it was written)"
+    )
     assert (page.stat().st_mtime_ns, page.read_bytes()) == written
     record_time(job, 10, 1, 1, later=1000)
-    assert report_after_run(job, "s3://bucket/model") == first
+    assert report_after_run(job, "s3://bucket/model", verified=True) == first
     assert page.read_bytes() != written[1]
     assert run(out, "--map", "none").exit_code == 0
-    assert report_after_run(job, "s3://bucket/model") == first
+    assert report_after_run(job, "s3://bucket/model", verified=True) == first
+
+
+def test_the_report_of_a_run_tells_of_damage_and_of_its_end(out):
+    """Damaged parts have the names of whole ones, before and after."""
+    job, page = open_job(str(out)), out / "_unrolled" / "report.html"
+    report_after_run(job, "s3://bucket/model", verified=True)
+    whole = page.read_bytes()
+    part = min(out.glob("*.parquet"))
+    content = part.read_bytes()
+    part.write_bytes(content[:100])
+    assert report_after_run(job, "s3://bucket/model", verified=False) == f"report: {page}"
+    assert b"damaged part" in page.read_bytes()
+    part.write_bytes(content)
+    assert report_after_run(job, "s3://bucket/model", verified=True) == f"report: {page}"
+    assert page.read_bytes() == whole
 
 
 def test_a_report_that_fails_is_a_line_of_the_run(out):
     """Also for a reason that isn't foreseen: the job is done."""
-    said = report_after_run(open_job(str(out)), None)
+    said = report_after_run(open_job(str(out)), None, verified=True)
     assert said.startswith("report: can't be written (TypeError: ")
     assert said.endswith(f"; `unrolled report {out}` tries again")
 

@@ -121,7 +121,7 @@ def run(
             "\n".join([summary(status), *cut.growth_lines(), *cut.coverage_lines(), report(found, job.place), *shown])
         )
     if with_report:
-        click.echo(report_after_run(job, submission.model), err=as_json)
+        click.echo(report_after_run(job, submission.model, verified=not found.problems), err=as_json)
     context.exit(ExitStatus.FAILED if found.problems else exit_status(status))
 
 
