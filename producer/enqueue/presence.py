@@ -33,11 +33,11 @@ def present(ledger: Ledger, job_key: str, patience: Patience) -> Iterator[None]:
 
     def show() -> None:
         while not over.is_set():
-            with suppress(*AWAY):
+            with suppress(*AWAY, OSError):
                 troubles = patience.troubles()
                 ledger.say_fed(job_key, SECONDS, troubles[-1][1] if troubles else "")
             over.wait(PAUSE)
-        with suppress(*AWAY):
+        with suppress(*AWAY, OSError):  # the connection may be closed: the end waits only for a moment
             ledger.say_unfed(job_key)
 
     thread = threading.Thread(target=show, name="presence", daemon=True)

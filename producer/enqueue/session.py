@@ -34,6 +34,8 @@ _STOPPING = (
 )
 #: Objects that are created, and still alive, before Python looks for cycles; a shard has a few thousand rows.
 _OBJECTS_PER_COLLECTION = 50_000
+#: Bytes of an input from which on their share tells how many tokens there will be.
+_TELLING_BYTES = 1 << 24
 
 
 class Display(Protocol):
@@ -135,7 +137,8 @@ class _Shown:
         self._figures.queued(summary)
         self.rows = summary.rows
         total = None
-        if self._size_bytes and self._read_bytes:
+        # What was read and isn't cut yet, up to some hundred kilobytes, must not count.
+        if self._size_bytes and self._read_bytes >= _TELLING_BYTES:
             total = summary.tokens * max(self._size_bytes, self._read_bytes) // self._read_bytes
         self._bar.update(done_tokens=summary.tokens, done_rows=summary.rows, total_tokens=total)
 

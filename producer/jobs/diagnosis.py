@@ -36,10 +36,9 @@ def diagnose(status: JobStatus) -> dict[str, str]:
     if status.away:
         found["away"] = f"{status.away}; which shards are being computed or queued is unknown"
     if status.cancelled and not status.finished:
-        found["cancelled"] = (
-            f"it was cancelled, and {counted(status.waiting, 'shard waits', 'shards wait')}; "
-            "the same `unrolled run` or `unrolled enqueue` resumes it"
-        )
+        none = "no shard of it waits: workers have finished those that they had"
+        still = counted(status.waiting, "shard waits", "shards wait") if status.waiting else none
+        found["cancelled"] = f"it was cancelled, and {still}; the same `unrolled run` or `unrolled enqueue` resumes it"
         return found
     if status.dead:
         found["dead"] = (

@@ -84,6 +84,8 @@ def _lead(facts: Facts) -> str:
     left = facts.shards - facts.parts - facts.dead
     if facts.state == "complete":
         end = "Every shard is published."
+        if facts.damaged:
+            end = f"Every shard is published, but {counted(len(facts.damaged), 'part')} can't be read."
     elif facts.dead and not left:
         end = f"{facts.parts:,} of {counted(facts.shards, 'shard')} are published, the others are dead."
     else:
@@ -231,7 +233,8 @@ def _time_note(facts: Facts, found: Timeline) -> str:
         if facts.state == "not complete":
             why = "workers write them now and then"
         note += f" The records cover {share(covered, 1)} of the published tokens: {why}."
-    if covered > 1.005:  # noqa: PLR2004 - what rounding can't explain
+    # What rounding can't explain. Of parts that are missing or can't be read, the tokens aren't counted as published.
+    if covered > 1.005 and facts.parts == facts.shards and not facts.damaged:  # noqa: PLR2004
         note += (
             f" The workers computed {counted(found.tokens - facts.tokens_published, 'token')} more than are published:"
             " rows that failed count, and so does each time that a shard was computed."

@@ -103,7 +103,7 @@ def test_no_worker_is_killed_within_its_grace(tmp_path, settings, monkeypatch):
     [
         ({"UNROLLED_ENGINE": "abacus"}, "'abacus' is not one of"),
         ({"UNROLLED_ENGINE": "tensorflow", "UNROLLED_ARITHMETIC": "bfloat16"}, "take --engine fused for bfloat16"),
-        ({"UNROLLED_THREADS": "0"}, "0 is not in the range x>=1"),
+        ({"UNROLLED_THREADS": "0"}, "0 is not in the range 1<=x<=1024"),
         ({"UNROLLED_MODEL": "/nowhere"}, "/nowhere: does not exist"),
     ],
 )
