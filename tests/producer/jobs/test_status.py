@@ -598,3 +598,16 @@ def test_no_time_is_left_where_no_one_works(tmp_path, server, ledger, monkeypatc
     status = reader.read()
     assert not status.at_work
     assert status.seconds_left is None
+
+
+def test_a_cancelled_job_whose_shards_were_all_published_is_told_of(tmp_path):
+    """Workers finish what is in their engines; the job is complete when the same command has resumed it."""
+    job = make_job(tmp_path, shards=2)
+    first, second = waiting(job)
+    publish_shard(job, first)
+    decisions.cancel(job.objects, None)
+    resumes = "the same `unrolled run` or `unrolled enqueue` resumes it"
+    assert diagnose(StatusReader(job).read()) == {"cancelled": f"it was cancelled, and 1 shard waits; {resumes}"}
+    publish_shard(job, second)
+    said = diagnose(StatusReader(job).read())["cancelled"]
+    assert said == f"it was cancelled, and no shard of it waits: workers have finished those that they had; {resumes}"
