@@ -131,34 +131,27 @@ class Jobs:
 
     def is_stopped(self, job_key: str) -> bool:
         """Whether a job was cancelled or discarded, as far as its log can be read now; the ledger is updated, too."""
-        with self._lock:
-            met = self._met.get(job_key)
-        if met is None:
-            return False
-        try:
-            with met.lock:
-                job, ledger = self._untried(met, self._send)
-                update_ledger(met.log, job.objects, ledger)
-                return met.log.stopped
-        except (AwayError, RequestError, TransientError, *AWAY) as error:
-            log.debug("job %s: its log can't be read: %s", job_key, error)  # whatever comes of it is a warning
-            return False
+        met = self._met.get(job_key)
+        return met is not None and self._reads_stop(job_key, met, updates=True)
 
     def is_over(self, job_key: str) -> bool:
         """Whether a job that was found needs no shard any more, as far as is known: it was stopped, or is forgotten.
 
         The ledger isn't updated: after a loss, leases are renewed before messages are sent (`look_after`).
         """
-        with self._lock:
-            met = self._met.get(job_key)
-        if met is None:
-            return True
+        met = self._met.get(job_key)
+        return met is None or self._reads_stop(job_key, met, updates=False)
+
+    def _reads_stop(self, job_key: str, met: _Met, *, updates: bool) -> bool:
         try:
             with met.lock:
-                job, _ = self._untried(met, self._send)
-                catch_up(met.log, job.objects)
+                job, ledger = self._untried(met, self._send)
+                if updates:
+                    update_ledger(met.log, job.objects, ledger)
+                else:
+                    catch_up(met.log, job.objects)
                 return met.log.stopped
-        except (AwayError, RequestError, TransientError) as error:
+        except (AwayError, RequestError, TransientError, *AWAY) as error:
             log.debug("job %s: its log can't be read: %s", job_key, error)  # whatever comes of it is a warning
             return False
 
