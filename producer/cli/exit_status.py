@@ -63,7 +63,7 @@ OF_COMMANDS: dict[str, dict[ExitStatus, str]] = {
         ExitStatus.FAILED: "an error, or the rows of every dead shard are damaged",
     },
     "discard": {
-        ExitStatus.DONE: "the job is discarded: nothing is left, except of the shards that it says are being computed",
+        ExitStatus.DONE: "the job is discarded; only shards that were still being computed may leave a part",
         ExitStatus.FAILED: "an error, or the question was answered with no",
         ExitStatus.USAGE: "the question wasn't answered: give --yes",
     },

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from unrolled.errors import JobError
 from unrolled.job import names
 from unrolled.queue.broker import AWAY
 from unrolled.store.bucket_url import is_url
+from unrolled.store.lock import lock_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,7 +51,7 @@ def sole_reader(job: OpenJob, ledger: Ledger, warn: Callable[[str], None]) -> It
 
 
 def _locked(job: OpenJob) -> BinaryIO | None:
-    """The job's file with its lock, which ends when it is closed; None where there are no locks.
+    """The job's file with its lock, which ends when it is closed; None where it can't be locked.
 
     Raises:
         JobError: another process has it.
@@ -59,18 +59,11 @@ def _locked(job: OpenJob) -> BinaryIO | None:
     if is_url(job.place):
         return None
     try:
-        file = (Path(job.place) / names.JOB).open("rb")
-    except OSError:
-        return None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return lock_file(Path(job.place) / names.JOB, create=False)
     except BlockingIOError as error:
-        file.close()
         raise JobError(
             f"{job.place}: another `unrolled enqueue --follow` reads for this job; nothing was read. Stop that one "
             "(SIGTERM keeps what it has read), or give this one another --out"
         ) from error
     except OSError:
-        file.close()
         return None
-    return file

@@ -9,13 +9,14 @@ from typing import BinaryIO
 _POLL_SECONDS = 0.05
 
 
-def lock_file(path: Path, wait_seconds: float = 0.0, mode: int = 0o666) -> BinaryIO:
-    """Lock a file, which is created if it doesn't exist.
+def lock_file(path: Path, wait_seconds: float = 0.0, mode: int = 0o666, *, create: bool = True) -> BinaryIO:
+    """Lock a file.
 
     Args:
         path: the file; its content doesn't matter.
         wait_seconds: how long to wait for another holder.
         mode: permissions of a new file.
+        create: whether the file is created if it doesn't exist.
 
     Returns:
         The open file. The lock ends when it is closed here and in every process that inherited it.
@@ -24,7 +25,8 @@ def lock_file(path: Path, wait_seconds: float = 0.0, mode: int = 0o666) -> Binar
         BlockingIOError: another process holds the lock.
         OSError: the file can't be opened, or its file system has no locks.
     """
-    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, mode), "rb")
+    # Over NFS, only what is open for writing can be locked.
+    file = os.fdopen(os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), mode), "rb")
     deadline = time.monotonic() + wait_seconds
     try:
         while True:

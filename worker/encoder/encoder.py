@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import replace
+from inspect import signature
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -46,8 +47,6 @@ Layers = Literal["last", "all"] | int | tuple[int, ...] | list[int]
 _BATCH_SIZE = 1 << 20
 #: And computes as many of them at once as have vectors of this many bytes: 65,536 tokens with 512 units.
 _BATCH_BYTES = 1 << 27
-#: Its options, which it has from `encode`.
-_BATCH_OPTIONS = {"pooling", "layers", "output", "normalize", "add_special_tokens", "progress"}
 
 
 def load(
@@ -223,7 +222,7 @@ class Encoder:
         batch_rows = plain_value(batch_rows)
         if type(batch_rows) is not int or batch_rows < 1:
             raise ValueError(f"batch_rows is {batch_rows!r}; allowed: a whole number from 1")
-        if unknown := options.keys() - _BATCH_OPTIONS:
+        if unknown := options.keys() - signature(self.encode).parameters.keys():
             raise TypeError(f"encode_batches() has no option {min(unknown)!r}; it has those of encode()")
         options.setdefault("progress", False)
         batch: list[Any] = []

@@ -111,8 +111,7 @@ class Jobs:
             AwayError: the job isn't registered or can't be read now.
             redis.RedisError: the server is away.
         """
-        with self._lock:
-            met = self._met.get(job_key)
+        met = self._known(job_key)
         if met is None:
             opened = self._open(job_key)
             with self._lock:
@@ -124,14 +123,13 @@ class Jobs:
 
     def doubt(self, job_key: str) -> None:
         """Look a job's place up in Redis again before its next use: it couldn't be used, and may have been moved."""
-        with self._lock:
-            met = self._met.get(job_key)
+        met = self._known(job_key)
         if met is not None:
             met.doubted = True
 
     def is_stopped(self, job_key: str) -> bool:
         """Whether a job was cancelled or discarded, as far as its log can be read now; the ledger is updated, too."""
-        met = self._met.get(job_key)
+        met = self._known(job_key)
         return met is not None and self._reads_stop(job_key, met, updates=True)
 
     def is_over(self, job_key: str) -> bool:
@@ -139,8 +137,12 @@ class Jobs:
 
         The ledger isn't updated: after a loss, leases are renewed before messages are sent (`look_after`).
         """
-        met = self._met.get(job_key)
+        met = self._known(job_key)
         return met is None or self._reads_stop(job_key, met, updates=False)
+
+    def _known(self, job_key: str) -> _Met | None:
+        with self._lock:
+            return self._met.get(job_key)
 
     def _reads_stop(self, job_key: str, met: _Met, *, updates: bool) -> bool:
         try:
