@@ -152,7 +152,9 @@ def _tell_again(queue: ShardQueue, job: OpenJob, log: Log, teller: _Teller) -> N
     except (BrokerError, TransientError):
         return
     if ledger.sent:
-        teller.say(f"Redis lost {counted(ledger.sent, 'waiting shard')}, entered again now")
+        were = counted(ledger.sent, "waiting shard was", "waiting shards were")
+        lost, sent = ("it", "it was") if ledger.sent == 1 else ("them", "they were")
+        teller.say(f"{were} not in Redis, and entered now: it had lost {lost}, or isn't the broker that {sent} sent to")
 
 
 class _Teller:

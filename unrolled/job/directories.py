@@ -49,7 +49,7 @@ def refuse_place(place: str) -> None:
         place: path, or URL of a prefix in a bucket.
 
     Raises:
-        OptionError: it is empty, the root directory, or no path that a directory can have.
+        OptionError: it is empty, the root directory, a file or in one, or no path that a directory can have.
         JobError: it is inside the directory of another job, or holds the directories of other jobs.
     """
     if not place:
@@ -61,6 +61,8 @@ def refuse_place(place: str) -> None:
     path = Path(place).resolve()
     if path == Path(path.anchor):
         raise OptionError(f"--out {place} is the root directory; name a directory for this job alone")
+    for file in (each for each in (path, *path.parents) if each.is_file()):
+        raise OptionError(f"--out {place}: {file} is a file; name a directory, or a path at which one can be made")
     for above in path.parents:
         if (above / names.JOB).exists():
             raise JobError(f"{place}: is inside the directory of another job ({above}); use a directory beside it")

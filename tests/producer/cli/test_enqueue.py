@@ -273,13 +273,12 @@ def test_a_directory_that_can_not_be_one(place, broker, models):
     """A file is where the directory, or one of those above it, should be made."""
     write_rows(place / "rows.jsonl", {"a": [1]})
     (place / "file").write_text("in the way")
-    refused(
-        enqueue(broker, "rows.jsonl", out="file"), "cannot make file: File exists; put a directory in place of the file"
-    )
-    refused(
-        enqueue(broker, "rows.jsonl", out="file/out"),
-        "cannot make file/out: File exists; put a directory in place of the file",
-    )
+    for out in ("file", "file/out", "file/far/out"):
+        refused(
+            enqueue(broker, "rows.jsonl", out=out),
+            f"--out {out}: {place / 'file'} is a file; name a directory, or a path at which one can be made",
+            2,
+        )
     (place / "old").mkdir()
     (place / "old" / "part-000000-000000000000.parquet").write_bytes(b"")
     refused(
