@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 import obstore
 
 from unrolled.store.bucket_url import BucketUrl
+from unrolled.store.cloud import options
 from unrolled.store.cloud.error import ERRORS, explained, is_final, is_no_bucket, is_out_of_range, is_whole, reason_of
 from unrolled.store.cloud.listing import PAGE, Jump
 from unrolled.store.cloud.options import asking, check_process, connected
@@ -36,9 +37,10 @@ TAIL_BYTES = 1 << 16
 #: What is read to see whether an object exists. A HEAD would not say that the bucket is missing; and Azure's emulator
 #: has no answer for the first byte alone of an empty object.
 _BEGINNING = (0, 2)
-#: A part of 64 MiB is put within this at 2 Mbit/s; a server that has gone silent is noticed after it.
-_PUT_SECONDS = 300
-_GET_SECONDS = 300
+#: A part of 64 MiB is put or read within this at 2 Mbit/s.
+_LONGEST_SECONDS = 300
+#: The largest object that is put within `SILENT_SECONDS` at 0.5 Mbit/s; nearly all but parts and rows are smaller.
+_SMALL_BYTES = 1 << 20
 #: Each request but a create is sent again by obstore, while the answer is that of an overloaded server or none.
 _RETRIES: RetryConfig = {"max_retries": 6, "retry_timeout": timedelta(seconds=20)}
 _NO_RETRIES: RetryConfig = {"max_retries": 0}
@@ -59,9 +61,10 @@ class BucketStore:
 
     def __init__(self, url: str) -> None:
         self.url = BucketUrl.parse(url)
-        self._bucket: _Bucket = connected(self.url, _GET_SECONDS, _RETRIES)
+        self._bucket: _Bucket = connected(self.url, _LONGEST_SECONDS, _RETRIES, options.SILENT_SECONDS)
         # Each answer to a create has to be seen: a request that obstore sent twice says "exists" of its own object.
-        self._creating: _Bucket = connected(self.url, _PUT_SECONDS, _NO_RETRIES)
+        self._creating: _Bucket = connected(self.url, _LONGEST_SECONDS, _NO_RETRIES, options.SILENT_SECONDS)
+        self._creating_large: _Bucket = connected(self.url, _LONGEST_SECONDS, _NO_RETRIES)
 
     def __str__(self) -> str:
         return str(self.url)
@@ -149,8 +152,9 @@ class BucketStore:
 
     def _put(self, name: str, body: bytes) -> Creation:
         check_process()
+        bucket = self._creating if len(body) <= _SMALL_BYTES else self._creating_large
         try:
-            self._creating.put(name, body, mode="create")
+            bucket.put(name, body, mode="create")
         except ERRORS as error:
             if is_final(error):
                 raise explained(f"create {self}/{name}", error) from None

@@ -2,9 +2,11 @@
 
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from support.bucket_server import Answer, BucketProcess
@@ -12,7 +14,10 @@ from support.bucket_server import Answer, BucketProcess
 from unrolled.errors import RequestError, TransientError
 from unrolled.store import settle
 from unrolled.store.bucket import TAIL_BYTES, BucketStore
+from unrolled.store.bucket_url import BucketUrl
+from unrolled.store.cloud import options
 from unrolled.store.cloud.listing import PAGE
+from unrolled.store.cloud.objects import BucketObjects
 from unrolled.store.place import check_creates_once
 from unrolled.store.store import Creation
 
@@ -91,6 +96,56 @@ def test_no_new_attempt_after_a_long_time(bucket, server, monkeypatch):
     with pytest.raises(TransientError, match="503"):
         bucket.create("a", b"1")
     assert methods(server) == ["PUT", "GET"]
+
+
+@pytest.fixture
+def raw_server(server, monkeypatch):
+    """A listening socket, which the next store takes for the server; what nobody accepts has a connection, too."""
+    assert server.bucket, "its credentials are in the environment"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{listening.getsockname()[1]}")
+        monkeypatch.setattr(options, "SILENT_SECONDS", 0.3)
+        monkeypatch.setattr(settle, "LONGEST_SECONDS", 0.0)
+        monkeypatch.setattr("unrolled.store.bucket._RETRIES", {"max_retries": 0})
+        monkeypatch.setattr("unrolled.store.cloud.objects._RETRIES", {"max_retries": 0})
+        yield listening
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("raw_server")
+def test_a_server_that_takes_connections_and_says_nothing():
+    """It is noticed long before the time that a large object may take, and what was asked is told."""
+    silent, inputs = BucketStore("s3://bucket/out"), BucketObjects(BucketUrl.parse("s3://bucket/in"))
+    for operation in (
+        lambda: silent.create("a", b"1"),
+        lambda: silent.read("a"),
+        lambda: silent.open("a"),
+        lambda: list(silent.list("f")),
+        lambda: silent.delete("a"),
+        lambda: inputs.find("in/a"),
+        lambda: list(inputs.below("in")),
+    ):
+        with pytest.raises(TransientError, match="no answer in time"):
+            operation()
+
+
+def test_a_large_object_may_take_long(raw_server):
+    """While it is sent, the server has nothing to say."""
+    large = BucketStore("s3://bucket/out")
+
+    def receive():
+        connection, _ = raw_server.accept()
+        with connection, connection.makefile("rb") as request:
+            time.sleep(4 * options.SILENT_SECONDS)  # the network is slow
+            while request.readline() != b"\r\n":
+                pass
+            request.read(12_000_000)
+            connection.sendall(b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 0\r\n\r\n')
+
+    receiver = threading.Thread(target=receive, daemon=True)
+    receiver.start()
+    assert large.create("a", bytes(12_000_000)) is Creation.CREATED
+    receiver.join()
 
 
 @pytest.mark.parametrize(("answer", "text"), [

@@ -12,6 +12,7 @@ from obstore.exceptions import PreconditionError
 
 from unrolled.errors import RequestError, TransientError
 from unrolled.store.bucket_url import BucketUrl
+from unrolled.store.cloud import options
 from unrolled.store.cloud.error import ERRORS, is_no_bucket, is_out_of_range
 from unrolled.store.cloud.listing import PAGE
 from unrolled.store.cloud.options import asking, connected
@@ -59,7 +60,7 @@ class BucketObjects:
 
     def __init__(self, url: BucketUrl) -> None:
         self._url = BucketUrl(url.scheme, url.bucket, "")
-        self._bucket: _Bucket = connected(self._url, _SECONDS, _RETRIES)
+        self._bucket: _Bucket = connected(self._url, _SECONDS, _RETRIES, options.SILENT_SECONDS)
 
     def url_of(self, name: str) -> str:
         """The URL of an object or a folder."""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _Bucket: TypeAlias = S3Store | GCSStore | AzureStore
 _CONNECT_SECONDS = 10
+#: A server that sends nothing for this long while it is read from, or gives no answer to a small request, is silent.
+SILENT_SECONDS = 20.0
 #: Variables with which obstore itself finds credentials for S3.
 _AWS_CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",
@@ -48,13 +50,15 @@ _AZURE_CREDENTIALS = (
 )  # fmt: skip
 
 
-def connected(url: BucketUrl, seconds: float, retries: RetryConfig) -> _Bucket:
+def connected(url: BucketUrl, seconds: float, retries: RetryConfig, silent_seconds: float | None = None) -> _Bucket:
     """The bucket, of which nothing was asked yet.
 
     Args:
         url: of the bucket.
         seconds: that a request may take, its content included.
         retries: of requests that failed.
+        silent_seconds: in which the server must send something; as `seconds` if None. What the request sends counts as
+            silence, too, so a large object can't be put in this time.
 
     Raises:
         RequestError: the settings in the environment can't be used.
@@ -69,6 +73,7 @@ def connected(url: BucketUrl, seconds: float, retries: RetryConfig) -> _Bucket:
     client: ClientConfig = {
         "timeout": timedelta(seconds=seconds),
         "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
+        "read_timeout": timedelta(seconds=seconds if silent_seconds is None else silent_seconds),
         "allow_http": endpoint.lower().startswith("http://") or "AZURE_STORAGE_USE_EMULATOR" in os.environ,
     }
     try:
