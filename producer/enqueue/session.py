@@ -62,6 +62,8 @@ def enqueue(
     priority: int | None = None,
     display: Display | None = None,
     figures: ProducerFigures | None = None,
+    *,
+    starts_workers: bool = False,
 ) -> Summary:
     """Cut and queue the rows of a prepared job, and report progress on standard error.
 
@@ -73,6 +75,7 @@ def enqueue(
         priority: the job's share of the workers, see `unrolled.queue.ledger.Ledger.enter`.
         display: shows how far it is; None for a bar on standard error.
         figures: receive what is read and queued.
+        starts_workers: whether the user's command starts workers itself.
 
     Raises:
         UnrolledError: something can't be used, or broke off; the same call continues from there.
@@ -88,7 +91,15 @@ def enqueue(
         shown = _Shown(bar, prepared.plan.size_bytes, figures)
         job = prepared.job.with_patience(writing.until_done)
         refuse_gap(job.objects)
-        queue = ShardQueue(broker, namespace, job.job.offer, asking, max_queued_tokens, figures.waited)
+        queue = ShardQueue(
+            broker,
+            namespace,
+            job.job.offer,
+            asking,
+            max_queued_tokens,
+            figures.waited,
+            starts_workers=starts_workers,
+        )
         with (
             closing(queue),
             _rare_collections(),

@@ -302,7 +302,7 @@ def _check_rows(plan: InputPlan, submission: Submission, tokenizer: Tokenizer | 
     source, batches = found
     rows = checked_rows(batches, config, tokenizer, add_special_tokens=submission.special_tokens)
     try:
-        check_rows(source, rows, is_json=source.label in plan.json_files)
+        check_rows(source, rows, submission.source.kind, is_json=source.label in plan.json_files)
     except DamagedInputError as error:
         if plan.stdin is None or not plan.stdin.is_late:  # rows that can be used may still arrive
             raise RequestError(f"input {source.label}: {error}") from error

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from shlex import quote
 from typing import TYPE_CHECKING
 
+from unrolled.errors import FileFormatError
 from unrolled.format.file_info import FOREIGN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from unrolled.job.shard_id import ShardId
     from unrolled.protocol.log import Log
     from unrolled.protocol.opening import OpenJob
@@ -31,6 +36,21 @@ def explain_damage(job: OpenJob, log: Log, shard: ShardId, found: str) -> str:
     if job.job.live or shard.retries or shard in log.retried or not found.endswith(_FROM_A_COPY):
         return found
     return f"{found}, or remove it and run the same `unrolled run` or `unrolled enqueue`, which makes it again"
+
+
+@contextmanager
+def damage_of(out: str) -> Iterator[None]:
+    """Let the error about a damaged part say which command knows everything that brings it back.
+
+    Args:
+        out: path or URL of the job.
+    """
+    try:
+        yield
+    except FileFormatError as error:
+        if not str(error).endswith(_FROM_A_COPY):
+            raise
+        raise FileFormatError(f"{error}, or see what `unrolled verify {quote(out)}` says") from error
 
 
 def explain_lost_list(job: OpenJob, found: str, *, is_missing: bool) -> str:

@@ -48,7 +48,7 @@ def queue_and_wait(
     """
     if sys.stderr.isatty():
         return _on_screen(prepared, url, namespace, max_queued_tokens, priority, crew, figures)
-    summary = enqueue(prepared, url, namespace, max_queued_tokens, priority, figures=figures)
+    summary = enqueue(prepared, url, namespace, max_queued_tokens, priority, None, figures, starts_workers=True)
     if crew.failure:  # a live input was ended by it, in order
         raise crew.failure
     job = prepared.job
@@ -72,7 +72,9 @@ def _on_screen(
     patience_seconds = {**PATIENCE_SECONDS, "worker": START_SECONDS}
     with JobScreen(prepared.submission.out, patience_seconds=patience_seconds) as screen:
         with closing(Broker(url)) as broker, _watched(StatusReader(job, broker, namespace, lambda: True), screen):
-            summary = enqueue(prepared, url, namespace, max_queued_tokens, priority, screen, figures)
+            summary = enqueue(
+                prepared, url, namespace, max_queued_tokens, priority, screen, figures, starts_workers=True
+            )
         if crew.failure:
             raise crew.failure
         waited = wait_for_job(job, url, namespace, screen, starting_seconds=START_SECONDS, figures=figures)

@@ -61,6 +61,7 @@ class ShardQueue:
         max_queued_tokens: token ids that may wait or be computed at once, over all jobs of the offer; None for what
             keeps the workers that are alive busy. A job of which nothing waits may always queue a shard.
         on_wait: called again and again during each wait for room, with the seconds that it took since.
+        starts_workers: whether the user's command starts workers itself, so that none has to be asked for.
 
     Raises:
         RequestError: the URL doesn't name a Redis server.
@@ -74,11 +75,14 @@ class ShardQueue:
         patience: Patience,
         max_queued_tokens: int | None = None,
         on_wait: Callable[[float], None] = lambda _: None,
+        *,
+        starts_workers: bool = False,
     ) -> None:
         self.broker = Broker(broker, _SOCKET_SECONDS)
         self.ledger = self.broker.ledger(namespace, offer)
         self.say = patience.say
         self.on_wait = on_wait
+        self.starts_workers = starts_workers
         self._patience = patience
         self._max_queued_tokens = max_queued_tokens
         self._threads, self._count_at = 0, 0.0
@@ -130,12 +134,15 @@ class ShardQueue:
         mean = counts.tokens // max(1, counts.shards)
         return max(FEW_TOKENS, SHARDS_PER_THREAD * self.threads() * mean) - counts.tokens
 
-    def threads(self) -> int:
-        """The number of threads of the offer's living workers, counted now and then.
+    def threads(self, *, now: bool = False) -> int:
+        """The number of threads of the offer's living workers.
 
         If only workers that compute the model otherwise are alive for a while, it is said: the shards wait in vain.
+
+        Args:
+            now: count them now, and not only now and then.
         """
-        if time.monotonic() >= self._count_at:
+        if now or time.monotonic() >= self._count_at:
             workers, offer = self.ledger.workers().values(), self.ledger.offer
             alive = [facts for facts in workers if facts["offer"] == str(offer)]
             counts = [facts.get("concurrency") for facts in alive]
@@ -196,7 +203,10 @@ class JobQueue(JobLedger):
             self.enter(mark, (), mark)
 
     def _registered(self) -> str | None:
-        return self._queue.steadily("reach the broker", lambda: self._ledger.place_of(self._job_key))
+        return self._asking(lambda: self._ledger.place_of(self._job_key))
+
+    def _asking(self, action: Callable[[], T]) -> T:
+        return self._queue.steadily("reach the broker", action)
 
     def say(self, line: str) -> None:
         """Tell the user something."""
@@ -225,11 +235,11 @@ class JobQueue(JobLedger):
 
     def _while_there_is_no_room(self, began: float) -> Iterator[None]:
         said = False
-        while not self._queue.steadily("reach the broker", self._has_room):
-            patient = time.monotonic() - began < FULL_PATIENCE
-            if not said and (not patient or not self._queue.steadily("reach the broker", self._queue.threads)):
+        while not self._asking(self._has_room):
+            is_long = time.monotonic() - began >= FULL_PATIENCE
+            if not said and (is_long or self._asking(self._has_no_worker)):
                 said = True
-                self._queue.say(self._queue.steadily("reach the broker", self._why_full))
+                self._queue.say(self._asking(self._why_full))
             yield
             time.sleep(FULL_PAUSE)
 
@@ -270,11 +280,18 @@ class JobQueue(JobLedger):
             self._segment_at = 0.0  # the shard is entered before there is room for another
         return has_turn
 
+    def _has_no_worker(self) -> bool:
+        """Whether no worker is alive, and a person has to start one."""
+        queue = self._queue
+        return not (queue.starts_workers or queue.threads() or queue.threads(now=True))
+
     def _why_full(self) -> str:
         counts, offer = self._queue.ledger.counts(), self._queue.ledger.offer
         full = (
             f"the queue is full: {counted(counts.shards, 'shard')} of {counted(counts.tokens, 'token id')} wait or run"
         )
-        if not self._queue.threads():
-            return f"{full}, and no worker offers {offer.describe()}; start one, or make room with `unrolled cancel`"
-        return f"{full}; going on as soon as workers have made room"
+        if self._queue.threads(now=True):
+            return f"{full}; going on as soon as workers have made room"
+        if self._queue.starts_workers:
+            return f"{full}; going on as soon as the workers of this run have started"
+        return f"{full}, and no worker offers {offer.describe()}; start one, or make room with `unrolled cancel`"

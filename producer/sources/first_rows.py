@@ -51,21 +51,24 @@ def read_rows(
         DamagedInputError: there is no header where one must be, or it lacks a column.
     """
     if source.format == "text":
-        yield from read_lines(chunks, source.label, options, text_parser(source.label, options))
+        yield from read_lines(chunks, source.label, options, text_parser(source.label, options), empty_rows=True)
     elif source.format == "jsonl":
-        yield from read_lines(chunks, source.label, options, json_parser(source.label, options))
+        yield from read_lines(chunks, source.label, options, json_parser(source.label, options), empty_rows=False)
     elif source.format == "fasta":
         yield from read_fasta(chunks, source.label, options)
     else:
         yield from read_delimited(chunks, source.label, DELIMITERS[source.format], options, on_line_ends)
 
 
-def check_rows(source: SourceFile, batches: Iterator[Sequence[object]], *, is_json: bool = False) -> FirstRows:
+def check_rows(
+    source: SourceFile, batches: Iterator[Sequence[object]], kind: str, *, is_json: bool = False
+) -> FirstRows:
     """Refuse an input whose first rows are all bad: most likely an option is wrong, and no row can be used.
 
     Args:
         source: the input.
         batches: batches of its rows, tokenized or not; closed at the end.
+        kind: of the rows, as in `SourceOptions`.
         is_json: whether its lines are JSON objects, but are read as text.
 
     Raises:
@@ -87,12 +90,12 @@ def check_rows(source: SourceFile, batches: Iterator[Sequence[object]], *, is_js
     if first is not None:
         rows = "its only row can't be used" if seen == 1 else f"none of its first {seen:,} rows can be used"
         raise DamagedInputError(
-            f"{rows}; row {first.position}: {first.reason}. {_advice(source, first, is_json=is_json)}"
+            f"{rows}; row {first.position}: {first.reason}. {_advice(source, first, kind, is_json=is_json)}"
         )
     return FirstRows(is_empty=True)
 
 
-def _advice(source: SourceFile, first: BadRow, *, is_json: bool) -> str:
+def _advice(source: SourceFile, first: BadRow, kind: str, *, is_json: bool) -> str:
     """What to do about an input whose first rows are bad."""
     if first.reason.startswith("not UTF-8") and source.format not in ("parquet", "arrow"):
         return f"Convert {source.label} to UTF-8 (iconv -f ISO-8859-1 -t UTF-8, if it is Latin-1)"
@@ -103,5 +106,5 @@ def _advice(source: SourceFile, first: BadRow, *, is_json: bool) -> str:
     if source.format == "fasta":
         return f"Correct {source.label}, or give --format if it has another one"
     is_about_ids = first.reason.startswith(NO_ID) and source.format != "text"
-    option = "--id-field" if is_about_ids else "--text-field"
+    option = "--id-field" if is_about_ids else f"--{'text' if kind == 'auto' else kind}-field"
     return f"Correct the options that say how {source.label} is read, such as {option}, or the file"

@@ -69,7 +69,7 @@ def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head
                 holds_text = _lines_hold_text(head, source, options)
                 looks_like = look_of_text(head, source, options)
                 batches = read_rows(source, chain([head], chunks), options)
-                first = check_rows(source, batches, is_json=looks_like == "jsonl")
+                first = check_rows(source, batches, options.kind, is_json=looks_like == "jsonl")
             if isinstance(first.usable, SourceRow):  # the line before it may be too long, or bad
                 holds_text = first.usable.text is not None
             return Head(holds_text, first.is_empty, looks_like)

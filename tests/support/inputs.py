@@ -78,9 +78,12 @@ def content_of(format, texts, tokens, ids):
     return table_bytes(pa.table({name: list(value) for name, value in columns.items()}), format)
 
 
-def count_lines(content):
-    content = content.removeprefix(b"\xef\xbb\xbf")
-    return content.count(b"\n") + (not content.endswith(b"\n") and bool(content))
+def count_lines(content, empty=True):
+    """The number of lines, with or without those that have no character."""
+    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return sum(empty or line.removesuffix(b"\r") != b"" for line in lines)
 
 
 def plain(row):

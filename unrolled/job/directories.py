@@ -51,6 +51,7 @@ def refuse_place(place: str) -> None:
     Raises:
         OptionError: it is empty, the root directory, a file or in one, or no path that a directory can have.
         JobError: it is inside the directory of another job, or holds the directories of other jobs.
+        TransientError: it is in a bucket that can't be read.
     """
     if not place:
         raise OptionError("--out is empty; name a directory, or . for this one")
@@ -77,13 +78,15 @@ def refuse_place(place: str) -> None:
 
 
 def _refuse_in_bucket(place: str) -> None:
-    """As `refuse_place` does; what these credentials may not see is no reason."""
+    """As `refuse_place` does; what these credentials may not see above or inside is no reason."""
     url = BucketUrl.parse(place)
+    # Asked first: where this can't be seen, nothing else has to be waited for.
+    is_resumed = open_bucket(url).find(f"{url.prefix}/{names.JOB}".lstrip("/")) is not None
     steps = url.prefix.split("/") if url.prefix else []
     for above in (replace(url, prefix="/".join(steps[:count])) for count in reversed(range(len(steps)))):
         if _is_in_bucket(str(above), names.JOB):
             raise JobError(f"{place}: is inside the place of another job ({above}); use a prefix beside it")
-    if _is_in_bucket(place, names.JOB):
+    if is_resumed:
         return
     with suppress(TransientError):
         for folder in open_bucket(url).inside(url.prefix)[1][:_MOST_FOLDERS]:

@@ -92,7 +92,9 @@ def _beginning(pieces: Iterable[bytes]) -> bytes:
     return b"".join(piece[:_BEGINNING_BYTES] for piece in pieces)[:_BEGINNING_BYTES]
 
 
-def read_lines(chunks: Iterable[bytes], file: str, options: SourceOptions, parse: ParseLine) -> Iterator[SourceBatch]:
+def read_lines(
+    chunks: Iterable[bytes], file: str, options: SourceOptions, parse: ParseLine, *, empty_rows: bool
+) -> Iterator[SourceBatch]:
     """Yield a row for each line, in batches; an empty chunk gives an empty batch.
 
     Args:
@@ -100,9 +102,11 @@ def read_lines(chunks: Iterable[bytes], file: str, options: SourceOptions, parse
         file: the label for the rows.
         options: only `max_row_bytes` and `batch_rows` matter here.
         parse: makes a row from a line and its position.
+        empty_rows: whether a line without a character is a row.
     """
     position = 0
-    for lines in split_lines(chunks, options.max_row_bytes):
+    for found in split_lines(chunks, options.max_row_bytes):
+        lines = found if empty_rows else [line for line in found if line]
         for start in range(0, len(lines) or 1, options.batch_rows):
             some = lines[start : start + options.batch_rows]
             yield [

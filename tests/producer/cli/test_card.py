@@ -37,3 +37,13 @@ def test_no_job(tmp_path):
     done = run(tmp_path)
     assert done.exit_code == 1
     assert len(done.output.splitlines()) == 1
+
+
+def test_a_damaged_part_names_the_command_that_knows_more(tmp_path):
+    """It may be made again, which the part alone doesn't show."""
+    finished_job(tmp_path / "out")
+    part = min((tmp_path / "out").glob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:-40])
+    done = run(tmp_path / "out")
+    assert done.exit_code == 1
+    assert done.stderr.endswith(f"; restore it from a copy, or see what `unrolled verify {tmp_path / 'out'}` says\n")

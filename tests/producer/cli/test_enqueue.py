@@ -420,7 +420,7 @@ def test_rows_that_can_not_be_used_go_to_quarantine_with_reasons(place, broker, 
         b'{"id": "no field"}',
         b'{"id": "\xff", "tokens": [1]}',
         b"nonsense",
-        b"",
+        b" ",
     ]
     (place / "rows.jsonl").write_bytes(b"\n".join(lines) + b"\n")
     result = enqueue(broker, "rows.jsonl")

@@ -115,6 +115,9 @@ def test_the_line_of_json_says_what_the_verification_found(place):
     [problem] = found["problems"]
     assert problem["where"] == part.name
     assert found["problems"] == json.loads(unrolled("verify", "out", "--json", cwd=place).stdout)["problems"]
+    said = unrolled(*command("--no-report"), cwd=place).stdout
+    assert "out: 1 problem; 1,000 rows in, " in said
+    assert "complete" not in said, "of a job with a problem"
 
 
 def test_a_run_on_a_terminal_is_one_screen(place):

@@ -138,13 +138,28 @@ def test_standard_input(tmp_path):
 
 
 def test_existing_file(tmp_path, corpus):
-    """An existing file is kept, unless --overwrite is given."""
+    """An existing tokenizer is kept, unless --overwrite is given."""
     out = tmp_path / "made.json"
-    out.write_text("mine")
-    result = run("fit", corpus, "--out", out, "--vocab-size", 2)
-    assert (result.exit_code, out.read_text()) == (1, "mine")
+    assert run("fit", corpus, "--out", out, "--vocab-size", 2).exit_code == 0
+    made = out.read_text()
+    result = run("fit", corpus, "--out", out, "--vocab-size", 1)
+    assert (result.exit_code, out.read_text()) == (1, made)
     assert "made.json exists; give another --out, or --overwrite" in result.output
-    assert run("fit", corpus, "--out", out, "--vocab-size", 2, "--overwrite").exit_code == 0
+    assert run("fit", corpus, "--out", out, "--vocab-size", 1, "--overwrite").exit_code == 0
+    assert out.read_text() != made
+
+
+def test_a_file_that_is_no_tokenizer_is_never_replaced(tmp_path, corpus, model):
+    """Neither the corpus itself, nor a model's weights, nor the file that is converted."""
+    keras = tmp_path / "keras.json"
+    keras.write_text(json.dumps(KERAS))
+    weights = model / "model.safetensors"
+    for command, source, out in (("fit", corpus, corpus), ("fit", corpus, weights), ("import", keras, keras)):
+        before = out.read_bytes()
+        size = ("--vocab-size", 2) if command == "fit" else ()
+        result = run(command, source, "--out", out, *size, "--overwrite")
+        assert (result.exit_code, out.read_bytes()) == (1, before)
+        assert f"{out.name} is no tokenizer file, which is all that --overwrite replaces; give another" in result.output
 
 
 def test_vocabulary_larger_than_the_model(tmp_path, corpus, model):

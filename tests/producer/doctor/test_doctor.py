@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -157,11 +158,20 @@ def test_a_directory_that_can_be_written_passes(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_fails(tmp_path):
-    """A file is where the directory should be."""
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS has no /proc")
+def test_a_place_that_cannot_be_written_fails():
+    """Not even by root."""
+    (check,) = check_output(Path("/proc/out"), None)
+    assert (check.outcome, check.advice) == ("fail", "choose another directory, or make this one writable")
+    assert check.found.startswith("/proc: can't be written: ")
+
+
+def test_a_file_in_place_of_the_directory_fails(tmp_path):
+    """It is named."""
     (tmp_path / "file").touch()
     (check,) = check_output(tmp_path / "file" / "out", None)
-    assert (check.outcome, check.advice) == ("fail", "choose another directory, or make this one writable")
+    assert (check.outcome, check.advice) == ("fail", "choose another directory for the job")
+    assert f"{tmp_path / 'file'} is a file" in check.found
 
 
 def test_the_disk_must_hold_what_is_to_come(tmp_path, monkeypatch, model):

@@ -263,6 +263,40 @@ def test_a_full_queue_says_why(broker, job, monkeypatch):
     )
 
 
+def full_queue(broker, job, monkeypatch, said, **options):
+    """A queue whose room another job has, and the view of a job that has one shard in it."""
+    monkeypatch.setattr("producer.queue.shard_queue.FULL_PATIENCE", 0.3)
+    queue = ShardQueue(broker.url, "unrolled", OFFER, Patience(said.append), max_queued_tokens=1, **options)
+    queue.ledger.enter("0" * 16, "/other", None, [(Member("0" * 16, Life(ShardId(0, "0123456789ab"), 0)), 7)], 1)
+    view = queue.of_job(job)
+    view.enter(None, [(Life(ShardId(0, "ba9876543210"), 0), 5)], 1)
+    return queue, view.while_full()
+
+
+def test_a_worker_that_has_just_come_is_one(broker, job, monkeypatch):
+    """Workers are counted now and then; what is said of them is true now."""
+    said = []
+    queue, waits = full_queue(broker, job, monkeypatch, said)
+    with closing(queue):
+        assert queue.threads() == 0
+        queue.ledger.beat("host", {"concurrency": 1})
+        while not said:
+            next(waits)
+    assert said == [
+        "the queue is full: 2 shards of 12 token ids wait or run; going on as soon as workers have made room"
+    ]
+
+
+def test_a_run_starts_its_own_workers(broker, job, monkeypatch):
+    """Nobody has to start one, nor to cancel the job."""
+    said = []
+    queue, waits = full_queue(broker, job, monkeypatch, said, starts_workers=True)
+    with closing(queue):
+        while not said:
+            next(waits)
+    assert said[0].endswith("; going on as soon as the workers of this run have started")
+
+
 def test_only_workers_of_another_engine_are_alive(broker, monkeypatch):
     """It is said while the input is read, once: the shards would wait in vain."""
     monkeypatch.setattr("producer.queue.shard_queue.WORKERS_PAUSE", 0.0)

@@ -134,6 +134,15 @@ def test_empty_and_odd_lines(tmp_path):
     assert rows_of(write(tmp_path / "empty.txt", b"")) == []
 
 
+def test_empty_lines_of_json_are_no_rows(tmp_path):
+    """As other readers have it; rows are counted without them, and a line of spaces is a bad row."""
+    rows = rows_of(write(tmp_path / "a.jsonl", '\n{"text": "a"}\n\r\n\n{"text": "b"}\n  \n\n'))
+    assert [(row.position, row.text) for row in rows if isinstance(row, SourceRow)] == [(0, "a"), (1, "b")]
+    assert [(row.position, row.reason) for row in rows if isinstance(row, BadRow)] == [
+        (2, "not JSON: the line is empty")
+    ]
+
+
 def test_spaced_tokens(tmp_path):
     """Ids as text are parsed strictly; everything but integers stays text, which the check of ids names."""
     lines = ["1  2\t-3", "", "4 x 1_0 1-2 +5", "1_0", "\u0661", "9" * 5000]  # an underscore, an Arabic 1

@@ -11,6 +11,7 @@ from support.shell import make_model, write_rows
 
 from producer.cli.root import cli
 from producer.jobs.decisions import discard
+from unrolled.errors import TransientError
 from unrolled.job.directories import refuse_place
 
 NEW = ("--vocab-size", "9", "--max-length", "9", "--lstm-units", "2", "--lstm-layers", "1")
@@ -73,8 +74,13 @@ def test_in_a_bucket_too(tmp_path, monkeypatch):
             assert (result.exit_code, message in result.stderr) == (1, True), result.stderr
         refuse_place(f"s3://{server.bucket}/jobs/new")
         refuse_place(f"s3://{server.bucket}/jobs/old")
-        server.faults["HEAD"] = [Answer.FORBIDDEN] * 9
+        server.faults["HEAD"] = [None, *[Answer.FORBIDDEN] * 9]
         refuse_place(f"s3://{server.bucket}/jobs/new/deep")  # with credentials for this prefix alone
+        server.requests.clear()
+        server.faults["HEAD"] = [Answer.FORBIDDEN] * 9
+        with pytest.raises(TransientError, match="let these credentials list and read there"):
+            refuse_place(f"s3://{server.bucket}/jobs/new/deep")  # nothing else is asked of a bucket that can't be read
+        assert len(server.requests) == 1
 
 
 def test_doctor_says_where_no_job_can_be(tmp_path):

@@ -117,9 +117,9 @@ def run(
     else:
         readable = found.files and not found.problems
         shown = [f"→ unrolled show {quote(job.place)}; in Python: unrolled.open({job.place!r})"] if readable else []
-        click.echo(
-            "\n".join([summary(status), *cut.growth_lines(), *cut.coverage_lines(), report(found, job.place), *shown])
-        )
+        # Whether parts are there is all that "complete" says of a job; with a problem, the verification has the word.
+        said = [] if found.problems and status.complete else [summary(status)]
+        click.echo("\n".join([*said, *cut.growth_lines(), *cut.coverage_lines(), report(found, job.place), *shown]))
     if with_report:
         click.echo(report_after_run(job, submission.model, verified=not found.problems), err=as_json)
     context.exit(ExitStatus.FAILED if found.problems else exit_status(status))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from producer.cli.options import check_exists, out_argument
+from producer.jobs.damage import damage_of
 from unrolled.reading.dataset import open_dataset
 
 
@@ -25,7 +26,8 @@ def card(*, out: str, title: str) -> None:
       hf upload NAME out . --include '*.parquet' --repo-type dataset
     """
     check_exists(out)
-    dataset = open_dataset(out)
+    with damage_of(out):
+        dataset = open_dataset(out)
     if dataset.complete is False:
         click.echo(f"{out}: the job is not complete; the card describes the rows that are published", err=True)
     click.echo(dataset.card(title), nl=False)

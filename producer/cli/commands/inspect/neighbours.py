@@ -7,6 +7,7 @@ from typing import get_args
 import click
 
 from producer.cli.options import check_exists, json_option, out_argument
+from producer.jobs.damage import damage_of
 from unrolled.errors import RequestError
 from unrolled.reading.dataset import open_dataset
 from unrolled.reading.nearest import Metric, compared_column
@@ -47,7 +48,8 @@ def neighbours(*, out: str, of: str, rows: int, column: str | None, metric: Metr
     from producer.terminal.progress import reading  # noqa: PLC0415 - --help needs no rich
 
     check_exists(out)
-    dataset = open_dataset(out)
+    with damage_of(out):
+        dataset = open_dataset(out)
     if dataset.complete is False:
         click.echo(f"{out}: the job is not complete; only the rows that are published are compared", err=True)
     try:
@@ -55,7 +57,7 @@ def neighbours(*, out: str, of: str, rows: int, column: str | None, metric: Metr
     except ValueError as error:
         raise RequestError(f"{error} (--column)") from error
     try:
-        with reading("comparing", len(dataset), unit="rows") as on_rows:
+        with damage_of(out), reading("comparing", len(dataset), unit="rows") as on_rows:
             found = dataset.neighbours(of, rows, column=column, metric=metric, each=on_rows)
     except (KeyError, ValueError) as error:
         raise RequestError(str(error.args[0])) from error

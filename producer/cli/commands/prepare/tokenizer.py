@@ -4,6 +4,7 @@
 # of them its options and its help.
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from unrolled.settings.flags import Decorator
 
 FILE_NAME = "tokenizer.json"
+#: A larger file isn't read to see whether it is a tokenizer, and so isn't replaced.
+_MOST_BYTES = 1 << 28
 _SOURCE = ("format", "text_field", "header", "quotes", "columns", "max_row_bytes")
 
 
@@ -50,7 +53,7 @@ _out: "Decorator" = click.option(
     type=click.Path(path_type=Path),
     help="File to write, or a model directory to put the tokenizer.json into.",
 )
-_overwrite: "Decorator" = click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
+_overwrite: "Decorator" = click.option("--overwrite", is_flag=True, help="Replace a tokenizer that exists.")
 
 
 @tokenizer.command("fit")
@@ -160,7 +163,7 @@ def _target(out: Path, overwrite: bool) -> tuple[Path, int | None]:
 
     Raises:
         RequestError: it is a URL.
-        JobError: the file exists, or its directory doesn't.
+        JobError: the file exists, and isn't to be replaced or is no tokenizer; or its directory doesn't exist.
         ModelError: the directory contains no model that can be used.
         OptionError: the model in it reads vectors, or nothing can be at this path.
     """
@@ -179,9 +182,22 @@ def _target(out: Path, overwrite: bool) -> tuple[Path, int | None]:
         room = config.vocab_size
     if target.exists() and not overwrite:
         raise JobError(f"{target} exists; give another --out, or --overwrite")
+    if target.exists() and room is None and not _is_tokenizer(target):
+        raise JobError(f"{target} is no tokenizer file, which is all that --overwrite replaces; give another --out")
     if not target.parent.is_dir():
         raise JobError(f"{target.parent} is not a directory; make it first")
     return target, room
+
+
+def _is_tokenizer(path: Path) -> bool:
+    """Whether a file is a tokenizer, rather than a corpus or a model's weights."""
+    from tokenizers import Tokenizer  # noqa: PLC0415 - other commands start without it
+
+    with suppress(Exception):  # tokenizers raises plain Exception
+        if path.stat().st_size <= _MOST_BYTES:
+            Tokenizer.from_file(str(path))
+            return True
+    return False
 
 
 def _save(made: "Tokenizer", target: Path, room: int | None) -> None:
