@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from glob import has_magic
 from typing import TYPE_CHECKING
@@ -116,16 +117,18 @@ def _refuse_unclear(given: str, sources: Sequence[SourceFile]) -> None:
     Raises:
         RequestError: there are some.
     """
-    formats = sorted({source.format for source in sources if source.format != "text"})
+    clear = [source for source in sources if shows_format(source.label)]
+    formats = sorted({source.format for source in clear})
     unclear = list(
         dict.fromkeys(source.label for source in sources if source.size_bytes and not shows_format(source.label))
     )
-    if not formats or not unclear:
+    if not unclear or not {*formats} - {"text"}:
         return
-    clear = next(source for source in sources if source.format != "text")
-    pattern = f"{'' if has_magic(given) else given.rstrip('/') + '/**/'}*{extensions(clear.label)}"
+    some = " and ".join(filter(None, (", ".join(formats[:-1]), formats[-1])))
+    ((usual, _),) = Counter(extensions(source.label) for source in clear).most_common(1)
+    pattern = f"{'' if has_magic(given) else given.rstrip('/') + '/**/'}*{usual}"
     raise RequestError(
-        f"input {shown(given)}: has {' and '.join(formats)} files, and {counted(len(unclear), 'file')} whose "
+        f"input {shown(given)}: has {some} files, and {counted(len(unclear), 'file')} whose "
         f"{'names show' if len(unclear) > 1 else 'name shows'} no format: {named(unclear)}. Give a pattern for the "
         f"files that are meant, such as '{shown(pattern)}', or --format if all have one format"
     )

@@ -316,8 +316,10 @@ def test_files_whose_format_is_unclear(tmp_path):
             f"{place}/more/LICENSE. Give a pattern for the files that are meant, such as '{pattern}', or --format if "
             "all have one format"
         )
-    write(place / "a.JSONL.GZ", b"")
-    with pytest.raises(RequestError, match=rf"has jsonl and parquet files.*such as '{place}/\*\*/\*\.JSONL\.GZ'"):
+    for name in ("a.txt", "a.JSONL.GZ", "b.JSONL.GZ", "c.JSONL.GZ"):  # the pattern is that of most files
+        write(place / name, b"")
+    pattern = rf"{place}/\*\*/\*\.JSONL\.GZ"
+    with pytest.raises(RequestError, match=f"has jsonl, parquet and text files.*such as '{pattern}'"):
         check_inputs([str(place)], SourceOptions())
     assert len(rows_of(f"{place}/**/*.parquet")) == 2 * len(TEXTS)
     plan = check_inputs([f"{place}/*.parquet", f"{place}/README.md"], SourceOptions())
