@@ -200,7 +200,7 @@ def test_a_model_decides_what_rows_contain(submission, tmp_path):
     with pytest.raises(RequestError, match="fields found: 'vectors'; the model reads text or token ids, not vectors"):
         prepare(replace(submission, out=submission.out + "-a"))
     (tmp_path / "rows.jsonl").write_text('{"text": "a"}\n')
-    with pytest.raises(RequestError, match="options that say how .* is read, such as --vectors-field, or the file"):
+    with pytest.raises(RequestError, match=r"options that say how .* is read, such as --vectors-field, or the file"):
         prepare(replace(of_vectors, out=submission.out + "-b"))
     for source in (SourceOptions(kind="vectors"), SourceOptions(vectors_field="frames")):
         with pytest.raises(OptionError, match=r"--.*vectors.* is given, but .*model reads token ids"):
