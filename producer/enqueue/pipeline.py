@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +23,10 @@ from producer.sources.streams.spool import disk_directory
 from producer.tokenization.checked_rows import checked_rows
 from producer.tokenization.coverage import Coverage
 from producer.tokenization.gaps import count_gaps
-from unrolled.errors import BrokerRefusesError, counted
+from unrolled.errors import BrokerRefusesError, UnrolledError, counted
 from unrolled.patience import at_once
+from unrolled.protocol.finishing import sweep_discarded
+from unrolled.protocol.log import catch_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -36,7 +39,11 @@ if TYPE_CHECKING:
     from unrolled.job.segment import Entry
     from unrolled.patience import Steadily
     from unrolled.protocol.log import Log
+    from unrolled.protocol.objects import Objects
     from unrolled.protocol.spooling import Spooled
+
+#: Seconds between two looks at the log of a live stream's job.
+LOOK_SECONDS = 5.0
 
 
 def submit(
@@ -77,6 +84,7 @@ def submit(
         run = LiveRun(prepared.job.objects, queue, count, stopped.set)
         run.begin()
         summary.continued = run.number > 0
+        batches = _while_it_is_wanted(batches, run.log, prepared.job.objects, stopped)
         batches = _numbered(batches, run.number, stopped, source.batch_rows, read)
         batches = _while_there_is_room(batches, queue, run.log, stopped, source.batch_rows)
         steadily = prepared.job.objects.steadily
@@ -105,6 +113,9 @@ def submit(
             if source.follow and read.rows > summary.rows and not run.log.discarded:
                 lost = counted(read.rows - summary.rows, "row of the stream was", "rows of the stream were")
                 queue.say(f"{lost} read, but may not be on disk, and can't be read again")
+            if run.log.discarded:  # what was on its way then may have come after the discard had looked
+                with suppress(UnrolledError):
+                    sweep_discarded(prepared.job.objects)
     summary.sent = queue.sent
     summary.unknown_share = coverage.unknown_share
     return summary
@@ -139,6 +150,21 @@ def _with_counts(batches: Iterable[Cut], summary: Summary, *, has_ids: bool) -> 
             # The first token nearly always says it; a look at all of them takes longer.
             if isinstance(row, Row) and not (row.tokens.size and (row.tokens[0] or row.tokens.any())):
                 summary.without_tokens += 1
+        yield batch
+
+
+def _while_it_is_wanted(
+    batches: Iterator[SourceBatch], log: Log, objects: Objects, stopped: threading.Event
+) -> Iterator[SourceBatch]:
+    """A live stream's batches, until somebody cancels or discards its job: a quiet one meets no segment of others."""
+    looked = time.monotonic()
+    for batch in batches:
+        if time.monotonic() - looked >= LOOK_SECONDS:
+            with suppress(UnrolledError):  # the next shard meets it, too
+                catch_up(log, objects)
+            looked = time.monotonic()
+            if log.stopped:
+                stopped.set()
         yield batch
 
 

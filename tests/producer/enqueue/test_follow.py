@@ -141,6 +141,35 @@ def test_a_second_reader_is_refused_while_the_first_reads(live, crew):
     assert unrolled("wait", live["out"], "--timeout", "20").returncode == 0
 
 
+@pytest.mark.parametrize("command", ["cancel", "discard"])
+def test_a_quiet_stream_ends_when_its_job_does(live, crew, command):
+    """No row has to arrive for that. After a cancel, the same command goes on; after a discard, nothing is left."""
+    producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
+    write(producer, "one\n")
+    published(live["out"], 1)
+    done = unrolled(command, live["out"], *(["--yes"] if command == "discard" else []), broker=live["broker"])
+    assert done.returncode == 0, done.stderr
+    assert producer.wait(60) == 1
+    assert " while its input was read; nothing more is queued" in producer.stderr.read()
+    again = unrolled("enqueue", "--follow", "-", stdin="two\n", **live)
+    assert again.returncode == (command == "discard"), again.stderr
+    if command == "discard":
+        assert list((live["out"] / names.ROWS).glob("*")) == []
+    else:
+        published(live["out"], 2)
+
+
+def test_a_row_that_comes_after_the_discard_is_not_kept(live, crew):
+    """It may be on its way to the disk when the log says so."""
+    producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
+    write(producer, "one\n")
+    published(live["out"], 1)
+    assert unrolled("discard", live["out"], "--yes", broker=live["broker"]).returncode == 0
+    write(producer, "two\n")
+    assert producer.wait(60) == 1
+    assert list((live["out"] / names.ROWS).glob("*")) == []
+
+
 def test_a_second_reader_of_a_job_without_a_lock_is_warned(tmp_path, broker):
     """In a bucket, or where the file system has none: the broker may know of the first."""
     said = []
