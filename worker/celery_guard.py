@@ -140,6 +140,13 @@ class GuardedQoS(QoS):
         if self._connected:
             super().restore_unacked(client)  # type: ignore[no-untyped-call]  # kombu is untyped
 
+    def restore_visible(self, *args: Any, **options: Any) -> None:
+        """Give back messages that are old, from time to time; not while the broker is full, say."""
+        try:
+            super().restore_visible(*args, **options)  # type: ignore[no-untyped-call]  # kombu is untyped
+        except redis.ResponseError as error:  # the next time does it; Celery would log the traceback
+            log.debug("old messages couldn't be given back (%s)", error)
+
     @property
     def _connected(self) -> bool:
         transport = self.channel.connection

@@ -26,6 +26,8 @@ def check_workers(
     offer: Offer | str | None,
     stats: Mapping[str, Any] | None,
     job_key: str | None = None,
+    *,
+    is_full: bool = False,
 ) -> Iterator[Check]:
     """Whether those alive can do the work.
 
@@ -34,10 +36,14 @@ def check_workers(
         offer: what must be offered; a fingerprint for a model in any arithmetic, None for anything.
         stats: what Celery's remote control answered, by worker; None where it couldn't be asked.
         job_key: of the job whose directory was named; None for what is in the way of any.
+        is_full: whether the broker's memory is full, so that it takes no worker's word.
     """
     serving = [worker for worker in workers if _serves(worker, offer)]
     what = offer.describe() if isinstance(offer, Offer) else f"model {offer[:SHORT]}…" if offer else "any model"
-    if not serving:
+    if not serving and is_full:
+        found = f"none says that it offers {what}; the broker is full, so workers that are alive can't say so"
+        yield Check("workers", "unknown", found, "raise the broker's maxmemory")
+    elif not serving:
         others = f", {len(workers)} for other jobs" if workers else ""
         how = f" --engine {offer.engine} --arithmetic {offer.arithmetic}" if isinstance(offer, Offer) else ""
         yield Check("workers", "warn", f"none offers {what}{others}", f"start one: unrolled worker --model DIR{how}")
@@ -50,7 +56,7 @@ def check_workers(
         yield _check_leases(serving)
         yield from _check_crowd(workers)
         yield from _check_troubles(serving, job_key)
-    if workers:
+    if workers and not is_full:
         yield _check_pools(stats)
 
 

@@ -24,8 +24,11 @@ from producer.tokenization.checked_rows import checked_rows
 from producer.tokenization.coverage import Coverage
 from producer.tokenization.gaps import count_gaps
 from unrolled.errors import BrokerRefusesError, UnrolledError, counted
+from unrolled.job.names import part_object
 from unrolled.patience import at_once
+from unrolled.protocol.entries import ShardSet
 from unrolled.protocol.finishing import sweep_discarded
+from unrolled.protocol.listing import find_dead
 from unrolled.protocol.log import catch_up
 
 if TYPE_CHECKING:
@@ -118,7 +121,14 @@ def submit(
                     sweep_discarded(prepared.job.objects)
     summary.sent = queue.sent
     summary.unknown_share = coverage.unknown_share
+    summary.dead = _count_dead(run.log, prepared.job.objects)
     return summary
+
+
+def _count_dead(log: Log, objects: Objects) -> int:
+    """The number of shards that have no part and were given up."""
+    dead = ShardSet(log.entries, find_dead(log, objects))
+    return sum(not objects.exists(part_object(shard)) for shard in dead)
 
 
 def _tokenized(batches: Iterable[SourceBatch], prepared: Prepared, coverage: Coverage) -> Iterator[Cut]:

@@ -32,6 +32,7 @@ class Summary:
         added: with `--append`, input rows that the job didn't have before, the bad ones included; None without it.
         added_quarantined: the bad ones of them.
         sent: lives that this run has entered in the ledger, those of earlier runs included.
+        dead: shards of the job that were given up, which a run doesn't queue again.
     """
 
     rows: int = 0
@@ -46,6 +47,7 @@ class Summary:
     continued: bool = False
     added: int | None = None
     added_quarantined: int = 0
+    dead: int = 0
     in_the_way: list[str] = field(default_factory=list)
 
     def coverage_lines(self) -> list[str]:

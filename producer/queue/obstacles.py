@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from unrolled.job.offer import Offer
 
 #: The broker may refuse writes from this share of its maxmemory on, because a write needs memory for a moment.
-_FULL_SHARE = 0.98
+FULL_SHARE = 0.98
 
 
 def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
@@ -65,7 +65,7 @@ def _at_the_broker(offer: Offer, queue: QueueStatus) -> dict[str, str]:
     found, share = dict[str, str](), queue.memory_share or 0.0
     if queue.original:
         found["copy"] = printable(explain_copy(queue.original))
-    if share >= _FULL_SHARE:
+    if share >= FULL_SHARE:
         found["full"] = (
             f"the broker uses {100 * share:.0f} % of its maxmemory: while it is full, nothing can be queued, and "
             "workers that are alive can't say so; raise its maxmemory"

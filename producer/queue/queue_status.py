@@ -11,6 +11,8 @@ from producer.queue.worker_status import WorkerStatus
 from unrolled.queue.broker import AWAY
 
 if TYPE_CHECKING:
+    import redis
+
     from unrolled.job.names import Life
     from unrolled.queue.ledger import Ledger
 
@@ -97,14 +99,15 @@ def ask(ledger: Ledger, job_key: str, *, named: bool = False) -> Asked:
         others_running,
         others_queued,
         ledger.place_of(job_key),
-        _memory_share(ledger),
+        memory_share(ledger.client),
         ledger.fed(job_key),
     )
 
 
-def _memory_share(ledger: Ledger) -> float | None:
+def memory_share(client: redis.Redis) -> float | None:
+    """The share of its maxmemory that a broker uses; None if it has no maxmemory, or doesn't say."""
     with suppress(*AWAY):  # a login that may not ask for it can still see the queue
-        info: Any = ledger.client.info("memory")
+        info: Any = client.info("memory")
         used, limit = info.get("used_memory"), info.get("maxmemory")
         if isinstance(used, int) and isinstance(limit, int) and limit > 0:
             return used / limit

@@ -8,16 +8,19 @@ import threading
 import zlib
 
 import pytest
+import redis
 from celery import Celery
 from celery.exceptions import WorkerShutdown
 from celery.worker import state
 from hypothesis import given
 from hypothesis import strategies as st
 from kombu import Connection, Consumer, Queue
+from kombu.transport.redis import QoS
 from kombu.transport.virtual import Message
 from support.processes import check_outputs, eventually, make_rows, open_site
 
 from unrolled.errors import PayloadError
+from unrolled.queue.broker import Broker
 from unrolled.queue.broker_url import celery_url
 from unrolled.queue.messages import TASK, transport_options
 from worker.celery_guard import KEPT_MESSAGES, MAX_BODY_BYTES, REFUSED, GuardedTransport, check_hint
@@ -234,6 +237,23 @@ def test_a_message_needs_no_broker_to_be_acknowledged(broker, broker_url, caplog
     (line,) = caplog.messages
     assert line.startswith("a message couldn't be acknowledged (Error ")
     connection.collect()
+
+
+def test_a_full_broker_is_no_error_of_a_timer(broker, broker_url):
+    """Old messages are given back later; kombu would raise in its timer, and Celery log the traceback."""
+    connection = Connection(celery_url(broker_url), transport_options=transport_options("test"))
+    connection.transport_cls = GuardedTransport
+    channel = connection.channel()
+    client = Broker(broker.url).client
+    client.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(redis.ResponseError, match="memory"):
+            QoS.restore_visible(channel.qos)
+        channel.qos._vrestore_count = 0  # it does so at every tenth call
+        channel.qos.restore_visible()
+    finally:
+        client.config_set("maxmemory", "0")
+    connection.close()
 
 
 def test_what_celery_sends_is_let_through(broker_url):

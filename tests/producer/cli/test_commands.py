@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from tempfile import TemporaryDirectory
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from support.bucket_server import client_environment
 from support.jobs import decide, finished_job, job_of, log_of, make_job, publish_shard, published, record_death, waiting
 from support.processes import make_model
 
@@ -32,6 +34,7 @@ from unrolled.job import names
 from unrolled.job.names import Life, part_object, quarantine_object
 from unrolled.job.offer import Offer
 from unrolled.job.segment import Segment
+from unrolled.job.shard_id import ShardId
 from unrolled.patience import Patience
 from unrolled.protocol.opening import create_job, open_job
 from unrolled.queue.broker import Broker
@@ -638,6 +641,27 @@ def test_wait_does_not_wait_for_a_broker_that_refuses(tmp_path, broker, ledger, 
 # ---------------------------------------------------------------- jobs
 
 
+def test_jobs_in_a_bucket_that_gives_no_answer_are_asked_for_once(broker, ledger, monkeypatch):
+    """All are listed, however many there are; other buckets and directories are looked at."""
+    monkeypatch.setattr("unrolled.store.cloud.options.SILENT_SECONDS", 0.2)
+    monkeypatch.setattr("unrolled.store.bucket._RETRIES", {"max_retries": 0})
+    monkeypatch.setattr("producer.jobs.queued_jobs._SILENT_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for name, value in client_environment(f"http://127.0.0.1:{server.getsockname()[1]}").items():
+            monkeypatch.setenv(name, value)
+        for number in range(3):
+            key = f"{number:016x}"
+            ledger.enter(key, f"s3://bucket/out-{number}", None, [(Member(key, Life(ShardId(0, "ab" * 6), 0)), 1)], 1)
+        found = [json.loads(line) for line in run_with(broker, "jobs", "--json").stdout.splitlines()]
+        assert sorted((job["place"], job["status"]) for job in found) == [
+            (f"s3://bucket/out-{number}", None) for number in range(3)
+        ]
+        server.settimeout(0)
+        server.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
 def test_jobs_lists_no_job_that_is_over(tmp_path, broker, ledger):
     """The broker forgets a job a minute after its end; until then nothing of it is unfinished."""
     over, dead, unfinished = (make_job(tmp_path / name, shards=1) for name in ("over", "dead", "unfinished"))
@@ -649,6 +673,17 @@ def test_jobs_lists_no_job_that_is_over(tmp_path, broker, ledger):
     record_death(dead, min(waiting(dead)))
     (line,) = run_with(broker, "jobs", "--json").stdout.splitlines()
     assert json.loads(line)["job"] == unfinished.key
+
+
+def test_jobs_say_whether_their_input_is_being_read(tmp_path, broker, ledger):
+    """As `status` does."""
+    job = make_job(tmp_path, ended=False)
+    enter(ledger, job, *waiting(job))
+    for is_read in (False, True):
+        (line,) = run_with(broker, "jobs", "--json").stdout.splitlines()
+        status = json.loads(run_with(broker, "status", tmp_path, "--json").stdout)
+        assert (json.loads(line)["status"]["fed"], status["fed"]) == (is_read, is_read)
+        ledger.say_fed(job.key, 20)
 
 
 def test_jobs_lists_what_waits_in_the_broker(tmp_path, broker, ledger):

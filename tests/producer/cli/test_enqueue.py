@@ -16,7 +16,7 @@ import pytest
 import redis
 from click.testing import CliRunner
 from support.broker import RestartableBroker
-from support.jobs import log_of
+from support.jobs import log_of, publish_shard, record_death, waiting
 from support.shell import make_model, write_rows
 from tokenizers import Tokenizer
 
@@ -494,7 +494,25 @@ def test_the_summary_as_json(place, broker):
     assert found == {
         "rows": 2, "tokens": 1, "quarantined": 1, "shards": 1, "sent": 1, "known": 0, "without_tokens": 0,
         "unknown_share": None, "continued": False, "added": None, "added_quarantined": 0, "gaps": 0,
+        "dead": 0,
     }  # fmt: skip
+
+
+def test_dead_shards_are_not_queued_again_and_named(place, broker):
+    """Nothing else would say that the job's rows aren't all on their way."""
+    write_rows(place / "rows.jsonl", {"a": [1], "b": [2], "c": [3]})
+    command = ("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url, "--shard-tokens", 1)
+    assert run(*command).exit_code == 0
+    job = open_job(str(place / "out"))
+    first, second, _ = waiting(job)
+    for shard in (first, second):
+        record_death(job, shard)
+    publish_shard(job, second)  # after all
+    again = run(*command)
+    assert again.exit_code == 1
+    assert again.stdout.splitlines()[1] == (
+        "1 shard is dead, and not queued: `unrolled status out` says why, `unrolled retry out` queues again"
+    )
 
 
 # ---------------------------------------------------------------- the same command again

@@ -286,6 +286,14 @@ def test_a_worker_of_another_engine_or_arithmetic_computes_another_result(other)
     assert outcomes(check_workers([worker(other)], None, THREADS))["workers"] == "ok"
 
 
+def test_workers_that_a_full_broker_hides_are_not_missed():
+    """They may be alive: none has to be started."""
+    for known in ([], [worker(Offer("cd" * 32, "fused", "float32"))]):
+        (check,) = check_workers(known, OFFER, None, is_full=True)
+        assert (check.outcome, check.advice) == ("unknown", "raise the broker's maxmemory")
+        assert check.found.endswith("the broker is full, so workers that are alive can't say so")
+
+
 JOB, ANOTHER = "0123456789abcdef", "f" * 16
 
 

@@ -92,6 +92,8 @@ def enqueue(
     click.echo(json_text(asdict(summary)) if as_json else as_text(summary, submission.out))
     for text in summary.in_the_way:
         tell(f"→ {text}")
+    if summary.dead and not submission.source.follow:  # a stream that has ended in order isn't to be started again
+        context.exit(ExitStatus.FAILED)
     context.exit(ExitStatus.QUARANTINE if summary.quarantined else ExitStatus.DONE)
 
 
@@ -107,4 +109,9 @@ def as_text(summary: Summary, out: str) -> str:
     if summary.quarantined:
         bad = counted(summary.quarantined, "row is", "rows are")
         lines.append(f"{bad} in quarantine, with reasons: unrolled quarantine {out}")
+    if summary.dead:
+        dead = counted(summary.dead, "shard is", "shards are")
+        lines.append(
+            f"{dead} dead, and not queued: `unrolled status {out}` says why, `unrolled retry {out}` queues again"
+        )
     return "\n".join(lines + summary.growth_lines() + unseen)
