@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from producer.jobs.status_reader import StatusReader
+from producer.jobs.job_stores import JobStores
 from producer.queue.copies import could_be_place
-from unrolled.errors import PayloadError, RequestError, TransientError, printable
+from unrolled.errors import PayloadError, printable
 from unrolled.job.offer import Offer
-from unrolled.protocol.opening import open_job
 from unrolled.queue.ledger import MARKS, as_text
 from unrolled.queue.member import JOB_KEY, Member
 from unrolled.queue.priority import HIGHEST_PRIORITY, NORMAL_PRIORITY
-from unrolled.store.bucket_url import BucketUrl, is_url
 
 if TYPE_CHECKING:
     from producer.jobs.status import JobStatus
@@ -23,8 +20,6 @@ if TYPE_CHECKING:
 
 #: Most jobs that are listed: anybody with access to Redis can write there.
 _MOST_JOBS = 10_000
-#: A bucket that has taken longer for no answer isn't asked again.
-_SILENT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +69,7 @@ def queued_jobs(broker: Broker, namespace: str) -> list[QueuedJob]:
         BrokerRefusesError: the broker doesn't let this user in or do this.
     """
     found: list[QueuedJob] = []
-    stores = _Stores()
+    stores = JobStores()
     with broker.asked():
         offers = {offer for raw in broker.client.smembers(f"{namespace}:offers") if (offer := _offer(raw))}
         for offer in sorted(offers, key=str):
@@ -87,7 +82,7 @@ def _offer(raw: bytes | str) -> Offer | None:
     return Offer.parse(as_text(raw))
 
 
-def _of_offer(ledger: Ledger, stores: _Stores) -> list[QueuedJob]:
+def _of_offer(ledger: Ledger, stores: JobStores) -> list[QueuedJob]:
     seconds, microseconds = ledger.client.time()
     now = seconds + microseconds / 1e6
     pipe = ledger.client.pipeline(transaction=True)
@@ -123,7 +118,7 @@ class _Shards:
             self.since = sent if self.since is None else min(self.since, sent)
 
 
-def _job(ledger: Ledger, stores: _Stores, key: str, shards: _Shards, now: float, priority: int) -> QueuedJob:
+def _job(ledger: Ledger, stores: JobStores, key: str, shards: _Shards, now: float, priority: int) -> QueuedJob:
     place = ledger.place_of(key)
     if place is not None and not could_be_place(place):
         place = None
@@ -133,29 +128,6 @@ def _job(ledger: Ledger, stores: _Stores, key: str, shards: _Shards, now: float,
     shown = None if place is None else printable(place)
     waited = None if shards.since is None else max(0.0, now - shards.since)
     return QueuedJob(key, shown, ledger.offer, shards.waiting, shards.running, shards.since, waited, priority, status)
-
-
-class _Stores:
-    """What the stores of jobs show. A bucket that gives no answer is asked once, however many jobs are in it."""
-
-    def __init__(self) -> None:
-        self._silent: set[str] = set()  # URLs of buckets
-
-    def status(self, place: str, key: str) -> JobStatus | None:
-        """The facts in a job's store; None if it has another job or none, as on a machine without that directory."""
-        began = time.monotonic()
-        try:
-            bucket = str(replace(BucketUrl.parse(place), prefix="")) if is_url(place) else ""
-            if bucket in self._silent:
-                return None
-            job = open_job(place)
-            return StatusReader(job).read() if job.key == key else None
-        except TransientError:
-            if bucket and time.monotonic() - began >= _SILENT_SECONDS:  # a refusal, which comes at once, is a place's
-                self._silent.add(bucket)
-        except (RequestError, ValueError, OSError):
-            pass
-        return None
 
 
 def _priority(raw: bytes | None) -> int:

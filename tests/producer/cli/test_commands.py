@@ -645,7 +645,7 @@ def test_jobs_in_a_bucket_that_gives_no_answer_are_asked_for_once(broker, ledger
     """All are listed, however many there are; other buckets and directories are looked at."""
     monkeypatch.setattr("unrolled.store.cloud.options.SILENT_SECONDS", 0.2)
     monkeypatch.setattr("unrolled.store.bucket._RETRIES", {"max_retries": 0})
-    monkeypatch.setattr("producer.jobs.queued_jobs._SILENT_SECONDS", 0.1)
+    monkeypatch.setattr("producer.jobs.job_stores.SILENT_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         for name, value in client_environment(f"http://127.0.0.1:{server.getsockname()[1]}").items():
             monkeypatch.setenv(name, value)
