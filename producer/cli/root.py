@@ -109,7 +109,9 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt as reason:
             name = ctx.invoked_subcommand or ""
             resumed = not RESUMED.isdisjoint((name, " ".join([name, *rest[:1]])))
-            tell(f"Interrupted{'; what is done is kept. Run the same command again and it resumes' * resumed}.")
+            tell(
+                f"Interrupted{'; what is in the output is kept. Run the same command again and it resumes' * resumed}."
+            )
             ctx.exit(128 + reason.number if isinstance(reason, Terminated) else ExitStatus.INTERRUPTED)
         except Exception as error:
             if _is_of_output(error):

@@ -75,7 +75,7 @@ class Run:
     def _refuse_discarded(self) -> None:
         if self.log.discarded:
             raise JobError(
-                f"{self._objects.store}: the job in it was discarded, and nothing of it is kept; use another --out, or "
+                f"{self._objects.store}: the job in it was discarded; use another --out, or "
                 "remove the directory once no worker runs that may have seen the job"
             )
 

@@ -72,7 +72,7 @@ def diagnose(status: JobStatus) -> dict[str, str]:
         )
         found["input"] = (
             f"the input hasn't been read to its end{shown if status.queue and 'full' not in found else unknown} "
-            "run the same command again to resume it (if files of its log are missing, `unrolled verify` names them)"
+            "run the same command again to resume it (or restore the files of its log, if some are missing)"
         )
     return found
 

@@ -133,7 +133,8 @@ def verify_job(job: OpenJob, each: Callable[[int, int], None] = lambda *_: None)
         found = ", ".join(f"{', '.join(map(str, each))} in {shard}" for each, shard in sorted(widths.items()))
         problems.append(Problem("*.parquet", f"vectors are of different widths: {found}"))
     if missing is None:  # otherwise the parts may be of the shards that the missing segments name
-        problems += _strays((shard for shard in parts.unknown if shard not in log.entries), parts.others)
+        unknown = (shard for shard in parts.unknown if shard not in log.entries)
+        problems += _strays(unknown, parts.others, ended=log.ended)
     rows_in = _rows_in(log)
     if not problems and rows + quarantined + failed != rows_in:
         came = f"{counted(rows_in, 'row')} went in, {rows + quarantined + failed:,} came out"
@@ -156,10 +157,17 @@ def _listed(log: Log, objects: Objects) -> tuple[Found, NDArray[np.bool_]]:
     return parts, published
 
 
-def _strays(parts: Iterable[ShardId], others: Iterable[str]) -> Iterator[Problem]:
+def _strays(parts: Iterable[ShardId], others: Iterable[str], *, ended: bool) -> Iterator[Problem]:
     """`OUT/*.parquet` must be exact, and nothing half-made may be seen there."""
-    for name in sorted([*map(part_object, parts), *others]):
-        if name.endswith(".parquet"):
+    named = set(map(part_object, parts))
+    for name in sorted([*named, *others]):
+        if name in named and not ended:  # the log may have lost its last files
+            yield Problem(
+                name,
+                "is not in the job's log, which has no end; run the same `unrolled run` or `unrolled enqueue` again, "
+                "and move the part elsewhere only if that doesn't help",
+            )
+        elif name.endswith(".parquet"):
             yield Problem(name, "is not a part of this job; move it elsewhere")
         elif name.endswith(".tmp"):
             yield Problem(name, "is a visible temporary file; move it elsewhere")

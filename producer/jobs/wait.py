@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 #: How long something must be in the way before it is reported, if it is often over soon: a producer at work may
 #: be about to read its input on, and `wait` itself enters in Redis again what it lost. All else is reported at once.
 PATIENCE_SECONDS = {"input": 10.0, "strays": 10.0, "lost": 10.0, "gone": 10.0, "starting": 30.0, "unseen": 90.0}
+#: The same for a lack of workers, if there was one before: a broker that was emptied learns of them again.
+_WORKER_SECONDS = 10.0
 #: How long the rows and parts of all shards that wait must be out of sight, while no worker computes them, before the
 #: wait is given up. A network file system may hide new files for a minute.
 GONE_SECONDS = 90.0
@@ -172,6 +174,7 @@ class _Teller:
         self._since: dict[str, float] = {}
         self._said: set[str] = set()
         self._gone, self._gone_at = 0, time.monotonic()
+        self._had_worker = False
 
     def tell(self, status: JobStatus) -> None:
         """Say what is new in a status.
@@ -195,9 +198,11 @@ class _Teller:
         if status.lost:
             waits, them = counted(status.lost, "shard waits", "shards wait"), "it" if status.lost == 1 else "them"
             ways["lost"] = _STILL_LOST.format(waits, status.out, them)
+        self._had_worker |= status.queue is not None and "worker" not in ways
+        usual = {"worker": _WORKER_SECONDS} if self._had_worker else {}
         self._since = {kind: self._since.get(kind, now) for kind in ways}
         for kind, since in self._since.items():
-            if now - since >= self._patience_seconds.get(kind, 0.0):
+            if now - since >= max(self._patience_seconds.get(kind, 0.0), usual.get(kind, 0.0)):
                 # A worker that has met one trouble may meet another.
                 self.say_once(kind if kind != "trouble" else ways[kind], ways[kind])
 

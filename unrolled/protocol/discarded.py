@@ -22,4 +22,4 @@ def refuse_discarded(place: str, log: Log, advice: str = "") -> None:
         JobError: it was.
     """
     if log.discarded:
-        raise JobError(f"{place}: the job in it was discarded, and nothing of it is kept{advice}")
+        raise JobError(f"{place}: the job in it was discarded{advice}")

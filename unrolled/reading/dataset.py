@@ -111,7 +111,7 @@ def _why_none(jobs: Iterable[OpenJob | None]) -> str:
                 return f"the job is complete, and {why_no_row(job)}"
             why = "none is published yet; `unrolled status` shows how far the job is"
             if log.discarded:
-                why = "the job was discarded, and nothing of it is kept"
+                why = "the job was discarded"
     return why
 
 

@@ -8,6 +8,7 @@ or not there, and durable when the answer arrives. Uploads in several parts are 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
@@ -39,7 +40,7 @@ TAIL_BYTES = 1 << 16
 _BEGINNING = (0, 2)
 #: A part of 64 MiB is put or read within this at 2 Mbit/s.
 _LONGEST_SECONDS = 300
-#: The largest object that is put within `SILENT_SECONDS` at 0.5 Mbit/s; nearly all but parts and rows are smaller.
+#: The largest object that is put within `SILENT_SECONDS` at 1 Mbit/s; nearly all but parts and rows are smaller.
 _SMALL_BYTES = 1 << 20
 #: Each request but a create is sent again by obstore, while the answer is that of an overloaded server or none.
 _RETRIES: RetryConfig = {"max_retries": 6, "retry_timeout": timedelta(seconds=20)}
@@ -62,6 +63,7 @@ class BucketStore:
     def __init__(self, url: str) -> None:
         self.url = BucketUrl.parse(url)
         self._bucket: _Bucket = connected(self.url, _LONGEST_SECONDS, _RETRIES, options.SILENT_SECONDS)
+        self._listing: _Bucket = connected(self.url, _LONGEST_SECONDS, _RETRIES, options.LISTING_SECONDS)
         # Each answer to a create has to be seen: a request that obstore sent twice says "exists" of its own object.
         self._creating: _Bucket = connected(self.url, _LONGEST_SECONDS, _NO_RETRIES, options.SILENT_SECONDS)
         self._creating_large: _Bucket = connected(self.url, _LONGEST_SECONDS, _NO_RETRIES)
@@ -113,7 +115,7 @@ class BucketStore:
             # A bucket lists what is below a folder as well. So a folder in it whose names fill a page is jumped over.
             jump = Jump(beginning, self.url)
             with asking(f"list {self}/{folder}"):
-                pages = obstore.list(self._bucket, folder or None, offset=offset, chunk_size=PAGE)
+                pages = obstore.list(self._listing, folder or None, offset=offset, chunk_size=PAGE)
                 for meta in (meta for page in pages for meta in page):
                     name = meta["path"]
                     inner = name.removeprefix(beginning)
@@ -152,8 +154,14 @@ class BucketStore:
 
     def _put(self, name: str, body: bytes) -> Creation:
         check_process()
-        bucket = self._creating if len(body) <= _SMALL_BYTES else self._creating_large
+        bucket = self._creating
         try:
+            if len(body) > _SMALL_BYTES:
+                bucket = self._creating_large
+                with suppress(FileNotFoundError):
+                    # A server that is silent is noticed before so much is sent to it.
+                    self._creating.get(name, options={"range": _BEGINNING}).bytes()
+                    return Creation.EXISTS
             bucket.put(name, body, mode="create")
         except ERRORS as error:
             if is_final(error):

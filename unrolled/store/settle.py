@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Seconds between two attempts, each shortened by chance so that many callers don't come back together.
 PAUSES_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0)
 #: No attempt begins after this, where each of them takes long to fail.
-LONGEST_SECONDS = 120.0
+LONGEST_SECONDS = 15.0
 
 
 class UnknownOutcomeError(Exception):

@@ -122,6 +122,7 @@ def patience_of(job: OpenJob, patience: Patience, should_give_way: Callable[[], 
 
     def steadily(what: str, action: Callable[[], T], /) -> T:
         def attempt() -> T:
+            began = time.monotonic()  # what a silent server was waited for counts, too
             try:
                 result = action()
             except GivenBackError:
@@ -131,7 +132,7 @@ def patience_of(job: OpenJob, patience: Patience, should_give_way: Callable[[], 
             except TransientError as error:
                 if isinstance(store, PosixStore) and not _is_there(store.path / names.JOB):
                     raise AwayError(f"{store} is gone; mount or restore the job's directory") from error
-                since = failing.setdefault(what, time.monotonic())
+                since = failing.setdefault(what, began)
                 if time.monotonic() - since >= GIVE_WAY_SECONDS and should_give_way():
                     raise AwayError(f"can't {what}: {error}") from error
                 raise

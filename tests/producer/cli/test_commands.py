@@ -564,6 +564,43 @@ def test_wait_says_what_stands_in_the_way_once(tmp_path, broker):
     ]
 
 
+def test_wait_misses_no_worker_at_once_that_was_there(tmp_path, broker, ledger, monkeypatch):
+    """A broker that was emptied learns of it again; later, it is gone."""
+    monkeypatch.setattr(wait, "_WORKER_SECONDS", 0.5)
+    job = make_job(tmp_path, shards=1)
+    enter(ledger, job, *waiting(job))
+    ledger.beat("host-1", {})
+    hidden_at, said_at = [], []
+
+    class Emptied(Lines):
+        def update(self, **_):
+            if not hidden_at:
+                hidden_at.append(time.monotonic())
+                ledger.client.delete(ledger.keys.workers)
+
+        def warn(self, line):
+            super().warn(line)
+            said_at.append(time.monotonic())
+            publish_shard(job, *waiting(job))
+
+    lines = Emptied()
+    assert wait.wait_for_job(job, broker.url, NAMESPACE, lines, every_seconds=0.05).complete
+    assert lines.lines[0].startswith("no worker offers what this job asks for")
+    assert said_at[0] - hidden_at[0] >= 0.5
+
+
+def test_wait_keeps_its_time_where_the_job_cannot_be_seen(monkeypatch):
+    """Not even at its beginning; the line says why."""
+    monkeypatch.setattr("unrolled.store.cloud.options.SILENT_SECONDS", 0.2)
+    monkeypatch.setattr("unrolled.store.bucket._RETRIES", {"max_retries": 0})
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for name, value in client_environment(f"http://127.0.0.1:{server.getsockname()[1]}").items():
+            monkeypatch.setenv(name, value)
+        for seconds, status in (("0.1", 124), ("600", 1)):
+            result = run("wait", "s3://bucket/out", "--timeout", seconds)
+            assert (result.exit_code, "no answer in time" in result.stderr) == (status, True)
+
+
 def test_wait_says_what_brings_a_removed_part_back(tmp_path, broker, ledger, monkeypatch):
     """Redis had it as done, so nothing is entered again; after a while `wait` says so, and it continues to wait."""
     monkeypatch.setitem(wait.PATIENCE_SECONDS, "lost", 0.1)
@@ -1137,11 +1174,9 @@ def test_nothing_of_a_discarded_job_is_left(tmp_path, broker, ledger):
     lines = run_with(broker, "jobs").stdout.splitlines()
     assert lines[1].split("float32 by fused")[1].split()[:2] == [str(found["rows"]), "discarded"]
     assert run("show", tmp_path).stderr == f"Error: {tmp_path}: the job was discarded, and no row of it is kept\n"
-    assert run("neighbours", tmp_path, "--id", "a").stderr == (
-        f"Error: no part in {tmp_path}: the job was discarded, and nothing of it is kept\n"
-    )
+    assert run("neighbours", tmp_path, "--id", "a").stderr == (f"Error: no part in {tmp_path}: the job was discarded\n")
     assert run_with(broker, "cancel", tmp_path).stdout.splitlines()[-1] == (
-        f"{tmp_path}: the job was discarded before: nothing of it is kept; use another --out"
+        f"{tmp_path}: the job was discarded before; use another --out"
     )
     result = run_with(broker, "discard", tmp_path)  # without a question: nothing is left to be deleted
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path}: the job was discarded before, and no part is left\n")

@@ -268,7 +268,7 @@ def test_an_interrupt_ends_with_130_and_says_how_to_go_on(boom, monkeypatch):
     boom(interrupt)
     for command, said in (
         ("boom", "Interrupted.\n"),
-        ("run", "Interrupted; what is done is kept. Run the same command again and it resumes.\n"),
+        ("run", "Interrupted; what is in the output is kept. Run the same command again and it resumes.\n"),
     ):
         monkeypatch.setitem(COMMANDS, command, COMMANDS["boom"])
         result = run(command)

@@ -301,7 +301,7 @@ def test_a_signal_ends_all_in_order(place, crew, number, status):
     assert run.returncode == status
     again = " Ctrl-C again stops them immediately." if number == signal.SIGINT else ""
     assert f"Stopping: the workers finish the shards that they compute, for up to 25 seconds.{again}\n" in said
-    assert said.endswith("Interrupted; what is done is kept. Run the same command again and it resumes.\n")
+    assert said.endswith("Interrupted; what is in the output is kept. Run the same command again and it resumes.\n")
     assert "Traceback" not in said
     assert gone(below)
     assert not record_of(place).exists()

@@ -72,3 +72,12 @@ def test_a_step_that_fails_ends_the_demo(tmp_path, corpus):
     assert done.stderr.startswith("Error: ")
     assert "$ unrolled model fit" in done.stdout
     assert "$ unrolled run" not in done.stdout
+
+
+def test_a_file_in_place_of_the_directory(tmp_path):
+    """As for the output of a job."""
+    (tmp_path / "file").touch()
+    for place in ("file", "file/demo"):
+        done = unrolled("demo", place, cwd=tmp_path)
+        assert done.returncode == 2
+        assert f"{tmp_path / 'file'} is a file; name a directory" in done.stderr

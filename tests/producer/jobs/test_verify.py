@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.columns import plain
-from support.jobs import cut, decide, finished_job, log_of, make_job, publish_shard, record_death, waiting
+from support.jobs import cut, decide, finished_job, log_of, make_job, publish_shard, published, record_death, waiting
 
 from producer.enqueue.shard import make_shard
 from producer.jobs.decisions import retry
@@ -20,7 +20,7 @@ from unrolled.errors import FileFormatError, JobError
 from unrolled.format.schema import arrow_schema
 from unrolled.format.seal import Sealing
 from unrolled.job import names
-from unrolled.job.names import segment_name
+from unrolled.job.names import part_object, segment_name
 from unrolled.job.segment import Segment
 from unrolled.protocol import chapters
 from unrolled.protocol.finishing import sweep_discarded
@@ -369,6 +369,16 @@ def test_two_rows_that_changed_places_are_a_problem(job):
     swapped = table.take([1, 0, *range(2, table.num_rows)])
     rewrite(path, swapped)
     assert problems(job)[path.name].startswith("holds other rows than were cut")
+
+
+def test_parts_that_a_shortened_log_does_not_name(job):
+    """They may be the job's own: the same command finds out, and nobody has to move them first."""
+    names_of_parts = {part_object(shard) for shard in published(job)}
+    for name in list(job.objects.list(names.LOG)):
+        place(job, name).unlink()
+    found = problems(job)
+    for name in names_of_parts:
+        assert found[name].startswith("is not in the job's log, which has no end; run the same `unrolled run` or")
 
 
 @pytest.mark.parametrize(

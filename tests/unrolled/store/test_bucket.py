@@ -49,7 +49,8 @@ def objects(server):
 def test_an_object_is_one_request_with_a_condition(bucket, server):
     """However large: an upload in several parts would leave parts behind, and be created by its last request."""
     assert bucket.create("a", lambda file: file.write(bytes(12_000_000))) is Creation.CREATED
-    (request,) = server.requests
+    look, request = server.requests
+    assert look.method == "GET", "of a large one; it would show in time that the server is silent"
     assert (request.method, request.condition, request.size) == ("PUT", "*", 12_000_000)
 
 
@@ -105,6 +106,7 @@ def raw_server(server, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{listening.getsockname()[1]}")
         monkeypatch.setattr(options, "SILENT_SECONDS", 0.3)
+        monkeypatch.setattr(options, "LISTING_SECONDS", 0.3)
         monkeypatch.setattr(settle, "LONGEST_SECONDS", 0.0)
         monkeypatch.setattr("unrolled.store.bucket._RETRIES", {"max_retries": 0})
         monkeypatch.setattr("unrolled.store.cloud.objects._RETRIES", {"max_retries": 0})
@@ -118,6 +120,7 @@ def test_a_server_that_takes_connections_and_says_nothing():
     silent, inputs = BucketStore("s3://bucket/out"), BucketObjects(BucketUrl.parse("s3://bucket/in"))
     for operation in (
         lambda: silent.create("a", b"1"),
+        lambda: silent.create("a", bytes(12_000_000)),
         lambda: silent.read("a"),
         lambda: silent.open("a"),
         lambda: list(silent.list("f")),
@@ -134,6 +137,11 @@ def test_a_large_object_may_take_long(raw_server):
     large = BucketStore("s3://bucket/out")
 
     def receive():
+        connection, _ = raw_server.accept()
+        with connection, connection.makefile("rb") as request:
+            while request.readline() != b"\r\n":
+                pass
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
         connection, _ = raw_server.accept()
         with connection, connection.makefile("rb") as request:
             time.sleep(4 * options.SILENT_SECONDS)  # the network is slow

@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
@@ -30,7 +31,7 @@ from support.processes import (
 
 from producer.jobs.verify import verify_job
 from producer.sources.rows import Row
-from unrolled.errors import BrokenWorkerError
+from unrolled.errors import BrokenWorkerError, TransientError
 from unrolled.format.columns import column_name
 from unrolled.job import names, payload
 from unrolled.job.inputs import Inputs
@@ -39,14 +40,16 @@ from unrolled.job.names import Life, dead_object, failed_object, part_object, ro
 from unrolled.job.offer import Offer
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
-from unrolled.patience import ATTEMPTS
+from unrolled.patience import ATTEMPTS, Patience
 from unrolled.protocol.opening import create_job
 from unrolled.queue.ledger import Ledger
 from unrolled.queue.member import Member
 from unrolled.reading.dataset import open_dataset
 from unrolled.reading.outcome import read_outcome
+from worker.errors import AwayError
 from worker.pool.buffers import Buffers
 from worker.runtime import job_place
+from worker.runtime.job_place import patience_of
 from worker.runtime.outcome import Outcome
 
 FOREIGN = "f" * 64
@@ -529,6 +532,22 @@ def test_a_full_disk_of_one_job_does_not_stop_the_others(site, small_disk, caplo
     assert "can be used again" in warnings_in(caplog)[-1]
     check_outputs(job, rows)
     assert leftovers(job) == []
+
+
+def test_what_a_silent_store_was_waited_for_counts(site, monkeypatch):
+    """It fails only after a while; then other jobs have waited for long enough."""
+    monkeypatch.setattr(job_place, "GIVE_WAY_SECONDS", 0.2)
+    job, tries = site.enqueue(make_rows(2)), []
+
+    def hang():
+        tries.append(time.monotonic())
+        threading.Event().wait(0.3)
+        raise TransientError("no answer in time")
+
+    steadily = patience_of(job, Patience(print), lambda: True)
+    with pytest.raises(AwayError, match="can't write a part: no answer in time"):
+        steadily("write a part", hang)
+    assert len(tries) == 1
 
 
 def test_a_worker_that_can_not_write_gives_way_to_one_that_may(site, small_disk, monkeypatch):

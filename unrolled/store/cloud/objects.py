@@ -61,6 +61,7 @@ class BucketObjects:
     def __init__(self, url: BucketUrl) -> None:
         self._url = BucketUrl(url.scheme, url.bucket, "")
         self._bucket: _Bucket = connected(self._url, _SECONDS, _RETRIES, options.SILENT_SECONDS)
+        self._listing: _Bucket = connected(self._url, _SECONDS, _RETRIES, options.LISTING_SECONDS)
 
     def url_of(self, name: str) -> str:
         """The URL of an object or a folder."""
@@ -77,14 +78,14 @@ class BucketObjects:
     def below(self, folder: str) -> Iterator[ObjectInfo]:
         """All objects in a folder and in the folders in it, a page at a time; "" is the whole bucket."""
         with asking(f"list {self.url_of(folder)}"):
-            for page in obstore.list(self._bucket, folder or None, chunk_size=PAGE):
+            for page in obstore.list(self._listing, folder or None, chunk_size=PAGE):
                 # Some tools make an object that represents the folder and has its name.
                 yield from (_info(meta) for meta in page if meta["path"] not in {"", folder})
 
     def inside(self, folder: str) -> tuple[Sequence[ObjectInfo], Sequence[str]]:
         """The objects in a folder, and the whole names of the folders in it."""
         with asking(f"list {self.url_of(folder)}"):
-            found = obstore.list_with_delimiter(self._bucket, folder or None)
+            found = obstore.list_with_delimiter(self._listing, folder or None)
             objects = [_info(meta) for meta in found["objects"] if meta["path"] not in {"", folder}]
             return objects, list(found["common_prefixes"])
 

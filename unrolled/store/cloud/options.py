@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 _Bucket: TypeAlias = S3Store | GCSStore | AzureStore
 _CONNECT_SECONDS = 10
 #: A server that sends nothing for this long while it is read from, or gives no answer to a small request, is silent.
-SILENT_SECONDS = 20.0
+SILENT_SECONDS = 10.0
+#: The same for a listing: some servers walk through a large directory first.
+LISTING_SECONDS = 60.0
 #: Variables with which obstore itself finds credentials for S3.
 _AWS_CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",

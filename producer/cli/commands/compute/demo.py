@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from unrolled.job.directories import refuse_place
 from unrolled.job.offer import ENGINES
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def demo(directory: Path, engine: str | None, epochs: int) -> None:
     """
     from producer.cli.root import cli  # noqa: PLC0415 - the group loads this module
 
+    refuse_place(str(directory / "vectors"))
     corpus, model, out = (directory / name for name in ("docstrings.jsonl", "model", "vectors"))
     _write_corpus(corpus)
     sizes = [word for pair in _MODEL.items() for word in pair]

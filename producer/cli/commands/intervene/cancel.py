@@ -67,7 +67,7 @@ def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> N
         those = counted(running, "of them is", "of them are")
         click.echo(f"{those} on board of workers, which still publish what is in their engines")
     if log.discarded:
-        click.echo(f"{out}: the job was discarded before: nothing of it is kept; use another --out")
+        click.echo(f"{out}: the job was discarded before; use another --out")
     else:
         click.echo("the same `unrolled run` or `unrolled enqueue` resumes the job")
 

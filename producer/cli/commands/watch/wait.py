@@ -27,7 +27,7 @@ from producer.jobs.wait import wait_for_job
 from producer.local.broker_record import find_broker, is_run_alive
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.progress import progress
-from unrolled.errors import counted
+from unrolled.errors import TransientError, counted
 from unrolled.settings.worker_options import DAY
 from unrolled.telemetry.json_log import about
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0),
     metavar="SECONDS",
     show_default="none",
-    help="Longest time to wait.",
+    help="Longest time to wait; a bucket that gives no answer may take 20 seconds more.",
 )
 @click.option(
     "--every-seconds",
@@ -86,7 +86,14 @@ def wait(
     """
     # Over 40 lines: one command, most of it its options and its help text.
     start_log(log_format)
-    job = job_at(out)
+    until = time.monotonic() + (math.inf if timeout_seconds is None else timeout_seconds)
+    try:
+        job = job_at(out)
+    except TransientError as error:
+        if time.monotonic() < until:
+            raise
+        click.echo(str(error), err=True)
+        context.exit(ExitStatus.TIMED_OUT)
     figures = ProducerFigures()
     with served(figures.collect, metrics_port, metrics_address), about(job=job.key), progress("waiting") as bar:
         found = wait_for_job(
@@ -94,7 +101,7 @@ def wait(
             find_broker(broker, job.place),
             namespace,
             bar,
-            until=time.monotonic() + (math.inf if timeout_seconds is None else timeout_seconds),
+            until=until,
             every_seconds=every_seconds,
             figures=figures,
             is_fed=partial(is_run_alive, job.place),
