@@ -81,13 +81,14 @@ def submit(
     labels = [file.label for file in prepared.plan.files]
     run: FileRun | LiveRun
     steadily: Steadily = at_once
+    impatient = prepared.job.with_patience(at_once).objects  # for what needn't wait for a disk that is away
     read, coverage, ends = _Read(), Coverage(prepared.tokenizer), list[int]()
     if source.follow:
         stopped = stopped or threading.Event()
         run = LiveRun(prepared.job.objects, queue, count, stopped.set)
         run.begin()
         summary.continued = run.number > 0
-        batches = _while_it_is_wanted(batches, run.log, prepared.job.objects, stopped)
+        batches = _while_it_is_wanted(batches, run.log, impatient, stopped)
         batches = _numbered(batches, run.number, stopped, source.batch_rows, read)
         batches = _while_there_is_room(batches, queue, run.log, stopped, source.batch_rows)
         steadily = prepared.job.objects.steadily
@@ -118,7 +119,7 @@ def submit(
                 queue.say(f"{lost} read, but may not be on disk, and can't be read again")
             if run.log.discarded:  # what was on its way then may have come after the discard had looked
                 with suppress(UnrolledError):
-                    sweep_discarded(prepared.job.objects)
+                    sweep_discarded(impatient)
     summary.sent = queue.sent
     summary.unknown_share = coverage.unknown_share
     summary.dead = _count_dead(run.log, prepared.job.objects)

@@ -34,7 +34,8 @@ class JobStores:
             job = open_job(place)
             return StatusReader(job).read() if job.key == key else None
         except TransientError:
-            if bucket and time.monotonic() - began >= SILENT_SECONDS:  # a refusal, which comes at once, is a place's
+            # A refusal comes at once, and may be about this job only.
+            if bucket and time.monotonic() - began >= SILENT_SECONDS:
                 self._silent.add(bucket)
         except (RequestError, ValueError, OSError):
             pass

@@ -511,7 +511,7 @@ def test_dead_shards_are_not_queued_again_and_named(place, broker):
     again = run(*command)
     assert again.exit_code == 1
     assert again.stdout.splitlines()[1] == (
-        "1 shard is dead, and not queued: `unrolled status out` says why, `unrolled retry out` queues again"
+        "1 shard is dead, and not queued; to see why: unrolled status out; to queue it: unrolled retry out"
     )
 
 

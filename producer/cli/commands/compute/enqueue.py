@@ -110,8 +110,7 @@ def as_text(summary: Summary, out: str) -> str:
         bad = counted(summary.quarantined, "row is", "rows are")
         lines.append(f"{bad} in quarantine, with reasons: unrolled quarantine {out}")
     if summary.dead:
-        dead = counted(summary.dead, "shard is", "shards are")
-        lines.append(
-            f"{dead} dead, and not queued: `unrolled status {out}` says why, `unrolled retry {out}` queues again"
-        )
+        dead, them = counted(summary.dead, "shard is", "shards are"), "it" if summary.dead == 1 else "them"
+        why, again = f"to see why: unrolled status {out}", f"to queue {them}: unrolled retry {out}"
+        lines.append(f"{dead} dead, and not queued; {why}; {again}")
     return "\n".join(lines + summary.growth_lines() + unseen)

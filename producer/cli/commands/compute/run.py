@@ -117,7 +117,7 @@ def run(
     else:
         readable = found.files and not found.problems
         shown = [f"→ unrolled show {quote(job.place)}; in Python: unrolled.open({job.place!r})"] if readable else []
-        # Whether parts are there is all that "complete" says of a job; with a problem, the verification has the word.
+        # "complete" says only that all parts are there; if one has a problem, the verification says so instead.
         said = [] if found.problems and status.complete else [summary(status)]
         click.echo("\n".join([*said, *cut.growth_lines(), *cut.coverage_lines(), report(found, job.place), *shown]))
     if with_report:
