@@ -123,20 +123,21 @@ def test_a_job_of_high_priority_gets_most_turns(site):
 
 @pytest.mark.parametrize("stop", [decisions.cancel, decisions.discard])
 def test_shards_of_a_stopped_job_leave_the_board(site, stop):
-    """Only the one in the engine is finished: others aren't computed in vain, before other jobs' shards."""
+    """Only those in the engine are finished: others aren't computed in vain, before other jobs' shards."""
     held(site, concurrency=4)
     job = site.enqueue(make_rows(16), name="stopped")
     busy(site, 2)
     eventually(lambda: on_board(site) == 4, "a heartbeat with all four")
+    started = first_rows(site)  # most often one shard: the engine begins with what is there
     stop(job.objects, site.queue.of_job(job))
-    eventually(lambda: on_board(site) == 1, "three shards that leave the board")
+    eventually(lambda: on_board(site) == len(started), "the others leave the board")
     other = site.enqueue(rows := make_rows(4, start=1000), name="other")
     site.gate.touch()
     site.wait_done(other)
     check_outputs(other, rows)
-    eventually(lambda: on_board(site) == 0, "the end of the shard in the engine")
-    assert [row for row in first_rows(site) if row < 1000] == [0]
-    assert len(published(job)) == 1
+    eventually(lambda: on_board(site) == 0, "the end of what is in the engine")
+    assert [row for row in first_rows(site) if row < 1000] == started
+    assert len(published(job)) == len(started)
 
 
 def on_board(site):
