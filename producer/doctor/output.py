@@ -111,11 +111,13 @@ def _may_exist(path: Path) -> bool:
 def _check_space(path: Path, place: Path, model: ModelDirectory | None) -> Check:
     free = shutil.disk_usage(place).free
     needed, ended = _bytes_to_come(path, model)
-    found = f"{free / _GIB:,.1f} GiB free"
+    found = f"{_size(free)} free"
     if needed is None:
         outcome: Outcome = "ok" if free > _GIB else "warn"
         return Check("disk", outcome, found, "" if free > _GIB else "make room; a vector takes 4 bytes a unit")
-    found += f", the job needs {'' if ended else 'at least '}about {needed / _GIB:,.1f} GiB more"
+    if ended and not needed:
+        return Check("disk", "ok", f"{found}, the job needs no more")
+    found += f", the job needs {'' if ended else 'at least '}about {_size(needed)} more"
     if not ended:
         found += "; its input isn't read to its end"
     if free < needed:
@@ -125,6 +127,11 @@ def _check_space(path: Path, place: Path, model: ModelDirectory | None) -> Check
     if not ended:
         return Check("disk", "unknown", found, "look again later; `unrolled plan` estimates a whole input")
     return Check("disk", "ok", found)
+
+
+def _size(count: float) -> str:
+    """Bytes in words: less than a tenth of a GiB would be "0.0 GiB"."""
+    return f"{count / _GIB:,.1f} GiB" if count >= 0.1 * _GIB else f"{count / 2**20:,.1f} MiB"
 
 
 def _bytes_to_come(path: Path, model: ModelDirectory | None) -> tuple[float | None, bool]:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from producer.queue.queue_status import is_full
 from unrolled.errors import BrokerAwayError, BrokerError
 from unrolled.job.offer import Offer
 from unrolled.queue.ledger import MOST_OFFERS, alive_workers, as_text
@@ -26,14 +27,14 @@ _WHAT = "read the queue's figures"
 
 @dataclass(frozen=True, slots=True)
 class _Queue:
-    """One offer's ledger, and the workers that serve it."""
+    """One offer's ledger, and the workers that serve it; None where that can't be known."""
 
     counts: Counts
     oldest_seconds: float
-    workers: int
+    workers: int | None
 
 
-_FIGURES: tuple[tuple[str, str, Callable[[_Queue], float]], ...] = (
+_FIGURES: tuple[tuple[str, str, Callable[[_Queue], float | None]], ...] = (
     ("shards", "Shards without a part: those that wait, and those that a worker holds.", lambda one: one.counts.shards),
     ("held_shards", "Shards that a worker holds.", lambda one: one.counts.running),
     ("tokens", "Token ids in all shards of the ledger.", lambda one: one.counts.tokens),
@@ -42,7 +43,11 @@ _FIGURES: tuple[tuple[str, str, Callable[[_Queue], float]], ...] = (
         "How long the shard that has waited longest has, since its message was last sent; 0 if none waits.",
         lambda one: one.oldest_seconds,
     ),
-    ("workers", "Workers that are alive and compute what the ledger's jobs ask for.", lambda one: one.workers),
+    (
+        "workers",
+        "Workers that are alive and compute what the ledger's jobs ask for; no figure if a full broker knows of none.",
+        lambda one: one.workers,
+    ),
 )
 
 
@@ -101,15 +106,19 @@ class LedgerFigures:
                 pipe.exists(ledger.keys.ledger)
             used = dict(zip(ledgers, pipe.execute(), strict=True))
             ledgers.sort(key=lambda ledger: not (used[ledger] or ledger.offer in alive))
+        nothing_known = None if is_full(client) else 0  # a full broker takes no worker's word
         return {
-            ledger.offer.short: _Queue(ledger.counts(), ledger.oldest_seconds(), alive.count(ledger.offer))
+            ledger.offer.short: _Queue(
+                ledger.counts(), ledger.oldest_seconds(), alive.count(ledger.offer) or nothing_known
+            )
             for ledger in ledgers[:MOST_OFFERS]
         }
 
 
 def _figures(queues: dict[str, _Queue]) -> Iterator[Family]:
     for name, about, value in _FIGURES:
-        samples = [({"offer": offer}, value(queue)) for offer, queue in queues.items()]
+        found = {offer: value(queue) for offer, queue in queues.items()}
+        samples = [({"offer": offer}, number) for offer, number in found.items() if number is not None]
         yield Family(f"unrolled_ledger_{name}", about, "gauge", samples)
 
 

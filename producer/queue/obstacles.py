@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from producer.queue.copies import explain_copy
+from producer.queue.queue_status import FULL_SHARE
 from producer.terminal.text import duration
 from unrolled.errors import counted, printable
 from unrolled.queue.messages import UNSEEN
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from producer.queue.queue_status import QueueStatus
     from producer.queue.worker_status import WorkerStatus
     from unrolled.job.offer import Offer
-
-#: The broker may refuse writes from this share of its maxmemory on, because a write needs memory for a moment.
-FULL_SHARE = 0.98
 
 
 def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from unrolled.job.names import Life
     from unrolled.queue.ledger import Ledger
 
+#: The broker may refuse writes from this share of its maxmemory on, because a write needs memory for a moment.
+FULL_SHARE = 0.98
+
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
@@ -112,3 +115,8 @@ def memory_share(client: redis.Redis) -> float | None:
         if isinstance(used, int) and isinstance(limit, int) and limit > 0:
             return used / limit
     return None
+
+
+def is_full(client: redis.Redis) -> bool:
+    """Whether a broker has no memory left, so that it knows of no worker any more: it refuses their heartbeats."""
+    return (memory_share(client) or 0.0) >= FULL_SHARE

@@ -254,7 +254,7 @@ class Attempts:
             raise RequestError(
                 f"its worker died {counted(self._max_attempts, 'time')} while it computed this shard alone"
             )
-        log.warning("%s was on board when a worker died; it runs alone, start %d", member, starts)
+        log.warning("%s was on board when a worker died or stood still; it runs alone, start %d", member, starts)
         return "alone"
 
     def _bring_to_part(self, job: OpenJob, shard: ShardId) -> bool:

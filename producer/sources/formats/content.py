@@ -8,7 +8,7 @@ from producer.sources.streams.compression import sniff
 _COMPRESSED = "-compressed; unpack it, or compress it with gzip or zstd instead"
 _ARCHIVE = "archive; unpack it, and give the files in it"
 _FOREIGN = {
-    b"PK\x03\x04": f"a zip {_ARCHIVE}",
+    b"PK\x03\x04": f"a zip {_ARCHIVE}; export what an office program saved as one (.xlsx, .docx) as CSV or text",
     b"7z\xbc\xaf\x27\x1c": f"a 7z {_ARCHIVE}",
     b"Rar!\x1a\x07": f"a RAR {_ARCHIVE}",
     b"\xfd7zXZ": f"xz{_COMPRESSED}",

@@ -43,7 +43,7 @@ def json_object(line: bytes) -> dict[str, object]:
     try:
         found = _decode(text)
     except json.JSONDecodeError as error:
-        detail = f"{error.msg.removesuffix(' at')} at character {error.pos}" if text.strip() else "the line is empty"
+        detail = f"{error.msg.removesuffix(' at')} at character {error.pos}" if text.strip() else "the line is blank"
         raise RowError(f"not JSON: {detail}") from error
     except RecursionError as error:
         raise RowError("not usable JSON: nested too deeply") from error

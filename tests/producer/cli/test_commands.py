@@ -725,7 +725,7 @@ def test_jobs_say_whether_their_input_is_being_read(tmp_path, broker, ledger):
 
 def test_jobs_lists_what_waits_in_the_broker(tmp_path, broker, ledger):
     """Jobs of all offers, each with its key, its rows where its directory is here, its shards and its directory."""
-    assert run_with(broker, "jobs").stdout == "no job waits in this broker\n"
+    assert run_with(broker, "jobs").stdout == "no job waits in namespace 'test' of this broker\n"
     job = make_job(tmp_path / "here", shards=3)
     first, second, _ = waiting(job)
     publish_shard(job, first)
@@ -1044,7 +1044,7 @@ def test_cancel_by_key_removes_a_job_of_which_no_shard_is_left(tmp_path, broker,
     result = run_with(broker, "cancel", "--key", job.key)
     said = f"{job.key}: no shard of it was left; the broker doesn't list the job any more"
     assert (result.exit_code, result.stdout.splitlines()[0]) == (0, said)
-    assert run_with(broker, "jobs").stdout == "no job waits in this broker\n"
+    assert run_with(broker, "jobs").stdout == "no job waits in namespace 'test' of this broker\n"
     assert run_with(broker, "cancel", "--key", job.key).exit_code == 1
 
 

@@ -441,7 +441,7 @@ def test_rows_that_can_not_be_used_go_to_quarantine_with_reasons(place, broker, 
         "rows.jsonl row 9 (no field): has neither 'text' nor 'tokens'; fields found: 'id'",
         "rows.jsonl row 10: not UTF-8: byte 0xff at byte 8 of the row",
         "rows.jsonl row 11: not JSON: Expecting value at character 0",
-        "rows.jsonl row 12: not JSON: the line is empty",
+        "rows.jsonl row 12: not JSON: the line is blank",
     ]
     (entry,) = entries(place / "out")
     assert (entry.rows, entry.quarantined, entry.tokens) == (5, 8, 4)

@@ -208,14 +208,14 @@ def test_an_input_that_is_read_in_part_says_so(tmp_path, monkeypatch, model, row
         monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
         (check,) = [check for check in check_output(tmp_path / "out", model) if check.name == "disk"]
         assert check.outcome == outcome
-        assert check.found.endswith("the job needs at least about 0.0 GiB more; its input isn't read to its end")
+        assert check.found.endswith("the job needs at least about 0.0 MiB more; its input isn't read to its end")
 
 
 def test_a_finished_job_needs_no_room(tmp_path):
     """Whatever is free is enough."""
     finished_job(tmp_path)
     checks = {check.name: check for check in check_output(tmp_path, None)}
-    assert checks["disk"].found.endswith("the job needs about 0.0 GiB more")
+    assert checks["disk"].found.endswith("the job needs no more")
     assert checks["disk"].outcome == "ok"
 
 

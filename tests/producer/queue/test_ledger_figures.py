@@ -58,6 +58,19 @@ def test_each_queue_shows_its_shards_tokens_workers_and_age(server):
     assert check_metrics(text(LedgerFigures(server, "test").collect)) == ""
 
 
+def test_a_full_broker_that_knows_of_no_worker_shows_no_number(server):
+    """It refuses their heartbeats: 0 would be an alert for a lack of workers."""
+    ledger = server.ledger("test", OFFER)
+    ledger.enter(JOB, "/out", None, [(member(0), 10)], 1)
+    assert values(server)["unrolled_ledger_workers", OFFER.short] == 0
+    server.ledger("test", OTHER).beat("host-2", {})
+    server.client.config_set("maxmemory", "1")
+    found = values(server)
+    assert ("unrolled_ledger_workers", OFFER.short) not in found
+    assert found["unrolled_ledger_workers", OTHER.short] == 1, "it is known of still"
+    assert found["unrolled_ledger_shards", OFFER.short] == 1
+
+
 def test_the_age_is_that_of_the_oldest_message(server):
     """By the server's clock; younger shards and marks don't count."""
     ledger = server.ledger("test", OFFER)

@@ -396,7 +396,7 @@ BINARY = [
     (lzma.compress(b"x\n"), "is xz-compressed; unpack it, or compress it with gzip or zstd instead"),
     (bz2.compress(b"x\n", 1), "is bzip2-compressed"),
     (b'\x04\x22\x4d\x18\x64\x40\xa7\x0f\0\0\x80{"text": "one"}\n\0\0\0\0', "is lz4-compressed"),
-    (b"PK\x03\x04\x14\0", "is a zip archive; unpack it, and give the files in it"),
+    (b"PK\x03\x04\x14\0", "is a zip archive; unpack it, and give the files in it; export what an office program"),
     (b"7z\xbc\xaf\x27\x1c\0\x04", "is a 7z archive"),
     (b"a.txt".ljust(257, b"\0") + b"ustar\x0000", "is a tar archive"),
     (gzip.compress(lzma.compress(b"x\n"), mtime=0), "is xz-compressed"),

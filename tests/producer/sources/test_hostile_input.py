@@ -90,7 +90,7 @@ def test_damaged_row_group(tmp_path):
 
 
 BAD_JSON = [
-    (b" ", "the line is empty"),
+    (b" ", "the line is blank"),
     (b"nonsense", "not JSON: Expecting value at character 0"),
     (b'{"text": "cut of', "not JSON: Unterminated string starting at character 9"),
     (b'{"text": "x"', "not JSON"),

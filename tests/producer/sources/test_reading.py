@@ -139,7 +139,7 @@ def test_empty_lines_of_json_are_no_rows(tmp_path):
     rows = rows_of(write(tmp_path / "a.jsonl", '\n{"text": "a"}\n\r\n\n{"text": "b"}\n  \n\n'))
     assert [(row.position, row.text) for row in rows if isinstance(row, SourceRow)] == [(0, "a"), (1, "b")]
     assert [(row.position, row.reason) for row in rows if isinstance(row, BadRow)] == [
-        (2, "not JSON: the line is empty")
+        (2, "not JSON: the line is blank")
     ]
 
 

@@ -26,8 +26,7 @@ from producer.doctor.output import check_output
 from producer.doctor.software import check_software
 from producer.doctor.workers import check_workers
 from producer.local.broker_record import find_broker
-from producer.queue.obstacles import FULL_SHARE
-from producer.queue.queue_status import memory_share
+from producer.queue.queue_status import is_full
 from producer.queue.worker_status import WorkerStatus
 from unrolled.errors import BrokerError, OptionError, TransientError, UnrolledError, printable
 from unrolled.job import names
@@ -197,13 +196,13 @@ def _examine_workers(
     try:
         with server.asked():
             facts = alive_workers(server.client, namespace)
-            is_full = (memory_share(server.client) or 0.0) >= FULL_SHARE
+            full = is_full(server.client)
     except BrokerError as error:
         yield Check("workers", "unknown", f"the list of workers can't be read: {error.found}", error.advice)
         return
     workers = [WorkerStatus.parse(name, fact) for name, fact in sorted(facts.items())]
-    stats = _celery_stats(broker, namespace) if workers and not is_full else None
-    yield from check_workers(workers, offer, stats, job_key, is_full=is_full)
+    stats = _celery_stats(broker, namespace) if workers and not full else None
+    yield from check_workers(workers, offer, stats, job_key, is_full=full)
 
 
 def _celery_stats(broker: str, namespace: str) -> dict[str, Any] | None:

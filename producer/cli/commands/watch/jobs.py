@@ -42,7 +42,7 @@ def jobs(*, broker: str | None, namespace: str, as_json: bool) -> None:
             click.echo(json_text(asdict(job)))
         return
     if not found:
-        click.echo("no job waits in this broker")
+        click.echo(f"no job waits in namespace {namespace!r} of this broker")
         return
     from producer.terminal.table import table  # noqa: PLC0415 - JSON needs no rich
 
