@@ -32,7 +32,7 @@ def check_targets(written: Mapping[str, Path | None], read: Mapping[str, Path | 
         read: files that will be read, by their options.
 
     Raises:
-        OptionError: two are the same file, one is a file of another kind, or one would be among a job's parts.
+        OptionError: two are the same file, one is a file of another kind, in no directory, or among a job's parts.
     """
     seen = {path.resolve(): option for option, path in read.items() if path is not None}
     for option, path in written.items():
@@ -41,6 +41,8 @@ def check_targets(written: Mapping[str, Path | None], read: Mapping[str, Path | 
         if other := seen.get(path.resolve()):
             raise OptionError(f"{other} and {option} are both {path}; name different files")
         seen[path.resolve()] = option
+        if file := next((above for above in path.absolute().parents if above.is_file()), None):
+            raise OptionError(f"{option} is {path}, but {file} is a file; name another place")
         if not path.absolute().parent.is_dir():
             raise OptionError(f"{option} is {path}: its directory doesn't exist; make it, or name another file")
         if path.is_file() and not (_is_page(path) if option == "--to" else _is_table_of_points(path)):

@@ -132,6 +132,7 @@ def test_two_labels_for_one_id_are_refused(out, tmp_path):
         (["--port", "8711"], "--port changes nothing without --live"),
         (["--host", "127.0.0.1"], "--host changes nothing without --live"),
         (["--to", "/nowhere/at/all.html"], "its directory doesn't exist"),
+        (["--to", f"{__file__}/all.html"], "is a file; name another place"),
         (["--map", "none", "--coordinates", "x.parquet"], "--coordinates needs a map; leave out --map none"),
         (["--column", "no", "--coordinates", "/nowhere/x.parquet"], "its directory doesn't exist"),
         (["--live", "--png"], "--live writes no file"),

@@ -185,7 +185,8 @@ def _target(out: Path, overwrite: bool) -> tuple[Path, int | None]:
     if target.exists() and room is None and not _is_tokenizer(target):
         raise JobError(f"{target} is no tokenizer file, which is all that --overwrite replaces; give another --out")
     if not target.parent.is_dir():
-        raise JobError(f"{target.parent} is not a directory; make it first")
+        found = "is no directory; give another --out" if target.parent.exists() else "doesn't exist; make it first"
+        raise JobError(f"{target.parent} {found}")
     return target, room
 
 
