@@ -183,8 +183,8 @@ def test_vocabulary_larger_than_the_model(tmp_path, corpus, model):
     [
         (["fit", "missing.txt", "--vocab-size", "5", "--out", "OUT"], 1, "missing.txt"),
         (["fit", "CORPUS", "--out", "OUT"], 2, "--vocab-size is missing"),
-        (["fit", "CORPUS", "--vocab-size", "5", "--out", "no/such/place.json"], 1, "no/such doesn't exist; make it first"),
-        (["fit", "CORPUS", "--vocab-size", "5", "--out", f"{__file__}/a.json"], 1, "is no directory; give another --out"),
+        (["fit", "CORPUS", "--vocab-size", "5", "--out", "no/such/a.json"], 1, "doesn't exist; make it first"),
+        (["fit", "CORPUS", "--vocab-size", "5", "--out", f"{__file__}/a.json"], 1, "is no directory; give"),
         (["fit", "CORPUS", "--vocab-size", "1", "--oov", "<OOV>", "--out", "OUT"], 2, "leaves no id for a word"),
         (["import", "CORPUS", "--out", "OUT"], 1, "is not what Keras"),
     ],
