@@ -29,17 +29,18 @@ def build(
 
     Args:
         index: id of each character, from 1.
-        unknown: id of all other characters; None to drop them.
+        unknown: id of all other characters, which may be that of a character, too; None to drop them.
         before: characters that are added to the beginning of each text, as special tokens.
         after: characters that are added to its end.
         lower: whether texts are lower-cased first.
     """
     from tokenizers import Tokenizer, models, normalizers, processors  # noqa: PLC0415 - slow to import
 
-    vocabulary = {PADDING: 0, **index}
+    vocabulary, token = {PADDING: 0, **index}, None
     if unknown is not None:
-        vocabulary[UNKNOWN] = unknown
-    token = None if unknown is None else UNKNOWN
+        # Of two tokens with one id, tokenizers keeps either.
+        token = next((one for one, number in index.items() if number == unknown), UNKNOWN)
+        vocabulary[token] = unknown
     tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=token))
     if lower:
         tokenizer.normalizer = normalizers.Sequence(lower_case())
@@ -50,7 +51,7 @@ def build(
         names = {character: f"[{number}]" for number, character in enumerate(added)}
         first, last = ([names[one] for one in text if one in added] for text in (before, after))
         special = [
-            {"id": names[one], "ids": [number], "tokens": [one if one in index else UNKNOWN]}
+            {"id": names[one], "ids": [number], "tokens": [one if one in index else token]}
             for one, number in added.items()
         ]
         tokenizer.post_processor = processors.TemplateProcessing(

@@ -73,15 +73,15 @@ def test_what_cannot_be_imported(content, message):
 
 
 @given(
-    text=st.text("abAΣς é\n!x", max_size=20),
+    text=st.text("abAΣς é\n!?x", max_size=20),
     lower=st.booleans(),
     num_words=st.none() | st.integers(2, 7),
-    oov=st.sampled_from([None, "<OOV>"]),
+    oov=st.sampled_from([None, "<OOV>", "?", "é"]),
 )
 def test_tokenizers_of_characters(*, text, lower, num_words, oov):
     """With char_level, each character of a text is looked up, also those of the filters."""
-    index = {"<OOV>": 1} if oov else {}
-    index |= {one: number for number, one in enumerate("ab é!ς", len(index) + 1)}
+    tokens = [oov, *"ab é!ς"] if oov else "ab é!ς"
+    index = {token: number for number, token in enumerate(dict.fromkeys(tokens), 1)}
     content = keras_json(char_level=True, lower=lower, word_index=json.dumps(index), num_words=num_words, oov_token=oov)
     expected = []
     for one in text.lower() if lower else text:
@@ -90,4 +90,6 @@ def test_tokenizers_of_characters(*, text, lower, num_words, oov):
             expected.append(number)
         elif oov is not None:
             expected.append(index[oov])
-    assert reloaded(from_keras(content)).encode(text).ids == expected
+    made = reloaded(from_keras(content))
+    assert made.encode(text).ids == expected
+    assert len(set(made.get_vocab().values())) == made.get_vocab_size()

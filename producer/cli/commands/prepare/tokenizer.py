@@ -213,7 +213,7 @@ def _save(made: "Tokenizer", target: Path, room: int | None) -> None:
         return
     if not (target.parent / RECORD_FILE).exists():
         click.echo(
-            "the words have new ids: a model that was trained with other ids gives meaningless vectors with them",
+            "texts have this tokenizer's ids now: a model that was trained with other ids gives meaningless vectors",
             err=True,
         )
     click.echo(
