@@ -110,7 +110,7 @@ def _meaning(dataset: Dataset, name: str) -> str:
     for column in dataset.columns:
         if column.name == name:
             which = "the last layer" if column.layer is None else f"layer {column.layer}"
-            some = "some tokens, which `positions` lists" if dataset.positions != ALL else "each real token"
+            some = "each of some tokens, which `positions` lists" if dataset.positions != ALL else "each real token"
             of = f"one vector for {some}" if column.per_token else _POOLED[column.pooling]
             return f"{of}: {counted(column.width, 'number')} of {which}"
     return _OTHERS[name][1]
