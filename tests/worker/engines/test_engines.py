@@ -83,7 +83,7 @@ def test_each_kind(config, tmp_path):
 
 
 # Not shrunk: each example costs a second of tracing.
-@settings(max_examples=10, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=7, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(model_configs(), st.lists(st.integers(0, 12), max_size=5), st.data())
 def test_any_kind(tmp_path_factory, config, lengths, data):
     """Any stack of layers and any columns are right."""
