@@ -32,12 +32,14 @@ def check_workers(
     """Whether those alive can do the work.
 
     Args:
-        workers: all that are alive.
+        workers: all that the broker has heard of lately; those that have been silent for a lease don't count as alive.
         offer: what must be offered; a fingerprint for a model in any arithmetic, None for anything.
         stats: what Celery's remote control answered, by worker; None where it couldn't be asked.
         job_key: of the job whose directory was named; None for what is in the way of any.
         is_full: whether the broker's memory is full, so that it takes no worker's word.
     """
+    silent = [worker for worker in workers if worker.is_lost and _serves(worker, offer)]
+    workers = [worker for worker in workers if not worker.is_lost]
     serving = [worker for worker in workers if _serves(worker, offer)]
     what = offer.describe() if isinstance(offer, Offer) else f"model {offer[:SHORT]}…" if offer else "any model"
     if not serving and is_full:
@@ -46,13 +48,10 @@ def check_workers(
     elif not serving:
         others = f", {len(workers)} for other jobs" if workers else ""
         how = f" --engine {offer.engine} --arithmetic {offer.arithmetic}" if isinstance(offer, Offer) else ""
+        others += f"; {_names(silent)} did, and was last heard of {_age(silent)} ago" if silent else ""
         yield Check("workers", "warn", f"none offers {what}{others}", f"start one: unrolled worker --model DIR{how}")
     else:
-        yield Check(
-            "workers",
-            "ok",
-            f"{len(serving)} offer {what}: {printable(', '.join(w.name for w in serving[:5]))}",
-        )
+        yield Check("workers", "ok", f"{len(serving)} offer {what}: {_names(serving)}")
         yield _check_leases(serving)
         yield from _check_crowd(workers)
         yield from _check_troubles(serving, job_key)
@@ -62,6 +61,15 @@ def check_workers(
 
 def _serves(worker: WorkerStatus, offer: Offer | str | None) -> bool:
     return offer in (None, worker.offer, worker.offer and worker.offer.fingerprint)
+
+
+def _names(workers: Sequence[WorkerStatus]) -> str:
+    return printable(", ".join(worker.name for worker in workers[:5]))
+
+
+def _age(workers: Sequence[WorkerStatus]) -> str:
+    """How long ago the last one of silent workers was heard of."""
+    return duration(min(worker.silent_seconds for worker in workers))
 
 
 def _check_crowd(workers: Sequence[WorkerStatus]) -> Iterator[Check]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from producer.queue.queue_status import is_full
+from producer.queue.worker_status import WorkerStatus
 from unrolled.errors import BrokerAwayError, BrokerError
 from unrolled.job.offer import Offer
 from unrolled.queue.ledger import MOST_OFFERS, alive_workers, as_text
@@ -97,7 +98,8 @@ class LedgerFigures:
 
     def _queues(self) -> dict[str, _Queue]:
         client: Any = self._broker.client
-        alive = [Offer.parse(str(facts["offer"])) for facts in alive_workers(client, self._namespace).values()]
+        workers = [WorkerStatus.parse(*found) for found in alive_workers(client, self._namespace).items()]
+        alive = [worker.offer for worker in workers if not worker.is_lost]
         found = {Offer.parse(as_text(raw)) for raw in client.smembers(f"{self._namespace}:offers")}
         ledgers = [self._broker.ledger(self._namespace, offer) for offer in sorted(filter(None, found.union(alive)))]
         if len(ledgers) > MOST_OFFERS:  # workers take offers without a job off the list, when there are so many

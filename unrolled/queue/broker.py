@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from unrolled.errors import BrokerAwayError, BrokerRefusesError
-from unrolled.queue.broker_errors import advice, refusal, refuses
+from unrolled.queue.broker_errors import advice, is_forbidden, refusal, refuses
 from unrolled.queue.broker_url import check_broker_url, client_url, without_secret
 from unrolled.queue.ledger import Ledger
 
@@ -91,18 +91,26 @@ class Broker:
     def until_done(self, patience: Patience, what: str, action: Callable[[], T]) -> T:
         """Run an action that asks the server, again and again while the server is away.
 
+        A server that has let this user in, and doesn't any more, is away, too: it may have been started again with an
+        old list of users, and a stream's rows come once.
+
         Args:
             patience: waits, and says so.
             what: names the action.
             action: must be safe to run again.
 
         Raises:
-            BrokerRefusesError: the server rejects this user or this action.
+            BrokerRefusesError: the server never let this user in, or doesn't let it do this.
         """
 
         def attempt() -> T:
-            with self.asked():
-                return action()
+            try:
+                with self.asked():
+                    return action()
+            except BrokerRefusesError as error:
+                if self._answered and not is_forbidden(error):
+                    raise BrokerAwayError(error.found, error.advice) from error
+                raise
 
         return patience.until_done(what, attempt)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 #: Errors that mean "access denied", so that trying again is useless. Matched by the name of the class, and by the text,
 #: because Lua scripts and kombu wrap the class, and redis-py drops the code.
-_DENIAL_TYPES = {"AuthenticationError", "AuthorizationError", "NoPermissionError"}
-_DENIALS = ("WRONGPASS", "NOAUTH", "NOPERM", "ACL failure", "DB index is out of range")
+_LOGIN_TYPES, _LOGINS = {"AuthenticationError", "AuthorizationError"}, ("WRONGPASS", "NOAUTH")
+_FORBIDDEN_TYPES, _FORBIDDEN = {"NoPermissionError"}, ("NOPERM", "ACL failure", "DB index is out of range")
 #: The certificate isn't trusted, or the server speaks no TLS.
 _NO_TLS = ("CERTIFICATE_VERIFY", "WRONG_VERSION_NUMBER")
 #: Answers that few people understand: a part of each, what it means, and what to do.
@@ -55,7 +55,17 @@ def refuses(error: BaseException) -> bool:
     Args:
         error: an error from redis-py or kombu. The errors that caused it count too.
     """
-    return any(_denies(cause) or any(text in str(cause) for text in _NO_TLS) for cause in _causes(error))
+    types, texts = _LOGIN_TYPES | _FORBIDDEN_TYPES, (*_LOGINS, *_FORBIDDEN, *_NO_TLS)
+    return any(_is(cause, types, texts) for cause in _causes(error))
+
+
+def is_forbidden(error: BaseException) -> bool:
+    """Whether a broker that lets this user in doesn't let it do one thing.
+
+    Args:
+        error: of which `refuses` is true, or one that it caused.
+    """
+    return any(_is(cause, _FORBIDDEN_TYPES, _FORBIDDEN) for cause in _causes(error))
 
 
 def refusal(url: str, error: BaseException) -> tuple[str, str]:
@@ -88,9 +98,9 @@ def advice(url: str, error: BaseException) -> str:
     return ""
 
 
-def _denies(error: BaseException) -> bool:
+def _is(error: BaseException, types: set[str], texts: Iterable[str]) -> bool:
     names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & _DENIAL_TYPES) or any(text in str(error) for text in _DENIALS)
+    return bool(names & types) or any(text in str(error) for text in texts)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -286,9 +286,21 @@ def test_a_worker_of_another_engine_or_arithmetic_computes_another_result(other)
     assert outcomes(check_workers([worker(other)], None, THREADS))["workers"] == "ok"
 
 
+def test_a_worker_that_is_silent_for_a_lease_is_not_alive():
+    """As `status` says it; the broker keeps its heartbeat for another lease."""
+    (check,) = check_workers([worker(silent_seconds=31)], OFFER, None)
+    assert check.outcome == "warn"
+    assert (
+        check.found == "none offers model abababababab… in float32 by fused; host-1 did, and was last heard of 31 s ago"
+    )
+    checks = list(check_workers([worker(silent_seconds=31), worker(silent_seconds=29)], OFFER, THREADS))
+    assert outcomes(checks)["workers"] == "ok"
+    assert checks[0].found.startswith("1 offer ")
+
+
 def test_workers_that_a_full_broker_hides_are_not_missed():
     """They may be alive: none has to be started."""
-    for known in ([], [worker(Offer("cd" * 32, "fused", "float32"))]):
+    for known in ([], [worker(Offer("cd" * 32, "fused", "float32"))], [worker(silent_seconds=31)]):
         (check,) = check_workers(known, OFFER, None, is_full=True)
         assert (check.outcome, check.advice) == ("unknown", "raise the broker's maxmemory")
         assert check.found.endswith("the broker is full, so workers that are alive can't say so")

@@ -259,31 +259,55 @@ def test_a_signal_ends_a_run_whose_queue_is_full(tmp_path, model, broker, crew):
     assert (producer.returncode, read_rows(live["out"])) == (0, 2), producer.stderr.read()
 
 
-def test_a_refusal_while_the_queue_is_full_loses_no_row(tmp_path, model, broker, crew):
+def let_in(admin):
+    """Give a user all rights."""
+    admin.execute_command("ACL", "SETUSER", "known", "on", ">secret", "~*", "&*", "+@all")
+
+
+def test_a_missing_right_while_the_queue_is_full_loses_no_row(tmp_path, model, broker, crew):
     """A row that was read and not yet cut still reaches the disk; the next run queues it."""
-    admin = Broker(broker.url).client
-
-    def let_in():
-        admin.execute_command("ACL", "SETUSER", "known", "on", ">secret", "~*", "&*", "+@all")
-
-    let_in()
+    let_in(admin := Broker(broker.url).client)
     url = broker.url.replace("redis+socket://", "redis+socket://known:secret@")
     live = {"broker": url, "model": model, "out": tmp_path / "out", "flush_seconds": 4 * FLUSH_SECONDS}
     full = {"shard_tokens": 2, "max_queued_tokens": 1}
     producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live, **full)
     write(producer, "one two\nthree\n")
     assert "queue is full" in producer.stderr.readline()
-    admin.execute_command("ACL", "DELUSER", "known")
+    admin.execute_command("ACL", "SETUSER", "known", "-@all")
     eventually(lambda: producer.poll() is not None, "its end")
     said = producer.stderr.read()
     assert producer.returncode == 1
     assert "refuses" in said
     assert "secret" not in said
-    let_in()
+    let_in(admin)
     crew.worker(tmp_path / "worker.log", broker=url, model=model, engine=ENGINE, lease_seconds=2)
     assert unrolled("enqueue", "--follow", "-", stdin="", **live, **full).returncode == 0
     published(live["out"], 2)
     assert ids(live["out"]) == numbered(2)
+    check(live["out"])
+
+
+def test_a_login_that_is_refused_for_a_while_costs_time_only(tmp_path, model, broker, crew):
+    """As after a restart of the server with an old list of users: a stream that was let in before isn't ended."""
+    let_in(admin := Broker(broker.url).client)
+    url = broker.url.replace("redis+socket://", "redis+socket://known:secret@")
+    live = {"broker": url, "model": model, "out": tmp_path / "out", "flush_seconds": FLUSH_SECONDS}
+    producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
+    write(producer, "one\n")
+    eventually(lambda: read_rows(live["out"]) == 1, "a row")
+    admin.execute_command("ACL", "DELUSER", "known")
+    write(producer, "two\n")
+    line = next(line for line in producer.stderr if "refuses" in line)
+    assert "can't reach the broker: " in line
+    assert "secret" not in line
+    write(producer, "three\n")
+    let_in(admin)
+    assert any("can reach the broker again" in line for line in producer.stderr)
+    crew.worker(tmp_path / "worker.log", broker=url, model=model, engine=ENGINE, lease_seconds=2)
+    producer.communicate()
+    assert producer.returncode == 0
+    published(live["out"], 3)
+    assert ids(live["out"]) == numbered(3)
     check(live["out"])
 
 

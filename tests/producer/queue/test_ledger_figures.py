@@ -58,6 +58,16 @@ def test_each_queue_shows_its_shards_tokens_workers_and_age(server):
     assert check_metrics(text(LedgerFigures(server, "test").collect)) == ""
 
 
+def test_a_worker_that_is_silent_for_a_lease_is_not_alive(server):
+    """As `status` says it; its heartbeat is kept for another lease."""
+    server.ledger("test", OFFER).enter(JOB, "/out", None, [(member(0), 10)], 1)
+    seconds, _ = server.client.time()
+    for name, until in (("killed", seconds + 9), ("alive", seconds + 15)):
+        heartbeat = {"offer": str(OFFER), "lease_seconds": 10, "until": until}
+        server.client.hset("test:workers", name, json.dumps(heartbeat))
+    assert values(server)["unrolled_ledger_workers", OFFER.short] == 1
+
+
 def test_a_full_broker_that_knows_of_no_worker_shows_no_number(server):
     """It refuses their heartbeats: 0 would be an alert for a lack of workers."""
     ledger = server.ledger("test", OFFER)
