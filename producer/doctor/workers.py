@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _SLOW_SHARD_SECONDS = 600.0
 _SHORT_LEASE_SECONDS = 10.0
+#: The latest ones: a full disk is in the way of each part.
+_MOST_TROUBLES = 3
 _THREADS = "celery.concurrency.thread:TaskPool"
 
 
@@ -91,10 +93,12 @@ def _check_troubles(workers: Sequence[WorkerStatus], job_key: str | None) -> Ite
         for text in found:
             lines.setdefault(text, []).append(worker.name)
     if lines:
-        shown = "; ".join(f"{text} (worker {', '.join(names[:3])})" for text, names in lines.items())
+        few = [f"{text} (worker {', '.join(names[:3])})" for text, names in list(lines.items())[-_MOST_TROUBLES:]]
+        if more := len(lines) - len(few):
+            few.append(f"and {more} more")
         advice = "see to it on the workers' machines" if free else "as long as it lasts, no worker computes the job"
         # Of a job that isn't named, another worker's trouble may be none.
-        yield Check("workers' troubles", "warn" if free or job_key is None else "fail", printable(shown), advice)
+        yield Check("workers' troubles", "warn" if free or job_key is None else "fail", printable("; ".join(few)), advice)
 
 
 def _check_leases(workers: Sequence[WorkerStatus]) -> Check:

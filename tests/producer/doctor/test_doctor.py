@@ -328,6 +328,14 @@ def test_what_is_in_the_way_of_workers_shows(troubles, job_key, expected):
     assert texts == ([] if expected is None else [f"{troubles[0][0][1]} (worker host-1)"])
 
 
+def test_a_full_disk_in_the_way_of_many_parts_is_a_line_of_a_few():
+    """The latest ones, and how many more there are."""
+    texts = [f"can't write part {number}: No space left on device" for number in range(9)]
+    *_, check = [each for each in check_workers([worker(troubles=[[JOB, text] for text in texts])], OFFER, THREADS, JOB)
+                 if each.name == "workers' troubles"]  # fmt: skip
+    assert check.found.split("; ") == [*(f"{text} (worker host-1)" for text in texts[-3:]), "and 6 more"]
+
+
 def test_the_software_is_listed():
     """What a person who helps asks first."""
     checks = {check.name: check for check in check_software()}
