@@ -98,7 +98,9 @@ def _check_troubles(workers: Sequence[WorkerStatus], job_key: str | None) -> Ite
             few.append(f"and {more} more")
         advice = "see to it on the workers' machines" if free else "as long as it lasts, no worker computes the job"
         # Of a job that isn't named, another worker's trouble may be none.
-        yield Check("workers' troubles", "warn" if free or job_key is None else "fail", printable("; ".join(few)), advice)
+        yield Check(
+            "workers' troubles", "warn" if free or job_key is None else "fail", printable("; ".join(few)), advice
+        )
 
 
 def _check_leases(workers: Sequence[WorkerStatus]) -> Check:
