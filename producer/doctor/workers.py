@@ -50,7 +50,7 @@ def check_workers(
     elif not serving:
         others = f", {len(workers)} for other jobs" if workers else ""
         how = f" --engine {offer.engine} --arithmetic {offer.arithmetic}" if isinstance(offer, Offer) else ""
-        others += f"; {_names(silent)} did, and was last heard of {_age(silent)} ago" if silent else ""
+        others += f"; {_names(silent)} did, last heard of {_age(silent)} ago" if silent else ""
         yield Check("workers", "warn", f"none offers {what}{others}", f"start one: unrolled worker --model DIR{how}")
     else:
         yield Check("workers", "ok", f"{len(serving)} offer {what}: {_names(serving)}")
