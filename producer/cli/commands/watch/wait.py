@@ -137,7 +137,9 @@ def summary(found: JobStatus) -> str:
         )
     if found.failed:
         again = f"unrolled retry {found.out} --failed-rows"
-        lines.append(f"the engine failed on {found.failed:,} of them; only when the cause is gone: {again}")
+        lines.append(
+            f"{found.failed:,} of them could be read, but not computed or stored; only when the cause is gone: {again}"
+        )
     if found.dead:
         lines.append(f"{counted(found.dead, 'shard is', 'shards are')} dead; {revival(found)}")
     return "\n".join(lines)
