@@ -2,8 +2,8 @@
 
 A field is quoted as a whole or not at all: text after the closing quote is an error. Otherwise, a field that begins
 with a quotation mark of its own would take the next lines into it, up to the next mark, without a word. If that mark
-happens to end a field, the lines themselves show it: each has the columns of a row. Of a record on several lines that
-is bad, the first line alone is bad, and the others are read again.
+happens to end a field, the lines themselves show it: each after the first has the columns of a row. Of a record on
+several lines that is bad, the first line alone is bad, and the others are read again.
 """
 
 # Over 150 lines: one reader: the csv module's limits, and what they make of a damaged file.
@@ -11,7 +11,7 @@ is bad, the first line alone is bad, and the others are read again.
 import csv
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, Self
@@ -29,11 +29,10 @@ if TYPE_CHECKING:
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 _ABOUT_QUOTES = "; if quotation marks are characters of the texts, give --no-quotes"
-#: Of a bad record, the lines after the first are read again if there are at most this many: hostile files mustn't take
-#: long.
-_MOST_LINES = 1000
 #: Lines of a record that must all look like rows before it is bad: of a few lines of prose, each may have one comma.
 _LEAST_ROWS = 5
+#: A text of so many lines that all look like rows is none, even if it has quotation marks, doubled as they must be.
+_MANY_LINES = 100
 #: Separators of other tables, and what to do.
 _OTHERS = {
     "\t": "tabs; give --format tsv",
@@ -127,89 +126,142 @@ class Records:
             except RowError as error:
                 yield from self._parsed(run)
                 run = []
-                self._line += len(self._open) + 1
-                self._open = []  # an open record ends here and is bad too
+                yield from self._left_open(self._line + len(self._open))
+                self._line += 1
                 yield Unreadable(str(error))
         yield from self._parsed(run)
 
     def end(self) -> Iterator[list[str] | Unreadable]:
         """Yield an unreadable record if the input ended within one, and the records in its lines after the first."""
-        while lines := self._open:
-            self._open = []
-            yield Unreadable(
-                f"a quoted field that begins in line {self._line:,} is never closed; it runs over "
-                f"{counted(len(lines), 'line')} to the end{_ABOUT_QUOTES}"
+        yield from self._left_open()
+
+    def _left_open(self, bad_line: int | None = None) -> Iterator[list[str] | Unreadable]:
+        """End the open record, at the end of the input or before a line that can't be read."""
+        lines, self._open = self._open, []
+        where = "to the end" if bad_line is None else f"to line {bad_line:,}, which can't be read"
+
+        def judge(place: int) -> Unreadable:
+            count = counted(len(lines) - place, "line")
+            return Unreadable(
+                f"a quoted field that begins in line {self._line:,} is never closed; it runs over {count} {where}"
+                f"{_ABOUT_QUOTES}"
             )
-            self._line += 1
-            if len(lines) <= _MOST_LINES or not self._may_open(lines[1:]):
-                yield from self._parsed(lines[1:])
+
+        yield from self._settled(lines, len(lines), judge)
 
     def _parsed(self, run: list[str]) -> Iterator[list[str] | Unreadable]:
-        lines, start = self._open + run, 0
-        # Only a quote can close an open record; without one, parsing again is useless.
-        if not self._open or any('"' in line for line in run):
-            reader, first = self._reader(lines, 0), 0
-            while (record := _next(reader)) is not None:
-                end = first + reader.line_num
-                if end - start > 1:
-                    record, is_read_again = self._checked(record, lines[start:end], self._line + start)
-                    if is_read_again:
-                        end = first = start + 1
-                        reader = self._reader(lines, first)
-                if record:
-                    yield record
-                start = end
-        self._line += start
-        self._open = lines[start:]
-        if (size := sum(map(len, self._open))) > self._max_row_bytes:
-            yield self._too_long(size, self._line)
-            lines = self._open[1:] if self._are_rows(self._open) and not self._may_open(self._open[1:]) else []
-            self._line += len(self._open) - len(lines)
-            self._open = []
-            yield from self._parsed(lines)
+        start = yield from self._continued(run)
+        reader, first = self._reader(run, start), start
+        while not self._open and (record := _next(reader)) is not None:
+            end = first + reader.line_num
+            if end - start > 1:
+                lines = run[start:end]
+                start += yield from self._settled(lines, len(lines) - 1, self._judge(lines, record))
+                if start < end:
+                    reader, first = self._reader(run, start), start
+                continue
+            if record:
+                yield record
+            self._line += 1
+            start = end
+        self._open += run[start:]
+        if sum(map(len, self._open)) > self._max_row_bytes:
+            count = yield from self._settled(self._open, len(self._open), lambda _: None)
+            self._open = self._open[count:]
 
-    def _checked(
-        self, record: list[str] | Unreadable, lines: list[str], line: int
-    ) -> tuple[list[str] | Unreadable, bool]:
-        """What a record on several lines is taken for, and whether its lines after the first are read again.
+    def _continued(self, run: list[str]) -> Generator[list[str] | Unreadable, None, int]:
+        """Go on with the open record, if there is one; how many of the lines are settled by that."""
+        # Only a quote can close it.
+        if not self._open or not any('"' in line for line in run):
+            return 0
+        reader = self._reader(['"' + run[0], *run[1:]], 0)
+        if (record := _next(reader)) is None:
+            return 0
+        lines, self._open = self._open + run[: reader.line_num], []
+        left = len(lines)
+        left -= yield from self._settled(lines, len(lines) - 1, self._judge(lines, record))
+        return reader.line_num - left
 
-        That takes long if those lines may open records, too, so it is then limited.
+    def _settled(
+        self, lines: list[str], count: int, judge: Callable[[int], list[str] | Unreadable | None]
+    ) -> Generator[list[str] | Unreadable, None, int]:
+        """Yield what a record on several lines is: itself; or a bad line, and what the lines after it are.
+
+        One pass, however many of these begin a record too: all but the last line end in the first record's quoted
+        field, so such a record is in a quoted field there as well, and ends where the first one does.
 
         Args:
-            record: the record, or why it is bad.
-            lines: its lines.
-            line: the number of the first one.
+            lines: of the record.
+            count: how many of them end in its quoted field.
+            judge: what the record is that begins in the line of this index, if it is short enough: good, bad, or None
+                while it is open.
+
+        Returns:
+            How many lines are settled; the others are read from their first one on, or are an open record.
         """
-        where = f"begins in line {line:,} and runs over {len(lines):,} lines"
-        opens_none = not self._may_open(lines[1:-1])
-        if isinstance(record, Unreadable) and (opens_none or len(lines) <= _MOST_LINES):
-            return record.in_a_record_that(where), True
-        if self._is_checked and opens_none and len(lines) >= _LEAST_ROWS and self._are_rows(lines):
-            more = f"each of which has the columns of a row{_ABOUT_QUOTES}; if the field is right, give --quotes"
-            return Unreadable(f"a quoted field {where}, {more}"), True
-        if (size := sum(map(len, lines))) > self._max_row_bytes:
-            return self._too_long(size, line), False
-        if isinstance(record, Unreadable):
-            return record.in_a_record_that(where), False
-        self.line_ends.add(len(lines), line)
-        return record, False
+        size = sum(map(len, lines))
+        for place, line in enumerate(lines[:count]):
+            found = _next(self._reader([line], 0)) if place else None
+            if found is None:  # a record begins here
+                found = self._too_long() if size > self._max_row_bytes else judge(place)
+                if found is None:
+                    return place
+                if not isinstance(found, Unreadable):
+                    yield found
+                    self._line += len(lines) - place
+                    return len(lines)
+            if found:
+                yield found
+            self._line += 1
+            size -= len(line)
+        return count
 
-    def _may_open(self, lines: list[str]) -> bool:
-        """Whether one of these lines may begin a record on several lines; an empty field in quotation marks doesn't."""
-        return any('"' in line and '"' in self._empty_field.sub("", line) for line in lines)
+    def _judge(self, lines: list[str], record: list[str] | Unreadable) -> Callable[[int], list[str] | Unreadable]:
+        """Say what the record is that begins in the line of an index, and ends in the last line.
 
-    def _are_rows(self, lines: list[str]) -> bool:
-        """Whether each line of a record has the columns of a row; of a single column, that says nothing."""
+        Args:
+            lines: of a record.
+            record: how that ended: with an error, which those that begin later have, too, or with a field's end.
+        """
+        rows_from, marked = (0, 0) if isinstance(record, Unreadable) else self._likeness(lines)
+
+        def judge(place: int) -> list[str] | Unreadable:
+            count = len(lines) - place
+            where = f"begins in line {self._line:,} and runs over {count:,} lines"
+            if isinstance(record, Unreadable):
+                return record.in_a_record_that(where)
+            has_marks = marked > place and count < _MANY_LINES
+            if self._is_checked and count >= _LEAST_ROWS and rows_from <= place + 1 and not has_marks:
+                more = f"each of which but the first has the columns of a row{_ABOUT_QUOTES}"
+                return Unreadable(f"a quoted field {where}, {more}; if the field is right, give --quotes")
+            whole = _next(self._reader(lines, place))
+            if whole is None or isinstance(whole, Unreadable):
+                return (whole or Unreadable("not CSV")).in_a_record_that(where)
+            self.line_ends.add(count, self._line)
+            return whole
+
+        return judge
+
+    def _likeness(self, lines: list[str]) -> tuple[int, int]:
+        """From which line on each has the columns of a row, and the last one inside that has a quotation mark.
+
+        A single column says nothing, and nor does an empty field in quotation marks.
+        """
         others = (self.columns or 0) - 1
-        return others > 0 and all(line.count(self._delimiter) == others for line in lines)
+        rows_from, marked = len(lines), len(lines) - 2
+        while others > 0 and rows_from > 0 and lines[rows_from - 1].count(self._delimiter) == others:
+            rows_from -= 1
+        while marked > 0 and not ('"' in lines[marked] and '"' in self._empty_field.sub("", lines[marked])):
+            marked -= 1
+        return rows_from, marked
 
     def _reader(self, lines: list[str], first: int) -> "Reader":
         rest = map(lines.__getitem__, range(first, len(lines)))
         return csv.reader(chain(rest, _NoMoreLines()), delimiter=self._delimiter, quoting=self._quoting, strict=True)
 
-    def _too_long(self, characters: int, line: int) -> Unreadable:
+    def _too_long(self) -> Unreadable:
         return Unreadable(
-            f"a quoted field that begins in line {line:,} has {characters} characters on several lines; allowed: "
+            f"a quoted field that begins in line {self._line:,} is too long, with all its lines; allowed: "
             f"{self._max_row_bytes} (--max-row-bytes). Is a quote missing?"
         )
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from support.inputs import COMPRESS, content_of, count_lines, outcome, plain, rows_of, write
 
 from producer.sources.errors import SourceError
+from producer.sources.formats.delimited import Records, Unreadable
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
 from producer.sources.rows import BadRow, SourceRow
@@ -145,8 +146,9 @@ def test_csv(tmp_path):
     assert [(row.position, row.reason[:24]) for row in rows if isinstance(row, BadRow)] == [
         (1, "has 2 columns; 3 are nam"),
         (3, "not UTF-8: byte 0xff at "),
-        (4, "not UTF-8: byte 0xff at "),
-        (7, "a quoted field that begi"),
+        (4, "a quoted field that begi"),
+        (5, "not UTF-8: byte 0xff at "),
+        (8, "a quoted field that begi"),
     ]
 
 
@@ -179,7 +181,9 @@ def test_a_quote_that_a_later_text_closes_swallows_no_row(tmp_path, capsys):
     assert [row.text for row in rows if isinstance(row, SourceRow)] == [texts[0], *texts[2:]]
     (bad,) = (row for row in rows if isinstance(row, BadRow))
     assert bad.position == 1
-    assert "begins in line 3 and runs over 2,002 lines, each of which has the columns of a row" in bad.reason
+    assert (
+        "begins in line 3 and runs over 2,002 lines, each of which but the first has the columns of a row" in bad.reason
+    )
     assert "give --no-quotes" in bad.reason
     assert "give --quotes" in bad.reason
     assert [row.text for row in rows_of(path, quotes=False)] == texts
@@ -194,7 +198,7 @@ def test_empty_fields_between_do_not_hide_it(tmp_path, empty, end):
     lines = ["id,text,n", '1,"start,x', "2,b,x", empty, "4,d,x", "5,e,x", '6,x,end"', "7,g,x"]
     rows = rows_of(write(tmp_path / "a.csv", end.join(lines)), id_field="n")
     assert [row.position for row in rows] == list(range(7))
-    assert "each of which has the columns of a row" in rows[0].reason
+    assert "each of which but the first has the columns of a row" in rows[0].reason
     assert [row.text for row in rows[3:5]] == ["d", "e"]
 
 
@@ -209,7 +213,7 @@ def test_quotation_marks_inside_a_text_of_many_lines(tmp_path):
     ("last", "said"),
     [
         ('"World" the', "in a record that begins in line 3 and runs over 2,002 lines; if quotation marks are"),
-        ("none", "a quoted field that begins in line 3 has "),
+        ("none", "a quoted field that begins in line 3 is too long, with all its lines; allowed: 5000 "),
     ],
 )  # fmt: skip
 def test_a_quote_swallows_no_row_however_far_the_next_one_is(tmp_path, last, said):
@@ -239,15 +243,40 @@ def test_fields_with_line_ends_are_counted(tmp_path, capsys):
 
 
 def test_csv_quote_without_end(tmp_path):
-    """A quote that is never closed costs what a row may be, not the rest of the file."""
-    content = "text\n" + '"' + "lost\n" * 5000 + '"\nfound\n'
-    rows = rows_of(write(tmp_path / "a.csv", content), max_row_bytes=1000)
-    assert "a quoted field that begins in line 2 has 25003 characters" in rows[0].reason
-    assert rows[-1].text == "found"
+    """A quote that is never closed costs its line, and so does one that is closed too far away."""
+    content = "text\n" + '"' + "found\n" * 5000 + '"\nfound\n'
+    bad, *found, last, end = rows_of(write(tmp_path / "a.csv", content), max_row_bytes=1000)
+    assert "a quoted field that begins in line 2 is too long, with all its lines; allowed: 1000" in bad.reason
+    assert [row.text for row in (*found, end)] == ["found"] * 5000
+    assert "begins in line 5,002 is never closed; it runs over 2 lines to the end" in last.reason
     content = 'text\nfine\n"lost\n' + "found\n" * 5000
     _, bad, *found = rows_of(write(tmp_path / "b.csv", content))
     assert "begins in line 3 is never closed; it runs over 5,001 lines to the end" in bad.reason
     assert len(found) == 5000
+
+
+@pytest.mark.parametrize("max_row_bytes", [2**24, 50_000])
+@pytest.mark.parametrize("doubled", ["the list", 'the ""list"" of', 'a, b "c", "d'])
+@pytest.mark.parametrize("end", ["", '9,an " odd mark\n9,the\n', '9,he said"\n', "9,\xff\n"])
+def test_a_stray_quote_costs_a_line(tmp_path, end, doubled, max_row_bytes):
+    """Far from the next one, among lines with marks of their own, with commas of its own, before an unreadable line."""
+    lines = ["id,text", "0,the", '1,"Hello, he said', *["2,the list"] * 4000, f"3,{doubled}", *["4,the list"] * 4000]
+    content = "".join(f"{line}\n" for line in lines) + end
+    rows = rows_of(write(tmp_path / "a.csv", content.encode("latin-1")), max_row_bytes=max_row_bytes)
+    bad = [row.reason for row in rows if isinstance(row, BadRow)]
+    assert "quot" in bad[0]
+    assert len(rows) == 8003 + end.count("\n")
+    assert len(bad) <= 4
+
+
+def test_many_stray_quotes_take_one_pass():
+    """Each line begins a record that goes on to the end, or to a bad line, or is too long: not one for each of them."""
+    for last, limit in ([], 2**24), ([b'a"b'], 2**24), ([], 100_000):
+        records = Records(",", limit)
+        pushed = [record for _ in range(20) for record in records.push([b'x","y'] * 5_000)]
+        found = [*pushed, *records.push(last), *records.end()]
+        assert len(found) == 100_000 + len(last)
+        assert all(isinstance(record, Unreadable) for record in found[:100_000])
 
 
 @settings(deadline=None)

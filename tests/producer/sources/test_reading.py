@@ -200,13 +200,14 @@ def test_records_are_those_of_the_whole(text, cuts):
 @given(
     st.lists(st.sampled_from(["a,b", '1,"a', '2,b"', '3,"c"', "", "a", '"a,b', "\xff,b"]), max_size=24),
     st.lists(st.integers(0, 24)),
+    st.sampled_from([10**6, 8, 14, 30]),
 )
-def test_reasons_and_lines_do_not_depend_on_the_division(given, cuts):
+def test_reasons_and_lines_do_not_depend_on_the_division(given, cuts, max_row_bytes):
     """The line in which a field begins is that of the file, whatever was read at once and whatever was bad before."""
     lines = [line.encode("latin-1") for line in given]
     told = []
     for edges in ([0, len(lines)], [0, *sorted(min(cut, len(lines)) for cut in cuts), len(lines)]):
-        records = Records(",", 10**6)
+        records = Records(",", max_row_bytes)
         records.columns = 2
         found = [record for start, end in pairwise(edges) for record in records.push(lines[start:end])]
         found.extend(records.end())
