@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NO_ANSWER = "no answer for {:g} s"
+_NOT_DONE = "not done within {:g} s"
 
 #: Seconds between two tries: the first pause, and the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
-#: How long an action may give no answer before that is said, where people watch.
+#: How long an action may take before that is said, where people watch.
 QUIET_SECONDS = 15.0
 #: How often an action is tried whose failure may be its own fault.
 ATTEMPTS = 5
@@ -66,7 +66,7 @@ class _Try:
         what: names the action.
         began: when, on the monotonic clock.
         about: as `Patience.until_done` takes it.
-        is_named: whether it was said that there is no answer.
+        is_named: whether it was said that it takes long.
     """
 
     what: str
@@ -82,7 +82,7 @@ class Patience:
         say: called with one line of text.
         transient: kinds of errors that pass by themselves.
         stopped: raised in place of an action's error after `stop`; an action that raises it is not tried again.
-        quiet_seconds: how long an action may give no answer before that is said; None for as long as it takes.
+        quiet_seconds: how long an action may take before that is said; None for as long as it takes.
     """
 
     def __init__(
@@ -217,7 +217,7 @@ class Patience:
             self._running.pop(one, None)
 
     def _watch(self, quiet_seconds: float) -> None:
-        """Name tries that give no answer; ends when there are none."""
+        """Name tries that take long; ends when there are none."""
         while not self._stop.wait(quiet_seconds / 4):
             with self._lock:
                 if not self._running:
@@ -229,9 +229,9 @@ class Patience:
                     one.is_named = True
                 news = [one for one in silent if one.what not in self._failing]
                 for one in news:
-                    self._failing.setdefault(one.what, (one.began, _NO_ANSWER.format(quiet_seconds), one.about))
+                    self._failing.setdefault(one.what, (one.began, _NOT_DONE.format(quiet_seconds), one.about))
             for one in news:
-                self.say(f"can't {one.what}: {_NO_ANSWER.format(quiet_seconds)}; waiting for it")
+                self.say(f"can't {one.what}: {_NOT_DONE.format(quiet_seconds)}; waiting for it")
 
     def works(self, what: str) -> None:
         """Say that something can be done again, where `fails` said that it can't."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from producer.jobs.diagnosis import BLIND, diagnose
 from producer.jobs.status_reader import StatusReader
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
     from producer.jobs.screen import JobScreen
     from producer.jobs.status import JobStatus
     from producer.terminal.figures import ProducerFigures
+    from unrolled.patience import Steadily
     from unrolled.protocol.opening import OpenJob
+
+T = TypeVar("T")
 
 #: How long something must be in the way before it is reported, if it is often over soon: a producer at work may
 #: be about to read its input on, and `wait` itself enters in Redis again what it lost. All else is reported at once.
@@ -44,6 +48,8 @@ _STILL_LOST = (
 )
 #: A look at 100,000 names takes a while: rest at least this many times longer.
 _REST = 4
+#: How long a look that has begun may go on when the time is over: a slow bucket answers hundreds of requests for one.
+_LATE_SECONDS = 10.0
 #: A small job is over soon: at first, look again after this share of the time that was waited.
 _QUICK = 0.1
 
@@ -78,13 +84,14 @@ def wait_for_job(
 
     Raises:
         JobError: the job was cancelled or discarded, or its log is damaged; or all that waits was removed.
-        TransientError: the store couldn't be read even once before `until`.
+        TransientError: the store couldn't be read even once before `until`, or some seconds after it.
         BrokerRefusesError: the broker doesn't let this user in or do this, and never did.
     """
     # Over 40 lines: one loop, and all that can end it.
     patience = Patience(bar.warn, quiet_seconds=QUIET_SECONDS)
     queue = ShardQueue(broker, namespace, job.job.offer, patience) if broker else None
-    reader = StatusReader(job, queue.broker if queue else None, namespace, is_fed)
+    seen = job.with_patience(partial(_in_time, until + _LATE_SECONDS, job.objects.steadily))
+    reader = StatusReader(seen, queue.broker if queue else None, namespace, is_fed)
     teller = _Teller(patience, {**PATIENCE_SECONDS, "worker": starting_seconds})
     log, status, first = Log(), None, time.monotonic()
     with contextlib.closing(queue) if queue else contextlib.nullcontext():
@@ -115,6 +122,17 @@ def wait_for_job(
             usual = min(every_seconds, (time.monotonic() - first) * _QUICK)
             pause = max(usual, _REST * (time.monotonic() - began))
             time.sleep(max(0.0, min(pause, until - time.monotonic())))
+
+
+def _in_time(until: float, steadily: Steadily, what: str, action: Callable[[], T]) -> T:
+    """Run an action on a store, unless the time is over.
+
+    Raises:
+        TransientError: it is.
+    """
+    if time.monotonic() > until:
+        raise TransientError(f"can't {what}: the time is over")
+    return steadily(what, action)
 
 
 def _show(bar: Progress | JobScreen, status: JobStatus) -> None:

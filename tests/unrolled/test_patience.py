@@ -71,10 +71,10 @@ def test_an_action_that_gives_no_answer_is_named(said, monkeypatch, error):
         slow = threads.submit(patience.until_done, "look at s3://a/b", action)
         eventually(lambda: said, "a line about the silence")
         assert patience.until_done("reach the broker", lambda: 1) == 1
-        assert patience.troubles() == [(None, "can't look at s3://a/b: no answer for 0.05 s")]
+        assert patience.troubles() == [(None, "can't look at s3://a/b: not done within 0.05 s")]
         answers.set()
         assert slow.result() == 42
-    assert said[0] == "can't look at s3://a/b: no answer for 0.05 s; waiting for it"
+    assert said[0] == "can't look at s3://a/b: not done within 0.05 s; waiting for it"
     assert [line.split(",")[0] for line in said[1:]] == ["can look at s3://a/b again"]
     assert patience.troubles() == []
 

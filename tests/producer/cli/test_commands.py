@@ -602,6 +602,26 @@ def test_wait_keeps_its_time_where_the_job_cannot_be_seen(monkeypatch):
             assert (result.exit_code, "no answer in time" in result.stderr) == (status, True)
 
 
+def test_a_look_is_not_finished_long_after_the_time_is_over(tmp_path, monkeypatch):
+    """One look at a slow bucket takes hundreds of requests."""
+    job = make_job(tmp_path, shards=3)
+    asked = []
+
+    def slowly(what, action):
+        asked.append(what)
+        time.sleep(0.1)
+        return action()
+
+    monkeypatch.setattr(wait, "_LATE_SECONDS", 0.15)
+    with pytest.raises(TransientError, match="the time is over"):
+        wait.wait_for_job(job.with_patience(slowly), None, NAMESPACE, Lines(), until=time.monotonic())
+    assert len(asked) == 2
+    assert (
+        wait.wait_for_job(job.with_patience(slowly), None, NAMESPACE, Lines(), until=time.monotonic() + 0.5).shards == 3
+    )
+    assert len(asked) > 4
+
+
 def test_wait_says_what_brings_a_removed_part_back(tmp_path, broker, ledger, monkeypatch):
     """Redis had it as done, so nothing is entered again; after a while `wait` says so, and it continues to wait."""
     monkeypatch.setitem(wait.PATIENCE_SECONDS, "lost", 0.1)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0),
     metavar="SECONDS",
     show_default="none",
-    help="Longest time to wait; a bucket that gives no answer may take 20 seconds more.",
+    help="Longest time to wait; a bucket that answers slowly or not at all may take 20 seconds more.",
 )
 @click.option(
     "--every-seconds",
@@ -87,25 +87,25 @@ def wait(
     # Over 40 lines: one command, most of it its options and its help text.
     start_log(log_format)
     until = time.monotonic() + (math.inf if timeout_seconds is None else timeout_seconds)
+    figures = ProducerFigures()
     try:
         job = job_at(out)
+        with served(figures.collect, metrics_port, metrics_address), about(job=job.key), progress("waiting") as bar:
+            found = wait_for_job(
+                job,
+                find_broker(broker, job.place),
+                namespace,
+                bar,
+                until=until,
+                every_seconds=every_seconds,
+                figures=figures,
+                is_fed=partial(is_run_alive, job.place),
+            )
     except TransientError as error:
         if time.monotonic() < until:
             raise
         click.echo(str(error), err=True)
         context.exit(ExitStatus.TIMED_OUT)
-    figures = ProducerFigures()
-    with served(figures.collect, metrics_port, metrics_address), about(job=job.key), progress("waiting") as bar:
-        found = wait_for_job(
-            job,
-            find_broker(broker, job.place),
-            namespace,
-            bar,
-            until=until,
-            every_seconds=every_seconds,
-            figures=figures,
-            is_fed=partial(is_run_alive, job.place),
-        )
     click.echo(as_line(found) if as_json else summary(found))
     context.exit(exit_status(found))
 
