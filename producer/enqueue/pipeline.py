@@ -17,6 +17,7 @@ from producer.enqueue.runs import FileRun, LiveRun
 from producer.enqueue.seen_ids import SeenIds
 from producer.enqueue.shard import make_shard
 from producer.enqueue.summary import Summary
+from producer.sources.formats.delimited import DELIMITERS, has_header
 from producer.sources.reading import read_batches
 from producer.sources.rows import Row
 from producer.sources.streams.spool import disk_directory
@@ -88,6 +89,8 @@ def submit(
         run = LiveRun(prepared.job.objects, queue, count, stopped.set)
         run.begin()
         summary.continued = run.number > 0
+        if summary.continued:
+            _say_of_header(prepared, queue)
         batches = _while_it_is_wanted(batches, run.log, impatient, stopped)
         batches = _numbered(batches, run.number, stopped, source.batch_rows, read)
         batches = _while_there_is_room(batches, queue, run.log, stopped, source.batch_rows)
@@ -124,6 +127,19 @@ def submit(
     summary.unknown_share = coverage.unknown_share
     summary.dead = _count_dead(run.log, prepared.job.objects)
     return summary
+
+
+def _say_of_header(prepared: Prepared, queue: JobQueue) -> None:
+    """Say that a later run of a stream takes its first line for the names of the columns, if it does.
+
+    A row may pass for them, and then it isn't stored. That can't be seen: the job doesn't know the columns' names.
+    """
+    (source,) = prepared.plan.files
+    if source.format in DELIMITERS and has_header(prepared.submission.source):
+        queue.say(
+            f"{source.label}: the first line of this run is read as the names of the columns, and not as a row, as in "
+            "each run of this stream"
+        )
 
 
 def _count_dead(log: Log, objects: Objects) -> int:

@@ -16,7 +16,8 @@ from unrolled.patience import Steadily, at_once
 # A place is one integer of 63 bits: the number of the file (below 2^27), and that of the row in it (below 2^36).
 _POSITION_BITS = 36
 _CACHE_KIB = 16 * 1024
-_RESERVED = "its id is the automatic id of another row; give it an id without the ending #<number>"
+# Whether such a row comes isn't known while rows are read, and each reading must decide alike.
+_RESERVED = "ids of the form <input>#<number> are kept for rows without an id; give this row another one"
 
 
 class SeenIds:
@@ -121,7 +122,7 @@ class SeenIds:
         return self._numbers[row.file] << _POSITION_BITS | row.position
 
     def _is_automatic(self, row_id: str) -> bool:
-        """Whether a row without an id of its own may get this one."""
+        """Whether a row without an id of its own could get this one, if there is one."""
         label, mark, position = row_id.rpartition("#")
         is_number = position.isdecimal() and position.isascii() and (position[0] != "0" or position == "0")
         return bool(mark) and is_number and label in self._numbers

@@ -66,7 +66,7 @@ def blanks_of(tokenizer: Tokenizer) -> tuple[int, ...] | None:
     model = found["model"]
     plain = model["type"] == "BPE" and not model["merges"] and not model.get("byte_fallback")
     vocabulary: dict[str, int] = model["vocab"] if plain else {}
-    tokens = [one for one in vocabulary if one not in (PADDING, model["unk_token"])]
+    tokens = [one for one, number in vocabulary.items() if number and one not in (PADDING, model["unk_token"])]
     if not plain or found["pre_tokenizer"] or any(len(one) != 1 for one in tokens):
         return None
     return tuple(sorted(vocabulary[one] for one in tokens if one.isspace()))

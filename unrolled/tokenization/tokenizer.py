@@ -119,10 +119,13 @@ def check_vocabulary(tokenizer: "Tokenizer", vocab_size: int, name: str) -> None
 
 
 def token_at_padding(tokenizer: "Tokenizer") -> str | None:
-    """The token with id 0 if it isn't padding, by its name or by the tokenizer's settings; else None."""
+    """The token with id 0 if it isn't padding, by its name or by the tokenizer's settings; else None.
+
+    A token without characters is padding, because no text contains it.
+    """
     padding = tokenizer.padding
     named = None if padding is None or padding["pad_id"] != 0 else padding["pad_token"]
     for word, number in tokenizer.get_vocab(with_added_tokens=True).items():
-        if number == 0 and word != named and not _PADDING(word):
+        if number == 0 and word not in ("", named) and not _PADDING(word):
             return word
     return None

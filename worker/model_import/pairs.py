@@ -240,7 +240,7 @@ def _characters(text: str) -> _Characters | None:
     ):
         return None
     vocabulary: dict[str, int] = model["vocab"]
-    index = {token: number for token, number in vocabulary.items() if token not in (PADDING, UNKNOWN)}
+    index = {token: number for token, number in vocabulary.items() if number and token not in (PADDING, UNKNOWN)}
     if any(len(token) != 1 for token in index):
         return None
     before: list[int] = []

@@ -6,8 +6,6 @@ import json
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
-from unrolled.tokenization.word_rules import PADDING
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -60,7 +58,8 @@ def _shifted(found: dict[str, Any]) -> tuple[str, str]:
 
 
 def _padding_names() -> Iterator[str]:
-    yield PADDING
+    """Names for id 0, the best first: a word-level model finds any other in a text, and the text would lose it."""
+    yield ""
     yield from (f"[{'_' * number}PAD]" for number in count(1))
 
 

@@ -342,12 +342,24 @@ def header_columns(record: list[str] | Unreadable, options: SourceOptions) -> In
     try:
         return find_columns(record, options)
     except DamagedInputError as error:
-        if len(record) == 1 and (found := next((each for each in _OTHERS if each in record[0]), None)):
-            raise DamagedInputError(f"{error}. Its columns seem to be separated by {_OTHERS[found]}") from error
-        raise DamagedInputError(
-            f"{error}. Its first line was read as the names of the columns; if it has no such line, use "
-            "--columns NAME,NAME or --no-header"
-        ) from error
+        raise DamagedInputError(". ".join([str(error), *_advice(record, options)])) from error
+
+
+def _advice(record: list[str], options: SourceOptions) -> Iterator[str]:
+    """What to do if a first record doesn't name the columns."""
+    found = next((each for each in _OTHERS if each in record[0]), None) if len(record) == 1 else None
+    if found is not None:
+        yield f"Its columns seem to be separated by {_OTHERS[found]}"
+    if options.follow:  # its job exists by now, and keeps its options
+        yield (
+            "Each run of a stream begins with the line that names the columns: send it first, or use another --out "
+            "with other options, such as --columns NAME,NAME"
+        )
+    elif found is None:
+        yield (
+            "Its first line was read as the names of the columns; if it has no such line, use --columns NAME,NAME or "
+            "--no-header"
+        )
 
 
 def _row(

@@ -215,6 +215,46 @@ def test_a_stream_goes_on(live):
     check(live["out"])
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("three,four", "columns found: 'three', 'four'"),
+        ("three four", "columns found: 'three four'"),
+        ("three\tfour", "Its columns seem to be separated by tabs; give --format tsv"),
+    ],
+)
+def test_each_run_of_a_table_begins_with_the_names_of_its_columns(tmp_path, model, broker, line, message):
+    """A later run can't know them. What it is advised to do can be done: the job's options can't be changed."""
+    live = {"broker": broker.url, "model": model, "out": tmp_path / "out", "format": "csv"}
+    first = unrolled("enqueue", "--follow", "-", stdin="id,text\na,one\n", **live)
+    assert (first.returncode, "names of the columns" in first.stderr) == (0, False), first.stderr
+    later = unrolled("enqueue", "--follow", "-", stdin=f"{line}\n", **live)
+    assert later.returncode == 1
+    assert message in later.stderr
+    advice = (
+        "Each run of a stream begins with the line that names the columns: send it first, or use another --out with "
+        "other options, such as --columns NAME,NAME; "
+    )
+    assert advice in later.stderr
+    assert "--no-header" not in later.stderr
+    assert unrolled("enqueue", "--follow", "-", stdin=f"id,text\n{line}\n", **live).returncode in (0, 3)
+    other = {**live, "out": tmp_path / "other", "columns": "id,text"}
+    assert unrolled("enqueue", "--follow", "-", stdin="a,one\n", **other).returncode == 0
+    again = unrolled("enqueue", "--follow", "-", stdin="b,two\n", **other)
+    assert (again.returncode, "names of the columns" in again.stderr) == (0, False), again.stderr
+    assert read_rows(other["out"]) == 2
+
+
+def test_a_later_run_of_a_table_says_what_it_takes_for_the_names_of_the_columns(tmp_path, model, broker):
+    """A row with a field `text` passes for the names of the columns, and isn't stored."""
+    live = {"broker": broker.url, "model": model, "out": tmp_path / "out", "format": "tsv"}
+    assert unrolled("enqueue", "--follow", "-", stdin="id\ttext\na\tone\n", **live).returncode == 0
+    later = unrolled("enqueue", "--follow", "-", stdin="text\tone\ntwo\tthree\n", **live)
+    assert later.returncode == 0
+    said = "-: the first line of this run is read as the names of the columns, and not as a row, as in each run of this"
+    assert said in later.stderr
+
+
 def test_rows_of_a_killed_producer_that_were_cut_are_not_lost(live, crew):
     """`kill -9` after a flush, with no worker having seen the shard; the next run of the stream enters it."""
     producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)

@@ -22,9 +22,9 @@ def test_vocabulary_of_another_model(tmp_path, vocabulary, message):
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["<pad>", "[PAD]", "<|padding|>", "__pad__"])
+@pytest.mark.parametrize("name", ["<pad>", "[PAD]", "<|padding|>", "__pad__", ""])
 def test_padding_by_any_name(tmp_path, name):
-    """Id 0 may be a padding token in any common spelling."""
+    """Id 0 may be a padding token in any common spelling, or a token without characters, which is in no text."""
     made = words(vocabulary={"[PAD]": 5, name: 0})
     assert load_tokenizer(saved(made, tmp_path), 9).token_to_id(name) == 0
 

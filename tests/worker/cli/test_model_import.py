@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from producer.cli.root import cli
 from unrolled.model.directory import open_model
 from unrolled.store.lock import lock_file
+from unrolled.tokenization.texts import ids_of_texts
 from worker.model_import import assembly
 
 MODELS = Path(__file__).parents[2] / "torch_models"
@@ -202,6 +203,18 @@ def test_a_tokenizer_of_ids_from_0_is_shifted_with_them(tmp_path, make):
     for text in ("one two", "two [SEP] what", "", "one [PAD] one two one two one"):
         assert found.encode(text).ids == [number + 1 for number in made.encode(text).ids], text
     assert 0 in found.get_vocab().values()
+
+
+def test_the_name_of_padding_in_a_text_is_no_padding_where_ids_shift(tmp_path):
+    """The source knows no such token, so for it the name is a word like any other."""
+    made = Tokenizer(models.WordLevel({"the": 0, "dog": 1, "[UNK]": 2}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    made.save(str(tmp_path / "own.json"))
+    source, text = MODELS / "lstm1.safetensors", "the [PAD] dog zzz"
+    result = run(source, tmp_path / "model", "--no-parity", "--ids-from", 0, "--tokenizer", tmp_path / "own.json")
+    assert result.exit_code == 0, result.output
+    found = ids_of_texts([text], open_model(tmp_path / "model").tokenizer(), None)
+    assert (made.encode(text).ids, list(found)) == ([0, 2, 1, 2], [[1, 3, 2, 3]])
 
 
 def test_a_tokenizer_without_a_list_of_ids_is_refused_where_ids_shift(tmp_path):

@@ -9,6 +9,9 @@ from click.testing import CliRunner
 from support.model_configs import KINDS
 from support.ragged_rows import ragged
 from support.reference import layer_states, random_weights
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.processors import TemplateProcessing
 
 from producer.cli.root import cli
 from unrolled.errors import ModelError
@@ -19,6 +22,7 @@ from unrolled.tokenization.characters import build
 from unrolled.tokenization.tokenizer import load_tokenizer
 from worker.model_import.importer import ImportOptions, import_model
 from worker.model_import.pairs import join_models
+from worker.model_import.shifted_tokenizer import shifted
 
 MODELS = Path(__file__).parents[2] / "character_models"
 EXPECTED = np.load(MODELS / "expected.npz")
@@ -88,14 +92,25 @@ def test_outputs_are_side_by_side(kind, tmp_path):
         np.testing.assert_allclose(found, np.hstack(wanted), rtol=0, atol=1e-9)
 
 
-def test_two_alphabets_become_one(tmp_path):
+FORWARD_TEXT = build({"a": 1, "b": 2, " ": 3, "\n": 5}, 4, before="\n", after=" ").to_str()
+BACKWARD_TEXT = build({"b": 7, "c": 1, " ": 9, "\n": 2}, 8, before=" ", after="\n").to_str()
+
+
+def of_ids_from_0():
+    """The text of a tokenizer of characters, as the import stores it with --ids-from 0."""
+    source = Tokenizer(BPE({"b": 6, "c": 0, " ": 8, "[UNK]": 7}, [], unk_token="[UNK]"))
+    source.post_processor = TemplateProcessing(
+        single="[0] $A [1]",
+        special_tokens=[{"id": "[0]", "ids": [8], "tokens": [" "]}, {"id": "[1]", "ids": [0], "tokens": ["c"]}],
+    )
+    return shifted(source.to_str())
+
+
+@pytest.mark.parametrize("backward_text", [BACKWARD_TEXT, of_ids_from_0()])
+def test_two_alphabets_become_one(tmp_path, backward_text):
     """A character that one model doesn't know is its unknown one; what is added differs on purpose."""
     config = KINDS["stacked"]
-    texts = (
-        build({"a": 1, "b": 2, " ": 3, "\n": 5}, 4, before="\n", after=" ").to_str(),
-        build({"b": 7, "c": 1, " ": 9, "\n": 2}, 8, before=" ", after="\n").to_str(),
-    )
-    ahead, back = pair(config, tmp_path, texts)
+    ahead, back = pair(config, tmp_path, (FORWARD_TEXT, backward_text))
     made = join_models(ahead, back, tmp_path / "both").model
     for text in ("abc z", "", "c"):
         own = []
