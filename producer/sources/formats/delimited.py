@@ -297,7 +297,8 @@ def read_delimited(
         on_line_ends: called at the end if fields contain line ends, and no option says that they are right.
 
     Raises:
-        DamagedInputError: there is no header where one must be, or it lacks a column.
+        DamagedInputError: there is no header where one must be, or it lacks a column. A stream may be empty, as one
+            that only ends its job.
     """
     # Over 40 lines, most of them the description: one loop over records, with the header that the first one is.
     records = Records(delimiter, options.max_row_bytes, quotes=options.quotes)
@@ -318,7 +319,7 @@ def read_delimited(
                 yield batch
                 batch = []
         yield batch
-    if columns is None and has_header(options):
+    if columns is None and has_header(options) and not options.follow:
         raise DamagedInputError("is empty; the first line must name the columns")
     if on_line_ends is not None and records.line_ends.rows and options.quotes is None:
         on_line_ends(records.line_ends)

@@ -240,6 +240,8 @@ def test_each_run_of_a_table_begins_with_the_names_of_its_columns(tmp_path, mode
     assert unrolled("enqueue", "--follow", "-", stdin=f"id,text\n{line}\n", **live).returncode in (0, 3)
     other = {**live, "out": tmp_path / "other", "columns": "id,text"}
     assert unrolled("enqueue", "--follow", "-", stdin="a,one\n", **other).returncode == 0
+    for job in (live, other):
+        assert unrolled("enqueue", "--follow", "-", stdin="", **job).returncode in (0, 3), "it ends the job's input"
     again = unrolled("enqueue", "--follow", "-", stdin="b,two\n", **other)
     assert (again.returncode, "names of the columns" in again.stderr) == (0, False), again.stderr
     assert read_rows(other["out"]) == 2
