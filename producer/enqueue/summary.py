@@ -31,8 +31,10 @@ class Summary:
         continued: whether rows that earlier runs have read aren't counted here: a stream can't be read again.
         added: with `--append`, input rows that the job didn't have before, the bad ones included; None without it.
         added_quarantined: the bad ones of them.
-        sent: lives that this run has entered in the ledger, those of earlier runs included.
+        sent: lives that this run has entered in the ledger, those of earlier runs included; at the end without those
+            of shards that are gone.
         dead: shards of the job that were given up, which a run doesn't queue again.
+        gone: shards of the job of which neither rows nor part can be seen, and whose rows a run can't read again.
     """
 
     rows: int = 0
@@ -48,6 +50,7 @@ class Summary:
     added: int | None = None
     added_quarantined: int = 0
     dead: int = 0
+    gone: int = 0
     in_the_way: list[str] = field(default_factory=list)
 
     def coverage_lines(self) -> list[str]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,14 +17,16 @@ from producer.queue.obstacles import no_worker, obstacles, other_offer
 from producer.queue.queue_status import QueueStatus, ask
 from unrolled.errors import JobError, UnrolledError, counted, printable
 from unrolled.job.offer import Offer
+from unrolled.job.shard_keys import key_of
 from unrolled.queue.broker import Broker
 from unrolled.queue.broker_url import celery_url
 from unrolled.queue.job_ledger import JobLedger
 from unrolled.queue.messages import TASK, queue_name, transport_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from unrolled.job.shard_id import ShardId
     from unrolled.patience import Patience
     from unrolled.protocol.opening import OpenJob
     from unrolled.queue.member import Member
@@ -171,11 +174,21 @@ class JobQueue(JobLedger):
     """
 
     def __init__(self, queue: ShardQueue, job: OpenJob, priority: int | None = None) -> None:
-        super().__init__(queue.ledger, job.key, job.address, queue.send, queue.steadily, priority)
+        super().__init__(queue.ledger, job.key, job.address, self._send_noted, queue.steadily, priority)
         self._queue = queue
+        self._sent_hashes = array("Q")  # not the shards themselves: a job may have a million
         self._job = job
         self._segment_at = 0.0
         self._pending_tokens = 0  # of shards that are about to be entered
+
+    def _send_noted(self, member: Member) -> None:
+        self._queue.send(member)
+        self._sent_hashes.append(key_of(member.shard)[1])
+
+    def sent_of(self, shards: Iterable[ShardId]) -> int:
+        """How many of the hints that were sent are of some shards."""
+        wanted = {key_of(shard)[1] for shard in shards}
+        return sum(sent in wanted for sent in self._sent_hashes) if wanted else 0
 
     def refuse_copy(self, otherwise: str | None = None) -> None:
         """Refuse a job that workers compute in another place, which exists.
