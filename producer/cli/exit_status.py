@@ -43,7 +43,7 @@ OF_COMMANDS: dict[str, dict[ExitStatus, str]] = {
     },
     "enqueue": {
         ExitStatus.DONE: "every row is queued or published, also of a stream that a signal has ended",
-        ExitStatus.FAILED: "an error, or a dead shard (not of a stream); what is queued stays queued",
+        ExitStatus.FAILED: "an error, or a shard that is dead or lost (not of a stream); what is queued stays queued",
         ExitStatus.QUARANTINE: "every good row is queued or published, the others are in quarantine",
     },
     "worker": {

@@ -16,6 +16,7 @@ from producer.enqueue.growth import Growth
 from producer.enqueue.runs import FileRun, LiveRun
 from producer.enqueue.seen_ids import SeenIds
 from producer.enqueue.shard import make_shard
+from producer.enqueue.stuck import count_stuck
 from producer.enqueue.summary import Summary
 from producer.sources.formats.delimited import DELIMITERS, has_header
 from producer.sources.reading import read_batches
@@ -25,11 +26,8 @@ from producer.tokenization.checked_rows import checked_rows
 from producer.tokenization.coverage import Coverage
 from producer.tokenization.gaps import count_gaps
 from unrolled.errors import BrokerRefusesError, UnrolledError, counted
-from unrolled.job.names import part_object
 from unrolled.patience import at_once
-from unrolled.protocol.entries import ShardSet
 from unrolled.protocol.finishing import sweep_discarded
-from unrolled.protocol.listing import find_dead
 from unrolled.protocol.log import catch_up
 
 if TYPE_CHECKING:
@@ -123,9 +121,9 @@ def submit(
             if run.log.discarded:  # what was on its way then may have come after the discard had looked
                 with suppress(UnrolledError):
                     sweep_discarded(impatient)
-    summary.sent = queue.sent
     summary.unknown_share = coverage.unknown_share
-    summary.dead = _count_dead(run.log, prepared.job.objects)
+    summary.sent = queue.sent
+    count_stuck(summary, run.log, prepared.job)
     return summary
 
 
@@ -140,12 +138,6 @@ def _say_of_header(prepared: Prepared, queue: JobQueue) -> None:
             f"{source.label}: the first line of this run is read as the names of the columns, and not as a row, as in "
             "each run of this stream"
         )
-
-
-def _count_dead(log: Log, objects: Objects) -> int:
-    """The number of shards that have no part and were given up."""
-    dead = ShardSet(log.entries, find_dead(log, objects))
-    return sum(not objects.exists(part_object(shard)) for shard in dead)
 
 
 def _tokenized(batches: Iterable[SourceBatch], prepared: Prepared, coverage: Coverage) -> Iterator[Cut]:

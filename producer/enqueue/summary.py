@@ -33,6 +33,7 @@ class Summary:
         added_quarantined: the bad ones of them.
         sent: lives that this run has entered in the ledger, those of earlier runs included.
         dead: shards of the job that were given up, which a run doesn't queue again.
+        gone: shards of the job of which neither rows nor part can be seen, and whose rows a run can't read again.
     """
 
     rows: int = 0
@@ -48,6 +49,7 @@ class Summary:
     added: int | None = None
     added_quarantined: int = 0
     dead: int = 0
+    gone: int = 0
     in_the_way: list[str] = field(default_factory=list)
 
     def coverage_lines(self) -> list[str]:

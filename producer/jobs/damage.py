@@ -1,4 +1,4 @@
-"""What brings a damaged part or list of bad rows back."""
+"""What brings a damaged part, damaged rows or a list of bad rows back."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from unrolled.errors import FileFormatError
 from unrolled.format.file_info import FOREIGN
+from unrolled.job.names import rows_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,23 @@ if TYPE_CHECKING:
 
 #: The end of what a reader says of a damaged part.
 _FROM_A_COPY = "from a copy"
+#: What brings a dead shard back whose rows are damaged and can't be read again.
+RESTORE_ROWS = "restore them from a copy, then: unrolled retry {out}"
+
+
+def read_once(job: OpenJob, shard: ShardId) -> str | None:
+    """What a shard's rows are of if they can't be read again, "a stream" or "a retry"; None if they can."""
+    if shard.retries:
+        return "a retry"
+    return "a stream" if job.job.live else None
+
+
+def explain_damaged_rows(job: OpenJob, shard: ShardId) -> str:
+    """That a dead shard's rows are damaged, and what brings the shard back."""
+    found = f"its rows in {rows_object(shard)} are damaged"
+    if origin := read_once(job, shard):
+        return f"{found}, and rows of {origin} can't be read again: {RESTORE_ROWS.format(out=job.place)}"
+    return f"{found}: the same `unrolled run` or `unrolled enqueue` writes them again, and computes them"
 
 
 def explain_damage(job: OpenJob, log: Log, shard: ShardId, found: str) -> str:
@@ -33,7 +51,7 @@ def explain_damage(job: OpenJob, log: Log, shard: ShardId, found: str) -> str:
     """
     if found.endswith(FOREIGN):
         found = f"{found}; restore it {_FROM_A_COPY}"
-    if job.job.live or shard.retries or shard in log.retried or not found.endswith(_FROM_A_COPY):
+    if read_once(job, shard) or shard in log.retried or not found.endswith(_FROM_A_COPY):
         return found
     return f"{found}, or remove it and run the same `unrolled run` or `unrolled enqueue`, which makes it again"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from producer.jobs.damage import RESTORE_ROWS
 from producer.queue.obstacles import obstacles
 from unrolled.errors import counted
 from unrolled.job import names
@@ -114,6 +115,6 @@ def revival(status: JobStatus) -> str:
     if status.damaged:
         return (
             "the same `unrolled run` or `unrolled enqueue` cuts damaged rows again from the input (rows of a stream or "
-            f"of a retry can't be read again: restore them from a copy, then: unrolled retry {status.out})"
+            f"of a retry can't be read again: {RESTORE_ROWS.format(out=status.out)})"
         )
     return f"when the cause is gone: unrolled retry {status.out}"

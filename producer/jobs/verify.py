@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from producer.jobs.damage import explain_damage
+from producer.jobs.damage import explain_damage, explain_damaged_rows, read_once
 from producer.jobs.decisions import has_damaged_rows
 from producer.jobs.quarantine_lists import refused_rows
 from producer.jobs.tokens_read import TokensRead
@@ -247,17 +247,24 @@ def _problem(job: OpenJob, name: str, error: UnrolledError) -> Problem:
 
 def _why_missing(job: OpenJob, log: Log, entry: Entry, gone: str | None) -> str:
     if gone and has_damaged_rows(job.objects, entry.shard):
-        return (
-            f"was given up, because its rows in {rows_object(entry.shard)} are damaged: the same `unrolled run` or "
-            f"`unrolled enqueue` writes them again, and computes them"
-        )
+        return f"was given up, because {explain_damaged_rows(job, entry.shard)}"
     if gone:
         return f"was given up, the reason is in {gone}: unrolled retry {job.place}"
     if entry.shard in log.retried:
         return f"is missing, and its failed rows are in {part_object(log.retried[entry.shard])}: restore it from a copy"
+    if (origin := read_once(job, entry.shard)) and _is_gone(job.objects, entry.shard):
+        return (
+            f"is missing, and so are its rows, and rows of {origin} can't be read again: restore the part from a copy"
+        )
     if log.cancelled:
         return "is missing, because the job was cancelled; the same `unrolled run` or `unrolled enqueue` resumes it"
     return "is missing: wait for the workers, or run the same `unrolled run` or `unrolled enqueue` again"
+
+
+def _is_gone(objects: Objects, shard: ShardId) -> bool:
+    """Whether neither the rows nor the part of a shard exist."""
+    # In this order: rows are deleted only once their part exists.
+    return not objects.exists(rows_object(shard)) and not objects.exists(part_object(shard))
 
 
 def _check_kept(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[Problem]:

@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 from producer.cli.root import cli
 from producer.local.broker_record import BROKER_FILE
 from producer.tokenization.word_level import fit
-from unrolled.job.names import segment_name
+from unrolled.job.names import part_object, segment_name
 from unrolled.job.offer import Offer
 from unrolled.model.directory import open_model
 from unrolled.protocol.opening import open_job
@@ -494,7 +494,7 @@ def test_the_summary_as_json(place, broker):
     assert found == {
         "rows": 2, "tokens": 1, "quarantined": 1, "shards": 1, "sent": 1, "known": 0, "without_tokens": 0,
         "unknown_share": None, "continued": False, "added": None, "added_quarantined": 0, "gaps": 0,
-        "dead": 0,
+        "dead": 0, "gone": 0,
     }  # fmt: skip
 
 
@@ -511,8 +511,34 @@ def test_dead_shards_are_not_queued_again_and_named(place, broker):
     again = run(*command)
     assert again.exit_code == 1
     assert again.stdout.splitlines()[1] == (
-        "1 shard is dead, and not queued; to see why: unrolled status out; to queue it: unrolled retry out"
+        "1 shard is dead, and not queued; to see why, and what helps: unrolled status out"
     )
+
+
+def test_shards_that_can_not_be_computed_are_named(place, broker):
+    """Of the parts that somebody removed, those of the input are made again; that of an earlier retry can't be."""
+    write_rows(place / "rows.jsonl", {"a": [1], "b": [2]})
+    command = ("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url, "--shard-tokens", 1)
+    assert run(*command).exit_code == 0
+    job = open_job(str(place / "out"))
+    first, second = waiting(job)
+    publish_shard(job, first, failed={0: "MemoryError: no"})
+    publish_shard(job, second)
+    assert run("retry", "out", "--failed-rows", "--broker", broker.url).exit_code == 0
+    (again,) = waiting(job)
+    publish_shard(job, again)
+    assert run(*command).exit_code == 0
+    for shard in (second, again):
+        (place / "out" / part_object(shard)).unlink()
+    Broker(broker.url).client.flushall()
+    found = run(*command)
+    assert found.exit_code == 1
+    assert found.stdout == (
+        "2 rows with 2 tokens in 2 shards; 2 are from an earlier run, and this run queued 2\n"
+        "neither the rows nor the part of 1 shard can be seen, so it can't be computed; to see what helps: unrolled "
+        "status out\n"
+    )
+    assert waiting(job) == [second]
 
 
 # ---------------------------------------------------------------- the same command again

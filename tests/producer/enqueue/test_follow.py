@@ -270,6 +270,57 @@ def test_rows_of_a_killed_producer_that_were_cut_are_not_lost(live, crew):
     check(live["out"])
 
 
+@pytest.mark.parametrize("is_emptied", [False, True])
+def test_a_part_that_was_removed_is_missed(tmp_path, model, broker, crew, is_emptied):
+    """Its rows can't be read again, whether or not Redis still knows the job: a copy helps."""
+    live = {"broker": broker.url, "model": model, "out": tmp_path / "out", "flush_seconds": FLUSH_SECONDS}
+    worker = crew.worker(tmp_path / "worker.log", broker=broker.url, model=model, engine=ENGINE, lease_seconds=2)
+    assert unrolled("enqueue", "--follow", "-", stdin="one\ntwo\n", **live).returncode == 0
+    assert unrolled("wait", live["out"], "--timeout", "20").returncode == 0
+    eventually(lambda: not list((live["out"] / names.ROWS).iterdir()), "the end of the rows")
+    if is_emptied:
+        end(worker)
+        Broker(broker.url).client.flushall()
+    (part,) = live["out"].glob("*.parquet")
+    part.rename(tmp_path / "copy")
+    done = unrolled("enqueue", "--follow", "-", stdin="", **live)
+    assert done.returncode == 0
+    assert done.stdout == (
+        f"0 rows with 0 tokens in 0 shards; {'1 is' if is_emptied else '0 are'} queued\n"
+        "neither the rows nor the part of 1 shard can be seen, so it can't be computed; to see what helps: unrolled "
+        f"status {live['out']}\n"
+    )
+    assert "restore the part from a copy" in unrolled("status", live["out"]).stdout
+    (tmp_path / "copy").rename(part)
+    done = unrolled("enqueue", "--follow", "-", stdin="", **live)
+    assert (done.returncode, done.stdout) == (0, "0 rows with 0 tokens in 0 shards; 0 are queued\n")
+    check(live["out"])
+
+
+def test_damaged_rows_of_a_stream_come_back_from_a_copy(tmp_path, model, broker, crew):
+    """No command sends to one that can't help: the shard is dead until its rows are restored and it is retried."""
+    live = {"broker": broker.url, "model": model, "out": tmp_path / "out", "flush_seconds": FLUSH_SECONDS}
+    assert unrolled("enqueue", "--follow", "-", stdin="one two\nthree\n", **live).returncode == 0
+    (rows,) = (live["out"] / names.ROWS).iterdir()
+    whole = rows.read_bytes()
+    rows.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    crew.worker(tmp_path / "worker.log", broker=broker.url, model=model, engine=ENGINE, lease_seconds=2)
+    assert unrolled("wait", live["out"], "--timeout", "20").returncode == 1
+    way = f"restore them from a copy, then: unrolled retry {live['out']}"
+    assert f"and rows of a stream can't be read again: {way}\n" in unrolled("verify", live["out"]).stdout
+    done = unrolled("enqueue", "--follow", "-", stdin="", **live)
+    assert (done.returncode, done.stdout.splitlines()[1:]) == (
+        0, [f"1 shard is dead, and not queued; to see why, and what helps: unrolled status {live['out']}"],
+    )  # fmt: skip
+    assert f": {way})" in unrolled("status", live["out"]).stdout
+    assert unrolled("retry", live["out"], broker=broker.url).returncode == 1
+    rows.write_bytes(whole)
+    assert unrolled("retry", live["out"], broker=broker.url).returncode == 0
+    assert unrolled("wait", live["out"], "--timeout", "20").returncode == 0
+    assert ids(live["out"]) == numbered(2)
+    check(live["out"])
+
+
 def test_rows_that_were_read_are_on_disk_while_the_queue_is_full(tmp_path, model, broker, crew):
     """One read of the pipe gives two full shards and a row more; the first fills the queue. `kill -9` loses none."""
     live = {"broker": broker.url, "model": model, "out": tmp_path / "out", "flush_seconds": FLUSH_SECONDS}

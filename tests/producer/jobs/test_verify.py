@@ -202,6 +202,36 @@ def test_a_missing_file_whose_failed_rows_were_retried_is_a_problem(tmp_path):
     }
 
 
+def retried_job(path):
+    """A job of one shard, a row of which was brought again in a second shard that is published too."""
+    job = make_job(path, shards=1)
+    publish_shard(job, *waiting(job), {1: "too hard"})
+    retry(job.objects, None, failed_rows, failed=True)
+    publish_shard(job, *waiting(job))
+    return job
+
+
+@pytest.mark.parametrize("command", [None, "cancel"])
+@pytest.mark.parametrize("kind", ["stream", "retry"])
+def test_a_missing_file_whose_rows_are_read_only_once(tmp_path, kind, command):
+    """Once its rows are gone too, neither a worker nor the same command makes it again: only a copy helps."""
+    job = finished_job(tmp_path, shards=1, live=True) if kind == "stream" else retried_job(tmp_path)
+    if command:
+        decide(job, Segment(command))
+    name = part_object(published(job)[-1])
+    place(job, name).unlink()
+    assert problems(job) == {
+        name: f"is missing, and so are its rows, and rows of a {kind} can't be read again: restore the part from a copy"
+    }
+
+
+def test_a_missing_file_of_a_stream_whose_rows_wait(tmp_path):
+    """Nobody has computed it yet: workers need no copy."""
+    job = make_job(tmp_path, shards=1, live=True)
+    name = part_object(*waiting(job))
+    assert problems(job)[name].startswith("is missing: wait for the workers")
+
+
 def test_a_dead_shard_is_a_problem(tmp_path):
     """The rows are neither out nor in quarantine."""
     job = make_job(tmp_path, shards=1)
@@ -217,6 +247,22 @@ def test_a_dead_shard_is_a_problem(tmp_path):
         f"was given up, because its rows in {rows} are damaged: the same `unrolled run` or `unrolled enqueue` writes "
         f"them again, and computes them"
     )
+
+
+@pytest.mark.parametrize("kind", ["stream", "retry"])
+def test_a_dead_shard_whose_damaged_rows_are_read_only_once(tmp_path, kind):
+    """The same command can't write its rows again, as it does those of a file."""
+    job = make_job(tmp_path, shards=1, live=kind == "stream")
+    if kind == "retry":
+        publish_shard(job, *waiting(job), {1: "too hard"})
+        retry(job.objects, None, failed_rows, failed=True)
+    (shard,) = waiting(job)
+    record_death(job, shard)
+    place(job, names.rows_object(shard)).write_bytes(b"damaged")
+    assert problems(job) == {
+        part_object(shard): f"was given up, because its rows in {names.rows_object(shard)} are damaged, and rows of a "
+        f"{kind} can't be read again: restore them from a copy, then: unrolled retry {job.place}"
+    }
 
 
 def test_a_flipped_byte_in_a_vector_is_a_problem(job):
@@ -247,11 +293,7 @@ def test_any_flipped_bit_is_a_problem(tmp_path, options):
 
 def test_a_damaged_part_that_is_not_made_again(tmp_path):
     """The rows of a stream can't be read again, and retried rows would be there twice: only a copy helps."""
-    retried = make_job(tmp_path / "retried", shards=1)
-    publish_shard(retried, waiting(retried)[0], {1: "too hard"})
-    retry(retried.objects, None, failed_rows, failed=True)
-    publish_shard(retried, waiting(retried)[0])
-    for job in (finished_job(tmp_path / "live", shards=1, live=True), retried):
+    for job in (finished_job(tmp_path / "live", shards=1, live=True), retried_job(tmp_path / "retried")):
         for path in Path(job.place).glob("*.parquet"):
             path.write_bytes(path.read_bytes()[:-1])
         found = verify_job(job).problems

@@ -92,7 +92,8 @@ def enqueue(
     click.echo(json_text(asdict(summary)) if as_json else as_text(summary, submission.out))
     for text in summary.in_the_way:
         tell(f"→ {text}")
-    if summary.dead and not submission.source.follow:  # a stream that has ended in order isn't to be started again
+    is_stuck = summary.dead or summary.gone
+    if is_stuck and not submission.source.follow:  # a stream that has ended in order isn't to be started again
         context.exit(ExitStatus.FAILED)
     context.exit(ExitStatus.QUARANTINE if summary.quarantined else ExitStatus.DONE)
 
@@ -110,7 +111,13 @@ def as_text(summary: Summary, out: str) -> str:
         bad = counted(summary.quarantined, "row is", "rows are")
         lines.append(f"{bad} in quarantine, with reasons: unrolled quarantine {out}")
     if summary.dead:
-        dead, them = counted(summary.dead, "shard is", "shards are"), "it" if summary.dead == 1 else "them"
-        why, again = f"to see why: unrolled status {out}", f"to queue {them}: unrolled retry {out}"
-        lines.append(f"{dead} dead, and not queued; {why}; {again}")
+        # Whether `unrolled retry` helps depends on why, and `status` knows.
+        dead = counted(summary.dead, "shard is", "shards are")
+        lines.append(f"{dead} dead, and not queued; to see why, and what helps: unrolled status {out}")
+    if summary.gone:
+        them = "it" if summary.gone == 1 else "they"
+        lines.append(
+            f"neither the rows nor the part of {counted(summary.gone, 'shard')} can be seen, so {them} can't be "
+            f"computed; to see what helps: unrolled status {out}"
+        )
     return "\n".join(lines + summary.growth_lines() + unseen)
