@@ -215,33 +215,29 @@ def test_a_stream_goes_on(live):
     check(live["out"])
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("three,four", "columns found: 'three', 'four'"),
-        ("three four", "columns found: 'three four'"),
-        ("three\tfour", "Its columns seem to be separated by tabs; give --format tsv"),
-    ],
-)
-def test_each_run_of_a_table_begins_with_the_names_of_its_columns(tmp_path, model, broker, line, message):
+def test_each_run_of_a_table_begins_with_the_names_of_its_columns(tmp_path, model, broker):
     """A later run can't know them. What it is advised to do can be done: the job's options can't be changed."""
     live = {"broker": broker.url, "model": model, "out": tmp_path / "out", "format": "csv"}
     first = unrolled("enqueue", "--follow", "-", stdin="id,text\na,one\n", **live)
     assert (first.returncode, "names of the columns" in first.stderr) == (0, False), first.stderr
-    later = unrolled("enqueue", "--follow", "-", stdin=f"{line}\n", **live)
-    assert later.returncode == 1
-    assert message in later.stderr
-    advice = (
-        "Each run of a stream begins with the line that names the columns: send it first, or use another --out with "
-        "other options, such as --columns NAME,NAME; "
-    )
-    assert advice in later.stderr
-    assert "--no-header" not in later.stderr
-    assert unrolled("enqueue", "--follow", "-", stdin=f"id,text\n{line}\n", **live).returncode in (0, 3)
+    for line, message in (
+        ("three,four", "columns found: 'three', 'four'"),
+        ("three four", "columns found: 'three four'"),
+        ("three\tfour", "Its columns seem to be separated by tabs; give --format tsv"),
+    ):
+        later = unrolled("enqueue", "--follow", "-", stdin=f"{line}\n", **live)
+        assert later.returncode == 1
+        assert message in later.stderr
+        assert (
+            "Each run of a stream begins with the line that names the columns: send it first, or use another --out "
+            "with other options, such as --columns NAME,NAME; "
+        ) in later.stderr
+        assert "--no-header" not in later.stderr
+    assert unrolled("enqueue", "--follow", "-", stdin="id,text\nb,two\n", **live).returncode == 0
     other = {**live, "out": tmp_path / "other", "columns": "id,text"}
     assert unrolled("enqueue", "--follow", "-", stdin="a,one\n", **other).returncode == 0
     for job in (live, other):
-        assert unrolled("enqueue", "--follow", "-", stdin="", **job).returncode in (0, 3), "it ends the job's input"
+        assert unrolled("enqueue", "--follow", "-", stdin="", **job).returncode == 0, "it ends the job's input"
     again = unrolled("enqueue", "--follow", "-", stdin="b,two\n", **other)
     assert (again.returncode, "names of the columns" in again.stderr) == (0, False), again.stderr
     assert read_rows(other["out"]) == 2
