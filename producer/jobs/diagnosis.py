@@ -52,8 +52,9 @@ def diagnose(status: JobStatus) -> dict[str, str]:
         which = f"{'' if status.gone == 1 else 'the first is '}{status.gone_shard}"
         found["gone"] = (
             f"neither the rows nor the part of {counted(status.gone, 'shard')} ({which}) can be seen; if they were "
-            f"removed, the same `unrolled run` or `unrolled enqueue` makes {them} again from the input (rows of a "
-            "stream or of a retry can't be read again: restore the part from a copy)"
+            f"removed, the same `unrolled run` or `unrolled enqueue` makes {them} again from the input. Rows of a "
+            "stream or of a retry, and of a shard whose failed rows were retried, aren't read again: restore the part "
+            "from a copy"
         )
     if status.waiting:
         found |= _of_waiting(status)

@@ -34,16 +34,15 @@ class Lengths:
     Attributes:
         rows, tokens: counted so far.
         longest: the largest length.
-        padded_in_order: steps of batches of `BATCH_ROWS` rows as they follow each other in a part, padded to the
-            longest row of the batch.
     """
 
     rows: int = 0
     tokens: int = 0
     longest: int = 0
-    padded_in_order: int = 0
     _counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_ARRAY, np.int64))
     _long: Counter[int] = field(default_factory=Counter)
+    _padded: int = 0
+    _batch: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # one that isn't full yet
 
     def add(self, lengths: NDArray[np.integer]) -> None:
         """Add the rows of a part, in order."""
@@ -55,9 +54,15 @@ class Lengths:
         short = lengths[lengths < _ARRAY]
         self._counts += np.bincount(short, minlength=_ARRAY)
         self._long.update(lengths[lengths >= _ARRAY].tolist())
-        starts = np.arange(0, len(lengths), BATCH_ROWS)
-        sizes = np.diff(np.append(starts, len(lengths)))
-        self.padded_in_order += int((np.maximum.reduceat(lengths.astype(np.int64), starts) * sizes).sum())
+        ordered = np.concatenate([self._batch, lengths])
+        full = len(ordered) // BATCH_ROWS * BATCH_ROWS
+        self._padded += BATCH_ROWS * int(ordered[:full].reshape(-1, BATCH_ROWS).max(axis=1).sum())
+        self._batch = ordered[full:]
+
+    @property
+    def padded_in_order(self) -> int:
+        """Steps of batches of `BATCH_ROWS` rows as they follow each other, padded to the longest row of the batch."""
+        return self._padded + len(self._batch) * int(self._batch.max(initial=0))
 
     @property
     def padded_sorted(self) -> int:

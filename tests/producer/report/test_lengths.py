@@ -24,7 +24,7 @@ def test_sums_and_padding(found):
         counted.add(np.array(part, np.int32))
     every = sorted(length for part in found for length in part)
     assert (counted.rows, counted.tokens, counted.longest) == (len(every), sum(every), max(every, default=0))
-    assert counted.padded_in_order == sum(map(padded, found))
+    assert counted.padded_in_order == padded([length for part in found for length in part])
     assert counted.padded_sorted == padded(every)
     assert counted.padded_whole == len(every) * max(every, default=0)
     if every:

@@ -23,8 +23,8 @@ def quarantine(*, out: str, as_json: bool) -> None:
     """List the rows that can't be computed, with reasons.
 
     Prints one row on a line, shard by shard. Rows of a file are counted from 0. A row that the engine failed on is
-    named by its shard and its number among the shard's good rows. Lists and parts that are damaged are named at the
-    end, and the exit status is then 1.
+    named by its shard and its number among the shard's good rows. Damaged lists, and damaged parts that name such rows,
+    are named at the end, and the exit status is then 1. `unrolled verify` checks all parts.
 
     \b
     Examples:
