@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,13 +25,16 @@ from producer.sources.streams.spool import disk_directory
 from producer.tokenization.checked_rows import checked_rows
 from producer.tokenization.coverage import Coverage
 from producer.tokenization.gaps import count_gaps
-from unrolled.errors import BrokerRefusesError, UnrolledError, counted
+from unrolled.errors import BrokerRefusesError, JobError, UnrolledError, counted
+from unrolled.job.segment import Segment
 from unrolled.patience import at_once
 from unrolled.protocol.finishing import sweep_discarded
-from unrolled.protocol.log import catch_up
+from unrolled.protocol.ledger_update import update_ledger
+from unrolled.protocol.log import append, catch_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from producer.enqueue.cutter import Cut
     from producer.enqueue.runs import Make
@@ -81,6 +84,7 @@ def submit(
     run: FileRun | LiveRun
     steadily: Steadily = at_once
     impatient = prepared.job.with_patience(at_once).objects  # for what needn't wait for a disk that is away
+    undone: AbstractContextManager[None] = nullcontext()
     read, coverage, ends = _Read(), Coverage(prepared.tokenizer), list[int]()
     if source.follow:
         stopped = stopped or threading.Event()
@@ -98,22 +102,16 @@ def submit(
         growth = Growth(prepared.job, prepared.inputs, append=prepared.submission.append)
         summary.added = 0 if prepared.submission.append else None
         run = FileRun(prepared.job.objects, queue, count, growth)
+        undone = _undone_if_refused(run.log, prepared.job.objects, queue)
         ends = run.begin()
     with SeenIds(labels, disk_directory(), steadily) as seen:
         cutter = Cutter(prepared.shard_tokens, prepared.shard_rows, ends)
         has_ids = prepared.model.config.vector_dim is None
         flush_seconds = prepared.submission.flush_seconds if source.follow else None
+        rows = _with_counts(seen.unique(_tokenized(batches, prepared, coverage)), summary, has_ids=has_ids)
         try:
-            run.run(
-                shards_of(
-                    cuts(
-                        _with_counts(seen.unique(_tokenized(batches, prepared, coverage)), summary, has_ids=has_ids),
-                        cutter,
-                        flush_seconds,
-                    ),
-                    prepared.job.job.id,
-                )
-            )
+            with undone:
+                run.run(shards_of(cuts(rows, cutter, flush_seconds), prepared.job.job.id))
         finally:
             if source.follow and read.rows > summary.rows and not run.log.discarded:
                 lost = counted(read.rows - summary.rows, "row of the stream was", "rows of the stream were")
@@ -125,6 +123,23 @@ def submit(
     summary.sent = queue.sent
     count_stuck(summary, run.log, prepared.job)
     return summary
+
+
+def _undone_if_refused(log: Log, objects: Objects, queue: JobQueue) -> AbstractContextManager[None]:
+    """Leave a job cancelled, if it is and the run that resumes it is refused."""
+    catch_up(log, objects)
+    return _cancelled_again(log, objects, queue) if log.cancelled else nullcontext()
+
+
+@contextmanager
+def _cancelled_again(log: Log, objects: Objects, queue: JobQueue) -> Iterator[None]:
+    """Cancel a job again if the run is refused, because its input is another one."""
+    try:
+        yield
+    except JobError:
+        append(log, objects, lambda log: None if log.stopped else Segment("cancel"))
+        update_ledger(log, objects, queue)
+        raise
 
 
 def _say_of_header(prepared: Prepared, queue: JobQueue) -> None:

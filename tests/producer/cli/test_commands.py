@@ -1476,6 +1476,17 @@ def test_doctor_fails_where_a_job_could_not_run(tmp_path):
     assert f"✗ model: {tmp_path / 'none'}: does not exist" in result.stdout
 
 
+def test_doctor_fails_where_the_login_may_not_use_the_namespace(broker, ledger):
+    """`enqueue` and workers are refused then."""
+    ledger.client.execute_command("ACL", "SETUSER", "other", "on", ">secret", "~other:*", "&*", "+@all")
+    url = broker.url.replace("redis+socket://", "redis+socket://other:secret@")
+    result = run("doctor", "--broker", url, "--namespace", NAMESPACE)
+    assert result.exit_code == 1
+    assert "✗ workers: the list of workers can't be read: " in result.stdout
+    assert "→ check --namespace, and the user's keys" in result.stdout
+    assert run("doctor", "--broker", url, "--namespace", "other").exit_code == 0
+
+
 def test_doctor_as_json():
     """JSON is one object; what isn't named is unknown, not wrong."""
     result = run("doctor", "--json")

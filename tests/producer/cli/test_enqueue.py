@@ -656,6 +656,24 @@ def test_an_input_that_changed_is_not_mixed_with_what_it_was(place, broker):
     assert enqueue(broker, "rows.jsonl").exit_code == 0
 
 
+@pytest.mark.parametrize("change", [{"row-29": [2]}, {"row-30": [1]}])
+def test_a_cancelled_job_whose_input_changed_stays_cancelled(place, broker, change):
+    """A command that is refused resumes nothing; restored, the same command does."""
+    rows = {f"row-{number}": [1] * 100 for number in range(30)}
+    write_rows(place / "rows.jsonl", rows)
+    assert enqueue(broker, "rows.jsonl").exit_code == 0
+    assert run("cancel", "out", "--broker", broker.url).exit_code == 0
+    write_rows(place / "rows.jsonl", rows | change)
+    result = enqueue(broker, "rows.jsonl")
+    assert result.exit_code == 1
+    assert "Error: out: the input has " in result.stderr
+    status = json.loads(run("status", "out", "--broker", broker.url, "--json").stdout)
+    assert (status["cancelled"], status["queue"]["running"] + status["queue"]["queued"]) == (True, 0)
+    write_rows(place / "rows.jsonl", rows)
+    assert enqueue(broker, "rows.jsonl").exit_code == 0
+    assert not json.loads(run("status", "out", "--broker", broker.url, "--json").stdout)["cancelled"]
+
+
 def test_a_log_with_a_gap_is_not_added_to(place, broker):
     """Whoever has lost a file of the log is told which."""
     write_rows(place / "rows.jsonl", {name: [1] * 600 for name in ("a", "b")})

@@ -128,13 +128,14 @@ def test_each_line_of_a_command_that_logs_as_json_is_an_object(tmp_path):
     make_model(tmp_path / "model")
     write_rows(tmp_path / "rows.jsonl", {f"row-{number}": [1, 2, 3] for number in range(20)})
     words = ("run", "rows.jsonl", "--model", "model", "--out", "out")
-    done = unrolled(*words, "--metrics-port", "0", cwd=tmp_path, log_format="json")
+    done = unrolled(*words, "--json", "--metrics-port", "0", cwd=tmp_path, log_format="json")
     assert done.returncode == 0, done.stderr
     (log,) = (tmp_path / "out" / "_unrolled" / "logs").iterdir()
     lines = [json.loads(line) for line in (done.stderr + log.read_text()).splitlines()]
     assert {"unrolled", "celery.apps.worker", "worker.runtime.assembly"} <= {line["logger"] for line in lines}
     assert {"time", "level", "logger", "message", "thread"} <= set.intersection(*map(set, lines))
     assert any(re.fullmatch(r"[0-9a-f]{16}", line.get("job", "")) for line in lines)
+    assert sum(line["message"].startswith("report: ") for line in lines) == 1
     assert sum("figures for Prometheus" in line["message"] for line in lines) == 2
     done = unrolled("wait", "nowhere", cwd=tmp_path, log_format="json")
     (line,) = map(json.loads, done.stderr.splitlines())

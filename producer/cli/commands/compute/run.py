@@ -121,7 +121,7 @@ def run(
         said = [] if found.problems and status.complete else [summary(status)]
         click.echo("\n".join([*said, *cut.growth_lines(), *cut.coverage_lines(), report(found, job.place), *shown]))
     if with_report:
-        click.echo(report_after_run(job, submission.model, verified=not found.problems), err=as_json)
+        (tell if as_json else click.echo)(report_after_run(job, submission.model, verified=not found.problems))
     context.exit(ExitStatus.FAILED if found.problems else exit_status(status))
 
 

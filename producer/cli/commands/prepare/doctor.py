@@ -28,7 +28,7 @@ from producer.doctor.workers import check_workers
 from producer.local.broker_record import find_broker
 from producer.queue.queue_status import is_full
 from producer.queue.worker_status import WorkerStatus
-from unrolled.errors import BrokerError, OptionError, TransientError, UnrolledError, printable
+from unrolled.errors import BrokerError, BrokerRefusesError, OptionError, TransientError, UnrolledError, printable
 from unrolled.job import names
 from unrolled.job.offer import SHORT
 from unrolled.protocol.opening import open_job
@@ -198,7 +198,13 @@ def _examine_workers(
             facts = alive_workers(server.client, namespace)
             full = is_full(server.client)
     except BrokerError as error:
-        yield Check("workers", "unknown", f"the list of workers can't be read: {error.found}", error.advice)
+        is_final = isinstance(error, BrokerRefusesError)  # then a job is refused, too
+        yield Check(
+            "workers",
+            "fail" if is_final else "unknown",
+            f"the list of workers can't be read: {error.found}",
+            error.advice,
+        )
         return
     workers = [WorkerStatus.parse(name, fact) for name, fact in sorted(facts.items())]
     stats = _celery_stats(broker, namespace) if workers and not full else None
