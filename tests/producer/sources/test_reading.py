@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.inputs import (
     COMPRESS,
@@ -202,6 +202,8 @@ def test_records_are_those_of_the_whole(text, cuts):
     st.lists(st.integers(0, 24)),
     st.sampled_from([10**6, 8, 14, 30]),
 )
+@example(['1,"a', "a,b", "a,b", '2,b"', "a,b"], [3], 8)  # too long before it is closed
+@example(['1,"a', "a,b", '1,"a', "a,b", '3,"c"x'], [2], 14)  # so is its beginning, and what follows is bad
 def test_reasons_and_lines_do_not_depend_on_the_division(given, cuts, max_row_bytes):
     """The line in which a field begins is that of the file, whatever was read at once and whatever was bad before."""
     lines = [line.encode("latin-1") for line in given]
