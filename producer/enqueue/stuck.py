@@ -37,7 +37,7 @@ def count_stuck(summary: Summary, log: Log, job: OpenJob) -> None:
 
 
 def _count_gone(log: Log, job: OpenJob, found: NDArray[np.bool_]) -> int:
-    """The number of those of some shards that have neither rows nor a part, and that a run doesn't cut again.
+    """How many of the shards that are marked have neither rows nor a part, and aren't cut again by a run.
 
     A folder is listed as a whole, and only where it matters: a large job has too many shards to ask for each. Shards of
     files that were lost have been cut again by now, unless their failed rows were retried.

@@ -38,7 +38,7 @@ def build(
 
     vocabulary, token = {PADDING: 0, **index}, None
     if unknown is not None:
-        # Of two tokens with one id, tokenizers keeps either.
+        # Two tokens mustn't have one id: the package would keep one of them, at random.
         token = next((one for one, number in index.items() if number == unknown), UNKNOWN)
         vocabulary[token] = unknown
     tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=token))
