@@ -8,9 +8,11 @@ import pytest
 from support.imported import ROWS, assert_same, imported, padded, states_of
 
 from worker.model_import.errors import ImportRefusedError
+from worker.model_import.readers.tensorflow.saved_model import read_saved_model
 
 tf = pytest.importorskip("tensorflow")
 keras = pytest.importorskip("keras")
+saved_model_pb2 = pytest.importorskip("tensorflow.core.protobuf.saved_model_pb2")
 layers = keras.layers
 # Keras's variables warn with NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -185,6 +187,61 @@ def test_other_activations_show_in_the_graph(tmp_path):
     assert done.model.config.layers[0].gates == "hard_sigmoid"
 
 
+class Mirrored(layers.Layer):
+    """Reverses the tokens' vectors with a slice."""
+
+    supports_masking = True
+
+    def call(self, vectors):
+        return vectors[:, ::-1]
+
+
+def lstm(**given):
+    return layers.LSTM(5, return_sequences=True, **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "backward", "known"),
+    [
+        ([lambda: lstm(go_backwards=True)], 1, 0),
+        ([lambda: lstm(go_backwards=True), lstm], 2, 0),
+        ([lstm, lambda: lstm(go_backwards=True)], 1, 0),
+        ([lambda: lstm(go_backwards=True), lambda: lstm(go_backwards=True)], 2, 0),
+        ([lambda: layers.Bidirectional(lstm()), lambda: lstm(go_backwards=True)], 2, 1),
+        ([lstm, Mirrored, lstm], 1, 0),
+        ([lambda: layers.Bidirectional(lstm()), lambda: layers.Bidirectional(layers.GRU(5))], 0, 0),
+        ([lambda: layers.Bidirectional(lstm()), lstm], 0, 0),
+        ([Mirrored, Mirrored, lstm], 0, 0),
+    ],
+)
+def test_layers_that_read_backward(given, backward, known, tmp_path):
+    """The names of the variables don't show it; the reversals in the graph do."""
+    saved = exported(tmp_path / "saved", *(make() for make in given))
+    found = read_saved_model(saved, None, None)
+    problems = {layer.problem for layer in found.layers.values()}
+    if not backward:
+        assert problems == {None}
+        return
+    (problem,) = problems
+    assert f"in the graph {backward} of the loops" in problem
+    assert f"the names of the variables show {known}; " in problem
+    with pytest.raises(ImportRefusedError, match=r"read from the last one to the first .* import that file"):
+        imported(saved, tmp_path / "model", layers=list(found.layers))
+
+
+@pytest.mark.parametrize("above", ["strides", "cut"])
+def test_a_graph_that_tensorflow_did_not_write(above, tmp_path):
+    """A slice with half a number, and nodes that read each other."""
+    saved = exported(tmp_path / "saved", lstm())
+    model = saved_model_pb2.SavedModel.FromString((saved / "saved_model.pb").read_bytes())
+    function = model.meta_graphs[0].graph_def.library.function.add()
+    function.node_def.add(name="strides", op="Const").attr["value"].tensor.tensor_content = b"\xff\xff\xff"
+    function.node_def.add(name="cut", op="StridedSlice", input=["vectors", "strides"])
+    function.node_def.add(name="vectors", op="Identity", input=[f"{above}:0", "^strides"])
+    (saved / "saved_model.pb").write_bytes(model.SerializeToString())
+    assert {layer.problem for layer in read_saved_model(saved, None, None).layers.values()} == {None}
+
+
 CELLS = {
     "lstm": lambda **given: layers.LSTM(5, **given),
     "gru": lambda **given: layers.GRU(5, **given),
@@ -228,7 +285,7 @@ def test_steps_that_are_seen(tmp_path):
         [layers.GRU(5, dropout=0.2, recurrent_dropout=0.2)],
         [CELLS["before"]()],
         [layers.RNN([layers.LSTMCell(5), layers.LSTMCell(6)])],
-        [layers.LSTM(5, dtype="mixed_bfloat16", go_backwards=True, use_bias=False)],
+        [layers.LSTM(5, dtype="mixed_bfloat16", use_bias=False)],
     ]
     for at, stack in enumerate(stacks):
         done = imported(exported(tmp_path / f"{at}", *stack), tmp_path / f"model-{at}")

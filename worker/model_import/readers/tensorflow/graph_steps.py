@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from worker.model_import.readers.tensorflow.graph_directions import judge_directions
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -38,6 +40,7 @@ def judge_steps(model: Any, found: Found) -> None:
         if "MatMul" in (operations := Counter(node.op for node in one.node_def))
         and not any(operation.endswith("Grad") for operation in operations)
     }
+    judge_directions(model, found, frozenset(steps))
     loops = [_loops(one, steps) for one in functions.values()]
     passes = [one.kind for layer in found.layers.values() for one in layer.passes]
     wanted = passes.count("lstm"), passes.count("gru")
