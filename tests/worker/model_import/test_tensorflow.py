@@ -231,11 +231,12 @@ def test_layers_that_read_backward(given, backward, known, tmp_path):
 
 @pytest.mark.parametrize("above", ["strides", "cut"])
 def test_a_graph_that_tensorflow_did_not_write(above, tmp_path):
-    """A slice with half a number, and nodes that read each other."""
+    """A slice with half a number, one of nothing, and nodes that read each other."""
     saved = exported(tmp_path / "saved", lstm())
     model = saved_model_pb2.SavedModel.FromString((saved / "saved_model.pb").read_bytes())
     function = model.meta_graphs[0].graph_def.library.function.add()
     function.node_def.add(name="strides", op="Const").attr["value"].tensor.tensor_content = b"\xff\xff\xff"
+    function.node_def.add(name="bare", op="StridedSlice")
     function.node_def.add(name="cut", op="StridedSlice", input=["vectors", "strides"])
     function.node_def.add(name="vectors", op="Identity", input=[f"{above}:0", "^strides"])
     (saved / "saved_model.pb").write_bytes(model.SerializeToString())

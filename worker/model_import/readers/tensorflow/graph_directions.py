@@ -70,7 +70,7 @@ def _turns(node: Any, nodes: Mapping[str, Any], read: list[str]) -> bool:
     """Whether an operation reverses what it reads."""
     if node.op in _REVERSALS:
         return True
-    if node.op != "StridedSlice" or (strides := nodes.get(read[-1])) is None or strides.op != "Const":
+    if node.op != "StridedSlice" or (strides := nodes.get(next(reversed(read), ""))) is None or strides.op != "Const":
         return False
     stored = strides.attr["value"].tensor
     words = np.frombuffer(stored.tensor_content[: len(stored.tensor_content) // 4 * 4], "<i4")  # of int64, too
