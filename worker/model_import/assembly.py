@@ -123,7 +123,9 @@ def _of_vectors(
     made = Assembled(config, _tensors(config, passes, parts), 1, "--vectors", [part.name for part in parts])
     if stack.computes_padding:
         made.notes.append(
-            "the source masks no padding: where its program pads rows, put its vectors of padding into yours, too"
+            f"no row may contain a vector that has only {stack.hidden[0]:g}: the source changes what it reads there"
+            if any(stack.hidden) or (stack.hidden and stack.masks_partly)
+            else "the source masks no padding: where its program pads rows, put its vectors of padding into yours, too"
         )
     return made
 

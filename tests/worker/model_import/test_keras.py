@@ -176,6 +176,23 @@ def test_weights_alone(tmp_path):
     assert "activations tanh and sigmoid are assumed" in done.made.notes[0]
 
 
+def test_the_order_that_is_advised_is_possible(tmp_path):
+    """By the widths: the first layer reads the embedding, 4 wide here, and each other one the layer before it."""
+    ids = keras.Input((None,), dtype="int32")
+    vectors = layers.Embedding(10, 4)(ids)
+    inner, low, high = (layers.LSTM(units, return_sequences=True) for units in (5, 4, 3))
+    nested = keras.Sequential([keras.Input((None, 4)), inner], name="sequential")
+    chained = keras.Model(ids, low(nested(vectors)))
+    apart = keras.Model(ids, [high(layers.Dense(7)(vectors)), nested(vectors)])
+    for model, leave, advice in (
+        (chained, (), "--layer sequential/lstm --layer lstm if each reads the one before it, --layer sequential/lstm"),
+        (apart, ("dense",), "--layer sequential/lstm if they are side by side"),
+    ):
+        model.save_weights(tmp_path / "model.weights.h5")
+        with pytest.raises(ImportRefusedError, match=f"to the last: {advice}"):
+            imported(tmp_path / "model.weights.h5", tmp_path / "model", leave=leave)
+
+
 def test_two_stacks_have_to_be_named(tmp_path):
     """With an encoder beside a decoder, the error lists both, and --layer chooses one."""
     ids = keras.Input((None,), dtype="int32")
@@ -638,6 +655,33 @@ def test_masks_that_are_imported_are_not_left_out(tmp_path):
     ):
         done = imported(tmp_path / f"{name}.keras", tmp_path / name, **options)
         assert [text.split()[-1] for text in done.made.left if "Cast" not in text] == left
+
+
+@pytest.mark.parametrize("number", [-99.0, 0.0])
+def test_masking_whose_mask_is_lost(number, tmp_path):
+    """It makes zeros of the vectors that it hides; only if they are zeros are the states the same without it."""
+    frames, start = keras.Input((None, 3)), keras.Input((5,))
+    masked = layers.Masking(number)(frames)
+    rows = np.random.default_rng(3).normal(size=(1, 6, 3)).astype(np.float32)
+    rows[0, 2] = number
+    models = {
+        "product": (keras.Model(frames, layers.LSTM(5, return_sequences=True)(masked * 2.0)), (rows,)),
+        "state": (
+            keras.Model([frames, start], layers.GRU(5, return_sequences=True)(masked, initial_state=start)),
+            (rows, np.zeros((1, 5), np.float32)),
+        ),
+    }
+    for name, (made, given) in models.items():
+        options = {"vectors": True, "initial_states": name == "state"}
+        made.save(tmp_path / f"{name}.keras")
+        if number:
+            with pytest.raises(ImportRefusedError, match=r"zeros of a vector that has only -99, but .*--unpadded"):
+                imported(tmp_path / f"{name}.keras", tmp_path / "refused", **options)
+        done = imported(tmp_path / f"{name}.keras", tmp_path / name, unpadded=bool(number), **options)
+        (note,) = (one for one in done.made.notes if "vector" in one)
+        assert ("no row may contain a vector that has only -99" in note) == bool(number)
+        if not number and name == "product":
+            assert np.abs(states_of(done, list(rows))[0] - np.asarray(made(*given))[0]).max() < 1e-6
 
 
 def test_weights_alone_do_not_show_merge_mode(tmp_path):

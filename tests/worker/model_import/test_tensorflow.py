@@ -201,32 +201,64 @@ def lstm(**given):
 
 
 @pytest.mark.parametrize(
-    ("given", "backward", "known"),
+    ("given", "backward"),
     [
-        ([lambda: lstm(go_backwards=True)], 1, 0),
-        ([lambda: lstm(go_backwards=True), lstm], 2, 0),
-        ([lstm, lambda: lstm(go_backwards=True)], 1, 0),
-        ([lambda: lstm(go_backwards=True), lambda: lstm(go_backwards=True)], 2, 0),
-        ([lambda: layers.Bidirectional(lstm()), lambda: lstm(go_backwards=True)], 2, 1),
-        ([lstm, Mirrored, lstm], 1, 0),
-        ([lambda: layers.Bidirectional(lstm()), lambda: layers.Bidirectional(layers.GRU(5))], 0, 0),
-        ([lambda: layers.Bidirectional(lstm()), lstm], 0, 0),
-        ([Mirrored, Mirrored, lstm], 0, 0),
+        ([lambda: lstm(go_backwards=True)], [0]),
+        ([lambda: lstm(go_backwards=True), lstm], [0, 1]),
+        ([lstm, lambda: lstm(go_backwards=True)], [1]),
+        ([lambda: layers.Bidirectional(lstm()), lambda: lstm(go_backwards=True)], [1]),
+        ([lstm, Mirrored, lstm], [1]),
+        ([lambda: layers.Bidirectional(lstm()), lambda: layers.Bidirectional(layers.GRU(5))], []),
+        ([lambda: layers.Bidirectional(lstm()), lstm], []),
+        ([Mirrored, Mirrored, lstm], []),
     ],
 )
-def test_layers_that_read_backward(given, backward, known, tmp_path):
+def test_layers_that_read_backward(given, backward, tmp_path):
     """The names of the variables don't show it; the reversals in the graph do."""
     saved = exported(tmp_path / "saved", *(make() for make in given))
     found = read_saved_model(saved, None, None)
-    problems = {layer.problem for layer in found.layers.values()}
-    if not backward:
-        assert problems == {None}
-        return
-    (problem,) = problems
-    assert f"in the graph {backward} of the loops" in problem
-    assert f"the names of the variables show {known}; " in problem
-    with pytest.raises(ImportRefusedError, match=r"read from the last one to the first .* import that file"):
-        imported(saved, tmp_path / "model", layers=list(found.layers))
+    assert [at for at, layer in enumerate(found.layers.values()) if layer.problem] == backward
+    if backward:
+        with pytest.raises(ImportRefusedError, match=r"the graph reverses what it reads .* import that file"):
+            imported(saved, tmp_path / "model", layers=list(found.layers))
+
+
+def test_loops_whose_variables_are_not_shown(tmp_path):
+    """As in files of older versions: there is a plain loop for each layer, and none reads backward unexpectedly."""
+    for name, given, problem in (
+        ("plain", [layers.Bidirectional(lstm()), lstm()], None),
+        ("back", [lstm(), lstm(go_backwards=True)], "reverses what it reads"),
+        ("relu", [lstm(), lstm(activation="relu")], "compute Relu;"),
+    ):
+        saved = exported(tmp_path / name, *given)
+        model = saved_model_pb2.SavedModel.FromString((saved / "saved_model.pb").read_bytes())
+        model.meta_graphs[0].object_graph_def.concrete_functions.clear()
+        (saved / "saved_model.pb").write_bytes(model.SerializeToString())
+        found = read_saved_model(saved, None, None)
+        assert all((problem or "None") in str(layer.problem) for layer in found.layers.values())
+        assert (name != "relu") == any("as the graph's steps compute" in note for note in found.notes)
+
+
+def test_activations_of_each_layer(tmp_path):
+    """The user's word is for the layers whose steps don't show tanh and sigmoid; if all do, it contradicts the file."""
+    draw = keras.initializers.RandomNormal(0, 1.5, seed=1)
+    saved = exported(
+        tmp_path / "saved",
+        lstm(recurrent_activation="hard_sigmoid", name="hard", kernel_initializer=draw),
+        layers.Bidirectional(layers.GRU(4, return_sequences=True, kernel_initializer=draw), name="plain"),
+    )
+    found = read_saved_model(saved, None, None)
+    assert {name: layer.problem is not None for name, layer in found.layers.items()} == {"hard": True, "plain": False}
+    done = imported(saved, tmp_path / "model", layers=["hard", "plain"], gates="hard_sigmoid_keras3")
+    assert "hard: activations tanh and hard_sigmoid_keras3 (as you said)" in done.made.notes
+    assert "plain: activations tanh and sigmoid, as the graph's steps compute" in done.made.notes
+    made = tf.saved_model.load(str(saved))
+    assert_same([made.serve(np.array([row], np.int32)).numpy()[0] for row in ROWS], states_of(done))
+    alone = exported(tmp_path / "alone", lstm())
+    with pytest.raises(ImportRefusedError, match=r"--recurrent-activation hard_sigmoid: .* all layers; leave it out"):
+        imported(alone, tmp_path / "refused", gates="hard_sigmoid")
+    for gates in ("sigmoid", None):
+        assert imported(alone, tmp_path / f"{gates}", gates=gates).model.config.layers[0].gates == "sigmoid"
 
 
 @pytest.mark.parametrize("above", ["strides", "cut"])

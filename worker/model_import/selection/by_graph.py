@@ -11,7 +11,7 @@ from worker.model_import import token_maps
 from worker.model_import.errors import ImportRefusedError, damage_named
 from worker.model_import.found import Found, Layer, Node, Table
 from worker.model_import.selection.one_hot import is_product, table_of_product
-from worker.model_import.selection.padding import check_padding
+from worker.model_import.selection.padding import check_padding, check_unmasked_vectors
 from worker.model_import.selection.stack import ONE_HOT, Asked, Stack
 from worker.model_import.selection.steps import FIRST_INPUT, Step
 from worker.model_import.token_maps import Map
@@ -304,11 +304,8 @@ class _Paths:
         masked = self._masked([node for node in between if node.role == "layer"], stack.table)
         stack.computes_padding = not all(masked.values())
         stack.masks_partly = stack.computes_padding and any(masked.values())
-        if stack.vectors and stack.masks_partly and not self._asked.unpadded:
-            raise ImportRefusedError(
-                "it masks vectors of one number in some of its layers only, which can't be imported. If no row has "
-                "such a vector: --unpadded"
-            )
+        if stack.vectors and stack.computes_padding and not self._asked.unpadded:
+            check_unmasked_vectors(stack)
         check_padding(self._asked, stack.length, masked)
 
     def _check_masks(self, between: list[Node]) -> None:

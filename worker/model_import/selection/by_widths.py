@@ -1,6 +1,6 @@
 """The stack of a file with only weights: by names and widths, if they leave no choice."""
 
-from itertools import pairwise
+from itertools import pairwise, permutations
 
 import numpy as np
 
@@ -9,6 +9,9 @@ from worker.model_import.found import Found, Layer, Table
 from worker.model_import.selection.linear import take_maps
 from worker.model_import.selection.names import family, names_of
 from worker.model_import.selection.stack import ONE_HOT, Asked, Stack
+
+#: Layers that a message names.
+_MOST_NAMED = 5
 
 
 def choose_by_widths(found: Found, asked: Asked) -> Stack:
@@ -50,12 +53,32 @@ def _check_order(found: Found, layers: list[Layer], asked: Asked) -> None:
             others = [one for one in layers if one is not layer and one.outputs == layer.inputs]
             proven = proven and others == [before] and layer.inputs not in tables
     if not proven:
-        order = " ".join(f"--layer {layer.name}" for layer in layers[:5])
+        starts = set() if asked.maps or asked.one_hot or asked.vectors else tables
+        order = _possible_order(layers[:_MOST_NAMED], starts)
+        stacked = " ".join(f"--layer {layer.name}" for layer in order)
+        alone = next((layer for layer in order or layers if layer.inputs in starts), layers[0])
         raise ImportRefusedError(
             f"it has the recurrent layers {names_of(found.layers)}, and weights alone don't show which of them read "
-            f"each other; name those to take, from the first to the last: {order} if each reads the one before it, "
-            f"--layer {layers[0].name} if they are side by side{_and_embedding(found, layers[0], asked)}"
+            "each other; name those to take, from the first to the last: "
+            f"{f'{stacked} if each reads the one before it, ' if order else ''}"
+            f"--layer {alone.name} if they are side by side{_and_embedding(found, alone, asked)}"
         )
+
+
+def _possible_order(layers: list[Layer], starts: set[int]) -> tuple[Layer, ...]:
+    """The first order in which each layer can read the one before it, by their widths; empty if there is none.
+
+    Args:
+        layers: the layers.
+        starts: widths of which one is the first layer's input; empty for any.
+    """
+    for order in permutations(layers):
+        fits = all(
+            before.outputs == layer.inputs and layer.below in (None, before.name) for before, layer in pairwise(order)
+        )
+        if fits and order[0].below is None and (not starts or order[0].inputs in starts):
+            return order
+    return ()
 
 
 def _and_embedding(found: Found, layer: Layer, asked: Asked) -> str:

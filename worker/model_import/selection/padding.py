@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from unrolled.model.config import ModelConfig
 from unrolled.model.padding import Padding
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.selection.stack import Asked, AskedPadding
+from worker.model_import.selection.stack import Asked, AskedPadding, Stack
 
 _WHY_OF_IDS = (
     "the source reads rows of {length} tokens and doesn't mask padding, so it computes padding like a token, and the "
@@ -49,6 +49,26 @@ def check_padding(asked: Asked, length: int | None, masked: Mapping[str, bool]) 
         )
     if not hides and length is not None and pad is None and not asked.unpadded:
         raise ImportRefusedError((_WHY_OF_VECTORS if asked.vectors else _WHY_OF_IDS).format(length=length))
+
+
+def check_unmasked_vectors(stack: Stack) -> None:
+    """Check that a stack which reads vectors, and computes some that the source masks, reads them unchanged.
+
+    Masking doesn't only make a mask: it also makes the vectors that it hides zero.
+
+    Raises:
+        ImportRefusedError: it doesn't.
+    """
+    if stack.masks_partly:
+        found = "it masks vectors of one number in some of its layers only"
+    elif any(stack.hidden):
+        found = (
+            f"its Masking makes zeros of a vector that has only {stack.hidden[0]:g}, but the mask doesn't reach the "
+            "recurrent layers, so they compute the zeros as a token"
+        )
+    else:
+        return
+    raise ImportRefusedError(f"{found}, which can't be imported. If no row has such a vector: --unpadded")
 
 
 def settle_padding(asked: AskedPadding, config: ModelConfig, ids_from: int, *, vectors: bool) -> Padding:

@@ -1,16 +1,20 @@
-"""The steps of the recurrent layers in a SavedModel's graph: which functions they compute."""
+"""What the loops in a SavedModel's graph show of its layers: which functions they compute, and in which direction."""
 
 from __future__ import annotations
 
-from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from worker.model_import.readers.tensorflow.graph_directions import judge_directions
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.readers.activations import set_gates
+from worker.model_import.readers.tensorflow.graph_loops import read_loops
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Iterable
 
     from worker.model_import.found import Found, Layer
+    from worker.model_import.readers.tensorflow.graph_loops import Loop
 
 #: Operations in a step of a cell with activations other than tanh and sigmoid.
 _OTHERS = frozenset({
@@ -20,53 +24,91 @@ _OTHERS = frozenset({
 })  # fmt: skip
 #: Those of them that make a hard_sigmoid.
 _HARD = frozenset({"ClipByValue", "HardSigmoid", "Maximum", "Minimum", "Relu6"})
-_LOOPS = ("While", "StatelessWhile")
+_SEEN = "activations tanh and sigmoid, as the graph's steps compute"
 
 
-def judge_steps(model: Any, found: Found) -> None:
-    """Note whether the graph shows that the cells compute tanh and sigmoid, or say why the layers can't be imported.
-
-    A loop whose step multiplies matrices is taken for a cell's. A step may compute several cells.
+def judge_steps(model: Any, found: Found, gates: str | None) -> None:
+    """Set the activations of the layers, and note what shows them, or say why a layer can't be imported.
 
     Args:
         model: a SavedModel of TensorFlow's protocol buffers.
         found: its layers.
+        gates: the activation of the gates that the user says, or None.
+
+    Raises:
+        ImportRefusedError: the user says another activation than all layers have.
     """
-    functions = {one.signature.name: one for graph in model.meta_graphs for one in graph.graph_def.library.function}
-    # A gradient's loop multiplies matrices, too.
-    steps = {
-        name: operations
-        for name, one in functions.items()
-        if "MatMul" in (operations := Counter(node.op for node in one.node_def))
-        and not any(operation.endswith("Grad") for operation in operations)
-    }
-    judge_directions(model, found, frozenset(steps))
-    loops = [_loops(one, steps) for one in functions.values()]
-    passes = [one.kind for layer in found.layers.values() for one in layer.passes]
-    wanted = passes.count("lstm"), passes.count("gru")
-    if any(_covers(one, wanted) for one in loops):
-        found.notes.append("activations tanh and sigmoid, as the graph's steps compute")
+    functions = read_loops(model)
+    layers = [*found.layers.values()]
+    own = {layer.name: _loops_of(layer, functions) for layer in layers}
+    plain = [layer for layer in layers if own[layer.name] and all(map(_is_plain, own[layer.name]))]
+    # Older files don't show the variables of a loop. Then there is a plain loop for each layer, or any may be its.
+    owned = {loop.variables for loops in own.values() for loop in loops}
+    strays = [[loop for loop in loops if loop.variables not in owned] for loops in functions]
+    for layer in layers:
+        if own[layer.name]:
+            _judge_direction(layer, [_loops_of(layer, [loops]) for loops in functions], layer.backward is not None)
+        else:
+            _judge_direction(layer, strays, sum(one.backward is not None for one in layers if not own[one.name]))
+    if gates is not None:
+        _say_gates(found, gates, [] if gates == "sigmoid" else plain)
         return
-    others = sorted({text for one in loops for step in one.values() for text in _other_functions(step)})
-    if others:
-        _refuse(found.layers.values(), others)
+    covered = any(_covers(loops, layers) for loops in functions)
+    for layer in layers:
+        _judge_functions(layer, own[layer.name] or ([] if covered else chain(*strays)))
+    if all(layer in plain or (covered and not own[layer.name]) for layer in layers):
+        found.notes.append(_SEEN)
+    elif not any(layer.problem for layer in layers):
+        found.notes.append(
+            "activations tanh and sigmoid are assumed, TensorFlow's defaults: the graph doesn't show a plain step of "
+            "an LSTM or GRU for each layer. To prove them, compare a few rows of your program (unrolled model compare)"
+        )
+
+
+def _loops_of(layer: Layer, functions: Iterable[Iterable[Loop]]) -> list[Loop]:
+    names = _names(layer)
+    return [loop for loops in functions for loop in loops if loop.variables & names]
+
+
+def _names(layer: Layer) -> set[str]:
+    return {array.name for one in layer.passes for array in one.parts.values()}
+
+
+def _say_gates(found: Found, gates: str, plain: list[Layer]) -> None:
+    others = [layer for layer in found.layers.values() if layer not in plain]
+    if not others:
+        raise ImportRefusedError(
+            f"--recurrent-activation {gates}: the graph's steps compute tanh and sigmoid in all layers; leave it out"
+        )
+    note = set_gates(others, gates)
+    found.notes.append(f"{', '.join(layer.name for layer in others)}: {note}" if plain else note)
+    if plain:
+        found.notes.append(f"{', '.join(layer.name for layer in plain)}: {_SEEN}")
+
+
+def _judge_direction(layer: Layer, functions: Iterable[Iterable[Loop]], expected: int) -> None:
+    """Refuse a layer if more of its loops in a function read backward than the names of the variables show."""
+    if any(sum(loop.backward for loop in loops) > expected for loops in functions):
+        layer.problem = layer.problem or (
+            "the graph reverses what it reads (go_backwards, or a reversal in your program), which a file without the "
+            "model's configuration doesn't show well enough. Save the model with it (model.save('model.keras')), and "
+            "import that file"
+        )
+
+
+def _judge_functions(layer: Layer, loops: Iterable[Loop]) -> None:
+    others = sorted({text for loop in loops for text in _other_functions(loop.operations)})
+    if not others or layer.problem:
         return
-    found.notes.append(
-        "activations tanh and sigmoid are assumed, TensorFlow's defaults: the graph doesn't show a plain step of an "
-        "LSTM or GRU for each layer. To prove them, compare a few rows of your program (unrolled model compare)"
+    say = "add --recurrent-activation sigmoid if these operations are in another part of the model"
+    if _HARD.intersection(others):
+        hard = "hard_sigmoid (Keras 2), hard_sigmoid_keras3"
+        say = f"say which one it is: {say.replace('sigmoid', f'{hard}, or sigmoid', 1)}"
+    layer.problem = (
+        f"the graph's steps compute {', '.join(others)}; only cells with tanh and sigmoid or hard_sigmoid can be "
+        "imported (an LSTM's step has 3 times Sigmoid and 2 times Tanh, a GRU's 2 and 1). Train or fine-tune it "
+        f"with these, or {say}"
     )
-
-
-def _loops(function: Any, steps: dict[str, Counter[str]]) -> dict[frozenset[str], Counter[str]]:
-    """The operations in the steps of a function's loops, by the variables that each loop reads."""
-    from tensorflow.core.framework import types_pb2  # noqa: PLC0415 - TensorFlow takes seconds to import
-
-    given = {one.name for one in function.signature.input_arg if one.type == types_pb2.DT_RESOURCE}
-    return {
-        frozenset(given.intersection(node.input)): steps[body]
-        for node in function.node_def
-        if node.op in _LOOPS and (body := node.attr["body"].func.name) in steps
-    }
 
 
 def _cells(step: Counter[str]) -> tuple[int, int] | None:
@@ -78,14 +120,17 @@ def _cells(step: Counter[str]) -> tuple[int, int] | None:
     return lstms, grus
 
 
-def _covers(loops: dict[frozenset[str], Counter[str]], wanted: tuple[int, int]) -> bool:
-    """Whether there is a step for each layer that computes nothing else: a cell has three products, a GRU a 1 - z."""
-    plain = [
-        cells
-        for step in loops.values()
-        if (cells := _cells(step)) is not None and step["Mul"] == 3 * sum(cells) and step["Sub"] == cells[1]
-    ]
-    return all(sum(cells[kind] for cells in plain) >= wanted[kind] for kind in (0, 1))
+def _is_plain(loop: Loop) -> bool:
+    """Whether a step computes nothing but cells: a cell has three products, a GRU a 1 - z."""
+    cells = _cells(loop.operations)
+    return cells is not None and loop.operations["Mul"] == 3 * sum(cells) and loop.operations["Sub"] == cells[1]
+
+
+def _covers(loops: Iterable[Loop], layers: Iterable[Layer]) -> bool:
+    """Whether there is a plain step for each of the layers, among loops whose variables aren't known."""
+    plain = [_cells(loop.operations) or (0, 0) for loop in loops if _is_plain(loop)]
+    passes = [one.kind for layer in layers for one in layer.passes]
+    return all(sum(cells[at] for cells in plain) >= passes.count(kind) for at, kind in enumerate(("lstm", "gru")))
 
 
 def _other_functions(step: Counter[str]) -> list[str]:
@@ -94,16 +139,3 @@ def _other_functions(step: Counter[str]) -> list[str]:
         return []
     others = sorted(_OTHERS & step.keys())
     return others or [f"{step['Sigmoid']} times Sigmoid and {step['Tanh']} times Tanh"]
-
-
-def _refuse(layers: Iterable[Layer], others: list[str]) -> None:
-    say = "add --recurrent-activation sigmoid if these operations are in another part of the model"
-    if _HARD.intersection(others):
-        hard = "hard_sigmoid (Keras 2), hard_sigmoid_keras3"
-        say = f"say which one it is: {say.replace('sigmoid', f'{hard}, or sigmoid', 1)}"
-    for layer in layers:
-        layer.problem = layer.problem or (
-            f"the graph's steps compute {', '.join(others)}; only cells with tanh and sigmoid or hard_sigmoid can be "
-            "imported (an LSTM's step has 3 times Sigmoid and 2 times Tanh, a GRU's 2 and 1). Train or fine-tune it "
-            f"with these, or {say}"
-        )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.limits import MOST_JSON_BYTES
-from worker.model_import.readers.activations import set_gates
 from worker.model_import.readers.keras.layers import find_model
 from worker.model_import.readers.keras.saved_metadata import read_metadata
 from worker.model_import.readers.tensorflow.checkpoint import find_by_names, read_variables
@@ -51,10 +50,7 @@ def read_saved_model(path: Path, gates: str | None, forget_bias: float | None) -
 
         return find_model(saved.model, weights_of, "Keras 2 SavedModel", "2")
     found = find_by_names(stored, "TensorFlow SavedModel", forget_bias)
-    if gates is None:
-        _check_graph(path / "saved_model.pb", found)
-    else:
-        found.notes.append(set_gates(found.layers.values(), gates))
+    judge_steps(_read_graph(path / "saved_model.pb"), found, gates)
     return found
 
 
@@ -84,8 +80,8 @@ def _in_keras_order(arrays: list[Array]) -> list[Array]:
     return sorted(arrays, key=place)
 
 
-def _check_graph(path: Path, found: Found) -> None:
-    """Judge the activations of the layers by the steps in the graph's functions.
+def _read_graph(path: Path) -> Any:
+    """Read the graph, a SavedModel of TensorFlow's protocol buffers.
 
     Raises:
         ImportRefusedError: the file isn't the graph of a SavedModel.
@@ -102,4 +98,4 @@ def _check_graph(path: Path, found: Found) -> None:
         model.ParseFromString(path.read_bytes())
     except (OSError, DecodeError) as error:
         raise ImportRefusedError(f"{path} can't be read as a SavedModel's graph ({error}); get a fresh copy") from error
-    judge_steps(model, found)
+    return model

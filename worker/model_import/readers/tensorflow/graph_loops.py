@@ -1,0 +1,118 @@
+"""The loops over tokens in a SavedModel's graph: each with its variables, the operations of its step, its direction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_LOOPS = ("While", "StatelessWhile")
+_REVERSALS = frozenset({"Reverse", "ReverseSequence", "ReverseV2"})
+#: What they return has the sizes of what they read alone.
+_SIZES = frozenset({"OnesLike", "Rank", "Shape", "Size", "TensorListLength", "ZerosLike"})
+_FORWARD = frozenset({False})
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A loop whose step multiplies matrices, which is taken for a cell's. A step may compute several cells.
+
+    Attributes:
+        variables: names of the variables that it reads; of its function's arguments, if the file doesn't show which
+            variables they are.
+        operations: how often each operation is in its step.
+        backward: whether anything that it reads was reversed.
+    """
+
+    variables: frozenset[str]
+    operations: Counter[str]
+    backward: bool
+
+
+def read_loops(model: Any) -> list[list[Loop]]:
+    """The loops of each function; of those that read the same variables, as of a layer that is called twice, the last.
+
+    Args:
+        model: a SavedModel of TensorFlow's protocol buffers.
+    """
+    return [
+        [*{loop.variables: loop for loop in _loops(graph, function, steps)}.values()]
+        for graph in model.meta_graphs
+        for steps in [_steps(graph)]
+        for function in graph.graph_def.library.function
+    ]
+
+
+def _steps(graph: Any) -> dict[str, Counter[str]]:
+    """The operations of each function that may be a cell's step; a gradient's multiplies matrices, too."""
+    return {
+        one.signature.name: operations
+        for one in graph.graph_def.library.function
+        if "MatMul" in (operations := Counter(node.op for node in one.node_def))
+        and not any(operation.endswith("Grad") for operation in operations)
+    }
+
+
+def _loops(graph: Any, function: Any, steps: Mapping[str, Counter[str]]) -> Iterator[Loop]:
+    found = [node for node in function.node_def if node.op in _LOOPS and node.attr["body"].func.name in steps]
+    if not found:
+        return
+    names, reversed_ = _variables(graph, function), _reversed(function)
+    for node in found:
+        read = frozenset(names[one] for one in node.input if one in names)
+        yield Loop(read, steps[node.attr["body"].func.name], True in reversed_.get(node.name, ()))
+
+
+def _variables(graph: Any, function: Any) -> dict[str, str]:
+    """The names of the variables that a function's arguments are, by those of the arguments."""
+    from tensorflow.core.framework import types_pb2  # noqa: PLC0415 - TensorFlow takes seconds to import
+
+    given = function.signature.input_arg
+    names = {one.name: one.name for one in given if one.type == types_pb2.DT_RESOURCE}
+    saved, name = graph.object_graph_def, function.signature.name
+    if name in saved.concrete_functions:
+        # What a function captures comes after its inputs.
+        bound = saved.concrete_functions[name].bound_inputs
+        for one, number in zip(reversed(given), reversed(bound), strict=False):
+            if 0 <= number < len(saved.nodes) and one.name in names:
+                names[one.name] = saved.nodes[number].variable.name or one.name
+    return names
+
+
+def _reversed(function: Any) -> dict[str, frozenset[bool]]:
+    """Of each node of a function, whether it is reversed: both, if it is made of both; nothing, if it has no order."""
+    from tensorflow.core.framework import types_pb2  # noqa: PLC0415 - TensorFlow takes seconds to import
+
+    nodes = {node.name: node for node in function.node_def}
+    # "node:output:0"; "^node" is read after, not from.
+    read = {name: [one.partition(":")[0] for one in node.input if one[:1] != "^"] for name, node in nodes.items()}
+    made = {one.name: _FORWARD for one in function.signature.input_arg if one.type != types_pb2.DT_RESOURCE}
+    try:
+        order = [name for name in TopologicalSorter(read).static_order() if name in nodes]
+    except CycleError:
+        return {}  # TensorFlow writes no such graph
+    for name in order:
+        ways = frozenset[bool]().union(*(made.get(one, ()) for one in read[name]))
+        turns = _turns(nodes[name], nodes.get(next(reversed(read[name]), "")))
+        made[name] = frozenset() if nodes[name].op in _SIZES else frozenset(way != turns for way in ways)
+    return made
+
+
+def _turns(node: Any, strides: Any) -> bool:
+    """Whether an operation reverses what it reads.
+
+    Args:
+        node: the operation.
+        strides: the node that it reads last, or None.
+    """
+    if node.op != "StridedSlice" or strides is None or strides.op != "Const":
+        return node.op in _REVERSALS
+    stored = strides.attr["value"].tensor
+    words = np.frombuffer(stored.tensor_content[: len(stored.tensor_content) // 4 * 4], "<i4")  # of int64, too
+    return any(one < 0 for one in (*stored.int_val, *stored.int64_val, *words))
