@@ -112,9 +112,11 @@ def wait_for_job(
                 _clean_up(None if is_copy else queue, job, reader.log)
             elif status.cancelled:
                 raise JobError(f"{job.place}: {diagnose(status)['cancelled']}")
-            if status.finished or time.monotonic() >= until:
+            if status.finished:
                 return status
             teller.tell(status)
+            if time.monotonic() >= until:
+                return status
             if queue is None:
                 teller.say_once("blind", BLIND.format(place=job.place))
             if queue and status.lost:

@@ -34,6 +34,7 @@ That tokenizer.json fits the vocabulary is checked when it is loaded, not when t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -138,10 +139,10 @@ def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
     directory = local_copy(os.fspath(path)) if is_url(os.fspath(path)) else Path(path)
     try:
         if not directory.is_dir():
+            _look_at(directory)
             raise ModelError(f"{directory}: {_why_no_directory(directory)}")
         for name in (CONFIG_FILE, WEIGHTS_FILE):
-            if not (directory / name).is_file():
-                raise ModelError(f"{directory}: {_why_no_model(directory, name)}")
+            _check_there(directory, name)
         text = _config_text(directory)
         if len(text) > _CONFIG_BYTES:
             raise ModelError(f"{directory}: {CONFIG_FILE} has more than {_CONFIG_BYTES:,} bytes; no model's does")
@@ -153,8 +154,36 @@ def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
         if _config_text(directory) != text:  # the fingerprint must be that of the configuration that was read
             raise ModelError(f"{directory}: the files changed while the model was opened; start again")
         return ModelDirectory(directory, config, fingerprint, tokenizer if tokenizer.is_file() else None)
+    except PermissionError as error:
+        raise ModelError(
+            f"{error.filename or directory} can't be read: {error.strerror}; let this user read it"
+        ) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         raise ModelError(f"{directory}: can't be read ({error})") from error
+
+
+def _check_there(directory: Path, name: str) -> None:
+    """Check that a file of a model is there.
+
+    Raises:
+        ModelError: it isn't.
+        OSError: it can't be read; safetensors would say that there is no such file.
+    """
+    file = directory / name
+    if not file.is_file():
+        _look_at(file)
+        raise ModelError(f"{directory}: {_why_no_model(directory, name)}")
+    file.open("rb").close()
+
+
+def _look_at(path: Path) -> None:
+    """Ask for what isn't there, because since Python 3.14 a path isn't a file if this user may not look at it.
+
+    Raises:
+        OSError: it may be there, but can't be looked at.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        path.stat()
 
 
 def config_there(path: str | os.PathLike[str]) -> ModelConfig | None:

@@ -39,10 +39,14 @@ def load_state(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | N
     """Read the tensors and the progress that `save_state` wrote; None if there is no file.
 
     Raises:
-        JobError: the file is damaged.
+        JobError: the file is damaged, or can't be read.
     """
     if not path.exists():
         return None
+    try:
+        path.open("rb").close()
+    except OSError as error:  # safetensors would say that there is no such file
+        raise JobError(f"{path} can't be read: {error.strerror}; let this user read it") from error
     try:
         with safe_open(path, framework="numpy") as file:
             progress = json.loads(file.metadata()[_KEY])

@@ -35,6 +35,7 @@ from unrolled.job.names import Life, part_object, quarantine_object
 from unrolled.job.offer import Offer
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
+from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from unrolled.patience import Patience
 from unrolled.protocol.opening import create_job, open_job
 from unrolled.queue.broker import Broker
@@ -1535,6 +1536,36 @@ def another_user():
         yield
     finally:
         os.seteuid(0)
+
+
+def test_wait_says_why_it_saw_nothing_when_its_time_is_over(tmp_path):
+    """The look that ends it may be its first."""
+    job = make_job(tmp_path / "out")
+    result = run("wait", job.place, "--broker", "redis://localhost:1", "--timeout", 0)
+    assert result.exit_code == 124
+    assert "can't see the queue: broker redis://localhost:1 is away" in result.output
+
+
+@pytest.mark.parametrize("hidden", [CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE, ".", ".."])
+def test_a_model_that_this_user_may_not_read(hidden):
+    """It isn't called damaged or absent: a copy would replace what is good."""
+    with TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        directory = Path(place) / "of" / "model"
+        make_model(directory)
+        (directory / TOKENIZER_FILE).write_text("{}")
+        path = Path(os.path.normpath(directory / hidden))
+        mode = path.stat().st_mode
+        path.chmod(0)
+        try:
+            with another_user():
+                shown = run("model", "show", directory)
+                worked = run("worker", "--model", directory, "--broker", "redis://localhost:1")
+        finally:
+            path.chmod(mode)
+    for result in (shown, worked):
+        assert result.exit_code == 1
+        assert re.search(rf"{path}\S* can't be read: Permission denied; let this user read it\n$", result.output)
 
 
 @pytest.mark.parametrize("hidden", [names.JOB, names.FOLDER, ".", ".."])

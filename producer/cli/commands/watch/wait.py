@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0),
     metavar="SECONDS",
     show_default="none",
-    help="Longest time to wait; a bucket that answers slowly or not at all may take 20 seconds more.",
+    help="Longest time to wait; a bucket or a broker that answers slowly or not at all may take 20 seconds more.",
 )
 @click.option(
     "--every-seconds",
