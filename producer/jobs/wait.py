@@ -103,9 +103,7 @@ def wait_for_job(
                 if status is None:
                     raise
                 return status
-            if figures:
-                figures.looked(status)
-            _show(bar, status)
+            _show(bar, figures, status)
             if status.finished:
                 # Of a copy, Redis has the job of the other directory.
                 is_copy = status.queue and status.queue.original
@@ -137,7 +135,9 @@ def _in_time(until: float, steadily: Steadily, what: str, action: Callable[[], T
     return steadily(what, action)
 
 
-def _show(bar: Progress | JobScreen, status: JobStatus) -> None:
+def _show(bar: Progress | JobScreen, figures: ProducerFigures | None, status: JobStatus) -> None:
+    if figures:
+        figures.looked(status)
     if isinstance(bar, Progress):
         bar.update(
             done_tokens=status.tokens_done,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from unrolled.errors import OptionError
+from unrolled.errors import ModelError, OptionError
 from unrolled.queue.broker import Broker
 from worker.cli.worker import worker
 from worker.settings import Settings
@@ -91,3 +91,12 @@ def test_an_output_root_that_is_no_directory_is_refused(tmp_path, name, reason):
     words = ["--broker", "redis://h", "--model", "m", "--output-root", str(tmp_path / name)]
     with pytest.raises(OptionError, match=f"--output-root .*{name}: {reason}"):
         worker.main(words, standalone_mode=False)
+
+
+def test_an_output_root_may_be_in_a_bucket(tmp_path):
+    """What comes next is the model; a URL that no job could have is refused."""
+    words = ["--broker", "redis://h", "--model", str(tmp_path / "none"), "--output-root"]
+    with pytest.raises(ModelError, match="does not exist"):
+        worker.main([*words, "s3://bucket/jobs"], standalone_mode=False)
+    with pytest.raises(OptionError, match="--output-root ftp:// is not a place for objects"):
+        worker.main([*words, "ftp://host/jobs"], standalone_mode=False)

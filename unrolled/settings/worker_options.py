@@ -86,7 +86,10 @@ class WorkerOptions:
     )
     max_attempts: int = option(3, "How many workers a shard may kill while it is computed alone.", least=1)
     output_root: Path | None = option(
-        None, "Directory that every output directory must be in.", metavar="DIR", unset="no limit"
+        None,
+        "Directory, or prefix in a bucket, that every output directory must be in.",
+        metavar="DIR",
+        unset="no limit",
     )
     health_file: Path | None = option(
         None,

@@ -64,6 +64,11 @@ class BucketUrl:
             check_name(prefix)
         return cls(cast("Scheme", scheme), bucket, prefix)
 
+    def is_in(self, other: BucketUrl) -> bool:
+        """Whether this place is another one, or below it."""
+        within = not other.prefix or f"{self.prefix}/".startswith(f"{other.prefix}/")
+        return (self.scheme, self.bucket) == (other.scheme, other.bucket) and within
+
 
 def is_url(place: str) -> bool:
     """Whether a place is meant as a URL. One slash is enough: a URL that went through a path has lost the other."""

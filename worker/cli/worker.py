@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unrolled.errors import OptionError
+from unrolled.errors import OptionError, RequestError
+from unrolled.job.output_root import OutputRoot
 from unrolled.model.directory import open_model
 from unrolled.settings.flags import check_companion, flags
 from unrolled.telemetry import tracing
@@ -23,6 +24,8 @@ from worker.engines.choice import choose_and_measure
 from worker.settings import Settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from worker.app import MakeEngine
 
 _log = logging.getLogger(__name__)
@@ -61,10 +64,8 @@ def worker(context: click.Context, /, log_level: str, **options: Any) -> None:
     settings = Settings(**options)
     check_companion("metrics_address", "--metrics-port", given=settings.metrics_port is not None)
     check_companion("emulate", "--arithmetic bfloat16x3", given=settings.arithmetic == "bfloat16x3")
-    root = settings.output_root
-    if root and not root.is_dir():
-        found = "is not a directory" if root.exists() else "does not exist"
-        raise OptionError(f"--output-root {root}: {found}; name the directory that contains the output directories")
+    if settings.output_root:
+        _check_root(settings.output_root)
     if settings.health_file:
         check_health_file(settings.health_file)
     start_log(settings.log_format, log_level)
@@ -75,6 +76,18 @@ def worker(context: click.Context, /, log_level: str, **options: Any) -> None:
     tracing.check_installed(settings.tracing)
     open_model(settings.model)
     context.exit(run_worker(settings, log_level))
+
+
+def _check_root(root: Path) -> None:
+    """Check that jobs may be in the root.
+
+    Raises:
+        OptionError: none can be.
+    """
+    try:
+        OutputRoot(root).check_exists()
+    except RequestError as error:
+        raise OptionError(f"--output-root {error}") from error
 
 
 def start_log(log_format: str, log_level: str) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import FileFormatError, PayloadError, RequestError, TransientError, counted
 from unrolled.job import names
+from unrolled.job.output_root import OutputRoot
 from unrolled.patience import at_once
 from unrolled.protocol.finishing import sweep
 from unrolled.protocol.ledger_update import update_ledger
@@ -97,7 +98,7 @@ class Jobs:
         self._holder = holder
         self._patience = patience
         self._send = send
-        self._root = settings.output_root.resolve() if settings.output_root else None
+        self._root = OutputRoot(settings.output_root) if settings.output_root else None
         self._lock = threading.Lock()
         self._met: dict[str, _Met] = {}
         self._lease_seconds = ledger.lease_seconds

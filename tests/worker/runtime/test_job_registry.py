@@ -5,7 +5,9 @@ import logging
 import os
 import shutil
 import time
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import redis
@@ -18,6 +20,7 @@ from unrolled.job import names
 from unrolled.job.inputs import Inputs
 from unrolled.job.job import Job
 from unrolled.job.names import Life, dead_object, part_object, segment_name
+from unrolled.job.output_root import OutputRoot
 from unrolled.job.segment import Segment
 from unrolled.patience import Patience
 from unrolled.protocol.opening import create_job
@@ -28,6 +31,7 @@ from unrolled.queue.member import Member
 from unrolled.store.posix import PosixStore
 from worker.errors import AwayError, GivenBackError
 from worker.runtime import job_registry
+from worker.runtime.job_place import check_place
 from worker.runtime.job_registry import LOOK_PAUSE, Jobs
 from worker.settings import Settings
 
@@ -145,6 +149,27 @@ def test_jobs_are_below_the_root(site):
         jobs_of(site, output_root=root).find(job.key)
     register(site, job.key, entry(job.place))
     assert jobs_of(site, output_root=site.root).find(job.key).job == job.job
+
+
+@pytest.mark.parametrize(
+    ("root", "place", "within"),
+    [
+        ("s3://bucket/jobs", "s3://bucket/jobs/one", True),
+        ("s3:/bucket/jobs/", "s3://bucket/jobs", True),
+        ("s3://bucket", "S3://bucket/anything", True),
+        ("s3://bucket/jobs", "s3://bucket/jobs-of-others/one", False),
+        ("s3://bucket/jobs", "s3://other/jobs/one", False),
+        ("s3://bucket/jobs", "gs://bucket/jobs/one", False),
+        ("s3://bucket/jobs", "s3://bucket", False),
+        ("s3://bucket/jobs", "s3://bucket/jobs/../one", False),
+        ("s3://bucket/jobs", "s3://bucket/jobs/one?endpoint=http://127.0.0.1", False),
+        ("s3://bucket/jobs", "/bucket/jobs/one", False),
+    ],
+)
+def test_jobs_are_below_a_root_in_a_bucket(root, place, within):
+    """A worker's root has lost a slash on its way through a path."""
+    with nullcontext() if within else pytest.raises(JobError, match=r"below s3://bucket\S* only \(--output-root\)"):
+        check_place("0123456789abcdef", place, OutputRoot(Path(root)))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import asdict, fields, replace
-from pathlib import Path
 from shlex import quote
 from typing import Any
 
@@ -18,12 +17,12 @@ from producer.local.engine import local_engine
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.lines import tell
 from unrolled.errors import OptionError, counted
+from unrolled.job.output_root import OutputRoot
 from unrolled.protocol.opening import open_job
 from unrolled.queue.broker_url import without_secret
 from unrolled.settings.declaration import to_environ
 from unrolled.settings.flags import check_companion, flags
 from unrolled.settings.worker_options import WorkerOptions
-from unrolled.store.bucket_url import is_url
 from unrolled.telemetry.health_file import check_health_file
 from unrolled.telemetry.server import why_deaf
 from unrolled.telemetry.tracing import start_tracing
@@ -86,8 +85,8 @@ def run(
     check_companion("emulate", "--arithmetic bfloat16x3", given=options.arithmetic == "bfloat16x3")
     _refuse_sharing(options, workers)
     start_log(options.log_format)
-    root = options.output_root
-    if root and (is_url(submission.out) or not Path(submission.out).resolve().is_relative_to(root.resolve())):
+    root = OutputRoot(options.output_root) if options.output_root else None
+    if root and not root.contains(submission.out):
         raise OptionError(f"--out {submission.out} is outside --output-root; allowed: directories in {root}")
     if broker and context.get_parameter_source("broker") is ParameterSource.ENVIRONMENT:
         tell(f"the broker is {without_secret(broker)}, which UNROLLED_BROKER names; without it, `run` starts its own")

@@ -1,0 +1,59 @@
+"""The directory, or the prefix in a bucket, that every output directory must be in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from unrolled.errors import OptionError, RequestError
+from unrolled.store.bucket_url import BucketUrl, is_url
+
+
+class OutputRoot:
+    """A limit to the places that jobs may have.
+
+    Args:
+        root: a path, or the URL of a bucket or of a prefix in one.
+
+    Raises:
+        RequestError: it is another URL, or names a place that no job can have.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        text = os.fspath(root)
+        self._root = BucketUrl.parse(text) if is_url(text) else Path(text).resolve()
+
+    def __str__(self) -> str:
+        return str(self._root)
+
+    def check_exists(self) -> None:
+        """Check that a path is that of a directory: else no job could be in it. A prefix needs no object.
+
+        Raises:
+            OptionError: it isn't.
+        """
+        if isinstance(self._root, Path) and not self._root.is_dir():
+            found = "is not a directory" if self._root.exists() else "does not exist"
+            raise OptionError(f"{self}: {found}; name the directory that contains the output directories")
+
+    def contains(self, place: str) -> bool:
+        """Whether the place of a job is in it; a path without its symbolic links."""
+        try:
+            if isinstance(self._root, BucketUrl):
+                return is_url(place) and BucketUrl.parse(place).is_in(self._root)
+            return not is_url(place) and _resolved(place).is_relative_to(self._root)
+        except (RequestError, ValueError, OSError, RuntimeError):  # a hostile URL, a zero byte, links in a circle
+            return False
+
+
+def _resolved(place: str) -> Path:
+    """The path without symbolic links.
+
+    Raises:
+        OSError: links lead in a circle, which Python 3.13 leaves in the path.
+        RuntimeError: links lead in a circle, on earlier versions.
+    """
+    found = Path(place).resolve()
+    if any(path.is_symlink() for path in (found, *found.parents)):
+        raise OSError(f"{place}: too many levels of symbolic links")
+    return found
