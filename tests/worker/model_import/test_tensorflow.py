@@ -223,6 +223,16 @@ def test_layers_that_read_backward(given, backward, tmp_path):
             imported(saved, tmp_path / "model", layers=list(found.layers))
 
 
+def test_a_layer_that_reads_in_both_directions(tmp_path):
+    """One layer that is called twice, as in a bidirectional one with shared weights."""
+    ids = keras.Input((None,), dtype="int32")
+    vectors, layer = layers.Embedding(10, 4)(ids), lstm()
+    for at, calls in enumerate(((vectors[:, ::-1], vectors), (vectors, vectors[:, ::-1]))):
+        keras.Model(ids, [layer(one) for one in calls]).export(tmp_path / f"{at}", verbose=False)
+        (found,) = read_saved_model(tmp_path / f"{at}", None, None).layers.values()
+        assert "reverses what it reads" in found.problem
+
+
 def test_loops_whose_variables_are_not_shown(tmp_path):
     """As in files of older versions: there is a plain loop for each layer, and none reads backward unexpectedly."""
     for name, given, problem in (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
@@ -36,17 +36,21 @@ class Loop:
 
 
 def read_loops(model: Any) -> list[list[Loop]]:
-    """The loops of each function; of those that read the same variables, as of a layer that is called twice, the last.
+    """The loops of each function; those that read the same variables, as of a layer that is called twice, are one.
 
     Args:
         model: a SavedModel of TensorFlow's protocol buffers.
     """
-    return [
-        [*{loop.variables: loop for loop in _loops(graph, function, steps)}.values()]
-        for graph in model.meta_graphs
-        for steps in [_steps(graph)]
-        for function in graph.graph_def.library.function
-    ]
+    functions = []
+    for graph in model.meta_graphs:
+        steps = _steps(graph)
+        for function in graph.graph_def.library.function:
+            found: dict[frozenset[str], Loop] = {}
+            for loop in _loops(graph, function, steps):
+                other = found.setdefault(loop.variables, loop)
+                found[loop.variables] = replace(loop, backward=loop.backward or other.backward)
+            functions.append([*found.values()])
+    return functions
 
 
 def _steps(graph: Any) -> dict[str, Counter[str]]:
