@@ -152,8 +152,8 @@ def _bidirectional(name: str, config: Mapping[str, Any], passes: list[Pass], har
     if config.get("merge_mode", "concat") != "concat":
         problem = (
             f"its merge_mode is {config.get('merge_mode')!r:.20}; only 'concat' can be imported (forward, then "
-            "backward). If it is the last layer, import a copy of the model with concat and the same weights, and merge "
-            "the two halves of each vector; else import another layer"
+            "backward). If it is the last layer, import a copy of the model with concat and the same weights, and "
+            "merge the two halves of each vector; else import another layer"
         )
     if config_of(inner).get("go_backwards"):
         problem = problem or "its forward layer has go_backwards; swap the two layers"
