@@ -18,9 +18,11 @@ from producer.enqueue.seen_ids import SeenIds
 from producer.enqueue.shard import make_shard
 from producer.enqueue.stuck import count_stuck
 from producer.enqueue.summary import Summary
+from producer.sources.errors import SourceError
 from producer.sources.formats.delimited import DELIMITERS, has_header
 from producer.sources.reading import read_batches
-from producer.sources.rows import Row
+from producer.sources.rows import BadRow, Row
+from producer.sources.streams.live import Ending
 from producer.sources.streams.spool import disk_directory
 from producer.tokenization.checked_rows import checked_rows
 from producer.tokenization.coverage import Coverage
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from unrolled.protocol.objects import Objects
     from unrolled.protocol.spooling import Spooled
 
+#: Why a row is bad that may be the beginning of a longer one.
+_UNFINISHED = "the stream was ended before the end of this row was read"
 #: Seconds between two looks at the log of a live stream's job.
 LOOK_SECONDS = 5.0
 
@@ -65,7 +69,7 @@ def submit(
         queue: the job's queue.
         each: called after each shard with the summary so far.
         on_bytes: called with the number of input bytes read since its last call.
-        stopped: when it is set, a live input ends.
+        stopped: when it is set, a live input ends; a row of which only the beginning was read then is a bad one.
 
     Raises:
         UnrolledError: an input broke off, has changed since the job began, or the job was cancelled. What was queued
@@ -79,7 +83,10 @@ def submit(
         summary.sent = queue.sent
         each(summary)
 
-    batches = read_batches(prepared.plan, source, on_bytes=on_bytes, steadily=prepared.job.objects.steadily)
+    ending = Ending(stopped or threading.Event())
+    batches = read_batches(
+        prepared.plan, source, on_bytes=on_bytes, steadily=prepared.job.objects.steadily, ending=ending
+    )
     labels = [file.label for file in prepared.plan.files]
     run: FileRun | LiveRun
     steadily: Steadily = at_once
@@ -87,15 +94,14 @@ def submit(
     undone: AbstractContextManager[None] = nullcontext()
     read, coverage, ends = _Read(), Coverage(prepared.tokenizer), list[int]()
     if source.follow:
-        stopped = stopped or threading.Event()
-        run = LiveRun(prepared.job.objects, queue, count, stopped.set)
+        run = LiveRun(prepared.job.objects, queue, count, ending.wanted.set)
         run.begin()
         summary.continued = run.number > 0
         if summary.continued:
             _say_of_header(prepared, queue)
-        batches = _while_it_is_wanted(batches, run.log, impatient, stopped)
-        batches = _numbered(batches, run.number, stopped, source.batch_rows, read)
-        batches = _while_there_is_room(batches, queue, run.log, stopped, source.batch_rows)
+        batches = _while_it_is_wanted(batches, run.log, impatient, ending.wanted)
+        batches = _numbered(batches, run.number, ending, read)
+        batches = _while_there_is_room(batches, queue, run.log, ending.wanted, source.batch_rows)
         steadily = prepared.job.objects.steadily
         labels = [_label_of_run(label, run.number) for label in labels]
     else:
@@ -209,16 +215,19 @@ class _Read:
     rows: int = 0
 
 
-def _numbered(
-    batches: Iterator[SourceBatch], run: int, stopped: threading.Event, batch_rows: int, read: _Read
-) -> Iterator[SourceBatch]:
-    """A live stream's rows, labelled with the number of the run that reads them, so that no two runs give one id."""
-    for batch in batches:
-        read.rows += len(batch)
-        yield [row._replace(file=_label_of_run(row.file, run)) for row in batch]
-        # Rows read from a pipe can't be read again. A batch that isn't full is the last one that was read.
-        if stopped.is_set() and len(batch) < batch_rows:
-            return
+def _numbered(batches: Iterator[SourceBatch], run: int, ending: Ending, read: _Read) -> Iterator[SourceBatch]:
+    """A live stream's rows, labelled with the number of the run that reads them, so that no two runs give one id.
+
+    Rows read from a pipe can't be read again, so all that was read is given; the beginning of a row as a bad one.
+    """
+    try:
+        for batch in batches:
+            read.rows += len(batch)
+            rows = [row._replace(file=_label_of_run(row.file, run)) for row in batch]
+            yield [BadRow(row.file, row.position, row.id, _UNFINISHED) for row in rows] if ending.came else rows
+    except SourceError:  # the beginning of a table's header
+        if not ending.came:
+            raise
 
 
 def _while_there_is_room(
@@ -239,7 +248,7 @@ def _while_there_is_room(
             with suppress(BrokerRefusesError):
                 for _ in queue.while_full():
                     if stopped.is_set():
-                        return
+                        break
                     yield []
             known = log.length
 

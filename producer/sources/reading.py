@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from producer.sources.discovery import SourceFile, discover
@@ -28,7 +27,7 @@ from producer.sources.pipes import LiveInput, StandardInput, checked, look_at, t
 from producer.sources.places.local_file import LocalFile
 from producer.sources.rows import SourceBatch
 from producer.sources.streams.compression import ByteStream, read_chunks
-from producer.sources.streams.live import follow_chunks
+from producer.sources.streams.live import Ending, follow_chunks
 from producer.sources.streams.spool import MOST_LOOK_BYTES, spooled
 from producer.terminal.lines import tell
 from unrolled.errors import RequestError
@@ -155,6 +154,7 @@ def read_batches(
     stdin: ByteStream | None = None,
     on_bytes: Callable[[int], None] | None = None,
     steadily: Steadily = at_once,
+    ending: Ending | None = None,
 ) -> Iterator[SourceBatch]:
     """Yield the rows in batches of at most `options.batch_rows`, and of bounded size; batches may be empty.
 
@@ -165,6 +165,7 @@ def read_batches(
         on_bytes: called with the number of stored bytes that have been read since the last call; they add up to
             `plan.size_bytes`.
         steadily: tries each look at a bucket until it works; by default once.
+        ending: ends a live input. What comes after `ending.came` was read to no end.
 
     Raises:
         SourceError: an input can't be read to its end; raised after all rows before the damage have been yielded.
@@ -172,7 +173,7 @@ def read_batches(
     for source in plan.files:
         position = 0
         try:
-            for batch in _read(source, options, stdin or plan.live or plan.stdin, on_bytes, steadily):
+            for batch in _read(source, options, stdin or plan.live or plan.stdin, on_bytes, steadily, ending):
                 yield batch
                 position += len(batch)
         except DamagedInputError as error:
@@ -185,6 +186,7 @@ def _read(
     stdin: ByteStream | LiveInput | None,
     on_bytes: Callable[[int], None] | None,
     steadily: Steadily,
+    ending: Ending | None = None,
 ) -> Iterator[SourceBatch]:
     if source.format in ("parquet", "arrow") and _has_random_access(source):
         from producer.sources.formats.tables import read_table  # noqa: PLC0415 - pyarrow is slow to import
@@ -192,7 +194,7 @@ def _read(
         yield from read_table(cast("Place", source.place), source.format, source.label, options, steadily, on_bytes)
         return
     with _opened(source, stdin, steadily) as file:
-        chunks = _chunks(source, file, options, on_bytes)
+        chunks = _chunks(source, file, options, on_bytes, ending or Ending())
         if source.size_bytes is None:
             chunks = checked(chunks, source, options)
         if source.format not in ("parquet", "arrow"):
@@ -233,13 +235,17 @@ def _opened(
 
 
 def _chunks(
-    source: SourceFile, file: ByteStream | LiveInput, options: SourceOptions, on_bytes: Callable[[int], None] | None
+    source: SourceFile,
+    file: ByteStream | LiveInput,
+    options: SourceOptions,
+    on_bytes: Callable[[int], None] | None,
+    ending: Ending,
 ) -> Iterator[bytes]:
     if options.follow:
         if isinstance(file, LiveInput) and not file.taken:
             return  # what was read is its end, which a terminal gives once
-        taken, rest = ([file.taken], file.file) if isinstance(file, LiveInput) else ([], cast("BinaryIO", file))
-        for chunk in chain(taken, follow_chunks(rest, options.tick_seconds)):
+        taken, rest = (file.taken, file.file) if isinstance(file, LiveInput) else (b"", cast("BinaryIO", file))
+        for chunk in follow_chunks(rest, options.tick_seconds, ending, taken):
             if on_bytes and chunk:
                 on_bytes(len(chunk))
             yield chunk

@@ -1,11 +1,13 @@
 """`unrolled enqueue --follow -`: a live pipe's rows are published while it stays open."""
 
+import fcntl
 import json
 import os
 import shlex
 import signal
 import subprocess
 import sys
+import termios
 import time
 
 import psutil
@@ -421,6 +423,58 @@ def test_a_signal_ends_the_input_in_order(live, number, crew):
     published(live["out"], taken)
     assert ids(live["out"]) == numbered(taken)
     check(live["out"])
+
+
+UNFINISHED = "the stream was ended before the end of this row was read"
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "rows", "unfinished"),
+    [
+        ("text", "one\ntwo\nthree fo", 2, [None]),
+        ("text", "one\ntwo\n", 2, []),
+        ("jsonl", '{"id": "a", "text": "one"}\n{"id": "b", "text": "two"}', 1, ["b"]),
+        ("jsonl", '{"id": "a", "text": "one"}\n{"id": "b", "te', 1, [None]),
+        ("fasta", ">a\none\n>b\ntwo\n", 1, ["b"]),
+        ("csv", 'id,text\na,one\nb,"two\nthree', 1, [None, None]),
+        ("csv", "id,te", 0, []),
+        ("text", "", 0, []),
+    ],
+)
+def test_the_beginning_of_a_row_is_not_dropped_in_silence(form, text, rows, unfinished, live, crew):
+    """Where a signal ends the input, nothing shows whether the row would have gone on."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as rest, os.fdopen(writing, "w") as pipe:
+        pipe.write(text)
+        pipe.flush()
+        more = live | {"format": form, "flush_seconds": 600}
+        producer = crew.start("enqueue", "--follow", "-", stdin=rest, **more)
+        eventually(lambda: (live["out"] / names.JOB).exists() and log_of(open_job(live["out"])).run, "its beginning")
+        eventually(lambda: fcntl.ioctl(rest, termios.FIONREAD, b"0000") == bytes(4), "an empty pipe")
+        producer.send_signal(signal.SIGTERM)
+        eventually(lambda: producer.poll() is not None, "its end")
+    assert producer.returncode == (3 if unfinished else 0), producer.stderr.read()
+    bad = [json.loads(line) for line in unrolled("quarantine", live["out"], "--json").stdout.splitlines()]
+    assert [(one["id"], one["reason"]) for one in bad] == [(one, UNFINISHED) for one in unfinished]
+    assert read_rows(live["out"]) == rows
+    assert log_of(open_job(live["out"])).ended
+
+
+def test_the_rest_of_a_line_that_is_in_the_pipe_is_read(live, crew):
+    """A chunk of a busy stream seldom ends with a line."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as rest, os.fdopen(writing, "w") as pipe:
+        producer = crew.start("enqueue", "--follow", "-", stdin=rest, **live | {"flush_seconds": 600})
+        lines = 60_000
+        pipe.write("eleven\n" * lines)
+        pipe.flush()
+        producer.send_signal(signal.SIGTERM)
+        eventually(lambda: producer.poll() is not None, "its end")
+        assert producer.returncode == 0, producer.stderr.read()
+        pipe.close()
+        left = rest.readlines()
+    assert set(left) <= {"eleven\n"}
+    assert read_rows(live["out"]) + len(left) == lines
 
 
 @pytest.mark.usefixtures("hangups")
