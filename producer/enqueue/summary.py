@@ -31,6 +31,7 @@ class Summary:
         continued: whether rows that earlier runs have read aren't counted here: a stream can't be read again.
         added: with `--append`, input rows that the job didn't have before, the bad ones included; None without it.
         added_quarantined: the bad ones of them.
+        restored: shards of earlier runs whose rows were lost, and made again.
         sent: lives that this run has entered in the ledger, those of earlier runs included.
         dead: shards of the job that were given up, which a run doesn't queue again.
         gone: shards of the job of which neither rows nor part can be seen, and whose rows a run can't read again.
@@ -42,6 +43,7 @@ class Summary:
     shards: int = 0
     known: int = 0
     sent: int = 0
+    restored: int = 0
     without_tokens: int = 0
     gaps: int = 0
     unknown_share: float | None = None

@@ -88,9 +88,15 @@ def _of_waiting(status: JobStatus) -> dict[str, str]:
 def _of_discarded(status: JobStatus) -> str:
     if not status.done:
         return "it was discarded: nothing of it is kept; use another --out"
+    them = "it" if status.done == 1 else "them"
+    return f"it was discarded, and {left_behind(status.done)}; this deletes {them}: unrolled discard {status.out}"
+
+
+def left_behind(parts: int) -> str:
+    """How many parts a discarded job has, and why it may have some."""
     return (
-        f"it was discarded, and {counted(status.done, 'part')} of shards that were being computed came after that; "
-        f"`unrolled discard {status.out}` deletes {'it' if status.done == 1 else 'them'}"
+        f"{counted(parts, 'part is', 'parts are')} still there: a discard is at work or was interrupted, or came while "
+        f"{'its shard was' if parts == 1 else 'their shards were'} being computed"
     )
 
 

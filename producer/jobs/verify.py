@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from producer.jobs.damage import explain_damage, explain_damaged_rows, read_once
 from producer.jobs.decisions import has_damaged_rows
+from producer.jobs.diagnosis import left_behind
 from producer.jobs.quarantine_lists import refused_rows
 from producer.jobs.tokens_read import TokensRead
 from producer.jobs.whole_rows import digest_with
@@ -180,7 +181,7 @@ def _of_job(job: OpenJob, log: Log, chapters: Iterable[str], missing: str | None
         left = sum(1 for _ in names.parts_in(job.objects.list(names.PARTS)))
         kept = "nothing of it is kept"
         if left:
-            kept = f"{counted(left, 'part')} came after that; to delete what is left: unrolled discard {job.place}"
+            kept = f"{left_behind(left)}; to delete what is left: unrolled discard {job.place}"
         yield Problem(names.LOG, f"the job was discarded; {kept}")
     elif not log.ended:
         yield Problem(

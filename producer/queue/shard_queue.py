@@ -19,14 +19,15 @@ from unrolled.job.offer import Offer
 from unrolled.queue.broker import Broker
 from unrolled.queue.broker_url import celery_url
 from unrolled.queue.job_ledger import JobLedger
+from unrolled.queue.member import Member
 from unrolled.queue.messages import TASK, queue_name, transport_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from unrolled.job.names import Life
     from unrolled.patience import Patience
     from unrolled.protocol.opening import OpenJob
-    from unrolled.queue.member import Member
 
 T = TypeVar("T")
 
@@ -176,6 +177,28 @@ class JobQueue(JobLedger):
         self._job = job
         self._segment_at = 0.0
         self._pending_tokens = 0  # of shards that are about to be entered
+        self._again: list[Life] = []  # entered again, because their rows were lost
+
+    def enter(self, expected: int | None, lives: Sequence[tuple[Life, int]], becomes: int) -> bool:
+        """See `JobLedger`."""
+        entered = super().enter(expected, lives, becomes)
+        if entered and becomes == expected:  # no segment's lives, so `enter_again`'s
+            self._again += [life for life, _ in lives]
+        return entered
+
+    def wake(self) -> int:
+        """Let workers have the shards that were entered again at once, now that their rows are back.
+
+        A worker that looked before has put them off for a lease.
+
+        Returns:
+            The number of these shards.
+        """
+        for life in self._again:
+            member = Member(self._job_key, life)
+            if self._asking(lambda member=member: self._ledger.give_back(member, "", "none")):  # type: ignore[misc]
+                self._asking(lambda member=member: self._queue.send(member))  # type: ignore[misc]
+        return len(self._again)
 
     def refuse_copy(self, otherwise: str | None = None) -> None:
         """Refuse a job that workers compute in another place, which exists.

@@ -1108,8 +1108,9 @@ def test_discard_deletes_all_but_the_tombstone(tmp_path, broker, ledger):
     publish_shard(job, second, content=rows)
     for option in ("--once", "--watch"):  # which ends: nothing more can happen
         assert run("status", tmp_path, option).stdout.strip() == (
-            f"{tmp_path}: discarded; job {job.key}\n→ it was discarded, and 1 part of shards that were being computed "
-            f"came after that; `unrolled discard {tmp_path}` deletes it"
+            f"{tmp_path}: discarded; job {job.key}\n→ it was discarded, and 1 part is still there: a discard is at "
+            "work or was interrupted, or came while its shard was being computed; this deletes it: unrolled discard "
+            f"{tmp_path}"
         )
     assert json.loads(run_with(broker, "discard", tmp_path, "--yes", "--json").stdout) == {"discarded": 1, "running": 0}
     assert published(job) == []
@@ -1128,9 +1129,9 @@ def test_parts_that_come_after_a_discard_are_told_of(tmp_path, broker, ledger):
     publish_shard(make_job(kept, shards=2), first)
     part = next(kept.glob("part-*.parquet"))
     shutil.copy(part, tmp_path / part.name)
-    said = f"1 part of shards that were being computed came after that; `unrolled discard {tmp_path}` deletes it"
-    assert said in run("status", tmp_path).stdout
-    assert "the job was discarded; 1 part came after that" in run("verify", tmp_path).stdout
+    said = "1 part is still there: a discard is at work or was interrupted, or came while its shard was being computed"
+    assert f"{said}; this deletes it: unrolled discard {tmp_path}" in run("status", tmp_path).stdout
+    assert f"the job was discarded; {said}" in run("verify", tmp_path).stdout
     assert run("show", tmp_path).stderr == f"Error: {tmp_path}: the job was discarded, and no row of it is kept\n"
     done = run_with(broker, "discard", tmp_path, "--yes")
     assert (done.exit_code, done.stdout) == (0, f"{tmp_path}: the job is discarded, 1 part deleted\n")
@@ -1506,6 +1507,27 @@ def test_doctor_looks_for_workers_of_the_jobs_model(tmp_path, broker, ledger):
     result = run_with(broker, "doctor", "--out", tmp_path)
     assert "✓ workers: 1 offer model abababababab… in float32 by fused: host-1\n" in result.stdout
     assert "? worker pool: no worker answered Celery's remote control\n" in result.stdout
+
+
+def test_doctor_looks_whether_workers_look_in_the_right_place(tmp_path, broker, ledger):
+    """A directory that was moved, and a copy, while shards wait; one whose shards are done is nobody's concern."""
+    job = make_job(tmp_path / "here", shards=2)
+    shards = waiting(job)
+    enter(ledger, job, *shards)
+    shutil.copytree(job.place, tmp_path / "copy")
+    assert "job's place" not in run_with(broker, "doctor", tmp_path / "here").stdout
+    result = run_with(broker, "doctor", tmp_path / "copy")
+    assert result.exit_code == 1
+    assert (
+        f"✗ job's place: the broker has this job at {job.place}, and {tmp_path / 'copy'} seems to be a" in result.stdout
+    )
+    shutil.move(job.place, tmp_path / "there")
+    result = run_with(broker, "doctor", tmp_path / "there")
+    assert result.exit_code == 1
+    assert f"✗ job's place: workers look for this job at {job.place}\n    → if you have moved it, run" in result.stdout
+    for shard in shards:
+        ledger.remove(Member(job.key, Life(shard, 0)))
+    assert "job's place" not in run_with(broker, "doctor", tmp_path / "there").stdout
 
 
 def test_doctor_compares_the_model_with_the_jobs(tmp_path):

@@ -9,6 +9,7 @@ import re
 import shutil
 import socket
 from contextlib import closing
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,12 +24,13 @@ from tokenizers import Tokenizer
 from producer.cli.root import cli
 from producer.local.broker_record import BROKER_FILE
 from producer.tokenization.word_level import fit
-from unrolled.job.names import part_object, segment_name
+from unrolled.job.names import Life, part_object, rows_object, segment_name
 from unrolled.job.offer import Offer
 from unrolled.model.directory import open_model
 from unrolled.protocol.opening import open_job
 from unrolled.queue.broker import Broker
 from unrolled.queue.broker_url import client_url
+from unrolled.queue.member import Member
 from unrolled.queue.messages import queue_name
 from unrolled.tokenization.characters import build
 
@@ -494,7 +496,7 @@ def test_the_summary_as_json(place, broker):
     assert found == {
         "rows": 2, "tokens": 1, "quarantined": 1, "shards": 1, "sent": 1, "known": 0, "without_tokens": 0,
         "unknown_share": None, "continued": False, "added": None, "added_quarantined": 0, "gaps": 0,
-        "dead": 0, "gone": 0,
+        "dead": 0, "gone": 0, "restored": 0,
     }  # fmt: skip
 
 
@@ -535,10 +537,33 @@ def test_shards_that_can_not_be_computed_are_named(place, broker):
     assert found.exit_code == 1
     assert found.stdout == (
         "2 rows with 2 tokens in 2 shards; 2 are from an earlier run, and this run queued 2\n"
+        "1 shard had neither rows nor a part; the rows were made again\n"
         "neither the rows nor the part of 1 shard can be seen, so it can't be computed; to see what helps: unrolled "
         "status out\n"
     )
     assert waiting(job) == [second]
+
+
+def test_rows_that_are_made_again_are_computed_at_once(place, broker):
+    """A worker that looked before they were back has put the shard off for a lease."""
+    write_rows(place / "rows.jsonl", {"a": [1]})
+    assert enqueue(broker, "rows.jsonl").exit_code == 0
+    job = open_job(str(place / "out"))
+    (shard,) = waiting(job)
+    job.objects.delete(rows_object(shard))
+    ledger, member = Broker(broker.url).ledger(NAMESPACE, job.job.offer), Member(job.key, Life(shard, 0))
+    assert ledger.choose(member) == member
+    assert ledger.claim(member, "worker").state == "taken"
+    assert ledger.give_back(member, "worker", "first", at_once=False)
+    ledger.client.delete(f"{NAMESPACE}:{queue_name(job.job.offer)}")
+    found = enqueue(broker, "rows.jsonl")
+    assert (
+        found.stdout == "1 row with 1 token in 1 shard; 1 is from an earlier run, and this run queued 0\n"
+        "1 shard had neither rows nor a part; the rows were made again\n"
+    )
+    assert ledger.client.llen(f"{NAMESPACE}:{queue_name(job.job.offer)}") == 1
+    other = Member(job.key, Life(replace(shard, index=7), 0))
+    assert ledger.choose(other) == member  # any message serves any shard
 
 
 # ---------------------------------------------------------------- the same command again

@@ -458,7 +458,10 @@ def test_an_input_that_was_not_read_to_its_end_is_a_problem(tmp_path):
 def test_a_discarded_job_is_a_problem(job):
     """Whatever is still there, and nothing else is: no shard of it is waited for."""
     decide(job, Segment("discard"))
-    left = f"3 parts came after that; to delete what is left: unrolled discard {job.place}"
+    left = (
+        "3 parts are still there: a discard is at work or was interrupted, or came while their shards were being "
+        f"computed; to delete what is left: unrolled discard {job.place}"
+    )
     assert problems(job) == {names.LOG: f"the job was discarded; {left}"}
     sweep_discarded(job.objects)
     assert problems(job) == {names.LOG: "the job was discarded; nothing of it is kept"}

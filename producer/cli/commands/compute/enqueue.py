@@ -107,6 +107,9 @@ def as_text(summary: Summary, out: str) -> str:
         # Those that were cancelled since are queued once more.
         queued = f"{counted(summary.known, 'is', 'are')} from an earlier run, and this run queued {summary.sent:,}"
     lines = [f"{rows} with {tokens} in {shards}; {queued}"]
+    if summary.restored:
+        parts = counted(summary.restored, "shard had neither rows nor a part", "shards had neither rows nor a part")
+        lines.append(f"{parts}; the rows were made again")
     if summary.quarantined:
         bad = counted(summary.quarantined, "row is", "rows are")
         lines.append(f"{bad} in quarantine, with reasons: unrolled quarantine {out}")

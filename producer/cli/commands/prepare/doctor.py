@@ -19,6 +19,7 @@ from producer.doctor.broker import SOCKET_SECONDS, check_broker
 from producer.doctor.bucket import check_bucket
 from producer.doctor.check import Check
 from producer.doctor.engine import check_engine
+from producer.doctor.job_place import check_place
 from producer.doctor.machine import check_machine
 from producer.doctor.metrics_port import check_metrics_port
 from producer.doctor.model import check_model
@@ -181,6 +182,7 @@ def examine(
         offer: Offer | str | None = opened.fingerprint if opened else None
         if job:
             offer = job.job.offer
+            yield from check_place(server, namespace, job)
         yield from _examine_workers(broker, server, namespace, offer, job.key if job else None)
 
 

@@ -23,6 +23,10 @@ _NORMS = (
     "by its names, the layer-normalized LSTM of PyTorch's examples (custom_lstms.py): the next step reads the "
     "normalized cell state, and norms add 1e-5 to variances"
 )
+_RAW = (
+    "{} is imported, the weights before dropout, as in fastai's AWD-LSTM; of an array with the same name without _raw, "
+    "nothing is"
+)
 _SPECTRAL = (
     "its weights are computed from weight_orig and other vectors, as spectral norm stores them; save the model after "
     "torch.nn.utils.remove_spectral_norm"
@@ -158,7 +162,11 @@ def _add_module(
             problem = why_made or (ahead if isinstance(ahead, str) else str(back))
             found.layers[name] = Layer(name, Pass("torch", "lstm", 1, 1, {}), problem=problem)
         else:
-            notes = [_NORMS] if any(one is not None and one.norm for one in (ahead, back)) else []
+            both = [one for one in (ahead, back) if one is not None]
+            notes = [_NORMS] if any(one.norm for one in both) else []
+            notes += [
+                _RAW.format(array.name) for one in both for array in one.parts.values() if array.name.endswith("_raw")
+            ]
             found.layers[name] = Layer(name, ahead, back, below=below, scope=scope, notes=notes, problem=gap)
         below = name
 
