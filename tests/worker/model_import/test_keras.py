@@ -185,11 +185,15 @@ def test_the_order_that_is_advised_is_possible(tmp_path):
     chained = keras.Model(ids, low(nested(vectors)))
     apart = keras.Model(ids, [high(layers.Dense(7)(vectors)), nested(vectors)])
     for model, leave, advice in (
-        (chained, (), "--layer sequential/lstm --layer lstm if each reads the one before it, --layer sequential/lstm"),
-        (apart, ("dense",), "--layer sequential/lstm if they are side by side"),
+        (
+            chained,
+            (),
+            ": --layer sequential/lstm --layer lstm if each reads the one before it, --layer sequential/lstm",
+        ),
+        (apart, ("dense",), ", such as --layer sequential/lstm if they are side by side"),
     ):
         model.save_weights(tmp_path / "model.weights.h5")
-        with pytest.raises(ImportRefusedError, match=f"to the last: {advice}"):
+        with pytest.raises(ImportRefusedError, match=f"to the last{advice}"):
             imported(tmp_path / "model.weights.h5", tmp_path / "model", leave=leave)
 
 

@@ -56,12 +56,12 @@ def _check_order(found: Found, layers: list[Layer], asked: Asked) -> None:
         starts = set() if asked.maps or asked.one_hot or asked.vectors else tables
         order = _possible_order(layers[:_MOST_NAMED], starts)
         stacked = " ".join(f"--layer {layer.name}" for layer in order)
+        if_stacked = f": {stacked} if each reads the one before it," if order else ", such as"
         alone = next((layer for layer in order or layers if layer.inputs in starts), layers[0])
         raise ImportRefusedError(
             f"it has the recurrent layers {names_of(found.layers)}, and weights alone don't show which of them read "
-            "each other; name those to take, from the first to the last: "
-            f"{f'{stacked} if each reads the one before it, ' if order else ''}"
-            f"--layer {alone.name} if they are side by side{_and_embedding(found, alone, asked)}"
+            f"each other; name those to take, from the first to the last{if_stacked} --layer {alone.name} if they are "
+            f"side by side{_and_embedding(found, alone, asked)}"
         )
 
 
