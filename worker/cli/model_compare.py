@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,6 +91,8 @@ def _lines(found: Difference, bound: float, ids_from: int, padding: Padding | No
 
 def _hint(found: Difference, place: Place, padding: Padding | None) -> str:
     """Where to look, by which rows and tokens differ."""
+    if not math.isfinite(place.own):
+        return "your program's states are no numbers there: the cause is in it, or in the rows that it was given"
     if place.is_first:
         other = (
             "look for what your program does before the first layer, for an initial state, for other ids, or for rows "

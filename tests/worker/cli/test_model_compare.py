@@ -86,6 +86,18 @@ def test_the_first_difference_is_named(name, write, model, tmp_path):
     assert run(model.path, tmp_path / name, "--bound", "0.3").exit_code == ExitStatus.DONE
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_states_that_are_no_numbers(number, model, tmp_path):
+    """They are the program's own, and no padding or mask explains them."""
+    states = states_of(model)
+    states[1][0, 0] = number
+    ragged_file(tmp_path / "rows.npz", ROWS, states)
+    result = run(model.path, tmp_path / "rows.npz")
+    assert result.exit_code == ExitStatus.FAILED
+    assert "your program's states are no numbers there" in result.output
+    assert "first   row 1, token 0" in result.output
+
+
 def test_a_model_that_pads_rows(model, tmp_path):
     """The user's rows have no padding; the model computes it, and a row that is too long is refused."""
     config = replace(model.config, max_length=5, padding=Padding(5, "before"))
