@@ -31,7 +31,7 @@ class ExitStatus(IntEnum):
     TIMED_OUT = 124, "`wait`: the time of --timeout is over"
     HUNG_UP = 129, "ended by SIGHUP, as when its terminal is closed (a `worker`, or a stream that it ends in order: 0)"
     INTERRUPTED = 130, "interrupted by Ctrl-C (a `worker`, or a stream that it ends in order: 0)"
-    TERMINATED = 143, "ended by SIGTERM (a `worker`, or a stream that it ends in order: 0)"
+    TERMINATED = 143, "ended by SIGTERM (a `worker`, or a stream that it ends in order: 0 or 3)"
 
 
 #: What the statuses of a command mean, in its own words; other commands have 0 to 2 with the meanings above.
