@@ -29,8 +29,11 @@ class ExitStatus(IntEnum):
     BROKEN = 70, "`worker`: the engine broke while it computed"
     UNUSABLE = 75, "`worker`: the engine, the broker's login or --metrics-port can't be used"
     TIMED_OUT = 124, "`wait`: the time of --timeout is over"
-    HUNG_UP = 129, "ended by SIGHUP, as when its terminal is closed (a `worker`, or a stream that it ends in order: 0)"
-    INTERRUPTED = 130, "interrupted by Ctrl-C (a `worker`, or a stream that it ends in order: 0)"
+    HUNG_UP = (
+        129,
+        "ended by SIGHUP, as when its terminal is closed (a `worker`, or a stream that it ends in order: 0 or 3)",
+    )
+    INTERRUPTED = 130, "interrupted by Ctrl-C (a `worker`, or a stream that it ends in order: 0 or 3)"
     TERMINATED = 143, "ended by SIGTERM (a `worker`, or a stream that it ends in order: 0 or 3)"
 
 
