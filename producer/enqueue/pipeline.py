@@ -18,6 +18,7 @@ from producer.enqueue.seen_ids import SeenIds
 from producer.enqueue.shard import make_shard
 from producer.enqueue.stuck import count_stuck
 from producer.enqueue.summary import Summary
+from producer.queue.shard_queue import StoppedWaitingError
 from producer.sources.errors import SourceError
 from producer.sources.formats.delimited import DELIMITERS, has_header
 from producer.sources.reading import read_batches
@@ -95,7 +96,7 @@ def submit(
     read, coverage, ends = _Read(), Coverage(prepared.tokenizer), list[int]()
     if source.follow:
         run = LiveRun(prepared.job.objects, queue, count, ending.wanted.set)
-        run.begin()
+        _begin(run, ending, has_taken=prepared.plan.live is not None)
         summary.continued = run.number > 0
         if summary.continued:
             _say_of_header(prepared, queue)
@@ -129,6 +130,19 @@ def submit(
     summary.unknown_share = coverage.unknown_share
     count_stuck(summary, run.log, prepared.job)
     return summary
+
+
+def _begin(run: LiveRun, ending: Ending, *, has_taken: bool) -> None:
+    """Begin a run of a stream; what was taken from it before must reach the disk, also if the broker refuses the run.
+
+    Then it ends with that, and meets the refusal again.
+    """
+    try:
+        run.begin()
+    except (StoppedWaitingError, BrokerRefusesError):
+        if not has_taken:
+            raise
+        ending.wanted.set()
 
 
 def _undone_if_refused(log: Log, objects: Objects, queue: JobQueue) -> AbstractContextManager[None]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import gc
 import signal
 import threading
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,7 +18,7 @@ from producer.queue.shard_queue import ShardQueue, StoppedWaitingError
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.progress import progress
 from producer.terminal.signals import announce, leave_terminal
-from unrolled.errors import JobError, counted
+from unrolled.errors import BrokerRefusesError, JobError, counted
 from unrolled.patience import QUIET_SECONDS, Patience
 from unrolled.protocol.gaps import refuse_gap
 
@@ -108,8 +108,11 @@ def enqueue(
             jobs = queue.of_job(job, priority)
             figures.sends(lambda: jobs.sent)
             is_live = prepared.submission.source.follow
+            # What was taken from a stream, to look at it before its job was made, must reach the disk.
+            has_taken = prepared.plan.live is not None
             try:
-                jobs.claim_place()
+                with suppress(StoppedWaitingError, BrokerRefusesError) if has_taken else nullcontext():
+                    jobs.claim_place()
                 with (
                     sole_reader(job, queue.ledger, bar.warn) if is_live else nullcontext(),
                     present(queue.ledger, job.key, writing),

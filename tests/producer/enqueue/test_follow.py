@@ -581,16 +581,48 @@ def test_a_signal_ends_a_run_whose_broker_is_away(tmp_path, model, crew, monkeyp
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_a_run_whose_broker_was_never_there(tmp_path, model, crew, number):
+def test_a_signal_ends_a_run_whose_broker_was_never_there(tmp_path, model, broker, crew, number):
+    """What was taken from the pipe, to look at it before the job was made, is on disk, and the next run queues it."""
+    live = {"model": model, "out": tmp_path / "out", "flush_seconds": 0.1}
+    away = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, broker="redis://127.0.0.1:1/0", **live)
+    write(away, "one\ntwo\n")
+    assert "is away" in away.stderr.readline()
+    away.send_signal(number)
+    eventually(lambda: away.poll() is not None, "its end")
+    said = away.stderr.read()
+    assert (away.returncode, "the 2 rows that were read are on disk, but not all of them" in said) == (1, True), said
+    assert unrolled("enqueue", "--follow", "-", stdin="three\n", broker=broker.url, **live).returncode == 0
+    assert read_rows(live["out"]) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_later_run_whose_broker_was_never_there(tmp_path, model, broker, crew, number):
     """Nothing was read, and nothing else is said."""
-    live = {"broker": "redis://127.0.0.1:1/0", "model": model, "out": tmp_path / "out"}
-    producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
-    write(producer, "one\n")
-    assert "is away" in producer.stderr.readline()
-    producer.send_signal(number)
+    live = {"model": model, "out": tmp_path / "out"}
+    assert unrolled("enqueue", "--follow", "-", stdin="one\n", broker=broker.url, **live).returncode == 0
+    away = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, broker="redis://127.0.0.1:1/0", **live)
+    write(away, "two\n")
+    assert "is away" in away.stderr.readline()
+    away.send_signal(number)
+    eventually(lambda: away.poll() is not None, "its end")
+    said = away.stderr.read()
+    assert (away.returncode, "no row was read. When it can, run the same command again" in said) == (1, True), said
+    assert read_rows(live["out"]) == 1
+
+
+def test_what_was_taken_is_on_disk_if_the_broker_refuses(tmp_path, model, broker, crew):
+    """The login is let in, and may not enter shards."""
+    admin = Broker(broker.url).client
+    admin.execute_command("ACL", "SETUSER", "weak", "on", ">secret", "~*", "&*", "+@all", "-zadd")
+    url = broker.url.replace("redis+socket://", "redis+socket://weak:secret@")
+    live = {"model": model, "out": tmp_path / "out", "flush_seconds": 600}
+    producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, broker=url, **live)
+    write(producer, "one\ntwo\n")
     eventually(lambda: producer.poll() is not None, "its end")
     said = producer.stderr.read()
-    assert (producer.returncode, "no row was read. When it can, run the same command again" in said) == (1, True), said
+    assert (producer.returncode, "refuses" in said, "may not be on disk" in said) == (1, True, False), said
+    assert unrolled("enqueue", "--follow", "-", stdin="three\n", broker=broker.url, **live).returncode == 0
+    assert read_rows(live["out"]) == 3
 
 
 def test_standard_input_alone_is_followed(live, tmp_path):
