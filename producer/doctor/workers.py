@@ -10,6 +10,7 @@ from producer.doctor.machine import usable_cpus
 from producer.terminal.text import duration
 from unrolled.errors import printable
 from unrolled.job.offer import SHORT, Offer
+from unrolled.queue.messages import UNSEEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -89,7 +90,7 @@ def _check_troubles(workers: Sequence[WorkerStatus], job_key: str | None) -> Ite
     lines, free = dict[str, list[str]](), 0
     for worker in workers:
         found = dict.fromkeys(text for about, text in worker.troubles if job_key is None or about in (None, job_key))
-        free += not found
+        free += all(text.startswith(UNSEEN) for text in found)  # which is about one shard
         for text in found:
             lines.setdefault(text, []).append(worker.name)
     if lines:
@@ -97,6 +98,8 @@ def _check_troubles(workers: Sequence[WorkerStatus], job_key: str | None) -> Ite
         if more := len(lines) - len(few):
             few.append(f"and {more} more")
         advice = "see to it on the workers' machines" if free else "as long as it lasts, no worker computes the job"
+        if all(text.startswith(UNSEEN) for text in lines):
+            advice = "other shards are computed; `unrolled status` of the job says what brings these rows back"
         # Of a job that isn't named, another worker's trouble may be none.
         yield Check(
             "workers' troubles", "warn" if free or job_key is None else "fail", printable("; ".join(few)), advice

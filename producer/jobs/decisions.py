@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from producer.jobs.whole_rows import OTHER_LIST, called_failed
 from unrolled.errors import FileFormatError, JobError, PayloadError, UnrolledError
 from unrolled.job import names, payload
 from unrolled.job.names import Life, failed_object, part_object, rows_object
@@ -19,13 +20,24 @@ from unrolled.protocol.finishing import finish_published, sweep_discarded
 from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log, append, catch_up
 from unrolled.protocol.spooling import make_retry, spool
+from unrolled.reading.outcome import failed_ids
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from unrolled.job.segment import Entry
     from unrolled.job.shard_id import ShardId
     from unrolled.protocol.finishing import FailedRows
     from unrolled.protocol.ledger_update import JobLedger
     from unrolled.protocol.objects import Objects
+
+    #: Returns the ids of the rows that a shard's part names as failed; None where no part can be seen.
+    FailedIds = Callable[[Objects, ShardId], Sequence[str] | None]
+
+_NO_PART = (
+    "{} isn't there, so the rows in {} aren't retried: first make it again, with the same `unrolled run` or `unrolled "
+    "enqueue`, or restore it from a copy"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +57,14 @@ class Retried:
     damaged: int
 
 
-def retry(objects: Objects, ledger: JobLedger | None, failed_rows: FailedRows, *, failed: bool) -> Retried:
+def retry(
+    objects: Objects,
+    ledger: JobLedger | None,
+    failed_rows: FailedRows,
+    *,
+    failed: bool,
+    ids_of_failed: FailedIds = failed_ids,
+) -> Retried:
     """Give dead shards another life, and put failed rows into new shards; no published object changes.
 
     Args:
@@ -53,16 +72,17 @@ def retry(objects: Objects, ledger: JobLedger | None, failed_rows: FailedRows, *
         ledger: the ledger of the job's offer; None to leave its update to the next process that looks after the job.
         failed_rows: reads the failed rows of a part.
         failed: whether to retry failed rows too, and not only dead shards.
+        ids_of_failed: reads the ids of the failed rows of a part.
 
     Raises:
-        JobError: the job is cancelled or discarded, or its log is damaged; or a part, or failed rows, are damaged: then
-            all others are retried.
+        JobError: the job is cancelled or discarded, or its log is damaged; or a part is missing, or a part or failed
+            rows are damaged: then all others are retried.
     """
     # Over 40 lines: one decision: what is made durable, decided and deleted, in this order.
     log, troubles = Log(), list[UnrolledError]()
     catch_up(log, objects)
     _refuse_stopped(log, objects)
-    cut = _cut_failed(log, objects, failed_rows, troubles) if failed else []
+    cut = _cut_failed(log, objects, failed_rows, ids_of_failed, troubles) if failed else []
     dead = [
         life
         for life in names.lives_in(objects.list(names.DEAD))
@@ -126,8 +146,14 @@ def _update_ledger(log: Log, objects: Objects, ledger: JobLedger | None) -> None
         update_ledger(log, objects, ledger)
 
 
-def _cut_failed(log: Log, objects: Objects, failed_rows: FailedRows, troubles: list[UnrolledError]) -> list[Entry]:
-    """Make new shards of failed rows durable: one for each shard whose failed rows weren't retried yet."""
+def _cut_failed(
+    log: Log, objects: Objects, failed_rows: FailedRows, ids_of_failed: FailedIds, troubles: list[UnrolledError]
+) -> list[Entry]:
+    """Make new shards of failed rows durable: one for each shard whose failed rows weren't retried yet.
+
+    The part says which these are. One that was removed and made again may call others so than its list has. While there
+    is none, nothing is retried: the part couldn't be made again after that, because some rows would be in two shards.
+    """
     try:
         finish_published(log, objects, failed_rows)
     except (PayloadError, FileFormatError) as error:
@@ -138,9 +164,14 @@ def _cut_failed(log: Log, objects: Objects, failed_rows: FailedRows, troubles: l
         if content is None:
             continue
         try:
-            spooled = make_retry(source, content)
-        except PayloadError as error:
-            troubles.append(PayloadError(f"{failed_object(source)}: {error}; restore it from a copy"))
+            ids = ids_of_failed(objects, source)
+            if ids is None:
+                troubles.append(JobError(_NO_PART.format(part_object(source), failed_object(source))))
+            if not ids:
+                continue
+            spooled = make_retry(source, called_failed(content, ids))
+        except (PayloadError, FileFormatError) as error:
+            troubles.append(PayloadError(f"{failed_object(source)}: {error}; {OTHER_LIST}"))
             continue
         spool(objects, spooled)
         cut.append(spooled.entry)

@@ -14,7 +14,7 @@ from producer.jobs.decisions import has_damaged_rows
 from producer.jobs.diagnosis import left_behind
 from producer.jobs.quarantine_lists import refused_rows
 from producer.jobs.tokens_read import TokensRead
-from producer.jobs.whole_rows import digest_with
+from producer.jobs.whole_rows import OTHER_LIST, called_failed, digest_with
 from unrolled.errors import FileFormatError, PayloadError, UnrolledError, counted
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names, payload
@@ -277,10 +277,13 @@ def _check_kept(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[
             kept = select_rows(rows, [failed.row for failed in contents.info.failed])
         if kept is None:
             yield Problem(failed_object(shard), "is missing: the tokens of failed rows are lost")
-        elif digest_with(objects.store, part_object(shard), contents.info.failed, payload.decode(kept)) != entry.digest:
+            return
+        failed = contents.info.failed
+        found = payload.decode(called_failed(kept, [row.id for row in failed]))
+        if digest_with(objects.store, part_object(shard), failed, found) != entry.digest:
             yield Problem(part_object(shard), _OTHER_ROWS)
     except PayloadError as error:
-        yield Problem(failed_object(shard), f"{error}; restore it from a copy")
+        yield Problem(failed_object(shard), f"{error}; {OTHER_LIST}")
 
 
 def _contradictions(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[str]:

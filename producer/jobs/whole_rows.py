@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unrolled.errors import PayloadError
+from unrolled.errors import PayloadError, counted
 from unrolled.format.rows_digest import RowsDigest
+from unrolled.job import payload
+from unrolled.protocol.spooling import select_rows
 from unrolled.reading.arrays import numbers, truths
 from unrolled.reading.part_file import Part
 
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
     from unrolled.job.payload import Payload
     from unrolled.store.store import Store
 
+#: What helps if a list of failed rows doesn't fit its part.
+OTHER_LIST = (
+    "restore it from a copy; or, unless the input is a stream, remove it and its part, and the same `unrolled run` or "
+    "`unrolled enqueue` makes both again"
+)
+
 
 def digest_with(store: Store, name: str, failed: Sequence[FailedRow], kept: Payload) -> str:
     """The digest of all rows of a shard.
@@ -27,15 +35,12 @@ def digest_with(store: Store, name: str, failed: Sequence[FailedRow], kept: Payl
         store: where its part is.
         name: the part's name.
         failed: the rows that the part lacks, by number.
-        kept: those rows, in that order.
+        kept: those rows, in that order (`called_failed`).
 
     Raises:
-        PayloadError: `kept` has other rows than `failed`.
         FileFormatError: the part is damaged.
     """
     ids = kept.ids.to_pylist()
-    if ids != [row.id for row in failed]:
-        raise PayloadError(f"holds {len(ids)} rows, and they are not the {len(failed)} that the part calls failed")
     digest, at, left = RowsDigest(), 0, 0
     masks = [kept.tokens.values[start:stop] != 0 for start, stop in pairwise(kept.tokens.offsets)]
 
@@ -60,3 +65,26 @@ def digest_with(store: Store, name: str, failed: Sequence[FailedRow], kept: Payl
             at, start = at + stop - start, stop
     put_back(at)
     return digest.hexdigest()
+
+
+def called_failed(content: bytes, ids: Sequence[str]) -> bytes:
+    """The rows of a list that the part calls failed, as a list.
+
+    A list outlives its part. If the part is removed and made again, other rows may fail, and only the part says which.
+
+    Args:
+        content: the list.
+        ids: of the rows that the part calls failed, in their order.
+
+    Raises:
+        PayloadError: the list is damaged, or lacks one of these rows.
+    """
+    kept = payload.decode(content).ids.to_pylist()
+    if kept == [*ids]:
+        return content
+    places = {one: number for number, one in enumerate(kept)}
+    if missing := sum(one not in places for one in ids):
+        raise PayloadError(
+            f"holds {counted(len(kept), 'row')}, and lacks {missing:,} of the {len(ids):,} that the part calls failed"
+        )
+    return select_rows(content, [places[one] for one in ids])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulation.access import ActorLedger, job_ledger, opened, patiently
-from simulation.content import decode_part, failed_numbers
+from simulation.content import decode_part, failed_numbers, ids_of_failed
 from simulation.job import STRANGE
 from simulation.segments import BrokenPromiseError
 
@@ -37,7 +37,8 @@ def retry(actor: Actor, job: SimulatedJob) -> None:
     """Retry failed rows and dead shards, or only dead shards."""
     failed = actor.nature.is_calm or actor.rng.random() < 0.8
     found = opened(actor, job)
-    decisions.retry(found.objects, _ledger(actor, found), failed_numbers, failed=failed)
+    ledger = _ledger(actor, found)
+    decisions.retry(found.objects, ledger, failed_numbers, failed=failed, ids_of_failed=ids_of_failed)
 
 
 def cancel(actor: Actor, job: SimulatedJob) -> None:

@@ -89,6 +89,12 @@ def failed_numbers(objects: Objects, shard: ShardId) -> Sequence[int] | None:
     return None if content is None else decode_part(content).numbers
 
 
+def ids_of_failed(objects: Objects, shard: ShardId) -> Sequence[str] | None:
+    """The ids of the rows that a shard's part names as failed, in place of `failed_ids`; None without a part."""
+    content = objects.read(names.part_object(shard))
+    return None if content is None else [row.id for row in decode_part(content).failed]
+
+
 @functools.lru_cache(_KEPT)
 def decode_rows(content: bytes) -> Rows:
     """Read a shard's rows."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unrolled.errors import JobError
+from unrolled.protocol.log import Log, catch_up
 
 if TYPE_CHECKING:
-    from unrolled.protocol.log import Log
+    from unrolled.protocol.opening import OpenJob
 
 
 def refuse_discarded(place: str, log: Log, advice: str = "") -> None:
@@ -23,3 +24,14 @@ def refuse_discarded(place: str, log: Log, advice: str = "") -> None:
     """
     if log.discarded:
         raise JobError(f"{place}: the job in it was discarded{advice}")
+
+
+def refuse_discarded_job(job: OpenJob) -> None:
+    """Refuse a job that was discarded, though parts of it may not be deleted yet.
+
+    Raises:
+        JobError: it was.
+    """
+    log = Log()
+    catch_up(log, job.objects)
+    refuse_discarded(job.place, log, f"; to delete what may be left of it: unrolled discard {job.place}")

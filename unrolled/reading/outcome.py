@@ -40,6 +40,16 @@ def read_outcome(objects: Objects, shard: ShardId) -> FileInfo | None:
     return objects.steadily(f"read from {objects.store}", attempt)
 
 
+def failed_ids(objects: Objects, shard: ShardId) -> list[str] | None:
+    """The ids of the rows that a shard's part calls failed; None where there is no part to be seen.
+
+    Raises:
+        FileFormatError: the part is damaged.
+    """
+    info = read_outcome(objects, shard)
+    return None if info is None else [failed.id for failed in info.failed]
+
+
 def failed_rows(objects: Objects, shard: ShardId) -> list[int] | None:
     """The numbers of the rows that a shard's part calls failed; None where there is no part to be seen.
 

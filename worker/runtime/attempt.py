@@ -277,7 +277,7 @@ class Attempts:
         """Record no death for rows that can't be seen: caches lag, and a discarded job has no rows."""
         if self._host.is_stopped(job):
             return Ending(Outcome.GONE)
-        why = f"{UNSEEN} {member.shard} can be seen; if they were removed, the same `unrolled enqueue` makes them again"
+        why = f"{UNSEEN} {member.shard} can be seen; if they were removed, `unrolled status` says what brings them back"
         return self._put_off(member, start, JobError(why))
 
     def _leave(self, member: Member, start: Start, error: UnrolledError) -> Ending:

@@ -1116,6 +1116,25 @@ def test_discard_deletes_all_but_the_tombstone(tmp_path, broker, ledger):
     assert published(job) == []
 
 
+@pytest.mark.parametrize("words", [["card"], ["neighbours", "--id", "a"], ["show"], ["report"]])
+def test_parts_that_a_discard_has_not_deleted_yet_are_no_result(tmp_path, words):
+    """One that was interrupted leaves some."""
+    job = finished_job(tmp_path)
+    decide(job, Segment("discard"))
+    result = run(words[0], job.place, *words[1:])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "discarded" in result.stderr
+
+
+def test_a_discarded_job_can_not_be_cancelled(tmp_path):
+    """No broker is needed to say so."""
+    job = finished_job(tmp_path)
+    decide(job, Segment("discard"))
+    result = run("cancel", job.place)
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: {job.place}: the job is discarded; nothing can be cancelled\n"
+
+
 def test_parts_that_come_after_a_discard_are_told_of(tmp_path, broker, ledger):
     """A worker that computes a shard publishes it; the same command deletes its part, too."""
     job = make_job(tmp_path, shards=2)

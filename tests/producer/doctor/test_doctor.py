@@ -24,6 +24,7 @@ from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.model.weights import new_weights
 from unrolled.queue.broker import Broker
+from unrolled.queue.messages import UNSEEN
 from worker.engines.fused import library
 
 CONFIG = ModelConfig.stacked(vocab_size=10, max_length=8, num_lstm_units=4, num_lstm_layers=1, embedding_dim=2)
@@ -305,6 +306,19 @@ def test_workers_that_a_full_broker_hides_are_not_missed():
 
 
 JOB, ANOTHER = "0123456789abcdef", "f" * 16
+
+
+def test_rows_that_no_worker_sees_are_in_the_way_of_their_shard_alone():
+    """The same worker computes other shards of the job meanwhile; what helps depends on the input."""
+    text = f"{UNSEEN} 000001-0123456789ab can be seen"
+    for troubles, outcome in (([[JOB, text]], "warn"), ([[JOB, text], [JOB, "disk full"]], "fail")):
+        (check,) = (
+            each
+            for each in check_workers([worker(troubles=troubles)], OFFER, THREADS, JOB)
+            if each.name == "workers' troubles"
+        )
+        assert check.outcome == outcome
+        assert ("other shards are computed; `unrolled status`" in check.advice) == (outcome == "warn")
 
 
 @pytest.mark.parametrize(

@@ -154,11 +154,63 @@ def test_damage_keeps_no_other_row_from_its_retry(tmp_path, damaged):
         job.objects.create(names.rows_object(first), rows)
     path = tmp_path / "out" / name
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(JobError, match=f"{name}.*restore it from a copy; everything else was retried"):
+    with pytest.raises(JobError, match=f"{name}.*restore it from a copy.*; everything else was retried"):
         again(job)
     log = log_of(job)
     assert set(log.retried) == {second}
     assert log.life(third).number == 1
+
+
+def test_only_what_the_part_calls_failed_is_retried(failing):
+    """A list of failed rows outlives its part: of one that was removed and made again, fewer rows may have failed."""
+    source, _ = log_of(failing).inputs
+    rows = make_shard(0, failing.job.id, cut(0)).rows
+    failing.objects.delete(names.part_object(source))
+    failing.objects.create(names.rows_object(source), rows)
+    publish_shard(failing, source, failed={3: "MemoryError"}, content=rows)
+    assert verify_job(failing).problems == ()
+    assert again(failing) == Retried(rows=1, shards=1, dead=0, damaged=0)
+    (shard,) = waiting(failing)
+    publish_shard(failing, shard)
+    assert verify_job(failing).problems == ()
+    assert sorted(row.id for row in open_dataset(failing.place)) == [f"rows.txt#{n}" for n in range(8)]
+
+
+def test_nothing_is_retried_of_a_part_that_was_made_again_without_failures(failing):
+    """All of its rows are there."""
+    source, _ = log_of(failing).inputs
+    rows = make_shard(0, failing.job.id, cut(0)).rows
+    failing.objects.delete(names.part_object(source))
+    failing.objects.create(names.rows_object(source), rows)
+    publish_shard(failing, source, content=rows)
+    assert again(failing) == Retried(rows=0, shards=0, dead=0, damaged=0)
+    assert verify_job(failing).rows_out == 8
+
+
+def test_other_rows_that_failed_than_those_that_are_kept(failing):
+    """They can't be retried, and what helps is said."""
+    source, _ = log_of(failing).inputs
+    rows = make_shard(0, failing.job.id, cut(0)).rows
+    failing.objects.delete(names.part_object(source))
+    failing.objects.create(names.rows_object(source), rows)
+    publish_shard(failing, source, failed={0: "MemoryError", 3: "MemoryError"}, content=rows)
+    with pytest.raises(JobError, match=r"holds 2 rows, and lacks 1 of the 2 .* remove it and its part, and the same"):
+        again(failing)
+    assert log_of(failing).retried == {}
+    for named in (names.failed_object, names.part_object):
+        failing.objects.delete(named(source))
+    failing.objects.create(names.rows_object(source), rows)
+    publish_shard(failing, source, failed={0: "MemoryError", 3: "MemoryError"}, content=rows)
+    assert again(failing) == Retried(rows=2, shards=1, dead=0, damaged=0)
+
+
+def test_failed_rows_of_a_part_that_is_missing_are_not_retried(failing):
+    """Else the part couldn't be made again: some of its rows would be in two shards."""
+    source, _ = log_of(failing).inputs
+    failing.objects.delete(names.part_object(source))
+    with pytest.raises(JobError, match=r"part-000000.*isn't there, so .* aren't retried: first make it again"):
+        again(failing)
+    assert log_of(failing).retried == {}
 
 
 def test_a_dead_shard_with_a_part_needs_no_life(tmp_path):

@@ -157,7 +157,10 @@ def test_failed_rows_must_be_kept(tmp_path, kept):
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(failed=st.sets(st.integers(0, 3), min_size=1), others=st.sets(st.integers(0, 3)))
 def test_other_rows_than_those_that_failed_are_found(tmp_path, failed, others):
-    """The digest is over the rows in order: others in their places don't fit."""
+    """The digest is over the rows in order: others in their places don't fit.
+
+    A list may have more rows: its part, removed and made again, may call fewer failed.
+    """
     out = tmp_path / "out"
     shutil.rmtree(out, ignore_errors=True)
     job = make_job(out, shards=1)
@@ -165,7 +168,7 @@ def test_other_rows_than_those_that_failed_are_found(tmp_path, failed, others):
     rows = job.objects.read(names.rows_object(shard))
     publish_shard(job, shard, failed=dict.fromkeys(failed, "ValueError: no"))
     place(job, names.failed_object(shard)).write_bytes(select_rows(rows, sorted(others)))
-    assert bool(verify_job(job).problems) is (failed != others)
+    assert bool(verify_job(job).problems) is not (failed <= others)
 
 
 def test_a_missing_file_is_a_problem(job):

@@ -223,6 +223,15 @@ def test_layers_that_read_backward(given, backward, tmp_path):
             imported(saved, tmp_path / "model", layers=list(found.layers))
 
 
+def test_given_states_are_in_no_direction(tmp_path):
+    """A bidirectional layer that starts from them turns its own outputs around, and nothing above reads backward."""
+    vectors, starts = keras.Input((None, 3)), [keras.Input((4,)), keras.Input((4,))]
+    below = layers.Bidirectional(layers.GRU(4, return_sequences=True))(vectors, initial_state=starts)
+    keras.Model([vectors, *starts], lstm()(below)).export(tmp_path / "saved", verbose=False)
+    found = read_saved_model(tmp_path / "saved", None, None)
+    assert [layer.problem for layer in found.layers.values()] == [None, None]
+
+
 def test_a_layer_that_reads_in_both_directions(tmp_path):
     """One layer that is called twice, as in a bidirectional one with shared weights."""
     ids = keras.Input((None,), dtype="int32")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from producer.cli.options import check_exists, out_argument
+from producer.cli.options import check_exists, job_at, out_argument
 from producer.jobs.damage import damage_of
+from unrolled.protocol.discarded import refuse_discarded_job
 from unrolled.reading.dataset import open_dataset
 
 
@@ -29,5 +30,6 @@ def card(*, out: str, title: str) -> None:
     with damage_of(out):
         dataset = open_dataset(out)
     if dataset.complete is False:
+        refuse_discarded_job(job_at(out))
         click.echo(f"{out}: the job is not complete; the card describes the rows that are published", err=True)
     click.echo(dataset.card(title), nl=False)

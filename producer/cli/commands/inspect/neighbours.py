@@ -6,9 +6,10 @@ from typing import get_args
 
 import click
 
-from producer.cli.options import check_exists, json_option, out_argument
+from producer.cli.options import check_exists, job_at, json_option, out_argument
 from producer.jobs.damage import damage_of
 from unrolled.errors import RequestError
+from unrolled.protocol.discarded import refuse_discarded_job
 from unrolled.reading.dataset import open_dataset
 from unrolled.reading.nearest import Metric, compared_column
 from unrolled.telemetry.json_text import json_text
@@ -51,6 +52,7 @@ def neighbours(*, out: str, of: str, rows: int, column: str | None, metric: Metr
     with damage_of(out):
         dataset = open_dataset(out)
     if dataset.complete is False:
+        refuse_discarded_job(job_at(out))
         click.echo(f"{out}: the job is not complete; only the rows that are published are compared", err=True)
     try:
         column = column or compared_column(dataset.columns)

@@ -9,6 +9,7 @@ import click
 from producer.cli.options import broker_option, job_at, json_option, namespace_option, need_broker
 from producer.jobs import decisions
 from producer.jobs.removal import remove_key
+from producer.local.broker_record import find_broker
 from producer.queue.shard_queue import ShardQueue
 from unrolled.errors import JobError, counted, printable
 from unrolled.patience import Patience
@@ -50,6 +51,8 @@ def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> N
         nothing = f"{out}: the job is finished and no shard waits, so nothing is changed"
         click.echo(json_text({"cancelled": 0}) if as_json else nothing)
         return
+    if log.discarded and find_broker(broker, out) is None:
+        raise JobError(f"{out}: the job is discarded; nothing can be cancelled")
     queue = ShardQueue(need_broker(broker, out), namespace, job.job.offer, _patience())
     with closing(queue):
         queue.of_job(job).refuse_copy()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _LOOPS = ("While", "StatelessWhile")
+_LIST = "TensorListFromTensor"
 _REVERSALS = frozenset({"Reverse", "ReverseSequence", "ReverseV2"})
 #: What they return has the sizes of what they read alone.
 _SIZES = frozenset({"OnesLike", "Rank", "Shape", "Size", "TensorListLength", "ZerosLike"})
@@ -102,7 +103,10 @@ def _reversed(function: Any) -> dict[str, frozenset[bool]]:
     except CycleError:
         return {}  # TensorFlow writes no such graph
     for name in order:
-        ways = frozenset[bool]().union(*(made.get(one, ()) for one in read[name]))
+        sources = read[name]
+        if nodes[name].op in _LOOPS:  # its states are in no order of tokens: what it reads step by step is a list
+            sources = [one for one in sources if one in nodes and nodes[one].op == _LIST] or sources
+        ways = frozenset[bool]().union(*(made.get(one, ()) for one in sources))
         turns = _turns(nodes[name], nodes.get(next(reversed(read[name]), "")))
         made[name] = frozenset() if nodes[name].op in _SIZES else frozenset(way != turns for way in ways)
     return made
