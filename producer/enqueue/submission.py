@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from producer.sources.first_rows import check_rows
 from producer.sources.formats.by_name import by_extension
 from producer.sources.options import SourceOptions
 from producer.sources.reading import InputPlan, check_inputs, first_batches, with_beginning
+from producer.terminal.lines import tell
 from producer.tokenization.checked_rows import checked_rows
 from unrolled.errors import (
     FileFormatError,
@@ -25,6 +26,7 @@ from unrolled.errors import (
     PayloadError,
     RequestError,
     TransientError,
+    UnrolledError,
     counted,
 )
 from unrolled.format.columns import vector_bytes
@@ -42,7 +44,7 @@ from unrolled.protocol.opening import OpenJob, create_job, open_job
 from unrolled.store.bucket_url import is_url, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from tokenizers import Tokenizer
@@ -186,11 +188,23 @@ def prepare(
     if live and not is_job(submission.out):
         plan = with_beginning(plan, submission.source)
     try:
-        opened = create_job(submission.out, job, steadily, append=submission.append)
+        with _told_of_loss(plan):
+            opened = create_job(submission.out, job, steadily, append=submission.append)
     except JobError:
         _refuse_discarded(submission.out)  # no options resume that one
         raise
     return Prepared(submission, opened, model, plan, inputs, tokenizer, shard_tokens, shard_rows)
+
+
+@contextmanager
+def _told_of_loss(plan: InputPlan) -> Iterator[None]:
+    """Say that the beginning of a stream is lost if no job can be made for it."""
+    try:
+        yield
+    except UnrolledError:
+        if plan.live and plan.live.taken:
+            tell(f"{counted(len(plan.live.taken), 'byte')} of the stream were read, and can't be read again")
+        raise
 
 
 def _refuse_discarded(place: str) -> None:

@@ -625,6 +625,16 @@ def test_what_was_taken_is_on_disk_if_the_broker_refuses(tmp_path, model, broker
     assert read_rows(live["out"]) == 3
 
 
+def test_the_beginning_of_a_stream_for_which_no_job_can_be_made(live):
+    """It was taken to look at it, and the user is told that it is gone."""
+    live["out"].mkdir()
+    (live["out"] / "of-others.parquet").touch()
+    done = unrolled("enqueue", "--follow", "-", stdin="one\ntwo\n", **live)
+    assert done.returncode == 1
+    assert "8 bytes of the stream were read, and can't be read again" in done.stderr
+    assert "of-others.parquet" in done.stderr
+
+
 def test_standard_input_alone_is_followed(live, tmp_path):
     """A file can't be: it has an end."""
     (tmp_path / "rows.txt").write_text("one\n")
