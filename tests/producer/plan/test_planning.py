@@ -170,14 +170,14 @@ def test_times_come_from_a_process_of_their_own(tmp_path, monkeypatch, model):
     """With more workers, computing is shared, and queueing isn't."""
     monkeypatch.setattr(timing, "MEASURE_SECONDS", 0.1)
     (tmp_path / "a.txt").write_text("\n".join(lines(300)))
-    plan = plan_of(model, tmp_path / "a.txt", workers=1000, measured=True)
+    plan = plan_of(model, tmp_path / "a.txt", workers=1_000_000, measured=True)
     times = plan.times
     assert "fused engine" in times.engine
     assert times.limit == "queueing"
     assert times.total.value == pytest.approx(times.start + times.queueing)
     assert times.tokens_per_second > 1000
     assert plan.worker_bytes > 2**24
-    assert json.loads(json.dumps(plan.to_json()))["times"]["workers"] == 1000
+    assert json.loads(json.dumps(plan.to_json()))["times"]["workers"] == 1_000_000
 
 
 def test_without_an_engine_there_is_a_plan(tmp_path, monkeypatch, model):
