@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from producer.jobs.whole_rows import OTHER_LIST, called_failed
+from producer.jobs.whole_rows import called_failed, remedy
 from unrolled.errors import FileFormatError, JobError, PayloadError, UnrolledError
 from unrolled.job import names, payload
 from unrolled.job.names import Life, failed_object, part_object, rows_object
@@ -170,8 +170,11 @@ def _cut_failed(
             if not ids:
                 continue
             spooled = make_retry(source, called_failed(content, ids))
-        except (PayloadError, FileFormatError) as error:
-            troubles.append(PayloadError(f"{failed_object(source)}: {error}; {OTHER_LIST}"))
+        except FileFormatError as error:
+            troubles.append(error)
+            continue
+        except PayloadError as error:
+            troubles.append(PayloadError(f"{failed_object(source)}: {error}; {remedy(source)}"))
             continue
         spool(objects, spooled)
         cut.append(spooled.entry)

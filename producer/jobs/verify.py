@@ -14,7 +14,7 @@ from producer.jobs.decisions import has_damaged_rows
 from producer.jobs.diagnosis import left_behind
 from producer.jobs.quarantine_lists import refused_rows
 from producer.jobs.tokens_read import TokensRead
-from producer.jobs.whole_rows import OTHER_LIST, called_failed, digest_with
+from producer.jobs.whole_rows import called_failed, digest_with, remedy
 from unrolled.errors import FileFormatError, PayloadError, UnrolledError, counted
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names, payload
@@ -283,7 +283,7 @@ def _check_kept(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[
         if digest_with(objects.store, part_object(shard), failed, found) != entry.digest:
             yield Problem(part_object(shard), _OTHER_ROWS)
     except PayloadError as error:
-        yield Problem(failed_object(shard), f"{error}; {OTHER_LIST}")
+        yield Problem(failed_object(shard), f"{error}; {remedy(shard)}")
 
 
 def _contradictions(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[str]:

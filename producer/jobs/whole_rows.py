@@ -19,13 +19,8 @@ if TYPE_CHECKING:
 
     from unrolled.format.file_info import FailedRow
     from unrolled.job.payload import Payload
+    from unrolled.job.shard_id import ShardId
     from unrolled.store.store import Store
-
-#: What helps if a list of failed rows doesn't fit its part.
-OTHER_LIST = (
-    "restore it from a copy; or, unless the input is a stream, remove it and its part, and the same `unrolled run` or "
-    "`unrolled enqueue` makes both again"
-)
 
 
 def digest_with(store: Store, name: str, failed: Sequence[FailedRow], kept: Payload) -> str:
@@ -65,6 +60,13 @@ def digest_with(store: Store, name: str, failed: Sequence[FailedRow], kept: Payl
             at, start = at + stop - start, stop
     put_back(at)
     return digest.hexdigest()
+
+
+def remedy(shard: ShardId) -> str:
+    """What helps if a shard's list of failed rows doesn't fit its part. Rows of a retry can't be read again."""
+    copy = "restore it from a copy"
+    again = "remove it and its part, and the same `unrolled run` or `unrolled enqueue` makes both again"
+    return copy if shard.retries else f"{copy}; or, unless the input is a stream, {again}"
 
 
 def called_failed(content: bytes, ids: Sequence[str]) -> bytes:

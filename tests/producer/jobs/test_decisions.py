@@ -204,6 +204,18 @@ def test_other_rows_that_failed_than_those_that_are_kept(failing):
     assert again(failing) == Retried(rows=2, shards=1, dead=0, damaged=0)
 
 
+def test_a_retrys_list_is_not_to_be_removed(failing):
+    """Its rows can't be read again."""
+    again(failing)
+    (shard,) = waiting(failing)
+    publish_shard(failing, shard, failed={0: "MemoryError"})
+    failing.objects.delete(names.failed_object(shard))
+    failing.objects.create(names.failed_object(shard), b"damaged")
+    with pytest.raises(JobError, match="restore it from a copy; everything else was retried") as caught:
+        again(failing)
+    assert "remove" not in str(caught.value)
+
+
 def test_failed_rows_of_a_part_that_is_missing_are_not_retried(failing):
     """Else the part couldn't be made again: some of its rows would be in two shards."""
     source, _ = log_of(failing).inputs

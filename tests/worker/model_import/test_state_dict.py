@@ -175,7 +175,7 @@ def test_weight_dropped_lstms_are_read(tmp_path):
     save_file(awd, tmp_path / "awd.safetensors")
     done = imported(tmp_path / "awd.safetensors", tmp_path / "model", embedding=None)
     assert any("tied to encoder" in name for name in done.made.left)
-    assert any("rnns.0.weight_hh_l0_raw is imported, the weights before dropout" in note for note in done.made.notes)
+    assert any("rnns.0.weight_hh_l0_raw is imported: the weights before dropout" in note for note in done.made.notes)
     assert_same(expected("lstm1"), states_of(done, ROWS, shift=1))
 
 

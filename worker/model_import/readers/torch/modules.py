@@ -24,8 +24,8 @@ _NORMS = (
     "normalized cell state, and norms add 1e-5 to variances"
 )
 _RAW = (
-    "{} is imported, the weights before dropout, as in fastai's AWD-LSTM; of an array with the same name without _raw, "
-    "nothing is"
+    "{} is imported: the weights before dropout, as fastai's AWD-LSTM stores them; an array of the same name without "
+    "_raw is left out"
 )
 _SPECTRAL = (
     "its weights are computed from weight_orig and other vectors, as spectral norm stores them; save the model after "
