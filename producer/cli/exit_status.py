@@ -74,6 +74,10 @@ OF_COMMANDS: dict[str, dict[ExitStatus, str]] = {
         ExitStatus.DONE: "every row is published once or is in quarantine",
         ExitStatus.FAILED: "an error, or a problem was found",
     },
+    "report": {
+        ExitStatus.DONE: "the page was written",
+        ExitStatus.FAILED: "an error, or the page lacks rows because a file is damaged",
+    },
     "doctor": {ExitStatus.DONE: "a job could run", ExitStatus.FAILED: "an error, or a check failed"},
 }
 

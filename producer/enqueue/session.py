@@ -110,11 +110,13 @@ def enqueue(
             is_live = prepared.submission.source.follow
             # What was taken from a stream, to look at it before its job was made, must reach the disk.
             has_taken = prepared.plan.live is not None
+            # Of two processes that begin a stream at once, one finds here that the other has made the job.
+            read = prepared.plan.live.loss if prepared.plan.live else "nothing was read"
             try:
                 with suppress(StoppedWaitingError, BrokerRefusesError) if has_taken else nullcontext():
                     jobs.claim_place()
                 with (
-                    sole_reader(job, queue.ledger, bar.warn) if is_live else nullcontext(),
+                    sole_reader(job, queue.ledger, bar.warn, read) if is_live else nullcontext(),
                     present(queue.ledger, job.key, writing),
                 ):
                     summary = submit(replace(prepared, job=job), jobs, shown.each, shown.on_bytes, stopped)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def sole_reader(job: OpenJob, ledger: Ledger, warn: Callable[[str], None]) -> Iterator[None]:
+def sole_reader(job: OpenJob, ledger: Ledger, warn: Callable[[str], None], read: str) -> Iterator[None]:
     """Keep other readers away from a job while the block runs, however it ends.
 
     A lock on the job's file does it, on all machines where the file system has locks. In a bucket there is none: the
@@ -31,11 +31,12 @@ def sole_reader(job: OpenJob, ledger: Ledger, warn: Callable[[str], None]) -> It
         job: the job.
         ledger: the ledger of its offer.
         warn: is called with one line of text.
+        read: what was read from the stream until now, for an error.
 
     Raises:
         JobError: another process reads for the job.
     """
-    file = _locked(job)
+    file = _locked(job, read)
     try:
         if file is None:
             with suppress(*AWAY):
@@ -50,7 +51,7 @@ def sole_reader(job: OpenJob, ledger: Ledger, warn: Callable[[str], None]) -> It
             file.close()
 
 
-def _locked(job: OpenJob) -> BinaryIO | None:
+def _locked(job: OpenJob, read: str) -> BinaryIO | None:
     """The job's file with its lock, which ends when it is closed; None where it can't be locked.
 
     Raises:
@@ -62,8 +63,8 @@ def _locked(job: OpenJob) -> BinaryIO | None:
         return lock_file(Path(job.place) / names.JOB, create=False)
     except BlockingIOError as error:
         raise JobError(
-            f"{job.place}: another `unrolled enqueue --follow` reads for this job; nothing was read. Stop that one "
-            "(SIGTERM keeps what it has read), or give this one another --out"
+            f"{job.place}: another `unrolled enqueue --follow` reads for this job; {read}. Stop that one (SIGTERM "
+            "keeps what it has read), or give this one another --out"
         ) from error
     except OSError:
         return None

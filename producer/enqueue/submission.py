@@ -203,7 +203,7 @@ def _told_of_loss(plan: InputPlan) -> Iterator[None]:
         yield
     except UnrolledError:
         if plan.live and plan.live.taken:
-            tell(f"{counted(len(plan.live.taken), 'byte')} of the stream were read, and can't be read again")
+            tell(plan.live.loss)
         raise
 
 

@@ -18,6 +18,7 @@ from producer.sources.heads import Head, look_of_text
 from producer.sources.options import SourceOptions
 from producer.sources.streams.compression import sniff, unpacked
 from producer.sources.streams.live import READ_BYTES
+from unrolled.errors import counted
 
 #: How long a first look waits for the first bytes; later, they are checked when they arrive.
 _LOOK_SECONDS = 1.0
@@ -71,6 +72,14 @@ class LiveInput:
     file: BinaryIO
     taken: bytes
 
+    @property
+    def loss(self) -> str:
+        """What is lost if they aren't used, as a clause of a sentence."""
+        if not self.taken:
+            return "nothing was read"
+        verb = "was" if len(self.taken) == 1 else "were"
+        return f"{counted(len(self.taken), 'byte')} of the stream {verb} read, and can't be read again"
+
 
 def take_beginning(source: SourceFile, options: SourceOptions) -> LiveInput | None:
     """Take the first bytes of a live standard input, and check them; None if none arrive soon.
@@ -87,10 +96,14 @@ def take_beginning(source: SourceFile, options: SourceOptions) -> LiveInput | No
         taken = os.read(file.fileno(), READ_BYTES)
     except (OSError, ValueError):  # reading it says why
         return None
+    live = LiveInput(file, taken)
     if taken:
-        _refuse_compressed(taken, options)
-        check_content(taken, source.format, is_named=options.format is not None, has_name=False)
-    return LiveInput(file, taken)
+        try:
+            _refuse_compressed(taken, options)
+            check_content(taken, source.format, is_named=options.format is not None, has_name=False)
+        except DamagedInputError as error:
+            raise DamagedInputError(f"{error}. {live.loss}") from error
+    return live
 
 
 def look_at(source: SourceFile, options: SourceOptions) -> Head:

@@ -1,5 +1,7 @@
 """A function that adds the vectors of a column to Arrow tables, for Ray, Daft, Spark, Dask, Polars and DuckDB."""
 
+# Over 150 lines: one class, most of it the description of its arguments.
+
 from __future__ import annotations
 
 import os
@@ -81,12 +83,13 @@ class Embedder:
                 pandas, which gives a table of pyarrow.
 
         Raises:
+            TypeError: it is neither a table nor exports Arrow.
             KeyError: the table has no such column.
             ValueError: it has the column of vectors already, or the model reads initial states and no column is named.
             RowError: a row can't be used.
         """
         if not isinstance(table, pa.Table | pa.RecordBatch):
-            table = pa.table(table)
+            table = _as_table(table)
         names = table.column_names
         for column in (self._column, self._initial_states):
             if column is not None and column not in names:
@@ -136,6 +139,16 @@ class Embedder:
 def _granted_threads() -> int | None:
     granted = os.environ.get("OMP_NUM_THREADS", "")
     return min(int(granted), MOST_THREADS) if granted.isdecimal() and int(granted) else None
+
+
+def _as_table(given: Any) -> pa.Table:
+    try:
+        return pa.table(given)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"can't add vectors to {type(given).__name__}; allowed: a table or a record batch of pyarrow, or what "
+            f"exports Arrow, such as a frame of Polars or pandas ({error})"
+        ) from error
 
 
 def _plain(vectors: pa.Array) -> pa.Array:

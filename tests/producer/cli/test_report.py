@@ -37,7 +37,7 @@ def test_a_damaged_part_is_named_on_the_terminal(out):
     path = max(out.glob("*.parquet"))
     path.write_bytes(path.read_bytes()[:-40])
     found = run(out)
-    assert found.exit_code == 0
+    assert found.exit_code == 1
     (line,) = found.stderr.splitlines()
     assert line.startswith(f"not in the report: {path}: damaged")
     assert line.endswith(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -179,11 +180,11 @@ def test_a_second_reader_of_a_job_without_a_lock_is_warned(tmp_path, broker):
     ledger = Broker(broker.url).ledger(NAMESPACE, job.job.offer)
     (tmp_path / names.JOB).rename(tmp_path / "moved")  # nothing to lock
     for expected in (0, 1):
-        with sole_reader(job, ledger, said.append):
+        with sole_reader(job, ledger, said.append, "nothing was read"):
             assert len(said) == expected
         ledger.say_fed(job.key, 20)
     ledger.say_unfed(job.key)
-    with sole_reader(job, ledger, said.append):
+    with sole_reader(job, ledger, said.append, "nothing was read"):
         assert len(said) == 1
     assert "the broker had a sign of another reader of this job within the last 20 seconds" in said[0]
 
@@ -635,6 +636,30 @@ def test_the_beginning_of_a_stream_for_which_no_job_can_be_made(live):
     assert done.returncode == 1
     assert "8 bytes of the stream were read, and can't be read again" in done.stderr
     assert "of-others.parquet" in done.stderr
+
+
+def test_the_beginning_of_a_stream_that_is_not_what_its_format_says(live):
+    """It was taken to look at it, and no job is made of it."""
+    done = unrolled("enqueue", "--follow", "-", stdin="PK\x03\x04 and so on", **live)
+    assert done.returncode == 1
+    assert "is a zip archive" in done.stderr
+    assert "14 bytes of the stream were read, and can't be read again" in done.stderr
+    assert not live["out"].exists()
+
+
+def test_two_processes_begin_one_stream_at_once(live, monkeypatch):
+    """The one that comes second finds the job of the first, and says what it has taken until then."""
+    read, write_end = os.pipe()
+    os.write(write_end, b"one\n")
+    with os.fdopen(read, "rb") as file:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=file))
+        model = {"model": live["model"], "source": SourceOptions(follow=True)}
+        prepared = prepare(Submission(("-",), str(live["out"]), **model))
+        ledger = Broker(live["broker"]).ledger(NAMESPACE, prepared.job.job.offer)
+        with sole_reader(prepared.job, ledger, print, "nothing was read"), pytest.raises(JobError) as error:
+            session.enqueue(prepared, live["broker"], NAMESPACE, None)
+    assert "reads for this job; 4 bytes of the stream were read, and can't be read again. Stop" in str(error.value)
+    os.close(write_end)
 
 
 def test_standard_input_alone_is_followed(live, tmp_path):

@@ -152,6 +152,8 @@ def test_one_model_for_all_threads(directory, wanted):
         (pa.table({"text": ["a"], "embedding": [1]}), ValueError, "has a column 'embedding' already"),
         (pa.table({"text": ["a", None]}), RowError, "row 1 has no text"),
         (pa.table({"text": [1.5]}), RowError, "row 0: "),
+        (["a", "b"], TypeError, "can't add vectors to list; allowed: a table or a record batch of pyarrow, or what"),
+        ("text", TypeError, "can't add vectors to str; "),
     ],
 )
 def test_tables_that_do_not_fit(directory, table, error, message):

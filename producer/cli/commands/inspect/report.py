@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from producer.cli.exit_status import ExitStatus
 from producer.cli.options import job_at, out_argument
 from producer.report.options import FEW_POINTS, METHODS, MOST_POINTS, ReportOptions
 from unrolled.allocator import return_large_blocks
@@ -91,7 +92,9 @@ _NAMED = 3
     "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True,
     help="With --live: address to listen at. There is no login: anyone who can reach it can read the report.",
 )  # fmt: skip
+@click.pass_context
 def report(
+    context: click.Context,
     *,
     out: str,
     to: Path | None,
@@ -162,6 +165,7 @@ def report(
         click.echo(f"warning: {written.warning}", err=True)
     for path in (written.page, *written.others):
         click.echo(f"{path} ({size(path.stat().st_size)})")
+    context.exit(ExitStatus.FAILED if damaged else ExitStatus.DONE)
 
 
 def _serve(job: OpenJob, options: ReportOptions, host: str, port: int) -> None:
