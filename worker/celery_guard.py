@@ -29,7 +29,7 @@ import threading
 import time
 from functools import partial
 from queue import Empty
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import celery.apps.worker
 import redis
@@ -61,6 +61,9 @@ RECONNECT_SECONDS = 1.0
 _STANDARD_ERROR = 2
 #: The signals to stop that this process has received.
 _came: list[str] = []
+#: A signal this soon after the same one is its echo: GNU timeout sends one to its command, and then to their group. No
+#: person presses Ctrl-C twice as quickly.
+ECHO_SECONDS = 0.05
 #: Headers that make Celery wait, expire a message, or do more than the task.
 _UNUSED_HEADERS = ("eta", "expires", "group", "shadow", "stamped_headers", "compression")
 
@@ -294,6 +297,16 @@ def _install_handler(signal_name: str, worker: Any) -> None:
             _announce(f"stopping after {signal_name}; a second signal gives back its shards immediately")
 
     celery.apps.worker._shutdown_handler(worker, signal_name, "Warm", callback=say, verbose=False)  # noqa: SLF001 - Celery has no other way
+    number = signal.Signals[signal_name]
+    handle, came_at = cast("Callable[..., None]", signal.getsignal(number)), float("-inf")
+
+    def handle_but_echoes(*arguments: Any) -> None:
+        nonlocal came_at
+        before, came_at = came_at, time.monotonic()
+        if came_at - before > ECHO_SECONDS:
+            handle(*arguments)
+
+    signal.signal(number, handle_but_echoes)
 
 
 def _announce(message: str, *_: object) -> None:

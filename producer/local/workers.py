@@ -129,7 +129,8 @@ class Workers:
             if self._hurry.is_set() and not hurried:
                 hurried, deadline = True, time.monotonic() + HURRY_SECONDS
                 for process in running:
-                    process.send_signal(signal.SIGTERM)  # at the second one, a worker gives its shards back at once
+                    # At a second signal, a worker gives its shards back at once; another SIGTERM may merge with it.
+                    process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 running[0].wait(TICK_SECONDS)
             running = [process for process in running if process.poll() is None]

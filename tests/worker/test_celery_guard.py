@@ -4,12 +4,14 @@ import base64
 import json
 import os
 import pickle
+import signal
 import threading
 import zlib
+from types import SimpleNamespace
 
 import pytest
 import redis
-from celery import Celery
+from celery import Celery, signals
 from celery.exceptions import WorkerShutdown
 from celery.worker import state
 from hypothesis import given
@@ -23,6 +25,7 @@ from unrolled.errors import PayloadError
 from unrolled.queue.broker import Broker
 from unrolled.queue.broker_url import celery_url
 from unrolled.queue.messages import TASK, transport_options
+from worker import celery_guard
 from worker.celery_guard import KEPT_MESSAGES, MAX_BODY_BYTES, REFUSED, GuardedTransport, check_hint
 
 JOB, LIFE = "0123456789abcdef", "000000-0123456789ab.0"
@@ -301,3 +304,27 @@ def test_a_body_over_the_limit_is_refused_unread():
     """Its size is looked at before it is decoded."""
     with pytest.raises(PayloadError, match="4,097 bytes"):
         check_hint(message_of(envelope(b"[" * (MAX_BODY_BYTES + 1))))
+
+
+def test_the_echo_of_a_signal_is_no_second_one(monkeypatch):
+    """GNU timeout sends SIGTERM to its command, and then to their group, of which the command is one."""
+    came = []
+
+    def note(sig, **_):
+        came.append(sig)
+
+    monkeypatch.setattr(celery_guard, "_came", [])
+    monkeypatch.setattr(state, "should_stop", state.should_stop)
+    before = signal.getsignal(signal.SIGTERM)
+    signals.worker_shutting_down.connect(note)
+    try:
+        celery_guard._install_handlers(("SIGTERM",), SimpleNamespace(hostname="here"))
+        for _ in range(3):
+            signal.raise_signal(signal.SIGTERM)
+        assert came == ["SIGTERM"]
+        monkeypatch.setattr(celery_guard, "ECHO_SECONDS", 0)
+        signal.raise_signal(signal.SIGTERM)
+        assert came == ["SIGTERM", "SIGTERM"]
+    finally:
+        signals.worker_shutting_down.disconnect(note)
+        signal.signal(signal.SIGTERM, before)

@@ -44,6 +44,7 @@ from unrolled.protocol.opening import create_job, open_job
 from unrolled.queue.broker import Broker
 from unrolled.queue.member import Member
 from unrolled.reading.outcome import failed_rows
+from worker.celery_guard import ECHO_SECONDS
 from worker.runtime.farewell import FAREWELL_SECONDS
 
 
@@ -214,6 +215,8 @@ def test_a_second_sigterm_gives_back_at_once(site):
     busy(site, 2)
     worker.signal(signal.SIGTERM)
     eventually(lambda: "stopping after SIGTERM" in worker.log, "the signal to arrive")
+    arrived = time.monotonic()
+    eventually(lambda: time.monotonic() - arrived > ECHO_SECONDS, "no echo to be expected")
     assert worker.alive
     worker.signal(signal.SIGTERM)
     assert worker.wait() == 0
