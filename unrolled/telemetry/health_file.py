@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, BinaryIO
 
 from unrolled.errors import OptionError
 
@@ -13,19 +16,48 @@ if TYPE_CHECKING:
 _KEY = "on_board"
 #: Bytes of a larger file than any of this kind.
 _MOST_BYTES = 256
+#: What is wrong with the file of two workers: one that hangs would look well while the other writes.
+_SHARED = "another worker writes it"
 
 
-def write_health_file(path: Path, on_board: int) -> None:
-    """Say that this worker is well, and how many shards it holds.
+class HealthFile:
+    """The health file of one worker, which has a lock on it, so that no other worker writes it.
 
-    Raises:
-        OSError: the file can't be written.
+    Args:
+        path: the file.
     """
-    path.write_text(json.dumps({_KEY: on_board}))
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._locked: BinaryIO | None = None
+
+    def write(self, on_board: int) -> None:
+        """Say that this worker is well, and how many shards it holds.
+
+        Raises:
+            OSError: the file can't be written, or another worker writes it.
+        """
+        if self._locked is None or not self._is_there(self._locked):
+            self.close()
+            self._locked = _lock(self.path)
+        self.path.write_text(json.dumps({_KEY: on_board}))
+
+    def close(self) -> None:
+        """Let another worker write the file."""
+        if self._locked is not None:
+            self._locked.close()
+            self._locked = None
+
+    def _is_there(self, locked: BinaryIO) -> bool:
+        """Whether the file with the lock has its name still."""
+        try:
+            return os.path.samestat(os.fstat(locked.fileno()), self.path.stat())
+        except FileNotFoundError:
+            return False
 
 
 def check_health_file(path: Path) -> None:
-    """Refuse a file that can't be written, or that is another one: its content would be lost.
+    """Refuse a file that can't be written, that is another one, whose content would be lost, or that isn't free.
 
     Raises:
         OptionError: it is refused.
@@ -36,6 +68,8 @@ def check_health_file(path: Path) -> None:
         found = "its directory doesn't exist"
     elif path.is_file() and not _may_be_replaced(path):
         found = "exists, and no worker has written it"
+    elif path.is_file() and not _is_free(path):
+        found = _SHARED
     else:
         return
     raise OptionError(f"--health-file {path}: {found}; name a new file in a directory that this worker can write to")
@@ -47,3 +81,30 @@ def _may_be_replaced(path: Path) -> bool:
         return not size or (size < _MOST_BYTES and list(json.loads(path.read_bytes())) == [_KEY])
     except (OSError, ValueError, TypeError):
         return False
+
+
+def _is_free(path: Path) -> bool:
+    try:
+        locked = _lock(path)
+    except OSError as error:  # its writing tells of another error
+        return error.errno != errno.EBUSY
+    if locked is not None:
+        locked.close()
+    return True
+
+
+def _lock(path: Path) -> BinaryIO | None:
+    """Lock a file; None where its file system has no locks.
+
+    Raises:
+        OSError: another process has locked it, or it can't be opened.
+    """
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        if isinstance(error, BlockingIOError):
+            raise OSError(errno.EBUSY, _SHARED, str(path)) from error
+        return None
+    return file

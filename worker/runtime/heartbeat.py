@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from unrolled.errors import counted
 from unrolled.queue.broker import AWAY
-from unrolled.telemetry.health_file import write_health_file
+from unrolled.telemetry.health_file import HealthFile
 from worker.runtime.telemetry.metrics import progress_line
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class Heartbeat:
         self._failures: dict[str, str] = {}
         self._sent_again: dict[Member, int] = {}  # how often, the latest last
         self._other_offers: set[Offer] = set()
+        self._health_file = HealthFile(settings.health_file) if settings.health_file else None
         self._logged = metrics.snapshot()
         self._log_next = time.monotonic() + PROGRESS_SECONDS
 
@@ -108,6 +109,8 @@ class Heartbeat:
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
         self._log_progress()
+        if self._health_file:
+            self._health_file.close()
         try:
             self._ledger.leave(self._service.holder)
         except AWAY as error:
@@ -227,14 +230,14 @@ class Heartbeat:
             )
 
     def _touch_health_file(self) -> None:
-        file = self._settings.health_file
+        file = self._health_file
         if file and self._pool.busy_seconds() < LONGEST_POOL_SECONDS:
             try:
-                write_health_file(file, len(self._service.board.held()))
+                file.write(len(self._service.board.held()))
             except OSError as error:
-                self._patience.fails(f"write health file {file}", error)
+                self._patience.fails(f"write health file {file.path}", error)
             else:
-                self._patience.works(f"write health file {file}")
+                self._patience.works(f"write health file {file.path}")
 
 
 def _some(members: Sequence[Member]) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from unrolled.errors import OptionError
-from unrolled.telemetry.health_file import check_health_file, write_health_file
+from unrolled.telemetry.health_file import HealthFile, check_health_file
 from worker.cli.worker import worker
 
 
@@ -34,9 +34,33 @@ def test_a_health_file_that_a_worker_wrote_may_be_written_again(tmp_path, conten
     if content is not None:
         path.write_text(content)
     check_health_file(path)
-    write_health_file(path, 2)
+    file = HealthFile(path)
+    file.write(2)
+    file.close()
     check_health_file(path)
     assert path.read_text() == '{"on_board": 2}'
+
+
+def test_a_health_file_has_one_worker(tmp_path):
+    """One that hangs would look well while the other writes. A file that was removed is free."""
+    path = tmp_path / "health"
+    first, second = HealthFile(path), HealthFile(path)
+    first.write(1)
+    first.write(2)
+    with pytest.raises(OptionError, match="another worker writes it; name a new file"):
+        check_health_file(path)
+    with pytest.raises(OSError, match="another worker writes it"):
+        second.write(0)
+    assert path.read_text() == '{"on_board": 2}'
+    path.unlink()
+    first.write(3)
+    assert path.read_text() == '{"on_board": 3}'
+    with pytest.raises(OSError, match="another worker writes it"):
+        second.write(0)
+    first.close()
+    second.write(4)
+    assert path.read_text() == '{"on_board": 4}'
+    second.close()
 
 
 @pytest.mark.parametrize("content", [b"[1]", b"7", b"{}", b'{"on_board": 1, "id": "a"}', b"\xff", b" " * 300, b"null"])
