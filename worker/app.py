@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery, bootsteps, signals
 from kombu import Queue  # type: ignore[attr-defined]  # kombu is untyped
 
-from unrolled.allocator import share_arenas
 from unrolled.errors import BrokenWorkerError, UnrolledError
 from unrolled.model.directory import open_model
+from unrolled.process.allocator import share_arenas
 from unrolled.queue.broker_url import celery_url
 from unrolled.queue.messages import TASK, queue_name, transport_options
 from worker.celery_guard import guard_signals, guard_transport

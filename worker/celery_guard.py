@@ -40,6 +40,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport.redis import Channel, PrefixedStrictRedis, QoS, Transport
 
 from unrolled.errors import PayloadError
+from unrolled.process.signals import Echoes
 from unrolled.queue.broker_url import without_secret
 from unrolled.queue.member import Member
 from unrolled.queue.messages import TASK
@@ -47,6 +48,7 @@ from unrolled.telemetry import json_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +63,7 @@ RECONNECT_SECONDS = 1.0
 _STANDARD_ERROR = 2
 #: The signals to stop that this process has received.
 _came: list[str] = []
-#: A signal this soon after the same one is its echo: GNU timeout sends one to its command, and then to their group. No
-#: person presses Ctrl-C twice as quickly.
-ECHO_SECONDS = 0.05
+_echoes = Echoes()
 #: Headers that make Celery wait, expire a message, or do more than the task.
 _UNUSED_HEADERS = ("eta", "expires", "group", "shadow", "stamped_headers", "compression")
 
@@ -297,20 +297,19 @@ def _install_handler(signal_name: str, worker: Any) -> None:
             _announce(f"stopping after {signal_name}; a second signal gives back its shards immediately")
 
     celery.apps.worker._shutdown_handler(worker, signal_name, "Warm", callback=say, verbose=False)  # noqa: SLF001 - Celery has no other way
-    number = signal.Signals[signal_name]
-    handle, came_at = cast("Callable[..., None]", signal.getsignal(number)), float("-inf")
+    handle = cast("Callable[..., None]", signal.getsignal(signal.Signals[signal_name]))
 
-    def handle_but_echoes(*arguments: Any) -> None:
-        nonlocal came_at
-        before, came_at = came_at, time.monotonic()
-        if came_at - before > ECHO_SECONDS:
-            handle(*arguments)
+    def handle_but_echoes(number: int, frame: FrameType | None) -> None:
+        if not _echoes.is_one(number):
+            handle(number, frame)
 
-    signal.signal(number, handle_but_echoes)
+    signal.signal(signal.Signals[signal_name], handle_but_echoes)
 
 
 def _announce(message: str, *_: object) -> None:
     """Log a line from a signal handler, where no lock may be taken, and so no logger used."""
+    if logging.root.level > logging.INFO:
+        return
     with contextlib.suppress(OSError):  # its reader may have gone
         if json_log.is_active():
             os.write(_STANDARD_ERROR, json_log.line_of("INFO", message.strip()).encode())

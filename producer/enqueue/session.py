@@ -1,23 +1,21 @@
-"""One run of `enqueue`: its progress, its signals, and its garbage collection."""
+"""One run of `enqueue`: its progress, and its garbage collection."""
 
 # Over 150 lines: one run, and all that may end it.
 
 from __future__ import annotations
 
 import gc
-import signal
-import threading
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from producer.enqueue.pipeline import submit
 from producer.enqueue.presence import present
 from producer.enqueue.sole_reader import sole_reader
+from producer.enqueue.stop_signals import stop_signals
 from producer.queue.shard_queue import ShardQueue, StoppedWaitingError
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.progress import progress
-from producer.terminal.signals import announce, leave_terminal
 from unrolled.errors import BrokerRefusesError, JobError, counted
 from unrolled.patience import QUIET_SECONDS, Patience
 from unrolled.protocol.gaps import refuse_gap
@@ -28,10 +26,6 @@ if TYPE_CHECKING:
     from producer.enqueue.submission import Prepared
     from producer.enqueue.summary import Summary
 
-#: Said when a signal ends a live input.
-_STOPPING = (
-    "Stopping: rows that were read are put on disk, and queued if the broker answers. Ctrl-C again stops immediately."
-)
 #: Objects that are created, and still alive, before Python looks for cycles; a shard has a few thousand rows.
 _OBJECTS_PER_COLLECTION = 50_000
 #: Bytes of an input from which on their share tells how many tokens there will be.
@@ -103,7 +97,7 @@ def enqueue(
         with (
             closing(queue),
             _rare_collections(),
-            _stop_signals(asking, live=prepared.submission.source.follow) as stopped,
+            stop_signals(asking, live=prepared.submission.source.follow) as stopped,
         ):
             jobs = queue.of_job(job, priority)
             figures.sends(lambda: jobs.sent)
@@ -170,41 +164,3 @@ def _rare_collections() -> Iterator[None]:
     finally:
         gc.set_threshold(threshold, *others)
         gc.unfreeze()
-
-
-@contextmanager
-def _stop_signals(asking: Patience, *, live: bool) -> Iterator[threading.Event]:
-    """On a live input, Ctrl-C, SIGTERM and SIGHUP end the input: what was read is queued. A second one interrupts.
-
-    Args:
-        asking: waits for the broker; it is stopped then, too.
-        live: whether the input is live.
-    """
-    stopped = threading.Event()
-    if not live or threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-
-    before: dict[int, Any] = {}
-
-    def stop(number: int, _: object) -> None:
-        leave_terminal(number)
-        announce(_STOPPING)
-        stopped.set()
-        signal.signal(number, before[number] or signal.SIG_DFL)
-
-    def stop_asking() -> None:
-        stopped.wait()
-        asking.stop()
-
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if name != signal.SIGHUP or signal.getsignal(name) is not signal.SIG_IGN:  # which it is under nohup
-            before[name] = signal.signal(name, stop)
-    # Not in the handler, because the main thread, which it interrupts, may hold the lock of what it waits for.
-    threading.Thread(target=stop_asking, name="stop", daemon=True).start()
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
-        stopped.set()  # ends the thread

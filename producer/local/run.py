@@ -19,7 +19,7 @@ from producer.local.deaths import Deaths, settled_in
 from producer.local.stopping import shards_at_work, tell_what_is_left
 from producer.local.workers import Workers
 from producer.terminal.lines import tell
-from producer.terminal.signals import Terminated, terminable
+from producer.terminal.signals import Terminated, echoes, terminable
 from unrolled.errors import ModelError, UnrolledError
 from unrolled.job import names
 from unrolled.model.directory import open_model
@@ -116,7 +116,7 @@ def run_job(
             if crew.failure:
                 raise crew.failure from None
             if crew.running:
-                signal.signal(signal.SIGINT, lambda *_: crew.hurry())
+                signal.signal(signal.SIGINT, lambda number, _: None if echoes.is_one(number) else crew.hurry())
                 again = "" if isinstance(reason, Terminated) else " Ctrl-C again stops them immediately."
                 seconds = float(environment["UNROLLED_GRACE_SECONDS"])
                 tell(f"{_STOPPING.format(seconds)}{again}")

@@ -9,6 +9,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from unrolled.process.signals import Echoes
 from unrolled.telemetry import json_log
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Terminated(KeyboardInterrupt):
 
 
 _STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
+#: Of Ctrl-C: what a first one has begun to end is not to be interrupted by itself.
+echoes = Echoes()
 
 
 def announce(line: str) -> None:
@@ -51,7 +54,12 @@ def interruptible() -> Iterator[None]:
     if not main or signal.getsignal(signal.SIGINT) is not signal.SIG_DFL:
         yield
         return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        if not echoes.is_one(number):
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:

@@ -34,6 +34,7 @@ from unrolled.model.config import ModelConfig
 from unrolled.model.directory import ModelDirectory, save_model
 from unrolled.model.weights import new_weights
 from unrolled.patience import Patience
+from unrolled.process.signals import ECHO_SECONDS
 from unrolled.protocol.opening import OpenJob, create_job
 from unrolled.queue.job_ledger import Send
 from unrolled.queue.ledger import Ledger
@@ -48,6 +49,12 @@ VOCABULARY = 60_000
 NAMESPACE = "test"
 LEASE_SECONDS = 1.0
 PATIENCE_SECONDS = 30.0
+
+
+def let_echoes_end():
+    """Wait until a signal like the last one is a second one, and no echo."""
+    arrived = time.monotonic()
+    eventually(lambda: time.monotonic() - arrived > ECHO_SECONDS, "no echo to be expected")
 
 
 def eventually(holds: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> float:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 import os
 import pickle
 import signal
@@ -22,6 +23,8 @@ from kombu.transport.virtual import Message
 from support.processes import check_outputs, eventually, make_rows, open_site
 
 from unrolled.errors import PayloadError
+from unrolled.process import signals as process_signals
+from unrolled.process.signals import Echoes
 from unrolled.queue.broker import Broker
 from unrolled.queue.broker_url import celery_url
 from unrolled.queue.messages import TASK, transport_options
@@ -314,6 +317,7 @@ def test_the_echo_of_a_signal_is_no_second_one(monkeypatch):
         came.append(sig)
 
     monkeypatch.setattr(celery_guard, "_came", [])
+    monkeypatch.setattr(celery_guard, "_echoes", Echoes())
     monkeypatch.setattr(state, "should_stop", state.should_stop)
     before = signal.getsignal(signal.SIGTERM)
     signals.worker_shutting_down.connect(note)
@@ -322,9 +326,17 @@ def test_the_echo_of_a_signal_is_no_second_one(monkeypatch):
         for _ in range(3):
             signal.raise_signal(signal.SIGTERM)
         assert came == ["SIGTERM"]
-        monkeypatch.setattr(celery_guard, "ECHO_SECONDS", 0)
+        monkeypatch.setattr(process_signals, "ECHO_SECONDS", 0)
         signal.raise_signal(signal.SIGTERM)
         assert came == ["SIGTERM", "SIGTERM"]
     finally:
         signals.worker_shutting_down.disconnect(note)
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(("level", "lines"), [(logging.INFO, 1), (logging.WARNING, 0)])
+def test_a_signal_is_announced_as_information(monkeypatch, capfd, level, lines):
+    """--log-level WARNING hides it."""
+    monkeypatch.setattr(logging.root, "level", level)
+    celery_guard._announce("stopping after SIGTERM")
+    assert capfd.readouterr().err.count("INFO worker.celery_guard: stopping after SIGTERM\n") == lines

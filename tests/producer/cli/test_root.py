@@ -125,6 +125,8 @@ finally:
         "producer.terminal.signals",
         "unrolled",
         "unrolled.errors",
+        "unrolled.process",
+        "unrolled.process.signals",
         "unrolled.settings",
         "unrolled.settings.declaration",
         "unrolled.telemetry",

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 from support.jobs import record_death, waiting
-from support.processes import eventually
+from support.processes import eventually, let_echoes_end
 from support.shell import ENGINE, UNITS, Crew, children, end, gone, make_model, unrolled, words, write_rows
 from support.skips import unless
 
@@ -322,6 +322,7 @@ def test_a_second_ctrl_c_stops_at_once(place, crew):
     assert any("queueing: " in line for line in iter(run.stderr.readline, ""))
     os.killpg(run.pid, signal.SIGINT)
     assert any("Stopping" in line for line in iter(run.stderr.readline, ""))
+    let_echoes_end()
     os.killpg(run.pid, signal.SIGINT)
     run.communicate(timeout=45)
     assert run.returncode == 130

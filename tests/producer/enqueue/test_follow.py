@@ -539,16 +539,17 @@ def test_a_broker_that_is_away_meanwhile_costs_time_only(tmp_path, model, crew):
 
 
 class Interrupting:
-    """A display that takes the broker away and ends this process by SIGTERM when the first shard is on disk."""
+    """A display that takes the broker away and sends this process signals when the first shard is on disk."""
 
-    def __init__(self, server):
-        self.server, self.said = server, []
+    def __init__(self, server, numbers):
+        self.server, self.numbers, self.said = server, numbers, []
 
     def update(self, **_):
         if self.server is not None:
             self.server.kill()
             self.server = None
-            os.kill(os.getpid(), signal.SIGTERM)
+            for number in self.numbers:
+                os.kill(os.getpid(), number)
 
     def say(self, line):
         self.said.append(line)
@@ -556,8 +557,15 @@ class Interrupting:
     warn = say
 
 
-def test_a_signal_ends_a_run_whose_broker_is_away(tmp_path, model, crew, monkeypatch):
-    """Rows that were read are on disk, one that isn't in a full shard too, and the next run queues all."""
+@pytest.mark.usefixtures("hangups")
+@pytest.mark.parametrize(
+    "numbers", [[signal.SIGTERM], 2 * [signal.SIGTERM], 3 * [signal.SIGHUP], [signal.SIGTERM, signal.SIGHUP]]
+)
+def test_a_signal_ends_a_run_whose_broker_is_away(tmp_path, model, crew, monkeypatch, numbers):
+    """Rows that were read are on disk, one that isn't in a full shard too, and the next run queues all.
+
+    `timeout` may send SIGTERM twice, the system and the shell of a closed terminal SIGHUP, and systemd both.
+    """
     out = tmp_path / "out"
     with RestartableBroker() as server:
         reading, writing = os.pipe()
@@ -566,7 +574,7 @@ def test_a_signal_ends_a_run_whose_broker_is_away(tmp_path, model, crew, monkeyp
             pipe.flush()
             monkeypatch.setattr(sys, "stdin", stdin)
             prepared = prepare(Submission(("-",), str(out), model, SourceOptions(follow=True), 2, 600.0))
-            display = Interrupting(server)
+            display = Interrupting(server, numbers)
             with pytest.raises(
                 JobError, match=f"^{out}: stopped .*; the 4 rows that were read are on disk, but not all"
             ):

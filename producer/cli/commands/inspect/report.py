@@ -12,8 +12,8 @@ import click
 from producer.cli.exit_status import ExitStatus
 from producer.cli.options import job_at, out_argument
 from producer.report.options import FEW_POINTS, METHODS, MOST_POINTS, ReportOptions
-from unrolled.allocator import return_large_blocks
 from unrolled.errors import OptionError
+from unrolled.process.allocator import return_large_blocks
 from unrolled.settings.flags import check_companion
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ KEPT = """
 import sys, threading
 import numpy as np
 from pathlib import Path
-from unrolled.allocator import share_arenas
+from unrolled.process.allocator import share_arenas
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
@@ -41,7 +41,7 @@ LARGE = """
 import sys
 from pathlib import Path
 import numpy as np
-from unrolled.allocator import return_large_blocks
+from unrolled.process.allocator import return_large_blocks
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
