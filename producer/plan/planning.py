@@ -23,7 +23,7 @@ from unrolled.format.requested import requested_spec
 from unrolled.model.directory import open_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from producer.enqueue.submission import Submission
     from producer.plan.sampling.sample import Sample
     from producer.sources.rows import Row
+    from unrolled.model.layer import LayerConfig
+    from unrolled.model.token_map import MapConfig
     from unrolled.settings.worker_options import WorkerOptions
 
 #: Seconds for a look at the inputs' beginnings, for the sample, and for rows that follow each other.
@@ -94,11 +96,12 @@ def make_plan(
     run_seconds = time.monotonic() - began + queueing_seconds(run, limits)
     rows = _real(run)
     ordinary = [row for row in rows if row.size <= LONG_ROW_TOKENS]
-    share = 1.0
+    share = all_share = 1.0
     # Rows that bring initial states are taken for rows that share none.
     if (submission.engine or local_engine()) == "fused" and config.padding is None and not config.given_dim:
-        stored = 1 + max(column.layer_of(len(config.layers)) for column in spec.columns(config))
-        share = computed_share(ordinary, config.layers[:stored])
+        layers = config.layers[: 1 + max(column.layer_of(len(config.layers)) for column in spec.columns(config))]
+        share = computed_share(ordinary, layers)
+        all_share = _share_of_all(sample, share, layers)
     total_bytes = sum(source.size_bytes or 0 for source in found.files)
     plan = Plan(
         model=model.fingerprint,
@@ -115,7 +118,7 @@ def make_plan(
             unchecked=inputs.unchecked,
             notices=[*found.notices, *inputs.notices],
         ),
-        rows=_rows(sample, share),
+        rows=_rows(sample, all_share),
         parts=round(parts),
         shard_tokens=limits[0],
         choices=choices_of(sample, submission, spec, config),
@@ -130,7 +133,7 @@ def make_plan(
         plan.no_times = str(error)
         return plan
     queueing = run_seconds / max(sum(row.tokens.size for row in run), 1)
-    plan.times = times_of(plan, sample, speed, (preparing, queueing), workers)
+    plan.times = times_of(plan, sample, speed, share, (preparing, queueing), workers)
     plan.worker_bytes = round(speed.base_bytes + speed.engine_bytes + load.output_bytes)
     return plan
 
@@ -153,6 +156,24 @@ def _rows(sample: Sample, share: float) -> Rows:
         words_read=sample.words,
         computed_share=share,
     )
+
+
+def _share_of_all(sample: Sample, share: float, layers: Sequence[LayerConfig | MapConfig]) -> float:
+    """The share of all tokens that is computed; `share` is of rows that follow each other, without the long ones.
+
+    Args:
+        sample: with the sums, and some long rows, of which the first tokens are known.
+        share: of the tokens of the other rows.
+        layers: as `computed_share` takes them.
+    """
+    tokens, long_tokens = sample.sums["tokens"].value, sample.sums["long_tokens"].value
+    long_rows = [row for row in sample.long_rows if row.is_first]
+    shared = 0.0
+    if long_rows:
+        known = sum(row.tokens.size for row in long_rows)
+        shared = known * (1 - computed_share([row.tokens for row in long_rows], layers))
+        shared /= sum(row.length for row in long_rows)
+    return (share * (tokens - long_tokens) + (1 - shared) * long_tokens) / tokens if tokens else share
 
 
 def _real(run: list[Row]) -> list[NDArray[np.int32]]:

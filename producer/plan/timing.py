@@ -117,13 +117,16 @@ def measured_speed(
     return measure(request, rows, has_long=bool(sample.long_rows))
 
 
-def times_of(plan: Plan, sample: Sample, speed: Speed, producer: tuple[float, float], workers: int) -> Times:
+def times_of(
+    plan: Plan, sample: Sample, speed: Speed, computed_share: float, producer: tuple[float, float], workers: int
+) -> Times:
     """How long the job takes.
 
     Args:
         plan: what is known of the rest.
         sample: the sample of the rows.
         speed: the engine's speed.
+        computed_share: of the tokens of rows that aren't long.
         producer: its seconds until it reads the first row, and for each token id.
         workers: how many, each on a machine like this one.
     """
@@ -132,7 +135,7 @@ def times_of(plan: Plan, sample: Sample, speed: Speed, producer: tuple[float, fl
     computing = speed.encode_seconds_per_byte * plan.chosen.size.value / cores
     if speed.ordinary:
         # Fewer rows were measured than are computed together, and more rows share more.
-        shares = min(1.0, plan.rows.computed_share), speed.ordinary.computed_share
+        shares = min(1.0, computed_share), speed.ordinary.computed_share
         is_known = speed.ordinary.whole_rows and shares[1] <= 1 and not plan.padded
         more_sharing = shares[0] / shares[1] if is_known else 1.0
         computing += (tokens - long_tokens) * speed.ordinary.seconds_per_token * more_sharing

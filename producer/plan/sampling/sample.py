@@ -53,10 +53,12 @@ class LongRow(NamedTuple):
     Attributes:
         tokens: int32, the first real tokens.
         length: real tokens of the whole row.
+        is_first: False where it is here for a later piece of the row, too.
     """
 
     tokens: NDArray[np.int32]
     length: int
+    is_first: bool
 
 
 @dataclass(slots=True)
@@ -219,7 +221,7 @@ class Sampler:
         if self._padding is not None and length > self._padding.length:  # of such a row, a part was tokenized
             return self._bad(seen, row, self._padding.why_too_long(round(length)))
         if length > LONG_ROW_TOKENS and len(self._long_rows) < _LONG_ROWS:
-            self._long_rows.append(LongRow(row.tokens[row.tokens > 0][:_LONG_TOKENS], round(length)))
+            self._long_rows.append(LongRow(row.tokens[row.tokens > 0][:_LONG_TOKENS], round(length), seen.begins))
         is_longer, is_long = length > self._max_length, length > LONG_ROW_TOKENS
         vectors = length if self._positions is None else _stored(self._positions, row.tokens, length)
         automatic = seen.row.id is None

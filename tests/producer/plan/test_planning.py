@@ -166,6 +166,15 @@ def test_rows_longer_than_the_model_was_made_for_are_counted(tmp_path, model):
 
 
 @pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
+@pytest.mark.parametrize(("long_rows", "computed"), [(1, 2 + 20_000), (2, 2 + 39_999), (0, 2)])
+def test_long_rows_are_in_the_share_that_is_computed(tmp_path, model, long_rows, computed):
+    """They are most of the tokens here, and share their first token at most."""
+    same, long = ["a b"] * 500, ["a " * 9_999 + "b " * 10_001, "b " * 20_000]
+    (tmp_path / "rows.txt").write_text("\n".join(same + ["b" + row[1:] for row in long[:long_rows]]))
+    tokens = 1_000 + 20_000 * long_rows
+    assert plan_of(model, tmp_path).rows.computed_share == pytest.approx(computed / tokens, abs=1e-3)
+
+
 def test_times_come_from_a_process_of_their_own(tmp_path, monkeypatch, model):
     """With more workers, computing is shared, and queueing isn't."""
     monkeypatch.setattr(timing, "MEASURE_SECONDS", 0.1)
