@@ -31,10 +31,11 @@ class Facts:
         rows, tokens: cut from the input so far; rows include those in quarantine.
         rows_published, tokens_published: in parts.
         shards, parts, dead: how many there are; a part is a published shard.
+        unseen: shards that wait, and whose rows aren't found.
         size_bytes: size of all parts.
         refused, failed: rows in quarantine: those that the producer refused, and those that the engine failed on.
         not_finite: vectors that the map leaves out, because a number of theirs is infinite or not a number.
-        retried_rows: rows that were brought again after the engine had failed on them.
+        retried_rows: rows that were queued again after the engine had failed on them, each counted once.
         retried_shards: dead shards that were given another life.
         deaths: the first few dead shards, each with its reason.
         reasons: rows in quarantine by reason; `other_reasons` counts those beyond the different reasons.
@@ -60,6 +61,7 @@ class Facts:
     shards: int
     parts: int
     dead: int
+    unseen: int
     size_bytes: int
     refused: int
     failed: int

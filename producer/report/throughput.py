@@ -111,9 +111,9 @@ def timeline(records: Iterable[TimeRecord]) -> Timeline | None:
     ordered = sorted(records, key=lambda each: (each.began, each.worker, each.every_seconds, each.intervals))
     for record in ordered:
         for interval in record.intervals:
-            start = record.began + interval.number * record.every_seconds
-            spans.append((start, record.every_seconds, interval.tokens))
-            _count(workers, record, start, interval)
+            start, length = record.span(interval)
+            spans.append((start, length, interval.tokens))
+            _count(workers, record, start, start + length, interval)
     if not spans:
         return None
     work = _Work(spans)
@@ -164,8 +164,7 @@ class _Work:
         return [Pause(after, begin - end) for after, end, begin in between]
 
 
-def _count(workers: dict[str, WorkerTime], record: TimeRecord, start: float, interval: Interval) -> None:
-    end = start + record.every_seconds
+def _count(workers: dict[str, WorkerTime], record: TimeRecord, start: float, end: float, interval: Interval) -> None:
     if (worker := workers.get(record.worker)) is None:
         worker = workers[record.worker] = WorkerTime(record.worker, record.engine, record.threads, start, end)
     worker.first, worker.last = min(worker.first, start), max(worker.last, end)

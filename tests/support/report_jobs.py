@@ -122,7 +122,7 @@ def record_time(job, tokens, shards, rows, workers=2, seconds=90.0, later=0.0):
         )  # fmt: skip
         record = TimeRecord(
             f"node-{number + 1}-{4711 + number}-a1b2c{number}", "fused engine: avx512, float32, 2 threads", 4,
-            1_790_000_000.0 + number + later, seconds / count, intervals,
+            1_790_000_000.0 + number + later, seconds / count, float(seconds), intervals,
         )  # fmt: skip
         job.objects.create(times_object(f"node-{number}-{int(later):06d}"), record.encode())
 

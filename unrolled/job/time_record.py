@@ -66,6 +66,7 @@ class TimeRecord:
         threads: number of shards that it handles at once.
         began: when interval 0 began, in seconds since 1970 by the worker's clock.
         every_seconds: length of an interval.
+        seconds: from the beginning of interval 0 to the last part; the last interval is over then.
         intervals: those in which parts were published, by number.
     """
 
@@ -74,7 +75,13 @@ class TimeRecord:
     threads: int
     began: float
     every_seconds: float
+    seconds: float
     intervals: tuple[Interval, ...]
+
+    def span(self, interval: Interval) -> tuple[float, float]:
+        """When an interval of this record began, in seconds since 1970, and its length in seconds."""
+        start = interval.number * self.every_seconds
+        return self.began + start, min(self.every_seconds, max(self.seconds - start, 1e-3))
 
     def encode(self) -> bytes:
         """The record's bytes."""
@@ -85,6 +92,7 @@ class TimeRecord:
             "threads": self.threads,
             "began": round(self.began, 3),
             "every_seconds": self.every_seconds,
+            "seconds": round(self.seconds, 4),
             "columns": Interval._fields,
             "intervals": [[round(value, 3) for value in interval] for interval in self.intervals],
         }
@@ -109,6 +117,7 @@ class TimeRecord:
                 int(_number(found["threads"])),
                 _number(found["began"]),
                 max(_number(found["every_seconds"]), 1e-3),
+                _number(found["seconds"]),
                 _intervals(found["intervals"]),
             )
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from producer.report.states.projection import PERCENT
 from producer.report.states.texts import shown
+from producer.terminal.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,6 +37,13 @@ def share(part: float, whole: float) -> str:
     """A share in percent, with a digit after the point where it is small or odd."""
     percent = 100 * part / whole if whole else 0.0
     return f"{percent:.0f}{PERCENT}" if percent >= 99.95 or percent == round(percent) else f"{percent:.1f}{PERCENT}"  # noqa: PLR2004
+
+
+def took(seconds: float) -> str:
+    """A time, with more digits where it is short: 0.071 s, 7.1 s, 71 s."""
+    if seconds < 1:
+        return f"{seconds:.2g} s"
+    return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)  # noqa: PLR2004
 
 
 def size(count: float) -> str:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from producer.report.page.markup import number, size, table, text
-from producer.terminal.text import duration
+from producer.report.page.markup import number, size, table, text, took
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from producer.plan.beside import Beside
 
-#: A shorter time has a decimal.
-_SHORT_SECONDS = 10
 _HEADINGS = ("", "planned", "error", "was", "off")
 
 
@@ -40,8 +37,4 @@ def plan_section(found: Sequence[Beside]) -> str:
 
 
 def _shown(name: str) -> Callable[[float], str]:
-    return {"bytes": size, "seconds": _seconds}.get(name, number)
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < _SHORT_SECONDS else duration(seconds)
+    return {"bytes": size, "seconds": took}.get(name, number)

@@ -8,9 +8,21 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from producer.report.lengths import BATCH_ROWS
-from producer.report.page.markup import Column, Mark, columns_chart, number, quoted, share, size, strip, table, text
+from producer.report.page.markup import (
+    Column,
+    Mark,
+    columns_chart,
+    number,
+    quoted,
+    share,
+    size,
+    strip,
+    table,
+    text,
+    took,
+)
 from producer.report.throughput import SHORTEST_PAUSE, STAGES
-from producer.terminal.text import duration, figure
+from producer.terminal.text import figure
 from unrolled.errors import counted
 from unrolled.format.columns import POOLINGS
 
@@ -22,6 +34,8 @@ if TYPE_CHECKING:
 _MOST_WORKERS = 24
 #: A smaller share of the tokens than this isn't explained by the rounding of records.
 _ALMOST_ALL = 0.995
+#: A larger share isn't, either.
+_ALL_BUT_ROUNDING = 1.005
 #: Pauses up to which each is marked in the chart; the labels of more would meet.
 _MOST_MARKS = 3
 _STATES = {"complete": "", "not complete": "open"}
@@ -75,12 +89,12 @@ def _lead(facts: Facts) -> str:
         vectors = f"{several} of {' and '.join(widths)} numbers for {each}"
     model = facts.model.describe_layers() if facts.model else f"the model {facts.job.fingerprint[:12]}"
     how = f"{facts.job.engine} engine, {facts.job.arithmetic}"
-    took = ""
+    how_long = ""
     if facts.time:
         workers = counted(len(facts.time.workers), "worker")
         covered = facts.time.tokens / max(facts.tokens_published, 1)
         it = "it" if covered >= _ALMOST_ALL else f"{share(covered, 1)} of it"
-        took = f" {workers} computed {it} in {_took(facts.time.seconds)}{_paused(facts.time)}."
+        how_long = f" {workers} computed {it} in {took(facts.time.seconds)}{_paused(facts.time)}."
     left = facts.shards - facts.parts - facts.dead
     if facts.state == "complete":
         end = "Every shard is published."
@@ -91,21 +105,17 @@ def _lead(facts: Facts) -> str:
     else:
         end = f"{facts.parts:,} of {counted(facts.shards, 'shard')} are published, {left:,} wait"
         end += "." if facts.ended else ", and the input isn't at its end."
-    return f"{vectors}, from {text(model)} ({text(how)}).{took} {end}"
-
-
-def _took(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)  # noqa: PLR2004 - a digit more where it is short
+    return f"{vectors}, from {text(model)} ({text(how)}).{how_long} {end}"
 
 
 def _paused(found: Timeline) -> str:
     """The pauses, which aren't in the time before; empty if there are none."""
     if not found.pauses:
         return ""
-    took = _took(sum(pause.seconds for pause in found.pauses))
+    in_all = took(sum(pause.seconds for pause in found.pauses))
     if len(found.pauses) == 1:
-        return f" (a pause of {took} isn't counted)"
-    return f" ({len(found.pauses):,} pauses of {took} in all aren't counted)"
+        return f" (a pause of {in_all} isn't counted)"
+    return f" ({len(found.pauses):,} pauses of {in_all} in all aren't counted)"
 
 
 def lengths(facts: Facts) -> str:
@@ -146,8 +156,11 @@ def lengths(facts: Facts) -> str:
 def _steps_table(facts: Facts) -> str:
     found = facts.lengths
     ways = [("real tokens", found.tokens, "one")]
-    if facts.time and facts.time.tokens:
-        ways.append(("computed here", round(found.tokens * facts.time.computed_share), "one"))
+    covered = facts.time.tokens / max(facts.tokens_published, 1) if facts.time else 0.0
+    # The steps of rows that failed, or that were computed several times, can't be told from the others.
+    if facts.time and 0 < covered <= _ALL_BUT_ROUNDING:
+        name = "computed here" if covered >= _ALMOST_ALL else f"computed here, by {share(covered, 1)} of the tokens"
+        ways.append((name, round(found.tokens * facts.time.computed_share), "one"))
     ways += [
         (f"batches of {BATCH_ROWS}, rows sorted by length", found.padded_sorted, "other"),
         (f"batches of {BATCH_ROWS}, rows in their order", found.padded_in_order, "other"),
@@ -165,9 +178,12 @@ def _steps_table(facts: Facts) -> str:
     ]
     saved = ""
     if facts.time and facts.time.tokens and facts.time.computed_share < 1:
+        those = "the tokens"
+        if covered > _ALL_BUT_ROUNDING:
+            those = f"{counted(facts.time.tokens, 'token')}, those of failed and repeated rows included,"
         saved = (
             f'<p class="caption">Rows that begin alike share the states of their beginning: '
-            f"{share(1 - facts.time.computed_share, 1)} of the tokens needed no computation.</p>"
+            f"{share(1 - facts.time.computed_share, 1)} of {those} needed no computation.</p>"
         )
     elif facts.time and facts.time.computed_share > 1:
         saved = (
@@ -203,11 +219,11 @@ def time(facts: Facts) -> str:
     up = [Mark(value / _top(top), figure(value)) for value in _steps(top)]
     across = [Mark(value / found.seconds, _clock(value)) for value in _time_steps(found.seconds)]
     marks = (
-        [Mark(pause.after / found.seconds, f"pause of {_took(pause.seconds)}") for pause in found.pauses]
+        [Mark(pause.after / found.seconds, f"pause of {took(pause.seconds)}") for pause in found.pauses]
         if len(found.pauses) <= _MOST_MARKS
         else []
     )
-    label = f"Tokens a second over {_took(found.seconds)} of work, at most {figure(top)}."
+    label = f"Tokens a second over {took(found.seconds)} of work, at most {figure(top)}."
     return _section(
         "Time",
         "Reading, computing and writing overlap: the engine computes one pool of shards while other threads read and "
@@ -226,15 +242,15 @@ def _time_note(facts: Facts, found: Timeline) -> str:
     if found.pauses:
         note += (
             f" Times without work of more than {SHORTEST_PAUSE:.0f} s, as between two commands, are cut out:"
-            f" {counted(len(found.pauses), 'pause')}, {_took(sum(pause.seconds for pause in found.pauses))} in all."
+            f" {counted(len(found.pauses), 'pause')}, {took(sum(pause.seconds for pause in found.pauses))} in all."
         )
     if covered < _ALMOST_ALL:
         why = "a worker that was killed loses its last"
         if facts.state == "not complete":
             why = "workers write them now and then"
         note += f" The records cover {share(covered, 1)} of the published tokens: {why}."
-    # What rounding can't explain. Of parts that are missing or can't be read, the tokens aren't counted as published.
-    if covered > 1.005 and facts.parts == facts.shards and not facts.damaged:  # noqa: PLR2004
+    # Of parts that are missing or can't be read, the tokens aren't counted as published.
+    if covered > _ALL_BUT_ROUNDING and facts.parts == facts.shards and not facts.damaged:
         note += (
             f" The workers computed {counted(found.tokens - facts.tokens_published, 'token')} more than are published:"
             " rows that failed count, and so does each time that a shard was computed."
@@ -273,7 +289,7 @@ def _worker_row(worker: WorkerTime) -> tuple[str, ...]:
     span = max(worker.at_work, 1e-9)
     return (
         f'<span class="name">{quoted(worker.name)}</span>',
-        _took(span),
+        took(span),
         number(worker.tokens),
         figure(worker.tokens / span),
         f"{100 * worker.busy_share:.0f} %",
@@ -286,9 +302,10 @@ def trouble(facts: Facts) -> str:
     """Retries, dead shards and the quarantine; one sentence where there is nothing."""
     pieces = []
     facts_of = [
-        (facts.dead, f"{counted(facts.dead, 'dead shard')}. `unrolled retry` queues dead shards again."),
-        (facts.retried_shards, f"{counted(facts.retried_shards, 'dead shard')} retried."),
-        (facts.retried_rows, f"{counted(facts.retried_rows, 'failed row')} retried."),
+        (facts.dead, f"{counted(facts.dead, 'dead shard')}; `unrolled status` says what helps."),
+        (facts.unseen, f"{counted(facts.unseen, 'shard')} without a part or rows; `unrolled verify` says more."),
+        (facts.retried_shards, f"{counted(facts.retried_shards, 'dead shard')} queued again."),
+        (facts.retried_rows, f"{counted(facts.retried_rows, 'failed row')} queued again."),
         (len(facts.damaged), f"{counted(len(facts.damaged), 'part')} can't be read; `unrolled verify` says more."),
     ]
     told = [_with_code(sentence) for count, sentence in facts_of if count]

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from support.jobs import ROWS_PER_SHARD, finished_job, log_of, make_job, publish_shard, record_death
+from support.jobs import ROWS_PER_SHARD, finished_job, log_of, make_job, publish_shard, record_death, waiting
 from support.report_jobs import record_time, report_job
 
+from producer.jobs.decisions import retry
 from producer.report.gathering import Gathering
 from producer.report.options import ReportOptions
 from producer.report.page.map_section import _packed
@@ -23,6 +24,7 @@ from unrolled.job import names
 from unrolled.job.names import part_object, quarantine_object
 from unrolled.protocol.opening import open_job
 from unrolled.reading.dataset import open_dataset
+from unrolled.reading.outcome import failed_rows
 
 BAD_ROW = {"file": "f", "position": 3, "id": None, "reason": "not UTF-8"}
 
@@ -296,8 +298,34 @@ def test_the_time_between_two_commands_is_no_working_time(tmp_path):
     assert "pause of 2 min 48 s</text>" in page
     assert f"<dt>tokens a second</dt><dd>{figure(found.facts.time.tokens / found.facts.time.seconds)}</dd>" in page
     assert "tokens more than are published" not in page
+    assert "<td>computed here</td>" in page
     record_time(job, tokens, 2, 128, workers=1, seconds=2.0, later=180.0)
-    assert "tokens more than are published" in render(shown(job))
+    page = render(shown(job))
+    assert "tokens more than are published" in page
+    assert "<td>computed here" not in page  # what was computed twice isn't told apart
+    assert "tokens, those of failed and repeated rows included, needed no computation" in page
+
+
+def test_what_was_queued_again_is_counted_once(tmp_path):
+    """A row that failed and was retried twice is one row."""
+    job = make_job(tmp_path / "out", shards=2)
+    publish_shard(job, waiting(job)[1])
+    for number in range(1, 3):
+        publish_shard(job, waiting(job)[0], failed={0: "too long"} if number > 1 else {0: "too long", 2: "too long"})
+        retry(job.objects, None, failed_rows, failed=True)
+        assert "<p>2 failed rows queued again.</p>" in render(shown(job))
+
+
+def test_rows_that_are_gone_are_trouble(tmp_path):
+    """They don't wait as others do; what helps a dead shard depends on why it died."""
+    job = make_job(tmp_path / "out", shards=3)
+    first, second, third = waiting(job)
+    publish_shard(job, first)
+    record_death(job, second)
+    job.objects.delete(names.rows_object(third))
+    page = render(shown(job))
+    assert "<p>1 dead shard; <code>unrolled status</code> says what helps.</p>" in page
+    assert "<p>1 shard without a part or rows; <code>unrolled verify</code> says more.</p>" in page
 
 
 def test_a_job_has_one_name(tmp_path):

@@ -1,5 +1,7 @@
 """Time as workers' records tell it."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ records = st.lists(
 
 def record_of(worker, began, every, tokens):
     found = tuple(Interval(at, 1, 2, count, count / 2, 1.0, 2.0, every / 2, 4.0) for at, count in enumerate(tokens))
-    return TimeRecord(worker, "engine", 2, began, every, found)
+    return TimeRecord(worker, "engine", 2, began, every, every * len(tokens), found)
 
 
 @given(records, st.randoms())
@@ -45,6 +47,13 @@ def test_a_worker_s_seconds():
     assert worker.busy_share == pytest.approx(0.5)
     assert time.rates[: int(20 / time.width)] == pytest.approx([0.5] * int(20 / time.width))
     assert timeline([]) is None
+
+
+def test_a_short_job_is_not_as_long_as_an_interval():
+    """Its tokens a second are those of the time that it took, though records count in intervals."""
+    time = timeline([replace(record_of("a", 100, 0.25, [300]), seconds=0.03)])
+    assert (time.seconds, time.workers[0].at_work) == (pytest.approx(0.03), pytest.approx(0.03))
+    assert time.rates == pytest.approx([10_000])
 
 
 def test_a_pause_is_no_working_time():

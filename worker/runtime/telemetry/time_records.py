@@ -116,13 +116,14 @@ class TimeRecords:
             for kept in due:
                 with self._lock:
                     began, every, intervals = kept.began, kept.every, kept.intervals
+                    seconds = kept.last - began
                     kept.intervals = {}
                     number, self._number = self._number, self._number + 1
                 if not intervals:
                     continue
                 record = TimeRecord(
                     self._worker, self._engine, self._threads, time.time() - (self._clock() - began), every,
-                    tuple(intervals[interval] for interval in sorted(intervals)),
+                    seconds, tuple(intervals[interval] for interval in sorted(intervals)),
                 )  # fmt: skip
                 name = times_object(f"{_NOT_IN_NAMES.sub('_', self._worker)}-{number:06d}")
                 try:

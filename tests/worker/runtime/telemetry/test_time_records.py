@@ -73,6 +73,7 @@ def test_a_record_says_when_and_how_much(job, records, clock):
     records.write_due()
     (record,) = written(job)
     assert (record.worker, record.engine, record.threads) == ("host.name-12-ab", "an engine", 4)
+    assert record.seconds == pytest.approx(6 + 0.8, abs=0.9)
     ends = [interval.number * record.every_seconds for interval in record.intervals for _ in range(interval.shards)]
     assert ends == pytest.approx([1.0, 1.1, 6.0], abs=record.every_seconds)
     sums = [sum(column) for column in zip(*record.intervals, strict=True)]
