@@ -126,7 +126,7 @@ def submit(
             if run.log.discarded:  # what was on its way then may have come after the discard had looked
                 with suppress(UnrolledError):
                     sweep_discarded(impatient)
-    summary.restored, summary.sent = queue.wake(), queue.sent
+    summary.conclude(restored=queue.wake(), sent=queue.sent)
     summary.unknown_share = coverage.unknown_share
     count_stuck(summary, run.log, prepared.job)
     return summary

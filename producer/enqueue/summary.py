@@ -22,7 +22,7 @@ class Summary:
         tokens: real tokens in them.
         quarantined: bad rows.
         shards: cut from the input.
-        known: those of them that an earlier run had queued.
+        known: those of them that an earlier run had queued, or another one at the same time.
         without_tokens: good rows without a real token, which have no vector.
         gaps: rows of token ids with padding between tokens.
         unknown_share: share of the texts' words that are not in the vocabulary, also of rows whose id was there before;
@@ -59,8 +59,8 @@ class Summary:
         lines = []
         this = " that this run has read" if self.continued else ""
         if self.unknown_share:
-            # Rows whose id is there already are tokenized first.
-            bad = " (those of rows in quarantine included)" if self.quarantined else ""
+            # Rows whose id is there already are among them, those that couldn't be read aren't.
+            bad = " in the rows that were tokenized" if self.quarantined else ""
             lines.append(f"{percent(self.unknown_share)} of the words{this}{bad} are not in the model's vocabulary")
         if self.without_tokens:
             rows = counted(self.without_tokens, f"row{this} has", f"rows{this} have")
@@ -82,6 +82,11 @@ class Summary:
             return ["nothing was appended: the input has no new rows"]
         bad = f", {self.added_quarantined:,} of them to quarantine" if self.added_quarantined else ""
         return [f"{counted(self.added, 'row was', 'rows were')} appended{bad}"]
+
+    def conclude(self, *, restored: int, sent: int) -> None:
+        """Take over the counts of the queue at the end."""
+        self.restored, self.sent = restored, sent
+        self.known = max(self.known, self.shards - sent)  # of what two runs cut at once, one has entered each shard
 
     def add(self, entry: Entry, new: bool) -> None:
         """Count a shard."""

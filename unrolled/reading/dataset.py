@@ -154,9 +154,11 @@ def _matched(place: StrPath) -> list[str]:
     if not has_magic(text) or os.path.lexists(text):
         return [text]
     try:
-        found = [path for path in matching_paths(text, HIDDEN) if not _is_in_job(path)]
+        matched = {path: None for path in matching_paths(text, HIDDEN) if not _is_in_job(path)}
     except OSError as error:
         raise FileFormatError(f"{text}: {error.filename} can't be read ({error.strerror})") from error
+    # `jobs/**` matches the parts beside their directories.
+    found = [path for path in matched if not (path.endswith(".parquet") and os.path.split(path)[0] in matched)]
     if not found:
         raise FileFormatError(
             f"{text}: no path matches this pattern; give the output directories of jobs, or their .parquet files"
@@ -519,6 +521,8 @@ def _refuse_mixed(parts: Sequence[Part]) -> None:
                     f" {part.where} of {what} {found}; open them apart"
                 )
         shard = (part.info.job, part.info.shard)
+        if seen.get(shard) == part.where:
+            raise FileFormatError(f"{part.where} is named twice: name it, or its directory, once")
         if shard in seen:
             raise FileFormatError(
                 f"{seen[shard]} and {part.where} both contain shard {shard[1]}: leave one of them out"

@@ -507,6 +507,14 @@ def test_a_pattern_finds_jobs_of_any_name_and_not_their_records(tmp_path):
         finished_job(tmp_path / "jobs" / name, inputs=(f"{name}.txt",), shards=1)
     assert len(unrolled.open(f"{tmp_path}/jobs/*").files) == 2
     assert len(unrolled.open(f"{tmp_path}/jobs/**/*.parquet").files) == 2
+    assert len(unrolled.open(f"{tmp_path}/jobs/**").files) == 2
+
+
+def test_a_part_that_is_named_twice(out):
+    """Its rows would be there twice. It isn't to be left out, but named once."""
+    for twice in ([out, f"{out}/."], [out, *out.glob("part-*.parquet")]):
+        with pytest.raises(FileFormatError, match=r"part-.*parquet is named twice: name it, or its directory, once$"):
+            unrolled.open(twice)
 
 
 def test_a_name_may_look_like_a_pattern(tmp_path, out):
