@@ -101,14 +101,14 @@ def _mapping(given: Any) -> tuple[Mapping[Any, Any], str]:
 
 
 def _pairs(ids: Iterable[Any], labels: Iterable[Any]) -> dict[Any, Any]:
-    """Labels by id, without those that are missing.
+    """Labels by id, without those that are missing, or whose id is.
 
     Raises:
         ValueError: an id has two labels that differ.
     """
     found: dict[Any, Any] = {}
     for name, label in zip(ids, labels, strict=True):
-        if _is_missing(label):
+        if _is_missing(label) or _is_missing(name):
             continue
         first = found.setdefault(name, label)
         if first is not label and not _are_equal(first, label):

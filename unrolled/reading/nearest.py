@@ -74,7 +74,7 @@ def pooling_of(column: str, columns: Sequence[VectorColumn]) -> tuple[str, int |
     pooling, layer = parse_name(column) or ("none", None)
     choices = f"choose a column: {', '.join(row_columns(columns))}"
     if pooling == "none":
-        raise ValueError(f"column {column!r:.100} has no vector for each row; {choices}")
+        raise ValueError(f"column {column!r:.100} isn't one with a vector for each row; {choices}")
     if not {column, column_name("none", layer)} & {each.name for each in columns}:
         raise KeyError(f"no column {column!r:.100}, and none to compute it from; {choices}")
     return pooling, layer

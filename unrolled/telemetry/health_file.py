@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from unrolled.errors import OptionError
@@ -38,12 +39,18 @@ class HealthFile:
             OSError: the file can't be written, or another worker writes it.
         """
         if self._locked is None or not self._is_there(self._locked):
-            self.close()
+            self._unlock()
             self._locked = _lock(self.path)
         self.path.write_text(json.dumps({_KEY: on_board}))
 
-    def close(self) -> None:
-        """Let another worker write the file."""
+    def remove(self) -> None:
+        """Take the file away: a worker that has stopped isn't well."""
+        if self._locked is not None and self._is_there(self._locked):
+            with suppress(OSError):
+                self.path.unlink()
+        self._unlock()
+
+    def _unlock(self) -> None:
         if self._locked is not None:
             self._locked.close()
             self._locked = None

@@ -110,7 +110,7 @@ class Heartbeat:
             thread.join(max(0.0, until - time.monotonic()))
         self._log_progress()
         if self._health_file:
-            self._health_file.close()
+            self._health_file.remove()
         try:
             self._ledger.leave(self._service.holder)
         except AWAY as error:

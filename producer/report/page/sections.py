@@ -157,7 +157,7 @@ def _steps_table(facts: Facts) -> str:
     found = facts.lengths
     ways = [("real tokens", found.tokens, "one")]
     covered = facts.time.tokens / max(facts.tokens_published, 1) if facts.time else 0.0
-    # The steps of rows that failed, or that were computed several times, can't be told from the others.
+    # The steps of rows that failed, or that were computed several times, aren't counted apart.
     if facts.time and 0 < covered <= _ALL_BUT_ROUNDING:
         name = "computed here" if covered >= _ALMOST_ALL else f"computed here, by {share(covered, 1)} of the tokens"
         ways.append((name, round(found.tokens * facts.time.computed_share), "one"))
@@ -176,25 +176,29 @@ def _steps_table(facts: Facts) -> str:
         )
         for name, steps, kind in ways
     ]
-    saved = ""
-    if facts.time and facts.time.tokens and facts.time.computed_share < 1:
-        those = "the tokens"
-        if covered > _ALL_BUT_ROUNDING:
-            those = f"{counted(facts.time.tokens, 'token')}, those of failed and repeated rows included,"
-        saved = (
-            f'<p class="caption">Rows that begin alike share the states of their beginning: '
-            f"{share(1 - facts.time.computed_share, 1)} of {those} needed no computation.</p>"
-        )
-    elif facts.time and facts.time.computed_share > 1:
-        saved = (
-            '<p class="caption">More steps than tokens: the TensorFlow engine pads its batches, and some models '
-            "compute padding.</p>"
-        )
     return (
         "<h3>Steps of the recurrent layers, and what padding would have cost</h3>"
         + table(("", "steps", "of the tokens", ""), rows, (1, 2), "steps")
-        + saved
+        + (_saved(facts.time, covered) if facts.time and facts.time.tokens else "")
     )
+
+
+def _saved(found: Timeline, covered: float) -> str:
+    """How many steps were saved; `covered` are the recorded tokens over the published ones."""
+    if found.computed_share < 1:
+        those = "the tokens"
+        if covered > _ALL_BUT_ROUNDING:
+            those = f"{counted(found.tokens, 'token')}, those of failed and repeated rows included,"
+        return (
+            f'<p class="caption">Rows that begin alike share the states of their beginning: '
+            f"{share(1 - found.computed_share, 1)} of {those} needed no computation.</p>"
+        )
+    if found.computed_share > 1:
+        return (
+            '<p class="caption">More steps than tokens: the TensorFlow engine pads its batches, and some models '
+            "compute padding.</p>"
+        )
+    return ""
 
 
 def time(facts: Facts) -> str:

@@ -81,7 +81,7 @@ def test_several_columns(options, choices, tmp_path):
     ("options", "message"),
     [
         (("--id", "nobody"), "no row has the id 'nobody'"),
-        (("--id", "nobody", "--column", "outputs"), "column 'outputs' has no vector for each row"),
+        (("--id", "nobody", "--column", "outputs"), "column 'outputs' isn't one with a vector for each row"),
         (
             ("--id", "nobody", "--column", "mean_1"),
             "no column 'mean_1', and none to compute it from; choose a column: last",

@@ -212,6 +212,17 @@ def test_an_id_with_two_labels_is_refused(dataset, rows, kind, one, other):
     assert len(Examples(dataset, labels=make([second, first, first], [one, one, one]))) == 2
 
 
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_labels_without_an_id_are_left_out(dataset, rows, missing):
+    """No row of a job has such an id, so two of them don't contradict each other."""
+    first, *_ = rows
+    for labels in (
+        pd.DataFrame({"i": [first, missing, missing], "l": [1, 2, 3]}, dtype=object),
+        pa.table({"i": [first, None, None], "l": [1, 2, 3]}),
+    ):
+        assert [example.label for example in Examples(dataset, labels=labels)] == [1]
+
+
 def test_numbers_of_classes_that_there_are_not(dataset, rows):
     """A loss would fail on them, or be nonsense."""
     first, second, *_ = rows

@@ -36,9 +36,10 @@ def test_a_health_file_that_a_worker_wrote_may_be_written_again(tmp_path, conten
     check_health_file(path)
     file = HealthFile(path)
     file.write(2)
-    file.close()
-    check_health_file(path)
     assert path.read_text() == '{"on_board": 2}'
+    file.remove()
+    assert not path.exists()
+    check_health_file(path)
 
 
 def test_a_health_file_has_one_worker(tmp_path):
@@ -57,10 +58,10 @@ def test_a_health_file_has_one_worker(tmp_path):
     assert path.read_text() == '{"on_board": 3}'
     with pytest.raises(OSError, match="another worker writes it"):
         second.write(0)
-    first.close()
+    first.remove()
     second.write(4)
     assert path.read_text() == '{"on_board": 4}'
-    second.close()
+    second.remove()
 
 
 @pytest.mark.parametrize("content", [b"[1]", b"7", b"{}", b'{"on_board": 1, "id": "a"}', b"\xff", b" " * 300, b"null"])
