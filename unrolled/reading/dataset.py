@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import operator
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cached_property
 from glob import has_magic
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +42,7 @@ from unrolled.store.place import absolute, open_store
 from unrolled.tokenization.ragged import runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import duckdb
     import pandas as pd
@@ -72,13 +73,13 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
             version; or two are of different models, have other columns, or are of the same shard; or one in a
             directory is of another job than the directory. The text names the files.
         TransientError: the operating system would not let one be read.
+        TypeError: the source is no path, and isn't made of paths.
 
     Example:
         >>> for row in unrolled.open("out"):
         ...     print(row.id, row.outputs.shape)
     """
-    given = [source] if isinstance(source, str | os.PathLike) else list(source)
-    places = [place for each in given for place in _matched(each)]
+    places = [place for each in _listed(source) for place in _matched(each)]
     parts: list[Part] = []
     jobs: list[OpenJob | None] = []
     for place in places:
@@ -95,6 +96,20 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
             raise FileFormatError(f"no part in {source}: it is a model; give the output directory of a job")
         raise FileFormatError(f"no part in {source}: {_why_none(jobs)}")
     return Dataset(parts, [job for job in jobs if job] if all(jobs) else [])
+
+
+def _listed(source: Any) -> list[StrPath]:
+    """The paths of a source.
+
+    Raises:
+        TypeError: it is none, and isn't made of them.
+    """
+    is_many = isinstance(source, Iterable) and not isinstance(source, str | bytes)
+    given: list[Any] = list(source) if is_many else [source]
+    for each in given:
+        if not isinstance(each, str | os.PathLike):
+            raise TypeError(f"the source has {each!r:.100}; give the path or URL of a job or a part, or several")
+    return given
 
 
 def _is_model(place: str) -> bool:

@@ -510,6 +510,13 @@ def test_a_pattern_finds_jobs_of_any_name_and_not_their_records(tmp_path):
     assert len(unrolled.open(f"{tmp_path}/jobs/**").files) == 2
 
 
+@pytest.mark.parametrize("source", [None, 3, b"out", ["out", None], [b"out"]])
+def test_what_is_no_path(source):
+    """Bytes would be a sequence of numbers."""
+    with pytest.raises(TypeError, match=r"^the source has .*; give the path or URL of a job or a part, or several$"):
+        unrolled.open(source)
+
+
 def test_a_part_that_is_named_twice(out):
     """Its rows would be there twice. It isn't to be left out, but named once."""
     for twice in ([out, f"{out}/."], [out, *out.glob("part-*.parquet")]):
