@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from producer.plan.beside import Beside
 
-_HEADINGS = ("", "planned", "error", "was", "off")
+_HEADINGS = ("", "planned", "error of the sample", "was", "off")
 
 
 def plan_section(found: Sequence[Beside]) -> str:
