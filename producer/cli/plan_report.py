@@ -79,7 +79,7 @@ def _row_lines(plan: Plan) -> Iterator[str]:
             f"99 % up to {figure(lengths['p99'])}, the longest seen {figure(lengths['longest'])}"
         )
     if rows.computed_share < 1:
-        share = f"{100 * rows.computed_share:.0f} %"
+        share = percent(rows.computed_share)
         yield f"sharing   {share} of the tokens are computed; the others are in beginnings that rows share"
     if rows.longer.value >= _ONE_ROW:
         yield (
@@ -97,7 +97,8 @@ def _row_lines(plan: Plan) -> Iterator[str]:
     if rows.unknown_share:
         missing = f"{percent(rows.unknown_share)} are not in the model's vocabulary"
         read = f"about {missing}, of {rows.words_read:,} that were read"
-        yield f"words     {missing if plan.input.exact else read}"
+        label = "words" if rows.unknown_noun == "words" else "letters"
+        yield f"{label:<10}{missing if plan.input.exact else read}"
 
 
 def _is_begun(plan: Plan) -> bool:

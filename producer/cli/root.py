@@ -90,7 +90,7 @@ class LazyGroup(click.Group):
             if not _is_of_output(error):
                 raise
             reason = error.strerror or error
-            CommandFailedError(f"the output can't be written ({reason}), so it is incomplete").show()
+            CommandFailedError(f"standard output can't be written ({reason}), so it is incomplete").show()
             # At its end, Python flushes what is left, and would fail again.
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

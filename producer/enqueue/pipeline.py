@@ -127,7 +127,7 @@ def submit(
                 with suppress(UnrolledError):
                     sweep_discarded(impatient)
     summary.conclude(restored=queue.wake(), sent=queue.sent)
-    summary.unknown_share = coverage.unknown_share
+    summary.unknown_share, summary.unknown_noun = coverage.unknown_share, coverage.noun
     count_stuck(summary, run.log, prepared.job)
     return summary
 

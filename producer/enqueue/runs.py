@@ -279,7 +279,7 @@ class FileRun(Run):
         else:
             what = f"in shard {place} ({counted(was, 'row')} from {began} on), at least one row differs or is missing"
             if is_last:
-                hint = "If the last line had no line end, the text that was added has lengthened it. "
+                hint = "A last line without a line end, or a last record of FASTA, is lengthened by what is added. "
         return JobError(
             f"{self._objects.store}: the input has changed since this job began: {what}. {hint}Restore the input, or "
             "use another --out"

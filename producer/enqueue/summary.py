@@ -22,11 +22,13 @@ class Summary:
         tokens: real tokens in them.
         quarantined: bad rows.
         shards: cut from the input.
-        known: those of them that an earlier run had queued, or another one at the same time.
+        known: those of them that an earlier run had queued.
+        elsewhere: those that another process has queued: a second producer, or a worker that knew the job.
         without_tokens: good rows without a real token, which have no vector.
         gaps: rows of token ids with padding between tokens.
         unknown_share: share of the texts' words that are not in the vocabulary, also of rows whose id was there before;
-            None where it isn't known.
+            None where there is no word, or none can be unknown.
+        unknown_noun: what they are: "words" or "characters".
         in_the_way: lines that say why the shards wait, as far as the broker knows at the end.
         continued: whether rows that earlier runs have read aren't counted here: a stream can't be read again.
         added: with `--append`, input rows that the job didn't have before, the bad ones included; None without it.
@@ -42,11 +44,13 @@ class Summary:
     quarantined: int = 0
     shards: int = 0
     known: int = 0
+    elsewhere: int = 0
     sent: int = 0
     restored: int = 0
     without_tokens: int = 0
     gaps: int = 0
     unknown_share: float | None = None
+    unknown_noun: str = "words"
     continued: bool = False
     added: int | None = None
     added_quarantined: int = 0
@@ -61,7 +65,8 @@ class Summary:
         if self.unknown_share:
             # Rows whose id is there already are among them, those that couldn't be read aren't.
             bad = " in the rows that were tokenized" if self.quarantined else ""
-            lines.append(f"{percent(self.unknown_share)} of the words{this}{bad} are not in the model's vocabulary")
+            of_all = f"{percent(self.unknown_share)} of the {self.unknown_noun}{this}{bad}"
+            lines.append(f"{of_all} are not in the model's vocabulary")
         if self.without_tokens:
             rows = counted(self.without_tokens, f"row{this} has", f"rows{this} have")
             lines.append(f"{rows} no token, and so no vector (length is 0)")
@@ -86,7 +91,7 @@ class Summary:
     def conclude(self, *, restored: int, sent: int) -> None:
         """Take over the counts of the queue at the end."""
         self.restored, self.sent = restored, sent
-        self.known = max(self.known, self.shards - sent)  # of what two runs cut at once, one has entered each shard
+        self.elsewhere = max(0, self.shards - self.known - sent)
 
     def add(self, entry: Entry, new: bool) -> None:
         """Count a shard."""

@@ -153,6 +153,7 @@ def _rows(sample: Sample, share: float) -> Rows:
         longer=sums["longer"],
         lengths={"mean": mean, "median": median, "p90": p90, "p99": p99, "longest": longest},
         unknown_share=sample.unknown_share,
+        unknown_noun=sample.unknown_noun,
         words_read=sample.words,
         computed_share=share,
     )

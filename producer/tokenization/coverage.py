@@ -1,12 +1,15 @@
-"""How many of the words of a job's texts the model knows."""
+"""How many of the words, or characters, of a job's texts the model knows."""
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from producer.tokenization.dropped import dropped_by
+from unrolled.tokenization.characters import blanks_of
 from unrolled.tokenization.word_rules import FILTERS
 
 if TYPE_CHECKING:
@@ -29,20 +32,24 @@ class Coverage:
         tokenizer: the model's tokenizer; None if it has none.
 
     Attributes:
-        words: words of the texts; for a tokenizer of parts of words, those parts. Special tokens are none.
+        words: words of the texts; for a tokenizer of parts of words, those parts. Special tokens are none. They are
+            characters for a tokenizer of characters, and for one that drops those that it has no part for.
         unknown: those that were dropped, or replaced by the token for unknown words.
+        noun: what they are called: "words" or "characters".
     """
 
     def __init__(self, tokenizer: Tokenizer | None) -> None:
         self.words = self.unknown = 0
-        token = getattr(tokenizer.model, "unk_token", None) if tokenizer else None
-        self._replacement = tokenizer.token_to_id(token) if tokenizer and token else None
+        self._replacement = _replacement(tokenizer) if tokenizer else None
+        self._dropped = dropped_by(tokenizer) if tokenizer else None
         self._added = tokenizer.num_special_tokens_to_add(is_pair=False) if tokenizer else 0
         self._looked_up = 0
+        of_characters = tokenizer and blanks_of(tokenizer) is not None
+        self.noun = "characters" if of_characters or (self._dropped and self._dropped.counts_characters) else "words"
 
     @property
     def unknown_share(self) -> float | None:
-        """The share of unknown words; None where no word was seen, or the tokenizer doesn't say which are unknown."""
+        """The share of unknown words; None where no word was seen, or none can be unknown."""
         return self.unknown / self.words if self.words else None
 
     def count(
@@ -68,6 +75,12 @@ class Coverage:
                 if isinstance(found, np.ndarray):
                     self.words += found.size - self._added * special_tokens
                     self.unknown += int(np.count_nonzero(found == self._replacement))
+        elif self._dropped is not None:
+            for text, found in zip(texts, ids, strict=True):
+                if isinstance(found, np.ndarray):
+                    words, unknown = self._dropped.count(text)
+                    self.words += words
+                    self.unknown += unknown
 
     def _count_dropped(
         self, texts: Sequence[str], ids: Sequence[NDArray[np.int32] | RowError], lookup: WordLookup
@@ -83,3 +96,12 @@ class Coverage:
                 words += count if is_good else -count
         self.words += words
         self.unknown += words - known
+
+
+def _replacement(tokenizer: Tokenizer) -> int | None:
+    """The id that unknown words get; None if there is none."""
+    model = json.loads(tokenizer.to_str())["model"]
+    if model["type"] == "Unigram":
+        return model.get("unk_id")  # type: ignore[no-any-return] # the library has checked it
+    token = model.get("unk_token")
+    return None if token is None else tokenizer.token_to_id(token)

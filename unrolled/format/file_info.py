@@ -47,6 +47,10 @@ def release() -> str:
         return "unknown"
 
 
+#: In the reason of a row that no retry helps.
+ENDS_ALIKE = "a retry ends alike"
+
+
 class FailedRow(NamedTuple):
     """A row of a shard that the engine could not compute.
 

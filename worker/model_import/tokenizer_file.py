@@ -1,6 +1,8 @@
 """The tokenizer.json of an imported model: of the source's texts, or made of the file's own characters or words."""
 
-from pathlib import Path
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from unrolled.tokenization import characters, word_list
 from unrolled.tokenization.tokenizer import settings_left_out, token_at_padding
@@ -8,6 +10,11 @@ from worker.model_import.errors import ImportRefusedError, refuse_missing
 from worker.model_import.found import Found, Words
 from worker.model_import.limits import MOST_JSON_BYTES
 from worker.model_import.shifted_tokenizer import NoShiftError, shifted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tokenizers import Tokenizer
 
 _INSTALL = "pip install 'unrolled[import]'"
 _MOST_BYTES = 16 * MOST_JSON_BYTES
@@ -43,6 +50,7 @@ def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> tuple[str,
         tokenizer = Tokenizer.from_str(text)
     except Exception as error:  # tokenizers raises plain Exception
         raise ImportRefusedError(f"{path}: can't be read as a tokenizer.json ({str(error)[:200]})") from error
+    _refuse_no_token(path, tokenizer)
     vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
     word, largest = max(vocabulary.items(), key=lambda item: item[1], default=("", 0))
     last = vocab_size if first_id else vocab_size - 1
@@ -73,6 +81,22 @@ def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> tuple[str,
             "padding, call the token [PAD] in the file"
         )
     return text, notes
+
+
+def _refuse_no_token(path: Path, tokenizer: Tokenizer) -> None:
+    """Refuse a tokenizer whose token for unknown parts of words is none.
+
+    One of words without a token for unknown ones is of use: it refuses a text, and the reason says which word.
+
+    Raises:
+        ImportRefusedError: it is one.
+    """
+    unknown = getattr(tokenizer.model, "unk_token", None)
+    if unknown and tokenizer.token_to_id(unknown) is None and type(tokenizer.model).__name__ != "WordLevel":
+        raise ImportRefusedError(
+            f"{path}: its token for unknown parts of words, {unknown!r:.80}, isn't in its vocabulary, so it refuses "
+            "every text that has one; add it there, or set its unk_token to null, which drops them"
+        )
 
 
 def own_tokenizer(found: Found) -> str | None:

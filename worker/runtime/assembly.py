@@ -148,12 +148,17 @@ class Assembly:
             self._stopping.cancel()
         self._stopping = threading.Timer(grace, self._stop_service)
         self._stopping.daemon = True
-        self._stopping.start()
+        try:
+            self._stopping.start()
+        except RuntimeError:  # a limit of memory or of threads leaves no room for one: `stop` does without
+            self._stopping = None
 
     def stop(self) -> None:
         """Wait until nothing is on board, at most for the grace period, and end all threads."""
         if not self._stopping:
             self.begin_stopping()
+        if not self._stopping:
+            self._stop_service()
         if held := len(self.service.board.held()):
             log.info(
                 "stopping: %s on board may finish within %g s; a second signal gives back what is left at once",

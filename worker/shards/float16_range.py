@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unrolled.format.file_info import ENDS_ALIKE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -39,7 +41,7 @@ def rows_beyond_float16(
         for place, owner in zip(places.tolist(), owners.tolist(), strict=True):
             found.setdefault(
                 owner,
-                f"{column.name} has the number {peaks[place]:g}; float16 ends at 65504, and a retry ends "
-                "alike: start a job with --precision float32 and another --out",
+                f"{column.name} has the number {peaks[place]:g}; float16 ends at 65504, and "
+                f"{ENDS_ALIKE}: start a job with --precision float32 and another --out",
             )
     return found

@@ -72,7 +72,8 @@ class Sample:
         long_rows: some long rows.
         reasons: why rows are bad, a row of each kind: its file and the reason.
         unknown_share: share of the words that are not in the vocabulary; None where that isn't known.
-        words: words from which this share was taken.
+        unknown_noun: what they are: "words" or "characters".
+        words: how many of them this share was taken from.
         exact: whether every row was read.
         read_bytes: stored bytes that were read.
         draws: pieces that were read.
@@ -84,6 +85,7 @@ class Sample:
     long_rows: list[LongRow]
     reasons: list[str]
     unknown_share: float | None
+    unknown_noun: str
     words: int
     exact: bool
     read_bytes: float
@@ -249,6 +251,7 @@ class Sampler:
             long_rows=self._long_rows,
             reasons=list(self._reasons.values())[:_EXAMPLES],
             unknown_share=self._unknown / self._words if self._words else None,
+            unknown_noun=self._coverage.noun,
             words=round(self._words),
             exact=all(kind.draws.whole for kind in kinds),
             read_bytes=sum(kind.draws.covered_bytes for kind in kinds),

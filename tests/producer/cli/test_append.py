@@ -200,7 +200,9 @@ def test_a_last_line_that_was_lengthened(place, broker):
     enqueue(broker)
     with Path("rows.jsonl").open("a") as file:
         file.write('{"id": "c", "tokens": [1]}\n')
-    assert "If the last line had no line end, the text that was added has lengthened it" in refused(broker, "--append")
+    assert "A last line without a line end, or a last record of FASTA, is lengthened by what is added" in refused(
+        broker, "--append"
+    )
 
 
 def test_other_options(broker):

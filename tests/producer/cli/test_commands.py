@@ -29,6 +29,7 @@ from producer.jobs.removal import remove_key
 from producer.local.broker_record import BROKER_FILE
 from producer.terminal.progress import Progress
 from unrolled.errors import FileFormatError, JobError, TransientError, UnrolledError
+from unrolled.format.file_info import ENDS_ALIKE
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names
 from unrolled.job.names import Life, part_object, quarantine_object
@@ -316,7 +317,7 @@ def test_wait_ends_with_3_where_rows_are_in_quarantine(tmp_path, bad, failed):
         f"{tmp_path}: complete\n7 rows are published, in 2 files\n"
         f"1 row is in quarantine, with reasons: unrolled quarantine {tmp_path}\n"
         + (
-            "1 of them could be read, but not computed or stored; only when the cause is gone: "
+            "1 of them could be read, but not computed or stored; only when the reason no longer holds: "
             f"unrolled retry {tmp_path} --failed-rows\n"
             if failed
             else ""
@@ -915,6 +916,28 @@ def test_retry_with_nothing_dead_does_nothing(tmp_path, broker):
     assert log_of(job).length == before
 
 
+def test_retry_leaves_out_what_would_fail_again(tmp_path, broker):
+    """Unless a row of the same shard may not: a shard's failed rows are retried together."""
+    job = make_job(tmp_path, shards=2)
+    first, second = waiting(job)
+    publish_shard(job, first, failed=dict.fromkeys((0, 1), f"the number is too large; {ENDS_ALIKE}"))
+    publish_shard(job, second)
+    before = log_of(job).length
+    command = ("retry", tmp_path, "--failed-rows")
+    assert run_with(broker, *command).stdout == (
+        f"{tmp_path}: no shard is dead\nno failed row waits for a retry\n"
+        f"2 rows would fail again, so they are not retried: unrolled quarantine {tmp_path} says why\n"
+    )
+    assert log_of(job).length == before
+    assert json.loads(run_with(broker, *command, "--json").stdout)["hopeless"] == 2
+    other = make_job(tmp_path / "other", shards=1)
+    (shard,) = waiting(other)
+    publish_shard(other, shard, failed={0: f"too large; {ENDS_ALIKE}", 1: "MemoryError: no"})
+    assert (
+        "2 failed rows are back in the queue" in run_with(broker, "retry", tmp_path / "other", "--failed-rows").stdout
+    )
+
+
 def test_retry_says_what_to_do_about_damaged_rows(tmp_path, broker):
     """The shard stays dead, for its next life would die of them, too."""
     job = make_job(tmp_path, shards=1)
@@ -936,7 +959,7 @@ def test_retry_leaves_a_shard_that_was_published_after_all(tmp_path, broker, led
     job = finished_job(tmp_path, shards=1)
     record_death(job, *published(job))
     found = json.loads(run_with(broker, "retry", tmp_path, "--json").stdout)
-    assert found == {"rows": 0, "shards": 0, "dead": 0, "damaged": 0}
+    assert found == {"rows": 0, "shards": 0, "dead": 0, "damaged": 0, "hopeless": 0}
     assert ledger.members(job.key)[0] == set()
 
 

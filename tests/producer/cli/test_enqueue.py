@@ -381,7 +381,7 @@ def test_the_broker_of_a_run_that_is_working_on_the_job(place, broker, models):
     assert result.exit_code == 2
     assert result.stderr.endswith("UNROLLED_BROKER (no `unrolled run` is working on out)\n")
     (place / "out" / BROKER_FILE).write_text(broker.url)
-    assert run(*command).stdout.endswith("; 1 is from another run, and this run queued 0\n")
+    assert run(*command).stdout.endswith("; 1 is from an earlier run, and this run queued 0\n")
     assert queued(broker, models) == 1
 
 
@@ -478,7 +478,7 @@ def test_words_of_rows_in_quarantine_are_told_of(place, broker):
 
 
 def test_two_at_once_account_for_every_shard(place, broker):
-    """What one has queued, the other calls another run's."""
+    """What one has queued, the other calls another process's."""
     write_rows(place / "rows.jsonl", {f"{number}": [1, 2, 3] for number in range(300)})
     with Crew() as crew:
         command = ["enqueue", "rows.jsonl", "--shard-tokens", "6", "--json"]
@@ -486,7 +486,7 @@ def test_two_at_once_account_for_every_shard(place, broker):
         both = [crew.start(*command, cwd=place, **options) for _ in range(2)]
         found = [json.loads(one.communicate()[0]) for one in both]
     assert [one["shards"] for one in found] == [150, 150]
-    assert [one["known"] + one["sent"] >= 150 for one in found] == [True, True]
+    assert [one["known"] + one["sent"] + one["elsewhere"] >= 150 for one in found] == [True, True]
     assert sum(one["sent"] for one in found) >= 150
 
 
@@ -507,9 +507,10 @@ def test_the_summary_as_json(place, broker):
     found = json.loads(result.stdout)
     assert found.pop("in_the_way")[0].startswith("no worker offers what this job asks for")
     assert found == {
-        "rows": 2, "tokens": 1, "quarantined": 1, "shards": 1, "sent": 1, "known": 0, "without_tokens": 0,
-        "unknown_share": None, "continued": False, "added": None, "added_quarantined": 0, "gaps": 0,
-        "dead": 0, "gone": 0, "restored": 0,
+        "rows": 2, "tokens": 1, "quarantined": 1, "shards": 1, "sent": 1, "known": 0, "elsewhere": 0,
+        "without_tokens": 0,
+        "unknown_share": None, "unknown_noun": "words", "continued": False, "added": None, "added_quarantined": 0,
+        "gaps": 0, "dead": 0, "gone": 0, "restored": 0,
     }  # fmt: skip
 
 
@@ -549,7 +550,7 @@ def test_shards_that_can_not_be_computed_are_named(place, broker):
     found = run(*command)
     assert found.exit_code == 1
     assert found.stdout == (
-        "2 rows with 2 tokens in 2 shards; 2 are from another run, and this run queued 2\n"
+        "2 rows with 2 tokens in 2 shards; 2 are from an earlier run, and this run queued 2\n"
         "1 shard had neither rows nor a part; the rows were made again\n"
         "neither the rows nor the part of 1 shard can be seen, so it can't be computed; to see what helps: unrolled "
         "status out\n"
@@ -571,7 +572,7 @@ def test_rows_that_are_made_again_are_computed_at_once(place, broker):
     ledger.client.delete(f"{NAMESPACE}:{queue_name(job.job.offer)}")
     found = enqueue(broker, "rows.jsonl")
     assert (
-        found.stdout == "1 row with 1 token in 1 shard; 1 is from another run, and this run queued 0\n"
+        found.stdout == "1 row with 1 token in 1 shard; 1 is from an earlier run, and this run queued 0\n"
         "1 shard had neither rows nor a part; the rows were made again\n"
     )
     assert ledger.client.llen(f"{NAMESPACE}:{queue_name(job.job.offer)}") == 1
@@ -592,7 +593,7 @@ def test_an_output_directory_below_the_input_is_no_input(place, broker):
     again = enqueue(broker, "corpus", out="corpus/out")
     assert (again.exit_code, again.stdout) == (
         0,
-        "2 rows with 2 tokens in 1 shard; 1 is from another run, and this run queued 0\n",
+        "2 rows with 2 tokens in 1 shard; 1 is from an earlier run, and this run queued 0\n",
     )
     assert enqueue(broker, "corpus", out="other").exit_code == 0
     assert rows_in("other") == 2

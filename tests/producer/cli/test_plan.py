@@ -164,7 +164,7 @@ def plan_with(**changes):
         ),
         "rows": Rows(
             Estimate(1e6, 2e4), Estimate(2e7, 4e5), exactly, ["a.jsonl: bad \x1b[2J"], exactly, 0.0, exactly,
-            {"mean": 20.0, "median": 18, "p90": 30, "p99": 99, "longest": 400}, 0.02, 1000, 0.75,
+            {"mean": 20.0, "median": 18, "p90": 30, "p99": 99, "longest": 400}, 0.02, "words", 1000, 0.75,
         ),
         "parts": 12,
         "shard_tokens": 32768,
@@ -180,7 +180,7 @@ def test_errors_limits_and_gaps_are_said():
     text = report(plan_with())
     assert "rows      1.00M ±2 % or more" in text
     assert "store     40 GB ±2 % or more in about 12 parts" in text
-    assert "sharing   75 % of the tokens are computed" in text
+    assert "sharing   75.0 % of the tokens are computed" in text
     assert "time      about 1 min 32 s by 8 machines like this one" in text
     assert "more workers don't make it faster" in text
     assert "memory    800 MB for each worker" in text

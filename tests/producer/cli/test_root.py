@@ -341,7 +341,7 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path, words):
     command = [sys.executable, "-m", "producer", *(str(tmp_path / "out") if word == "OUT" else word for word in words)]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    said = "Error: the output can't be written (No space left on device), so it is incomplete\n"
+    said = "Error: standard output can't be written (No space left on device), so it is incomplete\n"
     assert (done.returncode, done.stderr) == (1, said)
     reader, writer = os.pipe()
     os.close(reader)

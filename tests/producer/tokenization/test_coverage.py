@@ -3,11 +3,12 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from producer.sources.rows import SourceRow
 from producer.tokenization.coverage import Coverage
 from producer.tokenization.tokenize import tokenize
+from unrolled.tokenization import characters
 from unrolled.tokenization.word_rules import WordRules, build
 
 INDEX = {"the": 1, "cat": 2, "Straße".lower(): 3}
@@ -41,12 +42,55 @@ def test_rows_of_ids_and_texts_that_are_refused_do_not_count():
     assert (coverage.words, coverage.unknown_share) == (0, None)
 
 
-def test_a_tokenizer_that_says_nothing_of_unknown_words():
-    """Where words are cut to parts that are all known, there is no share."""
-    parts = Tokenizer(models.BPE({letter: number for number, letter in enumerate("_abc")}, []))
+def test_characters_that_are_dropped_are_counted():
+    """Of a tokenizer of characters, or of parts of words, that has no token for unknown ones."""
+    letters = characters.build({letter: number for number, letter in enumerate("ACDEF", 1)}, None)
+    found = coverage_of(letters, "ACDEFacdefg", "acde", "", "A C")
+    assert (found.noun, found.words, found.unknown) == ("characters", 18, 11)
+    parts = Tokenizer(
+        models.BPE(
+            {"[PAD]": 0, "a": 1, "b": 2, "##b": 3, "ab": 4, "<end>": 5}, [("a", "##b")], continuing_subword_prefix="##"
+        )
+    )
     parts.pre_tokenizer = pre_tokenizers.Whitespace()
-    assert coverage_of(parts, "abc", "x").unknown_share is None
+    parts.normalizer = normalizers.Lowercase()
+    parts.add_special_tokens(["<end>"])
+    found = coverage_of(parts, "Ab abx", "x<end>x", "\n")
+    assert (found.noun, found.words, found.unknown) == ("characters", 7, 3)
+
+
+def test_words_that_are_dropped_by_other_rules_are_counted():
+    """Those of Keras, with filters of one's own, or another separator."""
+    for rules in (WordRules(filters=".", lower=False), WordRules(filters="", split=";")):
+        found = coverage_of(build(INDEX, rules, None), rules.split.join(["the", "dog", "", "cat"]), "é")
+        assert (found.noun, found.words, found.unknown) == ("words", 4, 2)
+
+
+def test_a_tokenizer_that_knows_every_byte_drops_nothing():
+    """As of GPT-2; nor does one without a token for unknown words that refuses a text."""
+    byte = Tokenizer(
+        models.BPE({letter: n for n, letter in enumerate(["[PAD]", *pre_tokenizers.ByteLevel.alphabet()])}, [])
+    )
+    byte.pre_tokenizer = pre_tokenizers.ByteLevel()
+    assert coverage_of(byte, "abc é").unknown_share is None
     assert coverage_of(None).unknown_share is None
+
+
+def test_unigrams_that_are_unknown_are_counted():
+    """Such a model names its token for them by its id."""
+    tokenizer = Tokenizer(models.Unigram([("[PAD]", 0.0), ("<unk>", 0.0), ("the", -1.0), ("cat", -1.0)], unk_id=1))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    found = coverage_of(tokenizer, "the cat", "dog the")
+    assert (found.words, found.unknown) == (4, 1)
+
+
+@given(st.lists(st.text("abcAx <\t\né", max_size=12), max_size=12))
+def test_what_is_counted_is_what_is_missing(texts):
+    """Every character of a text is a token, or is counted as dropped."""
+    letters = characters.build({letter: number for number, letter in enumerate("abc ", 1)}, None, lower=True)
+    found = coverage_of(letters, *texts)
+    known = sum(len(encoding.ids) for encoding in letters.encode_batch(texts))
+    assert (found.words - found.unknown, found.words) == (known, sum(map(len, texts)))
 
 
 @pytest.mark.parametrize("added", [True, False])

@@ -95,6 +95,17 @@ def test_a_difference_above_the_bound_writes_nothing(tmp_path, monkeypatch):
     assert run(source, tmp_path / "model", "--no-parity").exit_code == 0
 
 
+@pytest.mark.parametrize("first_id", [0, 1])
+def test_a_tokenizer_whose_token_for_unknown_letters_is_none(tmp_path, first_id):
+    """The library refuses each text with such a letter, and no retry helps."""
+    file = tmp_path / "own.json"
+    Tokenizer(models.BPE({"[PAD]": 0, "a": 1}, [], unk_token="<unk>")).save(str(file))
+    options = ("--no-parity", "--ids-from", first_id, "--tokenizer", file)
+    result = run(MODELS / "lstm1.safetensors", tmp_path / "model", *options)
+    assert (result.exit_code, (tmp_path / "model").exists()) == (1, False)
+    assert f"{file}: its token for unknown parts of words, '<unk>', isn't in its vocabulary, so it" in result.output
+
+
 def test_a_tokenizer_comes_along(tmp_path):
     """--tokenizer is checked against the source's ids, and becomes part of the model."""
     for name, vocabulary in (

@@ -643,6 +643,28 @@ def test_stopping_gives_back_what_is_on_board(site):
     assert not site.ledger.claim(member_of(job, shard), "next").suspect
 
 
+def test_a_worker_stops_where_no_thread_can_be_started(site, monkeypatch):
+    """As under a limit of memory: it gives back what it holds, without a grace."""
+    job = site.enqueue(make_rows(2))
+    shard = only_shard(job)
+    plan = site.with_plan(gate=str(site.gate))
+    with ThreadPoolExecutor(1) as threads, worker_parts(site, plan, grace_seconds=600) as parts:
+        future = in_background(threads, parts, job, shard)
+        eventually(site.calls, "the engine at work")
+
+        def refuse(_):
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Timer, "start", refuse)
+        parts.begin_stopping()  # as a signal does
+        assert parts.service.board.held()
+        stopping = threading.Thread(target=parts.stop)
+        stopping.start()
+        assert future.result(60) == Outcome.GIVEN_BACK
+        site.gate.touch()
+        stopping.join(60)
+
+
 def test_stopping_ends_the_wait_for_the_broker(site, broker, caplog):
     """A message that can't be looked up is left where it is: in the ledger."""
     job = site.enqueue(make_rows(2))

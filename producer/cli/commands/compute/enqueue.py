@@ -105,7 +105,9 @@ def as_text(summary: Summary, out: str) -> str:
     queued = f"{counted(summary.sent, 'is', 'are')} queued"
     if summary.known:
         # Those that were cancelled since are queued once more.
-        queued = f"{counted(summary.known, 'is', 'are')} from another run, and this run queued {summary.sent:,}"
+        queued = f"{counted(summary.known, 'is', 'are')} from an earlier run, and this run queued {summary.sent:,}"
+    if summary.elsewhere:
+        queued += f"; another process queued {summary.elsewhere:,}"
     lines = [f"{rows} with {tokens} in {shards}; {queued}"]
     if summary.restored:
         parts = counted(summary.restored, "shard had neither rows nor a part", "shards had neither rows nor a part")

@@ -112,7 +112,7 @@ def run(
     if as_json:
         verified = {"verified": not found.problems, "problems": [asdict(problem) for problem in found.problems]}
         coverage = {"without_tokens": cut.without_tokens, "unknown_share": cut.unknown_share}
-        click.echo(as_line(status, **coverage, added=cut.added, **verified))
+        click.echo(as_line(status, **coverage, unknown_noun=cut.unknown_noun, added=cut.added, **verified))
     else:
         readable = found.files and not found.problems
         shown = [f"→ unrolled show {quote(job.place)}; in Python: unrolled.open({job.place!r})"] if readable else []

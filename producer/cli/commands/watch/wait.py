@@ -136,10 +136,8 @@ def summary(found: JobStatus) -> str:
             f"{counted(count, 'row is', 'rows are')} in quarantine, with reasons: unrolled quarantine {found.out}"
         )
     if found.failed:
-        again = f"unrolled retry {found.out} --failed-rows"
-        lines.append(
-            f"{found.failed:,} of them could be read, but not computed or stored; only when the cause is gone: {again}"
-        )
+        again = f"only when the reason no longer holds: unrolled retry {found.out} --failed-rows"
+        lines.append(f"{found.failed:,} of them could be read, but not computed or stored; {again}")
     if found.dead:
         lines.append(f"{counted(found.dead, 'shard is', 'shards are')} dead; {revival(found)}")
     return "\n".join(lines)
