@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
+    from producer.tokenization.dropped import Dropped
     from unrolled.errors import RowError
     from unrolled.tokenization.ascii_lookup import WordLookup
 
@@ -40,12 +41,18 @@ class Coverage:
 
     def __init__(self, tokenizer: Tokenizer | None) -> None:
         self.words = self.unknown = 0
-        self._replacement = _replacement(tokenizer) if tokenizer else None
-        self._dropped = dropped_by(tokenizer) if tokenizer else None
-        self._added = tokenizer.num_special_tokens_to_add(is_pair=False) if tokenizer else 0
-        self._looked_up = 0
-        of_characters = tokenizer and blanks_of(tokenizer) is not None
-        self.noun = "characters" if of_characters or (self._dropped and self._dropped.counts_characters) else "words"
+        self.noun = "words"
+        self._looked_up = self._added = 0
+        self._replacement: int | None = None
+        self._dropped: Dropped | None = None
+        if tokenizer is not None:
+            model = json.loads(tokenizer.to_str())["model"]
+            self._replacement = _replacement(tokenizer, model)
+            self._dropped = dropped_by(tokenizer, model)
+            self._added = tokenizer.num_special_tokens_to_add(is_pair=False)
+            of_characters = not model.get("merges", True) and blanks_of(tokenizer) is not None
+            if of_characters or (self._dropped and self._dropped.counts_characters):
+                self.noun = "characters"
 
     @property
     def unknown_share(self) -> float | None:
@@ -98,9 +105,8 @@ class Coverage:
         self.unknown += words - known
 
 
-def _replacement(tokenizer: Tokenizer) -> int | None:
+def _replacement(tokenizer: Tokenizer, model: dict[str, Any]) -> int | None:
     """The id that unknown words get; None if there is none."""
-    model = json.loads(tokenizer.to_str())["model"]
     if model["type"] == "Unigram":
         return model.get("unk_id")  # type: ignore[no-any-return] # the library has checked it
     token = model.get("unk_token")

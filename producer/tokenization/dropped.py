@@ -6,9 +6,8 @@ or refuse the text.
 
 from __future__ import annotations
 
-import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,11 +56,15 @@ class Dropped:
                 yield from (piece for piece, _ in self._split.pre_tokenize_str(whole))
 
 
-def dropped_by(tokenizer: Tokenizer) -> Dropped | None:
-    """What counts what a tokenizer drops; None if it drops nothing."""
+def dropped_by(tokenizer: Tokenizer, model: dict[str, Any]) -> Dropped | None:
+    """What counts what a tokenizer drops; None if it drops nothing.
+
+    Args:
+        tokenizer: the tokenizer.
+        model: its model, as its file describes it.
+    """
     from tokenizers import pre_tokenizers  # noqa: PLC0415 - slow to import
 
-    model = json.loads(tokenizer.to_str())["model"]
     if model["type"] != "BPE" or model.get("unk_token") is not None or model.get("byte_fallback"):
         return None
     vocabulary: dict[str, int] = model["vocab"]
