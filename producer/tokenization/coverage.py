@@ -108,6 +108,6 @@ class Coverage:
 def _replacement(tokenizer: Tokenizer, model: dict[str, Any]) -> int | None:
     """The id that unknown words get; None if there is none."""
     if model["type"] == "Unigram":
-        return model.get("unk_id")  # type: ignore[no-any-return] # the library has checked it
+        return model.get("unk_id")
     token = model.get("unk_token")
     return None if token is None else tokenizer.token_to_id(token)
