@@ -102,8 +102,12 @@ class JobStatus:
 
     @property
     def long_pool(self) -> str:
-        """The pool that is computed longest now, if it takes so long that progress can't be seen; else empty."""
-        workers = [worker for worker in self.queue.workers if worker.offer == self.offer] if self.queue else []
+        """The pool that is computed longest now, if it takes so long that progress can't be seen; else empty.
+
+        What a worker said last may be older than the part: where no shard waits, it isn't shown.
+        """
+        workers = self.queue.workers if self.queue and self.waiting else []
+        workers = [worker for worker in workers if worker.offer == self.offer]
         longest = max(workers, key=lambda worker: worker.pool_seconds, default=None)
         return longest.long_pool if longest else ""
 
