@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from producer.terminal.text import duration, figure, percent
+from producer.terminal.text import duration, figure, missing, percent
 from unrolled.errors import counted, printable
 
 if TYPE_CHECKING:
@@ -95,10 +95,8 @@ def _row_lines(plan: Plan) -> Iterator[str]:
         yield f"unusable  {about(rows.quarantined)} {go} to quarantine, for example:"
         yield from (f"            {printable(reason)}" for reason in rows.reasons)
     if rows.unknown_share:
-        missing = f"{percent(rows.unknown_share)} are not in the model's vocabulary"
-        read = f"about {missing}, of {rows.words_read:,} that were read"
-        label = "words" if rows.unknown_noun == "words" else "letters"
-        yield f"{label:<10}{missing if plan.input.exact else read}"
+        share = f"{percent(rows.unknown_share)} of the {rows.unknown_noun} {missing(rows.unknown_noun)}"
+        yield f"unknown   {share if plan.input.exact else f'about {share}; {rows.words_read:,} were read'}"
 
 
 def _is_begun(plan: Plan) -> bool:

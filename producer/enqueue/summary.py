@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from producer.terminal.text import percent
+from producer.terminal.text import missing, percent
 from producer.tokenization.gaps import line_of_gaps
 from unrolled.errors import counted
 
@@ -28,7 +28,7 @@ class Summary:
         gaps: rows of token ids with padding between tokens.
         unknown_share: share of the texts' words that are not in the vocabulary, also of rows whose id was there before;
             None where there is no word, or none can be unknown.
-        unknown_noun: what they are: "words" or "characters".
+        unknown_noun: what they are, see `producer.tokenization.coverage.Coverage`.
         in_the_way: lines that say why the shards wait, as far as the broker knows at the end.
         continued: whether rows that earlier runs have read aren't counted here: a stream can't be read again.
         added: with `--append`, input rows that the job didn't have before, the bad ones included; None without it.
@@ -66,7 +66,7 @@ class Summary:
             # Rows whose id is there already are among them, those that couldn't be read aren't.
             bad = " in the rows that were tokenized" if self.quarantined else ""
             of_all = f"{percent(self.unknown_share)} of the {self.unknown_noun}{this}{bad}"
-            lines.append(f"{of_all} are not in the model's vocabulary")
+            lines.append(f"{of_all} {missing(self.unknown_noun)}")
         if self.without_tokens:
             rows = counted(self.without_tokens, f"row{this} has", f"rows{this} have")
             lines.append(f"{rows} no token, and so no vector (length is 0)")

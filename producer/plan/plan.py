@@ -57,7 +57,7 @@ class Rows:
         longer: rows with more tokens than the model was made for; they are computed too, and nothing is cut.
         lengths: tokens of a row: "mean", "median", "p90", "p99" and "longest" (of those that were seen).
         unknown_share: share of the words that are not in the vocabulary; None where that isn't known.
-        unknown_noun: what they are: "words" or "characters".
+        unknown_noun: what they are, see `producer.tokenization.coverage.Coverage`.
         words_read: how many of them this share was taken from.
         computed_share: steps that are computed, over tokens: below 1 where rows begin alike.
     """

@@ -48,3 +48,8 @@ def percent(share: float) -> str:
     if rest < 1e-4:  # noqa: PLR2004 - the last digit that is shown
         return "less than 0.01 %" if share == rest else "more than 99.99 %"
     return f"{100 * share:.{1 if rest >= 0.01 else 2}f} %"  # noqa: PLR2004 - one per cent
+
+
+def missing(noun: str) -> str:
+    """What is wrong with unknown words, tokens, characters or bytes, as the end of a sentence about them."""
+    return f"{'stand for what is' if noun == 'tokens' else 'are'} not in the model's vocabulary"

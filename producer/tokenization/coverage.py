@@ -33,26 +33,25 @@ class Coverage:
         tokenizer: the model's tokenizer; None if it has none.
 
     Attributes:
-        words: words of the texts; for a tokenizer of parts of words, those parts. Special tokens are none. They are
-            characters for a tokenizer of characters, and for one that drops those that it has no part for.
-        unknown: those that were dropped, or replaced by the token for unknown words.
-        noun: what they are called: "words" or "characters".
+        words: words, characters, bytes or tokens of the texts, as `noun` says. Special tokens are none.
+        unknown: those that were dropped, or that are the token for unknown words.
+        noun: what is counted: "words", or "characters" of a tokenizer of characters; what a tokenizer of parts of words
+            drops is counted in "characters", or "bytes"; if it has a token for what it doesn't know, its "tokens" are.
     """
 
     def __init__(self, tokenizer: Tokenizer | None) -> None:
         self.words = self.unknown = 0
         self.noun = "words"
-        self._looked_up = self._added = 0
+        self._looked_up = self._added = self._added_unknown = 0
         self._replacement: int | None = None
         self._dropped: Dropped | None = None
         if tokenizer is not None:
             model = json.loads(tokenizer.to_str())["model"]
             self._replacement = _replacement(tokenizer, model)
             self._dropped = dropped_by(tokenizer, model)
-            self._added = tokenizer.num_special_tokens_to_add(is_pair=False)
-            of_characters = not model.get("merges", True) and blanks_of(tokenizer) is not None
-            if of_characters or (self._dropped and self._dropped.counts_characters):
-                self.noun = "characters"
+            added = tokenizer.encode("").ids
+            self._added, self._added_unknown = len(added), sum(number == self._replacement for number in added)
+            self.noun = self._dropped.noun if self._dropped else _noun(tokenizer, model)
 
     @property
     def unknown_share(self) -> float | None:
@@ -82,6 +81,7 @@ class Coverage:
                 if isinstance(found, np.ndarray):
                     self.words += found.size - self._added * special_tokens
                     self.unknown += int(np.count_nonzero(found == self._replacement))
+                    self.unknown -= self._added_unknown * special_tokens
         elif self._dropped is not None:
             for text, found in zip(texts, ids, strict=True):
                 if isinstance(found, np.ndarray):
@@ -111,3 +111,12 @@ def _replacement(tokenizer: Tokenizer, model: dict[str, Any]) -> int | None:
         return model.get("unk_id")
     token = model.get("unk_token")
     return None if token is None else tokenizer.token_to_id(token)
+
+
+def _noun(tokenizer: Tokenizer, model: dict[str, Any]) -> str:
+    """What each token stands for."""
+    if model["type"] == "WordLevel":
+        return "words"
+    # Neighbouring unknown characters may become one token.
+    is_plain = not model.get("merges", True) and not model.get("fuse_unk")
+    return "characters" if is_plain and blanks_of(tokenizer) is not None else "tokens"

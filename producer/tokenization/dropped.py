@@ -6,13 +6,17 @@ or refuse the text.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tokenizers import Tokenizer
+    from tokenizers import AddedToken, Tokenizer
+
+#: Pieces of texts whose losses are remembered.
+_MOST_PIECES = 1 << 16
 
 
 class Dropped:
@@ -20,32 +24,53 @@ class Dropped:
 
     Args:
         tokenizer: one that drops something.
-        vocabulary: id of each token.
-        characters: those that it has tokens for; None if it looks up whole words only.
+        model: its model, as its file describes it.
 
     Attributes:
-        counts_characters: whether characters are counted, and not words.
+        noun: what is counted: "words", "characters", or the "bytes" of a tokenizer of bytes.
     """
 
-    def __init__(self, tokenizer: Tokenizer, vocabulary: dict[str, int], characters: set[str] | None) -> None:
-        self.counts_characters = characters is not None
-        self._normalizer, self._split = tokenizer.normalizer, tokenizer.pre_tokenizer
-        self._vocabulary = vocabulary
+    def __init__(self, tokenizer: Tokenizer, model: dict[str, Any]) -> None:
+        self._model, self._normalizer, self._split = tokenizer.model, tokenizer.normalizer, tokenizer.pre_tokenizer
+        self._vocabulary: dict[str, int] = model["vocab"]
+        self._prefix = model.get("continuing_subword_prefix") or ""
+        self._suffix = model.get("end_of_word_suffix") or ""
+        self._kept: dict[str, int] = {}
+        self._unknown: re.Pattern[str] | None = None
         # Where each word begins with the separator (`unrolled.tokenization.word_rules`), that alone is none.
-        firsts = {token[:1] for token, number in vocabulary.items() if number}
+        firsts = {token[:1] for token, number in self._vocabulary.items() if number}
         self._no_words = ("", *(firsts if len(firsts) == 1 else ()))
-        unknown = f"[^{re.escape(''.join(sorted(characters)))}]" if characters else "(?s:.)"
-        self._unknown = re.compile(unknown)
-        added = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.content]
-        self._added = re.compile("|".join(map(re.escape, sorted(added, key=len, reverse=True)))) if added else None
+        self.noun = "characters"
+        if '"ByteLevel"' in json.dumps([_described(self._normalizer), _described(self._split)]):
+            self.noun = "bytes"
+        letters = {token for token in self._vocabulary if len(token) == 1}
+        if not model["merges"] and not model.get("ignore_merges") and not self._prefix and not self._suffix:
+            self._unknown = re.compile(f"[^{re.escape(''.join(sorted(letters)))}]" if letters else "(?s:.)")
+        elif not model["merges"] and not letters:
+            self.noun = "words"
+        added = tokenizer.get_added_tokens_decoder().values()
+        self._added = re.compile("|".join(map(_pattern, sorted(added, key=_length, reverse=True)))) if added else None
 
     def count(self, text: str) -> tuple[int, int]:
-        """The number of words or characters of a text, and how many of them are dropped. Added tokens don't count."""
+        """How many there are in a text, and how many of them are dropped. Added tokens don't count."""
         pieces = list(self._pieces(text))
-        if self.counts_characters:
-            return sum(map(len, pieces)), sum(len(self._unknown.findall(piece)) for piece in pieces)
-        words = [piece for piece in pieces if piece not in self._no_words]
-        return len(words), sum(word not in self._vocabulary for word in words)
+        if self.noun == "words":
+            words = [piece for piece in pieces if piece not in self._no_words]
+            return len(words), sum(word not in self._vocabulary for word in words)
+        return sum(map(len, pieces)), sum(map(self._lost, pieces))
+
+    def _lost(self, piece: str) -> int:
+        """The number of characters of a piece of a text that no token has."""
+        if self._unknown is not None:
+            return len(self._unknown.findall(piece))
+        lost = self._kept.get(piece)
+        if lost is None:
+            tokens = (token.value for token in self._model.tokenize(piece))
+            lost = len(piece) - sum(len(one.removeprefix(self._prefix).removesuffix(self._suffix)) for one in tokens)
+            if len(self._kept) >= _MOST_PIECES:
+                self._kept.clear()
+            self._kept[piece] = lost
+        return lost
 
     def _pieces(self, text: str) -> Iterator[str]:
         for given in [text] if self._added is None else self._added.split(text):
@@ -67,12 +92,22 @@ def dropped_by(tokenizer: Tokenizer, model: dict[str, Any]) -> Dropped | None:
 
     if model["type"] != "BPE" or model.get("unk_token") is not None or model.get("byte_fallback"):
         return None
-    vocabulary: dict[str, int] = model["vocab"]
-    prefix, suffix = model.get("continuing_subword_prefix") or "", model.get("end_of_word_suffix") or ""
-    bare = (token.removeprefix(prefix).removesuffix(suffix) for token in vocabulary)
-    characters = {token for token in bare if len(token) == 1}
-    if characters.issuperset(pre_tokenizers.ByteLevel.alphabet()):
-        return None  # it has a token for each byte
-    if model.get("ignore_merges") and not model["merges"] and not characters:
-        return Dropped(tokenizer, vocabulary, None)
-    return Dropped(tokenizer, vocabulary, characters)
+    found = Dropped(tokenizer, model)
+    if found.noun == "bytes" and model["vocab"].keys() >= set(pre_tokenizers.ByteLevel.alphabet()):
+        return None
+    return found
+
+
+def _described(part: Any) -> Any:
+    """A part of a tokenizer as its file describes it."""
+    return None if part is None else json.loads(part.__getstate__())
+
+
+def _length(token: AddedToken) -> int:
+    return len(token.content)
+
+
+def _pattern(token: AddedToken) -> str:
+    """Where a token is found before a text is split."""
+    found = re.escape(token.content)
+    return rf"(?<!\w){found}(?!\w)" if token.single_word else found

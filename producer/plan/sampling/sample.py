@@ -72,7 +72,7 @@ class Sample:
         long_rows: some long rows.
         reasons: why rows are bad, a row of each kind: its file and the reason.
         unknown_share: share of the words that are not in the vocabulary; None where that isn't known.
-        unknown_noun: what they are: "words" or "characters".
+        unknown_noun: what they are, see `producer.tokenization.coverage.Coverage`.
         words: how many of them this share was taken from.
         exact: whether every row was read.
         read_bytes: stored bytes that were read.

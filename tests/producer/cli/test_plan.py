@@ -119,13 +119,13 @@ def test_the_share_of_unknown_words_is_that_of_the_job(tmp_path):
     assert fitted[1].split() == ["texts", "3,000"]
     model = save_model(tmp_path / "model", STACKED, new_weights(STACKED, 1), (tmp_path / "t.json").read_text()).path
     found = run("plan", corpus, "--model", model, "--no-measure").output.splitlines()
-    assert "words     0.11 % are not in the model's vocabulary" in found
+    assert "unknown   0.11 % of the words are not in the model's vocabulary" in found
     plan = make_plan(
         Submission((str(corpus),), "", model, SourceOptions(), engine="fused"), WorkerOptions(), 1, measured=False
     )
     sampled = replace(plan, input=replace(plan.input, exact=False))
     assert (
-        "words     about 0.11 % are not in the model's vocabulary, of 9,000 that were read"
+        "unknown   about 0.11 % of the words are not in the model's vocabulary; 9,000 were read"
         in report(sampled).splitlines()
     )
 

@@ -239,7 +239,9 @@ def test_a_long_pool_is_named(job, server, ledger):
     assert status.long_pool == "a pool of 149k tokens for 23 s"
     assert "host-1 has computed a pool of 149k tokens for 23 s" in report(status).splitlines()
     assert report(status).count("a pool") == 1
-    assert replace(status, done=status.done + status.waiting).long_pool == ""  # the worker's word is a second or two old
+    assert (
+        replace(status, done=status.done + status.waiting).long_pool == ""
+    )  # the worker's word is a second or two old
 
 
 def test_a_run_starts_its_own_workers(job, server):

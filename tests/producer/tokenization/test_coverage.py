@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from producer.sources.rows import SourceRow
 from producer.tokenization.coverage import Coverage
@@ -47,16 +47,61 @@ def test_characters_that_are_dropped_are_counted():
     letters = characters.build({letter: number for number, letter in enumerate("ACDEF", 1)}, None)
     found = coverage_of(letters, "ACDEFacdefg", "acde", "", "A C")
     assert (found.noun, found.words, found.unknown) == ("characters", 18, 11)
+    end = Tokenizer(
+        models.BPE({"[PAD]": 0, "a": 1, "b</w>": 2, "ab</w>": 3}, [("a", "b</w>")], end_of_word_suffix="</w>")
+    )
+    end.pre_tokenizer = pre_tokenizers.Whitespace()
+    found = coverage_of(end, "aab aba ba", "aab")  # an "a" at the end of a word is dropped, a "b" at its beginning
+    assert (found.noun, found.words, found.unknown) == ("characters", 11, 4)
     parts = Tokenizer(
         models.BPE(
-            {"[PAD]": 0, "a": 1, "b": 2, "##b": 3, "ab": 4, "<end>": 5}, [("a", "##b")], continuing_subword_prefix="##"
+            {"[PAD]": 0, "a": 1, "b": 2, "##b": 3, "ab": 4, "<end>": 5},
+            [("a", "##b")],
+            continuing_subword_prefix="##",
         )
     )
     parts.pre_tokenizer = pre_tokenizers.Whitespace()
     parts.normalizer = normalizers.Lowercase()
     parts.add_special_tokens(["<end>"])
-    found = coverage_of(parts, "Ab abx", "x<end>x", "\n")
-    assert (found.noun, found.words, found.unknown) == ("characters", 7, 3)
+    found = coverage_of(parts, "Ab abx", "x<end>x", "\n", "日ab")
+    assert (found.noun, found.words, found.unknown) == ("characters", 10, 5)
+    whole = Tokenizer(models.BPE({"[PAD]": 0, "a": 1, "日本": 2, "語": 3}, [], ignore_merges=True))
+    whole.pre_tokenizer = pre_tokenizers.Whitespace()
+    found = coverage_of(whole, "日本 a 日本", "本")
+    assert (found.noun, found.words, found.unknown) == ("characters", 6, 1)
+    added = Tokenizer(models.BPE({"[PAD]": 0, "a": 1, "b": 2}, []))
+    added.add_tokens([AddedToken("qq", single_word=True)])
+    assert coverage_of(added, "aqqb", "qq").unknown_share == 0.5
+
+
+def test_bytes_that_are_dropped_are_called_bytes():
+    """A character of several bytes may lose some of them."""
+    some = Tokenizer(models.BPE({"[PAD]": 0, **{letter: n for n, letter in enumerate("groe", 1)}}, []))
+    some.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    found = coverage_of(some, "größe")
+    assert (found.noun, found.words, found.unknown) == ("bytes", 7, 4)
+
+
+def test_tokens_for_what_is_unknown_are_tokens():
+    """One may stand for several characters, or a whole word, so neither words nor characters can be counted."""
+    fused = Tokenizer(models.BPE({"[PAD]": 0, "a": 1, "?": 2}, [], unk_token="?", fuse_unk=True))
+    found = coverage_of(fused, "a日本語")
+    assert (found.noun, found.words, found.unknown) == ("tokens", 2, 1)
+    pieces = Tokenizer(models.WordPiece({"[PAD]": 0, "[UNK]": 1, "the": 2, "do": 3, "##g": 4}, unk_token="[UNK]"))
+    pieces.pre_tokenizer = pre_tokenizers.Whitespace()
+    found = coverage_of(pieces, "the dog zebra")
+    assert (found.noun, found.words, found.unknown) == ("tokens", 4, 1)
+    letters = characters.build({"a": 1, "b": 2}, 3)
+    found = coverage_of(letters, "abx")
+    assert (found.noun, found.words, found.unknown) == ("characters", 3, 1)
+
+
+def test_a_special_token_that_is_the_one_for_unknown_words():
+    """Those that are added to each text are no unknown words."""
+    tokenizer = build({"the": 2, "dog": 3, "<s>": 1}, WordRules(), "<s>")
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A <s>", special_tokens=[("<s>", 1)])
+    found = coverage_of(tokenizer, "the dog", "the", "", "the cat")
+    assert (found.noun, found.words, found.unknown) == ("words", 5, 1)
 
 
 def test_words_that_are_dropped_by_other_rules_are_counted():
