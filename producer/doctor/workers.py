@@ -1,5 +1,7 @@
 """Can those alive do the work?"""
 
+# Over 150 lines: all that is checked of workers, a function for each.
+
 from __future__ import annotations
 
 import socket
@@ -21,6 +23,8 @@ _SLOW_SHARD_SECONDS = 600.0
 _SHORT_LEASE_SECONDS = 10.0
 #: The latest ones: a full disk is in the way of each part.
 _MOST_TROUBLES = 3
+#: The engine and the arithmetic that a job asks for, unless its user names others.
+_USUAL = ("fused", "float32")
 _THREADS = "celery.concurrency.thread:TaskPool"
 
 
@@ -54,12 +58,27 @@ def check_workers(
         others += f"; {_names(silent)} did, last heard of {_age(silent)} ago" if silent else ""
         yield Check("workers", "warn", f"none offers {what}{others}", f"start one: unrolled worker --model DIR{how}")
     else:
-        yield Check("workers", "ok", f"{len(serving)} offer {what}: {_names(serving)}")
+        yield _check_serving(serving, offer, what)
         yield _check_leases(serving)
         yield from _check_crowd(workers)
         yield from _check_troubles(serving, job_key)
     if workers and not is_full:
-        yield _check_pools(stats)
+        yield _check_pools(stats, any(worker.is_late for worker in workers))
+
+
+def _check_serving(workers: Sequence[WorkerStatus], offer: Offer | str | None, what: str) -> Check:
+    """Whether those that offer what is asked for are well, and compute what a job asks for that names nothing else."""
+    found = f"{len(workers)} offer {what}: {_names(workers)}"
+    if late := [worker for worker in workers if worker.is_late]:
+        advice = "such a worker is dead, hangs, or can't reach the broker; its log says more"
+        return Check("workers", "warn", f"{found}; no sign of life from {_names(late)} for {_age(late)}", advice)
+    offers = {(worker.offer.engine, worker.offer.arithmetic) for worker in workers if worker.offer}
+    if isinstance(offer, str) and _USUAL not in offers:
+        only = ", ".join(f"{arithmetic} by {engine}" for engine, arithmetic in sorted(offers))
+        queue, start = (f"--engine {engine} --arithmetic {arithmetic}" for engine, arithmetic in (min(offers), _USUAL))
+        advice = f"queue jobs with {queue}, or start a worker with {start}"
+        return Check("workers", "warn", f"{found}, but only in {only}", advice)
+    return Check("workers", "ok", found)
 
 
 def _serves(worker: WorkerStatus, offer: Offer | str | None) -> bool:
@@ -125,7 +144,7 @@ def _check_leases(workers: Sequence[WorkerStatus]) -> Check:
     return Check("leases", "ok", found)
 
 
-def _check_pools(stats: Mapping[str, Any] | None) -> Check:
+def _check_pools(stats: Mapping[str, Any] | None, is_late: bool) -> Check:
     pools = {
         str(facts.get("pool", {}).get("implementation")) for facts in (stats or {}).values() if isinstance(facts, dict)
     }
@@ -134,7 +153,7 @@ def _check_pools(stats: Mapping[str, Any] | None) -> Check:
             "worker pool",
             "unknown",
             "no worker answered Celery's remote control",
-            "it may be forbidden by ACL",
+            "a worker that hangs answers nothing; or ACL forbids it" if is_late else "ACL may forbid it",
         )
     if wrong := pools - {_THREADS}:
         found = printable(", ".join(sorted(wrong)))

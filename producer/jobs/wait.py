@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from producer.jobs.diagnosis import BLIND, diagnose
 from producer.jobs.status_reader import StatusReader
+from producer.queue.copies import is_finished_elsewhere
 from producer.queue.shard_queue import ShardQueue
 from producer.terminal.progress import Progress
 from unrolled.errors import BrokerError, FileFormatError, JobError, PayloadError, TransientError, counted
@@ -170,6 +171,8 @@ def _tell_again(queue: ShardQueue, job: OpenJob, log: Log, teller: _Teller) -> N
         if not job.objects.exists(names.JOB):
             return
         with queue.broker.asked():
+            if is_finished_elsewhere(job, queue.ledger.place_of(job.key)):
+                ledger.cancel()  # this is a copy, and what the broker knows is what was done there
             update_ledger(log, job.objects, ledger)
     except (BrokerError, TransientError):
         return

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from unrolled.errors import RequestError, TransientError
 from unrolled.job.names import JOB
+from unrolled.protocol.completion import standing
+from unrolled.protocol.log import Log
 from unrolled.protocol.opening import open_job
 from unrolled.store.bucket_url import is_url
 from unrolled.store.posix import PosixStore
@@ -28,17 +30,34 @@ def could_be_place(place: str) -> bool:
 
 
 def find_original(job: OpenJob, place: str | None) -> str | None:
-    """The place that the broker has for a job, if it is another one that has this job, too; otherwise None.
+    """The place that the broker has for a job, if it is another one where this job isn't finished; otherwise None.
 
     Args:
         job: the job, as it was opened.
         place: the path or URL in the ledger; None if there is none. If it doesn't exist, the job was moved.
     """
+    return place if _is_finished_there(job, place) is False else None
+
+
+def is_finished_elsewhere(job: OpenJob, place: str | None) -> bool:
+    """Whether the broker has a job at another place, where it is finished, so that workers have nothing to do there.
+
+    Args:
+        job: the job, as it was opened.
+        place: the path or URL in the ledger; None if there is none.
+    """
+    return _is_finished_there(job, place) is True
+
+
+def _is_finished_there(job: OpenJob, place: str | None) -> bool | None:
+    """Whether a job is finished at another place; None if it isn't there."""
     if place is None or place == job.address or not could_be_place(place):
         return None
     try:
         other = open_job(place)
-        return place if other.key == job.key and _marks(other) != _marks(job) else None
+        if other.key != job.key or _marks(other) == _marks(job):
+            return None
+        return standing(Log(), other.objects, live=other.job.live).finished
     except (RequestError, TransientError, ValueError, OSError):
         return None
 

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from celery import Celery
 from kombu.entity import Queue
 
-from producer.queue.copies import explain_copy, find_original, was_moved
+from producer.queue.copies import explain_copy, find_original, is_finished_elsewhere, was_moved
 from producer.queue.obstacles import no_worker, obstacles, other_offer
 from producer.queue.queue_status import QueueStatus, ask
 from unrolled.errors import JobError, UnrolledError, counted, printable
@@ -25,6 +26,7 @@ from unrolled.queue.messages import TASK, queue_name, transport_options
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from producer.queue.worker_status import WorkerStatus
     from unrolled.job.names import Life
     from unrolled.patience import Patience
     from unrolled.protocol.opening import OpenJob
@@ -178,6 +180,7 @@ class JobQueue(JobLedger):
         self._segment_at = 0.0
         self._pending_tokens = 0  # of shards that are about to be entered
         self._again: list[Life] = []  # entered again, because their rows were lost
+        self._moved_from = ""
 
     def enter(self, expected: int | None, lives: Sequence[tuple[Life, int]], becomes: int) -> bool:
         """See `JobLedger`."""
@@ -218,11 +221,15 @@ class JobQueue(JobLedger):
         """Tell workers where a job is that was moved; whatever else is entered would tell them too.
 
         Raises:
-            JobError: the job's directory is a copy.
+            JobError: the job's directory is a copy of one that isn't finished.
         """
         self.refuse_copy()
+        if is_finished_elsewhere(self._job, self._registered()):
+            self.cancel()  # what the broker knows is what was done there
         mark = self.mark()
-        if mark is not None and was_moved(self._job, self._registered()):
+        place = self._registered()
+        if mark is not None and place is not None and was_moved(self._job, place):
+            self._moved_from = place
             self.enter(mark, (), mark)
 
     def _registered(self) -> str | None:
@@ -276,12 +283,18 @@ class JobQueue(JobLedger):
             running = len(asked.running)
             if asked.left:
                 others = asked.others_running, asked.others_queued
-                status = QueueStatus(
-                    running, asked.left - running, 0, asked.workers, *others, memory_share=asked.memory_share
-                )
+                workers = tuple(map(self._without_old_place, asked.workers))
+                queued, share = asked.left - running, asked.memory_share
+                status = QueueStatus(running, queued, 0, workers, *others, memory_share=share)
                 found = obstacles(self._queue.ledger.offer, self._job_key, status)
                 return [line for kind, line in found.items() if kind != "unseen"]
         return []
+
+    def _without_old_place(self, worker: WorkerStatus) -> WorkerStatus:
+        """A worker without what it has said of the place where the job isn't any more."""
+        if not self._moved_from:
+            return worker
+        return replace(worker, troubles=tuple(one for one in worker.troubles if self._moved_from not in one[1]))
 
     def is_time(self) -> bool:
         """Whether the last segment is old enough for the next one."""

@@ -49,6 +49,8 @@ TURN_PAUSE = 10.0
 #: Seconds after which a job is forgotten that Redis doesn't name, and that isn't at its place: somebody has moved or
 #: removed it. A store that is away for less keeps its job, also if Redis loses everything meanwhile.
 FORGET_SECONDS = 3600.0
+#: Seconds without a shard of a job after which its place is looked up again: a copy of a finished job has its key.
+IDLE_SECONDS = 0.25
 _FOLDERS = (names.PARTS, names.LOG, names.CHAPTERS, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD, names.TIMES)
 
 
@@ -64,6 +66,7 @@ class _Met:
         next_look: when to look again whether the job is over.
         next_sweep: when leftovers are swept.
         doubted: whether the directory may have been moved: the place in Redis is compared with this one.
+        found: when a shard of it was found last, on the monotonic clock.
         trouble: the error of the last look; empty if there was none.
         absent_since: since when the job hasn't been at its place, on the monotonic clock; None if it is there.
     """
@@ -75,6 +78,7 @@ class _Met:
     next_look: float = 0.0
     next_sweep: float = 0.0
     doubted: bool = False
+    found: float = field(default_factory=time.monotonic)
     trouble: str = ""
     absent_since: float | None = None
 
@@ -117,8 +121,9 @@ class Jobs:
             opened = self._open(job_key)
             with self._lock:
                 met = self._met.setdefault(job_key, opened)
-        elif met.doubted:
+        elif met.doubted or time.monotonic() - met.found > IDLE_SECONDS:
             met = self._look_up(job_key, met)
+        met.found = time.monotonic()
         self._sweep_leftovers(met)
         return met.job
 

@@ -283,7 +283,11 @@ def test_a_worker_of_another_engine_or_arithmetic_computes_another_result(other)
     check, *_ = check_workers([worker(other)], OFFER, THREADS)
     assert check.outcome == "warn"
     assert check.found == "none offers model abababababab… in float32 by fused, 1 for other jobs"
-    assert outcomes(check_workers([worker(other)], FINGERPRINT, THREADS))["workers"] == "ok"
+    found, *_ = check_workers([worker(other)], FINGERPRINT, THREADS)
+    assert found.found == f"1 offer model abababababab…: host-1, but only in {other.arithmetic} by {other.engine}"
+    assert f"queue jobs with --engine {other.engine} --arithmetic {other.arithmetic}, or start a" in found.advice
+    assert found.outcome == "warn"
+    assert outcomes(check_workers([worker(other), worker()], FINGERPRINT, THREADS))["workers"] == "ok"
     assert outcomes(check_workers([worker(other)], None, THREADS))["workers"] == "ok"
 
 
@@ -293,8 +297,19 @@ def test_a_worker_that_is_silent_for_a_lease_is_not_alive():
     assert check.outcome == "warn"
     assert check.found == "none offers model abababababab… in float32 by fused; host-1 did, last heard of 31 s ago"
     checks = list(check_workers([worker(silent_seconds=31), worker(silent_seconds=29)], OFFER, THREADS))
-    assert outcomes(checks)["workers"] == "ok"
+    assert outcomes(checks)["workers"] == "warn"
     assert checks[0].found.startswith("1 offer ")
+
+
+@pytest.mark.parametrize(("seconds", "outcome"), [(16, "warn"), (14, "ok")])
+def test_a_worker_that_is_silent_for_half_a_lease_is_named(seconds, outcome):
+    """One that is stopped (SIGSTOP) holds its shards until its lease is over, and answers nothing."""
+    workers, *_, pool = check_workers([worker(silent_seconds=seconds)], OFFER, {})
+    assert workers.outcome == outcome
+    assert ("no sign of life from host-1 for 16 s" in workers.found) == (outcome == "warn")
+    assert pool.advice == (
+        "a worker that hangs answers nothing; or ACL forbids it" if outcome == "warn" else "ACL may forbid it"
+    )
 
 
 def test_workers_that_a_full_broker_hides_are_not_missed():

@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from unrolled.job.shard_id import ShardId
 from unrolled.patience import Patience
 from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import append
-from unrolled.protocol.opening import create_job
+from unrolled.protocol.opening import create_job, open_job
 from unrolled.queue.broker_url import client_url
 from unrolled.queue.ledger import Counts
 from unrolled.queue.member import Member
@@ -99,6 +100,20 @@ def eventually(holds):
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_what_a_worker_says_of_a_place_that_the_job_has_left_is_no_obstacle(queue, job):
+    """The run that has moved it has told the workers; to bring the directory back would undo that."""
+    fill(queue, job, 1)
+    trouble = f"cannot read {job.place}/_unrolled/job.json: bring the directory back"
+    facts = {"offer": str(OFFER), "lease_seconds": 30, "troubles": [[job.key, trouble], [job.key, "a full disk"]]}
+    queue.ledger.beat("host-1", facts)
+    assert "bring the directory back" in queue.of_job(job).obstacles()[0]
+    old = Path(job.place)
+    moved = open_job(old.rename(old.with_name("moved")))
+    jobs = queue.of_job(moved)
+    jobs.claim_place()
+    assert jobs.obstacles() == ["a full disk (worker host-1)"]
 
 
 def test_obstacles(queue, job):

@@ -256,8 +256,22 @@ def test_a_store_that_is_gone_makes_a_shard_wait(site, jobs):
         found.objects.read(names.JOB)
 
 
-def test_a_job_that_was_moved_is_found_at_its_new_place(site, jobs, sent, caplog):
+def test_a_copy_that_goes_on_is_found_though_it_has_the_key_of_its_original(site, jobs, monkeypatch):
+    """The original is finished, and this worker hasn't forgotten it: the place in Redis counts after a rest."""
+    job = site.enqueue(make_rows(2))
+    copy = site.root / "copy"
+    shutil.copytree(job.place, copy)
+    monkeypatch.setattr(job_registry, "IDLE_SECONDS", 60)
+    found = jobs.find(job.key)
+    register(site, job.key, entry(copy))
+    assert jobs.find(job.key) is found, "Redis isn't asked for each shard"
+    monkeypatch.setattr(job_registry, "IDLE_SECONDS", 0)
+    assert jobs.find(job.key).place == str(copy)
+
+
+def test_a_job_that_was_moved_is_found_at_its_new_place(site, jobs, sent, caplog, monkeypatch):
     """Once it couldn't be used: by the shards that are computed, and by what looks after jobs; and no sooner."""
+    monkeypatch.setattr(job_registry, "IDLE_SECONDS", 60)
     job = site.enqueue(make_rows(2))
     found = jobs.find(job.key)
     old, new = site.root / "out", site.root / "new"
