@@ -393,6 +393,14 @@ class LiveRun(Run):
     def _has_turn(self, log: Log) -> bool:
         return log.run == self._name and not log.stopped
 
+    def _stopped(self) -> JobError:
+        if self.log.discarded:
+            return super()._stopped()
+        return JobError(
+            f"{self._objects.store}: the job was cancelled while its input was read; the rows that were read are kept, "
+            "and the same command reads on"
+        )
+
 
 def _resumed(log: Log) -> Segment | None:
     return Segment("resume") if log.cancelled and not log.discarded else None
