@@ -3,15 +3,18 @@
 import shutil
 
 import pytest
+from support.jobs import log_of
 from support.shell import ENGINE, Crew, make_model, unrolled, write_rows
 
 import unrolled as unrolled_package
 from producer.jobs.verify import verify_job
 from unrolled.protocol.opening import open_job
+from unrolled.queue.broker import Broker
 
 
 @pytest.mark.parametrize("command", ["enqueue", "wait"])
-def test_a_copy_of_a_job_that_is_finished_meanwhile_goes_on_by_itself(tmp_path, broker, command):
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_copy_of_a_job_that_is_finished_meanwhile_goes_on_by_itself(tmp_path, broker, command, is_known):
     """Nothing is computed at the original any more, so there is nothing to be in the way of, whatever Redis knows."""
     write_rows(tmp_path / "in.jsonl", {str(number): [1, 2, 3] for number in range(40)})
     model = make_model(tmp_path / "model").path
@@ -27,6 +30,11 @@ def test_a_copy_of_a_job_that_is_finished_meanwhile_goes_on_by_itself(tmp_path, 
     with Crew() as crew:
         crew.worker(tmp_path / "worker.log", engine=ENGINE, lease_seconds=2, **common)
         assert unrolled("wait", tmp_path / "original", "--timeout", "60", broker=broker.url).returncode == 0
+        if is_known:  # a worker that looks after the job enters it again when `wait` has had Redis forget it
+            original = open_job(tmp_path / "original")
+            ledger = Broker(broker.url).ledger("unrolled", original.job.offer)
+            ledger.enter(original.key, original.address, ledger.mark(original.key), [], log_of(original).length)
+            assert ledger.place_of(original.key) == original.address
         if command == "enqueue":
             assert "4 shards; 4 are from an earlier run, and this run queued 4\n" in enqueue(tmp_path / "copy").stdout
         done = unrolled("wait", tmp_path / "copy", "--timeout", "60", broker=broker.url)
