@@ -40,7 +40,7 @@ def report(found: JobStatus, width: int | None = None) -> str:
     bad = found.quarantined + found.failed
     split = f"{found.waiting:,} waiting"
     if found.cancelled:
-        running = found.queue.running if found.queue else 0
+        running = found.queue.running if found.queue and not found.queue.original else 0
         split = f"{f'{running:,} running, ' if running else ''}{found.waiting - running:,} cancelled"
     elif found.queue:
         missing = f", {found.queue.missing:,} not in Redis" if found.queue.missing else ""

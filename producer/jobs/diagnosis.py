@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from producer.jobs.damage import RESTORE_ROWS
+from producer.queue.copies import explain_copy
 from producer.queue.obstacles import obstacles
-from unrolled.errors import counted
+from unrolled.errors import counted, printable
 from unrolled.job import names
 
 if TYPE_CHECKING:
@@ -37,10 +38,7 @@ def diagnose(status: JobStatus) -> dict[str, str]:
     if status.away:
         found["away"] = f"{status.away}; which shards are being computed or queued is unknown"
     if status.cancelled and not status.finished:
-        none = "no shard of it waits: workers have finished those that they had"
-        still = counted(status.waiting, "shard waits", "shards wait") if status.waiting else none
-        found["cancelled"] = f"it was cancelled, and {still}; the same `unrolled run` or `unrolled enqueue` resumes it"
-        return found
+        return found | {"cancelled": _of_cancelled(status)}
     if status.dead:
         found["dead"] = (
             f"{counted(status.dead, 'shard was', 'shards were')} given up"
@@ -83,6 +81,16 @@ def _of_waiting(status: JobStatus) -> dict[str, str]:
     if status.queue:
         return _in_the_queue(status, status.queue)
     return {} if status.away or status.has_run else {"blind": BLIND.format(place=status.out)}
+
+
+def _of_cancelled(status: JobStatus) -> str:
+    """What is left of a job that was cancelled, and how it goes on."""
+    none = "no shard of it waits: workers have finished those that they had"
+    still = counted(status.waiting, "shard waits", "shards wait") if status.waiting else none
+    way = "the same `unrolled run` or `unrolled enqueue` resumes it"
+    if status.queue and status.queue.original:
+        way = printable(explain_copy(status.queue.original))
+    return f"it was cancelled, and {still}; {way}"
 
 
 def _of_discarded(status: JobStatus) -> str:

@@ -103,6 +103,7 @@ def make_plan(
         share = computed_share(ordinary, layers)
         all_share = _share_of_all(sample, share, layers)
     total_bytes = sum(source.size_bytes or 0 for source in found.files)
+    unreadable = inputs.problems | {label: why for frame in frames for label, why in frame.unread.items()}
     plan = Plan(
         model=model.fingerprint,
         max_length=config.max_length,
@@ -111,9 +112,9 @@ def make_plan(
             files=len(found.files),
             size_bytes=total_bytes,
             read_bytes=round(sample.read_bytes),
-            exact=sample.exact and not not_sampled,
+            exact=sample.exact and not (not_sampled or unreadable),
             from_the_start=sum(frame.size_bytes for frame in frames if frame.from_the_start),
-            unreadable=inputs.problems | {label: why for frame in frames for label, why in frame.unread.items()},
+            unreadable=unreadable,
             not_sampled=not_sampled,
             unchecked=inputs.unchecked,
             notices=[*found.notices, *inputs.notices],

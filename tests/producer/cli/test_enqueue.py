@@ -17,15 +17,18 @@ import pytest
 import redis
 from click.testing import CliRunner
 from support.broker import RestartableBroker
-from support.jobs import log_of, publish_shard, record_death, waiting
+from support.jobs import decide, log_of, publish_shard, record_death, waiting
 from support.shell import Crew, make_model, write_rows
 from tokenizers import Tokenizer
 
+from producer.cli.commands.compute.enqueue import as_text
 from producer.cli.root import cli
+from producer.enqueue.summary import Summary
 from producer.local.broker_record import BROKER_FILE
 from producer.tokenization.word_level import fit
 from unrolled.job.names import Life, part_object, rows_object, segment_name
 from unrolled.job.offer import Offer
+from unrolled.job.segment import Segment
 from unrolled.model.directory import open_model
 from unrolled.protocol.opening import open_job
 from unrolled.queue.broker import Broker
@@ -93,6 +96,13 @@ def test_a_copy_of_a_job_that_waits_is_refused_and_a_moved_job_is_not(place, bro
     queue = ("--broker", broker.url, "--namespace", NAMESPACE)
     assert said in run("status", "k2", *queue).output
     assert said in run("wait", "k2", "--timeout", "0.2", "--every-seconds", "0.1", *queue).output
+    shutil.copytree("k1", "k3")
+    decide(open_job(str(place / "k3")), Segment("cancel"))  # as the job was when it was copied
+    for words in (["status"], ["wait", "--timeout", "1"]):
+        text = run(words[0], "k3", *words[1:], *queue).output
+        assert said in text
+        assert "resumes it" not in text
+        assert "running" not in text
     for same in ("k1", "link"):
         assert enqueue(broker, "in.jsonl", out=same).exit_code == 0
         assert "a copy" not in run("status", same, *queue).output
@@ -475,6 +485,12 @@ def test_words_of_rows_in_quarantine_are_told_of(place, broker):
     (place / "rows.jsonl").write_text("\n".join(lines))
     said = "50.0 % of the words in the rows that were tokenized are not in the model's vocabulary"
     assert said in enqueue(broker, "rows.jsonl").stdout
+
+
+def test_shards_that_the_broker_has_lost_are_not_counted_twice():
+    """Each is entered again, and is one shard."""
+    text = as_text(Summary(rows=9, tokens=9, shards=3, sent=5), "out")
+    assert text == "9 rows with 9 tokens in 3 shards; 3 are queued, 2 of them again, because the broker had lost them"
 
 
 def test_two_at_once_account_for_every_shard(place, broker):

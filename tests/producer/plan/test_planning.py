@@ -108,6 +108,7 @@ def test_a_plan_says_what_is_in_the_way(tmp_path, model):
     (tmp_path / "good.txt").write_text("a b\na\n")
     (tmp_path / "bad.txt").write_bytes(b"PK\x03\x04 and so on")
     plan = plan_of(model, tmp_path)
+    assert not plan.input.exact
     assert plan.rows.rows.value == 2
     (label,) = plan.input.unreadable
     assert label.endswith("bad.txt")

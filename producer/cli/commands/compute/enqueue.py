@@ -102,7 +102,9 @@ def as_text(summary: Summary, out: str) -> str:
     """The summary as text for people."""
     unseen = summary.coverage_lines()
     rows, tokens, shards = (counted(getattr(summary, f"{noun}s"), noun) for noun in ("row", "token", "shard"))
-    queued = f"{counted(summary.sent, 'is', 'are')} queued"
+    queued = f"{counted(min(summary.sent, summary.shards), 'is', 'are')} queued"
+    if summary.sent > summary.shards:
+        queued += f", {summary.sent - summary.shards:,} of them again, because the broker had lost them"
     if summary.known:
         # Those that were cancelled since are queued once more.
         queued = f"{counted(summary.known, 'is', 'are')} from an earlier run, and this run queued {summary.sent:,}"
