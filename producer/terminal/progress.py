@@ -106,7 +106,8 @@ class Progress:
         self._bar.update(self._task, completed=done_tokens, total=total_tokens)
         (task,) = self._bar.tasks
         total = None if task.total is None else int(task.total)
-        speed = self._speed.per_second(now) if working else None
+        is_overdue = total is not None and self._speed.is_overdue(total - done_tokens, now)
+        speed = None if is_overdue or not working else self._speed.per_second(now)
         facts = facts_of(done_tokens, done_rows, total, speed, of, self._unit, self._speed.since(now))
         facts += f", {more}" if more else ""
         self._bar.update(self._task, facts=facts)

@@ -11,6 +11,8 @@ from typing import NamedTuple
 WINDOW_SECONDS, WINDOW_PAUSES, LONGEST_WINDOW_SECONDS = 30.0, 4, 300.0
 #: The shortest time that a speed is taken from.
 _SPEED_SECONDS = 1.0
+#: How long after the time that was left the speed isn't believed any more, at least.
+_OVERDUE_SECONDS = 2.0
 #: Steps that follow each other faster than this are one: there may be thousands in a second.
 _STEP_SECONDS = 0.25
 
@@ -63,6 +65,17 @@ class Speed:
         if seconds < _SPEED_SECONDS or second - last.second >= max(WINDOW_SECONDS, 2 * self._pause):
             return None
         return (last.tokens - first.tokens) / seconds
+
+    def is_overdue(self, left: int, second: float) -> bool:
+        """Whether all that is left should have been done by now, and a pause more: something is in the way.
+
+        Args:
+            left: tokens that aren't done.
+            second: now.
+        """
+        speed = self.per_second(second)
+        idle = second - self._places[-1].second if self._places else 0.0
+        return bool(speed) and idle > left / (speed or 1.0) + max(self._pause, _OVERDUE_SECONDS)
 
     def since(self, second: float) -> float:
         """Tokens that are presumably done since the last step, though not counted yet: those of a long pause at most.

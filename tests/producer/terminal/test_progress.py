@@ -86,6 +86,23 @@ def test_a_standstill_has_no_speed():
         assert ("tokens/s" in shown._shown, "left" in shown._shown) == (has_speed, has_speed)
 
 
+def test_what_should_have_been_done_long_ago_has_no_time_left():
+    """As when the only worker was killed, and its shards wait for the end of its lease."""
+    clock = Clock()
+    shown = Progress("computing", clock=clock)
+    for tokens in (0, 400, 800, 960):
+        shown.update(done_tokens=tokens, total_tokens=1000)
+        clock.now += 1
+    assert "left" in shown._shown
+    for _ in range(20):
+        clock.now += 1
+        shown.update(done_tokens=960, total_tokens=1000)
+    assert shown._shown == "computing: 960 of 1,000 tokens (96 %)"
+    clock.now += 1
+    shown.update(done_tokens=980, total_tokens=1000)
+    assert "left" in shown._shown
+
+
 def test_a_phase_has_a_speed_of_its_own(capsys):
     """The tokens of the phase before don't count."""
     clock = Clock()
