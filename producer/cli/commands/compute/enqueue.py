@@ -102,9 +102,11 @@ def as_text(summary: Summary, out: str) -> str:
     """The summary as text for people."""
     unseen = summary.coverage_lines()
     rows, tokens, shards = (counted(getattr(summary, f"{noun}s"), noun) for noun in ("row", "token", "shard"))
-    queued = f"{counted(min(summary.sent, summary.shards), 'is', 'are')} queued"
-    if summary.sent > summary.shards:
-        queued += f", {summary.sent - summary.shards:,} of them again, because the broker had lost them"
+    # Of a stream that goes on, shards of earlier runs are queued too, and aren't counted here.
+    again = 0 if summary.continued else max(0, summary.sent - summary.shards)
+    queued = f"{counted(summary.sent - again, 'is', 'are')} queued"
+    if again:
+        queued += f", {again:,} of them again, because the broker had lost them"
     if summary.known:
         # Those that were cancelled since are queued once more.
         queued = f"{counted(summary.known, 'is', 'are')} from an earlier run, and this run queued {summary.sent:,}"
