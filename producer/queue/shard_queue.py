@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -294,7 +295,8 @@ class JobQueue(JobLedger):
         """A worker without what it has said of the place where the job isn't any more."""
         if not self._moved_from:
             return worker
-        return replace(worker, troubles=tuple(one for one in worker.troubles if self._moved_from not in one[1]))
+        old = re.compile(rf"{re.escape(self._moved_from)}(?![\w.-])")  # the new place may begin with the old one's path
+        return replace(worker, troubles=tuple(one for one in worker.troubles if not old.search(one[1])))
 
     def is_time(self) -> bool:
         """Whether the last segment is old enough for the next one."""

@@ -106,14 +106,18 @@ def test_what_a_worker_says_of_a_place_that_the_job_has_left_is_no_obstacle(queu
     """The run that has moved it has told the workers; to bring the directory back would undo that."""
     fill(queue, job, 1)
     trouble = f"cannot read {job.place}/_unrolled/job.json: bring the directory back"
-    facts = {"offer": str(OFFER), "lease_seconds": 30, "troubles": [[job.key, trouble], [job.key, "a full disk"]]}
+    facts = {
+        "offer": str(OFFER),
+        "lease_seconds": 30,
+        "troubles": [[job.key, trouble], [job.key, f"{job.place}2 is full"]],
+    }
     queue.ledger.beat("host-1", facts)
     assert "bring the directory back" in queue.of_job(job).obstacles()[0]
     old = Path(job.place)
-    moved = open_job(old.rename(old.with_name("moved")))
+    moved = open_job(old.rename(old.with_name(f"{old.name}2")))
     jobs = queue.of_job(moved)
     jobs.claim_place()
-    assert jobs.obstacles() == ["a full disk (worker host-1)"]
+    assert jobs.obstacles() == [f"{moved.place} is full (worker host-1)"]
 
 
 def test_obstacles(queue, job):

@@ -105,7 +105,7 @@ def test_a_special_token_that_is_the_one_for_unknown_words():
 
 
 def test_words_that_are_dropped_by_other_rules_are_counted():
-    """Those of Keras, with filters of one's own, or another separator."""
+    """Keras's rules with other filters, or with another separator."""
     for rules in (WordRules(filters=".", lower=False), WordRules(filters="", split=";")):
         found = coverage_of(build(INDEX, rules, None), rules.split.join(["the", "dog", "", "cat"]), "é")
         assert (found.noun, found.words, found.unknown) == ("words", 4, 2)
