@@ -9,6 +9,12 @@ namespace unrolled {
 namespace {
 
 #define UNROLLED_INLINE inline __attribute__((always_inline))
+// Not inlined, and treated as if it were in another file. Clang always does the second.
+#if defined(__clang__)
+#define UNROLLED_OPAQUE __attribute__((noinline))
+#else
+#define UNROLLED_OPAQUE __attribute__((noipa))
+#endif
 
 // Float32 sums of float32 products.
 template <class Isa_>

@@ -59,11 +59,23 @@ constexpr bool contains(To<Gates...>, int gate) {
   return ((gate == Gates) || ...);
 }
 
-// to[gate][r] = the products of one block for `G` neighbouring gates; after the first block, added to what is there. It
-// is not inlined, because in a larger function the sums would spill to memory.
-template <class P, int R, int G, bool First>
-__attribute__((noinline)) void add_group(const typename P::Element* weights, const void* const* rows,
-                                         std::int64_t begin, float (*to)[R][P::Isa::lanes]) {
+// What the last block adds to the totals.
+struct Starts {
+  const float* const* rows;  // one for each node; or null: nothing is added
+  std::int64_t at;           // of the first gate's numbers in a row
+
+  Starts behind(std::int64_t count) const { return {rows, at + count}; }
+};
+
+// to[gate][r] = the products of one block for `G` neighbouring gates, added to what is there unless the block is the
+// first one, and then to the start if it is the last one.
+//
+// One function, because the sums stay in registers, and not inlined, because in a larger one they would spill to
+// memory. It is opaque, or GCC would keep addresses in vector registers that it doesn't use. They would come back
+// through the queue of the vector units, behind all products, and the products of the next block would wait for them.
+template <class P, int R, int G, bool First, bool Last>
+UNROLLED_OPAQUE void add_group(const typename P::Element* weights, const void* const* rows, std::int64_t begin,
+                               float (*to)[R][P::Isa::lanes], Starts starts) {
   using Isa = typename P::Isa;
   using Element = typename P::Element;
   constexpr int kWeight = Isa::lanes * P::step_inputs;
@@ -91,8 +103,10 @@ __attribute__((noinline)) void add_group(const typename P::Element* weights, con
         // A node's sums are finished between the products of the others, or the multipliers would wait.
 #pragma GCC unroll 2
         for (int gate = 0; gate < G; ++gate) {
-          const typename Isa::Vec sum = Isa::add(sums[0][r][gate], sums[1][r][gate]);
-          Isa::store(to[gate][r], First ? sum : Isa::add(Isa::load(to[gate][r]), sum));
+          typename Isa::Vec total = Isa::add(sums[0][r][gate], sums[1][r][gate]);
+          if constexpr (!First) total = Isa::add(Isa::load(to[gate][r]), total);
+          if constexpr (Last) total = Isa::add(total, Isa::load(starts.rows[r] + starts.at + gate * Isa::lanes));
+          Isa::store(to[gate][r], total);
         }
       }
     }
@@ -101,42 +115,48 @@ __attribute__((noinline)) void add_group(const typename P::Element* weights, con
   }
 }
 
+template <class P, int R, int G>
+UNROLLED_INLINE void add_any_group(const typename P::Element* weights, const void* const* rows, std::int64_t begin,
+                                   float (*to)[R][P::Isa::lanes], bool first, const Starts& starts) {
+  if (first) {
+    add_group<P, R, G, true, false>(weights, rows, begin, to, starts);
+  } else if (starts.rows) {
+    add_group<P, R, G, false, true>(weights, rows, begin, to, starts);
+  } else {
+    add_group<P, R, G, false, false>(weights, rows, begin, to, starts);
+  }
+}
+
 // Adds the products of the block that begins at input `begin` with `weights`. Returns the address of the weights after
 // these.
 template <class P, int R>
 UNROLLED_INLINE const typename P::Element* add_block(Totals<P, R>&, To<>, const typename P::Element* weights,
-                                                     const void* const*, std::int64_t, bool) {
+                                                     const void* const*, std::int64_t, bool, const Starts&) {
   return weights;
 }
 template <class P, int R, int Gate>
 UNROLLED_INLINE const typename P::Element* add_block(Totals<P, R>& totals, To<Gate>, const typename P::Element* weights,
-                                                     const void* const* rows, std::int64_t begin, bool first) {
-  if (first) {
-    add_group<P, R, 1, true>(weights, rows, begin, &totals.at[Gate]);
-  } else {
-    add_group<P, R, 1, false>(weights, rows, begin, &totals.at[Gate]);
-  }
+                                                     const void* const* rows, std::int64_t begin, bool first,
+                                                     const Starts& starts) {
+  add_any_group<P, R, 1>(weights, rows, begin, &totals.at[Gate], first, starts);
   return weights + P::block_steps * P::step_inputs * P::Isa::lanes;
 }
 template <class P, int R, int Gate, int Next, int... Gates>
 UNROLLED_INLINE const typename P::Element* add_block(Totals<P, R>& totals, To<Gate, Next, Gates...>,
                                                      const typename P::Element* weights, const void* const* rows,
-                                                     std::int64_t begin, bool first) {
+                                                     std::int64_t begin, bool first, const Starts& starts) {
   static_assert(Next == Gate + 1, "the gates of a group are neighbours");
-  if (first) {
-    add_group<P, R, 2, true>(weights, rows, begin, &totals.at[Gate]);
-  } else {
-    add_group<P, R, 2, false>(weights, rows, begin, &totals.at[Gate]);
-  }
+  add_any_group<P, R, 2>(weights, rows, begin, &totals.at[Gate], first, starts);
   weights += 2 * P::block_steps * P::step_inputs * P::Isa::lanes;
-  return add_block(totals, To<Gates...>{}, weights, rows, begin, first);
+  return add_block(totals, To<Gates...>{}, weights, rows, begin, first, starts.behind(2 * P::Isa::lanes));
 }
 
-// Adds the products of steps [begin, end), which are whole blocks. The first ones set the totals of their gates.
-// `fetching` is called for every kChunkSteps steps.
+// Adds the products of steps [begin, end), which are whole blocks. The first block sets the totals of its gates. The
+// last one adds `starts`, unless it is the first, too. `fetching` is called for every kChunkSteps steps.
 template <class P, int R, class To, class Fetching>
 UNROLLED_INLINE void add_blocks(Totals<P, R>& totals, To to, const char* at, const void* const* rows,
-                                std::int64_t begin, std::int64_t end, bool first, Fetching& fetching) {
+                                std::int64_t begin, std::int64_t end, bool first, const Starts& starts,
+                                Fetching& fetching) {
   const typename P::Element* weights = reinterpret_cast<const typename P::Element*>(at);
   const auto fetch = [&](std::int64_t step) {
     for (std::int64_t line = 0; line < P::block_steps; line += kChunkSteps) fetching(rows, step + line, To::weights);
@@ -146,13 +166,14 @@ UNROLLED_INLINE void add_blocks(Totals<P, R>& totals, To to, const char* at, con
     // while the gates of the tile before leave the multipliers idle. Bfloat16x3 has three times as many products in a
     // block, and its prefetches would come too late.
     if constexpr (P::pieces == 2) fetch(step);
+    const Starts now = step + P::block_steps < end || first ? Starts{} : starts;
     const std::int64_t place = step * P::step_inputs * P::pieces;
     if constexpr (P::pieces == 2) {
-      add_block(totals, to, weights, rows, place + P::block_steps * P::step_inputs, first);
-      weights = add_block(totals, to, weights, rows, place, false);
+      add_block(totals, to, weights, rows, place + P::block_steps * P::step_inputs, first, {});
+      weights = add_block(totals, to, weights, rows, place, false, {});
       first = false;
     }
-    weights = add_block(totals, to, weights, rows, place, first);
+    weights = add_block(totals, to, weights, rows, place, first, now);
     if constexpr (P::pieces == 1) fetch(step);
   }
 }

@@ -63,22 +63,52 @@ UNROLLED_INLINE void store_state(const LayerBlock& block, std::int64_t node, std
   P::store_hidden(states + place_of<P>(unit), state);
 }
 
-// Stores a node's result at `unit`, for the next step, the next layer and the caller.
+// Where the results of a tile's nodes are stored, from `unit` on: for the next step, the next layer and the caller. It
+// has read the block before anything is stored, because the compiler must assume that a store changes the block.
+// Reading it again for every node would delay the products of the next tile, which overlap with this tile's gates.
+template <class P>
+struct Destination {
+  using Isa = typename P::Isa;
+  typename P::Element* const states;
+  const std::int64_t apart;
+  float* const* const outputs;  // or null
+  const std::int64_t unit;
+  const std::int64_t left;      // units from `unit` on
+  const bool outputs_read;
+
+  UNROLLED_INLINE Destination(const PackedLayer& layer, const LayerBlock& block, std::int64_t node, std::int64_t at)
+      : states(static_cast<typename P::Element*>(block.hidden_out) + node * block.hidden_stride * P::pieces +
+               place_of<P>(at)),
+        apart(block.hidden_stride * P::pieces),
+        outputs(block.outputs ? block.outputs + node : nullptr),
+        unit(at),
+        left(layer.units - at),
+        outputs_read(block.outputs_read) {}
+
+  template <int R>
+  UNROLLED_INLINE void store(const typename Isa::Vec (&results)[R]) const {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) P::store_hidden(states + r * apart, results[r]);
+    if (!outputs) return;
+    if (left < Isa::lanes) {
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) Isa::store_first(outputs[r] + unit, results[r], static_cast<int>(left));
+    } else if (outputs_read) {
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) Isa::store(outputs[r] + unit, results[r]);
+    } else {
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) Isa::store_away(outputs[r] + unit, results[r]);
+    }
+  }
+};
+
+// Stores one node's result.
 template <class P>
 UNROLLED_INLINE void store_result(const PackedLayer& layer, const LayerBlock& block, std::int64_t node,
                                   std::int64_t unit, typename P::Isa::Vec result) {
-  using Isa = typename P::Isa;
-  store_state<P>(block, node, unit, result);
-  if (!block.outputs) return;
-  const std::int64_t left = layer.units - unit;
-  float* const output = block.outputs[node] + unit;
-  if (left < Isa::lanes) {
-    Isa::store_first(output, result, static_cast<int>(left));
-  } else if (block.outputs_read) {
-    Isa::store(output, result);
-  } else {
-    Isa::store_away(output, result);
-  }
+  const typename P::Isa::Vec results[1] = {result};
+  Destination<P>(layer, block, node, unit).template store<1>(results);
 }
 
 // A kind whose gates are applied to all four sums at once, with a vector that is carried from step to step in float32:
@@ -94,13 +124,13 @@ struct Recurrent : Started<P> {
     typename Isa::Vec carried[R], results[R];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) carried[r] = Isa::load(block.cell_in[place.node + r] + unit);
+    const Destination<P> to(layer, block, place.node, unit);
+    const std::int64_t apart = block.cell_stride;
+    float* const cells = block.cell_out + place.node * apart + unit;
     Update::template apply<R>(layer, sums, carried, results);
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const std::int64_t node = place.node + r;
-      Isa::store(block.cell_out + node * block.cell_stride + unit, carried[r]);
-      store_result<P>(layer, block, node, unit, results[r]);
-    }
+    for (int r = 0; r < R; ++r) Isa::store(cells + r * apart, carried[r]);
+    to.template store<R>(results);
   }
 };
 

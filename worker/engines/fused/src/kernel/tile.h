@@ -14,6 +14,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "kernel/accumulate.h"
 #include "kernel/blocks.h"
@@ -24,6 +25,9 @@ namespace {
 
 constexpr std::int64_t kLine = 64;         // bytes in a cache line
 constexpr std::int64_t kShortSteps = 128;
+
+template <class P>
+struct Started;  // see kinds.h
 
 struct Place {
   std::int64_t node;  // the tile's first node
@@ -43,7 +47,7 @@ struct Fetching {
   const LayerBlock& block;
   const Place& next;      // a later tile; the hardware can't predict where its nodes are
   const Pace& pace;
-  std::int64_t fetched;   // pieces of `next` that were prefetched
+  std::uint64_t fetched;  // pieces of `next` that were prefetched; unsigned, because that is quicker to divide
   const char* weights;    // the next pass's weights: each tile of this pass prefetches its share of them
   const char* due;        // where prefetching of `weights` should be by now
   bool cold;              // the block's inputs have not been read yet
@@ -57,7 +61,9 @@ struct Fetching {
     for (int r = 0; r < R; ++r) __builtin_prefetch(static_cast<const char*>(rows[R + r]) + step * 4);
   }
   UNROLLED_INLINE void fetch_next() {
-    Kind::fetch(block, {next.node + fetched / Kind::kFetches, next.panel}, fetched % Kind::kFetches);
+    constexpr std::uint64_t kFetches = Kind::kFetches;
+    const std::int64_t node = next.node + static_cast<std::int64_t>(fetched / kFetches);
+    Kind::fetch(block, {node, next.panel}, static_cast<std::int64_t>(fetched % kFetches));
   }
 };
 
@@ -79,6 +85,23 @@ UNROLLED_INLINE void products(Sums<P, R>& sums, To to, const char* at, const voi
   if (step < end) accumulate<P, R>(sums, to, weights, rows, step, end);
 }
 
+// Turns the totals of a tile into results, after the start is added, unless it is in them already.
+template <class P, class Kind, int R>
+UNROLLED_INLINE void finish_totals(const PackedLayer& layer, const LayerBlock& block, const Place& place,
+                                   const Totals<P, R>& totals, bool started) {
+  Sums<P, R> sums;
+  if (!started) Kind::template begin<R>(layer, block, place, sums);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int gate = 0; gate < kGates; ++gate) {
+      const typename P::Isa::Vec total = P::Isa::load(totals.at[gate][r]);
+      sums[r][gate] = started ? total : P::Isa::add(total, sums[r][gate]);
+    }
+  }
+  Kind::template finish<R>(layer, block, place, sums);
+}
+
 // A tile of a kernel that sums in blocks; `input` and `state` are the weights of this run.
 template <class P, class Kind, int R>
 UNROLLED_INLINE void block_tile(const PackedLayer& layer, const LayerBlock& block, const Place& place, const Run& run,
@@ -98,23 +121,19 @@ UNROLLED_INLINE void block_tile(const PackedLayer& layer, const LayerBlock& bloc
   } else {
     clear_others(totals, To<>{});
   }
-  add_blocks(totals, Input{}, input, block.input + place.node, run.a, run.a_end, run.first, fetching);
-  add_blocks(totals, State{}, state, block.recurrent + place.node, run.b, run.b_end, run.first && !has_input, fetching);
+  // The last block adds the start if it is a row of numbers for all four sums: then it is read beside the products.
+  constexpr bool kRow = std::is_base_of_v<Started<P>, Kind> && State::weights == kGates;
+  const bool state_first = run.first && !has_input;
+  const bool started = kRow && run.last && run.b_end - run.b > (state_first ? P::block_steps : 0);
+  const Starts starts{started ? block.start + place.node : nullptr, place.panel * kGates * P::Isa::lanes};
+  add_blocks(totals, Input{}, input, block.input + place.node, run.a, run.a_end, run.first, {}, fetching);
+  add_blocks(totals, State{}, state, block.recurrent + place.node, run.b, run.b_end, state_first, starts, fetching);
   for (; fetching.fetched < R * Kind::kFetches; ++fetching.fetched) fetching.fetch_next();
   if (!run.last) {
     keep_totals<P, R>(totals, kept);
     return;
   }
-  Sums<P, R> sums;
-  Kind::template begin<R>(layer, block, place, sums);
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int gate = 0; gate < kGates; ++gate) {
-      sums[r][gate] = P::Isa::add(P::Isa::load(totals.at[gate][r]), sums[r][gate]);
-    }
-  }
-  Kind::template finish<R>(layer, block, place, sums);
+  finish_totals<P, Kind, R>(layer, block, place, totals, started);
 }
 
 // Not inlined, and with its loops over rows unrolled: in a larger function the sums would spill to memory.
