@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 log = logging.getLogger(__name__)
+_connected_log = logging.getLogger("celery.worker.consumer.connection")
 
 #: The list, under the namespace, that keeps refused messages for people to look at; the oldest are removed first.
 REFUSED = "refused"
@@ -68,6 +69,25 @@ _echoes = Echoes()
 _UNUSED_HEADERS = ("eta", "expires", "group", "shadow", "stamped_headers", "compression")
 
 
+class _Pace:
+    """Lets the consumer begin again, quietly and with pauses if it does so often, as it does while the broker is full.
+
+    In its place, Celery has a counter that lets it begin six times a second, and then logs a traceback as CRITICAL.
+    `worker.runtime.heartbeat` logs the trouble, once.
+    """
+
+    def __init__(self) -> None:
+        self._began = float("-inf")
+
+    def step(self) -> None:
+        """The consumer begins again now."""
+        often = time.monotonic() - self._began < 2 * RECONNECT_SECONDS
+        _connected_log.setLevel(logging.WARNING if often else logging.NOTSET)
+        if often:
+            time.sleep(RECONNECT_SECONDS)
+        self._began = time.monotonic()
+
+
 class GuardedConsumer(Consumer):  # type: ignore[misc]  # Celery is untyped
     """Celery's consumer, which puts refused messages aside and reconnects quickly."""
 
@@ -80,6 +100,10 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]  # Celery is untyped
             if isinstance(facts.get("broker"), dict):  # otherwise it isn't connected
                 facts["broker"]["hostname"] = without_secret(facts["broker"].get("hostname") or "")
             return facts
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._restart_state = _Pace()
 
     def ensure_connected(self, conn: Any) -> Any:
         """Connect, however long it takes. Celery's own method waits longer each time, and logs each try."""
@@ -177,6 +201,13 @@ class GuardedChannel(Channel):
 
     QoS = GuardedQoS
     _polling: tuple[object, int] | None = None  # the socket of BRPOP, and the server's number of its client
+
+    def maybe_refresh_binding_expiry(self) -> None:
+        """Keep the lists of Celery's own queues from expiring; not while the broker is full, say."""
+        try:
+            super().maybe_refresh_binding_expiry()  # type: ignore[no-untyped-call]  # kombu is untyped
+        except redis.ResponseError as error:  # the next second does it; kombu would log the traceback
+            log.debug("the lists of queues couldn't be kept (%s)", error)
 
     def _brpop_start(self, timeout: float | None = None) -> Any:
         connection = self.client.connection

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -128,6 +129,33 @@ def test_no_secret_is_said_or_shown(locked_broker, tmp_path):
         assert "refuses: " in refused.log
         assert "Traceback" not in worker.log + refused.log
         assert SECRET not in worker.log + refused.log
+
+
+@pytest.mark.parametrize("with_work", [True, False])
+def test_a_full_broker_is_logged_once(tmp_path, with_work):
+    """Whatever the worker tries again and again, its log has no traceback, and it works when there is room."""
+    with RestartableBroker(port=0) as server, open_site(tmp_path, server.url) as site:
+        client = redis.Redis.from_url(server.url)
+        worker = site.worker(replace(site.plan, gate=str(site.gate))).wait_ready()
+        rows = make_rows(20)
+        jobs = [site.enqueue(rows)] if with_work else []
+
+        def refused():
+            return client.info("stats")["total_error_replies"]
+
+        client.config_set("maxmemory", "1")
+        site.gate.touch()
+        before = refused()
+        eventually(lambda: "used memory > 'maxmemory'" in worker.log, "the worker to say what is wrong")
+        eventually(lambda: refused() > before + 20, "it to try many times")
+        client.config_set("maxmemory", "0")
+        jobs.append(site.enqueue(rows, name="later"))
+        for job in jobs:
+            site.wait_done(job)
+            check_outputs(job, rows)
+        assert "CRITICAL" not in worker.log
+        assert "Traceback" not in worker.log
+        assert worker.log.count("Connected to") <= 3
 
 
 def test_the_log_of_a_worker_is_calm(site):

@@ -32,6 +32,22 @@ class HealthFile:
         self.path = path
         self._locked: BinaryIO | None = None
 
+    def claim(self) -> None:
+        """Lock the file before anything is written to it, so that of two workers that start at once one is refused.
+
+        A file that this makes looks old: this worker isn't well yet.
+
+        Raises:
+            OptionError: another worker has it.
+        """
+        try:
+            self._locked = _lock(self.path)
+            if self._locked is not None and not os.fstat(self._locked.fileno()).st_size:
+                os.utime(self._locked.fileno(), (0, 0))
+        except OSError as error:  # its writing tells of another error
+            if error.errno == errno.EBUSY:
+                raise _refusal(self.path, _SHARED) from error
+
     def write(self, on_board: int) -> None:
         """Say that this worker is well, and how many shards it holds.
 
@@ -79,7 +95,11 @@ def check_health_file(path: Path) -> None:
         found = _SHARED
     else:
         return
-    raise OptionError(f"--health-file {path}: {found}; name a new file in a directory that this worker can write to")
+    raise _refusal(path, found)
+
+
+def _refusal(path: Path, found: str) -> OptionError:
+    return OptionError(f"--health-file {path}: {found}; name a new file in a directory that this worker can write to")
 
 
 def _may_be_replaced(path: Path) -> bool:

@@ -61,6 +61,9 @@ class Heartbeat:
         patience: reports problems once.
         about: facts about this worker, sent with each beat.
         send: sends one shard's message.
+
+    Raises:
+        OptionError: another worker has the health file.
     """
 
     def __init__(
@@ -94,6 +97,8 @@ class Heartbeat:
         self._sent_again: dict[Member, int] = {}  # how often, the latest last
         self._other_offers: set[Offer] = set()
         self._health_file = HealthFile(settings.health_file) if settings.health_file else None
+        if self._health_file:
+            self._health_file.claim()
         self._logged = metrics.snapshot()
         self._log_next = time.monotonic() + PROGRESS_SECONDS
 

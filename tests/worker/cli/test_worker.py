@@ -42,6 +42,24 @@ def test_a_health_file_that_a_worker_wrote_may_be_written_again(tmp_path, conten
     check_health_file(path)
 
 
+def test_of_two_workers_that_start_at_once_one_is_refused(tmp_path):
+    """Neither has written the file yet. A file that is only claimed looks old, because nobody is well yet."""
+    path = tmp_path / "health"
+    first, second = HealthFile(path), HealthFile(path)
+    check_health_file(path)
+    first.claim()
+    with pytest.raises(OptionError, match="another worker writes it; name a new file"):
+        second.claim()
+    assert path.stat().st_mtime == 0
+    first.write(1)
+    assert path.stat().st_mtime > 0
+    first.remove()
+    second.claim()
+    second.write(2)
+    assert path.read_text() == '{"on_board": 2}'
+    second.remove()
+
+
 def test_a_health_file_has_one_worker(tmp_path):
     """One that hangs would look well while the other writes. A file that was removed is free."""
     path = tmp_path / "health"
