@@ -15,6 +15,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Self
 
 from producer.local.watchdog import Watchdog
+from producer.terminal.lines import warn
 from unrolled.errors import UnrolledError
 from unrolled.settings.machine_memory import memory_note
 from unrolled.settings.worker_options import WorkerOptions
@@ -71,6 +72,7 @@ class Workers:
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * count
         self._started = [0.0] * count
         self._deaths = deaths
+        self._died = 0
         self._check_model = check_model
         self._stop, self._hurry = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
@@ -174,6 +176,17 @@ class Workers:
                 except (OSError, UnrolledError) as error:
                     self._fail(f"the worker died and can't be started again: {error}")
                     return
+                self._tell_of_death(number, process.returncode)
+
+    def _tell_of_death(self, number: int, status: int) -> None:
+        """Say that a worker died, at the first, the second, the fourth, the eighth death, and so on."""
+        self._died += 1
+        if self._died & (self._died - 1):
+            return
+        died = f"a worker died ({_how(status)}), and was started again"
+        if self._died > 1:
+            died = f"workers died {self._died} times (the last one: {_how(status)}), and were started again"
+        warn(f"{died}; its log: {self._log(number)}")
 
     def _fail(self, reason: str) -> None:
         self.failure = UnrolledError(reason)
@@ -188,11 +201,15 @@ class Workers:
             lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
             # `run` itself has set its workers' variables.
             last = lines[-1].partition(" (set in the environment: ")[0] if lines else last
-        how = f"exit status {status}" if status >= 0 else f"signal {-status}"
-        return f"the worker doesn't run ({how}): {last}{memory_note(last)}\nIts log: {log}"
+        return f"the worker doesn't run ({_how(status)}): {last}{memory_note(last)}\nIts log: {log}"
 
     def _log(self, number: int) -> Path:
         return self._logs / f"worker-{number}.log"
+
+
+def _how(status: int) -> str:
+    """How a process ended, from its exit status."""
+    return f"exit status {status}" if status >= 0 else f"signal {-status}"
 
 
 def _own_port(environment: Mapping[str, str], number: int) -> dict[str, str]:

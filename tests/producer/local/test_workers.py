@@ -62,8 +62,8 @@ def test_workers_run_until_the_end_of_the_block(tmp_path, settings):
     assert all("stopping after SIG" in log.read_text() for log in logs)
 
 
-def test_a_worker_that_died_is_started_again(tmp_path, settings):
-    """The new one appends to the log of the one that died."""
+def test_a_worker_that_died_is_started_again(tmp_path, settings, capsys):
+    """That is said, and the new one appends to the log of the one that died."""
     with Workers(1, settings, tmp_path, never, DEATHS, unchanged):
         ready(tmp_path, 1)
         (first,) = workers_of(os.getpid())
@@ -72,6 +72,8 @@ def test_a_worker_that_died_is_started_again(tmp_path, settings):
         (second,) = workers_of(os.getpid())
         assert second.pid != first.pid
     assert gone([second])
+    log = tmp_path / "worker-0.log"
+    assert capsys.readouterr().err == f"a worker died (signal 9), and was started again; its log: {log}\n"
 
 
 def resume_when_told_to_end(process):
