@@ -70,8 +70,10 @@ def diagnose(status: JobStatus) -> dict[str, str]:
             f", and the broker knows of no {commands} at work on it:",
             f": if no {commands} is at work on it,",
         )
+        # A broker that has lost shards has lost the producer's sign, too; it shows itself again within seconds.
+        is_known = status.queue and "full" not in found and not (status.lost or status.may_be_lost)
         found["input"] = (
-            f"the input hasn't been read to its end{shown if status.queue and 'full' not in found else unknown} "
+            f"the input hasn't been read to its end{shown if is_known else unknown} "
             "run the same command again to resume it (or restore the files of its log, if some are missing)"
         )
     return found

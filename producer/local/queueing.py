@@ -53,7 +53,7 @@ def queue_and_wait(
         raise crew.failure
     job = prepared.job
     is_new = summary.sent or summary.known < summary.shards or not summary.rows
-    with progress("computing" if is_new or not StatusReader(job).read().complete else "already complete") as bar:
+    with progress("computing" if is_new or not StatusReader(job).read().complete else "published already") as bar:
         status = wait_for_job(job, url, namespace, bar, starting_seconds=START_SECONDS, figures=figures)
         return summary, status
 

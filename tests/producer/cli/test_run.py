@@ -95,7 +95,7 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
     assert log.count(" is published\n") == len(files)
     again = unrolled(*command("--json"), cwd=place)
     assert again.returncode == 3
-    assert "already complete: " in again.stderr
+    assert "published already: " in again.stderr
     assert "computing" not in again.stderr
     assert "report.html (nothing has changed since it was written)\n" in again.stderr
     found = json.loads(again.stdout)
@@ -143,7 +143,7 @@ def test_a_run_on_a_terminal_is_one_screen(place):
     plain = unrolled(*command(), cwd=place)
     assert plain.returncode == 0
     assert "\x1b" not in plain.stdout + plain.stderr
-    assert "already complete: " in plain.stderr
+    assert "published already: " in plain.stderr
 
 
 def test_what_is_asked_for_is_stored(place):

@@ -442,6 +442,8 @@ def test_a_stream_at_work_can_be_told_from_an_orphan(tmp_path, server, ledger, p
     assert "input" in diagnose(reader.read())
     alone = diagnose(StatusReader(job).read())
     assert ("to its end: if no `unrolled run`" in alone.get("input", "")) == bool(published)
+    server.client.flushall()
+    assert ("to its end: if no `unrolled run`" in diagnose(reader.read())["input"]) == (not published)
 
 
 def test_an_input_that_broke_off_is_reported(tmp_path):
