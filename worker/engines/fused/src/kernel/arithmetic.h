@@ -9,7 +9,7 @@ namespace unrolled {
 namespace {
 
 #define UNROLLED_INLINE inline __attribute__((always_inline))
-// Not inlined, and treated as if it were in another file. Clang always does the second.
+// Not inlined; and treated as if it were in another file, by compilers that have an attribute for that.
 #if defined(__clang__)
 #define UNROLLED_OPAQUE __attribute__((noinline))
 #else
