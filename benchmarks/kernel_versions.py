@@ -3,9 +3,9 @@
     python benchmarks/kernel_versions.py --other ../older-clone [--units 128 256 512 1024] [--threads 1 2]
         [--arithmetics float32 bfloat16] [--turns 21] [--results kernel_zen4.tsv]
 
-Both kernels must be built. Each runs in a process of its own, from the beginning to the end, and they take turns of
-about a quarter of a second, so that a change of the machine's speed affects both. A ratio is that of two neighbouring
-turns; above 1, this clone's kernel is the faster one. The rows are those of `kernel.py`.
+Both kernels must be built. Each runs in a process of its own, from the beginning to the end, and they take turns, so
+that a change of the machine's speed affects both. A turn takes a quarter of a second, or longer if the rows do. A ratio
+is that of two neighbouring turns; above 1, this clone's kernel is the faster one. The rows are those of `kernel.py`.
 """
 
 from __future__ import annotations
