@@ -99,8 +99,8 @@ def no_worker(offer: Offer, alive: Sequence[Offer | None]) -> str:
     listed = "; ".join(f"{count} for {other}" for other, count in sorted(others.items()))
     line = (
         f"no worker offers what this job asks for, {offer.describe()} "
-        f"({f'alive: {listed}' if listed else 'none is alive'}); start one: unrolled worker --model DIR "
-        f"--engine {offer.engine} --arithmetic {offer.arithmetic}"
+        f"({f'alive: {listed}' if listed else 'none is alive'}); start one for this broker and namespace: "
+        f"unrolled worker --model DIR --engine {offer.engine} --arithmetic {offer.arithmetic}"
     )
     if other := other_offer(offer, alive):
         line += (

@@ -187,8 +187,9 @@ def test_status_says_that_only_workers_of_another_arithmetic_are_alive(tmp_path,
     assert [line.split()[0] for line in lines if "by fused" in line] == [f"{tmp_path}:", "host-1", "→"]
     assert lines[-1] == (
         "→ no worker offers what this job asks for, model abababababab… in float32 by fused (alive: 1 for model "
-        "abababababab… in bfloat16 by fused); start one: unrolled worker --model DIR --engine fused "
-        "--arithmetic float32; or queue the rows for the workers that are alive: the same `unrolled enqueue` with "
+        "abababababab… in bfloat16 by fused); start one for this broker and namespace: unrolled "
+        "worker --model DIR --engine fused --arithmetic float32; or queue the rows for the workers that are alive: "
+        "the same `unrolled enqueue` with "
         "--engine fused --arithmetic bfloat16 and another --out"
     )
 
@@ -379,7 +380,10 @@ def test_wait_enters_again_what_redis_lost_of_a_stream_whose_producer_died(tmp_p
     ledger.client.flushall()
     shown = run_with(broker, "status", tmp_path, "--once").stdout
     assert "0 running, 0 queued, 5 not in Redis" in shown
-    assert "→ 5 waiting shards are not in Redis: it lost them, or is another job's broker; this queues them" in shown
+    assert (
+        "→ 5 waiting shards are not in Redis: it lost them, or this isn't the job's broker and namespace; this queues"
+        in shown
+    )
     lines = Lines({"5 waiting shards were not in Redis, and entered now": lambda: decide(job, Segment("end"))})
     with Working(ledger, job):
         until = time.monotonic() + 60
@@ -561,7 +565,7 @@ def test_wait_says_what_stands_in_the_way_once(tmp_path, broker):
     assert lines.lines == [
         (
             "no worker offers what this job asks for, model abababababab… in float32 by fused (none is alive); "
-            "start one: unrolled worker --model DIR --engine fused --arithmetic float32"
+            "start one for this broker and namespace: unrolled worker --model DIR --engine fused --arithmetic float32"
         ),
         "1 waiting shard was not in Redis, and entered now: it had lost it, or isn't the broker that it was sent to",
     ]
@@ -1137,6 +1141,18 @@ def test_discard_deletes_all_but_the_tombstone(tmp_path, broker, ledger):
         )
     assert json.loads(run_with(broker, "discard", tmp_path, "--yes", "--json").stdout) == {"discarded": 1, "running": 0}
     assert published(job) == []
+
+
+def test_a_discard_without_a_broker_says_what_one_keeps(tmp_path, broker, ledger):
+    """Its shards wait there, till a worker comes to them or the broker is named; then nothing is left to say."""
+    job = make_job(tmp_path)
+    enter(ledger, job, *waiting(job))
+    said = f"now: unrolled discard {job.place} --broker URL"
+    assert said in run("discard", tmp_path, "--yes").stderr
+    assert ledger.members(job.key)[0]
+    for words in (["--broker", broker.url, "--namespace", NAMESPACE], []):
+        assert run("discard", tmp_path, "--yes", *words).stderr == ""
+        assert not ledger.members(job.key)[0]
 
 
 @pytest.mark.parametrize("words", [["card"], ["neighbours", "--id", "a"], ["show"], ["report"]])

@@ -72,6 +72,11 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
     click.echo(json_text(found) if as_json else f"{job.place}: the job {said}")
     if computing.shards:
         tell(f"{computing}: run the same command again when the workers have finished")
+    if broker is None and not log.stopped and len(log.entries) > parts:
+        tell(
+            "no broker was named: shards of it that wait in one go when a worker comes to them, or now: "
+            f"unrolled discard {job.place} --broker URL"
+        )
 
 
 class _Computing(NamedTuple):
