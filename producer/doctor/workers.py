@@ -58,7 +58,7 @@ def check_workers(
         others += f"; {_names(silent)} did, last heard of {_age(silent)} ago" if silent else ""
         yield Check("workers", "warn", f"none offers {what}{others}", f"start one: unrolled worker --model DIR{how}")
     else:
-        yield _check_serving(serving, offer, what)
+        yield _check_serving(serving, offer, what, is_full=is_full)
         yield _check_leases(serving)
         yield from _check_crowd(workers)
         yield from _check_troubles(serving, job_key)
@@ -66,11 +66,13 @@ def check_workers(
         yield _check_pools(stats, any(worker.is_late for worker in workers))
 
 
-def _check_serving(workers: Sequence[WorkerStatus], offer: Offer | str | None, what: str) -> Check:
+def _check_serving(workers: Sequence[WorkerStatus], offer: Offer | str | None, what: str, *, is_full: bool) -> Check:
     """Whether those that offer what is asked for are well, and compute what a job asks for that names nothing else."""
     found = f"{len(workers)} offer {what}: {_names(workers)}"
     if late := [worker for worker in workers if worker.is_late]:
         advice = "such a worker is dead, hangs, or can't reach the broker; its log says more"
+        if is_full:
+            advice = "the broker is full, so workers that are alive can't say so; raise its maxmemory"
         return Check("workers", "warn", f"{found}; no sign of life from {_names(late)} for {_age(late)}", advice)
     offers = {(worker.offer.engine, worker.offer.arithmetic) for worker in workers if worker.offer}
     if isinstance(offer, str) and _USUAL not in offers:

@@ -318,6 +318,9 @@ def test_workers_that_a_full_broker_hides_are_not_missed():
         (check,) = check_workers(known, OFFER, None, is_full=True)
         assert (check.outcome, check.advice) == ("unknown", "raise the broker's maxmemory")
         assert check.found.endswith("the broker is full, so workers that are alive can't say so")
+    late, *_ = check_workers([worker(silent_seconds=16)], OFFER, None, is_full=True)
+    said = "the broker is full, so workers that are alive can't say so; raise its maxmemory"
+    assert (late.outcome, late.advice) == ("warn", said)
 
 
 JOB, ANOTHER = "0123456789abcdef", "f" * 16
