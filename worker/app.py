@@ -79,6 +79,7 @@ def create_app(settings: Settings, make_engine: MakeEngine = choose_engine) -> W
 
     Raises:
         ModelError: the model can't be used.
+        BrokenWorkerError: no engine is installed.
     """
     model = open_model(settings.model)
     queue = queue_name(offer_of(settings, model))

@@ -124,6 +124,8 @@ def _in_the_queue(status: JobStatus, queue: QueueStatus) -> dict[str, str]:
         found["starting"] = "no worker is ready yet: the `unrolled run` that is at work on it starts its own"
     if status.gone:
         found.pop("unseen", None)  # workers miss what "gone" names
+    if status.gone == status.waiting:
+        found.pop("turn", None)  # none of it can be computed when its turn comes
     return found
 
 

@@ -51,10 +51,9 @@ class QueuedJob:
 
     @property
     def is_over(self) -> bool:
-        """Whether its store shows that nothing of it is left to do; the broker forgets it a minute later."""
-        return self.status is not None and (
-            self.status.finished or (self.status.discarded and not self.waiting + self.running)
-        )
+        """Whether nothing of it is left to do, and nothing in the broker; this forgets the job a minute later."""
+        is_done = self.status is not None and (self.status.finished or self.status.discarded)
+        return is_done and not self.waiting + self.running
 
 
 def queued_jobs(broker: Broker, namespace: str) -> list[QueuedJob]:

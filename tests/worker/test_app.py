@@ -231,6 +231,27 @@ sys.exit(run_worker(Settings.from_environ(), "INFO", make_engine))
 """
 
 
+def test_a_worker_without_any_engine_ends_as_one_whose_engine_can_not_start(site):
+    """By default it takes the engine that is installed."""
+    worker = WorkerProcess(site.environ(engine="auto"), site.root / "log", [sys.executable, "-c", NEITHER])
+    site.workers.append(worker)
+    assert worker.wait() == 75
+    assert "CRITICAL worker.cli.worker: the kernel is missing; the tensorflow engine needs TensorFlow" in worker.log
+    assert "Traceback" not in worker.log
+
+
+NEITHER = """
+import sys
+from worker.cli.worker import run_worker
+from worker.engines import choice
+from worker.settings import Settings
+
+choice.why_unavailable = lambda: "the kernel is missing"
+choice.find_spec = lambda _: None
+sys.exit(run_worker(Settings.from_environ(), "INFO"))
+"""
+
+
 def test_the_worker_is_a_program_with_help():
     """`unrolled worker --help` names every setting by its flag."""
     result = run("producer", "worker", "--help")

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -19,6 +20,9 @@ _KEY = "on_board"
 _MOST_BYTES = 256
 #: What is wrong with the file of two workers: one that hangs would look well while the other writes.
 _SHARED = "another worker writes it"
+#: How long a worker that has just been told to stop may still have the file of its successor.
+HANDOVER_SECONDS = 5.0
+_PAUSE_SECONDS = 0.1
 
 
 class HealthFile:
@@ -111,12 +115,21 @@ def _may_be_replaced(path: Path) -> bool:
 
 
 def _is_free(path: Path) -> bool:
-    try:
-        locked = _lock(path)
-    except OSError as error:  # its writing tells of another error
-        return error.errno != errno.EBUSY
-    if locked is not None:
-        locked.close()
+    """Whether no worker writes a file, now or as soon as one that is ending has ended."""
+    until = time.monotonic() + HANDOVER_SECONDS
+    while path.exists():
+        try:
+            locked = _lock(path)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                break  # its writing tells of another error
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_PAUSE_SECONDS)
+            continue
+        if locked is not None:
+            locked.close()
+        break
     return True
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unrolled.errors import OptionError, RequestError
+from unrolled.errors import BrokenWorkerError, OptionError, RequestError
 from unrolled.job.output_root import OutputRoot
 from unrolled.model.directory import open_model
 from unrolled.settings.flags import check_companion, flags
@@ -122,7 +122,7 @@ def run_worker(settings: Settings, log_level: str, make_engine: MakeEngine = cho
     from celery.exceptions import CPendingDeprecationWarning  # noqa: PLC0415 - as below
     from celery.platforms import SecurityWarning  # noqa: PLC0415 - as below
 
-    from worker.app import create_app  # noqa: PLC0415 - Celery's import is a third of a second
+    from worker.app import EXIT_UNUSABLE, create_app  # noqa: PLC0415 - Celery's import is a third of a second
 
     start_log(settings.log_format, log_level)
     for name, level in _QUIETER.items():
@@ -131,7 +131,11 @@ def run_worker(settings: Settings, log_level: str, make_engine: MakeEngine = cho
     # a default that the app sets.
     for category in (SecurityWarning, CPendingDeprecationWarning):
         warnings.filterwarnings("ignore", category=category)
-    app = create_app(settings, make_engine)
+    try:
+        app = create_app(settings, make_engine)
+    except BrokenWorkerError as error:
+        _log.critical("%s", error)
+        return EXIT_UNUSABLE
     # Without Celery's own command line, whose import takes longer than the worker's start.
     program = app.Worker(
         hostname=f"unrolled-{os.getpid()}@{socket.gethostname()}",

@@ -65,7 +65,7 @@ def offer_of(settings: WorkerOptions, model: ModelDirectory) -> Offer:
 
     Raises:
         RequestError: the engine doesn't have the arithmetic.
-        UnrolledError: with "auto", no engine is installed.
+        BrokenWorkerError: with "auto", no engine is installed.
     """
     wanted = settings.engine
     if wanted == "auto":
@@ -88,7 +88,7 @@ def _automatic(arithmetic: str, lacking: dict[str, str | None]) -> str:
     if arithmetic != "float32":
         return "fused"  # the only engine that has another
     if lacking["fused"] and lacking["tensorflow"]:
-        raise UnrolledError(f"{lacking['fused']}; {lacking['tensorflow']}")
+        raise BrokenWorkerError(f"{lacking['fused']}; {lacking['tensorflow']}")
     if not lacking["tensorflow"] and GPUS.is_dir() and any(GPUS.iterdir()):
         return "tensorflow"
     if lacking["fused"]:

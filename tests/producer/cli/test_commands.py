@@ -1063,6 +1063,36 @@ def test_a_finished_job_is_not_cancelled(tmp_path, broker):
     assert not log_of(job).stopped
 
 
+def test_what_a_broker_has_of_a_job_that_was_finished_elsewhere_is_taken_out(tmp_path, broker, ledger):
+    """It takes up room in the queue, so `jobs` lists it; the job stays complete."""
+    job = make_job(tmp_path, shards=2)
+    enter(ledger, job, *waiting(job))
+    for shard in waiting(job):
+        publish_shard(job, shard)
+    decide(job, Segment("end"))
+    (line,) = run_with(broker, "jobs", "--json").stdout.splitlines()
+    assert (json.loads(line)["job"], json.loads(line)["waiting"]) == (job.key, 2)
+    said = f"{tmp_path}: the job is finished; 2 shards that still waited are taken out of the queue\n"
+    assert run_with(broker, "cancel", tmp_path).stdout == said
+    assert (ledger.counts().shards, run_with(broker, "jobs", "--json").stdout) == (0, "")
+    assert json.loads(run_with(broker, "cancel", tmp_path, "--json").stdout) == {"cancelled": 0}
+    assert run_with(broker, "wait", tmp_path).exit_code == 0
+
+
+def test_a_finished_copy_leaves_what_the_broker_has_of_the_original(tmp_path, broker, ledger):
+    """Its workers compute the job there."""
+    job = make_job(tmp_path / "original", shards=2)
+    enter(ledger, job, *waiting(job))
+    shutil.copytree(tmp_path / "original", tmp_path / "copy")
+    copy = open_job(tmp_path / "copy")
+    for shard in waiting(copy):
+        publish_shard(copy, shard)
+    for each in (job, copy):
+        decide(each, Segment("end"))
+    assert "so nothing is changed" in run_with(broker, "cancel", tmp_path / "copy").stdout
+    assert ledger.counts().shards == 2
+
+
 def test_cancel_by_key_works_where_the_directory_is_gone(tmp_path, broker, ledger):
     """The key is in the workers' logs."""
     job = make_job(tmp_path, shards=2)

@@ -576,6 +576,8 @@ def test_another_job_is_computed_first(tmp_path, server, ledger):
         "the workers compute other jobs: 1 shard of those runs, and 2 wait; this job's turn comes when a worker is free"
     )
     assert diagnose(status) == {"turn": turn}
+    assert "turn" not in diagnose(replace(status, gone=1))  # nothing could be computed then
+    assert "turn" in diagnose(replace(status, gone=1, shards=2))
     assert diagnose(StatusReader(first, server, "test").read()) == {}
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from unrolled.errors import OptionError
+from unrolled.telemetry import health_file
 from unrolled.telemetry.health_file import HealthFile, check_health_file
 from worker.cli.worker import worker
 
@@ -60,8 +61,19 @@ def test_of_two_workers_that_start_at_once_one_is_refused(tmp_path):
     second.remove()
 
 
-def test_a_health_file_has_one_worker(tmp_path):
+def test_the_health_file_of_a_worker_that_is_ending_is_waited_for(tmp_path, monkeypatch):
+    """A supervisor may start the next one a moment too early."""
+    path = tmp_path / "health"
+    first = HealthFile(path)
+    first.write(1)
+    monkeypatch.setattr(health_file.time, "sleep", lambda _: first.remove())
+    check_health_file(path)
+    assert not path.exists()
+
+
+def test_a_health_file_has_one_worker(tmp_path, monkeypatch):
     """One that hangs would look well while the other writes. A file that was removed is free."""
+    monkeypatch.setattr(health_file, "HANDOVER_SECONDS", 0.2)
     path = tmp_path / "health"
     first, second = HealthFile(path), HealthFile(path)
     first.write(1)

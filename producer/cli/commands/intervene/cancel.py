@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,12 +11,16 @@ from producer.cli.options import broker_option, job_at, json_option, namespace_o
 from producer.jobs import decisions
 from producer.jobs.removal import remove_key
 from producer.local.broker_record import find_broker
+from producer.queue.copies import find_original
 from producer.queue.shard_queue import ShardQueue
 from unrolled.errors import JobError, counted, printable
 from unrolled.patience import Patience
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log
 from unrolled.telemetry.json_text import json_text
+
+if TYPE_CHECKING:
+    from unrolled.protocol.opening import OpenJob
 
 
 @click.command()
@@ -29,7 +34,7 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
 
     Published parts stay, and shards that are in a worker's engine are still published. An `unrolled enqueue` that
     is running for the job stops. To resume the job, run the same `unrolled enqueue` or `unrolled run` again. A
-    finished job stays as it is.
+    finished job stays as it is; shards of it that still wait, because other workers have computed them, are taken out.
 
     \b
     Examples:
@@ -48,8 +53,12 @@ def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> N
     job, log = job_at(out), Log()
     if standing(log, job.objects, live=job.job.live).finished:
         # A cancelled job isn't complete, and this one may be.
-        nothing = f"{out}: the job is finished and no shard waits, so nothing is changed"
-        click.echo(json_text({"cancelled": 0}) if as_json else nothing)
+        count = _clear(job, log, find_broker(broker, out), namespace)
+        said = f"{out}: the job is finished and no shard waits, so nothing is changed"
+        if count:
+            left = counted(count, "shard that still waited is", "shards that still waited are")
+            said = f"{out}: the job is finished; {left} taken out of the queue"
+        click.echo(json_text({"cancelled": count}) if as_json else said)
         return
     if log.discarded and find_broker(broker, out) is None:
         raise JobError(f"{out}: the job is discarded; nothing can be cancelled")
@@ -73,6 +82,18 @@ def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> N
         click.echo(f"{out}: the job was discarded before; use another --out")
     else:
         click.echo("the same `unrolled run` or `unrolled enqueue` resumes the job")
+
+
+def _clear(job: OpenJob, log: Log, broker: str | None, namespace: str) -> int:
+    """Take the shards of a finished job out of a queue whose workers didn't compute them; how many there were."""
+    if broker is None:
+        return 0
+    queue = ShardQueue(broker, namespace, job.job.offer, _patience())
+    with closing(queue):
+        place = queue.steadily("reach the broker", lambda: queue.ledger.place_of(job.key))
+        if find_original(job, place):  # those of the job that this one is a copy of
+            return 0
+        return queue.steadily("reach the broker", lambda: queue.ledger.forget(job.key, log.length))
 
 
 def _cancel_by_key(key: str, broker: str | None, namespace: str, *, as_json: bool) -> None:
