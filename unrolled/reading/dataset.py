@@ -453,6 +453,9 @@ class Dataset:
                 its similarity to any other is NULL, which sorts last.
             name: of the table; a table or a view of this name is replaced. Its vectors are float32: DuckDB has no
                 float16.
+
+        Raises:
+            TypeError: the first argument is no connection.
         """
         return duckdb_table(connection, self.record_batches(columns), name)
 

@@ -74,6 +74,8 @@ def duckdb_table(
     connection: duckdb.DuckDBPyConnection, rows: pa.RecordBatchReader, name: str
 ) -> duckdb.DuckDBPyRelation:
     """A table of DuckDB with all rows, in place of a table or a view of this name; float16 becomes float32."""
+    if not hasattr(connection, "register"):
+        raise TypeError(f"the first argument is {connection!r:.100}; give a connection, such as duckdb.connect()")
     fields = [field.with_type(_without_float16(field.type)) for field in rows.schema]
     # A view isn't replaced by a table. It is looked for first, because an error would end the caller's transaction.
     views = connection.execute(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import sys
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,8 +15,8 @@ from unrolled.model.directory import open_model
 from unrolled.settings.flags import check_companion, flags
 from unrolled.telemetry import tracing
 from unrolled.telemetry.health_file import check_health_file
-from unrolled.telemetry.json_log import log_json
 from unrolled.telemetry.server import check_installed
+from worker.cli.logs import quieten_celery, start_log
 from worker.cli.too_much import too_much
 from worker.engines.choice import choose_and_measure
 from worker.settings import Settings
@@ -29,15 +27,6 @@ if TYPE_CHECKING:
     from worker.app import MakeEngine
 
 _log = logging.getLogger(__name__)
-
-#: Loggers that say something for each message, or repeat what `worker.runtime.heartbeat` logs in one line.
-_QUIETER = {
-    "celery.worker.strategy": logging.WARNING,
-    "celery.app.trace": logging.WARNING,
-    "celery.worker.consumer.consumer": logging.ERROR,
-    "kombu": logging.WARNING,
-    "py.warnings": logging.ERROR,  # Celery warns of its own deprecations at each reconnection
-}
 
 
 @click.command(short_help="Compute and publish shards until stopped.")
@@ -90,27 +79,6 @@ def _check_root(root: Path) -> None:
         raise OptionError(f"--output-root {error}") from error
 
 
-def start_log(log_format: str, log_level: str) -> None:
-    """Write all that is logged to standard error, Celery's own records included."""
-    if log_format == "json":
-        from celery.signals import setup_logging  # noqa: PLC0415 - Celery's import is a third of a second
-
-        log_json(log_level)
-        # Celery gives some of its loggers handlers of their own, unless somebody else sets up logging.
-        setup_logging.connect(_set_up, weak=False)
-    else:
-        logging.basicConfig(
-            level=log_level,
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-            stream=sys.stderr,
-            force=True,
-        )
-
-
-def _set_up(**_: object) -> None:
-    """Logging is set up already."""
-
-
 def run_worker(settings: Settings, log_level: str, make_engine: MakeEngine = choose_and_measure) -> int:
     """Run a worker in this process until it is stopped; its exit status.
 
@@ -119,18 +87,10 @@ def run_worker(settings: Settings, log_level: str, make_engine: MakeEngine = cho
         log_level: of all loggers, Celery's too.
         make_engine: makes what computes.
     """
-    from celery.exceptions import CPendingDeprecationWarning  # noqa: PLC0415 - as below
-    from celery.platforms import SecurityWarning  # noqa: PLC0415 - as below
-
     from worker.app import EXIT_UNUSABLE, create_app  # noqa: PLC0415 - Celery's import is a third of a second
 
     start_log(settings.log_format, log_level)
-    for name, level in _QUIETER.items():
-        logging.getLogger(name).setLevel(level)
-    # Celery warns root of pickle, which this worker refuses; in a container, root is usual. The other warning is about
-    # a default that the app sets.
-    for category in (SecurityWarning, CPendingDeprecationWarning):
-        warnings.filterwarnings("ignore", category=category)
+    quieten_celery()
     try:
         app = create_app(settings, make_engine)
     except BrokenWorkerError as error:

@@ -44,6 +44,12 @@ def test_pooled_columns_are_matrices(dataset, name):
         np.testing.assert_array_equal(np.array(found.fetchnumpy()[name].tolist()), some)
 
 
+def test_duckdb_needs_a_connection(dataset):
+    """The columns come first everywhere else."""
+    with pytest.raises(TypeError, match=r"the first argument is \['id'\]; give a connection, such as duckdb.connect"):
+        dataset.to_duckdb(["id"])
+
+
 def test_a_computed_column_has_the_type_of_a_stored_one(dataset):
     """Tables of jobs that store it and of jobs that don't can be joined."""
     table = dataset.to_arrow(["id", "mean", "max"])
