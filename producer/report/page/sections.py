@@ -61,7 +61,8 @@ def heading(facts: Facts) -> str:
         figures.append(("tokens a second", figure(facts.time.tokens / max(facts.time.seconds, 1e-9))))
     figures.append(("rows in quarantine", f'<span class="{"warn" if bad else ""}">{number(bad)}</span>'))
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in figures)
-    state = f'<b class="{_STATES.get(facts.state, "bad")}">{facts.state}</b>'
+    shown = f"{facts.state}, but damaged" if facts.damaged else facts.state
+    state = f'<b class="{_STATES.get(shown, "bad")}">{shown}</b>'
     return (
         f'<p class="kicker">Unrolled report · job {text(facts.key)} · {state}</p>'
         f"<h1>{quoted(title_of(facts))}</h1>"

@@ -211,7 +211,9 @@ def test_a_damaged_part_is_named_and_the_others_are_shown(tmp_path):
     assert len(found.facts.damaged) == 1
     assert path.name in found.facts.damaged[0]
     assert found.facts.rows_published == 192
-    assert path.name in render(found)
+    page = render(found)
+    assert path.name in page
+    assert '<b class="bad">complete, but damaged</b>' in page
 
 
 @pytest.mark.parametrize("options", [{}, {"of_tokens": True}])
