@@ -20,6 +20,8 @@ RESTART_SECONDS = 0.2
 PIPE_BYTES = 4000
 #: The file that grows, and in how many steps it becomes whole.
 GROWING, GROWTHS = "growing.jsonl", 3
+#: What `unrolled enqueue` says of dead shards when it has read its input to the end.
+NOT_QUEUED = "dead, and not queued"
 #: Lines of a stream that are written at once, at the most.
 BURST_LINES = 15
 
@@ -68,7 +70,9 @@ class Files(_Supervised):
     def supervise(self, stage: Stage) -> None:
         """See `Scene`."""
         if ended := self._has_ended():
-            self._done = ended.status in (0, 3) and ended.started > self._must_start_after
+            # Of a job with dead shards, which `retry` may bring back, all others are queued.
+            is_queued = ended.status in (0, 3) or (ended.status == 1 and NOT_QUEUED in ended.text())
+            self._done = is_queued and ended.started > self._must_start_after
         if self._is_due():
             self._producer = stage.unrolled(*self.words(stage))
 
