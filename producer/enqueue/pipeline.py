@@ -95,12 +95,12 @@ def submit(
     undone: AbstractContextManager[None] = nullcontext()
     read, coverage, ends = _Read(), Coverage(prepared.tokenizer), list[int]()
     if source.follow:
-        run = LiveRun(prepared.job.objects, queue, count, ending.wanted.set)
+        run = LiveRun(prepared.job.objects, queue, count, ending.leave)
         _begin(run, ending, has_taken=prepared.plan.live is not None)
         summary.continued = run.number > 0
         if summary.continued:
             _say_of_header(prepared, queue)
-        batches = _while_it_is_wanted(batches, run.log, impatient, ending.wanted)
+        batches = _while_it_is_wanted(batches, run.log, impatient, ending)
         batches = _numbered(batches, run.number, ending, read)
         batches = _while_there_is_room(batches, queue, run.log, ending.wanted, source.batch_rows)
         steadily = prepared.job.objects.steadily
@@ -142,7 +142,7 @@ def _begin(run: LiveRun, ending: Ending, *, has_taken: bool) -> None:
     except (StoppedWaitingError, BrokerRefusesError):
         if not has_taken:
             raise
-        ending.wanted.set()
+        ending.leave()
 
 
 def _undone_if_refused(log: Log, objects: Objects, queue: JobQueue) -> AbstractContextManager[None]:
@@ -208,7 +208,7 @@ def _with_counts(batches: Iterable[Cut], summary: Summary, *, has_ids: bool) -> 
 
 
 def _while_it_is_wanted(
-    batches: Iterator[SourceBatch], log: Log, objects: Objects, stopped: threading.Event
+    batches: Iterator[SourceBatch], log: Log, objects: Objects, ending: Ending
 ) -> Iterator[SourceBatch]:
     """A live stream's batches, until somebody cancels or discards its job: a quiet one meets no segment of others."""
     looked = time.monotonic()
@@ -218,7 +218,7 @@ def _while_it_is_wanted(
                 catch_up(log, objects)
             looked = time.monotonic()
             if log.stopped:
-                stopped.set()
+                ending.leave()
         yield batch
 
 

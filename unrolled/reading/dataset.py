@@ -358,7 +358,7 @@ class Dataset:
             for rows in part.record_batches():
                 ends = np.cumsum(numbers(rows.column("length")), dtype=np.int64)
                 for start, stop in runs(ends, max_tokens, most_rows=max_rows):
-                    with explained(part.where):
+                    with explained(part.store, part.name):
                         batch = Batch.from_arrow(rows.slice(start, stop - start), part.columns)
                     yield batch
 

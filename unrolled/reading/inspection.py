@@ -64,7 +64,7 @@ def inspect_part(store: Store, name: str) -> PartContents:
     digest = RowsDigest()
     rows = tokens = 0
     for record_batch in part.record_batches_as_stored():
-        with explained(part.where):
+        with explained(part.store, part.name):
             batch = Batch.from_arrow(record_batch, part.columns)
             _check(batch, record_batch, rows)
             if part.spec.positions is not None:
@@ -77,7 +77,7 @@ def inspect_part(store: Store, name: str) -> PartContents:
             raise FileFormatError(
                 f"{part.where}: holds {counted} {what}, its metadata says {stored}; restore it from a copy"
             )
-    with explained(part.where):
+    with explained(part.store, part.name):
         file = store.open(name)
         if file is None:
             raise FileFormatError("no longer exists")

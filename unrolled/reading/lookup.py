@@ -53,7 +53,7 @@ class Lookup:
         kept = self._kept
         if kept is None or kept[0] != group:
             self._kept = kept = group, part.row_group(of_part)
-        with explained(part.where):
+        with explained(part.store, part.name):
             batch = Batch.from_arrow(kept[1].slice(at - int(self._ends[group]) + kept[1].num_rows, 1), part.columns)
         return next(batch.rows())
 

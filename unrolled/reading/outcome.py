@@ -29,7 +29,7 @@ def read_outcome(objects: Objects, shard: ShardId) -> FileInfo | None:
         file = objects.store.open(name)
         if file is None:
             return None
-        with file, explained(f"{objects.store}/{name}"):
+        with file, explained(objects.store, name):
             info = FileInfo.decode(pq.read_metadata(file).metadata)
             if info.shard != shard:
                 raise FileFormatError(

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from unrolled.format.columns import VectorColumn
     from unrolled.store.store import Store
 
+#: What pyarrow says if it can't start a thread, for lack of memory, say.
+_NO_THREAD = os.strerror(errno.EAGAIN)
 #: A row group of one row that has more bytes is a long row.
 LONG_ROW_BYTES = 16 * 2**20
 
@@ -86,7 +90,7 @@ class Part:
     def _open(self) -> Iterator[tuple[pa.NativeFile, pq.ParquetFile]]:
         # Buffering a row group ahead is no faster on a local disk, and doubles the memory of a long row.
         options = {"page_checksum_verification": True, "pre_buffer": False}
-        with explained(self.where):
+        with explained(self.store, self.name):
             source = self.store.open(self.name)
             if source is None:
                 raise FileFormatError("no longer exists")
@@ -173,8 +177,21 @@ def _lists(vectors: NDArray[Any], kind: pa.DataType, offsets: NDArray[np.int64] 
 
 
 @contextlib.contextmanager
-def explained(path: str) -> Iterator[None]:
-    """Turn what pyarrow and the operating system raise into errors that name the file."""
+def explained(store: Store, name: str) -> Iterator[None]:
+    """Turn what pyarrow and the operating system raise into errors that name the file.
+
+    Memory may be lacking because the file is large, or because its damage makes it look so: its seal tells which.
+
+    Args:
+        store: where the file is.
+        name: of its object.
+
+    Raises:
+        FileFormatError: the file is damaged.
+        TransientError: the operating system would not let it be read.
+        MemoryError: its rows don't fit into memory.
+    """
+    path = f"{store}/{name}"
     try:
         yield
     except FileFormatError as error:
@@ -184,4 +201,23 @@ def explained(path: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise TransientError(f"cannot read {path}: {error.strerror or error}") from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if isinstance(error, MemoryError) and _is_sealed(store, name):
+            raise MemoryError(f"{path} can't be read: {reason}") from error
+        if _NO_THREAD in reason and _is_sealed(store, name):
+            raise TransientError(f"cannot read {path}: {reason}") from error
         raise FileFormatError(f"{path}: damaged, or not a Parquet file ({reason}); restore it from a copy") from error
+
+
+def _is_sealed(store: Store, name: str) -> bool:
+    """Whether a file is as it was published, as far as can be seen; this needs next to no memory."""
+    try:
+        from unrolled.format.seal import check_seal  # noqa: PLC0415 - reading files doesn't need its package
+
+        if (source := store.open(name)) is not None:
+            with source:
+                check_seal(source)
+    except FileFormatError:
+        return False
+    except (ImportError, MemoryError, pa.ArrowException, TransientError, OSError):
+        pass  # nothing speaks against it
+    return True

@@ -114,7 +114,7 @@ def _sources(part: Part, schema: pa.Schema) -> dict[str, str]:
 
 
 def _table_of(part: Part, rows: pa.RecordBatch, sources: dict[str, str], schema: pa.Schema) -> pa.RecordBatch:
-    with explained(part.where):
+    with explained(part.store, part.name):
         arrays = [
             rows.column(name) if source == name else _computed(rows.column(source), schema.field(name))
             for name, source in sources.items()

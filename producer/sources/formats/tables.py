@@ -19,6 +19,7 @@ from producer.sources.options import Format, SourceOptions
 from producer.sources.places.place import Place
 from producer.sources.rows import BadRow, SourceBatch, SourceRow
 from unrolled.patience import Steadily
+from unrolled.settings.machine_memory import memory_note
 from unrolled.tokenization.ragged import runs
 
 ARROW_MAGIC = b"ARROW1"
@@ -146,6 +147,8 @@ def _damage(doing: str) -> Iterator[None]:
         raise
     except _DAMAGE as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
+        if isinstance(error, MemoryError):  # for a large row, or because its damage makes it look large
+            reason += memory_note("MemoryError")
         raise DamagedInputError(f"{doing}: {reason}") from error
 
 

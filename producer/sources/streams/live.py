@@ -10,8 +10,8 @@ from typing import BinaryIO
 from producer.sources.errors import DamagedInputError
 
 READ_BYTES = 64 * 1024
-#: The longest rest of a line that is read when the end is wanted.
-_MOST_REST_BYTES = 1 << 20
+#: The most that is read when the end is wanted, which is what a pipe can hold; and the longest rest of its last line.
+_MOST_LEFT_BYTES = _MOST_REST_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -19,24 +19,32 @@ class Ending:
     """How a live input ends before the other side closes it.
 
     Attributes:
-        wanted: set when nothing more is to be read.
+        wanted: set when nothing more is to be read than what has arrived.
+        leaves: whether what has arrived isn't to be read either: it is another reader's, or can't be kept.
         came: whether nothing more will be read for this reason: what was read may be the beginning of a row.
     """
 
     wanted: threading.Event = field(default_factory=threading.Event)
+    leaves: bool = False
     came: bool = False
+
+    def leave(self) -> None:
+        """End the input at once, unless its end is wanted already."""
+        self.leaves = self.leaves or not self.wanted.is_set()
+        self.wanted.set()
 
 
 def follow_chunks(file: BinaryIO, tick_seconds: float, ending: Ending, taken: bytes = b"") -> Iterator[bytes]:
     """Yield data as soon as it arrives, until the other side closes the input, or its end is wanted.
 
-    Waiting in `select` needs no thread: data stays in the pipe until a chunk is requested, so none is lost when the
-    reader stops.
+    Waiting in `select` needs no thread: data stays in the pipe until a chunk is requested. When the end is wanted, what
+    is in the pipe is read, because its writer can't write it again; but of a writer that goes on and on, no more than a
+    pipe holds.
 
     Args:
         file: a pipe, terminal or socket, from whose buffer nothing has been read.
         tick_seconds: an empty chunk is yielded when nothing has arrived for this long.
-        ending: ends the input after a chunk and, where that is in the pipe, the rest of its last line.
+        ending: ends the input after what is in the pipe or, if that is to be left, after the rest of a line.
         taken: what was read from it before; the first chunk.
 
     Raises:
@@ -53,12 +61,30 @@ def follow_chunks(file: BinaryIO, tick_seconds: float, ending: Ending, taken: by
                 return
             last = chunk[-1:] or last
             yield chunk
-        rest, closed = _rest_of_line(descriptor) if last not in (b"", b"\n") else (b"", False)
-        if rest:
-            yield rest
+        chunks, closed = ([], False) if ending.leaves else _left(descriptor)
+        last = chunks[-1][-1:] if chunks else last
+        if not closed and last not in (b"", b"\n"):
+            rest, closed = _rest_of_line(descriptor)
+            chunks += [rest] if rest else []
+        yield from chunks
     except OSError as error:
         raise DamagedInputError(f"can't be read ({error.strerror or error})") from error
     ending.came = not closed
+
+
+def _left(descriptor: int) -> tuple[list[bytes], bool]:
+    """What is in a pipe now.
+
+    Returns:
+        Its chunks, and whether the other side has closed the input.
+    """
+    chunks, size = list[bytes](), 0
+    while size < _MOST_LEFT_BYTES and select.select([descriptor], [], [], 0)[0]:
+        if not (chunk := os.read(descriptor, READ_BYTES)):
+            return chunks, True
+        chunks.append(chunk)
+        size += len(chunk)
+    return chunks, False
 
 
 def _rest_of_line(descriptor: int) -> tuple[bytes, bool]:

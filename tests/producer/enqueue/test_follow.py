@@ -352,6 +352,26 @@ def test_a_signal_ends_a_run_whose_queue_is_full(tmp_path, model, broker, crew):
     assert (producer.returncode, read_rows(live["out"])) == (0, 2), producer.stderr.read()
 
 
+def test_what_is_in_the_pipe_of_a_full_queue_is_kept_at_the_end(tmp_path, model, broker, crew):
+    """Its writer can't write it again; what it writes after that is its own matter."""
+    live = {"broker": broker.url, "model": model, "out": tmp_path / "out", "flush_seconds": 600}
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as rest, os.fdopen(writing, "w") as pipe:
+        producer = crew.start("enqueue", "--follow", "-", stdin=rest, shard_tokens=2, max_queued_tokens=1, **live)
+        pipe.write("one two\nthree\n")
+        pipe.flush()
+        assert "queue is full" in producer.stderr.readline()
+        pipe.write("four\n" * 100 + "fi")
+        pipe.flush()
+        producer.send_signal(signal.SIGTERM)
+        eventually(lambda: producer.poll() is not None, "its end")
+        assert (producer.returncode, fcntl.ioctl(rest, termios.FIONREAD, b"0000")) == (3, bytes(4))
+    assert read_rows(live["out"]) == 102
+    assert [json.loads(line)["reason"] for line in unrolled("quarantine", live["out"], "--json").stdout.splitlines()] == [
+        UNFINISHED
+    ]
+
+
 def let_in(admin):
     """Give a user all rights."""
     admin.execute_command("ACL", "SETUSER", "known", "on", ">secret", "~*", "&*", "+@all")
@@ -540,15 +560,17 @@ def test_a_broker_that_is_away_meanwhile_costs_time_only(tmp_path, model, crew):
 
 
 class Interrupting:
-    """A display that takes the broker away and sends this process signals when the first shard is on disk."""
+    """A display that takes the broker away when the first shard is on disk, and sends this process a row and signals."""
 
-    def __init__(self, server, numbers):
-        self.server, self.numbers, self.said = server, numbers, []
+    def __init__(self, server, numbers, pipe):
+        self.server, self.numbers, self.pipe, self.said = server, numbers, pipe, []
 
     def update(self, **_):
         if self.server is not None:
             self.server.kill()
             self.server = None
+            self.pipe.write("eight\n")
+            self.pipe.flush()
             for number in self.numbers:
                 os.kill(os.getpid(), number)
 
@@ -563,7 +585,7 @@ class Interrupting:
     "numbers", [[signal.SIGTERM], 2 * [signal.SIGTERM], 3 * [signal.SIGHUP], [signal.SIGTERM, signal.SIGHUP]]
 )
 def test_a_signal_ends_a_run_whose_broker_is_away(tmp_path, model, crew, monkeypatch, numbers):
-    """Rows that were read are on disk, one that isn't in a full shard too, and the next run queues all.
+    """Rows that have arrived are on disk, one that isn't in a full shard too, and the next run queues all.
 
     `timeout` may send SIGTERM twice, the system and the shell of a closed terminal SIGHUP, and systemd both.
     """
@@ -575,9 +597,9 @@ def test_a_signal_ends_a_run_whose_broker_is_away(tmp_path, model, crew, monkeyp
             pipe.flush()
             monkeypatch.setattr(sys, "stdin", stdin)
             prepared = prepare(Submission(("-",), str(out), model, SourceOptions(follow=True), 2, 600.0))
-            display = Interrupting(server, numbers)
+            display = Interrupting(server, numbers, pipe)
             with pytest.raises(
-                JobError, match=f"^{out}: stopped .*; the 4 rows that were read are on disk, but not all"
+                JobError, match=f"^{out}: stopped .*; the 5 rows that were read are on disk, but not all"
             ):
                 session.enqueue(prepared, server.url, "unrolled", None, display=display)
         assert not any("may not be on disk" in line for line in display.said)
@@ -585,8 +607,8 @@ def test_a_signal_ends_a_run_whose_broker_is_away(tmp_path, model, crew, monkeyp
         crew.worker(tmp_path / "worker.log", broker=server.url, model=model, engine=ENGINE, lease_seconds=2)
         live = {"broker": server.url, "model": model, "out": out, "shard_tokens": 2}
         assert unrolled("enqueue", "--follow", "-", stdin="", **live).returncode == 0
-        published(out, 4)
-    assert sorted(ids(out)) == numbered(4)
+        published(out, 5)
+    assert sorted(ids(out)) == numbered(5)
     check(out)
 
 

@@ -341,8 +341,11 @@ def test_rare_collections_end():
 
 
 def test_a_stopped_live_input_loses_nothing_that_was_read(submission, queue, tmp_path, monkeypatch):
-    """One read of the pipe gives many batches; the stop is asked for at the first shard, and all of them are cut."""
-    lines = b'{"tokens": [1, 2, 3]}\n' * 10_000
+    """One read of the pipe gives many batches; the stop is asked for at the first shard, and all of them are cut.
+
+    Of an input that goes on and on, as much is read as a pipe holds.
+    """
+    lines = b'{"tokens": [1, 2, 3]}\n' * 60_000
     (tmp_path / "stream").write_bytes(lines)
     source = SourceOptions(format="jsonl", follow=True, batch_rows=10)
     live = replace(
@@ -353,7 +356,7 @@ def test_a_stopped_live_input_loses_nothing_that_was_read(submission, queue, tmp
         monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=stream))
         summary = queued(prepare(live), queue, lambda _: stopped.set(), stopped=stopped)
         taken = os.lseek(stream.fileno(), 0, os.SEEK_CUR)
-    assert 0 < taken < len(lines)
+    assert 1 << 20 < taken < len(lines)
     assert summary.rows == lines[:taken].count(b"\n") > 100
     log = log_of(prepare(live).job)
     assert sum(entry.rows for entry in log.entries.values()) == summary.rows

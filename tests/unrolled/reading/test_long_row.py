@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from support.jobs import decide, job_of
+from support.shell import environment
+from support.skips import unless
 
 import unrolled
 from producer.enqueue.shard import make_shard
@@ -180,3 +182,38 @@ def test_a_part_knows_its_long_rows(huge):
     """A row of 64 MB has a row group to itself, so the test above tests it."""
     (path,) = huge["long"].glob("*.parquet")
     assert Part(open_store(path.parent), path.name).groups == [1, 1]
+
+
+LITTLE_MEMORY = """
+import resource, sys
+import unrolled, unrolled.format.seal
+
+rows = iter(unrolled.open(sys.argv[1]))
+next(rows)
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+limit = 1024 * int(status["VmData"].split()[0]) + int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+try:
+    next(rows)
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@unless(sys.platform == "linux", "Linux limits the memory that a process may write to")
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_row_that_does_not_fit_into_memory_is_not_called_damaged(tmp_path, is_damaged):
+    """Nobody should remove a sound part for that; of a damaged one, the seal tells."""
+    tokens = 200_000
+    job_with(tmp_path, [3, tokens])
+    (path,) = tmp_path.glob("*.parquet")
+    if is_damaged:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    words = [sys.executable, "-c", LITTLE_MEMORY, tmp_path, str(tokens * UNITS * 4 // 2)]
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=True, env=environment() | {"ARROW_DEFAULT_MEMORY_POOL": "system"}
+    )
+    said = f"{path}: damaged, or not a Parquet file (" if is_damaged else f"{path} can't be read: "
+    assert done.stdout.startswith(f"{'FileFormatError' if is_damaged else 'MemoryError'} {said}"), done
