@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from unrolled.patience import Patience
 
 _STOPPING = (
-    "Stopping: rows that have arrived are put on disk, and queued if the broker answers. Ctrl-C again stops immediately."
+    "Stopping: rows that have arrived are put on disk, and queued if the broker answers. Ctrl-C again stops at once."
 )
 
 

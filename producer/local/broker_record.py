@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 BROKER_FILE = f"{names.FOLDER}/broker"
 _LONGEST_URL = 4096
 _SOCKET = "redis+socket://"
+_CONNECT_SECONDS = 2.0
 
 
 def record_of(out: str) -> Path | None:
@@ -55,8 +57,20 @@ def find_broker(given: str | None, out: str) -> str | None:
         url = ""
     if not url:
         raise JobError(f"{path}: names no broker of `unrolled run`; remove it, or name the broker with --broker")
-    # A run that was killed leaves its record, but its server takes the socket away.
-    return url if Path(unquote(url.removeprefix(_SOCKET))).exists() else None
+    return url if _answers(unquote(url.removeprefix(_SOCKET))) else None
+
+
+def _answers(path: str) -> bool:
+    """Whether a server has a socket open. A run that was killed leaves its record, and a killed server its socket."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(_CONNECT_SECONDS)
+        try:
+            client.connect(path)
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+            return False
+        except OSError:  # it is busy, or another user's
+            return True
+    return True
 
 
 def is_run_alive(out: str) -> bool:

@@ -243,13 +243,18 @@ def test_a_port_of_a_worker_that_is_taken_is_refused_at_once(place):
     assert not (place / "out").exists()
 
 
-def test_it_goes_on_after_kill_9_and_leaves_no_process(place, crew):
-    """Broker and workers of a killed run end by themselves, and the same command completes the job."""
+@pytest.mark.parametrize("also_below", [False, True])
+def test_it_goes_on_after_kill_9_and_leaves_no_process(place, crew, also_below):
+    """Broker and workers of a killed run end by themselves, and the same command completes the job.
+
+    All of them may be killed, as when memory runs out: then the broker's socket is left.
+    """
     run = crew.start(*command("--workers", "2"), cwd=place, grace_seconds=1)
     eventually(lambda: published(place) > 3 or run.poll() is not None, "some files")
     below = psutil.Process(run.pid).children(recursive=True)
     assert len(children(run.pid, "worker")) == 2
-    run.kill()
+    for process in [run, *below] if also_below else [run]:
+        process.kill()
     run.communicate()
     eventually(lambda: gone(below), f"{below} to end", 30)
     assert record_of(place).exists()

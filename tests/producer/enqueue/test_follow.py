@@ -367,9 +367,9 @@ def test_what_is_in_the_pipe_of_a_full_queue_is_kept_at_the_end(tmp_path, model,
         eventually(lambda: producer.poll() is not None, "its end")
         assert (producer.returncode, fcntl.ioctl(rest, termios.FIONREAD, b"0000")) == (3, bytes(4))
     assert read_rows(live["out"]) == 102
-    assert [json.loads(line)["reason"] for line in unrolled("quarantine", live["out"], "--json").stdout.splitlines()] == [
-        UNFINISHED
-    ]
+    assert [
+        json.loads(line)["reason"] for line in unrolled("quarantine", live["out"], "--json").stdout.splitlines()
+    ] == [UNFINISHED]
 
 
 def let_in(admin):
@@ -560,7 +560,7 @@ def test_a_broker_that_is_away_meanwhile_costs_time_only(tmp_path, model, crew):
 
 
 class Interrupting:
-    """A display that takes the broker away when the first shard is on disk, and sends this process a row and signals."""
+    """A display that takes the broker away at the first shard, and then sends this process a row and signals."""
 
     def __init__(self, server, numbers, pipe):
         self.server, self.numbers, self.pipe, self.said = server, numbers, pipe, []

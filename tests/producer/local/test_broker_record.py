@@ -1,7 +1,11 @@
 """The broker that a running `unrolled run` leaves a record of."""
 
+import socket
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from support.jobs import make_job
@@ -23,10 +27,26 @@ def job(tmp_path):
 
 
 @pytest.fixture
-def socket(tmp_path):
-    """The URL of a server's socket."""
-    (tmp_path / "socket").touch()
-    return f"redis+socket://{tmp_path / 'socket'}"
+def folder():
+    """One whose name is short enough for a socket in it."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as found:
+        yield Path(found)
+
+
+@contextmanager
+def listening(path):
+    """The URL of a server, whose socket stays as it does when the server is killed."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        yield f"redis+socket://{path}"
+
+
+@pytest.fixture
+def url(folder):
+    """The URL of a server that lives."""
+    with listening(folder / "socket") as found:
+        yield found
 
 
 def test_the_broker_that_is_named_counts(job):
@@ -35,11 +55,11 @@ def test_the_broker_that_is_named_counts(job):
     assert find_broker(URL, job.place) == URL
 
 
-def test_the_record_is_beside_the_jobs_objects_and_none_of_them(job, tmp_path, socket):
+def test_the_record_is_beside_the_jobs_objects_and_none_of_them(job, tmp_path, url):
     """Readers and sweeps leave it alone."""
-    record_of(job.place).write_text(f"{socket}\n")
+    record_of(job.place).write_text(f"{url}\n")
     assert record_of(job.place) == tmp_path / "out" / BROKER_FILE
-    assert find_broker(None, job.place) == socket
+    assert find_broker(None, job.place) == url
     assert list(names.parts_in(job.objects.list(names.PARTS))) == []
 
 
@@ -48,13 +68,26 @@ def test_no_record_is_no_broker(job):
     assert find_broker(None, job.place) is None
 
 
-def test_a_record_whose_server_is_gone_is_no_broker(job, tmp_path):
-    """A run that was killed leaves its record; its server takes the socket away."""
-    socket = tmp_path / "socket"
-    record_of(job.place).write_text(f"redis+socket://{socket}")
+def test_a_record_whose_server_is_gone_is_no_broker(job, folder):
+    """A run that was killed leaves its record; its server takes the socket away, unless it was killed, too."""
+    path = folder / "socket"
+    record_of(job.place).write_text(f"redis+socket://{path}")
     assert find_broker(None, job.place) is None
-    socket.touch()
-    assert find_broker(None, job.place) == f"redis+socket://{socket}"
+    with listening(path) as url:
+        assert find_broker(None, job.place) == url
+        for _ in range(3):  # looks that nobody has accepted
+            assert find_broker(None, job.place) == url
+    assert path.exists()
+    assert find_broker(None, job.place) is None
+    with recorded("redis+socket:///another", job):
+        pass
+
+
+def test_a_server_that_can_not_be_asked_may_be_alive(job, folder):
+    """The path is too long for a socket, or belongs to somebody else."""
+    url = f"redis+socket://{folder / ('x' * 200)}"
+    record_of(job.place).write_text(url)
+    assert find_broker(None, job.place) == url
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"amqp://host/", b"\xff\xfe", URL.encode(), b"rediss://evil/"])
@@ -65,45 +98,39 @@ def test_a_record_of_anything_else_is_an_error(job, content):
         find_broker(None, job.place)
 
 
-def test_of_two_runs_one_has_the_record(job, socket):
+def test_of_two_runs_one_has_the_record(job, url):
     """The second is refused while the first one's server lives, and takes nothing of it away; a copy has it, too."""
     said = rf"another `unrolled run` is working on it .* If this is a copy .*, remove {record_of(job.place)}$"
-    with recorded(socket, job):
+    with recorded(url, job):
         with pytest.raises(JobError, match=said), recorded("x", job):
             pass
-        assert find_broker(None, job.place) == socket
+        assert find_broker(None, job.place) == url
     assert find_broker(None, job.place) is None
     assert not record_of(job.place).exists()
 
 
-def test_the_record_of_a_killed_run_is_replaced(job, tmp_path, socket):
+def test_the_record_of_a_killed_run_is_replaced(job, folder, url):
     """Its server is gone; and one that was taken for dead takes nothing of its successor's away."""
-    gone = tmp_path / "gone"
-    gone.touch()
-    with recorded(f"redis+socket://{gone}", job):
-        gone.unlink()
-        successor = recorded(socket, job)
-        with successor:
-            assert find_broker(None, job.place) == socket
-            record = record_of(job.place).read_bytes()
-    assert record == socket.encode()
+    with recorded(f"redis+socket://{folder / 'gone'}", job), recorded(url, job):
+        assert find_broker(None, job.place) == url
+        record = record_of(job.place).read_bytes()
+    assert record == url.encode()
 
 
-def test_many_runs_at_once_have_one_record(job, tmp_path):
+def test_many_runs_at_once_have_one_record(job, folder):
     """However close in time they start, all but one are refused."""
     barrier, refused, held = threading.Barrier(8), [], []
 
     def run(number):
-        path = tmp_path / f"socket-{number}"
-        path.touch()
-        barrier.wait()
-        try:
-            with recorded(f"redis+socket://{path}", job):
-                held.append(number)
-                barrier.wait()
-        except JobError:
-            refused.append(number)
+        with listening(folder / str(number)) as url:
             barrier.wait()
+            try:
+                with recorded(url, job):
+                    held.append(number)
+                    barrier.wait()
+            except JobError:
+                refused.append(number)
+                barrier.wait()
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(run, range(8)))
