@@ -26,6 +26,7 @@ from unrolled.protocol.listing import find, find_dead
 from unrolled.protocol.log import Log, catch_up, read_entries
 from unrolled.protocol.spooling import select_rows
 from unrolled.reading.inspection import inspect_part
+from unrolled.settings.machine_memory import memory_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -231,6 +232,9 @@ def _look_at(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone: str
         found += [Problem(name, what) for what in _contradictions(job, entry, contents)]
     except UnrolledError as error:
         return _Checked(None, bad_rows, 0, (*found, _problem(job, name, error)))
+    except MemoryError as error:
+        what = str(error).removeprefix(f"{job.place}/{name} ") or "can't be read"
+        return _Checked(None, bad_rows, 0, (*found, Problem(name, f"{what}{memory_note('MemoryError')}")))
     except Exception as error:  # noqa: BLE001 - no damage to a part, however odd, may end the check of the others
         return _Checked(None, bad_rows, 0, (*found, Problem(name, f"can't be read: {type(error).__name__}: {error}")))
     failed = 0 if entry.shard in log.retried else len(contents.info.failed)
