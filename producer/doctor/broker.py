@@ -10,7 +10,11 @@ import redis
 
 from producer.doctor.broker_settings import check_settings
 from producer.doctor.check import Check
-from unrolled.errors import BrokerError
+from unrolled.errors import BrokerError, printable
+from unrolled.job.offer import Offer
+from unrolled.queue.broker import AWAY
+from unrolled.queue.keys import Keys
+from unrolled.queue.ledger import MOST_OFFERS, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +26,14 @@ SOCKET_SECONDS = 5.0
 _PINGS = 5
 _SLOW_PING_SECONDS = 0.05
 _SKEW_SECONDS = 5.0
+#: Commands that producers may give, and the keys that answer them.
+_ASKED = {
+    "ZCARD": ("ledger", "leases", "order", "later"),
+    "HEXISTS": (
+        "tokens", "holders", "started", "lonely", "ranks", "priorities", "producers", "jobs", "left", "workers",
+    ),
+    "LLEN": ("queue",),
+}  # fmt: skip
 
 
 def check_broker(broker: Broker) -> Iterator[Check]:
@@ -38,6 +50,32 @@ def check_broker(broker: Broker) -> Iterator[Check]:
     yield from check_settings(info)
     yield _check_scripts(client)
     yield _check_clock(client)
+
+
+def check_keys(broker: Broker, namespace: str) -> Iterator[Check]:
+    """Whether nobody else has written to the keys of a namespace; no check where that can't be seen, or all is well."""
+    try:
+        offers = set(filter(None, (Offer.parse(as_text(raw)) for raw in broker.client.smembers(f"{namespace}:offers"))))
+        wrong = [key for offer in sorted(offers)[:MOST_OFFERS] for key in _wrong_keys(broker.client, namespace, offer)]
+    except AWAY as error:
+        if "WRONGTYPE" not in str(error):
+            return
+        wrong = [f"{namespace}:offers"]
+    if wrong:
+        more = f", and so are {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        advice = "delete it: everything in it is entered again by workers, and by `unrolled wait` of each job"
+        yield Check("queue", "fail", printable(f"the key {wrong[0]} is of another kind than Unrolled's{more}"), advice)
+
+
+def _wrong_keys(client: Any, namespace: str, offer: Offer) -> list[str]:
+    """The keys of a ledger that aren't of the kind that it needs; each is asked for what its kind alone answers."""
+    keys, pipe = Keys.of(namespace, offer), client.pipeline(transaction=False)
+    asked = [getattr(keys, name) for names in _ASKED.values() for name in names]
+    for command, names in _ASKED.items():
+        for name in names:
+            pipe.execute_command(command, getattr(keys, name), *([""] if command == "HEXISTS" else []))
+    answers = pipe.execute(raise_on_error=False)
+    return [key for key, answer in zip(asked, answers, strict=True) if "WRONGTYPE" in str(answer)]
 
 
 def _check_reached(broker: Broker) -> Check:

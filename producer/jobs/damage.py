@@ -38,6 +38,20 @@ def explain_damaged_rows(job: OpenJob, shard: ShardId) -> str:
     return f"{found}: the same `unrolled run` or `unrolled enqueue` writes them again, and computes them"
 
 
+def explain_stray(*, ended: bool) -> str:
+    """What a part is that the job's log doesn't name, and what to do.
+
+    Args:
+        ended: whether the log has its end; one without may have lost its last files.
+    """
+    if ended:
+        return "is not a part of this job; move it elsewhere"
+    return (
+        "is not in the job's log, which has no end; run the same `unrolled run` or `unrolled enqueue` again, and move "
+        "the part elsewhere only if that doesn't help"
+    )
+
+
 def explain_damage(job: OpenJob, log: Log, shard: ShardId, found: str) -> str:
     """What is wrong with a part, and everything that brings it back.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from producer.jobs.damage import explain_damage, explain_damaged_rows, read_once
+from producer.jobs.damage import explain_damage, explain_damaged_rows, explain_stray, read_once
 from producer.jobs.decisions import has_damaged_rows
 from producer.jobs.diagnosis import left_behind
 from producer.jobs.quarantine_lists import refused_rows
@@ -163,14 +163,8 @@ def _strays(parts: Iterable[ShardId], others: Iterable[str], *, ended: bool) -> 
     """`OUT/*.parquet` must be exact, and nothing half-made may be seen there."""
     named = set(map(part_object, parts))
     for name in sorted([*named, *others]):
-        if name in named and not ended:  # the log may have lost its last files
-            yield Problem(
-                name,
-                "is not in the job's log, which has no end; run the same `unrolled run` or `unrolled enqueue` again, "
-                "and move the part elsewhere only if that doesn't help",
-            )
-        elif name.endswith(".parquet"):
-            yield Problem(name, "is not a part of this job; move it elsewhere")
+        if name.endswith(".parquet"):
+            yield Problem(name, explain_stray(ended=ended or name not in named))
         elif name.endswith(".tmp"):
             yield Problem(name, "is a visible temporary file; move it elsewhere")
 

@@ -1,14 +1,23 @@
-"""The engine that computes a job on this machine if none is named."""
+"""The engine that computes a job on this machine if none is named, and what it can do."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from unrolled.errors import OptionError
 
 if TYPE_CHECKING:
     from unrolled.job.offer import EngineName
+    from unrolled.settings.worker_options import WorkerOptions
 
+#: Measuring takes a second on a busy machine.
+_SECONDS = 60.0
 _KERNEL = Path("engines", "fused", "_kernel.so")
 
 
@@ -17,3 +26,33 @@ def local_engine() -> EngineName:
     worker = find_spec("worker")
     places = worker.submodule_search_locations if worker else None
     return "fused" if any((Path(place) / _KERNEL).is_file() for place in places or ()) else "tensorflow"
+
+
+def check_arithmetic(options: WorkerOptions) -> None:
+    """Refuse an arithmetic that this machine's workers would refuse, before anything is begun.
+
+    Raises:
+        OptionError: it is bfloat16x3, there are no matrix units, and the options don't allow to do without.
+    """
+    if options.arithmetic != "bfloat16x3" or options.emulate:
+        return
+    facts = ask_engine()
+    found = facts.get("arithmetics", {}).get(options.arithmetic)
+    if found is not None and found["isa"] != "amx":
+        reason = facts["tiles"] or f"UNROLLED_ISA is {found['isa']}"
+        raise OptionError(
+            f"--arithmetic bfloat16x3 needs matrix units to be faster than float32, and there are none here: {reason}; "
+            "take another machine, or give --emulate to compute without them, more slowly than in float32"
+        )
+
+
+@cache
+def ask_engine() -> dict[str, Any]:
+    """What the fused engine says of itself, in a process of its own: nothing of the worker is imported here."""
+    command = [sys.executable, "-P", "-m", "worker.engines.fused"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS)
+        facts: dict[str, Any] = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return {"problem": "it is not installed here, or can't be asked"}
+    return facts

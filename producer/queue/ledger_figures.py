@@ -125,4 +125,8 @@ def _figures(queues: dict[str, _Queue]) -> Iterator[Family]:
 
 
 def _up(value: int) -> Family:
-    return Family.gauge("unrolled_broker_up", "1 if the broker answered, 0 if it is away or refuses.", value)
+    return Family.gauge(
+        "unrolled_broker_up",
+        "1 if the broker gave its figures, 0 if it is away, refuses, or has keys of another kind.",
+        value,
+    )

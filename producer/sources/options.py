@@ -84,7 +84,7 @@ class SourceOptions:
             )
 
     def _check_fields(self) -> None:
-        if self.text_field == self.tokens_field:
+        if self.kind == "auto" and self.text_field == self.tokens_field:
             raise OptionError(f"--text-field and --tokens-field are both {self.text_field}; give two different fields")
         if self.initial_state_field in (*self.content_fields, self.id_column):
             raise OptionError(

@@ -35,6 +35,10 @@ SOCKET_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
 
 
+#: What helps if something else has written to a key: all that a broker knows can be told again.
+MEND_KEY = "`unrolled doctor` names it; delete it there, and `unrolled wait` of each job queues its shards again"
+
+
 class Broker:
     """A Redis server as one process reaches it; nothing is connected before the first question.
 
@@ -83,6 +87,9 @@ class Broker:
             if "'maxmemory'" in str(error):
                 full = f"broker {self.shown} is full: it uses as much memory as it may"
                 raise BrokerAwayError(full, "raise its maxmemory") from error
+            if "WRONGTYPE" in str(error):  # of the first four words, and of a script
+                wrong = f"broker {self.shown} has a key of another kind than Unrolled's ({error})"
+                raise BrokerAwayError(wrong, MEND_KEY) from error
             # A server that has answered speaks the protocol of the URL.
             way = "" if self._answered else advice(self._url, error) or "start it, or correct --broker"
             raise BrokerAwayError(f"broker {self.shown} is away ({error})", way) from error

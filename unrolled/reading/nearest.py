@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from unrolled.format.columns import column_name, parse_name
+from unrolled.format.columns import POOLINGS, column_name, parse_name
 from unrolled.reading.arrays import numbers, row_vectors, why_masked
 
 if TYPE_CHECKING:
@@ -60,6 +60,13 @@ def row_columns(columns: Sequence[VectorColumn]) -> list[str]:
     return stored or [column_name("mean", each.layer) for each in columns]
 
 
+def _choices(columns: Sequence[VectorColumn]) -> list[str]:
+    """The columns that have a vector for each row, and those that can be computed."""
+    stored = [each.name for each in columns if not each.per_token]
+    computed = [column_name(how, each.layer) for each in columns if each.per_token for how in POOLINGS if how != "none"]
+    return list(dict.fromkeys([*stored, *computed]))
+
+
 def pooling_of(column: str, columns: Sequence[VectorColumn]) -> tuple[str, int | None]:
     """The pooling and the layer of a column that has a vector for each row.
 
@@ -72,7 +79,7 @@ def pooling_of(column: str, columns: Sequence[VectorColumn]) -> tuple[str, int |
         KeyError: the job doesn't have it, and it can't be computed.
     """
     pooling, layer = parse_name(column) or ("none", None)
-    choices = f"choose a column: {', '.join(row_columns(columns))}"
+    choices = f"choose a column: {', '.join(_choices(columns))}"
     if pooling == "none":
         raise ValueError(f"column {column!r:.100} isn't one with a vector for each row; {choices}")
     if not {column, column_name("none", layer)} & {each.name for each in columns}:

@@ -6,7 +6,7 @@ training.json nor head.safetensors, so the model's fingerprint covers neither.
 
 import json
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from unrolled.store.publish import publish_bytes
 from unrolled.training.plan import FORMAT_VERSION, HEAD_FILE, RECORD_FILE, FitPlan
 from worker.training.checkpoint import load_state
 from worker.training.progress import Progress
+
+#: What else decides how a training goes. A package may bring a library under another name than the library's.
+_LIBRARIES = ("tensorflow", "keras", "numpy")
 
 
 def save_result(directory: Path, scratch: Path, plan: FitPlan, progress: Progress, unigrams: float) -> ModelDirectory:
@@ -72,6 +75,6 @@ def _record(plan: FitPlan, progress: Progress, unigrams: float, model: ModelDire
         "validation_perplexity": progress.best,
         "best_epoch": progress.best_epoch,
         "epochs": progress.epochs,
-        "versions": {"unrolled": release(), **{name: version(name) for name in ("tensorflow", "keras", "numpy")}},
+        "versions": {"unrolled": release(), **{name: import_module(name).__version__ for name in _LIBRARIES}},
     }
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"

@@ -1256,6 +1256,9 @@ def test_show_shows_no_row_of_another_job(tmp_path):
         shutil.copy(part, tmp_path / "own" / f"part-{part.name[5:11]}-{'f' * 12}.parquet")
     found = run("show", tmp_path / "own", "-n", "99")
     assert (found.exit_code, "is not a part of this job; move it elsewhere" in found.stderr) == (1, True)
+    shutil.rmtree(tmp_path / "own" / names.LOG)  # now it may be its own
+    found = run("show", tmp_path / "own", "-n", "99")
+    assert (found.exit_code, "is not in the job's log, which has no end; run the same" in found.stderr) == (1, True)
 
 
 def test_discard_deletes_the_report(tmp_path):
@@ -1370,6 +1373,9 @@ def test_quarantine_lists_rows_with_reasons(tmp_path):
         f"rows.txt row 3: token id -3 is negative\nshard {second} row 2 (rows.txt#6): ValueError: \\x1b[31mno\n"
     )
     assert result.stderr == "2 rows in quarantine\n"
+    (tmp_path / names.LOG / max(path.name for path in (tmp_path / names.LOG).iterdir())).unlink()
+    so_far = "2 rows in quarantine so far: by its log, the job's input hasn't been read to its end\n"
+    assert run("quarantine", tmp_path).stderr == so_far
     found = [json.loads(line) for line in run("quarantine", tmp_path, "--json").stdout.splitlines()]
     assert found[0] == {
         "file": "rows.txt",

@@ -85,6 +85,8 @@ def test_what_can_not_be_is_refused():
     """A contradiction is the library's error, a value out of range click's; both are wrong usage."""
     with pytest.raises(OptionError, match="--text-field and --tokens-field are both x; give two different fields"):
         parsed("--text-field", "x", "--tokens-field", "x")
+    for kind, other in (("tokens", "text"), ("text", "tokens")):  # the other field's name isn't used
+        assert parsed("--kind", kind, f"--{kind}-field", other)[0].source.content_fields == (other,)
     with pytest.raises(OptionError, match="--append adds to files, and --follow reads a stream"):
         parsed("--append", "--follow")
     for words in (["--flush-seconds", "0"], ["--shard-tokens", "0"], ["--max-row-bytes", "0"], ["--format", "xml"]):

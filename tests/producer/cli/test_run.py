@@ -213,12 +213,13 @@ def test_another_choice_of_columns_is_another_job(place):
         ),
         (("--metrics-port", "65535"), "--metrics-port 65535 is too high for 1 worker, each of which takes a port"),
         (("--metrics-port", "65533", "--workers", "3"), "give at most 65532, or 0 for any free ports"),
+        (("--arithmetic", "bfloat16x3"), "bfloat16x3 needs matrix units to be faster than float32, and there are none"),
         (("--output-root", "elsewhere"), "--out out is outside --output-root; allowed: directories in /"),
     ],
 )
 def test_what_can_not_be_is_refused_at_once(place, options, text):
     """Wrong options of the job and of the workers are refused before a broker or a worker is started."""
-    done = unrolled(*command(*options), cwd=place)
+    done = unrolled(*command(*options), cwd=place, isa="portable")
     assert done.returncode == 2
     assert text in done.stderr
     assert not (place / "out").exists()

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from support.jobs import FINGERPRINT, finished_job, make_job, publish_shard, waiting
 
-from producer.doctor import engine
-from producer.doctor.broker import check_broker
+from producer.doctor.broker import _ASKED, check_broker, check_keys
 from producer.doctor.engine import check_engine
 from producer.doctor.model import check_model
 from producer.doctor.output import check_output, file_system
 from producer.doctor.software import check_software
 from producer.doctor.workers import check_workers
+from producer.local import engine as local_engine
 from producer.queue.worker_status import WorkerStatus
 from unrolled.job import names
 from unrolled.job.offer import ARITHMETICS, Offer
@@ -59,6 +59,21 @@ def test_a_broker_that_is_away_fails_and_nothing_more_is_asked(broker):
     broker.kill()
     (check,) = check_broker(Broker(url))
     assert (check.name, check.outcome, check.advice) == ("broker", "fail", "start it, or correct --broker")
+
+
+@pytest.mark.parametrize("name", [*(name for names in _ASKED.values() for name in names), "offers"])
+def test_a_key_that_somebody_else_has_written_to_is_named(broker, name):
+    """No job can be queued then, although the broker answers; and what is known of it says what to delete."""
+    server = Broker(broker.url)
+    ledger = server.ledger("test", OFFER)
+    ledger.enter("0123456789abcdef", "/out", None, [], 1)
+    assert list(check_keys(server, "test")) == []
+    key = getattr(ledger.keys, name)
+    server.client.delete(key)
+    server.client.set(key, "x")
+    (check,) = check_keys(server, "test")
+    assert (check.outcome, check.found) == ("fail", f"the key {key} is of another kind than Unrolled's")
+    assert check.advice.startswith("delete it: ")
 
 
 def test_a_broker_that_evicts_fails(broker):
@@ -376,9 +391,9 @@ def test_the_software_is_listed():
 @pytest.fixture
 def asked_anew():
     """The engine's answer is kept for the whole process; a test that changes it asks again."""
-    engine._ask.cache_clear()
+    local_engine.ask_engine.cache_clear()
     yield
-    engine._ask.cache_clear()
+    local_engine.ask_engine.cache_clear()
 
 
 @pytest.mark.skipif(bool(library.why_unavailable()), reason=str(library.why_unavailable()))
@@ -404,7 +419,7 @@ def test_an_engine_that_can_not_run_is_warned_of(monkeypatch):
     [check] = check_engine()
     assert (check.name, check.outcome) == ("fused engine", "warn")
     assert "UNROLLED_ISA is 'mmx'; allowed: " in check.found
-    engine._ask.cache_clear()
-    monkeypatch.setattr(engine.sys, "executable", "/bin/false")
+    local_engine.ask_engine.cache_clear()
+    monkeypatch.setattr(local_engine.sys, "executable", "/bin/false")
     [check] = check_engine()
     assert (check.outcome, check.found) == ("warn", "it is not installed here, or can't be asked")

@@ -57,6 +57,14 @@ def test_a_full_broker_is_not_called_away():
     assert str(found) == f"broker {SHOWN} is full: it uses as much memory as it may; raise its maxmemory"
 
 
+def test_a_broker_with_a_key_of_another_kind_is_not_called_away():
+    """It answers, and a person can mend it."""
+    found = explained(redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"))
+    assert isinstance(found, TransientError)
+    assert str(found).startswith(f"broker {SHOWN} has a key of another kind than Unrolled's (WRONGTYPE Operation ")
+    assert found.advice.startswith("`unrolled doctor` names it; delete it there")
+
+
 def test_a_broker_that_has_answered_gets_no_advice_on_its_address():
     """It speaks the protocol of the URL, so it is only away for a while."""
     closed = redis.ConnectionError("Connection closed by server.")

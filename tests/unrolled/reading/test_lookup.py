@@ -236,7 +236,10 @@ def test_neighbours_of_a_row_without_a_stored_vector(tmp_path):
         ({"count": 0, "query": "rows.txt#0"}, "count is 0; it must be at least 1"),
         ({"count": -3, "query": "rows.txt#0"}, "count is -3; it must be at least 1"),
         ({"metric": "l2"}, "metric is 'l2'; allowed: cosine, dot, euclidean"),
-        ({"column": "outputs"}, "column 'outputs' isn't one with a vector for each row; choose a column: mean"),
+        (
+            {"column": "outputs"},
+            "column 'outputs' isn't one with a vector for each row; choose a column: mean(, max, last, first)?$",
+        ),
         ({"column": "id"}, "column 'id' isn't one with a vector for each row"),
         ({"query": np.ones(2, np.float32)}, r"the query has the shape \(2,\), the job's vectors \(3,\)"),
         ({"query": np.zeros(2, np.float32)}, r"the query has the shape \(2,\), the job's vectors \(3,\)"),

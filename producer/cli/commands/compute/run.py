@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from producer.cli.exit_status import ExitStatus
 from producer.cli.input_options import input_options, notices_of_standard_input, submission_of
 from producer.cli.options import json_option, namespace_option, own_broker_option, served, start_log
-from producer.local.engine import local_engine
+from producer.local.engine import check_arithmetic, local_engine
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.lines import tell
 from unrolled.errors import OptionError, counted
@@ -83,6 +83,7 @@ def run(
     submission = replace(submission, engine=engine)
     options = WorkerOptions(**own, engine=engine, arithmetic=submission.arithmetic)
     check_companion("emulate", "--arithmetic bfloat16x3", given=options.arithmetic == "bfloat16x3")
+    check_arithmetic(options)
     _refuse_sharing(options, workers)
     start_log(options.log_format)
     root = OutputRoot(options.output_root) if options.output_root else None

@@ -10,6 +10,7 @@ import click
 from producer.cli.options import job_at, json_option, out_argument
 from producer.jobs.quarantine_lists import list_quarantine
 from unrolled.errors import FileFormatError, counted, printable
+from unrolled.protocol.log import Log, catch_up
 from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:
@@ -31,12 +32,15 @@ def quarantine(*, out: str, as_json: bool) -> None:
       unrolled quarantine out
       unrolled quarantine out --json | jq -r .reason | sort | uniq -c
     """
-    count, damaged = 0, list[str]()
-    for row in list_quarantine(job_at(out), damaged.append):
+    job, count, damaged = job_at(out), 0, list[str]()
+    for row in list_quarantine(job, damaged.append):
         click.echo(json_text({**asdict(row), "shard": str(row.shard)}) if as_json else line(row))
         count += 1
     files = f", and those that {counted(len(damaged), 'damaged file')} should name" if damaged else ""
-    click.echo(f"{counted(count, 'row')} in quarantine{files}", err=True)
+    log = Log()
+    catch_up(log, job.objects)
+    so_far = "" if log.ended else " so far: by its log, the job's input hasn't been read to its end"
+    click.echo(f"{counted(count, 'row')} in quarantine{files}{so_far}", err=True)
     if damaged:
         raise FileFormatError("\n".join(map(printable, damaged)))
 

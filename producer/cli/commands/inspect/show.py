@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from producer.cli.options import job_at, json_option, out_argument
-from producer.jobs.damage import explain_damage
+from producer.jobs.damage import explain_damage, explain_stray
 from unrolled.errors import FileFormatError, JobError
 from unrolled.job import names
 from unrolled.protocol.completion import standing
@@ -87,7 +87,7 @@ def published_rows(job: OpenJob) -> Iterator[Row]:
             catch_up(log, job.objects)  # it may be newer than the log that was read
         if shard not in log.entries:
             part = f"{job.place}/{names.part_object(shard)}"
-            raise FileFormatError(f"{part}: is not a part of this job; move it elsewhere")
+            raise FileFormatError(f"{part}: {explain_stray(ended=log.ended)}")
         try:
             yield from open_part(job.objects.store, shard).rows()
         except FileFormatError as error:

@@ -15,7 +15,7 @@ from celery import Celery
 
 from producer.cli.exit_status import ExitStatus
 from producer.cli.options import broker_option, json_option, namespace_option
-from producer.doctor.broker import SOCKET_SECONDS, check_broker
+from producer.doctor.broker import SOCKET_SECONDS, check_broker, check_keys
 from producer.doctor.bucket import check_bucket
 from producer.doctor.check import Check
 from producer.doctor.engine import check_engine
@@ -179,6 +179,7 @@ def examine(
         reached = reached and not (check.name == "broker" and check.outcome == "fail")
         yield check
     if reached:
+        yield from check_keys(server, namespace)
         offer: Offer | str | None = opened.fingerprint if opened else None
         if job:
             offer = job.job.offer
