@@ -53,7 +53,7 @@ def check_broker(broker: Broker) -> Iterator[Check]:
 
 
 def check_keys(broker: Broker, namespace: str) -> Iterator[Check]:
-    """Whether nobody else has written to the keys of a namespace; no check where that can't be seen, or all is well."""
+    """Name the keys of a namespace to which something else has written; no check if there is none."""
     try:
         offers = set(filter(None, (Offer.parse(as_text(raw)) for raw in broker.client.smembers(f"{namespace}:offers"))))
         wrong = [key for offer in sorted(offers)[:MOST_OFFERS] for key in _wrong_keys(broker.client, namespace, offer)]

@@ -35,7 +35,7 @@ SOCKET_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
 
 
-#: What helps if something else has written to a key: all that a broker knows can be told again.
+#: What helps if something else has written to a key: all that a broker knows can be entered again.
 MEND_KEY = "`unrolled doctor` names it; delete it there, and `unrolled wait` of each job queues its shards again"
 
 
