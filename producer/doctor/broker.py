@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -56,7 +57,8 @@ def check_keys(broker: Broker, namespace: str) -> Iterator[Check]:
     """Name the keys of a namespace to which something else has written; no check if there is none."""
     try:
         offers = set(filter(None, (Offer.parse(as_text(raw)) for raw in broker.client.smembers(f"{namespace}:offers"))))
-        wrong = [key for offer in sorted(offers)[:MOST_OFFERS] for key in _wrong_keys(broker.client, namespace, offer)]
+        found = (_wrong_keys(broker.client, namespace, offer) for offer in sorted(offers)[:MOST_OFFERS])
+        wrong = list(dict.fromkeys(chain.from_iterable(found)))  # ledgers share some
     except AWAY as error:
         if "WRONGTYPE" not in str(error):
             return
