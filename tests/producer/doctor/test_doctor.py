@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -64,14 +65,14 @@ def test_a_broker_that_is_away_fails_and_nothing_more_is_asked(broker):
 @pytest.mark.parametrize("name", [*(name for names in _ASKED.values() for name in names), "offers"])
 def test_a_key_that_somebody_else_has_written_to_is_named(broker, name):
     """No job can be queued then, although the broker answers; and what is known of it says what to delete."""
-    server = Broker(broker.url)
-    ledger = server.ledger("test", OFFER)
-    ledger.enter("0123456789abcdef", "/out", None, [], 1)
-    assert list(check_keys(server, "test")) == []
-    key = getattr(ledger.keys, name)
-    server.client.delete(key)
-    server.client.set(key, "x")
-    (check,) = check_keys(server, "test")
+    with closing(Broker(broker.url)) as server:
+        ledger = server.ledger("test", OFFER)
+        ledger.enter("0123456789abcdef", "/out", None, [], 1)
+        assert list(check_keys(server, "test")) == []
+        key = getattr(ledger.keys, name)
+        server.client.delete(key)
+        server.client.set(key, "x")
+        (check,) = check_keys(server, "test")
     assert (check.outcome, check.found) == ("fail", f"the key {key} is of another kind than Unrolled's")
     assert check.advice.startswith("delete it: ")
 
