@@ -492,7 +492,7 @@ def test_shards_that_the_broker_has_lost_are_not_counted_twice():
     text = as_text(Summary(rows=9, tokens=9, shards=3, sent=5), "out")
     assert text == "9 rows with 9 tokens in 3 shards; 3 are queued, 2 of them again, because the broker had lost them"
     text = as_text(Summary(rows=9, tokens=9, shards=3, sent=5, continued=True), "out")
-    assert text == "9 rows with 9 tokens in 3 shards; 5 are queued"
+    assert text == "9 rows with 9 tokens in 3 shards; 3 are queued, and 2 of earlier runs"
 
 
 def test_two_at_once_account_for_every_shard(place, broker):

@@ -98,15 +98,17 @@ def enqueue(
     context.exit(ExitStatus.QUARANTINE if summary.quarantined else ExitStatus.DONE)
 
 
+_AGAIN = ", {:,} of them again, because the broker had lost them"
+
+
 def as_text(summary: Summary, out: str) -> str:
     """The summary as text for people."""
     unseen = summary.coverage_lines()
     rows, tokens, shards = (counted(getattr(summary, f"{noun}s"), noun) for noun in ("row", "token", "shard"))
-    # Of a stream that goes on, shards of earlier runs are queued too, and aren't counted here.
-    again = 0 if summary.continued else max(0, summary.sent - summary.shards)
-    queued = f"{counted(summary.sent - again, 'is', 'are')} queued"
-    if again:
-        queued += f", {again:,} of them again, because the broker had lost them"
+    more = max(0, summary.sent - summary.shards)
+    queued = f"{counted(summary.sent - more, 'is', 'are')} queued"
+    if more:  # of a stream that goes on, shards of earlier runs, whose rows aren't counted here
+        queued += f", and {more:,} of earlier runs" if summary.continued else _AGAIN.format(more)
     if summary.known:
         # Those that were cancelled since are queued once more.
         queued = f"{counted(summary.known, 'is', 'are')} from an earlier run, and this run queued {summary.sent:,}"
