@@ -16,6 +16,7 @@ from unrolled.job.offer import Offer
 from unrolled.queue.broker import AWAY
 from unrolled.queue.keys import Keys
 from unrolled.queue.ledger import MOST_OFFERS, as_text
+from unrolled.queue.messages import queue_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +36,8 @@ _ASKED = {
     ),
     "LLEN": ("queue",),
 }  # fmt: skip
+#: Where kombu, with which shards are sent, keeps the names of their queues.
+BINDINGS = ("_kombu.binding.", "_kombu.binding_permanent.")
 
 
 def check_broker(broker: Broker) -> Iterator[Check]:
@@ -72,12 +75,12 @@ def check_keys(broker: Broker, namespace: str) -> Iterator[Check]:
 def _wrong_keys(client: Any, namespace: str, offer: Offer) -> list[str]:
     """The keys of a ledger that aren't of the kind that it needs; each is asked for what its kind alone answers."""
     keys, pipe = Keys.of(namespace, offer), client.pipeline(transaction=False)
-    asked = [getattr(keys, name) for names in _ASKED.values() for name in names]
-    for command, names in _ASKED.items():
-        for name in names:
-            pipe.execute_command(command, getattr(keys, name), *([""] if command == "HEXISTS" else []))
+    asked = [(command, getattr(keys, name)) for command, names in _ASKED.items() for name in names]
+    asked += [("SMEMBERS", f"{namespace}:{prefix}{queue_name(offer)}") for prefix in BINDINGS]
+    for command, key in asked:
+        pipe.execute_command(command, key, *([""] if command == "HEXISTS" else []))
     answers = pipe.execute(raise_on_error=False)
-    return [key for key, answer in zip(asked, answers, strict=True) if "WRONGTYPE" in str(answer)]
+    return [key for (_, key), answer in zip(asked, answers, strict=True) if "WRONGTYPE" in str(answer)]
 
 
 def _check_reached(broker: Broker) -> Check:

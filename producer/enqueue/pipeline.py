@@ -135,11 +135,13 @@ def submit(
 def _begin(run: LiveRun, ending: Ending, *, has_taken: bool) -> None:
     """Begin a run of a stream; what was taken from it before must reach the disk, also if the broker refuses the run.
 
-    Then it ends with that, and meets the refusal again.
+    Then it ends with that, and meets the refusal again. A signal has it end with what is in the pipe.
     """
     try:
         run.begin()
-    except (StoppedWaitingError, BrokerRefusesError):
+    except StoppedWaitingError:
+        ending.wanted.set()
+    except BrokerRefusesError:
         if not has_taken:
             raise
         ending.leave()

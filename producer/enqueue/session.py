@@ -102,12 +102,14 @@ def enqueue(
             jobs = queue.of_job(job, priority)
             figures.sends(lambda: jobs.sent)
             is_live = prepared.submission.source.follow
-            # What was taken from a stream, to look at it before its job was made, must reach the disk.
-            has_taken = prepared.plan.live is not None
+            # What was taken from a stream, to look at it before its job was made, must reach the disk; and if a signal
+            # ends it, what is in the pipe.
+            passed: list[type[Exception]] = [StoppedWaitingError] if is_live else []
+            passed += [BrokerRefusesError] if prepared.plan.live else []
             # Of two processes that begin a stream at once, one finds here that the other has made the job.
             read = prepared.plan.live.loss if prepared.plan.live else "nothing was read"
             try:
-                with suppress(StoppedWaitingError, BrokerRefusesError) if has_taken else nullcontext():
+                with suppress(*passed):
                     jobs.claim_place()
                 with (
                     sole_reader(job, queue.ledger, bar.warn, read) if is_live else nullcontext(),

@@ -36,7 +36,7 @@ CONNECT_SECONDS = 5.0
 
 
 #: What helps if something else has written to a key: all that a broker knows can be entered again.
-MEND_KEY = "`unrolled doctor` names it; delete it there, and `unrolled wait` of each job queues its shards again"
+MEND_KEY = "delete that key, which `unrolled doctor` may name; `unrolled wait` of each job then queues its shards again"
 
 
 class Broker:
@@ -87,7 +87,7 @@ class Broker:
             if "'maxmemory'" in str(error):
                 full = f"broker {self.shown} is full: it uses as much memory as it may"
                 raise BrokerAwayError(full, "raise its maxmemory") from error
-            if "WRONGTYPE" in str(error):  # of the first four words, and of a script
+            if "WRONGTYPE" in str(error):
                 wrong = f"broker {self.shown} has a key of another kind than Unrolled's ({error})"
                 raise BrokerAwayError(wrong, MEND_KEY) from error
             # A server that has answered speaks the protocol of the URL.

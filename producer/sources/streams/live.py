@@ -20,7 +20,7 @@ class Ending:
 
     Attributes:
         wanted: set when nothing more is to be read than what has arrived.
-        leaves: whether what has arrived isn't to be read either: it is another reader's, or can't be kept.
+        leaves: whether what has arrived isn't to be read either: another reader's turn has come, or no row is accepted.
         came: whether nothing more will be read for this reason: what was read may be the beginning of a row.
     """
 
@@ -61,30 +61,19 @@ def follow_chunks(file: BinaryIO, tick_seconds: float, ending: Ending, taken: by
                 return
             last = chunk[-1:] or last
             yield chunk
-        chunks, closed = ([], False) if ending.leaves else _left(descriptor)
-        last = chunks[-1][-1:] if chunks else last
-        if not closed and last not in (b"", b"\n"):
-            rest, closed = _rest_of_line(descriptor)
-            chunks += [rest] if rest else []
-        yield from chunks
+        left = 0 if ending.leaves else _MOST_LEFT_BYTES
+        while left > 0 and select.select([descriptor], [], [], 0)[0]:
+            if not (chunk := os.read(descriptor, READ_BYTES)):
+                return
+            last = chunk[-1:]
+            left -= len(chunk)
+            yield chunk  # now: after an error, or another signal, only what is in the pipe is lost
+        rest, closed = _rest_of_line(descriptor) if last not in (b"", b"\n") else (b"", False)
+        if rest:
+            yield rest
     except OSError as error:
         raise DamagedInputError(f"can't be read ({error.strerror or error})") from error
     ending.came = not closed
-
-
-def _left(descriptor: int) -> tuple[list[bytes], bool]:
-    """What is in a pipe now.
-
-    Returns:
-        Its chunks, and whether the other side has closed the input.
-    """
-    chunks, size = list[bytes](), 0
-    while size < _MOST_LEFT_BYTES and select.select([descriptor], [], [], 0)[0]:
-        if not (chunk := os.read(descriptor, READ_BYTES)):
-            return chunks, True
-        chunks.append(chunk)
-        size += len(chunk)
-    return chunks, False
 
 
 def _rest_of_line(descriptor: int) -> tuple[bytes, bool]:
@@ -97,7 +86,11 @@ def _rest_of_line(descriptor: int) -> tuple[bytes, bool]:
     while len(found) < _MOST_REST_BYTES and not found.endswith(b"\n"):
         if not select.select([descriptor], [], [], 0)[0]:
             break
-        if not (byte := os.read(descriptor, 1)):
+        try:
+            byte = os.read(descriptor, 1)
+        except OSError:  # what was read of the line still counts
+            break
+        if not byte:
             return bytes(found), True
         found += byte
     return bytes(found), False

@@ -1079,6 +1079,15 @@ def test_what_a_broker_has_of_a_job_that_was_finished_elsewhere_is_taken_out(tmp
     assert run_with(broker, "wait", tmp_path).exit_code == 0
 
 
+def test_a_finished_job_is_not_cancelled_without_its_broker_either(tmp_path):
+    """It needs none, so nobody waits for one."""
+    finished_job(tmp_path)
+    found = run("cancel", tmp_path, "--broker", "redis://127.0.0.1:1/0")
+    assert found.exit_code == 0
+    assert "so nothing is changed" in found.stdout
+    assert "whether shards of it still wait in a broker isn't known: broker redis://127.0.0.1:1/0 is" in found.stderr
+
+
 def test_a_finished_copy_leaves_what_the_broker_has_of_the_original(tmp_path, broker, ledger):
     """Its workers compute the job there."""
     job = make_job(tmp_path / "original", shards=2)

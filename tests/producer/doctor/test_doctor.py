@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support.jobs import FINGERPRINT, finished_job, make_job, publish_shard, waiting
 
-from producer.doctor.broker import _ASKED, check_broker, check_keys
+from producer.doctor.broker import _ASKED, BINDINGS, check_broker, check_keys
 from producer.doctor.engine import check_engine
 from producer.doctor.model import check_model
 from producer.doctor.output import check_output, file_system
@@ -25,7 +25,7 @@ from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.model.weights import new_weights
 from unrolled.queue.broker import Broker
-from unrolled.queue.messages import UNSEEN
+from unrolled.queue.messages import UNSEEN, queue_name
 from worker.engines.fused import library
 
 CONFIG = ModelConfig.stacked(vocab_size=10, max_length=8, num_lstm_units=4, num_lstm_layers=1, embedding_dim=2)
@@ -62,14 +62,14 @@ def test_a_broker_that_is_away_fails_and_nothing_more_is_asked(broker):
     assert (check.name, check.outcome, check.advice) == ("broker", "fail", "start it, or correct --broker")
 
 
-@pytest.mark.parametrize("name", [*(name for names in _ASKED.values() for name in names), "offers"])
+@pytest.mark.parametrize("name", [*(name for names in _ASKED.values() for name in names), "offers", *BINDINGS])
 def test_a_key_that_somebody_else_has_written_to_is_named(broker, name):
     """No job can be queued then, although the broker answers; and what is known of it says what to delete."""
     with closing(Broker(broker.url)) as server:
         ledger = server.ledger("test", OFFER)
         ledger.enter("0123456789abcdef", "/out", None, [], 1)
         assert list(check_keys(server, "test")) == []
-        key = getattr(ledger.keys, name)
+        key = f"test:{name}{queue_name(OFFER)}" if name in BINDINGS else getattr(ledger.keys, name)
         server.client.delete(key)
         server.client.set(key, "x")
         (check,) = check_keys(server, "test")

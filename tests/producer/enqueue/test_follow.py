@@ -286,7 +286,7 @@ def test_a_part_that_was_removed_is_missed(tmp_path, model, broker, crew, is_emp
     done = unrolled("enqueue", "--follow", "-", stdin="", **live)
     assert done.returncode == 0
     assert done.stdout == (
-        f"0 rows with 0 tokens in 0 shards; {'1 is' if is_emptied else '0 are'} queued\n"
+        f"0 rows with 0 tokens in 0 shards; 0 are queued{', and 1 of earlier runs' if is_emptied else ''}\n"
         "neither the rows nor the part of 1 shard can be seen, so it can't be computed; to see what helps: unrolled "
         f"status {live['out']}\n"
     )
@@ -612,11 +612,12 @@ def test_a_signal_ends_a_run_whose_broker_is_away(tmp_path, model, crew, monkeyp
     check(out)
 
 
-def stopped_while_away(crew, number, text, **live):
-    """What a producer says that a signal ends while its broker isn't there."""
+def stopped_while_away(crew, number, text, late, **live):
+    """What a producer says that a signal ends while its broker isn't there; some of its input comes after it knows."""
     away = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, broker="redis://127.0.0.1:1/0", **live)
     write(away, text)
     assert "is away" in away.stderr.readline()
+    write(away, late)
     away.send_signal(number)
     eventually(lambda: away.poll() is not None, "its end")
     said = away.stderr.read()
@@ -624,24 +625,29 @@ def stopped_while_away(crew, number, text, **live):
     return said
 
 
+@pytest.mark.parametrize("text", ["one\ntwo\n", ""])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_a_run_whose_broker_was_never_there(tmp_path, model, broker, crew, number):
-    """What was taken from the pipe, to look at it before the job was made, is on disk, and the next run queues it."""
+def test_a_signal_ends_a_run_whose_broker_was_never_there(tmp_path, model, broker, crew, number, text):
+    """What was taken from the pipe to look at it, and what has come since, is on disk, and the next run queues it."""
     live = {"model": model, "out": tmp_path / "out", "flush_seconds": 0.1}
-    said = stopped_while_away(crew, number, "one\ntwo\n", **live)
-    assert "the 2 rows that were read are on disk, but not all of them" in said
+    said = stopped_while_away(crew, number, text, "four\nfive\nsix\n", **live)
+    rows = 3 + text.count("\n")
+    assert f"the {rows} rows that were read are on disk, but not all of them" in said
     assert unrolled("enqueue", "--follow", "-", stdin="three\n", broker=broker.url, **live).returncode == 0
-    assert read_rows(live["out"]) == 3
+    assert read_rows(live["out"]) == rows + 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_later_run_whose_broker_was_never_there(tmp_path, model, broker, crew, number):
-    """Nothing was read, and nothing else is said."""
+    """What is in the pipe is kept then, too; where nothing is in it, that is said."""
     live = {"model": model, "out": tmp_path / "out"}
     assert unrolled("enqueue", "--follow", "-", stdin="one\n", broker=broker.url, **live).returncode == 0
-    said = stopped_while_away(crew, number, "two\n", **live)
+    said = stopped_while_away(crew, number, "", "", **live)
     assert "no row was read. When it can, run the same command again" in said
-    assert read_rows(live["out"]) == 1
+    said = stopped_while_away(crew, number, "two\n", "", **live)
+    assert "the 1 row that was read is on disk, but not all of them" in said
+    assert unrolled("enqueue", "--follow", "-", stdin="", broker=broker.url, **live).returncode == 0
+    assert read_rows(live["out"]) == 2
 
 
 def test_what_was_taken_is_on_disk_if_the_broker_refuses(tmp_path, model, broker, crew):

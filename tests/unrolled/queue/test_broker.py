@@ -62,7 +62,7 @@ def test_a_broker_with_a_key_of_another_kind_is_not_called_away():
     found = explained(redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"))
     assert isinstance(found, TransientError)
     assert str(found).startswith(f"broker {SHOWN} has a key of another kind than Unrolled's (WRONGTYPE Operation ")
-    assert found.advice.startswith("`unrolled doctor` names it; delete it there")
+    assert found.advice.startswith("delete that key, which `unrolled doctor` may name")
 
 
 def test_a_broker_that_has_answered_gets_no_advice_on_its_address():

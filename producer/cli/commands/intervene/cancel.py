@@ -13,7 +13,8 @@ from producer.jobs.removal import remove_key
 from producer.local.broker_record import find_broker
 from producer.queue.copies import find_original
 from producer.queue.shard_queue import ShardQueue
-from unrolled.errors import JobError, counted, printable
+from producer.terminal.lines import tell
+from unrolled.errors import BrokerError, JobError, counted, printable
 from unrolled.patience import Patience
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log
@@ -34,7 +35,8 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
 
     Published parts stay, and shards that are in a worker's engine are still published. An `unrolled enqueue` that
     is running for the job stops. To resume the job, run the same `unrolled enqueue` or `unrolled run` again. A
-    finished job stays as it is; shards of it that still wait, because other workers have computed them, are taken out.
+    finished job stays as it is; shards of it that still wait, because workers of another broker have
+    computed them, are taken out.
 
     \b
     Examples:
@@ -53,7 +55,7 @@ def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> N
     job, log = job_at(out), Log()
     if standing(log, job.objects, live=job.job.live).finished:
         # A cancelled job isn't complete, and this one may be.
-        count = _clear(job, log, find_broker(broker, out), namespace)
+        count = _cleared(job, log, find_broker(broker, out), namespace)
         said = f"{out}: the job is finished and no shard waits, so nothing is changed"
         if count:
             left = counted(count, "shard that still waited is", "shards that still waited are")
@@ -84,16 +86,22 @@ def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> N
         click.echo("the same `unrolled run` or `unrolled enqueue` resumes the job")
 
 
-def _clear(job: OpenJob, log: Log, broker: str | None, namespace: str) -> int:
-    """Take the shards of a finished job out of a queue whose workers didn't compute them; how many there were."""
+def _cleared(job: OpenJob, log: Log, broker: str | None, namespace: str) -> int:
+    """Take the shards of a finished job out of a queue whose workers didn't compute them; how many there were.
+
+    Nothing waits for a broker that is away: a finished job needs none.
+    """
     if broker is None:
         return 0
-    queue = ShardQueue(broker, namespace, job.job.offer, _patience())
-    with closing(queue):
-        place = queue.steadily("reach the broker", lambda: queue.ledger.place_of(job.key))
-        if find_original(job, place):  # those of the job that this one is a copy of
+    with closing(ShardQueue(broker, namespace, job.job.offer, _patience())) as queue:
+        try:
+            with queue.broker.asked():
+                if find_original(job, queue.ledger.place_of(job.key)):  # those of the job that this one is a copy of
+                    return 0
+                return queue.ledger.forget(job.key, log.length)
+        except BrokerError as error:
+            tell(f"whether shards of it still wait in a broker isn't known: {error}")
             return 0
-        return queue.steadily("reach the broker", lambda: queue.ledger.forget(job.key, log.length))
 
 
 def _cancel_by_key(key: str, broker: str | None, namespace: str, *, as_json: bool) -> None:

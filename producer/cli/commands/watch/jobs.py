@@ -29,7 +29,7 @@ def jobs(*, broker: str | None, namespace: str, as_json: bool) -> None:
     of its rows are done, if this machine can read its directory; how many of its shards are being computed, and how
     many wait; how long the oldest of these has waited since its last message; its priority; and its directory. The
     job that has waited longest is the first. Jobs that this machine can see to be finished are left out, unless shards
-    of theirs still wait because other workers have computed them: `unrolled cancel` takes these out.
+    of theirs still wait because workers of another broker have computed them: `unrolled cancel` takes these out.
 
     \b
     Examples:
