@@ -349,7 +349,7 @@ def test_a_stopped_live_input_loses_nothing_that_was_read(submission, queue, tmp
     (tmp_path / "stream").write_bytes(lines)
     source = SourceOptions(format="jsonl", follow=True, batch_rows=10)
     live = replace(
-        submission, inputs=("-",), source=source, shard_tokens=300, flush_seconds=600, out=str(tmp_path / "live")
+        submission, inputs=("-",), source=source, shard_tokens=3_000, flush_seconds=600, out=str(tmp_path / "live")
     )
     stopped = threading.Event()
     with (tmp_path / "stream").open("rb") as stream:
