@@ -102,14 +102,14 @@ def enqueue(
             jobs = queue.of_job(job, priority)
             figures.sends(lambda: jobs.sent)
             is_live = prepared.submission.source.follow
-            # What was taken from a stream, to look at it before its job was made, must reach the disk; and if a signal
-            # ends it, what is in the pipe.
-            passed: list[type[Exception]] = [StoppedWaitingError] if is_live else []
-            passed += [BrokerRefusesError] if prepared.plan.live else []
+            # The run meets these again, once what was taken from a stream to look at it is on disk; and, if a signal
+            # ends it, what is in its pipe.
+            deferred: list[type[Exception]] = [StoppedWaitingError] if is_live else []
+            deferred += [BrokerRefusesError] if prepared.plan.live else []
             # Of two processes that begin a stream at once, one finds here that the other has made the job.
             read = prepared.plan.live.loss if prepared.plan.live else "nothing was read"
             try:
-                with suppress(*passed):
+                with suppress(*deferred):
                     jobs.claim_place()
                 with (
                     sole_reader(job, queue.ledger, bar.warn, read) if is_live else nullcontext(),

@@ -74,7 +74,7 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
         tell(f"{computing}: run the same command again when the workers have finished")
     if broker is None and not log.stopped and len(log.entries) > parts:
         tell(
-            "no broker was named: shards of it that wait in one go when a worker comes to them, or now: "
+            "no broker was named: shards that still wait in one are dropped when a worker comes to them, or now: "
             f"unrolled discard {job.place} --broker URL"
         )
 
