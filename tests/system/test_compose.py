@@ -135,6 +135,13 @@ def test_variables_exist(services, gpu_services):
     assert gpu_services["worker"]["environment"].keys() <= known
 
 
+def test_every_setting_can_be_given(services):
+    """A worker gets each of its settings from this file or from the environment, but those of what watches it."""
+    known = {f"UNROLLED_{field.name.upper()}" for field in dataclasses.fields(Settings)}
+    watched = {"UNROLLED_METRICS_PORT", "UNROLLED_METRICS_ADDRESS", "UNROLLED_TRACING"}
+    assert services["worker"]["environment"].keys() == known - watched
+
+
 def test_both_sides_agree(services):
     """Producer and worker are given the same broker, model, namespace and files."""
     worker, producer = services["worker"], services["producer"]

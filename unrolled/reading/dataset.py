@@ -314,7 +314,8 @@ class Dataset:
             raise TypeError("rows are looked up one by one; for several, use itertools.islice(dataset, start, stop)")
         if not isinstance(key, str):
             try:
-                number = operator.index(key)
+                # A truth value is a number to Python: `dataset[ids == "a"]` would be the row 0 or 1.
+                number = operator.index(None if isinstance(key, bool) else key)  # type: ignore[arg-type]
             except TypeError as error:
                 kind = type(key).__name__
                 raise TypeError(

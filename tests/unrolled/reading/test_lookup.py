@@ -54,7 +54,7 @@ def test_what_is_not_there(dataset):
             dataset.neighbours(name)
     with pytest.raises(TypeError, match=r"for several, use itertools\.islice\(dataset, start, stop\)"):
         dataset[0:3]
-    for key, kind in ((1.5, "float"), (None, "NoneType"), (np.arange(2), "ndarray")):
+    for key, kind in ((1.5, "float"), (None, "NoneType"), (True, "bool"), (np.arange(2), "ndarray")):
         with pytest.raises(TypeError, match=f"by its id, a text, or by its number, an integer; not by {kind}"):
             dataset[key]
     for number in (len(dataset), -len(dataset) - 1):
