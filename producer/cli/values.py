@@ -40,10 +40,13 @@ class FiniteNumber(click.FloatRange):
         """Refuse what is not finite, with the range."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
-            bounded = self.min is not None or self.max is not None
-            within = f" in the range {self._describe_range()}" if bounded else ""
-            self.fail(f"{number} is not a finite number{within}.", param, ctx)
+            within = self._describe_range()
+            self.fail(f"{number} is not a finite number{within and f' in the range {within}'}.", param, ctx)
         return number
+
+    def _describe_range(self) -> str:
+        """Nothing where there are no bounds; click would show this in the help as a bound of None."""
+        return "" if self.min is None and self.max is None else super()._describe_range()
 
 
 def checked(kind: Any) -> Any:

@@ -85,6 +85,8 @@ def assemble(
         _describe(made, found, stack, parts)
         return made
     rows = stack.layers[0].inputs if table is None else len(table)
+    if stack.table is not None and not rows:
+        raise ImportRefusedError(f"{stack.table.name}: has no row; name another embedding, or get a fresh copy")
     if rows - start < 1:
         raise ImportRefusedError(
             f"with --ids-from {start} none of the {rows} rows is left for an id; try --ids-from {1 - start}"
@@ -296,8 +298,8 @@ def _differences(stack: Stack, parts: list[Part]) -> list[str]:
     notes = [f"{layer.name}: {note}" for layer in stack.layers for note in layer.notes]
     if stack.joined:
         notes.append(
-            f"the vectors are those of {parts[-1].name}, before {', '.join(map(str, stack.joined))}, where the source "
-            "joins them with other vectors"
+            f"the vectors are those of {stack.sum or parts[-1].name}, before {', '.join(map(str, stack.joined))}, "
+            "where the source joins them with other vectors"
             + (f". For the vectors of the sum: --top {stack.tops[0]}" if len(stack.tops) == 1 else "")
         )
     if stack.quantized:

@@ -14,6 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.model_import.errors import ImportRefusedError
+
 Float32 = NDArray[np.float32]
 #: How the arrays of a pass are laid out; see `worker.model_import.layouts`.
 Layout = Literal["keras", "keras1", "cudnn", "torch", "onnx", "tf1", "unirep"]
@@ -38,6 +40,28 @@ class Array:
     shape: tuple[int, ...]
     read: Callable[[], Float32]
     dtype: str = ""
+
+
+def as_float32(name: str, numbers: NDArray[Any]) -> Float32:
+    """Numbers of a file in float32; float64 is rounded, float16 and integers are what they were.
+
+    Args:
+        name: the array's name in the file, for the error.
+        numbers: as they are stored.
+
+    Raises:
+        ImportRefusedError: a number is too large for float32.
+    """
+    with np.errstate(over="ignore"):
+        made = np.asarray(numbers, np.float32)
+    if numbers.dtype.kind == "f" and numbers.itemsize > made.itemsize:
+        grown = np.isinf(made) & np.isfinite(numbers)
+        if grown.any():
+            raise ImportRefusedError(
+                f"{name}: has the number {numbers[grown].flat[0]:.3g}, which is too large for float32 "
+                f"(at most {np.finfo(np.float32).max:.3g}); use weights that float32 can hold"
+            )
+    return made
 
 
 @dataclass(frozen=True, slots=True)

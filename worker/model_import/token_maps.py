@@ -176,14 +176,14 @@ class Normalization(Map):
 
 @dataclass(frozen=True, slots=True)
 class Rescaling(Map):
-    """A product with a number, plus a number."""
+    """A product with a number, plus a number; or with one for each number of a vector."""
 
-    scale: float
-    offset: float
+    scale: Array
+    offset: Array
 
     def __call__(self, vectors: Vectors) -> Vectors:
         """The results."""
-        return np.asarray(vectors * self.scale + self.offset)
+        return np.asarray(vectors * _exact(self.scale) + _exact(self.offset))
 
     def layer(self, inputs: int) -> MapLayer:
         """A scale."""

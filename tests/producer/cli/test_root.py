@@ -145,6 +145,7 @@ def test_every_command_has_help_with_examples_and_variables(path, command):
     """Nothing is undocumented, and no click markup shows."""
     text = run(*path, "--help", env={"COLUMNS": "200"}).output
     assert "\\b" not in text
+    assert "=None" not in text  # a bound that isn't there
     assert isinstance(command, click.Group) or path == ("completion",) or "Example" in text
     for option in command.params:
         if isinstance(option, click.Option) and not option.is_eager:

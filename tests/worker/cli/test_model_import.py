@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -265,6 +266,58 @@ def test_a_weight_that_is_no_number_is_named_with_its_file(tmp_path, option, arr
         "happened\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["nan.safetensors"]
+
+
+def _write_safetensors(path, tensors):
+    save_file(tensors, path.with_suffix(".safetensors"))
+    return path.with_suffix(".safetensors")
+
+
+def _write_npz(path, tensors):
+    np.savez(path.with_suffix(".npz"), **tensors)
+    return path.with_suffix(".npz")
+
+
+def _write_npy_files(path, tensors):
+    path.mkdir()
+    for name, array in tensors.items():
+        np.save(path / f"{name}.npy", array)
+    return path
+
+
+def _write_pickle(path, tensors):
+    path.with_suffix(".pkl").write_bytes(pickle.dumps(tensors))
+    return path.with_suffix(".pkl")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("write", [_write_safetensors, _write_npz, _write_npy_files, _write_pickle])
+def test_a_weight_that_float32_can_not_hold_is_named_with_its_number(tmp_path, write):
+    """It is a number, and no infinity; NumPy's warning isn't shown. What float32 can hold is rounded."""
+    tensors = {name: array.astype(np.float64) for name, array in load_file(MODELS / "lstm1.safetensors").items()}
+    name = next(name for name in tensors if name.endswith("weight_hh_l0"))
+    sound = run(write(tmp_path / "sound", tensors), tmp_path / "model", "--no-parity")
+    assert sound.exit_code == 0, sound.output
+    tensors[name][1, 2] = -1e300
+    source = write(tmp_path / "large", tensors)
+    result = run(source, tmp_path / "other", "--no-parity")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {source} (")
+    assert result.stderr.endswith(
+        f"): {name}: has the number -1e+300, which is too large for float32 (at most 3.4e+38); use weights that "
+        "float32 can hold\n"
+    )
+    assert not (tmp_path / "other").exists()
+
+
+def test_an_embedding_without_rows_is_named(tmp_path):
+    """No choice of --ids-from helps."""
+    tensors = load_file(MODELS / "lstm1.safetensors")
+    name = next(name for name in tensors if "embedding" in name)
+    save_file(tensors | {name: tensors[name][:0]}, tmp_path / "empty.safetensors")
+    result = run(tmp_path / "empty.safetensors", tmp_path / "model", "--no-parity")
+    assert result.exit_code == 1
+    assert result.stderr.endswith("embedding: has no row; name another embedding, or get a fresh copy\n")
 
 
 def test_importing_twice_changes_nothing_and_another_model_is_refused(tmp_path):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.found import UNKNOWN, Array, Found
+from worker.model_import.found import UNKNOWN, Array, Found, as_float32
 from worker.model_import.limits import check_array, check_count, most_unpacked
 from worker.model_import.readers.torch.modules import find_modules
 from worker.model_import.readers.unirep import read_unirep
@@ -71,7 +71,7 @@ def read_npy_files(directory: Path) -> Found:
             ) from error
         if array is not None:
             name, shape, other = array
-            stored.append(Array(name, shape, _npy_reading(path), other))
+            stored.append(Array(name, shape, _npy_reading(path, name), other))
     return _found(stored, "directory of NumPy files")
 
 
@@ -97,10 +97,10 @@ def _header(file: Any, file_name: str, stored_bytes: int) -> tuple[str, tuple[in
 def _npz_reading(path: Path, name: str) -> Callable[[], Float32]:
     def read() -> Float32:
         with np.load(path, allow_pickle=False) as archive:
-            return np.asarray(archive[name], np.float32)
+            return as_float32(name, archive[name])
 
     return read
 
 
-def _npy_reading(path: Path) -> Callable[[], Float32]:
-    return lambda: np.asarray(np.load(path, allow_pickle=False), np.float32)
+def _npy_reading(path: Path, name: str) -> Callable[[], Float32]:
+    return lambda: as_float32(name, np.load(path, allow_pickle=False))

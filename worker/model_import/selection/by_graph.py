@@ -293,6 +293,8 @@ class _Paths:
                 f"it masks vectors that consist of one number, and changes vectors before {stack.layers[0].name}; "
                 "import a model whose mask is the embedding's (mask_zero=True)"
             )
+        if stack.end in stack.sums:
+            stack.sum = self._whole[stack.end].label or stack.end
         stack.joined = self._joined(stack)
         sums = [node for node in stack.joined if node.role == "add" and self._origin(node.name).name == stack.last]
         stack.tops = tuple(node.label or node.name for node in sums)

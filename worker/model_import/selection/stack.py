@@ -84,6 +84,7 @@ class Stack:
         maps: the nodes between the embedding and the first layer that change each token's vector alone, in their order.
         clips: the largest magnitudes of cell states and of projected states, as the user says; None for any.
         sums: names of the sums in the graph that are taken.
+        sum: name, for people, of the one whose output is the stack's; "" if none is.
         joined: nodes above that join the stack's states with other vectors of each token, and are left out.
         tops: names of those of them that are sums which the user can take with --top.
         doubts: what the file alone doesn't prove: only a comparison with its own computation can.
@@ -108,6 +109,7 @@ class Stack:
     maps: tuple[Node, ...] = ()
     steps: tuple[Step, ...] = ()
     sums: frozenset[str] = frozenset()
+    sum: str = ""
     joined: tuple[Node, ...] = ()
     tops: tuple[str, ...] = ()
     vectors: bool = False

@@ -656,6 +656,19 @@ def embedding_with_constants_in_hdf5():
     return ids, lstm()(layers.Rescaling(2.0, offset=-0.5)(low))
 
 
+@case(suffix=".keras", run=True)
+def rescaled_by_a_number_for_each_place_of_a_vector():
+    ids = text()
+    low = layers.Rescaling([2.0, 3.0, 0.5, -1.0], offset=0.25)(words(**MASKED)(ids))
+    return ids, lstm()(layers.Rescaling(1.5, offset=[0.5, 0.0, -0.25, 1.0, 2.0])(lstm()(low)))
+
+
+@case(r"Rescaling.*only finite numbers can be its scale and offset, or a list", suffix=".keras")
+def rescaled_without_a_number():
+    ids = text()
+    return ids, lstm()(layers.Rescaling(float("inf"))(words(**MASKED)(ids)))
+
+
 @case(r"--pad 9 if after", then={"padding": pad(9)}, suffix=".keras", run=True)
 def padded_because_a_product_drops_the_mask():
     ids = text(9)
@@ -1312,6 +1325,16 @@ def test_a_sum_of_layers_is_noted(tmp_path):
     (note,) = [one for one in made.notes if "the vectors are those of top, before" in one]
     assert "sums (Add)" in note
     assert "--top sums" in note
+
+
+def test_a_sum_that_is_taken_has_its_own_name(tmp_path):
+    """The note names the sum whose vectors these are, and not the layer below it."""
+    ids, _, _, sums = two_layers_and_their_sum()
+    keras.Model(ids, layers.Add(name="more")([sums, lstm(6, name="last")(sums)])).save(tmp_path / "model.keras")
+    made = imported(tmp_path / "model.keras", tmp_path / "model", layers=("low", "top"), top="sums").made
+    assert [one for one in made.notes if "the vectors are those of" in one] == [
+        "the vectors are those of sums, before more (Add), where the source joins them with other vectors"
+    ]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Keras's, about layers that it doesn't quantize

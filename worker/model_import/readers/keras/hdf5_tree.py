@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from worker.model_import.errors import ImportRefusedError, refuse_missing
-from worker.model_import.found import UNKNOWN, Array, Float32
+from worker.model_import.found import UNKNOWN, Array, Float32, as_float32
 from worker.model_import.limits import MOST_JSON_BYTES, check_array, check_count
 from worker.model_import.readers.keras.configuration import json_object
 
@@ -124,7 +124,8 @@ def array_of(dataset: h5py.Dataset, name: str) -> Array:
         return Array(name, shape, lambda: _widened(np.asarray(dataset[()])))
     if kind not in "fiub":
         return Array(name, shape, lambda: np.zeros(shape, np.float32), UNKNOWN)
-    return Array(name, shape, lambda: np.asarray(dataset[()], np.float32), "" if kind == "f" else dataset.dtype.name)
+    other = "" if kind == "f" else dataset.dtype.name
+    return Array(name, shape, lambda: as_float32(name, np.asarray(dataset[()])), other)
 
 
 def _widened(numbers: NDArray[np.void]) -> Float32:

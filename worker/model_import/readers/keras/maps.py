@@ -89,11 +89,17 @@ def why_no_map(kind: str, config: Mapping[str, Any]) -> str:
         if config.get(name, plain[0]) not in plain:
             return f"it has {name}={config[name]!r:.60}; only {name}={plain[0]!r} can be imported"
     if kind not in ("Activation", "Conv1D", "Dense") or _activation(config, "linear") is not None:
-        return _NO_MEAN if kind == "Normalization" and config.get("mean") is None else ""
+        return _why_no_numbers(kind, config)
     named = config.get("activation")
     return (
         f"its activation is {named!r:.60}" if isinstance(named, str) else "its activation is the model's own function"
     )
+
+
+def _why_no_numbers(kind: str, config: Mapping[str, Any]) -> str:
+    if kind == "Rescaling":
+        return "only finite numbers can be its scale and offset, or a list of one for each number of a vector"
+    return _NO_MEAN if kind == "Normalization" and config.get("mean") is None else ""
 
 
 def operation_map(kind: str, operands: Sequence[NDArray[np.float64] | None]) -> TokenMap | None:
@@ -164,8 +170,9 @@ def _unit(config: Mapping[str, Any], _: Sequence[Array]) -> TokenMap | None:
 
 
 def _rescaling(config: Mapping[str, Any], _: Sequence[Array]) -> TokenMap | None:
-    scale, offset = config.get("scale"), config.get("offset", 0.0)
-    if not isinstance(scale, int | float) or not isinstance(offset, int | float):
+    """A product with a number and a sum with another, or with one for each number of a vector."""
+    scale, offset = (_constant(name, config.get(name, 0.0)) for name in ("scale", "offset"))
+    if scale is None or offset is None or not all(np.isfinite(one.read()).all() for one in (scale, offset)):
         return None
     return token_maps.Rescaling(scale, offset)
 
@@ -248,7 +255,8 @@ def _normalization(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenM
 def _constant(name: str, numbers: Any) -> Array | None:
     """A number, or numbers along the last axis, that an argument contains; None if it is something else."""
     try:
-        found = np.asarray(numbers, np.float32)
+        with np.errstate(over="ignore"):
+            found = np.asarray(numbers, np.float32)
     except (TypeError, ValueError, OverflowError):
         return None
     flat = found.ravel()

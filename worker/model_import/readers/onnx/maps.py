@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from worker.model_import import token_maps
-from worker.model_import.found import Array
+from worker.model_import.found import Array, as_float32
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,10 +165,10 @@ def _layer_norm(node: Any, found: list[NDArray[Any] | None]) -> TokenMap | None:
 def _lazy(constants: Constants, name: str) -> Array:
     def read() -> Float32:
         found = constants.get(name)
-        return np.asarray([] if found is None else found, np.float32)
+        return as_float32(name, np.zeros(0) if found is None else found)
 
     return Array(name, constants.shape(name) or (), read)
 
 
 def _array(name: str, numbers: NDArray[Any]) -> Array:
-    return Array(name, numbers.shape, lambda: np.asarray(numbers, np.float32))
+    return Array(name, numbers.shape, lambda: as_float32(name, numbers))

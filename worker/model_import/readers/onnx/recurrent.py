@@ -10,7 +10,7 @@ import numpy as np
 
 from unrolled.model.layer import HARD_SLOPES
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.found import Array, Layer, Pass
+from worker.model_import.found import Array, Layer, Pass, as_float32
 from worker.model_import.readers.activations import PEEPHOLES, activation_problem
 from worker.model_import.readers.onnx.first_states import constant_state
 from worker.model_import.selection.initial_states import STARTS_ELSEWHERE, STARTS_FROM_INPUT, ZEROS
@@ -82,7 +82,7 @@ def read_float(constants: Constants, name: str) -> Float32:
         raise ImportRefusedError(
             f"{name}: has {'nothing' if found is None else found.dtype} where float32 should be; it is quantized"
         )
-    return np.asarray(found, np.float32)
+    return as_float32(name, found)
 
 
 def _part(constants: Constants, name: str, side: int) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 
 from unrolled.errors import counted
 from worker.model_import.errors import ImportRefusedError, refuse_missing
-from worker.model_import.found import UNKNOWN, Array, Found, Pass, Table
+from worker.model_import.found import UNKNOWN, Array, Found, Pass, Table, as_float32
 from worker.model_import.limits import check_array, check_count
 from worker.model_import.readers.activations import set_gates
 from worker.model_import.readers.cells import find_cells, layers_of, sort_weights
@@ -202,7 +202,7 @@ def _with_forget_bias(one: Pass, added: float | None) -> Pass:
 
 def _reading(reader: Any, key: str) -> Callable[[], Float32]:
     def read() -> Float32:
-        return np.asarray(reader.get_tensor(key), np.float32)
+        return as_float32(key, np.asarray(reader.get_tensor(key)))
 
     return read
 

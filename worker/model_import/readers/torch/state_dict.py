@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import safe_open
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.found import Array, Found
+from worker.model_import.found import Array, Found, as_float32
 from worker.model_import.limits import check_array, check_count
 from worker.model_import.readers.torch.archive import load
 from worker.model_import.readers.torch.character_models import read_character_model
@@ -128,7 +128,7 @@ def read_safetensors(path: Path) -> Found:
 def _safetensor(path: Path, name: str, kind: str, shape: tuple[int, ...]) -> Float32:
     if kind != "BF16":
         with safe_open(path, "numpy") as file:
-            return np.asarray(file.get_tensor(name), np.float32)
+            return as_float32(name, file.get_tensor(name))
     # NumPy has no bfloat16; its bits are a float32's upper half. The header was checked when the file was opened.
     with path.open("rb") as file:
         header_bytes = int.from_bytes(file.read(8), "little")
