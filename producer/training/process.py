@@ -55,8 +55,7 @@ def fit_model(request: FitRequest, device: str, threads: int | None, say: Callab
     """
     refuse_job(request.out)
     _refuse_own_corpus(request)
-    if (done := _done_before(request)) is not None:
-        say(f"{request.out} is trained already; to train it again, remove it")
+    if (done := _done_before(request, say)) is not None:
         return done
     if importlib.util.find_spec("tensorflow") is None:
         raise RequestError(
@@ -74,7 +73,13 @@ def fit_model(request: FitRequest, device: str, threads: int | None, say: Callab
         f"{figure(plan.train.rows)} {rows}, {figure(plan.validation.targets)} in "
         f"{figure(plan.validation.rows)} held out"
     )
-    _train(request.out, plan, device, threads)
+    try:
+        _train(request.out, plan, device, threads)
+    except (UnrolledError, FileNotFoundError):
+        # Another command like this one may have ended the training, and removed what it needs.
+        if (done := _done_before(request, say)) is None:
+            raise
+        return done
     record = read_record(request.out)
     shutil.rmtree(request.out / SCRATCH, ignore_errors=True)  # the training is complete, so nothing needs it
     return record
@@ -120,8 +125,8 @@ def read_record(directory: Path) -> dict[str, Any]:
     return found
 
 
-def _done_before(request: FitRequest) -> dict[str, Any] | None:
-    """The record of this training if it is complete.
+def _done_before(request: FitRequest, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """The record of this training if it is complete, which is said.
 
     Raises:
         JobError: the directory contains another model.
@@ -131,6 +136,7 @@ def _done_before(request: FitRequest) -> dict[str, Any] | None:
         record, words = read_record(out), request.words(discover(request.inputs, request.source).files)
         if record.get("request") == words and record.get("fingerprint") == open_model(out).fingerprint:
             shutil.rmtree(out / SCRATCH, ignore_errors=True)
+            say(f"{out} is trained already; to train it again, remove it")
             return record
         if isinstance(before := record.get("request"), dict) and before != words:
             raise JobError(

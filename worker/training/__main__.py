@@ -30,7 +30,7 @@ from unrolled.errors import JobError, UnrolledError
 from unrolled.store.lock import lock_file
 from unrolled.training.plan import SCRATCH, FitPlan
 from unrolled.training.token_store import TokenStore
-from worker.training.record import save_result
+from worker.training.record import is_trained, save_result
 from worker.training.session import Session, StoppedError
 from worker.training.unigrams import unigram_logits, unigram_perplexity
 
@@ -82,6 +82,8 @@ def _fit(directory: Path, device: str, threads: int | None, asked: list[int]) ->
     if plan is None:
         raise JobError(f"{directory}: no training is prepared there; start one with `unrolled model fit`")
     with _locked(scratch):
+        if is_trained(directory, plan):
+            raise JobError(f"{directory}: another command has ended this training; give the same command again")
         # Imported late, so that a bad argument fails before TensorFlow's ten-second import.
         from worker.training.device import start_tensorflow  # noqa: PLC0415 - see above
         from worker.training.network import Network  # noqa: PLC0415 - see above

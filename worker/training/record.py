@@ -12,9 +12,9 @@ from typing import Any
 
 from safetensors.numpy import save
 
-from unrolled.errors import JobError
+from unrolled.errors import JobError, ModelError
 from unrolled.format.file_info import release
-from unrolled.model.directory import ModelDirectory, save_model
+from unrolled.model.directory import ModelDirectory, open_model, save_model
 from unrolled.model.files import TOKENIZER_FILE
 from unrolled.store.publish import publish_bytes
 from unrolled.training.plan import FORMAT_VERSION, HEAD_FILE, RECORD_FILE, FitPlan
@@ -55,9 +55,23 @@ def save_result(directory: Path, scratch: Path, plan: FitPlan, progress: Progres
     return model
 
 
+def is_trained(directory: Path, plan: FitPlan) -> bool:
+    """Whether a directory has the result of this training."""
+    try:
+        record = json.loads((directory / RECORD_FILE).read_bytes())
+        return bool(record["request"] == _request(plan) and record["fingerprint"] == open_model(directory).fingerprint)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, ModelError):
+        return False
+
+
 def _names(tensors: dict[str, Any], plan: FitPlan) -> tuple[list[str], list[str]]:
     model = list(plan.options.config().shapes())
     return model, [name for name in tensors if name not in model]
+
+
+def _request(plan: FitPlan) -> dict[str, Any]:
+    """What the command asked for, without the states of its inputs."""
+    return {name: value for name, value in plan.request.items() if name != "files"}
 
 
 def _record(plan: FitPlan, progress: Progress, unigrams: float, model: ModelDirectory) -> str:
@@ -65,7 +79,7 @@ def _record(plan: FitPlan, progress: Progress, unigrams: float, model: ModelDire
     record = {
         "format_version": FORMAT_VERSION,
         "fingerprint": model.fingerprint,
-        "request": {name: value for name, value in plan.request.items() if name != "files"},
+        "request": _request(plan),
         "corpus": plan.corpus,
         "train": asdict(plan.train) | {"targets": plan.train.targets},
         "validation": asdict(plan.validation) | {"targets": plan.validation.targets},

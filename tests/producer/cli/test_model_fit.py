@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -19,6 +20,7 @@ from producer.cli.root import cli
 from producer.demo.neighbours import nearest
 from producer.training.rows import held_out
 from unrolled.model.directory import open_model
+from unrolled.store.lock import lock_file
 from unrolled.training.plan import HEAD_FILE, RECORD_FILE, SCRATCH
 
 OPTIONS = [
@@ -174,6 +176,23 @@ def test_kill_at_any_moment_costs_nothing(place):
     assert "done before" in done.stderr
     assert contents(place / "killed") == contents(place / "model")
     assert not [each for each in psutil.Process().children() if "worker.training" in each.cmdline()]
+
+
+def test_a_training_that_another_command_ends_meanwhile_is_done(place):
+    """Two equal commands at once: the second waits for the first, and then has nothing to do and nothing to blame."""
+    model = place / "raced"
+    scratch = model / SCRATCH
+    scratch.mkdir(parents=True)
+    with Crew() as crew:
+        with lock_file(scratch / "lock"):  # as the first command's process
+            second = crew.start("model", "fit", "corpus.jsonl", "--out", "raced", *OPTIONS, cwd=place)
+            eventually(lambda: trainer(second.pid), "a training", START_SECONDS)
+            for name in FILES:
+                shutil.copy(place / "model" / name, model)
+            shutil.rmtree(scratch)
+        assert second.wait(START_SECONDS) == 0
+        assert second.stderr.read().endswith("raced is trained already; to train it again, remove it\n")
+    assert contents(model) == contents(place / "model")
 
 
 @pytest.mark.parametrize(
