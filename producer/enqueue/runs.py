@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from unrolled.protocol.objects import Objects
     from unrolled.protocol.spooling import Spooled
 
+#: What may have changed the last row, and what may have brought an earlier one to quarantine, although no input did.
+_LENGTHENED = "A last line without a line end, or a last record of FASTA, is lengthened by what is added. "
+_TAKEN = "If a row's own id is one that a row of an added input gets, such as new.txt#0, give that input another name. "
+
 
 class Make(Protocol):
     """Makes the shard of a cut."""
@@ -278,8 +282,7 @@ class FileRun(Run):
             what = f"from {began} on it had {counted(was, 'row')}, now {found}"
         else:
             what = f"in shard {place} ({counted(was, 'row')} from {began} on), at least one row differs or is missing"
-            if is_last:
-                hint = "A last line without a line end, or a last record of FASTA, is lengthened by what is added. "
+            hint = _LENGTHENED * is_last + _TAKEN * (self._growth.append and entry.quarantined > before.quarantined)
         return JobError(
             f"{self._objects.store}: the input has changed since this job began: {what}. {hint}Restore the input, or "
             "use another --out"

@@ -73,6 +73,13 @@ def fit_model(request: FitRequest, device: str, threads: int | None, say: Callab
         f"{figure(plan.train.rows)} {rows}, {figure(plan.validation.targets)} in "
         f"{figure(plan.validation.rows)} held out"
     )
+    return _trained(request, plan, device, threads, say)
+
+
+def _trained(
+    request: FitRequest, plan: FitPlan, device: str, threads: int | None, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Train what was prepared; the content of training.json."""
     try:
         _train(request.out, plan, device, threads)
     except (UnrolledError, FileNotFoundError):

@@ -205,6 +205,17 @@ def test_a_last_line_that_was_lengthened(place, broker):
     )
 
 
+def test_an_id_that_a_new_input_takes(place, broker):
+    """An earlier row's own id is that of a row in the new input, whose name is to blame and not the earlier input."""
+    write_rows(place / "rows.jsonl", {"a": [1], "more.jsonl#0": [2]})
+    (place / "more.jsonl").write_text('{"tokens": [3]}\n')
+    enqueue(broker)
+    said = refused(broker, "rows.jsonl", "more.jsonl", "--append")
+    assert "If a row's own id is one that a row of an added input gets, such as new.txt#0, give that input an" in said
+    (place / "more.jsonl").rename("other.jsonl")
+    assert appended(broker, "rows.jsonl", "other.jsonl") == "1 row was appended"
+
+
 def test_other_options(broker):
     """They are refused as ever, and named."""
     enqueue(broker)
