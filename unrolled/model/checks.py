@@ -16,9 +16,9 @@ def check_names(kind: type, found: Mapping[str, object], where: str, optional: f
     names = {field.name for field in fields(kind)} - (optional - found.keys())
     if found.keys() != names:
         missing, unknown = sorted(names - found.keys()), sorted(found.keys() - names)
-        raise ModelError(
-            f"model: {where} lacks the fields {missing} and has the unknown fields {unknown!s:.200}; correct it"
-        )
+        wrong = [f"lacks the fields {missing}"] * bool(missing)
+        wrong += [f"has the unknown fields {unknown!s:.200}"] * bool(unknown)
+        raise ModelError(f"model: {where} {' and '.join(wrong)}; correct it")
 
 
 def check_number(whose: str, name: str, value: object, largest: int) -> None:

@@ -346,10 +346,13 @@ class Dataset:
             max_tokens: the most real tokens in a batch, at least 1; a longer row is a batch of its own.
 
         Raises:
+            TypeError: a limit isn't a whole number.
             ValueError: a limit is below 1.
             FileFormatError: a file turns out to be damaged.
         """
         for name, limit in (("max_rows", max_rows), ("max_tokens", max_tokens)):
+            if limit is not None and not isinstance(limit, int | np.integer):
+                raise TypeError(f"{name} is {limit!r}; give a whole number")
             if limit is not None and limit < 1:
                 raise ValueError(f"{name} is {limit}; it must be at least 1")
         return self._batches(max_rows, max_tokens)

@@ -257,6 +257,8 @@ def test_impossible_limits_are_refused_at_once(out, limits):
     """Before the first batch is asked for."""
     with pytest.raises(ValueError, match="at least 1"):
         unrolled.open(out).batches(**limits)
+    with pytest.raises(TypeError, match=rf"^{next(iter(limits))} is 1\.5; give a whole number$"):
+        unrolled.open(out).batches(**dict.fromkeys(limits, 1.5))
 
 
 def test_padded_pair(tmp_path):
