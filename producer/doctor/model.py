@@ -36,8 +36,8 @@ def _check_tokenizer(model: ModelDirectory) -> Check:
         return Check("tokenizer", "ok", "the model needs none, because it reads vectors")
     if model.tokenizer_path is None:
         advice = (
-            "rows of token ids work; for text, give `unrolled model import` the --tokenizer of its training, or, if the "
-            "model isn't trained, make one: unrolled tokenizer fit"
+            "rows of token ids work; for text, give `unrolled model import` the --tokenizer of its training. If "
+            "the model isn't trained, make one: unrolled tokenizer fit"
         )
         return Check("tokenizer", "ok", "the model has none", advice)
     from tokenizers import Tokenizer  # noqa: PLC0415 - 0.1 s that a run without a model doesn't need
