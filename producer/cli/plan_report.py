@@ -7,23 +7,23 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from producer.plan.sampling.estimate import SMALL_SHARE
 from producer.terminal.text import duration, figure, missing, percent
 from unrolled.errors import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from producer.plan.plan import Choice, Input, Plan, Times
+    from producer.plan.plan import Choice, Input, Plan
     from producer.plan.sampling.estimate import Estimate
 
 #: Inputs that are named, of those that can't be read.
 _NAMED = 3
-#: Smaller errors are not shown; and the units of bytes, each a thousand times the one before.
-_SMALL_SHARE = 0.0005
 #: An error of the time below this share isn't shown: the measured speed may be off by as much (`benchmarks/plan.py`).
 _SPEED_SHARE = 0.15
 #: One row: if it is in several pieces of the input, its shares there add up to 1 only about.
 _ONE_ROW = 0.999
+#: The units of bytes, each a thousand times the one before.
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _POOLINGS = {"none": "every token", "mean": "one vector a row"}
 
@@ -38,10 +38,7 @@ def size_text(size_bytes: float) -> str:
 def report(plan: Plan) -> str:
     """The plan as text."""
     lines = [*_input_lines(plan.input), "", *_row_lines(plan), "", *_size_lines(plan)]
-    lines += [
-        "",
-        *(_time_lines(plan.times) if plan.times else [f"time      not known: {plan.no_times or 'not measured'}"]),
-    ]
+    lines += ["", *_time_lines(plan)]
     if plan.worker_bytes is not None:
         lines.append(f"memory    {size_text(plan.worker_bytes)} for each worker")
     lines += [f"→ {printable(line)}" for line in _advice(plan)]
@@ -51,16 +48,16 @@ def report(plan: Plan) -> str:
 def with_error(estimate: Estimate, text: str, *, at_least: bool = False) -> str:
     """An estimate's text, with how far it may be off; `at_least` so far, where only a beginning was read."""
     if estimate.error is None:
-        return f"{text} (one look; its error is unknown)"
-    if not estimate.value or estimate.error / estimate.value < _SMALL_SHARE:
-        return f"{text} ± unknown" if at_least and estimate.value else text
+        return f"{text} {'± unknown' if at_least else '(one look; its error is unknown)'}"
+    if not estimate.value or estimate.error <= SMALL_SHARE * estimate.value:
+        return text
     share = 100 * estimate.error / estimate.value
     return f"{text} ±{share:.{0 if share >= 1 else 1}f} %{' or more' if at_least else ''}"
 
 
 def _input_lines(found: Input) -> Iterator[str]:
     share = found.read_bytes / found.size_bytes if found.size_bytes else 1.0
-    read = "all of it was read" if found.exact else f"{size_text(found.read_bytes)} ({100 * share:.2g} %) were read"
+    read = "all of it was read" if found.exact else f"{size_text(found.read_bytes)} ({percent(share)}) were read"
     yield f"input     {counted(found.files, 'input')}, {size_text(found.size_bytes)}; {read}"
 
 
@@ -130,11 +127,15 @@ def _size_lines(plan: Plan) -> Iterator[str]:
     yield "          * what the options of this command store"
 
 
-def _time_lines(times: Times) -> Iterator[str]:
+def _time_lines(plan: Plan) -> Iterator[str]:
+    if plan.times is None:
+        yield f"time      not known: {plan.no_times or 'not measured'}"
+        return
+    times, error, seconds = plan.times, plan.times.total.error, plan.times.total.value
     whose = "by `unrolled run` on this machine" if times.workers == 1 else f"by {times.workers} machines like this one"
-    error, seconds = times.total.error, times.total.value
     is_small = error is not None and error < _SPEED_SHARE * seconds
-    took = f"about {duration(seconds)}" if is_small else with_error(times.total, duration(seconds))
+    is_begun = error is None and _is_begun(plan)
+    took = f"about {duration(seconds)}" if is_small else with_error(times.total, duration(seconds), at_least=is_begun)
     yield f"time      {took} {whose}"
     if times.limit == "queueing":
         yield f"          reading and tokenizing takes {duration(times.queueing)}: more workers don't make it faster"

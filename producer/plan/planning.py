@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from producer.enqueue.submission import need_tokenizer, submission_for
 from producer.local.engine import local_engine
 from producer.plan.choices import choices_of, limits_of, parts_in
 from producer.plan.plan import Input, Plan, Rows
+from producer.plan.sampling.estimate import SMALL_SHARE
 from producer.plan.sampling.readable import readable
 from producer.plan.sampling.sample import LONG_ROW_TOKENS, Sampler
 from producer.plan.sampling.units import frames_of
@@ -88,6 +90,9 @@ def make_plan(
     )
     begin("plan: reading a sample")
     sample = sampler.sample(SAMPLE_SECONDS)
+    from_the_start = sum(frame.size_bytes for frame in frames if frame.from_the_start)
+    if from_the_start and (any(frame.unread for frame in frames) or not sample.exact):
+        sample = _of_beginnings(sample)
     limits = limits_of(submission, spec, config)
     parts = parts_in(sample, submission, spec, config)
     load = Load(sample, spec, config, parts, options)
@@ -113,7 +118,7 @@ def make_plan(
             size_bytes=total_bytes,
             read_bytes=round(sample.read_bytes),
             exact=sample.exact and not (not_sampled or unreadable),
-            from_the_start=sum(frame.size_bytes for frame in frames if frame.from_the_start),
+            from_the_start=from_the_start,
             unreadable=unreadable,
             not_sampled=not_sampled,
             unchecked=inputs.unchecked,
@@ -137,6 +142,15 @@ def make_plan(
     plan.times = times_of(plan, sample, speed, share, (preparing, queueing), workers)
     plan.worker_bytes = round(speed.base_bytes + speed.engine_bytes + load.output_bytes)
     return plan
+
+
+def _of_beginnings(sample: Sample) -> Sample:
+    """A sample that has read the beginnings of some inputs alone: what looks exact there is of unknown error."""
+    sums = {
+        name: each._replace(error=None) if (each.error or 0.0) <= SMALL_SHARE * each.value else each
+        for name, each in sample.sums.items()
+    }
+    return replace(sample, sums=sums)
 
 
 def _rows(sample: Sample, share: float) -> Rows:

@@ -73,7 +73,7 @@ def rows_with_targets(batch: RowBatch, seen: Seen) -> Iterator[NDArray[np.int32]
     for row in batch:
         if not isinstance(row, Row):
             seen.bad += 1
-            seen.reason = seen.reason or f"; first: row {row.position} of {row.file} {row.reason}"
+            seen.reason = seen.reason or f"; first: row {row.position} of {row.file}: {row.reason}"
             continue
         ids = row.tokens[row.tokens > 0]
         if len(ids) < len(row.tokens):

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 #: Standard errors that are called the error: the true value is within it in 95 of 100 samples.
 _STANDARD_ERRORS = 2.0
+#: Errors below this share are not shown.
+SMALL_SHARE = 0.0005
 
 
 class Estimate(NamedTuple):

@@ -1,5 +1,6 @@
 """`unrolled plan`, as a person types it."""
 
+import gzip
 import json
 from dataclasses import replace
 
@@ -100,6 +101,26 @@ def test_a_plan_says_where_fields_have_line_ends(tmp_path, model):
     assert f"{rows}: 1 row has a quoted field with line ends; it has 3 lines, from line 3 on" in result.stderr
 
 
+def test_of_an_input_that_breaks_off_no_error_is_known(tmp_path, model):
+    """Neither for people nor for programs: what was read was counted, and what follows isn't known."""
+    whole = gzip.compress("".join(f"{'ab'[i % 2]} {i}\n" for i in range(3000)).encode())
+    (tmp_path / "a.txt.gz").write_bytes(whole[: len(whole) // 2])
+    command = ("plan", tmp_path / "a.txt.gz", "--model", model, "--no-measure")
+    result = run(*command)
+    assert result.exit_code == 1
+    rows, tokens, store, read = (
+        next(line for line in result.stdout.splitlines() if line.startswith(name))
+        for name in ("rows ", "tokens ", "store ", "input ")
+    )
+    assert all(line.partition(" in ")[0].endswith(" ± unknown") for line in (rows, tokens, store)), result.stdout
+    assert read.endswith("(100 %) were read")
+    found = json.loads(run(*command, "--json").stdout)
+    assert [found["rows"][name]["error"] for name in ("rows", "tokens", "quarantined", "empty")] == [None] * 4
+    assert {choice["size"]["error"] for choice in found["choices"]} == {None}
+    (tmp_path / "a.txt.gz").write_bytes(whole)
+    assert json.loads(run(*command, "--json").stdout)["rows"]["rows"] == {"value": 3000, "error": 0.0}
+
+
 def test_a_plan_is_read_by_programs(text, model):
     """The whole plan on one line."""
     result = run("plan", text, "--model", model, "--no-measure", "--json", "--workers", "4")
@@ -195,7 +216,7 @@ def test_an_error_is_that_of_the_sample():
     """If only a beginning was read, it may be larger, and is never nothing."""
     begun = plan_with()
     assert "rows      1.00M ±2 %" in report(replace(begun, input=replace(begun.input, from_the_start=0))).splitlines()
-    rows = replace(begun.rows, tokens=Estimate(2e7, 0.0))
+    rows = replace(begun.rows, tokens=Estimate(2e7, None))
     assert "tokens    20.0M ± unknown" in report(replace(begun, rows=rows)).splitlines()
 
 

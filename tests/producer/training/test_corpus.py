@@ -133,7 +133,7 @@ def test_rows_that_are_left_out_are_said(tmp_path):
         [
             "3 rows have fewer than 2 tokens, and so nothing to predict; left out",
             (
-                f"1 row can't be used; left out; first: row 403 of {tmp_path}/a.jsonl token 99 at position 0 (from 0); "
+                f"1 row can't be used; left out; first: row 403 of {tmp_path}/a.jsonl: token 99 at position 0 (from 0); "
                 "allowed: 0 (padding) and 1..50"
             ),
             (
