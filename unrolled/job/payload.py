@@ -203,8 +203,10 @@ def _digest(header: bytes, body: bytes | memoryview) -> bytes:
 
 
 def _checked_header(header: bytes, size: int) -> tuple[int, int, int, int, int, int, int, bytes]:
-    if len(header) < HEADER_BYTES or header[:8] != MAGIC:
+    if not MAGIC.startswith(header[:8]):
         raise PayloadError(f"not a payload: it begins with {header[:8]!r}, a payload begins with {MAGIC!r}")
+    if size < HEADER_BYTES:
+        raise PayloadError(f"cut off: the file has {size:,} bytes, a header {HEADER_BYTES}")
     _, version, width, rows, tokens, id_bytes, fact_bytes, vector_dim, state_dim, digest = _HEADER.unpack(header)
     if version != VERSION:
         raise PayloadError(

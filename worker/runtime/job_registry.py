@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import FileFormatError, PayloadError, RequestError, TransientError, counted
 from unrolled.job import names
+from unrolled.job.job import Job
 from unrolled.job.output_root import OutputRoot
 from unrolled.patience import at_once
 from unrolled.protocol.finishing import sweep
@@ -259,13 +260,16 @@ class Jobs:
         """A job and its ledger; each of their operations is tried once.
 
         Raises:
-            AwayError: the job has no `job.json`. A job that somebody has removed must not come back into the ledger,
-                which would list it for ever.
+            AwayError: the store has no `job.json`, or another job's. A job that somebody has removed must not come back
+                into the ledger, which would list it for ever; with another job's shards, if that one is in its place.
+            RequestError: `job.json` is damaged.
             TransientError: the store can't be read now.
         """
         job = met.job.with_patience(at_once)
-        if not job.objects.exists(names.JOB):
+        if (content := job.objects.read(names.JOB)) is None:
             raise AwayError(f"{job.place}: {names.JOB} is missing; mount or restore the job's directory")
+        if (there := Job.decode(f"{job.place}/{names.JOB}", content)[1]) != job.key:
+            raise AwayError(f"{job.place} is the job {there} now; restore this one, or cancel --key {job.key}")
         return job, JobLedger(self._ledger, job.key, job.address, send, at_once)
 
     def _sweep(self, met: _Met) -> None:

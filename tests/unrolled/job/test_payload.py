@@ -222,9 +222,10 @@ def test_any_bytes(noise, is_forged, data):
 
 
 HOSTILE_PAYLOADS = {
-    "empty": (b"", "not a payload"),
+    "empty": (b"", "cut off: the file has 0 bytes, a header 76"),
     "text": (b"id,text\n" * 20, "not a payload"),
-    "header-cut": (forged()[:75], "not a payload"),
+    "header-cut": (forged()[:75], "cut off: the file has 75 bytes, a header 76"),
+    "magic-cut": (forged()[:5], "cut off: the file has 5 bytes"),
     "a-trillion-tokens": (forged(rows=1, tokens=10**12, body=bytes(8)), "1,000,000,000,000 tokens"),
     "all-ones": (forged(rows=2**32 - 1, tokens=2**64 - 1, id_bytes=2**64 - 1), "are allowed"),
     "two-billion-tokens": (forged(rows=1, tokens=2**31 - 1, body=bytes(8)), "the file has 86"),

@@ -441,6 +441,24 @@ def test_a_job_that_was_removed_does_not_come_back_into_the_ledger(site, jobs, s
     assert len(sent) == 2
 
 
+def test_a_job_whose_place_has_another_does_not_come_back_into_the_ledger(site, jobs, sent, caplog):
+    """Its directory was removed, and made again: neither its own shards nor the other job's are entered for it."""
+    job = site.enqueue(make_rows(4))
+    jobs.find(job.key)
+    assert not jobs.is_stopped(job.key)
+    assert site.ledger.cancel(job.key) == 2
+    shutil.rmtree(site.root / "out")
+    other = site.enqueue(make_rows(6))
+    assert other.key != job.key
+    for _ in range(2):
+        assert not jobs.is_stopped(job.key)
+        at_once(jobs).look_after(sent.append)
+    assert (site.ledger.place_of(job.key), site.ledger.mark(job.key), sent) == (None, None, [])
+    (line,) = warnings_in(caplog)
+    assert f"out is the job {other.key} now" in line
+    assert "Redis doesn't name the job any more" in line
+
+
 def test_a_job_that_was_moved_away_is_forgotten_in_the_end(site, jobs, sent, caplog, monkeypatch):
     """Redis doesn't name it any more, and it isn't at its place: a worker doesn't keep all such jobs for ever."""
     job = site.enqueue(make_rows(2))

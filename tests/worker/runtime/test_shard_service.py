@@ -213,7 +213,7 @@ DAMAGE = {
     "the file has": lambda content: content[:-1],
     "is damaged": lambda content: content[:-1] + b"\xff",
     "not a payload": lambda content: b"PK" + content[2:],
-    "begins with b''": lambda _: b"",
+    "the file has 0 bytes": lambda _: b"",
 }
 
 
