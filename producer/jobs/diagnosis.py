@@ -117,7 +117,8 @@ def _in_the_queue(status: JobStatus, queue: QueueStatus) -> dict[str, str]:
         them = "it" if status.lost == 1 else "them"
         found["lost"] = (
             f"{counted(status.lost, 'waiting shard is', 'waiting shards are')} not in Redis: it lost {them}, or "
-            f"this isn't the job's broker and namespace; this queues {them} again: unrolled wait {status.out}"
+            f"this isn't the job's broker and namespace; this queues {them} again, with the broker named: "
+            f"unrolled wait {status.out}"
         )
     found |= obstacles(status.offer, status.job, queue)
     if status.has_run and found.pop("worker", ""):

@@ -326,7 +326,8 @@ class JobQueue(JobLedger):
     def _why_full(self) -> str:
         counts, offer = self._queue.ledger.counts(), self._queue.ledger.offer
         full = (
-            f"the queue is full: {counted(counts.shards, 'shard')} of {counted(counts.tokens, 'token id')} wait or run"
+            f"the queue is full: {counted(counts.shards, 'shard')} of {counted(counts.tokens, 'token id')} "
+            f"{'waits or runs' if counts.shards == 1 else 'wait or run'}"
         )
         if self._queue.threads(now=True):
             return f"{full}; going on as soon as workers have made room"

@@ -361,7 +361,7 @@ def test_hints_name_the_command_that_helps(job, server, ledger):
         "dead": f"1 shard was given up (its worker died 3 times); each reason is in {out}/_unrolled/dead; "
         f"when the cause is gone: unrolled retry {out}",
         "lost": "2 waiting shards are not in Redis: it lost them, or this isn't the job's broker and namespace; "
-        f"this queues them again: unrolled wait {out}",
+        f"this queues them again, with the broker named: unrolled wait {out}",
         "worker": "no worker offers what this job asks for, model abababababab… in float32 by fused "
         "(alive: 1 for model abababababab… in bfloat16 by fused); "
         "start one for this broker and namespace: unrolled worker --model DIR --engine fused --arithmetic float32; "
