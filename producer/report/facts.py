@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from unrolled.model.config import ModelConfig
 
 
+#: A smaller share of the tokens than this isn't explained by the rounding of records of time.
+ALMOST_ALL = 0.995
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """A job at one moment. Tokens are real tokens.
@@ -79,6 +83,11 @@ class Facts:
     time: Timeline | None
     model: ModelConfig | None
     training: Training | None
+
+    @property
+    def recorded_share(self) -> float:
+        """Tokens in the records of time over published tokens: a share, but for what was computed twice."""
+        return self.time.tokens / max(self.tokens_published, 1) if self.time else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from producer.jobs.damage import explain_damage
 from producer.jobs.quarantine_lists import BadRowListed, refused_rows
 from producer.jobs.tally import Tally
 from producer.plan.beside import beside, read_plan
-from producer.report.facts import Facts, Shown
+from producer.report.facts import ALMOST_ALL, Facts, Shown
 from producer.report.lengths import Lengths
 from producer.report.states.map_states import MapStates
 from producer.report.states.projection import COMPONENTS, check_method
@@ -156,7 +156,7 @@ class Gathering:
             "tokens": facts.tokens,
             "bytes": facts.size_bytes,
         }
-        if facts.time is not None:
+        if facts.time is not None and facts.recorded_share >= ALMOST_ALL:
             known["seconds"] = facts.time.seconds
         return tuple(beside(self._plan, known))
 

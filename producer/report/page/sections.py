@@ -7,6 +7,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from producer.report.facts import ALMOST_ALL
 from producer.report.lengths import BATCH_ROWS
 from producer.report.page.markup import (
     Column,
@@ -32,9 +33,7 @@ if TYPE_CHECKING:
 
 #: Workers that have a line of their own.
 _MOST_WORKERS = 24
-#: A smaller share of the tokens than this isn't explained by the rounding of records.
-_ALMOST_ALL = 0.995
-#: A larger share isn't, either.
+#: A larger share of the tokens than this isn't explained by the rounding of records.
 _ALL_BUT_ROUNDING = 1.005
 #: Pauses up to which each is marked in the chart; the labels of more would meet.
 _MOST_MARKS = 3
@@ -93,8 +92,8 @@ def _lead(facts: Facts) -> str:
     how_long = ""
     if facts.time:
         workers = counted(len(facts.time.workers), "worker")
-        covered = facts.time.tokens / max(facts.tokens_published, 1)
-        it = "it" if covered >= _ALMOST_ALL else f"{share(covered, 1)} of it"
+        covered = facts.recorded_share
+        it = "it" if covered >= ALMOST_ALL else f"{share(covered, 1)} of it"
         how_long = f" {workers} computed {it} in {took(facts.time.seconds)}{_paused(facts.time)}."
     left = facts.shards - facts.parts - facts.dead
     if facts.state == "complete":
@@ -157,10 +156,10 @@ def lengths(facts: Facts) -> str:
 def _steps_table(facts: Facts) -> str:
     found = facts.lengths
     ways = [("real tokens", found.tokens, "one")]
-    covered = facts.time.tokens / max(facts.tokens_published, 1) if facts.time else 0.0
+    covered = facts.recorded_share
     # The steps of rows that failed, or that were computed several times, aren't counted apart.
     if facts.time and 0 < covered <= _ALL_BUT_ROUNDING:
-        name = "computed here" if covered >= _ALMOST_ALL else f"computed here, by {share(covered, 1)} of the tokens"
+        name = "computed here" if covered >= ALMOST_ALL else f"computed here, by {share(covered, 1)} of the tokens"
         ways.append((name, round(found.tokens * facts.time.computed_share), "one"))
     ways += [
         (f"batches of {BATCH_ROWS}, rows sorted by length", found.padded_sorted, "other"),
@@ -242,15 +241,15 @@ def time(facts: Facts) -> str:
 def _time_note(facts: Facts, found: Timeline) -> str:
     """What is below the chart of the time."""
     began = datetime.fromtimestamp(found.began, UTC)
-    covered = found.tokens / max(facts.tokens_published, 1)
+    covered = facts.recorded_share
     note = f"Tokens a second, all workers together, from {began:%-d %B %Y, %H:%M} UTC."
     if found.pauses:
         note += (
             f" Times without work of more than {SHORTEST_PAUSE:.0f} s, as between two commands, are cut out:"
             f" {counted(len(found.pauses), 'pause')}, {took(sum(pause.seconds for pause in found.pauses))} in all."
         )
-    if covered < _ALMOST_ALL:
-        why = "a worker that was killed loses its last"
+    if covered < ALMOST_ALL:
+        why = "a worker writes its last when it has nothing more to publish, and loses it if it is killed"
         if facts.state == "not complete":
             why = "workers write them now and then"
         note += f" The records cover {share(covered, 1)} of the published tokens: {why}."

@@ -288,7 +288,7 @@ def test_the_time_between_two_commands_is_no_working_time(tmp_path):
     page = render(shown(job))
     assert "isn't counted" not in page
     assert "1 worker computed 49.9\N{NO-BREAK SPACE}% of it in 2.0 s" in page
-    assert "% of the published tokens: a worker that was killed loses its last." in page
+    assert "% of the published tokens: a worker writes its last when it has nothing" in page
     found = shown(job)
     page = render(replace(found, facts=replace(found.facts, state="not complete")))
     assert "% of the published tokens: workers write them now and then." in page
@@ -388,3 +388,21 @@ def test_the_plan_is_beside_the_fact(tmp_path):
     (tmp_path / "plan.json").write_text(json.dumps(plan | {"model": "cd" * 32}))
     with pytest.raises(OptionError, match="another model"):
         shown(job, plan=tmp_path / "plan.json")
+
+
+def test_the_time_of_the_plan_is_beside_the_whole_time(tmp_path):
+    """A job has just been finished, and a worker hasn't written its last record: the time so far isn't the job's."""
+    job = report_job(tmp_path / "out", 128, records=False)
+    tokens = shown(job).facts.tokens
+    plan = {
+        "format_version": 1,
+        "model": job.job.fingerprint,
+        "rows": {"rows": {"value": 128, "error": 0}, "tokens": {"value": tokens, "error": 0}},
+        "choices": [{"chosen": True, "size": {"value": 1, "error": 0}}],
+        "times": {"total": {"value": 92.0, "error": None}, "start": 2.0},
+    }
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    record_time(job, tokens // 2, 1, 64, workers=1)
+    assert [one.name for one in shown(job, plan=tmp_path / "plan.json").plan] == ["rows", "tokens", "bytes"]
+    record_time(job, tokens - tokens // 2, 1, 64, workers=1, later=1.0)
+    assert shown(job, plan=tmp_path / "plan.json").plan[3] == ("seconds", 90.0, None, 91.0)
