@@ -98,7 +98,7 @@ def _row_lines(plan: Plan) -> Iterator[str]:
 
 def _is_begun(plan: Plan) -> bool:
     """Whether only the beginning of some inputs was read, so that errors may be larger."""
-    return bool(plan.input.from_the_start) and not plan.input.exact
+    return bool(plan.input.from_the_start)
 
 
 def _rows_have(count: Estimate) -> str:

@@ -105,6 +105,10 @@ class Growth:
         if len(log.growths) != self._number:
             raise self.overtaken()
 
+    def adds_inputs(self, log: Log) -> bool:
+        """Whether the producer reads more inputs than the job has."""
+        return self.append and self._inputs != self._current(log)
+
     def _current(self, log: Log) -> Inputs:
         return log.grown_to or self._job.job.inputs
 

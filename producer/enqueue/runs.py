@@ -282,7 +282,8 @@ class FileRun(Run):
             what = f"from {began} on it had {counted(was, 'row')}, now {found}"
         else:
             what = f"in shard {place} ({counted(was, 'row')} from {began} on), at least one row differs or is missing"
-            hint = _LENGTHENED * is_last + _TAKEN * (self._growth.append and entry.quarantined > before.quarantined)
+            is_taken = entry.quarantined > before.quarantined and self._growth.adds_inputs(self.log)
+            hint = _LENGTHENED * is_last + _TAKEN * is_taken
         return JobError(
             f"{self._objects.store}: the input has changed since this job began: {what}. {hint}Restore the input, or "
             "use another --out"

@@ -24,8 +24,8 @@ class Input:
         size_bytes: size of all of them, as they are stored.
         read_bytes: how many of these bytes the sample has read.
         exact: whether the sample is all of the input.
-        from_the_start: stored bytes of inputs that can be read from their start only, so that nothing is known of what
-            comes later in them.
+        from_the_start: stored bytes of inputs that can be read from their start only, and were not read to their end:
+            nothing is known of what comes later in them.
         unreadable: inputs that can't be read, and why; `unrolled enqueue` refuses them, or breaks off there.
         not_sampled: inputs that are left out of the estimate.
         unchecked: inputs whose beginnings were not looked at, for lack of time.

@@ -90,8 +90,7 @@ def make_plan(
     )
     begin("plan: reading a sample")
     sample = sampler.sample(SAMPLE_SECONDS)
-    from_the_start = sum(frame.size_bytes for frame in frames if frame.from_the_start)
-    if from_the_start and (any(frame.unread for frame in frames) or not sample.exact):
+    if sample.begun_bytes:
         sample = _of_beginnings(sample)
     limits = limits_of(submission, spec, config)
     parts = parts_in(sample, submission, spec, config)
@@ -118,7 +117,7 @@ def make_plan(
             size_bytes=total_bytes,
             read_bytes=round(sample.read_bytes),
             exact=sample.exact and not (not_sampled or unreadable),
-            from_the_start=from_the_start,
+            from_the_start=sample.begun_bytes,
             unreadable=unreadable,
             not_sampled=not_sampled,
             unchecked=inputs.unchecked,

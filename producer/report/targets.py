@@ -45,6 +45,8 @@ def check_targets(written: Mapping[str, Path | None], read: Mapping[str, Path | 
             raise OptionError(f"{option} is {path}, but {file} is a file; name another place")
         if not path.absolute().parent.is_dir():
             raise OptionError(f"{option} is {path}: its directory doesn't exist; make it, or name another file")
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise OptionError(f"{option} is {path}, a pipe or a device, which a report would replace; name a file")
         if path.is_file() and not (_is_page(path) if option == "--to" else _is_table_of_points(path)):
             raise OptionError(f"{option} is {path}, which no report has written; name another file, or remove it")
         if _is_a_jobs(path):

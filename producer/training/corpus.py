@@ -21,7 +21,16 @@ from unrolled.model.files import TOKENIZER_FILE
 from unrolled.patience import Patience
 from unrolled.store.publish import publish_bytes
 from unrolled.tokenization.tokenizer import load_tokenizer
-from unrolled.training.plan import DIVERGED_FILE, PLAN_FILE, SCRATCH, SEGMENT_WINDOWS, FitOptions, FitPlan, RowCount
+from unrolled.training.plan import (
+    DIVERGED_FILE,
+    PLAN_FILE,
+    SCRATCH,
+    SEGMENT_WINDOWS,
+    FitOptions,
+    FitPlan,
+    RowCount,
+    locked,
+)
 from unrolled.training.token_store import TokenStoreWriter
 
 if TYPE_CHECKING:
@@ -60,6 +69,8 @@ def prepare(request: FitRequest, say: Callable[[str], None]) -> FitPlan:
     if replaced:
         remove_diverged(scratch, say)
     with _made(scratch):
+        if (found := FitPlan.read(scratch)) is not None:  # another command has made them meanwhile
+            return found if found.request == words else resumed(request, plan, found, words, say)
         for notice in plan.notices:
             say(notice)
         made = _make_rows(request, plan, words, say)
@@ -88,23 +99,27 @@ def _need_largest_id(request: FitRequest, plan: InputPlan) -> None:
 
 @contextmanager
 def _made(scratch: Path) -> Iterator[None]:
-    """Make a directory; an error removes the directories that are new, so that a refusal leaves nothing."""
+    """Make a directory and lock it; an error removes the directories that are new, so that a refusal leaves nothing."""
     new = [path for path in (scratch, *scratch.parents) if not path.exists()]
     try:
+        scratch.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _remove_empty(new)
+        raise TransientError(f"{scratch}: can't be made ({error.strerror or error}); choose another --out") from error
+    with locked(scratch):  # where another command holds the lock, nothing is removed
         try:
-            scratch.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise TransientError(
-                f"{scratch}: can't be made ({error.strerror or error}); choose another --out"
-            ) from error
-        yield
-    except Exception:
-        if new:
-            shutil.rmtree(scratch, ignore_errors=True)
-        for path in new[1:]:
-            with suppress(OSError):  # another program has put something there
-                path.rmdir()
-        raise
+            yield
+        except Exception:
+            if new:
+                shutil.rmtree(scratch, ignore_errors=True)
+            _remove_empty(new[1:])
+            raise
+
+
+def _remove_empty(directories: list[Path]) -> None:
+    for path in directories:
+        with suppress(OSError):  # it isn't there, or another program has put something there
+            path.rmdir()
 
 
 def _make_rows(request: FitRequest, plan: InputPlan, words: dict[str, Any], say: Callable[[str], None]) -> FitPlan:

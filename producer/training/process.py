@@ -63,6 +63,17 @@ def fit_model(request: FitRequest, device: str, threads: int | None, say: Callab
         )
     if device == "gpu" and FitPlan.read(request.out / SCRATCH) is None:
         _need_gpu(request.out)
+    try:
+        return _trained(request, device, threads, say)
+    except (UnrolledError, FileNotFoundError):
+        # Another command like this one may have ended the training, and removed what it needs.
+        if (done := _done_before(request, say)) is None:
+            raise
+        return done
+
+
+def _trained(request: FitRequest, device: str, threads: int | None, say: Callable[[str], None]) -> dict[str, Any]:
+    """Prepare the rows and train; the content of training.json."""
     plan = prepare(request, say)
     sides = plan.train, plan.validation
     # Long rows are cut, and each piece counts as a row there.
@@ -73,20 +84,7 @@ def fit_model(request: FitRequest, device: str, threads: int | None, say: Callab
         f"{figure(plan.train.rows)} {rows}, {figure(plan.validation.targets)} in "
         f"{figure(plan.validation.rows)} held out"
     )
-    return _trained(request, plan, device, threads, say)
-
-
-def _trained(
-    request: FitRequest, plan: FitPlan, device: str, threads: int | None, say: Callable[[str], None]
-) -> dict[str, Any]:
-    """Train what was prepared; the content of training.json."""
-    try:
-        _train(request.out, plan, device, threads)
-    except (UnrolledError, FileNotFoundError):
-        # Another command like this one may have ended the training, and removed what it needs.
-        if (done := _done_before(request, say)) is None:
-            raise
-        return done
+    _train(request.out, plan, device, threads)
     record = read_record(request.out)
     shutil.rmtree(request.out / SCRATCH, ignore_errors=True)  # the training is complete, so nothing needs it
     return record

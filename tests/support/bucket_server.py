@@ -27,6 +27,7 @@ class Answer(enum.Enum):
     UNAUTHORIZED = (401, "InvalidToken")
     NOT_IMPLEMENTED = (501, "NotImplemented")
     REDIRECT = (301, "PermanentRedirect")
+    OTHER_REGION = (400, "AuthorizationHeaderMalformed")
     LOST_REQUEST = "the connection ends before the request has its effect"
     LOST_ANSWER = "the connection ends after the request had its effect"
     HALF_ANSWER = "the connection ends in the middle of the answer"

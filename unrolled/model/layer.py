@@ -87,14 +87,14 @@ class LayerConfig:
         if self.projection is not None:
             check_number("layer", "projection", self.projection, LARGEST_WIDTH)
             if self.kind != "lstm":
-                raise ModelError(f"layer: projection is {self.projection}, but only an lstm has one; leave it out")
+                raise ModelError(f"layer: projection is {self.projection}, but only an lstm has one; give null")
         self._check_clips()
         self._check_norm()
         if self.kind == "gru":
             object.__setattr__(self, "reset", "after" if self.reset is None else self.reset)
             check_choice("reset", self.reset, RESETS)
         elif self.reset is not None:
-            raise ModelError(f"layer: reset is {self.reset!r:.80}, but only a gru has one; leave it out")
+            raise ModelError(f"layer: reset is {self.reset!r:.80}, but only a gru has one; give null")
 
     def _check_clips(self) -> None:
         for name, has, lacking in (

@@ -116,18 +116,25 @@ def _is_model(place: str) -> bool:
     return not is_url(place) and all((Path(place) / name).is_file() for name in (CONFIG_FILE, WEIGHTS_FILE))
 
 
-def _why_none(jobs: Iterable[OpenJob | None]) -> str:
-    """Why there is no part to read, for people."""
-    why = "give the output directory of a job that has begun"
-    for job in jobs:
-        if job:
-            log = Log()
-            if standing(log, job.objects, live=job.job.live).complete:
-                return f"the job is complete, and {why_no_row(job)}"
-            why = "none is published yet; `unrolled status` shows how far the job is"
-            if log.discarded:
-                why = "the job was discarded"
-    return why
+#: What is wrong with a directory that isn't a job's.
+_NO_JOB = "give the output directory of a job that has begun"
+
+
+def _why_none(jobs: Sequence[OpenJob | None]) -> str:
+    """Why there is no part to read, for people: of several jobs, each has its own reason."""
+    reasons = {job.place: _why_it_has_none(job) for job in jobs if job}
+    if len(jobs) == 1 and reasons:
+        return next(iter(reasons.values()))
+    return "; ".join(f"{place}: {why}" for place, why in reasons.items()) or _NO_JOB
+
+
+def _why_it_has_none(job: OpenJob) -> str:
+    log = Log()
+    if standing(log, job.objects, live=job.job.live).complete:
+        return f"the job is complete, and {why_no_row(job)}"
+    if log.discarded:
+        return "the job was discarded"
+    return "none is published yet; `unrolled status` shows how far the job is"
 
 
 def why_no_row(job: OpenJob) -> str:
@@ -346,13 +353,13 @@ class Dataset:
             max_tokens: the most real tokens in a batch, at least 1; a longer row is a batch of its own.
 
         Raises:
-            TypeError: a limit isn't a whole number.
+            TypeError: `max_rows` isn't a whole number.
             ValueError: a limit is below 1.
             FileFormatError: a file turns out to be damaged.
         """
+        if max_rows is not None and (isinstance(max_rows, bool) or not isinstance(max_rows, int | np.integer)):
+            raise TypeError(f"max_rows is {max_rows!r}; give a whole number")
         for name, limit in (("max_rows", max_rows), ("max_tokens", max_tokens)):
-            if limit is not None and not isinstance(limit, int | np.integer):
-                raise TypeError(f"{name} is {limit!r}; give a whole number")
             if limit is not None and limit < 1:
                 raise ValueError(f"{name} is {limit}; it must be at least 1")
         return self._batches(max_rows, max_tokens)

@@ -52,7 +52,8 @@ class PosixStore:
                 make_directory(self.path)
 
     def __str__(self) -> str:
-        return str(self.path)
+        text = str(self.path)
+        return f"./{text}" if text.startswith("-") else text  # commands take it for an option without the "./"
 
     def __repr__(self) -> str:
         return f"PosixStore({str(self.path)!r})"

@@ -1,5 +1,7 @@
 """The file by which a supervisor sees that a worker is well: it is written again and again."""
 
+# Over 150 lines: one file, from the check of its name to its removal.
+
 from __future__ import annotations
 
 import errno
@@ -93,6 +95,8 @@ def check_health_file(path: Path) -> None:
         found = "is a directory"
     elif not path.parent.is_dir():
         found = "its directory doesn't exist"
+    elif path.exists() and not path.is_file():
+        found = "is a pipe or a device, and no file"
     elif path.is_file() and not _may_be_replaced(path):
         found = "exists, and no worker has written it"
     elif path.is_file() and not _is_free(path):

@@ -64,6 +64,12 @@ def as_float32(name: str, numbers: NDArray[Any]) -> Float32:
     return made
 
 
+def own_float32(name: str, numbers: NDArray[Any]) -> Float32:
+    """The same as a new array, for numbers that lie in what was read of a file."""
+    made = as_float32(name, numbers)
+    return made.copy() if np.may_share_memory(made, numbers) else made
+
+
 @dataclass(frozen=True, slots=True)
 class Pass:
     """One direction of one recurrent layer, in the layout of its source.

@@ -19,6 +19,7 @@ import numpy as np
 
 from unrolled.model import token_map as of_model
 from unrolled.model.token_map import MapConfig
+from worker.model_import.found import as_float32
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,7 +64,7 @@ class Map(ABC):
 def apply_maps(table: Float32, maps: Sequence[TokenMap]) -> Float32:
     """The vectors of all ids after these functions, (rows, width)."""
     made = reduce(lambda vectors, one: one(vectors), maps, table.astype(np.float64))
-    return np.ascontiguousarray(made, np.float32)
+    return np.ascontiguousarray(as_float32("a function of each token's vector", made))
 
 
 @dataclass(frozen=True, slots=True)

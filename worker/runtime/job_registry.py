@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import FileFormatError, PayloadError, RequestError, TransientError, counted
+from unrolled.errors import FileFormatError, JobError, PayloadError, RequestError, TransientError, counted
 from unrolled.job import names
-from unrolled.job.job import Job
+from unrolled.job.job import MOST_BYTES, Job
 from unrolled.job.output_root import OutputRoot
 from unrolled.patience import at_once
 from unrolled.protocol.finishing import sweep
@@ -215,6 +215,8 @@ class Jobs:
         """
         place = self._ledger.place_of(job_key)
         opened = None if place in (None, met.job.address) else self._open(job_key)
+        if met.doubted and place == met.job.address:
+            _refuse_another(met.job)
         met.doubted = False
         if opened is None or opened.job.address == met.job.address:
             return met
@@ -266,10 +268,10 @@ class Jobs:
             TransientError: the store can't be read now.
         """
         job = met.job.with_patience(at_once)
-        if (content := job.objects.read(names.JOB)) is None:
+        if (there := _key_at(job)) is None:
             raise AwayError(f"{job.place}: {names.JOB} is missing; mount or restore the job's directory")
-        if (there := Job.decode(f"{job.place}/{names.JOB}", content)[1]) != job.key:
-            raise AwayError(f"{job.place} is the job {there} now; restore this one, or cancel --key {job.key}")
+        if there != job.key:
+            raise AwayError(f"{job.place} is the job {there} now; restore this one's directory")
         return job, JobLedger(self._ledger, job.key, job.address, send, at_once)
 
     def _sweep(self, met: _Met) -> None:
@@ -298,6 +300,25 @@ class Jobs:
                     log.info("removed %s of dead processes from %s", counted(len(removed), "unfinished file"), store)
         with self._lock:
             met.next_sweep = max(met.next_sweep, now + LEFTOVER_REST * (time.monotonic() - now))
+
+
+def _key_at(job: OpenJob) -> str | None:
+    """The key of the job that is where a job was; None where none is.
+
+    Raises:
+        JobError: its `job.json` is damaged.
+        TransientError: the store can't be read now.
+    """
+    store = job.objects.store
+    content = store.read(names.JOB, 0, MOST_BYTES + 1)
+    return None if content is None else Job.decode(f"{store}/{names.JOB}", content)[1]
+
+
+def _refuse_another(job: OpenJob) -> None:
+    """Raise JobError if another job is where a job was, as far as can be seen now."""
+    with suppress(TransientError):
+        if (there := _key_at(job)) not in (None, job.key):
+            raise JobError(f"job {job.key} names {job.place}, where the job is {there}; the entry is forged or stale")
 
 
 def _is_free_for(job_key: str, facts: Mapping[str, Any]) -> bool:

@@ -24,21 +24,15 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from unrolled.errors import JobError, UnrolledError
-from unrolled.store.lock import lock_file
-from unrolled.training.plan import SCRATCH, FitPlan
+from unrolled.training.plan import SCRATCH, FitPlan, locked
 from unrolled.training.token_store import TokenStore
 from worker.training.record import is_trained, save_result
 from worker.training.session import Session, StoppedError
 from worker.training.unigrams import unigram_logits, unigram_perplexity
 
-if TYPE_CHECKING:
-    from typing import BinaryIO
-
-#: How long to wait for the lock, in seconds: the process of a killed command takes a moment to end.
-_LOCK_SECONDS = 10.0
 #: Exit statuses: after a reported error, and after SIGINT, SIGTERM or SIGHUP.
 FAILED, STOPPED = 1, 130
 
@@ -81,7 +75,7 @@ def _fit(directory: Path, device: str, threads: int | None, asked: list[int]) ->
     plan = FitPlan.read(scratch)
     if plan is None:
         raise JobError(f"{directory}: no training is prepared there; start one with `unrolled model fit`")
-    with _locked(scratch):
+    with locked(scratch):
         if is_trained(directory, plan):
             raise JobError(f"{directory}: another command has ended this training; give the same command again")
         # Imported late, so that a bad argument fails before TensorFlow's ten-second import.
@@ -107,16 +101,6 @@ def _fit(directory: Path, device: str, threads: int | None, asked: list[int]) ->
         model = save_result(directory, scratch, plan, progress, unigrams)
         report("done", fingerprint=model.fingerprint)
     return 0
-
-
-def _locked(scratch: Path) -> BinaryIO:
-    """Take the lock of the directory, which one training at a time holds, until the file is closed."""
-    try:
-        return lock_file(scratch / "lock", _LOCK_SECONDS)
-    except BlockingIOError:
-        raise JobError(f"{scratch.parent}: another training is running there; wait for it or stop it") from None
-    except OSError as error:
-        raise JobError(f"{scratch}: can't be locked ({error.strerror}); choose another --out") from error
 
 
 if __name__ == "__main__":

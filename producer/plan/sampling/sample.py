@@ -75,6 +75,7 @@ class Sample:
         unknown_noun: what they are, see `producer.tokenization.coverage.Coverage`.
         words: how many of them this share was taken from.
         exact: whether every row was read.
+        begun_bytes: stored bytes of inputs of which only the beginning was read, because they can't be read elsewhere.
         read_bytes: stored bytes that were read.
         draws: pieces that were read.
     """
@@ -88,6 +89,7 @@ class Sample:
     unknown_noun: str
     words: int
     exact: bool
+    begun_bytes: int
     read_bytes: float
     draws: int
 
@@ -254,6 +256,7 @@ class Sampler:
             unknown_noun=self._coverage.noun,
             words=round(self._words),
             exact=all(kind.draws.whole for kind in kinds),
+            begun_bytes=sum(kind.frame.size_bytes for kind in kinds if kind.is_begun),
             read_bytes=sum(kind.draws.covered_bytes for kind in kinds),
             draws=sum(len(kind.draws) for kind in kinds),
         )
@@ -263,11 +266,16 @@ class _Kind:
     """The draws from inputs of one kind."""
 
     def __init__(self, frame: Frame) -> None:
+        self.frame = frame
         self.pieces = frame.pieces()
         self.draws = Draws(frame.size_bytes, SUMS)
         self.lengths: list[tuple[float, NDArray[np.int64], NDArray[np.float64]]] = []
-        self._size_bytes, self._rows = frame.size_bytes, frame.rows
         self._units: dict[int, tuple[float, NDArray[np.float64]]] = {}  # number → bytes read and sums over their rows
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether only the beginning of some inputs was read, and nothing is known of what comes later in them."""
+        return self.frame.from_the_start and not (self.draws.whole and not self.frame.unread)
 
     def draw(self, piece: Piece, sums: NDArray[np.float64]) -> None:
         """Add a piece."""
@@ -284,15 +292,15 @@ class _Kind:
         """The sums over all inputs of this kind, by name; with the number of rows, where it is known."""
         found = self.draws.estimates()
         sampled = found["rows"].value + found["quarantined"].value
-        if self._rows is not None and sampled and not self.draws.whole:
+        if self.frame.rows is not None and sampled and not self.draws.whole:
             bad, automatic = found["quarantined"], found["automatic"]
-            found["rows"] = Estimate(max(0.0, self._rows - bad.value), bad.error)
-            found["automatic"] = automatic.times(self._rows / sampled)
+            found["rows"] = Estimate(max(0.0, self.frame.rows - bad.value), bad.error)
+            found["automatic"] = automatic.times(self.frame.rows / sampled)
         return found
 
     def turn(self, least_draws: int) -> tuple[bool, float]:
         """Whose turn it is: that of the smallest."""
-        return len(self.draws) >= least_draws, len(self.draws) / self._size_bytes
+        return len(self.draws) >= least_draws, len(self.draws) / self.frame.size_bytes
 
 
 def _digits(rows: float, sizes: Sequence[int]) -> float:

@@ -200,9 +200,9 @@ def test_a_last_line_that_was_lengthened(place, broker):
     enqueue(broker)
     with Path("rows.jsonl").open("a") as file:
         file.write('{"id": "c", "tokens": [1]}\n')
-    assert "A last line without a line end, or a last record of FASTA, is lengthened by what is added" in refused(
-        broker, "--append"
-    )
+    said = refused(broker, "--append")
+    assert "A last line without a line end, or a last record of FASTA, is lengthened by what is added" in said
+    assert "another name" not in said
 
 
 def test_an_id_that_a_new_input_takes(place, broker):

@@ -170,6 +170,9 @@ def test_kill_at_any_moment_costs_nothing(place):
         os.kill(third.pid, signal.SIGINT)
         assert third.wait(START_SECONDS) == 130
         assert "Run the same command again and it resumes." in third.stderr.read()
+    shutil.rmtree(place / "raced", ignore_errors=True)
+    shutil.copytree(place / "killed", place / "raced")
+    check_race(place, lambda second, _: trainer(second))
     done = unrolled(*command, cwd=place, timeout=START_SECONDS)
     assert done.returncode == 0, done.stderr
     assert "resuming in epoch" in done.stderr or "all epochs are done" in done.stderr
@@ -180,16 +183,22 @@ def test_kill_at_any_moment_costs_nothing(place):
 
 def test_a_training_that_another_command_ends_meanwhile_is_done(place):
     """Two equal commands at once: the second waits for the first, and then has nothing to do and nothing to blame."""
+    shutil.rmtree(place / "raced", ignore_errors=True)
+    (place / "raced" / SCRATCH).mkdir(parents=True)
+    check_race(place, lambda second, lock: str(lock) in [each.path for each in psutil.Process(second).open_files()])
+
+
+def check_race(place, waits):
+    """A command ends well if its training is ended by another one, which holds the lock, while it waits for that."""
     model = place / "raced"
-    scratch = model / SCRATCH
-    scratch.mkdir(parents=True)
+    lock = model / SCRATCH / "lock"
     with Crew() as crew:
-        with lock_file(scratch / "lock"):  # as the first command's process
+        with lock_file(lock):
             second = crew.start("model", "fit", "corpus.jsonl", "--out", "raced", *OPTIONS, cwd=place)
-            eventually(lambda: trainer(second.pid), "a training", START_SECONDS)
+            eventually(lambda: waits(second.pid, lock), "a command that waits", START_SECONDS)
             for name in FILES:
                 shutil.copy(place / "model" / name, model)
-            shutil.rmtree(scratch)
+            shutil.rmtree(lock.parent)
         assert second.wait(START_SECONDS) == 0
         assert second.stderr.read().endswith("raced is trained already; to train it again, remove it\n")
     assert contents(model) == contents(place / "model")

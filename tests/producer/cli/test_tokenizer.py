@@ -1,6 +1,7 @@
 """`unrolled tokenizer fit` and `unrolled tokenizer import`."""
 
 import json
+import os
 
 import pytest
 from click.testing import CliRunner
@@ -160,6 +161,15 @@ def test_a_file_that_is_no_tokenizer_is_never_replaced(tmp_path, corpus, model):
         result = run(command, source, "--out", out, *size, "--overwrite")
         assert (result.exit_code, out.read_bytes()) == (1, before)
         assert f"{out.name} is no tokenizer file, which is all that --overwrite replaces; give another" in result.output
+
+
+def test_a_pipe_is_neither_read_nor_replaced(tmp_path, corpus):
+    """What reads it would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    result = run("fit", corpus, "--out", tmp_path / "pipe", "--vocab-size", 2, "--overwrite")
+    assert result.exit_code == 1
+    assert "pipe is no file, which is all that --overwrite replaces; give another --out" in result.output
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_vocabulary_larger_than_the_model(tmp_path, corpus, model):

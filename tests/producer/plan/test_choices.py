@@ -19,7 +19,18 @@ def test_no_error_is_negative():
     model = ModelConfig.stacked(3, 40, num_lstm_units=4, num_lstm_layers=2, embedding_dim=1)
     nothing = np.zeros(0)
     sample = Sample(
-        sums, nothing.astype(np.int64), nothing, [], [], None, "words", 0, exact=False, read_bytes=1.0, draws=2
+        sums,
+        nothing.astype(np.int64),
+        nothing,
+        [],
+        [],
+        None,
+        "words",
+        0,
+        exact=False,
+        begun_bytes=0,
+        read_bytes=1.0,
+        draws=2,
     )
     found = choices_of(sample, Submission((), "", Path("m")), OutputSpec(None, ("mean",), "float32"), model)
     assert min(choice.size.error for choice in found) > 0

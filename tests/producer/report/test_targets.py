@@ -1,5 +1,6 @@
 """The files that `unrolled report` writes, and those that it leaves alone."""
 
+import os
 import shutil
 
 import pyarrow as pa
@@ -46,6 +47,7 @@ def contents(folder):
         ("rows.csv", "which no report has written"),
         ("rows.parquet", "which no report has written"),
         ("other.html", "which no report has written"),
+        ("pipe", "a pipe or a device, which a report would replace; name a file"),
     ],
 )
 def test_what_no_report_has_written_stays(out, tmp_path, option, name, said):
@@ -55,11 +57,13 @@ def test_what_no_report_has_written_stays(out, tmp_path, option, name, said):
     (tmp_path / "rows.csv").write_text("id,text\n")
     (tmp_path / "other.html").write_text("<!DOCTYPE html>\n<title>other</title>\n")
     pq.write_table(pa.table({"id": ["a"], "x": [1.0]}), tmp_path / "rows.parquet")
+    os.mkfifo(tmp_path / "pipe")
     before = contents(tmp_path)
     part = min(path.name for path in out.glob("*.parquet"))
     found = report(out, option, tmp_path / name.format(part=part))
     assert (found.exit_code, said in found.output) == (2, True), found.output
     assert contents(tmp_path) == before
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_one_file_for_two_things(out, tmp_path):

@@ -3,11 +3,15 @@
 import json
 import os
 import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import psutil
 import pytest
+from support.processes import eventually
 
 from producer.sources.options import SourceOptions
 from producer.terminal import progress
@@ -16,6 +20,8 @@ from producer.training.corpus import prepare
 from producer.training.process import fit_model
 from producer.training.request import FitRequest
 from unrolled.errors import JobError, ModelError, RequestError, UnrolledError
+from unrolled.store.lock import lock_file
+from unrolled.training import plan as training_plan
 from unrolled.training.plan import DIVERGED_FILE, SCRATCH, SEGMENT_WINDOWS
 from unrolled.training.token_store import TokenStore
 
@@ -258,6 +264,40 @@ def test_what_makes_no_training(tmp_path, rows, options, text):
     with pytest.raises(RequestError, match=text):
         prepared(tmp_path, "a", rows, **options)
     assert not (tmp_path / "a").exists()
+
+
+def test_one_command_at_a_time_makes_the_rows(tmp_path, monkeypatch):
+    """A second one waits for a moment, and leaves what another makes alone."""
+    corpus = write(tmp_path / "a.jsonl", IDS)
+    out, scratch = tmp_path / "out", tmp_path / "out" / SCRATCH
+    scratch.mkdir(parents=True)
+    (scratch / "train.arrow").write_bytes(b"half of it")
+    monkeypatch.setattr(training_plan, "LOCK_SECONDS", 0.0)
+    with lock_file(scratch / "lock"), pytest.raises(JobError, match="out: another training is running there; wait for"):
+        prepare(asked([corpus], out), lambda _: None)
+    assert (scratch / "train.arrow").read_bytes() == b"half of it"
+
+
+def test_rows_that_another_command_makes_meanwhile_are_taken(tmp_path):
+    """The second one waits while the first makes them, and doesn't make them again."""
+    corpus = write(tmp_path / "a.jsonl", IDS)
+    scratch = tmp_path / "out" / SCRATCH
+    made = prepare(asked([corpus], tmp_path / "first"), lambda _: None)
+    scratch.mkdir(parents=True)
+    with ThreadPoolExecutor(1) as threads:
+        with lock_file(scratch / "lock"):
+            second = threads.submit(prepare, asked([corpus], tmp_path / "out"), lambda _: None)
+            eventually(lambda: is_open(scratch / "lock", 2), "the second command at the lock")
+            for path in (tmp_path / "first" / SCRATCH).iterdir():
+                shutil.copy(path, scratch)
+            (scratch / "train.arrow").write_bytes(b"as it was made")
+        assert second.result() == made
+    assert (scratch / "train.arrow").read_bytes() == b"as it was made"
+
+
+def is_open(path, times):
+    """Whether this process has opened a file so often."""
+    return sum(file.path == str(path) for file in psutil.Process().open_files()) == times
 
 
 def test_a_pipe_is_refused(tmp_path):

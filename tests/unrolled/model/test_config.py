@@ -240,8 +240,8 @@ def test_bad_sizes_are_named(name, value):
             ({"gates": value}, "gates is .*sigmoid, hard_sigmoid, hard_sigmoid_keras3")
             for value in ("relu", None, 1, [])
         ),
-        ({"reset": "after"}, "only a gru has one"),
-        ({"kind": "gru", "projection": 3}, "only an lstm has one"),
+        ({"reset": "after"}, "only a gru has one; give null"),
+        ({"kind": "gru", "projection": 3}, "only an lstm has one; give null"),
         ({"kind": "mlstm", "projection": 3}, "only an lstm has one"),
         ({"kind": "mlstm", "reset": "after"}, "only a gru has one"),
         *(

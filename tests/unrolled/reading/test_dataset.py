@@ -257,8 +257,13 @@ def test_impossible_limits_are_refused_at_once(out, limits):
     """Before the first batch is asked for."""
     with pytest.raises(ValueError, match="at least 1"):
         unrolled.open(out).batches(**limits)
-    with pytest.raises(TypeError, match=rf"^{next(iter(limits))} is 1\.5; give a whole number$"):
-        unrolled.open(out).batches(**dict.fromkeys(limits, 1.5))
+
+
+@pytest.mark.parametrize("limit", [1.5, True, "3"])
+def test_a_number_of_rows_is_whole(out, limit):
+    """What is no number of rows is named."""
+    with pytest.raises(TypeError, match=rf"^max_rows is {limit!r}; give a whole number$"):
+        unrolled.open(out).batches(max_rows=limit)
 
 
 def test_padded_pair(tmp_path):
@@ -477,6 +482,13 @@ def test_jobs_without_a_row(tmp_path):
     finished_job(tmp_path / "empty", 0)
     with pytest.raises(FileFormatError, match="the job is complete, and its input had no row"):
         unrolled.open(tmp_path / "empty")
+    make_job(tmp_path / "waiting")
+    several = (
+        f"{tmp_path}/empty: the job is complete, and its input had no row; .*; "
+        f"{tmp_path}/waiting: none is published yet; `unrolled status` shows how far the job is$"
+    )
+    with pytest.raises(FileFormatError, match=several):
+        unrolled.open([tmp_path / "empty", tmp_path / "waiting"])
     job = make_job(tmp_path / "bad", 0, ended=False)
     one = make_shard(0, job.job.id, [BadRow("rows.txt", row, None, "not UTF-8") for row in range(3)])
     spool(job.objects, one)

@@ -160,6 +160,7 @@ def test_a_large_object_may_take_long(raw_server):
     (Answer.FORBIDDEN, "403 AccessDenied; let these credentials list"),
     (Answer.UNAUTHORIZED, "401 InvalidToken; let these credentials"),
     (Answer.REDIRECT, "set AWS_REGION to the bucket's region"),
+    (Answer.OTHER_REGION, "400 AuthorizationHeaderMalformed; set AWS_REGION to the bucket's region"),
 ])  # fmt: skip
 def test_what_a_person_has_to_change_is_reported_at_once(bucket, server, answer, text):
     """It would be refused again; the text names the object, and nothing that is secret."""

@@ -314,3 +314,9 @@ def test_a_large_listing_is_read_as_it_goes(tmp_path):
     for path in tmp_path.iterdir():
         path.unlink()
     assert first not in set(listing)
+
+
+def test_a_name_like_an_option_is_shown_as_a_path(tmp_path, monkeypatch):
+    """Commands that are advised with it would take it for an option."""
+    monkeypatch.chdir(tmp_path)
+    assert [str(PosixStore(Path(name), make=True)) for name in ("-out", "./-out", "out")] == ["./-out", "./-out", "out"]

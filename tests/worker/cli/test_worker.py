@@ -1,5 +1,7 @@
 """What a worker refuses before it starts."""
 
+import os
+
 import pytest
 
 from unrolled.errors import OptionError
@@ -16,12 +18,14 @@ from worker.cli.worker import worker
         ("--health-file", "absent/health", "its directory doesn't exist"),
         ("--health-file", "folder", "is a directory"),
         ("--health-file", "rows.jsonl", "exists, and no worker has written it"),
+        ("--health-file", "pipe", "is a pipe or a device, and no file"),
     ],
 )
 def test_a_place_that_cannot_serve(tmp_path, option, name, found):
     """A supervisor would kill a worker again and again that can't touch its health file."""
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "rows.jsonl").write_text('{"id": "a"}\n')
     words = ["--broker", "redis://h", "--model", "m", option, str(tmp_path / name)]
     with pytest.raises(OptionError, match=rf"^{option} .*{name}: {found}; name "):

@@ -459,6 +459,33 @@ def test_a_job_whose_place_has_another_does_not_come_back_into_the_ledger(site, 
     assert "Redis doesn't name the job any more" in line
 
 
+def test_a_place_that_is_doubted_and_has_another_job_is_refused(site, jobs):
+    """As by a worker that has never met the job: nothing is computed from what another job has."""
+    job = site.enqueue(make_rows(4))
+    found = jobs.find(job.key)
+    shutil.rmtree(site.root / "out")
+    jobs.doubt(job.key)
+    assert jobs.find(job.key) is found, "it may come back"
+    other = site.enqueue(make_rows(6))
+    jobs.doubt(job.key)
+    for each in (jobs, jobs_of(site)):
+        with pytest.raises(JobError, match=f"names .*out, where the job is {other.key}; the entry is forged or stale"):
+            each.find(job.key)
+
+
+def test_a_huge_file_in_place_of_a_job_takes_no_memory(site, jobs, sent, caplog):
+    """No more of it is read than a job's may have."""
+    job = site.enqueue(make_rows(4))
+    jobs.find(job.key)
+    with (site.root / "out" / names.JOB).open("r+b") as file:
+        file.truncate(2**40)
+    empty_ledger(site, job)
+    at_once(jobs).look_after(sent.append)
+    assert not jobs.is_stopped(job.key)
+    (line,) = warnings_in(caplog)
+    assert "1,048,577 bytes; at most 1,048,576 are a job's" in line
+
+
 def test_a_job_that_was_moved_away_is_forgotten_in_the_end(site, jobs, sent, caplog, monkeypatch):
     """Redis doesn't name it any more, and it isn't at its place: a worker doesn't keep all such jobs for ever."""
     job = site.enqueue(make_rows(2))

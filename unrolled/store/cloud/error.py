@@ -43,6 +43,8 @@ _KINDS = {
 }
 #: What needs no right to change anything.
 _READS = ("read ", "list ")
+#: How Amazon answers a request that was signed for another region, if it doesn't send it there.
+_OTHER_REGION = "AuthorizationHeaderMalformed"
 _NOT_IMPLEMENTED, _NO_RANGE, _NOT_ALLOWED = "501", "416", {"401", "403"}
 
 
@@ -75,6 +77,7 @@ def is_final(error: Exception) -> bool:
         or status_of(error) in {*_NOT_ALLOWED, _NOT_IMPLEMENTED}
         or _MACHINE_CREDENTIALS.search(details) is not None
         or _REDIRECT.search(details) is not None
+        or _OTHER_REGION in reason_of(error)
     )
 
 
@@ -117,7 +120,7 @@ def explained(action: str, error: Exception) -> UnrolledError:
         reads = "list and read there (an output also needs write and delete)"
         rights = reads if action.startswith(_READS) else "list, read, write and delete there"
         advice = f"let these credentials {rights}, or use others"
-    elif _REDIRECT.search(details):
+    elif _REDIRECT.search(details) or _OTHER_REGION in reason:
         advice = "set AWS_REGION to the bucket's region"
     elif isinstance(error, InvalidPathError):
         advice = "rename or remove the object whose name has an empty step, `.` or `..` in it"

@@ -182,6 +182,8 @@ def _target(out: Path, overwrite: bool) -> tuple[Path, int | None]:
         room = config.vocab_size
     if target.exists() and not overwrite:
         raise JobError(f"{target} exists; give another --out, or --overwrite")
+    if target.exists() and not target.is_file():
+        raise JobError(f"{target} is no file, which is all that --overwrite replaces; give another --out")
     if target.exists() and room is None and not _is_tokenizer(target):
         raise JobError(f"{target} is no tokenizer file, which is all that --overwrite replaces; give another --out")
     if not target.parent.is_dir():

@@ -663,10 +663,16 @@ def rescaled_by_a_number_for_each_place_of_a_vector():
     return ids, lstm()(layers.Rescaling(1.5, offset=[0.5, 0.0, -0.25, 1.0, 2.0])(lstm()(low)))
 
 
-@case(r"Rescaling.*only finite numbers can be its scale and offset, or a list", suffix=".keras")
-def rescaled_without_a_number():
+@case(suffix=".keras")
+def rescaled_by_an_array():
     ids = text()
-    return ids, lstm()(layers.Rescaling(float("inf"))(words(**MASKED)(ids)))
+    return ids, lstm()(layers.Rescaling(np.array([2.0, 3.0, 0.5, -1.0]))(words(**MASKED)(ids)))
+
+
+@case(r"Rescaling.*its scale and offset must be numbers that float32 can hold", suffix=".keras")
+def rescaled_by_what_float32_can_not_hold():
+    ids = text()
+    return ids, lstm()(layers.Rescaling(2.0, offset=-1e300)(words(**MASKED)(ids)))
 
 
 @case(r"--pad 9 if after", then={"padding": pad(9)}, suffix=".keras", run=True)

@@ -13,6 +13,7 @@ import numpy as np
 from worker.model_import import token_maps
 from worker.model_import.found import Array
 from worker.model_import.readers.keras.configuration import config_of, inner_of, kind_of, quantization_of
+from worker.model_import.readers.keras.tensors import constant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,6 +46,8 @@ _NO_MEAN = (
     "the file doesn't contain its mean and its variance for each number of a vector; give it data (adapt) before you "
     "save the model, or save the model as .keras"
 )
+#: Classes whose arguments contain numbers.
+_WITH_NUMBERS = {"Normalization": ("mean", "variance"), "Rescaling": ("scale", "offset")}
 #: Where a token's numbers are in (rows, tokens, numbers).
 _LAST = (-1, [-1], 2, [2])
 
@@ -97,9 +100,12 @@ def why_no_map(kind: str, config: Mapping[str, Any]) -> str:
 
 
 def _why_no_numbers(kind: str, config: Mapping[str, Any]) -> str:
-    if kind == "Rescaling":
-        return "only finite numbers can be its scale and offset, or a list of one for each number of a vector"
-    return _NO_MEAN if kind == "Normalization" and config.get("mean") is None else ""
+    if kind not in _WITH_NUMBERS:
+        return ""
+    if kind == "Normalization" and config.get("mean") is None:
+        return _NO_MEAN
+    both = " and ".join(_WITH_NUMBERS[kind])
+    return f"its {both} must be numbers that float32 can hold, each alone or one for each number of a vector"
 
 
 def operation_map(kind: str, operands: Sequence[NDArray[np.float64] | None]) -> TokenMap | None:
@@ -171,10 +177,8 @@ def _unit(config: Mapping[str, Any], _: Sequence[Array]) -> TokenMap | None:
 
 def _rescaling(config: Mapping[str, Any], _: Sequence[Array]) -> TokenMap | None:
     """A product with a number and a sum with another, or with one for each number of a vector."""
-    scale, offset = (_constant(name, config.get(name, 0.0)) for name in ("scale", "offset"))
-    if scale is None or offset is None or not all(np.isfinite(one.read()).all() for one in (scale, offset)):
-        return None
-    return token_maps.Rescaling(scale, offset)
+    scale, offset = _constant("scale", config.get("scale")), _constant("offset", config.get("offset", 0.0))
+    return None if scale is None or offset is None else token_maps.Rescaling(scale, offset)
 
 
 def _dense(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap | None:
@@ -254,13 +258,11 @@ def _normalization(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenM
 
 def _constant(name: str, numbers: Any) -> Array | None:
     """A number, or numbers along the last axis, that an argument contains; None if it is something else."""
-    try:
-        with np.errstate(over="ignore"):
-            found = np.asarray(numbers, np.float32)
-    except (TypeError, ValueError, OverflowError):
+    found = constant(numbers)
+    if found is None or not found.size or (found.size > 1 and found.shape[-1] != found.size):
         return None
-    flat = found.ravel()
-    return Array(name, flat.shape, flat.copy) if flat.size == 1 or found.shape[-1:] == flat.shape else None
+    flat = found.astype(np.float32).ravel()
+    return Array(name, flat.shape, flat.copy)
 
 
 #: Arguments with the values that can be imported, the usual one first.

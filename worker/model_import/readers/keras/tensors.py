@@ -68,22 +68,22 @@ def operands_in(node: Any) -> Iterator[NDArray[np.float64] | None]:
         if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
             found.append(None)
             continue
-        array = _array(value)
+        array = constant(value)
         if array is None:
             return
         found.append(array)
     yield from found
 
 
-def _array(value: Any) -> NDArray[np.float64] | None:
-    """A constant array or number; None if it is something else."""
+def constant(value: Any) -> NDArray[np.float64] | None:
+    """A constant array or number that float32 can hold; None if it is something else."""
     is_array = isinstance(value, dict) and value.get("class_name") in _ARRAYS
-    numbers = config_of(value).get("value") if is_array else value
     try:
-        array = np.asarray(numbers, np.float64)
+        array = np.asarray(config_of(value).get("value") if is_array else value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return array if np.isfinite(array).all() else None  # nothing becomes NaN
+    is_sound = array.dtype.kind in "fiub" and (np.abs(array.astype(np.float64)) <= np.finfo(np.float32).max).all()
+    return array.astype(np.float64) if is_sound else None  # nothing becomes infinite or NaN
 
 
 def arguments_of(node: Any) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def constants_in(value: Any, depth: int = 0) -> list[NDArray[np.float64]] | None
 
     Keras 2 writes them as nested lists.
     """
-    array = _array(value)
+    array = constant(value)
     if array is not None and array.ndim in (2, 3):
         return [array] if array.ndim == 2 else list(array)
     if array is not None or not isinstance(value, list) or depth > _DEPTH:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from worker.model_import.found import own_float32
 from worker.model_import.readers.onnx.folds import FOLDS
 
 if TYPE_CHECKING:
@@ -42,9 +43,10 @@ def constant_state(constants: Constants, name: str, shape: tuple[int, int, int],
         first = found.take([0], rows_axis)
         found = first if (found == first).all() else found
     try:
-        return np.broadcast_to(found, shape).astype(np.float32)
+        whole = np.broadcast_to(found, shape)
     except ValueError:
         return None
+    return own_float32(name, whole)
 
 
 class _Repeated:

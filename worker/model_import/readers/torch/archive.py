@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.found import UNKNOWN, Array, as_float32
+from worker.model_import.found import UNKNOWN, Array, own_float32
 from worker.model_import.limits import MOST_JSON_BYTES, check_array, check_count, most_unpacked
 from worker.model_import.readers.torch.unpickling import OtherTensor, PickledArray, Storage, Tensor, read_pickle
 
@@ -162,7 +162,7 @@ def _array_of(
         else:
             numbers = np.frombuffer(content, kind)
         steps = [stride * numbers.itemsize for stride in found.strides]
-        return as_float32(name, np.lib.stride_tricks.as_strided(numbers, shape, steps).copy())
+        return own_float32(name, np.lib.stride_tricks.as_strided(numbers, shape, steps))
 
     is_float = kind == "bfloat16" or np.dtype(kind).kind == "f"
     return Array(name, shape, values, "" if is_float else np.dtype(kind).name)
@@ -179,6 +179,6 @@ def _array_in_pickle(name: str, found: PickledArray) -> Array:
 
     def values() -> Float32:
         numbers = np.frombuffer(content, dtype).reshape(shape, order="F" if found.fortran else "C")
-        return as_float32(name, numbers).copy()
+        return own_float32(name, numbers)
 
     return Array(name, shape, values, "" if dtype.kind == "f" else dtype.name)
