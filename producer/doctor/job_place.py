@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from producer.doctor.check import Check
@@ -39,7 +40,7 @@ def check_place(server: Broker, namespace: str, job: OpenJob) -> Iterator[Check]
             "job's place",
             "fail",
             f"the broker has this job at {where}, and {job.place} seems to be a copy: workers compute it only there",
-            f"use {where}; or, to continue in the copy: unrolled cancel {where}, then {_AGAIN}",
+            f"use {quote(where)}; or, to continue in the copy: unrolled cancel {quote(where)}, then {_AGAIN}",
         )
     elif was_moved(job, place):
         where = printable(place[:MOST_PLACE_CHARACTERS])

@@ -34,7 +34,7 @@ def explain_damaged_rows(job: OpenJob, shard: ShardId) -> str:
     """That a dead shard's rows are damaged, and what brings the shard back."""
     found = f"its rows in {rows_object(shard)} are damaged"
     if origin := read_once(job, shard):
-        return f"{found}, and rows of {origin} can't be read again: {RESTORE_ROWS.format(out=job.place)}"
+        return f"{found}, and rows of {origin} can't be read again: {RESTORE_ROWS.format(out=quote(job.place))}"
     return f"{found}: the same `unrolled run` or `unrolled enqueue` writes them again, and computes them"
 
 

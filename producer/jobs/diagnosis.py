@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from producer.jobs.damage import RESTORE_ROWS
@@ -99,7 +100,8 @@ def _of_discarded(status: JobStatus) -> str:
     if not status.done:
         return "it was discarded: nothing of it is kept; use another --out"
     them = "it" if status.done == 1 else "them"
-    return f"it was discarded, and {left_behind(status.done)}; this deletes {them}: unrolled discard {status.out}"
+    way = f"unrolled discard {quote(status.out)}"
+    return f"it was discarded, and {left_behind(status.done)}; this deletes {them}: {way}"
 
 
 def left_behind(parts: int) -> str:
@@ -118,7 +120,7 @@ def _in_the_queue(status: JobStatus, queue: QueueStatus) -> dict[str, str]:
         found["lost"] = (
             f"{counted(status.lost, 'waiting shard is', 'waiting shards are')} not in Redis: it lost {them}, or "
             f"this isn't the job's broker and namespace; this queues {them} again, with the broker named: "
-            f"unrolled wait {status.out}"
+            f"unrolled wait {quote(status.out)}"
         )
     found |= obstacles(status.offer, status.job, queue)
     if status.has_run and found.pop("worker", ""):
@@ -135,6 +137,6 @@ def revival(status: JobStatus) -> str:
     if status.damaged:
         return (
             "the same `unrolled run` or `unrolled enqueue` cuts damaged rows again from the input (rows of a stream or "
-            f"of a retry can't be read again: {RESTORE_ROWS.format(out=status.out)})"
+            f"of a retry can't be read again: {RESTORE_ROWS.format(out=quote(status.out))})"
         )
-    return f"when the cause is gone: unrolled retry {status.out}"
+    return f"when the cause is gone: unrolled retry {quote(status.out)}"

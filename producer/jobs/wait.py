@@ -8,6 +8,7 @@ import contextlib
 import math
 import time
 from functools import partial
+from shlex import quote
 from typing import TYPE_CHECKING, TypeVar
 
 from producer.jobs.diagnosis import BLIND, diagnose
@@ -220,7 +221,7 @@ class _Teller:
         ways = {kind: text for kind, text in diagnose(status).items() if kind not in ("away", "blind", "cancelled")}
         if status.lost:
             waits, them = counted(status.lost, "shard waits", "shards wait"), "it" if status.lost == 1 else "them"
-            ways["lost"] = _STILL_LOST.format(waits, status.out, them)
+            ways["lost"] = _STILL_LOST.format(waits, quote(status.out), them)
         self._had_worker |= status.queue is not None and "worker" not in ways
         usual = {"worker": _WORKER_SECONDS} if self._had_worker else {}
         self._since = {kind: self._since.get(kind, now) for kind in ways}

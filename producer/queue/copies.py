@@ -7,6 +7,7 @@ has registered in the ledger.
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from unrolled.errors import RequestError, TransientError
@@ -87,7 +88,8 @@ def explain_copy(original: str, otherwise: str | None = None) -> str:
         otherwise: what to do if the copy is meant; None for the way to continue in it.
     """
     if otherwise is None:
-        otherwise = f"to continue here: unrolled cancel {original}, then the same `unrolled run` or `unrolled enqueue`"
+        cancel = f"unrolled cancel {quote(original)}"
+        otherwise = f"to continue here: {cancel}, then the same `unrolled run` or `unrolled enqueue`"
     return (
         f"Redis has this job at {original}, and this seems to be a copy: workers compute the job only there. Use that "
         f"one; or, {otherwise}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from unrolled.errors import JobError
@@ -34,4 +35,4 @@ def refuse_discarded_job(job: OpenJob) -> None:
     """
     log = Log()
     catch_up(log, job.objects)
-    refuse_discarded(job.place, log, f"; to delete what may be left of it: unrolled discard {job.place}")
+    refuse_discarded(job.place, log, f"; to delete what may be left of it: unrolled discard {quote(job.place)}")

@@ -1024,6 +1024,15 @@ def test_cancel_takes_what_waits_out_of_the_queue(tmp_path, broker, ledger):
     assert json.loads(run_with(broker, "cancel", tmp_path, "--json").stdout) == {"cancelled": 0}
 
 
+def test_a_cancel_elsewhere_says_that_nothing_waited_there(tmp_path, broker, ledger):
+    """The job's shards wait in another namespace."""
+    job = make_job(tmp_path, shards=2)
+    enter(ledger, job, *waiting(job))
+    said = run("cancel", tmp_path, "--broker", broker.url, "--namespace", "other").stdout
+    assert said.startswith(f"{tmp_path}: no shard of it waited in this broker and namespace\n")
+    assert len(ledger.members(job.key)[0]) == 2
+
+
 def test_a_second_cancel_says_that_there_was_a_first(tmp_path, broker, ledger):
     """Nothing is left to be taken out of the queue."""
     job = make_job(tmp_path, shards=2)

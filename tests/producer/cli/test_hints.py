@@ -1,8 +1,12 @@
 """Options and commands that don't exist, and what is said that was meant."""
 
+import re
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
+from producer.cli.catalogue import COMMANDS
 from producer.cli.root import cli
 
 
@@ -25,3 +29,20 @@ def test_what_was_meant_is_said(words, said):
     result = CliRunner().invoke(cli, words.split(), prog_name="unrolled")
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+#: A command in the text of an error or a hint, and the first value in it.
+ADVICE = re.compile(rf"unrolled (?:{'|'.join(COMMANDS)})\b[^\"`\n{{]*\{{([^{{}}]+)\}}")
+#: Values that aren't paths.
+NO_PATHS = {"offer.engine", "how", "out"}
+
+
+def test_paths_in_advice_are_quoted():
+    """What is printed can be pasted into a shell, whatever the names are."""
+    root = Path(__file__).parents[3]
+    found = {}
+    for path in [path for package in ("producer", "unrolled", "worker") for path in (root / package).rglob("*.py")]:
+        for value in ADVICE.findall(path.read_text()):
+            found.setdefault(value, path.relative_to(root))
+    assert len(found) > 10
+    assert {value: path for value, path in found.items() if "quote(" not in value and value not in NO_PATHS} == {}

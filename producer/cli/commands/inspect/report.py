@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -160,7 +161,7 @@ def report(
     for each in damaged[:_NAMED]:
         click.echo(f"not in the report: {each}", err=True)
     if len(damaged) > _NAMED:
-        click.echo(f"not in the report: other damaged files; `unrolled verify {out}` names them all", err=True)
+        click.echo(f"not in the report: other damaged files; `unrolled verify {quote(out)}` names them all", err=True)
     if written.warning:
         click.echo(f"warning: {written.warning}", err=True)
     for path in (written.page, *written.others):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -65,8 +66,9 @@ def _why_none(job: OpenJob) -> str:
     if not any(names.parts_in(job.objects.list(names.PARTS))):
         return f"complete, and {why_no_row(job)}"
     if standing(Log(), job.objects, live=job.job.live).complete:
-        return f"complete, and none of its rows can be computed; for the reasons: unrolled quarantine {job.place}"
-    return f"no row is published yet; see `unrolled status {job.place}`"
+        way = f"unrolled quarantine {quote(job.place)}"
+        return f"complete, and none of its rows can be computed; for the reasons: {way}"
+    return f"no row is published yet; see `unrolled status {quote(job.place)}`"
 
 
 def published_rows(job: OpenJob) -> Iterator[Row]:
@@ -81,7 +83,7 @@ def published_rows(job: OpenJob) -> Iterator[Row]:
     if log.discarded:
         raise JobError(f"{job.place}: the job was discarded, and no row of it is kept")
     if not shards and not standing(log, job.objects, live=job.job.live).complete:
-        raise JobError(f"{job.place}: no part is published yet; see `unrolled status {job.place}`")
+        raise JobError(f"{job.place}: no part is published yet; see `unrolled status {quote(job.place)}`")
     for shard in shards:
         if shard not in log.entries:
             catch_up(log, job.objects)  # it may be newer than the log that was read

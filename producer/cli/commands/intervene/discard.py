@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing, nullcontext
+from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -75,7 +76,7 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
     if broker is None and not log.stopped and len(log.entries) > parts:
         tell(
             "no broker was named: shards that still wait in one are dropped when a worker comes to them, or now: "
-            f"unrolled discard {job.place} --broker URL"
+            f"unrolled discard {quote(job.place)} --broker URL"
         )
 
 

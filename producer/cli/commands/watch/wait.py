@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from functools import partial
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -133,10 +134,11 @@ def summary(found: JobStatus) -> str:
     if found.quarantined or found.failed:
         count = found.quarantined + found.failed
         lines.append(
-            f"{counted(count, 'row is', 'rows are')} in quarantine, with reasons: unrolled quarantine {found.out}"
+            f"{counted(count, 'row is', 'rows are')} in quarantine, with reasons: "
+            f"unrolled quarantine {quote(found.out)}"
         )
     if found.failed:
-        again = f"only when the reason no longer holds: unrolled retry {found.out} --failed-rows"
+        again = f"only when the reason no longer holds: unrolled retry {quote(found.out)} --failed-rows"
         lines.append(f"{found.failed:,} of them could be read, but not computed or stored; {again}")
     if found.dead:
         lines.append(f"{counted(found.dead, 'shard is', 'shards are')} dead; {revival(found)}")
