@@ -70,12 +70,22 @@ def _check_kernel(proc: Path) -> Check:
     if forced:
         outcome = f"{_ISA_VARIABLE} asks for {forced}"
         if forced not in kernels:
-            return Check("kernel", "fail", f"{has}; {outcome}, which it can't run", f"unset {_ISA_VARIABLE}")
+            outcome += ", which it can't run"
+            if instead := _float32_instead(forced):
+                return Check("kernel", "warn", f"{has}; {outcome}; float32 takes {instead}", f"unset {_ISA_VARIABLE}")
+            return Check("kernel", "fail", f"{has}; {outcome}", f"unset {_ISA_VARIABLE}")
         return Check("kernel", "ok", f"{has}; {outcome}")
     best = kernels[0] if kernels else "none"
     if best in ("none", "portable"):
         return Check("kernel", "warn", f"{has}; kernel: {best}", "workers are several times slower without AVX2")
     return Check("kernel", "ok", f"{has}; kernel: {best}")
+
+
+def _float32_instead(forced: str) -> str | None:
+    """The kernel that float32 takes in place of one that is for other arithmetics alone; None if there is none."""
+    library = import_module("worker.engines.fused.library")
+    known: str | None = library.kernel_isa(forced.encode(), "float32") if forced in library.ISAS else None
+    return known
 
 
 def _check_threads(threads: int | None, cpus: int) -> Check:

@@ -275,7 +275,7 @@ def _check_kept(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[
         if kept is None and (rows := objects.read(rows_object(shard))) is not None:
             kept = select_rows(rows, [failed.row for failed in contents.info.failed])
         if kept is None:
-            yield Problem(failed_object(shard), "is missing: the tokens of failed rows are lost")
+            yield Problem(failed_object(shard), f"is missing: the tokens of failed rows are lost; {remedy(shard)}")
             return
         failed = contents.info.failed
         found = payload.decode(called_failed(kept, [row.id for row in failed]))

@@ -7,6 +7,7 @@ from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.model.weights import new_weights
 from worker.engines.fused.cpus import usable_cpus as usable_cpus_of_the_engine
+from worker.engines.fused.library import available_isas
 
 GIB = 2**30
 
@@ -95,3 +96,10 @@ def test_a_forced_kernel_must_run_here(files, monkeypatch):
     monkeypatch.setenv("UNROLLED_ISA", "sse9")
     check = files()["kernel"]
     assert (check.outcome, check.advice) == ("fail", "unset UNROLLED_ISA")
+    # A kernel for other arithmetics alone: float32 takes another one.
+    without = next((isa for isa in ("amx", "avx512_bf16") if isa not in available_isas("bfloat16")), None)
+    if without:
+        monkeypatch.setenv("UNROLLED_ISA", without)
+        check = files()["kernel"]
+        assert (check.outcome, check.advice) == ("warn", "unset UNROLLED_ISA")
+        assert f"asks for {without}, which it can't run; float32 takes {available_isas()[0]}" in check.found

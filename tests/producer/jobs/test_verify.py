@@ -152,6 +152,8 @@ def test_failed_rows_must_be_kept(tmp_path, kept):
     for named in gone[kept]:
         job.objects.delete(named(shard))
     assert list(problems(job)) == ([names.failed_object(shard)] if kept == "both" else [])
+    if kept == "both":
+        assert "remove it and its part, and the same `unrolled run`" in problems(job)[names.failed_object(shard)]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
