@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: The end of what a reader says of a damaged part.
 _FROM_A_COPY = "from a copy"
 #: What brings a dead shard back whose rows are damaged and can't be read again.
-RESTORE_ROWS = "restore them from a copy, then: unrolled retry {out}"
+RESTORE_ROWS = "restore them from a copy, then: unrolled retry {quoted}"
 
 
 def read_once(job: OpenJob, shard: ShardId) -> str | None:
@@ -34,7 +34,7 @@ def explain_damaged_rows(job: OpenJob, shard: ShardId) -> str:
     """That a dead shard's rows are damaged, and what brings the shard back."""
     found = f"its rows in {rows_object(shard)} are damaged"
     if origin := read_once(job, shard):
-        return f"{found}, and rows of {origin} can't be read again: {RESTORE_ROWS.format(out=quote(job.place))}"
+        return f"{found}, and rows of {origin} can't be read again: {RESTORE_ROWS.format(quoted=quote(job.place))}"
     return f"{found}: the same `unrolled run` or `unrolled enqueue` writes them again, and computes them"
 
 

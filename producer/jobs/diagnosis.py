@@ -137,6 +137,6 @@ def revival(status: JobStatus) -> str:
     if status.damaged:
         return (
             "the same `unrolled run` or `unrolled enqueue` cuts damaged rows again from the input (rows of a stream or "
-            f"of a retry can't be read again: {RESTORE_ROWS.format(out=quote(status.out))})"
+            f"of a retry can't be read again: {RESTORE_ROWS.format(quoted=quote(status.out))})"
         )
     return f"when the cause is gone: unrolled retry {quote(status.out)}"
