@@ -4,6 +4,7 @@ python tests/simulation --seeds 5000                          # no seed may fail
 python tests/simulation --seeds 5000 --mutate delete-stray    # with a fault put in: a seed must find it
 python tests/simulation --seed 17 --trace                     # one run, step by step
 python tests/simulation --all-mutations --seeds 5000
+python tests/simulation --seeds 1000 --digest                 # of all steps: equal where two versions behave alike
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def main() -> int:
     parser.add_argument("--mutate", choices=mutator.names(), metavar="NAME", help="put this fault in; stop where found")
     parser.add_argument("--all-mutations", action="store_true", help="each of them, in processes of their own")
     parser.add_argument("--trace", action="store_true", help="print each step")
+    parser.add_argument("--digest", action="store_true", help="print a digest of all steps, but for errors' words")
     parser.add_argument("--report", type=int, metavar="N", help="print how far it is after every N seeds")
     options = parser.parse_args()
     if options.all_mutations:
@@ -44,6 +46,11 @@ def main() -> int:
     gc.freeze()  # what was imported stays; each run leaves a few cycles
     gc.set_threshold(100_000)
     first, count = (options.first, options.seeds) if options.seed is None else (options.seed, 1)
+    if options.digest:
+        from simulation.digest import digest  # noqa: PLC0415 - after the mutation
+
+        print(digest(range(first, first + count)))
+        return 0
     failed, began = 0, time.perf_counter()
     for seed in range(first, first + count):
         try:

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 from simulation import mutator
+from simulation.digest import digest
 from simulation.mutator import Hunk, Loader
 from simulation.segments import BrokenPromiseError
 from simulation.world import World
@@ -113,3 +114,8 @@ def test_a_mutation_without_its_lines_is_an_error():
     loader = Loader("completion", completion.__file__, [Hunk("no such line\n", "")])
     with pytest.raises(ImportError, match="no such line"):
         loader.exec_module(ModuleType("completion"))
+
+
+def test_a_digest_is_that_of_the_steps():
+    """Equal for equal runs, and another for others."""
+    assert digest(range(5)) == digest(range(5)) != digest(range(1, 6))
