@@ -21,6 +21,7 @@ status, and only the Celery task turns one into an acknowledgement. The function
 from __future__ import annotations
 
 from contextlib import contextmanager
+from shlex import quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -138,3 +139,9 @@ def counted(number: float, one: str, more: str | None = None) -> str:
 def printable(text: str) -> str:
     """The text on one line, with control characters, which could control a terminal, escaped."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def as_argument(path: object) -> str:
+    """A path or URL as a word of a command, for a shell: quoted, and not taken for an option."""
+    text = str(path)
+    return quote(f"./{text}" if text.startswith("-") else text)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from producer.doctor.check import Check
 from producer.queue.copies import MOST_PLACE_CHARACTERS, find_original, was_moved
-from unrolled.errors import BrokerError, printable
+from unrolled.errors import BrokerError, as_argument, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +39,7 @@ def check_place(server: Broker, namespace: str, job: OpenJob) -> Iterator[Check]
             "job's place",
             "fail",
             f"the broker has this job at {where}, and {job.place} seems to be a copy: workers compute it only there",
-            f"use {quote(where)}; or, to continue in the copy: unrolled cancel {quote(where)}, then {_AGAIN}",
+            f"use {where}; or, to continue in the copy: unrolled cancel {as_argument(where)}, then {_AGAIN}",
         )
     elif was_moved(job, place):
         where = printable(place[:MOST_PLACE_CHARACTERS])

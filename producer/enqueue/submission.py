@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from producer.enqueue.cutter import shard_limits
@@ -28,6 +27,7 @@ from unrolled.errors import (
     RequestError,
     TransientError,
     UnrolledError,
+    as_argument,
     counted,
 )
 from unrolled.format.columns import vector_bytes
@@ -301,7 +301,7 @@ def need_tokenizer(
     raise ModelError(
         f"{text_file} holds text, but {lacks}; a trained model needs the one that it was trained with (`unrolled model "
         f"import --tokenizer`). For one that isn't trained, `unrolled tokenizer fit INPUTS --out "
-        f"{quote(shown(submission.model))}` makes one. For token ids, give --kind tokens"
+        f"{as_argument(shown(submission.model))}` makes one. For token ids, give --kind tokens"
     )
 
 

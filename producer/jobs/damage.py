@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from shlex import quote
 from typing import TYPE_CHECKING
 
-from unrolled.errors import FileFormatError
+from unrolled.errors import FileFormatError, as_argument
 from unrolled.format.file_info import FOREIGN
 from unrolled.job.names import rows_object
 
@@ -34,7 +33,9 @@ def explain_damaged_rows(job: OpenJob, shard: ShardId) -> str:
     """That a dead shard's rows are damaged, and what brings the shard back."""
     found = f"its rows in {rows_object(shard)} are damaged"
     if origin := read_once(job, shard):
-        return f"{found}, and rows of {origin} can't be read again: {RESTORE_ROWS.format(quoted=quote(job.place))}"
+        return (
+            f"{found}, and rows of {origin} can't be read again: {RESTORE_ROWS.format(quoted=as_argument(job.place))}"
+        )
     return f"{found}: the same `unrolled run` or `unrolled enqueue` writes them again, and computes them"
 
 
@@ -82,7 +83,7 @@ def damage_of(out: str) -> Iterator[None]:
     except FileFormatError as error:
         if not str(error).endswith(_FROM_A_COPY):
             raise
-        raise FileFormatError(f"{error}, or see what `unrolled verify {quote(out)}` says") from error
+        raise FileFormatError(f"{error}, or see what `unrolled verify {as_argument(out)}` says") from error
 
 
 def explain_lost_list(job: OpenJob, found: str, *, is_missing: bool) -> str:

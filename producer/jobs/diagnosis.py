@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from producer.jobs.damage import RESTORE_ROWS
 from producer.queue.copies import explain_copy
 from producer.queue.obstacles import obstacles
-from unrolled.errors import counted, printable
+from unrolled.errors import as_argument, counted, printable
 from unrolled.job import names
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def _of_discarded(status: JobStatus) -> str:
     if not status.done:
         return "it was discarded: nothing of it is kept; use another --out"
     them = "it" if status.done == 1 else "them"
-    way = f"unrolled discard {quote(status.out)}"
+    way = f"unrolled discard {as_argument(status.out)}"
     return f"it was discarded, and {left_behind(status.done)}; this deletes {them}: {way}"
 
 
@@ -120,7 +119,7 @@ def _in_the_queue(status: JobStatus, queue: QueueStatus) -> dict[str, str]:
         found["lost"] = (
             f"{counted(status.lost, 'waiting shard is', 'waiting shards are')} not in Redis: it lost {them}, or "
             f"this isn't the job's broker and namespace; this queues {them} again, with the broker named: "
-            f"unrolled wait {quote(status.out)}"
+            f"unrolled wait {as_argument(status.out)}"
         )
     found |= obstacles(status.offer, status.job, queue)
     if status.has_run and found.pop("worker", ""):
@@ -137,6 +136,6 @@ def revival(status: JobStatus) -> str:
     if status.damaged:
         return (
             "the same `unrolled run` or `unrolled enqueue` cuts damaged rows again from the input (rows of a stream or "
-            f"of a retry can't be read again: {RESTORE_ROWS.format(quoted=quote(status.out))})"
+            f"of a retry can't be read again: {RESTORE_ROWS.format(quoted=as_argument(status.out))})"
         )
-    return f"when the cause is gone: unrolled retry {quote(status.out)}"
+    return f"when the cause is gone: unrolled retry {as_argument(status.out)}"

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from contextlib import closing, suppress
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from producer.queue.copies import could_be_place
-from unrolled.errors import FileFormatError, OptionError, PayloadError, RequestError, TransientError, printable
+from unrolled.errors import (
+    FileFormatError,
+    OptionError,
+    PayloadError,
+    RequestError,
+    TransientError,
+    as_argument,
+    printable,
+)
 from unrolled.job.offer import Offer
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log
@@ -69,7 +76,7 @@ def _place(ledger: Ledger, job_key: str) -> str | None:
     if _is_there(place, job_key):
         raise OptionError(
             f"the job is at {printable(place)}, and its workers would queue its shards again; use `unrolled cancel "
-            f"{quote(printable(place))}` with the same broker and namespace"
+            f"{as_argument(printable(place))}` with the same broker and namespace"
         )
     return place
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from producer.jobs.damage import explain_damage, explain_damaged_rows, explain_stray, read_once
@@ -16,7 +15,7 @@ from producer.jobs.diagnosis import left_behind
 from producer.jobs.quarantine_lists import refused_rows
 from producer.jobs.tokens_read import TokensRead
 from producer.jobs.whole_rows import called_failed, digest_with, remedy
-from unrolled.errors import FileFormatError, PayloadError, UnrolledError, counted
+from unrolled.errors import FileFormatError, PayloadError, UnrolledError, as_argument, counted
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names, payload
 from unrolled.job.names import dead_object, failed_object, part_object, quarantine_object, rows_object
@@ -177,7 +176,7 @@ def _of_job(job: OpenJob, log: Log, chapters: Iterable[str], missing: str | None
         left = sum(1 for _ in names.parts_in(job.objects.list(names.PARTS)))
         kept = "nothing of it is kept"
         if left:
-            kept = f"{left_behind(left)}; to delete what is left: unrolled discard {quote(job.place)}"
+            kept = f"{left_behind(left)}; to delete what is left: unrolled discard {as_argument(job.place)}"
         yield Problem(names.LOG, f"the job was discarded; {kept}")
     elif not log.ended:
         yield Problem(
@@ -249,7 +248,7 @@ def _why_missing(job: OpenJob, log: Log, entry: Entry, gone: str | None) -> str:
     if gone and has_damaged_rows(job.objects, entry.shard):
         return f"was given up, because {explain_damaged_rows(job, entry.shard)}"
     if gone:
-        return f"was given up, the reason is in {gone}: unrolled retry {quote(job.place)}"
+        return f"was given up, the reason is in {gone}: unrolled retry {as_argument(job.place)}"
     if entry.shard in log.retried:
         return f"is missing, and its failed rows are in {part_object(log.retried[entry.shard])}: restore it from a copy"
     if (origin := read_once(job, entry.shard)) and _is_gone(job.objects, entry.shard):

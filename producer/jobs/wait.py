@@ -8,7 +8,6 @@ import contextlib
 import math
 import time
 from functools import partial
-from shlex import quote
 from typing import TYPE_CHECKING, TypeVar
 
 from producer.jobs.diagnosis import BLIND, diagnose
@@ -16,7 +15,7 @@ from producer.jobs.status_reader import StatusReader
 from producer.queue.copies import is_finished_elsewhere
 from producer.queue.shard_queue import ShardQueue
 from producer.terminal.progress import Progress
-from unrolled.errors import BrokerError, FileFormatError, JobError, PayloadError, TransientError, counted
+from unrolled.errors import BrokerError, FileFormatError, JobError, PayloadError, TransientError, as_argument, counted
 from unrolled.job import names
 from unrolled.patience import QUIET_SECONDS, Patience, at_once
 from unrolled.protocol.ledger_update import update_ledger
@@ -221,7 +220,7 @@ class _Teller:
         ways = {kind: text for kind, text in diagnose(status).items() if kind not in ("away", "blind", "cancelled")}
         if status.lost:
             waits, them = counted(status.lost, "shard waits", "shards wait"), "it" if status.lost == 1 else "them"
-            ways["lost"] = _STILL_LOST.format(waits, quote(status.out), them)
+            ways["lost"] = _STILL_LOST.format(waits, as_argument(status.out), them)
         self._had_worker |= status.queue is not None and "worker" not in ways
         usual = {"worker": _WORKER_SECONDS} if self._had_worker else {}
         self._since = {kind: self._since.get(kind, now) for kind in ways}

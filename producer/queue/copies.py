@@ -7,10 +7,9 @@ has registered in the ledger.
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING
 
-from unrolled.errors import RequestError, TransientError
+from unrolled.errors import RequestError, TransientError, as_argument
 from unrolled.job.names import JOB
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log
@@ -88,7 +87,7 @@ def explain_copy(original: str, otherwise: str | None = None) -> str:
         otherwise: what to do if the copy is meant; None for the way to continue in it.
     """
     if otherwise is None:
-        cancel = f"unrolled cancel {quote(original)}"
+        cancel = f"unrolled cancel {as_argument(original)}"
         otherwise = f"to continue here: {cancel}, then the same `unrolled run` or `unrolled enqueue`"
     return (
         f"Redis has this job at {original}, and this seems to be a copy: workers compute the job only there. Use that "

@@ -8,7 +8,6 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from producer.report.gathering import Gathering
@@ -18,7 +17,7 @@ from producer.report.states.projection import time_note
 from producer.report.targets import check_targets
 from producer.report.training import read_training
 from producer.terminal.progress import progress
-from unrolled.errors import OptionError, UnrolledError
+from unrolled.errors import OptionError, UnrolledError, as_argument
 from unrolled.format.file_info import release
 from unrolled.job import names
 from unrolled.job.names import part_object, parts_in
@@ -72,7 +71,7 @@ def report_after_run(job: OpenJob, model: Path | str, *, verified: bool) -> str:
     """
     store = job.objects.store
     if not isinstance(store, PosixStore):
-        return f"report: `unrolled report {quote(job.place)} --to report.html` writes one"
+        return f"report: `unrolled report {as_argument(job.place)} --to report.html` writes one"
     reason = "The job is large, so `unrolled run` made no map; `unrolled report` makes one."
     try:
         parts = map(part_object, parts_in(job.objects.list(names.PARTS)))
@@ -85,7 +84,7 @@ def report_after_run(job: OpenJob, model: Path | str, *, verified: bool) -> str:
         return f"report: {write_report(job, options, without_map=reason).page}"
     except Exception as error:  # noqa: BLE001 - the job is done and verified, whatever is wrong with its report
         said = error if isinstance(error, (UnrolledError, OSError)) else f"{type(error).__name__}: {error}"
-        return f"report: can't be written ({said}); `unrolled report {quote(job.place)}` tries again"
+        return f"report: can't be written ({said}); `unrolled report {as_argument(job.place)}` tries again"
 
 
 def source_of(job: OpenJob, options: ReportOptions) -> str:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -16,13 +17,14 @@ from producer.tokenization.tokenize import tokenize
 from producer.training.resuming import remove_diverged, resumed
 from producer.training.rows import FEWEST_TOKENS, Seen, held_out, line_of_share, rows_with_targets, segments
 from producer.training.words import text_of, words_of
-from unrolled.errors import OptionError, RequestError, TransientError, counted
+from unrolled.errors import JobError, OptionError, RequestError, TransientError, counted
 from unrolled.model.files import TOKENIZER_FILE
 from unrolled.patience import Patience
 from unrolled.store.publish import publish_bytes
 from unrolled.tokenization.tokenizer import load_tokenizer
 from unrolled.training.plan import (
     DIVERGED_FILE,
+    LOCK_FILE,
     PLAN_FILE,
     SCRATCH,
     SEGMENT_WINDOWS,
@@ -36,6 +38,7 @@ from unrolled.training.token_store import TokenStoreWriter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
     import numpy as np
     from numpy.typing import NDArray
@@ -62,20 +65,25 @@ def prepare(request: FitRequest, say: Callable[[str], None]) -> FitPlan:
     _refuse_oov(request, plan)
     words = request.words(plan.files) | {"files": _states(plan)}
     found = FitPlan.read(scratch)
-    replaced = found is not None and found.request != words and (scratch / DIVERGED_FILE).exists()
-    if found is not None and not replaced:
+    if found is not None and not _is_replaced(scratch, found, words):
         return found if found.request == words else resumed(request, plan, found, words, say)
     _need_largest_id(request, plan)
-    if replaced:
-        remove_diverged(scratch, say)
     with _made(scratch):
-        if (found := FitPlan.read(scratch)) is not None:  # another command has made them meanwhile
+        found = FitPlan.read(scratch)  # another command may have made them meanwhile
+        if found is not None and not _is_replaced(scratch, found, words):
             return found if found.request == words else resumed(request, plan, found, words, say)
+        if found is not None:
+            remove_diverged(scratch, say)
         for notice in plan.notices:
             say(notice)
         made = _make_rows(request, plan, words, say)
         publish_bytes(scratch / PLAN_FILE, made.to_json().encode())
     return made
+
+
+def _is_replaced(scratch: Path, found: FitPlan, words: dict[str, Any]) -> bool:
+    """Whether another training takes the place of one: that diverged, and its advice was to take other options."""
+    return found.request != words and (scratch / DIVERGED_FILE).exists()
 
 
 def _refuse_oov(request: FitRequest, plan: InputPlan) -> None:
@@ -100,20 +108,44 @@ def _need_largest_id(request: FitRequest, plan: InputPlan) -> None:
 @contextmanager
 def _made(scratch: Path) -> Iterator[None]:
     """Make a directory and lock it; an error removes the directories that are new, so that a refusal leaves nothing."""
-    new = [path for path in (scratch, *scratch.parents) if not path.exists()]
-    try:
-        scratch.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        _remove_empty(new)
-        raise TransientError(f"{scratch}: can't be made ({error.strerror or error}); choose another --out") from error
-    with locked(scratch):  # where another command holds the lock, nothing is removed
+    lock = None
+    while lock is None:
+        new = [path for path in (scratch, *scratch.parents) if not path.exists()]
+        try:
+            scratch.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            _remove_empty(new)
+            raise TransientError(
+                f"{scratch}: can't be made ({error.strerror or error}); choose another --out"
+            ) from error
+        lock = _lock(scratch, new)
+    with lock:
         try:
             yield
         except Exception:
-            if new:
+            if new and not (scratch / PLAN_FILE).exists():  # a plan is another command's
                 shutil.rmtree(scratch, ignore_errors=True)
             _remove_empty(new[1:])
             raise
+
+
+def _lock(scratch: Path, new: list[Path]) -> BinaryIO | None:
+    """The lock of a directory; None if another command has removed the directory meanwhile, as after a refusal."""
+    try:
+        lock = locked(scratch)
+        if os.path.samestat(os.fstat(lock.fileno()), (scratch / LOCK_FILE).stat()):
+            return lock
+        lock.close()
+    except FileNotFoundError:
+        lock.close()
+    except JobError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        if error.__cause__ is not None:  # there are no locks; else another command holds it
+            (scratch / LOCK_FILE).unlink(missing_ok=True)
+            _remove_empty(new)
+        raise
+    return None
 
 
 def _remove_empty(directories: list[Path]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from unrolled.model.files import TOKENIZER_FILE
 from unrolled.patience import Patience
 from unrolled.store.publish import publish_bytes
 from unrolled.tokenization.tokenizer import load_tokenizer
-from unrolled.training.plan import PLAN_FILE, SCRATCH, FitPlan
+from unrolled.training.plan import LOCK_FILE, PLAN_FILE, SCRATCH, FitPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,13 +55,16 @@ def resumed(
 
 
 def remove_diverged(scratch: Path, say: Callable[[str], None]) -> None:
-    """Remove a training that diverged: its advice was to start again with other options.
+    """Remove a training that diverged, but for the lock: its advice was to start again with other options.
 
     Raises:
         TransientError: it can't be removed.
     """
     try:
-        shutil.rmtree(scratch)
+        (scratch / PLAN_FILE).unlink()  # first: without it, the others are nothing
+        for path in scratch.iterdir():
+            if path.name != LOCK_FILE:
+                path.unlink()
     except OSError as error:
         raise TransientError(
             f"{scratch}: can't be removed ({error.strerror or error}); choose another --out"

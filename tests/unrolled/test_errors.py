@@ -8,7 +8,7 @@ import pytest
 import producer
 import unrolled
 import worker
-from unrolled.errors import counted, printable
+from unrolled.errors import as_argument, counted, printable
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,10 @@ def test_no_text_leaves_the_form_to_the_reader() -> None:
 def test_what_could_steer_a_terminal_is_spelled_out(text, shown):
     """Letters of all scripts are kept."""
     assert printable(text) == shown
+
+
+def test_a_path_is_an_argument():
+    """In a shell, and not for an option."""
+    assert [as_argument(path) for path in ("out", "my out", Path("-out"), "./-out")] == [
+        "out", "'my out'", "./-out", "./-out",
+    ]  # fmt: skip

@@ -39,12 +39,11 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unrolled.errors import ModelError, RequestError, from_extra
+from unrolled.errors import ModelError, RequestError, as_argument, from_extra
 from unrolled.model.cache import local_copy
 from unrolled.model.config import ModelConfig
 from unrolled.model.files import CONFIG_FILE, JOB_FILE, TOKENIZER_FILE, TRAINING_FOLDER, WEIGHTS_FILE, fingerprint_of
@@ -205,10 +204,10 @@ def config_there(path: str | os.PathLike[str]) -> ModelConfig | None:
 def _why_no_directory(path: Path) -> str:
     """Why a path isn't that of a directory, and how to make a model directory."""
     if not path.exists():
-        return f"does not exist; check the path, or make a model there with: unrolled model new {quote(str(path))} …"
+        return f"does not exist; check the path, or make a model there with: unrolled model new {as_argument(path)} …"
     if path.suffix not in _IMPORTED:
         return "is a file; name the directory of a model"
-    made = f"of a model that was trained elsewhere, make one: unrolled model import {quote(str(path))} DIRECTORY"
+    made = f"of a model that was trained elsewhere, make one: unrolled model import {as_argument(path)} DIRECTORY"
     return f"is a file; name the directory of a model; {made}"
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import TYPE_CHECKING
 
-from unrolled.errors import JobError
+from unrolled.errors import JobError, as_argument
 from unrolled.protocol.log import Log, catch_up
 
 if TYPE_CHECKING:
@@ -35,4 +34,4 @@ def refuse_discarded_job(job: OpenJob) -> None:
     """
     log = Log()
     catch_up(log, job.objects)
-    refuse_discarded(job.place, log, f"; to delete what may be left of it: unrolled discard {quote(job.place)}")
+    refuse_discarded(job.place, log, f"; to delete what may be left of it: unrolled discard {as_argument(job.place)}")

@@ -94,7 +94,7 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
     if not parts:
         if any(_is_model(os.fspath(place)) for place in places):
             raise FileFormatError(f"no part in {source}: it is a model; give the output directory of a job")
-        raise FileFormatError(f"no part in {source}: {_why_none(jobs)}")
+        raise FileFormatError(f"no part in {source}: {_why_none(places, jobs)}")
     return Dataset(parts, [job for job in jobs if job] if all(jobs) else [])
 
 
@@ -120,12 +120,12 @@ def _is_model(place: str) -> bool:
 _NO_JOB = "give the output directory of a job that has begun"
 
 
-def _why_none(jobs: Sequence[OpenJob | None]) -> str:
-    """Why there is no part to read, for people: of several jobs, each has its own reason."""
-    reasons = {job.place: _why_it_has_none(job) for job in jobs if job}
-    if len(jobs) == 1 and reasons:
-        return next(iter(reasons.values()))
-    return "; ".join(f"{place}: {why}" for place, why in reasons.items()) or _NO_JOB
+def _why_none(places: Sequence[StrPath], jobs: Sequence[OpenJob | None]) -> str:
+    """Why there is no part to read, for people: of several places, each has its own reason."""
+    reasons = [_why_it_has_none(job) if job else _NO_JOB for job in jobs]
+    if len(set(reasons)) <= 1:
+        return reasons[0] if reasons else _NO_JOB
+    return "; ".join(f"{os.fspath(place)}: {why}" for place, why in zip(places, reasons, strict=True))
 
 
 def _why_it_has_none(job: OpenJob) -> str:
@@ -353,14 +353,16 @@ class Dataset:
             max_tokens: the most real tokens in a batch, at least 1; a longer row is a batch of its own.
 
         Raises:
-            TypeError: `max_rows` isn't a whole number.
+            TypeError: `max_rows` isn't a whole number, or `max_tokens` isn't a number.
             ValueError: a limit is below 1.
             FileFormatError: a file turns out to be damaged.
         """
         if max_rows is not None and (isinstance(max_rows, bool) or not isinstance(max_rows, int | np.integer)):
             raise TypeError(f"max_rows is {max_rows!r}; give a whole number")
+        if max_tokens is not None and not isinstance(max_tokens, int | float | np.number):
+            raise TypeError(f"max_tokens is {max_tokens!r}; give a number")
         for name, limit in (("max_rows", max_rows), ("max_tokens", max_tokens)):
-            if limit is not None and limit < 1:
+            if limit is not None and not limit >= 1:  # nan isn't, either
                 raise ValueError(f"{name} is {limit}; it must be at least 1")
         return self._batches(max_rows, max_tokens)
 

@@ -30,6 +30,7 @@ from unrolled.store.lock import lock_file
 SCRATCH = TRAINING_FOLDER
 PLAN_FILE = "plan.json"
 DIVERGED_FILE = "diverged"
+LOCK_FILE = "lock"
 RECORD_FILE = "training.json"
 HEAD_FILE = "head.safetensors"
 FORMAT_VERSION = 1
@@ -159,7 +160,7 @@ def locked(scratch: Path) -> BinaryIO:
         JobError: another one does, or the directory can't be locked.
     """
     try:
-        return lock_file(scratch / "lock", LOCK_SECONDS)
+        return lock_file(scratch / LOCK_FILE, LOCK_SECONDS)
     except BlockingIOError:
         raise JobError(f"{scratch.parent}: another training is running there; wait for it or stop it") from None
     except OSError as error:

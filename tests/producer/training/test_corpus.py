@@ -1,5 +1,6 @@
 """A corpus becomes a training's rows."""
 
+import errno
 import json
 import os
 import re
@@ -22,7 +23,7 @@ from producer.training.request import FitRequest
 from unrolled.errors import JobError, ModelError, RequestError, UnrolledError
 from unrolled.store.lock import lock_file
 from unrolled.training import plan as training_plan
-from unrolled.training.plan import DIVERGED_FILE, SCRATCH, SEGMENT_WINDOWS
+from unrolled.training.plan import DIVERGED_FILE, SCRATCH, SEGMENT_WINDOWS, FitPlan
 from unrolled.training.token_store import TokenStore
 
 IDS = [[int(n) for n in np.random.default_rng(at).integers(1, 50, 3 + at % 5)] for at in range(400)]
@@ -293,6 +294,48 @@ def test_rows_that_another_command_makes_meanwhile_are_taken(tmp_path):
             (scratch / "train.arrow").write_bytes(b"as it was made")
         assert second.result() == made
     assert (scratch / "train.arrow").read_bytes() == b"as it was made"
+
+
+def test_rows_of_another_command_are_not_removed(tmp_path, monkeypatch):
+    """Two trainings begin at once in a directory that neither has seen: the second is refused, and no more."""
+    corpus = write(tmp_path / "a.jsonl", IDS)
+    scratch = tmp_path / "out" / SCRATCH
+    made = prepare(asked([corpus], tmp_path / "first"), lambda _: None)
+
+    def lock_later(path, seconds):
+        shutil.copytree(tmp_path / "first" / SCRATCH, path.parent, dirs_exist_ok=True)  # the first one was faster
+        return lock_file(path, seconds)
+
+    monkeypatch.setattr(training_plan, "lock_file", lock_later)
+    with pytest.raises(JobError, match="contains an unfinished training"):
+        prepare(asked([corpus], tmp_path / "out", training={"epochs": 3}), lambda _: None)
+    assert FitPlan.read(scratch) == made
+
+
+def test_a_directory_that_another_command_removes_is_made_again(tmp_path):
+    """The first command's input was refused, so that its directory is gone while the second waits for the lock."""
+    corpus = write(tmp_path / "a.jsonl", IDS)
+    scratch = tmp_path / "out" / SCRATCH
+    scratch.mkdir(parents=True)
+    with ThreadPoolExecutor(1) as threads:
+        with lock_file(scratch / "lock"):
+            second = threads.submit(prepare, asked([corpus], tmp_path / "out"), lambda _: None)
+            eventually(lambda: is_open(scratch / "lock", 2), "the second command at the lock")
+            shutil.rmtree(tmp_path / "out")
+        assert second.result() == FitPlan.read(scratch)
+
+
+def test_without_locks_nothing_is_left(tmp_path, monkeypatch):
+    """A file system without locks is refused."""
+    monkeypatch.setattr(training_plan, "lock_file", no_locks)
+    with pytest.raises(JobError, match=r"can't be locked \(No locks available\); choose another --out"):
+        prepare(asked([write(tmp_path / "a.jsonl", IDS)], tmp_path / "out" / "deep"), lambda _: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+def no_locks(path, _):
+    path.touch()
+    raise OSError(errno.ENOLCK, "No locks available")
 
 
 def is_open(path, times):

@@ -489,6 +489,11 @@ def test_jobs_without_a_row(tmp_path):
     )
     with pytest.raises(FileFormatError, match=several):
         unrolled.open([tmp_path / "empty", tmp_path / "waiting"])
+    (tmp_path / "other").mkdir()
+    with pytest.raises(
+        FileFormatError, match=f"; {tmp_path}/other: give the output directory of a job that has begun$"
+    ):
+        unrolled.open([tmp_path / "empty", tmp_path / "other"])
     job = make_job(tmp_path / "bad", 0, ended=False)
     one = make_shard(0, job.job.id, [BadRow("rows.txt", row, None, "not UTF-8") for row in range(3)])
     spool(job.objects, one)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,7 +24,7 @@ from producer.cli.options import (
 )
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.lines import tell
-from unrolled.errors import counted
+from unrolled.errors import as_argument, counted
 from unrolled.telemetry.json_log import about
 from unrolled.telemetry.json_text import json_text
 from unrolled.telemetry.tracing import start_tracing
@@ -121,15 +120,15 @@ def as_text(summary: Summary, out: str) -> str:
         lines.append(f"{parts}; the rows were made again")
     if summary.quarantined:
         bad = counted(summary.quarantined, "row is", "rows are")
-        lines.append(f"{bad} in quarantine, with reasons: unrolled quarantine {quote(out)}")
+        lines.append(f"{bad} in quarantine, with reasons: unrolled quarantine {as_argument(out)}")
     if summary.dead:
         # Whether `unrolled retry` helps depends on why, and `status` knows.
         dead = counted(summary.dead, "shard is", "shards are")
-        lines.append(f"{dead} dead, and not queued; to see why, and what helps: unrolled status {quote(out)}")
+        lines.append(f"{dead} dead, and not queued; to see why, and what helps: unrolled status {as_argument(out)}")
     if summary.gone:
         them = "it" if summary.gone == 1 else "they"
         lines.append(
             f"neither the rows nor the part of {counted(summary.gone, 'shard')} can be seen, so {them} can't be "
-            f"computed; to see what helps: unrolled status {quote(out)}"
+            f"computed; to see what helps: unrolled status {as_argument(out)}"
         )
     return "\n".join(lines + summary.growth_lines() + unseen)

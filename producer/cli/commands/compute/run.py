@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import asdict, fields, replace
-from shlex import quote
 from typing import Any
 
 import click
@@ -16,7 +15,7 @@ from producer.cli.options import json_option, namespace_option, own_broker_optio
 from producer.local.engine import check_arithmetic, local_engine
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.lines import tell
-from unrolled.errors import OptionError, counted
+from unrolled.errors import OptionError, as_argument, counted
 from unrolled.job.output_root import OutputRoot
 from unrolled.protocol.opening import open_job
 from unrolled.queue.broker_url import without_secret
@@ -116,7 +115,9 @@ def run(
         click.echo(as_line(status, **coverage, unknown_noun=cut.unknown_noun, added=cut.added, **verified))
     else:
         readable = found.files and not found.problems
-        shown = [f"→ unrolled show {quote(job.place)}; in Python: unrolled.open({job.place!r})"] if readable else []
+        shown = (
+            [f"→ unrolled show {as_argument(job.place)}; in Python: unrolled.open({job.place!r})"] if readable else []
+        )
         # "complete" says only that all parts are there; if one has a problem, the verification says so instead.
         said = [] if found.problems and status.complete else [summary(status)]
         click.echo("\n".join([*said, *cut.growth_lines(), *cut.coverage_lines(), report(found, job.place), *shown]))

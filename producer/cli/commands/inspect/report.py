@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +12,7 @@ import click
 from producer.cli.exit_status import ExitStatus
 from producer.cli.options import job_at, out_argument
 from producer.report.options import FEW_POINTS, METHODS, MOST_POINTS, ReportOptions
-from unrolled.errors import OptionError
+from unrolled.errors import OptionError, as_argument
 from unrolled.process.allocator import return_large_blocks
 from unrolled.settings.flags import check_companion
 
@@ -161,7 +160,9 @@ def report(
     for each in damaged[:_NAMED]:
         click.echo(f"not in the report: {each}", err=True)
     if len(damaged) > _NAMED:
-        click.echo(f"not in the report: other damaged files; `unrolled verify {quote(out)}` names them all", err=True)
+        click.echo(
+            f"not in the report: other damaged files; `unrolled verify {as_argument(out)}` names them all", err=True
+        )
     if written.warning:
         click.echo(f"warning: {written.warning}", err=True)
     for path in (written.page, *written.others):

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import itertools
-from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +12,7 @@ import numpy as np
 
 from producer.cli.options import job_at, json_option, out_argument
 from producer.jobs.damage import explain_damage, explain_stray
-from unrolled.errors import FileFormatError, JobError
+from unrolled.errors import FileFormatError, JobError, as_argument
 from unrolled.job import names
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log, catch_up
@@ -66,9 +65,9 @@ def _why_none(job: OpenJob) -> str:
     if not any(names.parts_in(job.objects.list(names.PARTS))):
         return f"complete, and {why_no_row(job)}"
     if standing(Log(), job.objects, live=job.job.live).complete:
-        way = f"unrolled quarantine {quote(job.place)}"
+        way = f"unrolled quarantine {as_argument(job.place)}"
         return f"complete, and none of its rows can be computed; for the reasons: {way}"
-    return f"no row is published yet; see `unrolled status {quote(job.place)}`"
+    return f"no row is published yet; see `unrolled status {as_argument(job.place)}`"
 
 
 def published_rows(job: OpenJob) -> Iterator[Row]:
@@ -83,7 +82,7 @@ def published_rows(job: OpenJob) -> Iterator[Row]:
     if log.discarded:
         raise JobError(f"{job.place}: the job was discarded, and no row of it is kept")
     if not shards and not standing(log, job.objects, live=job.job.live).complete:
-        raise JobError(f"{job.place}: no part is published yet; see `unrolled status {quote(job.place)}`")
+        raise JobError(f"{job.place}: no part is published yet; see `unrolled status {as_argument(job.place)}`")
     for shard in shards:
         if shard not in log.entries:
             catch_up(log, job.objects)  # it may be newer than the log that was read

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing, nullcontext
-from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -15,7 +14,7 @@ from producer.queue.shard_queue import ShardQueue
 from producer.queue.worker_status import WorkerStatus
 from producer.report.targets import delete_report
 from producer.terminal.lines import tell
-from unrolled.errors import JobError, OptionError, counted
+from unrolled.errors import JobError, OptionError, as_argument, counted
 from unrolled.job import names
 from unrolled.patience import Patience
 from unrolled.protocol.log import Log, catch_up
@@ -76,7 +75,7 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
     if broker is None and not log.stopped and len(log.entries) > parts:
         tell(
             "no broker was named: shards that still wait in one are dropped when a worker comes to them, or now: "
-            f"unrolled discard {quote(job.place)} --broker URL"
+            f"unrolled discard {as_argument(job.place)} --broker URL"
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing, nullcontext
 from dataclasses import asdict
-from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +13,7 @@ from producer.cli.options import broker_option, job_at, json_option, namespace_o
 from producer.jobs import decisions
 from producer.local.broker_record import find_broker
 from producer.queue.shard_queue import ShardQueue
-from unrolled.errors import counted
+from unrolled.errors import as_argument, counted
 from unrolled.format.file_info import ENDS_ALIKE
 from unrolled.job import names
 from unrolled.patience import Patience
@@ -110,11 +109,11 @@ def report(found: Retried, out: str, failed_rows: bool, *, queued: bool, hopeles
         lines.append(rows if found.rows else "no failed row waits for a retry")
         if hopeless:
             they = "row would fail again, so it is" if hopeless == 1 else "rows would fail again, so they are"
-            lines.append(f"{hopeless:,} {they} not retried: unrolled quarantine {quote(out)} says why")
+            lines.append(f"{hopeless:,} {they} not retried: unrolled quarantine {as_argument(out)} says why")
     if (found.dead or found.shards) and not queued:
         lines.append(
             "no broker is named, so none is queued: the same `unrolled run` computes them, "
-            f"and so does `unrolled wait {quote(out)} --broker redis://HOST:6379/0` if workers are alive"
+            f"and so does `unrolled wait {as_argument(out)} --broker redis://HOST:6379/0` if workers are alive"
         )
     return "\n".join(lines)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from functools import partial
-from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -28,7 +27,7 @@ from producer.jobs.wait import wait_for_job
 from producer.local.broker_record import find_broker, is_run_alive
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.progress import progress
-from unrolled.errors import TransientError, counted
+from unrolled.errors import TransientError, as_argument, counted
 from unrolled.settings.worker_options import DAY
 from unrolled.telemetry.json_log import about
 
@@ -135,10 +134,10 @@ def summary(found: JobStatus) -> str:
         count = found.quarantined + found.failed
         lines.append(
             f"{counted(count, 'row is', 'rows are')} in quarantine, with reasons: "
-            f"unrolled quarantine {quote(found.out)}"
+            f"unrolled quarantine {as_argument(found.out)}"
         )
     if found.failed:
-        again = f"only when the reason no longer holds: unrolled retry {quote(found.out)} --failed-rows"
+        again = f"only when the reason no longer holds: unrolled retry {as_argument(found.out)} --failed-rows"
         lines.append(f"{found.failed:,} of them could be read, but not computed or stored; {again}")
     if found.dead:
         lines.append(f"{counted(found.dead, 'shard is', 'shards are')} dead; {revival(found)}")

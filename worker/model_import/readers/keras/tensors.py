@@ -1,5 +1,7 @@
 """The tensors that a call in a Keras configuration reads, as Keras 1 to 3 write them."""
 
+# Over 150 lines: what a call reads, in the words of three versions.
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -80,6 +82,8 @@ def constant(value: Any) -> NDArray[np.float64] | None:
     is_array = isinstance(value, dict) and value.get("class_name") in _ARRAYS
     try:
         array = np.asarray(config_of(value).get("value") if is_array else value)
+        if array.dtype == object and all(type(one) in (bool, int, float) for one in array.flat):
+            array = array.astype(np.float64)  # integers of more than 64 bits
     except (TypeError, ValueError, OverflowError):
         return None
     is_sound = array.dtype.kind in "fiub" and (np.abs(array.astype(np.float64)) <= np.finfo(np.float32).max).all()
