@@ -14,7 +14,7 @@ from producer.sources.reading import InputPlan, check_inputs, read_batches
 from producer.terminal.progress import reading
 from producer.terminal.text import percent
 from producer.tokenization.tokenize import tokenize
-from producer.training.resuming import remove_diverged, resumed
+from producer.training.resuming import clear, resumed
 from producer.training.rows import FEWEST_TOKENS, Seen, held_out, line_of_share, rows_with_targets, segments
 from producer.training.words import text_of, words_of
 from unrolled.errors import JobError, OptionError, RequestError, TransientError, counted
@@ -72,8 +72,7 @@ def prepare(request: FitRequest, say: Callable[[str], None]) -> FitPlan:
         found = FitPlan.read(scratch)  # another command may have made them meanwhile
         if found is not None and not _is_replaced(scratch, found, words):
             return found if found.request == words else resumed(request, plan, found, words, say)
-        if found is not None:
-            remove_diverged(scratch, say)
+        clear(scratch, say, diverged=found is not None)
         for notice in plan.notices:
             say(notice)
         made = _make_rows(request, plan, words, say)

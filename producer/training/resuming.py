@@ -54,14 +54,21 @@ def resumed(
     )
 
 
-def remove_diverged(scratch: Path, say: Callable[[str], None]) -> None:
-    """Remove a training that diverged, but for the lock: its advice was to start again with other options.
+def clear(scratch: Path, say: Callable[[str], None], *, diverged: bool) -> None:
+    """Remove what is in a directory whose lock is held: without a plan, or with that of a training that diverged.
+
+    A checkpoint that was left there would be taken for the new training's.
+
+    Args:
+        scratch: the directory.
+        say: called with each line that the user should read.
+        diverged: whether a training that diverged is there; its advice was to start again with other options.
 
     Raises:
-        TransientError: it can't be removed.
+        TransientError: something can't be removed.
     """
     try:
-        (scratch / PLAN_FILE).unlink()  # first: without it, the others are nothing
+        (scratch / PLAN_FILE).unlink(missing_ok=True)  # first: without it, the others are nothing
         for path in scratch.iterdir():
             if path.name != LOCK_FILE:
                 path.unlink()
@@ -69,8 +76,9 @@ def remove_diverged(scratch: Path, say: Callable[[str], None]) -> None:
         raise TransientError(
             f"{scratch}: can't be removed ({error.strerror or error}); choose another --out"
         ) from error
-    gone = "the unfinished training there diverged; it is removed, and this one starts from the beginning"
-    say(f"{scratch.parent}: {gone}")
+    if diverged:
+        gone = "the unfinished training there diverged; it is removed, and this one starts from the beginning"
+        say(f"{scratch.parent}: {gone}")
 
 
 def _sizes(words: dict[str, Any]) -> dict[str, Any]:

@@ -325,6 +325,17 @@ def test_a_directory_that_another_command_removes_is_made_again(tmp_path):
         assert second.result() == FitPlan.read(scratch)
 
 
+def test_what_a_killed_command_left_is_no_part_of_a_new_training(tmp_path):
+    """Neither a checkpoint, which would be resumed, nor the sign of one that diverged, which may be replaced."""
+    corpus = write(tmp_path / "a.jsonl", IDS)
+    scratch = tmp_path / "out" / SCRATCH
+    scratch.mkdir(parents=True)
+    for name in ("checkpoint.safetensors", "best-1.safetensors", DIVERGED_FILE):
+        (scratch / name).write_bytes(b"of another training")
+    prepare(asked([corpus], tmp_path / "out"), lambda _: None)
+    assert {path.name for path in scratch.iterdir()} == {"lock", "plan.json", "train.arrow", "validation.arrow"}
+
+
 def test_without_locks_nothing_is_left(tmp_path, monkeypatch):
     """A file system without locks is refused."""
     monkeypatch.setattr(training_plan, "lock_file", no_locks)
