@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,8 @@ def check_targets(written: Mapping[str, Path | None], read: Mapping[str, Path | 
     for option, path in written.items():
         if path is None:
             continue
+        if _leads_nowhere(path):
+            raise OptionError(f"{option} is {path}, a symbolic link that leads round in a circle; name another file")
         if other := seen.get(path.resolve()):
             raise OptionError(f"{other} and {option} are both {path}; name different files")
         seen[path.resolve()] = option
@@ -46,7 +49,7 @@ def check_targets(written: Mapping[str, Path | None], read: Mapping[str, Path | 
         if not path.absolute().parent.is_dir():
             raise OptionError(f"{option} is {path}: its directory doesn't exist; make it, or name another file")
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise OptionError(f"{option} is {path}, a pipe or a device, which a report would replace; name a file")
+            raise OptionError(f"{option} is {path}, a pipe, a socket or a device, and no file; name a file")
         if path.is_file() and not (_is_page(path) if option == "--to" else _is_table_of_points(path)):
             raise OptionError(f"{option} is {path}, which no report has written; name another file, or remove it")
         if _is_a_jobs(path):
@@ -59,6 +62,15 @@ def delete_report(store: Store) -> None:
         for path in (store.path / names.FOLDER).glob("report*"):
             if _OF_A_REPORT.fullmatch(path.name):
                 path.unlink(missing_ok=True)
+
+
+def _leads_nowhere(path: Path) -> bool:
+    """Whether a path's links lead round in a circle, or through more of them than the system follows."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def _is_page(path: Path) -> bool:

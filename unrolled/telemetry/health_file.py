@@ -96,7 +96,7 @@ def check_health_file(path: Path) -> None:
     elif not path.parent.is_dir():
         found = "its directory doesn't exist"
     elif path.exists() and not path.is_file():
-        found = "is a pipe or a device, and no file"
+        found = "is a pipe, a socket or a device, and no file"
     elif path.is_file() and not _may_be_replaced(path):
         found = "exists, and no worker has written it"
     elif path.is_file() and not _is_free(path):

@@ -47,7 +47,8 @@ def contents(folder):
         ("rows.csv", "which no report has written"),
         ("rows.parquet", "which no report has written"),
         ("other.html", "which no report has written"),
-        ("pipe", "a pipe or a device, which a report would replace; name a file"),
+        ("loop", "a symbolic link that leads round in a circle"),
+        ("pipe", "a pipe, a socket or a device, and no file; name a file"),
     ],
 )
 def test_what_no_report_has_written_stays(out, tmp_path, option, name, said):
@@ -58,6 +59,7 @@ def test_what_no_report_has_written_stays(out, tmp_path, option, name, said):
     (tmp_path / "other.html").write_text("<!DOCTYPE html>\n<title>other</title>\n")
     pq.write_table(pa.table({"id": ["a"], "x": [1.0]}), tmp_path / "rows.parquet")
     os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
     before = contents(tmp_path)
     part = min(path.name for path in out.glob("*.parquet"))
     found = report(out, option, tmp_path / name.format(part=part))

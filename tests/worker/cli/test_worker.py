@@ -18,7 +18,7 @@ from worker.cli.worker import worker
         ("--health-file", "absent/health", "its directory doesn't exist"),
         ("--health-file", "folder", "is a directory"),
         ("--health-file", "rows.jsonl", "exists, and no worker has written it"),
-        ("--health-file", "pipe", "is a pipe or a device, and no file"),
+        ("--health-file", "pipe", "is a pipe, a socket or a device, and no file"),
     ],
 )
 def test_a_place_that_cannot_serve(tmp_path, option, name, found):
