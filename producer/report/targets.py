@@ -39,8 +39,7 @@ def check_targets(written: Mapping[str, Path | None], read: Mapping[str, Path | 
     for option, path in written.items():
         if path is None:
             continue
-        if _leads_nowhere(path):
-            raise OptionError(f"{option} is {path}, a symbolic link that leads round in a circle; name another file")
+        _refuse_unreachable(option, path)
         if other := seen.get(path.resolve()):
             raise OptionError(f"{other} and {option} are both {path}; name different files")
         seen[path.resolve()] = option
@@ -64,13 +63,15 @@ def delete_report(store: Store) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _leads_nowhere(path: Path) -> bool:
-    """Whether a path's links lead round in a circle, or through more of them than the system follows."""
+def _refuse_unreachable(option: str, path: Path) -> None:
+    """Refuse a path that no file can have, or whose place this user can't see."""
     try:
         path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
     except OSError as error:
-        return error.errno == errno.ELOOP
-    return False
+        found = "a symbolic link that leads round in a circle" if error.errno == errno.ELOOP else error.strerror
+        raise OptionError(f"{option} is {path}: {found}; name another file") from error
 
 
 def _is_page(path: Path) -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import PurePath
-from shlex import quote
 from typing import NamedTuple
 
 from producer.sources.discovery import SourceFile
@@ -23,7 +22,7 @@ from producer.sources.places.place import Place
 from producer.sources.rows import SourceRow
 from producer.sources.streams.compression import raw_chunks, unpacked
 from producer.sources.streams.spool import MOST_LOOK_BYTES, spooled
-from unrolled.errors import RowError
+from unrolled.errors import RowError, as_argument
 from unrolled.patience import at_once
 
 
@@ -99,7 +98,7 @@ def _advised(head: bytes, source: SourceFile) -> Iterator[None]:
         name = PurePath(source.label).name.split(".")[0]
         raise DamagedInputError(
             "is a JSON array; allowed: JSON lines, with one object on each line. Convert it: "
-            f"jq -c '.[]' {quote(f'{name}.json')} > {quote(f'{name}.jsonl')}"
+            f"jq -c '.[]' {as_argument(f'{name}.json')} > {as_argument(f'{name}.jsonl')}"
         ) from error
 
 

@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from producer.sources.notices import notices_of_words
@@ -14,31 +11,29 @@ from producer.sources.reading import InputPlan, check_inputs, read_batches
 from producer.terminal.progress import reading
 from producer.terminal.text import percent
 from producer.tokenization.tokenize import tokenize
-from producer.training.resuming import clear, resumed
+from producer.training.place import clear
+from producer.training.resuming import resumed
 from producer.training.rows import FEWEST_TOKENS, Seen, held_out, line_of_share, rows_with_targets, segments
 from producer.training.words import text_of, words_of
-from unrolled.errors import JobError, OptionError, RequestError, TransientError, counted
+from unrolled.errors import OptionError, RequestError, counted
 from unrolled.model.files import TOKENIZER_FILE
 from unrolled.patience import Patience
 from unrolled.store.publish import publish_bytes
 from unrolled.tokenization.tokenizer import load_tokenizer
 from unrolled.training.plan import (
     DIVERGED_FILE,
-    LOCK_FILE,
     PLAN_FILE,
     SCRATCH,
     SEGMENT_WINDOWS,
     FitOptions,
     FitPlan,
     RowCount,
-    locked,
 )
 from unrolled.training.token_store import TokenStoreWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
-    from typing import BinaryIO
 
     import numpy as np
     from numpy.typing import NDArray
@@ -48,7 +43,7 @@ if TYPE_CHECKING:
 
 
 def prepare(request: FitRequest, say: Callable[[str], None]) -> FitPlan:
-    """Make the rows ready, unless an earlier run of the same command has.
+    """Make the rows ready, unless an earlier run of the same command has; the directory `_fit` is held.
 
     Args:
         request: what the user asks for.
@@ -68,15 +63,14 @@ def prepare(request: FitRequest, say: Callable[[str], None]) -> FitPlan:
     if found is not None and not _is_replaced(scratch, found, words):
         return found if found.request == words else resumed(request, plan, found, words, say)
     _need_largest_id(request, plan)
-    with _made(scratch):
-        found = FitPlan.read(scratch)  # another command may have made them meanwhile
-        if found is not None and not _is_replaced(scratch, found, words):
-            return found if found.request == words else resumed(request, plan, found, words, say)
-        clear(scratch, say, diverged=found is not None)
-        for notice in plan.notices:
-            say(notice)
-        made = _make_rows(request, plan, words, say)
-        publish_bytes(scratch / PLAN_FILE, made.to_json().encode())
+    if found is not None:
+        gone = "the unfinished training there diverged; it is removed, and this one starts from the beginning"
+        say(f"{request.out}: {gone}")
+    clear(scratch)
+    for notice in plan.notices:
+        say(notice)
+    made = _make_rows(request, plan, words, say)
+    publish_bytes(scratch / PLAN_FILE, made.to_json().encode())
     return made
 
 
@@ -102,55 +96,6 @@ def _need_largest_id(request: FitRequest, plan: InputPlan) -> None:
             "the largest token id with"
         )
         raise OptionError(f"{found} --vocab-size")
-
-
-@contextmanager
-def _made(scratch: Path) -> Iterator[None]:
-    """Make a directory and lock it; an error removes the directories that are new, so that a refusal leaves nothing."""
-    lock = None
-    while lock is None:
-        new = [path for path in (scratch, *scratch.parents) if not path.exists()]
-        try:
-            scratch.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            _remove_empty(new)
-            raise TransientError(
-                f"{scratch}: can't be made ({error.strerror or error}); choose another --out"
-            ) from error
-        lock = _lock(scratch, new)
-    with lock:
-        try:
-            yield
-        except Exception:
-            if new and not (scratch / PLAN_FILE).exists():  # a plan is another command's
-                shutil.rmtree(scratch, ignore_errors=True)
-            _remove_empty(new[1:])
-            raise
-
-
-def _lock(scratch: Path, new: list[Path]) -> BinaryIO | None:
-    """The lock of a directory; None if another command has removed the directory meanwhile, as after a refusal."""
-    try:
-        lock = locked(scratch)
-        if os.path.samestat(os.fstat(lock.fileno()), (scratch / LOCK_FILE).stat()):
-            return lock
-        lock.close()
-    except FileNotFoundError:
-        lock.close()
-    except JobError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            return None
-        if error.__cause__ is not None:  # there are no locks; else another command holds it
-            (scratch / LOCK_FILE).unlink(missing_ok=True)
-            _remove_empty(new)
-        raise
-    return None
-
-
-def _remove_empty(directories: list[Path]) -> None:
-    for path in directories:
-        with suppress(OSError):  # it isn't there, or another program has put something there
-            path.rmdir()
 
 
 def _make_rows(request: FitRequest, plan: InputPlan, words: dict[str, Any], say: Callable[[str], None]) -> FitPlan:

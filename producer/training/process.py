@@ -7,10 +7,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from producer.sources.discovery import STANDARD_INPUT, discover
@@ -19,8 +19,9 @@ from producer.terminal.signals import announce
 from producer.terminal.text import figure
 from producer.training.corpus import prepare
 from producer.training.display import FitDisplay
+from producer.training.place import clear, held
 from producer.training.request import differences
-from unrolled.errors import JobError, OptionError, RequestError, UnrolledError
+from unrolled.errors import JobError, OptionError, RequestError, TransientError, UnrolledError, as_argument
 from unrolled.job.directories import refuse_job
 from unrolled.model.directory import open_model
 from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
@@ -29,6 +30,7 @@ from unrolled.training.plan import RECORD_FILE, SCRATCH, FitPlan
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
     from producer.training.request import FitRequest
 
@@ -55,24 +57,19 @@ def fit_model(request: FitRequest, device: str, threads: int | None, say: Callab
     """
     refuse_job(request.out)
     _refuse_own_corpus(request)
-    if (done := _done_before(request, say)) is not None:
-        return done
-    if importlib.util.find_spec("tensorflow") is None:
-        raise RequestError(
-            "training needs TensorFlow, which is missing: pip install 'unrolled[producer,worker,tensorflow]'"
-        )
-    if device == "gpu" and FitPlan.read(request.out / SCRATCH) is None:
-        _need_gpu(request.out)
-    try:
-        return _trained(request, device, threads, say)
-    except (UnrolledError, FileNotFoundError):
-        # Another command like this one may have ended the training, and removed what it needs.
-        if (done := _done_before(request, say)) is None:
-            raise
-        return done
+    if (done := _done_before(request)) is None:
+        _need_tensorflow(request.out, device)
+        with held(request.out / SCRATCH) as lock:
+            if (done := _done_before(request)) is None:  # another command may have trained it meanwhile
+                return _trained(request, device, threads, lock, say)
+    _remove_rest(request)
+    say(f"{request.out} is trained already; to train it again, remove it")
+    return done
 
 
-def _trained(request: FitRequest, device: str, threads: int | None, say: Callable[[str], None]) -> dict[str, Any]:
+def _trained(
+    request: FitRequest, device: str, threads: int | None, lock: BinaryIO, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Prepare the rows and train; the content of training.json."""
     plan = prepare(request, say)
     sides = plan.train, plan.validation
@@ -84,15 +81,35 @@ def _trained(request: FitRequest, device: str, threads: int | None, say: Callabl
         f"{figure(plan.train.rows)} {rows}, {figure(plan.validation.targets)} in "
         f"{figure(plan.validation.rows)} held out"
     )
-    _train(request.out, plan, device, threads)
+    _train(request.out, plan, device, threads, lock)
     record = read_record(request.out)
-    shutil.rmtree(request.out / SCRATCH, ignore_errors=True)  # the training is complete, so nothing needs it
+    with suppress(TransientError):
+        clear(request.out / SCRATCH)  # the training is complete, so nothing needs it
     return record
+
+
+def _remove_rest(request: FitRequest) -> None:
+    """Remove what a command that was killed has left of a training that is complete, as far as possible."""
+    scratch = request.out / SCRATCH
+    if scratch.is_dir():
+        with suppress(UnrolledError), held(scratch):
+            if _done_before(request) is not None:
+                clear(scratch)
+
+
+def _need_tensorflow(out: Path, device: str) -> None:
+    """Refuse a machine that can't train."""
+    if importlib.util.find_spec("tensorflow") is None:
+        raise RequestError(
+            "training needs TensorFlow, which is missing: pip install 'unrolled[producer,worker,tensorflow]'"
+        )
+    if device == "gpu" and FitPlan.read(out / SCRATCH) is None:
+        _need_gpu(out)
 
 
 def _need_gpu(out: Path) -> None:
     """Refuse a GPU that TensorFlow doesn't see before a corpus is read, which may take hours."""
-    command = [sys.executable, "-P", "-m", "worker.training", str(out), "--device", "gpu", "--check-device"]
+    command = [sys.executable, "-P", "-m", "worker.training", "--device", "gpu", "--check-device", "--", str(out)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.stdout:
         raise UnrolledError(json.loads(done.stdout)["text"])
@@ -130,8 +147,8 @@ def read_record(directory: Path) -> dict[str, Any]:
     return found
 
 
-def _done_before(request: FitRequest, say: Callable[[str], None]) -> dict[str, Any] | None:
-    """The record of this training if it is complete, which is said.
+def _done_before(request: FitRequest) -> dict[str, Any] | None:
+    """The record of this training if it is complete.
 
     Raises:
         JobError: the directory contains another model.
@@ -140,8 +157,6 @@ def _done_before(request: FitRequest, say: Callable[[str], None]) -> dict[str, A
     if (out / RECORD_FILE).exists():
         record, words = read_record(out), request.words(discover(request.inputs, request.source).files)
         if record.get("request") == words and record.get("fingerprint") == open_model(out).fingerprint:
-            shutil.rmtree(out / SCRATCH, ignore_errors=True)
-            say(f"{out} is trained already; to train it again, remove it")
             return record
         if isinstance(before := record.get("request"), dict) and before != words:
             raise JobError(
@@ -155,15 +170,18 @@ def _done_before(request: FitRequest, say: Callable[[str], None]) -> dict[str, A
     return None
 
 
-def _train(out: Path, plan: FitPlan, device: str, threads: int | None) -> None:
-    command = [sys.executable, "-P", "-m", "worker.training", str(out), "--device", device]
+def _train(out: Path, plan: FitPlan, device: str, threads: int | None, lock: BinaryIO) -> None:
+    command = [sys.executable, "-P", "-m", "worker.training", "--device", device]
     if threads is not None:
         command += ["--threads", str(threads)]
+    command += ["--", str(out)]  # which may begin with a dash
     failure = ""
     log = out / SCRATCH / LOG_FILE
     with (
         log.open("ab") as errors,
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as process,
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, pass_fds=[lock.fileno()]
+        ) as process,
     ):
         try:
             with progress("starting TensorFlow", transient=True) as bar:
@@ -181,7 +199,8 @@ def _train(out: Path, plan: FitPlan, device: str, threads: int | None) -> None:
     if process.returncode:
         raise UnrolledError(
             failure
-            or f"the training ended with status {process.returncode}, see {log}; run the same command again to resume"
+            or f"the training ended with status {process.returncode}, see {as_argument(log)}; "
+            "run the same command again to resume"
         )
 
 

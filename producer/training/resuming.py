@@ -11,16 +11,15 @@ from producer.tokenization.tokenize import tokenize
 from producer.training.request import FitRequest, differences
 from producer.training.rows import Seen, rows_with_targets
 from producer.training.words import text_of, words_of
-from unrolled.errors import JobError, TransientError
+from unrolled.errors import JobError
 from unrolled.model.files import TOKENIZER_FILE
 from unrolled.patience import Patience
 from unrolled.store.publish import publish_bytes
 from unrolled.tokenization.tokenizer import load_tokenizer
-from unrolled.training.plan import LOCK_FILE, PLAN_FILE, SCRATCH, FitPlan
+from unrolled.training.plan import PLAN_FILE, SCRATCH, FitPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 def resumed(
@@ -52,33 +51,6 @@ def resumed(
         f"{request.out}: contains an unfinished training with {differences(found.request, words)}; {advice}choose "
         f"another --out, or remove {request.out / SCRATCH} to start again"
     )
-
-
-def clear(scratch: Path, say: Callable[[str], None], *, diverged: bool) -> None:
-    """Remove what is in a directory whose lock is held: without a plan, or with that of a training that diverged.
-
-    A checkpoint that was left there would be taken for the new training's.
-
-    Args:
-        scratch: the directory.
-        say: called with each line that the user should read.
-        diverged: whether a training that diverged is there; its advice was to start again with other options.
-
-    Raises:
-        TransientError: something can't be removed.
-    """
-    try:
-        (scratch / PLAN_FILE).unlink(missing_ok=True)  # first: without it, the others are nothing
-        for path in scratch.iterdir():
-            if path.name != LOCK_FILE:
-                path.unlink()
-    except OSError as error:
-        raise TransientError(
-            f"{scratch}: can't be removed ({error.strerror or error}); choose another --out"
-        ) from error
-    if diverged:
-        gone = "the unfinished training there diverged; it is removed, and this one starts from the beginning"
-        say(f"{scratch.parent}: {gone}")
 
 
 def _sizes(words: dict[str, Any]) -> dict[str, Any]:

@@ -8,24 +8,21 @@ While a model is trained, its directory contains a directory `_fit`, which is re
     tokenizer.json           absent if the corpus contains token ids
     checkpoint.safetensors   the state of the training, see `worker.training.checkpoint`
     best-N.safetensors       the weights after epoch N, the best epoch so far
-    lock                     held by the process that prepares the rows, and by the one that trains
+    lock                     held by the command, and by its process that trains, which inherits it
     diverged                 exists if the training diverged, so that one with other options may take its place
 """
-
-# Over 150 lines: the options of a training, its plan, and the lock that goes with it.
 
 import json
 from dataclasses import asdict, dataclass
 from math import inf
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 from unrolled.errors import JobError, RequestError
 from unrolled.model.checks import LARGEST_WIDTH, MOST_LAYERS
 from unrolled.model.config import LARGEST_LENGTH, LARGEST_VOCAB_SIZE, ModelConfig
 from unrolled.model.files import TRAINING_FOLDER
 from unrolled.settings.declaration import check, option
-from unrolled.store.lock import lock_file
 
 SCRATCH = TRAINING_FOLDER
 PLAN_FILE = "plan.json"
@@ -35,8 +32,6 @@ RECORD_FILE = "training.json"
 HEAD_FILE = "head.safetensors"
 FORMAT_VERSION = 1
 
-#: How long to wait for the lock, in seconds: the process of a killed command takes a moment to end.
-LOCK_SECONDS = 10.0
 #: Rows longer than this many windows are cut: a long row would be the only one in its batch, which is slow.
 SEGMENT_WINDOWS = 16
 
@@ -151,17 +146,3 @@ class FitPlan:
         if found or not isinstance(request, dict) or not isinstance(corpus, dict):
             raise ValueError(f"unknown fields {sorted(found)!s:.200}")
         return cls(options, request, corpus, train, validation)
-
-
-def locked(scratch: Path) -> BinaryIO:
-    """Take the lock of a directory `_fit` until the file is closed: one process at a time makes rows or trains there.
-
-    Raises:
-        JobError: another one does, or the directory can't be locked.
-    """
-    try:
-        return lock_file(scratch / LOCK_FILE, LOCK_SECONDS)
-    except BlockingIOError:
-        raise JobError(f"{scratch.parent}: another training is running there; wait for it or stop it") from None
-    except OSError as error:
-        raise JobError(f"{scratch}: can't be locked ({error.strerror}); choose another --out") from error

@@ -6,6 +6,7 @@ NAME.arrow   Arrow IPC file with one column, "tokens": large_list<uint16>, or la
 
 # Over 150 lines: a writer and a reader of one format.
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -48,10 +49,11 @@ class TokenStoreWriter:
     def __init__(self, directory: Path, name: str, vocab_size: int, block_tokens: int = BLOCK_TOKENS) -> None:
         self.rows = self.tokens = 0
         self._directory, self._schema, self._block_tokens = directory, _schema(vocab_size), block_tokens
+        self._path = directory / f"{name}.arrow"
         self._block: list[NDArray[np.int32]] = []
         self._written = 0  # tokens
         try:
-            self._file = pa.OSFile(str(directory / f"{name}.arrow"), "wb")
+            self._file = pa.OSFile(str(self._path), "wb")
             self._batches = pa.ipc.new_file(self._file, self._schema)
         except OSError as error:
             raise self._unwritable(error) from error
@@ -65,6 +67,9 @@ class TokenStoreWriter:
                 if error is None:
                     self._write_block()
                     self._batches.close()
+            if error is None:
+                with self._path.open("rb+") as file:
+                    os.fsync(file.fileno())  # before the plan that says that it is there
         except OSError as failure:
             raise self._unwritable(failure) from failure
 

@@ -2,8 +2,8 @@
 
 It reports its progress as JSON lines on standard output, each with an "event": begin, step, validation, epoch, done or
 error. It ends when standard output is closed, so it doesn't outlive the command that started it, even if that was
-killed. On SIGINT, SIGTERM and SIGHUP it saves its state first. With --check-device it only tells whether it could use
-the device.
+killed. The command holds the lock of the training, and this process inherits it. On SIGINT, SIGTERM and SIGHUP it saves
+its state first. With --check-device it only tells whether it could use the device.
 
     session        epochs, early stopping, resuming
     device         the device on which TensorFlow trains
@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.errors import JobError, UnrolledError
-from unrolled.training.plan import SCRATCH, FitPlan, locked
+from unrolled.training.plan import SCRATCH, FitPlan
 from unrolled.training.token_store import TokenStore
-from worker.training.record import is_trained, save_result
+from worker.training.record import save_result
 from worker.training.session import Session, StoppedError
 from worker.training.unigrams import unigram_logits, unigram_perplexity
 
@@ -75,31 +75,28 @@ def _fit(directory: Path, device: str, threads: int | None, asked: list[int]) ->
     plan = FitPlan.read(scratch)
     if plan is None:
         raise JobError(f"{directory}: no training is prepared there; start one with `unrolled model fit`")
-    with locked(scratch):
-        if is_trained(directory, plan):
-            raise JobError(f"{directory}: another command has ended this training; give the same command again")
-        # Imported late, so that a bad argument fails before TensorFlow's ten-second import.
-        from worker.training.device import start_tensorflow  # noqa: PLC0415 - see above
-        from worker.training.network import Network  # noqa: PLC0415 - see above
+    # Imported late, so that a bad argument fails before TensorFlow's ten-second import.
+    from worker.training.device import start_tensorflow  # noqa: PLC0415 - see above
+    from worker.training.network import Network  # noqa: PLC0415 - see above
 
-        size = plan.options.vocab_size
-        train, validation = (TokenStore(scratch, name, size) for name in ("train", "validation"))
-        logits = unigram_logits(train, size)
-        unigrams = unigram_perplexity(logits, validation)
-        where = start_tensorflow(device, threads)
-        network = Network(plan.options, logits)
-        session = Session(plan, scratch, train, validation, network, report, lambda: bool(asked))
-        at = session.progress
-        report(
-            "begin", device=where, parameters=network.parameters, unigram_perplexity=unigrams, epoch=at.epoch + 1,
-            targets=plan.train.targets, resumed=bool(at.epoch or at.batches), epochs=at.epochs,
-        )  # fmt: skip
-        try:
-            progress = session.run()
-        except StoppedError:
-            return STOPPED
-        model = save_result(directory, scratch, plan, progress, unigrams)
-        report("done", fingerprint=model.fingerprint)
+    size = plan.options.vocab_size
+    train, validation = (TokenStore(scratch, name, size) for name in ("train", "validation"))
+    logits = unigram_logits(train, size)
+    unigrams = unigram_perplexity(logits, validation)
+    where = start_tensorflow(device, threads)
+    network = Network(plan.options, logits)
+    session = Session(plan, scratch, train, validation, network, report, lambda: bool(asked))
+    at = session.progress
+    report(
+        "begin", device=where, parameters=network.parameters, unigram_perplexity=unigrams, epoch=at.epoch + 1,
+        targets=plan.train.targets, resumed=bool(at.epoch or at.batches), epochs=at.epochs,
+    )  # fmt: skip
+    try:
+        progress = session.run()
+    except StoppedError:
+        return STOPPED
+    model = save_result(directory, scratch, plan, progress, unigrams)
+    report("done", fingerprint=model.fingerprint)
     return 0
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from safetensors.numpy import save
 
-from unrolled.errors import JobError, ModelError
+from unrolled.errors import JobError
 from unrolled.format.file_info import release
-from unrolled.model.directory import ModelDirectory, open_model, save_model
+from unrolled.model.directory import ModelDirectory, save_model
 from unrolled.model.files import TOKENIZER_FILE
 from unrolled.store.publish import publish_bytes
 from unrolled.training.plan import FORMAT_VERSION, HEAD_FILE, RECORD_FILE, FitPlan
@@ -49,19 +49,10 @@ def save_result(directory: Path, scratch: Path, plan: FitPlan, progress: Progres
     tokenizer = scratch / TOKENIZER_FILE
     text = tokenizer.read_text(encoding="utf-8-sig") if tokenizer.is_file() else None
     weights, head = ({name: best[0][name] for name in names} for names in _names(best[0], plan))
+    model = save_model(directory, config, weights, text)  # first: it refuses the directory of another model
     publish_bytes(directory / HEAD_FILE, save({name.removeprefix("head."): array for name, array in head.items()}))
-    model = save_model(directory, config, weights, text)
     publish_bytes(directory / RECORD_FILE, _record(plan, progress, unigrams, model).encode())
     return model
-
-
-def is_trained(directory: Path, plan: FitPlan) -> bool:
-    """Whether a directory has the result of this training."""
-    try:
-        record = json.loads((directory / RECORD_FILE).read_bytes())
-        return bool(record["request"] == _request(plan) and record["fingerprint"] == open_model(directory).fingerprint)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError, ModelError):
-        return False
 
 
 def _names(tensors: dict[str, Any], plan: FitPlan) -> tuple[list[str], list[str]]:
@@ -69,17 +60,12 @@ def _names(tensors: dict[str, Any], plan: FitPlan) -> tuple[list[str], list[str]
     return model, [name for name in tensors if name not in model]
 
 
-def _request(plan: FitPlan) -> dict[str, Any]:
-    """What the command asked for, without the states of its inputs."""
-    return {name: value for name, value in plan.request.items() if name != "files"}
-
-
 def _record(plan: FitPlan, progress: Progress, unigrams: float, model: ModelDirectory) -> str:
     options = asdict(plan.options) | {"embedding_dim": model.config.embedding_dim}
     record = {
         "format_version": FORMAT_VERSION,
         "fingerprint": model.fingerprint,
-        "request": _request(plan),
+        "request": {name: value for name, value in plan.request.items() if name != "files"},
         "corpus": plan.corpus,
         "train": asdict(plan.train) | {"targets": plan.train.targets},
         "validation": asdict(plan.validation) | {"targets": plan.validation.targets},

@@ -151,8 +151,8 @@ def trainer(pid):
 @pytest.mark.timeout(600)
 def test_kill_at_any_moment_costs_nothing(place):
     """After SIGKILL of the command or of its process, and after Ctrl-C, the bytes are those of an uninterrupted run."""
-    scratch = place / "killed" / SCRATCH
-    command = ["model", "fit", "corpus.jsonl", "--out", "killed", *OPTIONS]
+    scratch = place / "-killed" / SCRATCH
+    command = ["model", "fit", "corpus.jsonl", "--out", "./-killed", *OPTIONS]
     with Crew() as crew:
         first = crew.start(*command, cwd=place)
         eventually((scratch / "best-1.safetensors").exists, "the end of an epoch", START_SECONDS)
@@ -161,46 +161,47 @@ def test_kill_at_any_moment_costs_nothing(place):
         eventually(lambda: gone([learning]), "the end of a training whose command was killed")
         second = crew.start(*command, cwd=place)
         eventually(lambda: trainer(second.pid), "a training")
-        trainer(second.pid).kill()
+        learning = trainer(second.pid)
+        assert str(scratch / "lock") in [each.path for each in learning.open_files()]  # a third one waits for it
+        learning.kill()
         assert second.wait(START_SECONDS) == 1
-        assert "ended with status -9" in second.stderr.read()
+        assert "ended with status -9, see ./-killed/_fit/log;" in second.stderr.read()
         third = crew.start(*command, cwd=place)
         first_best = scratch / "best-1.safetensors"
         eventually(lambda: list(scratch.glob("best-*")) and not first_best.exists(), "more epochs", START_SECONDS)
         os.kill(third.pid, signal.SIGINT)
         assert third.wait(START_SECONDS) == 130
         assert "Run the same command again and it resumes." in third.stderr.read()
-    shutil.rmtree(place / "raced", ignore_errors=True)
-    shutil.copytree(place / "killed", place / "raced")
-    check_race(place, lambda second, _: trainer(second))
     done = unrolled(*command, cwd=place, timeout=START_SECONDS)
     assert done.returncode == 0, done.stderr
     assert "resuming in epoch" in done.stderr or "all epochs are done" in done.stderr
     assert "done before" in done.stderr
-    assert contents(place / "killed") == contents(place / "model")
+    assert contents(place / "-killed") == contents(place / "model")
     assert not [each for each in psutil.Process().children() if "worker.training" in each.cmdline()]
 
 
-def test_a_training_that_another_command_ends_meanwhile_is_done(place):
-    """Two equal commands at once: the second waits for the first, and then has nothing to do and nothing to blame."""
+@pytest.mark.parametrize(
+    ("options", "status", "text"),
+    [
+        ([], 0, "raced is trained already; to train it again, remove it"),
+        (["--seed", "1"], 1, "raced: contains a model that was trained with --seed 0 (this command has 1)"),
+    ],
+)
+def test_a_training_that_another_command_ends_meanwhile_is_done(place, options, status, text):
+    """Of two commands at once, the second waits for the first, and then has nothing to do, or nothing to change."""
     shutil.rmtree(place / "raced", ignore_errors=True)
-    (place / "raced" / SCRATCH).mkdir(parents=True)
-    check_race(place, lambda second, lock: str(lock) in [each.path for each in psutil.Process(second).open_files()])
-
-
-def check_race(place, waits):
-    """A command ends well if its training is ended by another one, which holds the lock, while it waits for that."""
-    model = place / "raced"
-    lock = model / SCRATCH / "lock"
+    model, lock = place / "raced", place / "raced" / SCRATCH / "lock"
+    lock.parent.mkdir(parents=True)
     with Crew() as crew:
         with lock_file(lock):
-            second = crew.start("model", "fit", "corpus.jsonl", "--out", "raced", *OPTIONS, cwd=place)
-            eventually(lambda: waits(second.pid, lock), "a command that waits", START_SECONDS)
+            second = crew.start("model", "fit", "corpus.jsonl", "--out", "raced", *OPTIONS, *options, cwd=place)
+            process = psutil.Process(second.pid)
+            eventually(lambda: str(lock) in [each.path for each in process.open_files()], "the wait", START_SECONDS)
             for name in FILES:
                 shutil.copy(place / "model" / name, model)
             shutil.rmtree(lock.parent)
-        assert second.wait(START_SECONDS) == 0
-        assert second.stderr.read().endswith("raced is trained already; to train it again, remove it\n")
+        assert second.wait(START_SECONDS) == status
+        assert text in second.stderr.read()
     assert contents(model) == contents(place / "model")
 
 

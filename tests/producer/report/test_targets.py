@@ -47,7 +47,8 @@ def contents(folder):
         ("rows.csv", "which no report has written"),
         ("rows.parquet", "which no report has written"),
         ("other.html", "which no report has written"),
-        ("loop", "a symbolic link that leads round in a circle"),
+        ("loop", "loop: a symbolic link that leads round in a circle; name another file"),
+        ("n" * 300, "n: File name too long; name another file"),
         ("pipe", "a pipe, a socket or a device, and no file; name a file"),
     ],
 )

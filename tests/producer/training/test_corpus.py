@@ -1,7 +1,6 @@
 """A corpus becomes a training's rows."""
 
 import errno
-import json
 import os
 import re
 import shutil
@@ -10,33 +9,29 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
-import psutil
 import pytest
 from support.processes import eventually
+from support.trainings import asked, is_open, write
 
 from producer.sources.options import SourceOptions
 from producer.terminal import progress
 from producer.tokenization.word_level import fit
-from producer.training.corpus import prepare
+from producer.training import corpus as rows_of_a_corpus
+from producer.training import place
+from producer.training.place import held as directory_held
 from producer.training.process import fit_model
-from producer.training.request import FitRequest
 from unrolled.errors import JobError, ModelError, RequestError, UnrolledError
 from unrolled.store.lock import lock_file
-from unrolled.training import plan as training_plan
 from unrolled.training.plan import DIVERGED_FILE, SCRATCH, SEGMENT_WINDOWS, FitPlan
 from unrolled.training.token_store import TokenStore
 
 IDS = [[int(n) for n in np.random.default_rng(at).integers(1, 50, 3 + at % 5)] for at in range(400)]
 
 
-def asked(inputs, out, **options):
-    chosen = {"source": SourceOptions(), "vocab_size": 50, "tokenizer": None, "oov": None, "training": {}} | options
-    return FitRequest(tuple(map(str, inputs)), out, **chosen)
-
-
-def write(path, rows, field="tokens"):
-    path.write_text("".join(json.dumps({field: row}) + "\n" for row in rows))
-    return path
+def prepare(request, say):
+    """Make the rows ready as a command does, in its directory."""
+    with directory_held(request.out / SCRATCH):
+        return rows_of_a_corpus.prepare(request, say)
 
 
 def sides(out, plan):
@@ -273,7 +268,7 @@ def test_one_command_at_a_time_makes_the_rows(tmp_path, monkeypatch):
     out, scratch = tmp_path / "out", tmp_path / "out" / SCRATCH
     scratch.mkdir(parents=True)
     (scratch / "train.arrow").write_bytes(b"half of it")
-    monkeypatch.setattr(training_plan, "LOCK_SECONDS", 0.0)
+    monkeypatch.setattr(place, "LOCK_SECONDS", 0.0)
     with lock_file(scratch / "lock"), pytest.raises(JobError, match="out: another training is running there; wait for"):
         prepare(asked([corpus], out), lambda _: None)
     assert (scratch / "train.arrow").read_bytes() == b"half of it"
@@ -306,7 +301,7 @@ def test_rows_of_another_command_are_not_removed(tmp_path, monkeypatch):
         shutil.copytree(tmp_path / "first" / SCRATCH, path.parent, dirs_exist_ok=True)  # the first one was faster
         return lock_file(path, seconds)
 
-    monkeypatch.setattr(training_plan, "lock_file", lock_later)
+    monkeypatch.setattr(place, "lock_file", lock_later)
     with pytest.raises(JobError, match="contains an unfinished training"):
         prepare(asked([corpus], tmp_path / "out", training={"epochs": 3}), lambda _: None)
     assert FitPlan.read(scratch) == made
@@ -338,7 +333,7 @@ def test_what_a_killed_command_left_is_no_part_of_a_new_training(tmp_path):
 
 def test_without_locks_nothing_is_left(tmp_path, monkeypatch):
     """A file system without locks is refused."""
-    monkeypatch.setattr(training_plan, "lock_file", no_locks)
+    monkeypatch.setattr(place, "lock_file", no_locks)
     with pytest.raises(JobError, match=r"can't be locked \(No locks available\); choose another --out"):
         prepare(asked([write(tmp_path / "a.jsonl", IDS)], tmp_path / "out" / "deep"), lambda _: None)
     assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
@@ -347,11 +342,6 @@ def test_without_locks_nothing_is_left(tmp_path, monkeypatch):
 def no_locks(path, _):
     path.touch()
     raise OSError(errno.ENOLCK, "No locks available")
-
-
-def is_open(path, times):
-    """Whether this process has opened a file so often."""
-    return sum(file.path == str(path) for file in psutil.Process().open_files()) == times
 
 
 def test_a_pipe_is_refused(tmp_path):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from unrolled.errors import as_argument
 from unrolled.job.directories import refuse_place
 from unrolled.job.offer import ENGINES
 
@@ -48,6 +49,8 @@ def demo(directory: Path, engine: str | None, epochs: int) -> None:
     """
     from producer.cli.root import cli  # noqa: PLC0415 - the group loads this module
 
+    if str(directory).startswith("-"):  # as of ./-x; each step takes it as an argument
+        directory = directory.absolute()
     refuse_place(str(directory / "vectors"))
     corpus, model, out = (directory / name for name in ("docstrings.jsonl", "model", "vectors"))
     _write_corpus(corpus)
@@ -65,7 +68,7 @@ def demo(directory: Path, engine: str | None, epochs: int) -> None:
         if status:
             raise click.exceptions.Exit(status)
     _show_neighbours(model, out)
-    of_yours = f"unrolled run TEXT --model {shlex.quote(str(model))} --out vectors"
+    of_yours = f"unrolled run TEXT --model {as_argument(model)} --out vectors"
     click.echo(f"\nThe model is in {model}, and the vectors are in {out}. For those of your own text: {of_yours}")
     click.echo(f"→ open {directory / 'report.html'} in a browser")
 
