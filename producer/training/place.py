@@ -62,7 +62,7 @@ def held(scratch: Path) -> Iterator[BinaryIO]:
 
 
 def clear(scratch: Path) -> None:
-    """Remove what trainings have written in a directory that is held: the next one begins, or nobody needs it.
+    """Remove what trainings have written in a directory that is held: the next one begins, or none needs it.
 
     A checkpoint that was left there would be taken for the new training's.
 
