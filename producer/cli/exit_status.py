@@ -33,7 +33,7 @@ class ExitStatus(IntEnum):
         129,
         "ended by SIGHUP, as when its terminal is closed (a `worker`, or a stream that it ends in order: 0 or 3)",
     )
-    INTERRUPTED = 130, "interrupted by Ctrl-C (a `worker`, or a stream that it ends in order: 0 or 3)"
+    INTERRUPTED = 130, "interrupted by Ctrl-C (0 or 3 for what ends so in order: a `worker`, a stream, `report --live`)"
     TERMINATED = 143, "ended by SIGTERM (a `worker`, or a stream that it ends in order: 0 or 3)"
 
 

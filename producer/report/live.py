@@ -8,6 +8,7 @@ of another site can read the report by pointing a name of its own at this machin
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import ipaddress
 import socket
@@ -99,8 +100,10 @@ class LiveServer(ThreadingHTTPServer):
             self.address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
             super().__init__((host, port), _Handler)
         except OSError as error:
+            is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+            other = "--host" if is_host else "--port"
             raise OptionError(
-                f"{host}:{port} can't be used ({error.strerror or error}); give another --port"
+                f"{host}:{port} can't be used ({error.strerror or error}); give another {other}"
             ) from error
 
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -54,6 +54,7 @@ class InputPlan:
         json_files: labels of inputs whose lines are JSON objects, but are read as text.
         stdin: standard input, if its first bytes can be looked at; else None.
         live: standard input that is live, if its first bytes were taken; else None.
+        is_empty: whether it is known that no input has a row.
     """
 
     files: tuple[SourceFile, ...]
@@ -63,6 +64,7 @@ class InputPlan:
     json_files: tuple[str, ...] = ()
     stdin: StandardInput | None = None
     live: LiveInput | None = None
+    is_empty: bool = False
 
 
 def check_inputs(inputs: Sequence[str], options: SourceOptions, named: Collection[str] = ()) -> InputPlan:
@@ -91,7 +93,8 @@ def check_inputs(inputs: Sequence[str], options: SourceOptions, named: Collectio
         stdin = StandardInput(sys.stdin.buffer)  # type: ignore[arg-type]  # it was seen to be one with a buffer
     sizes = [source.size_bytes for source in found.files]
     size_bytes = None if None in sizes else sum(size for size in sizes if size is not None)
-    return InputPlan(tuple(found.files), notices, text_file, size_bytes, tuple(json), stdin)
+    is_empty = len(empty) == len(heads)
+    return InputPlan(tuple(found.files), notices, text_file, size_bytes, tuple(json), stdin, is_empty=is_empty)
 
 
 def _heads(files: Sequence[SourceFile], options: SourceOptions) -> Iterator[Head]:

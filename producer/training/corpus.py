@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from producer.sources.notices import notices_of_words
+from producer.sources.notices import named, notices_of_words
 from producer.sources.reading import InputPlan, check_inputs, read_batches
 from producer.terminal.progress import reading
 from producer.terminal.text import percent
@@ -88,12 +88,15 @@ def _refuse_oov(request: FitRequest, plan: InputPlan) -> None:
 
 
 def _need_largest_id(request: FitRequest, plan: InputPlan) -> None:
+    """Refuse a corpus whose first rows show no text, unless the size of its vocabulary is given."""
+    if plan.is_empty:
+        raise RequestError(f"the corpus has no rows: {named([file.label for file in plan.files])}")
     if plan.text_file is None and request.vocab_size is None and request.tokenizer is None:
         found = (
             "--kind tokens reads token ids, and the largest one isn't known; give it with"
             if request.source.kind == "tokens"
-            else f"no row has the text field {request.source.text_field}; name the field with --text-field, or give "
-            "the largest token id with"
+            else f"no input's first row has the text field {request.source.text_field}; name the field with "
+            "--text-field, give --kind text if other rows have it, or give the largest token id with"
         )
         raise OptionError(f"{found} --vocab-size")
 

@@ -25,7 +25,7 @@ from unrolled.errors import JobError, OptionError, RequestError, TransientError,
 from unrolled.job.directories import refuse_job
 from unrolled.model.directory import open_model
 from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
-from unrolled.training.plan import RECORD_FILE, SCRATCH, FitPlan
+from unrolled.training.plan import HEAD_FILE, RECORD_FILE, SCRATCH, FitPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 LOG_FILE = "log"
 #: Time that a training has to save its state when it is stopped.
 _STOP_SECONDS = 60
+#: What is in a finished model's directory.
+_RESULT = (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE, HEAD_FILE, RECORD_FILE)
+_AGAIN = "remove it, and the model beside it if there is one, and train again; or choose another --out"
 
 
 def fit_model(request: FitRequest, device: str, threads: int | None, say: Callable[[str], None]) -> dict[str, Any]:
@@ -141,9 +144,9 @@ def read_record(directory: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise JobError(f"{path}: can't be read ({error}); train the model again") from error
+        raise JobError(f"{path}: can't be read ({error}); {_AGAIN}") from error
     if not isinstance(found, dict):
-        raise JobError(f"{path}: is not the record of a training; train the model again")
+        raise JobError(f"{path}: is not the record of a training; {_AGAIN}")
     return found
 
 
@@ -164,7 +167,7 @@ def _done_before(request: FitRequest) -> dict[str, Any] | None:
                 "be trained further: choose another --out, or remove it"
             )
     # A training that was killed while it wrote its model still has its plan, and writes the same files again.
-    there = [name for name in (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE) if (out / name).exists()]
+    there = [name for name in _RESULT if (out / name).exists()]
     if there and FitPlan.read(out / SCRATCH) is None:
         raise JobError(f"{out}: contains the {there[0]} of another model; choose another --out, or remove it")
     return None

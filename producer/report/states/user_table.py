@@ -27,6 +27,8 @@ _INTEGER = re.compile(r"0|-?[1-9]\d*")
 _DECIMAL = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?")
 #: Characters of an id and of a label in an error.
 _LONGEST = 60
+#: Bytes of the first line of a table that are looked at.
+_LONGEST_HEADER = 4096
 
 
 class Looked(NamedTuple):
@@ -188,10 +190,20 @@ def _errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
+        if path.suffix.lower() == ".csv" and ";" in _first_line(path):
+            raise RequestError(f"{path}: its first line has semicolons; separate the columns by commas") from error
         raise RequestError(
             f"{path}: can't be read as a table ({str(error).splitlines()[0]:.200}); Parquet, CSV, TSV and JSON lines "
             "are read, by the name's ending"
         ) from error
+
+
+def _first_line(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.readline(_LONGEST_HEADER).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _dataset(path: Path) -> Any:

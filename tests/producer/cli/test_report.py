@@ -136,7 +136,7 @@ def test_two_labels_for_one_id_are_refused(out, tmp_path):
         (["--map", "none", "--coordinates", "x.parquet"], "--coordinates needs a map; leave out --map none"),
         (["--column", "no", "--coordinates", "/nowhere/x.parquet"], "its directory doesn't exist"),
         (["--live", "--png"], "--live writes no file"),
-        (["--live", "--host", "256.1.1.1"], "can't be used"),
+        (["--live", "--host", "256.1.1.1"], "can't be used (Name or service not known); give another --host"),
         (["--column", "first"], None),
         (["--column", "no"], "allowed for this map"),
     ],

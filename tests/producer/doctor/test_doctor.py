@@ -292,6 +292,17 @@ def test_workers_must_offer_what_is_asked_for_in_threads(workers, stats, expecte
 
 
 @pytest.mark.parametrize(
+    ("seconds", "said"), [(0, "no worker holds a shard, "), (7, "the oldest shard that a worker holds has taken 7 s, ")]
+)
+def test_how_long_the_oldest_shard_has_taken(seconds, said):
+    """A worker without a shard has 0 seconds, which are no shard's."""
+    (found,) = [
+        each for each in check_workers([worker(longest_seconds=seconds)], OFFER, THREADS) if each.name == "leases"
+    ]
+    assert found.found.startswith(said)
+
+
+@pytest.mark.parametrize(
     "other", [Offer(FINGERPRINT, "tensorflow", "float32"), Offer(FINGERPRINT, "fused", "bfloat16")]
 )
 def test_a_worker_of_another_engine_or_arithmetic_computes_another_result(other):

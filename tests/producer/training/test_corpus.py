@@ -231,8 +231,9 @@ def test_another_training_takes_the_place_of_one_that_diverged(tmp_path):
         (
             IDS,
             {"vocab_size": None},
-            "no row has the text field text; name the field with --text-field, or give the largest token id",
+            "no input's first row has the text field text; name the field with --text-field, give --kind text if",
         ),
+        ([], {"vocab_size": None}, r"the corpus has no rows: .*a\.jsonl"),
         (
             IDS,
             {"vocab_size": None, "source": SourceOptions(kind="tokens")},

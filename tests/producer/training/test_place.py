@@ -114,6 +114,34 @@ def test_the_lock_ends_with_the_last_process_that_holds_it(scratch, monkeypatch)
         pass
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "head.safetensors"])
+def test_files_of_another_model_stay(tmp_path, name):
+    """All names that a model has; without a plan, they aren't this training's."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / name).write_bytes(b"mine")
+    request = asked([write(tmp_path / "a.jsonl", [[1, 2]] * 9)], tmp_path / "model")
+    with pytest.raises(JobError, match=f"contains the {name} of another model; choose another --out, or remove it"):
+        fit_model(request, "cpu", None, print)
+    assert names(tmp_path / "model") == [name]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"mine": 1}', "contains the training.json of another model; choose another --out, or remove it"),
+        ('{"mine"', r"can't be read \(.*\); remove it, and the model beside it .*, and train again; or choose another"),
+        ("[1]", "is not the record of a training; remove it, and the model beside it"),
+    ],
+)
+def test_a_record_of_no_training_stays(tmp_path, content, said):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "training.json").write_text(content)
+    request = asked([write(tmp_path / "a.jsonl", [[1, 2]] * 9)], tmp_path / "model")
+    with pytest.raises(JobError, match=said):
+        fit_model(request, "cpu", None, print)
+    assert (tmp_path / "model" / "training.json").read_text() == content
+
+
 @pytest.mark.parametrize("is_link", [False, True])
 def test_files_of_others_stay(scratch, tmp_path, is_link):
     """A directory of that name, or a link to one, that isn't a training's is refused, and nothing in it is removed."""

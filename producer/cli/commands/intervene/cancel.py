@@ -56,7 +56,8 @@ def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> N
     if standing(log, job.objects, live=job.job.live).finished:
         # A cancelled job isn't complete, and this one may be.
         count = _cleared(job, log, find_broker(broker, out), namespace)
-        said = f"{out}: the job is finished and no shard waits, so nothing is changed"
+        no_shard = "" if count is None else " and no shard waits"
+        said = f"{out}: the job is finished{no_shard}, so nothing is changed"
         if count:
             left = counted(count, "shard that still waited is", "shards that still waited are")
             said = f"{out}: the job is finished; {left} taken out of the queue"
@@ -87,10 +88,10 @@ def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> N
         click.echo("the same `unrolled run` or `unrolled enqueue` resumes the job")
 
 
-def _cleared(job: OpenJob, log: Log, broker: str | None, namespace: str) -> int:
+def _cleared(job: OpenJob, log: Log, broker: str | None, namespace: str) -> int | None:
     """Take the shards of a finished job out of a queue whose workers didn't compute them; how many there were.
 
-    Nothing waits for a broker that is away: a finished job needs none.
+    Nothing waits for a broker that is away, and None says so: a finished job needs none.
     """
     if broker is None:
         return 0
@@ -102,7 +103,7 @@ def _cleared(job: OpenJob, log: Log, broker: str | None, namespace: str) -> int:
                 return queue.ledger.forget(job.key, log.length)
         except BrokerError as error:
             tell(f"whether shards of it still wait in a broker isn't known: {error}")
-            return 0
+            return None
 
 
 def _cancel_by_key(key: str, broker: str | None, namespace: str, *, as_json: bool) -> None:

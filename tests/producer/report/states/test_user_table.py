@@ -45,6 +45,9 @@ def test_what_is_no_table_is_an_error(tmp_path):
         with pytest.raises(RequestError, match=f"{name}.*Parquet, CSV"):
             check_table(tmp_path / name, "id", None, None)
     path = write(tmp_path / "x.csv", [{"name": "a"}])
+    (tmp_path / "semi.csv").write_text("id;text\na;x, y\nb;z\n")
+    with pytest.raises(RequestError, match=r"semi\.csv: its first line has semicolons; separate the columns by commas"):
+        check_table(tmp_path / "semi.csv", "id", None, None)
     with pytest.raises(RequestError, match=r"has no column 'id'.*--id-field"):
         check_table(path, "id", None, None)
 
