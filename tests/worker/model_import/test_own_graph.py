@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from support.imported import imported
 
+from unrolled.errors import ModelError
+from worker.model_import import assembly
 from worker.model_import.errors import ImportRefusedError
+from worker.model_import.parity.comparison import ROUNDINGS, _comparable
 from worker.model_import.parity.frameworks import keras_graph, onnx_graph
 from worker.model_import.readers.keras import layers as keras_reader
 from worker.model_import.readers.onnx import file as onnx_reader
@@ -91,6 +94,56 @@ def test_lengths_that_were_taken_for_those_of_tokens_show_in_onnx(tmp_path):
     (tmp_path / "model.onnx").write_bytes(graph.model(end).SerializeToString())
     with pytest.raises(ImportRefusedError, match=r"in rows with padding, and not in rows without"):
         imported(tmp_path / "model.onnx", tmp_path / "model", parity=1e-5)
+
+
+def amplifying(path, length=None):
+    """An LSTM whose weights are so large that rounding grows from token to token."""
+    ids, layer = keras.Input((length,), dtype="int32"), keras.layers.LSTM(32, return_sequences=True)
+    states = layer(keras.layers.Embedding(50, 8)(ids))
+    random = np.random.default_rng(1)
+    layer.set_weights([random.normal(0, 3, array.shape) for array in layer.get_weights()])
+    keras.Model(ids, states).save(path)
+
+
+def test_rows_that_rounding_alone_changes_are_not_compared(tmp_path, monkeypatch):
+    """A limit above all differences would call any model the same; what is left shows a wrong gate still."""
+    amplifying(tmp_path / "model.keras")
+    done = imported(tmp_path / "model.keras", tmp_path / "model", parity=1e-5)
+    (missing,) = [text for text in done.parity.missing if "rounding alone" in text]
+    assert re.match(
+        r"rows of (8|13|21|34) tokens and more: float32's rounding alone makes up to \d\.\de[-+]\d\d", missing
+    )
+    assert done.parity.whole
+    assert ROUNDINGS * done.parity.rounding < 0.1
+    convert = assembly.convert
+
+    def swapped(one):
+        made = convert(one)
+        return {**made, "bias": np.roll(made["bias"], one.units)}
+
+    monkeypatch.setattr(assembly, "convert", swapped)
+    with pytest.raises(ImportRefusedError, match=r"the file's graph in Keras and plain float64 arithmetic differ by"):
+        imported(tmp_path / "model.keras", tmp_path / "other", parity=1e-5)
+
+
+def test_a_graph_of_long_rows_alone_is_not_compared_either(tmp_path):
+    """Then the layers alone are the same, as far as shorter rows show it."""
+    amplifying(tmp_path / "model.keras", length=34)
+    done = imported(tmp_path / "model.keras", tmp_path / "model", parity=1e-5, unpadded=True)
+    assert not done.parity.whole
+    assert not [one for one in done.parity.comparisons if "graph" in f"{one.left} {one.right}"]
+
+
+def test_without_a_row_to_compare_nothing_is_written():
+    """If rounding changes even the shortest row, or makes infinity of it."""
+    exact = {0: np.full((1, 4), 0.5), 1: np.full((2, 4), 0.5)}
+    assert _comparable(exact, {0: 1e-7, 1: 1e-4}) == {0, 1}
+    assert _comparable(exact, {0: 1e-7, 1: 1e-3}) == {0}
+    assert _comparable(exact, {0: 1e-7, 1: float("nan")}) == {0, 1}  # which is an error of its own
+    with pytest.raises(
+        ModelError, match=r"rounding alone makes up to 1.0e-02 in the shortest row, so that no comparison"
+    ):
+        _comparable(exact, {0: 1e-2, 1: 1e-1})
 
 
 def test_what_was_compared_is_reported(tmp_path):
