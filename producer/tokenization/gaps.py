@@ -37,4 +37,4 @@ def line_of_gaps(rows: int) -> str:
         rows: how many there are, at least one.
     """
     have = counted(rows, "row contains", "rows contain")
-    return f"{have} the padding id 0 between tokens; if 0 is a token of yours, add one to all ids (docs/token_ids.md)"
+    return f"{have} the padding id 0 between tokens; if 0 is a token of yours, see docs/token_ids.md"

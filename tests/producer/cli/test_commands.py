@@ -318,7 +318,7 @@ def test_wait_ends_with_3_where_rows_are_in_quarantine(tmp_path, bad, failed):
         f"{tmp_path}: complete\n7 rows are published, in 2 files\n"
         f"1 row is in quarantine, with reasons: unrolled quarantine {tmp_path}\n"
         + (
-            "1 of them could be read, but not computed or stored; only when the reason no longer holds: "
+            "1 of them could be read, but not computed or stored; those that wouldn't fail again: "
             f"unrolled retry {tmp_path} --failed-rows\n"
             if failed
             else ""
@@ -1029,7 +1029,7 @@ def test_a_cancel_elsewhere_says_that_nothing_waited_there(tmp_path, broker, led
     job = make_job(tmp_path, shards=2)
     enter(ledger, job, *waiting(job))
     said = run("cancel", tmp_path, "--broker", broker.url, "--namespace", "other").stdout
-    assert said.startswith(f"{tmp_path}: no shard of it waited in this broker and namespace\n")
+    assert said.startswith(f"{tmp_path}: the job is cancelled; no shard of it waited in this broker and namespace\n")
     assert len(ledger.members(job.key)[0]) == 2
 
 

@@ -441,8 +441,8 @@ def test_rows_that_can_not_be_used_go_to_quarantine_with_reasons(place, broker, 
         "13 rows with 4 tokens in 1 shard; 1 is queued\n"
         "8 rows are in quarantine, with reasons: unrolled quarantine out\n"
         "3 rows have no token, and so no vector (length is 0)\n"
-        "1 row contains the padding id 0 between tokens; if 0 is a token of yours, add one to all ids "
-        "(docs/token_ids.md)\n"
+        "1 row contains the padding id 0 between tokens; if 0 is a token of yours, see "
+        "docs/token_ids.md\n"
     )
     found = reasons("out")
     assert found == [

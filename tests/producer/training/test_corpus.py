@@ -138,10 +138,7 @@ def test_rows_that_are_left_out_are_said(tmp_path):
                 f"1 row can't be used; left out; first: row 403 of {tmp_path}/a.jsonl: token 99 at position 0 (from "
                 "0); allowed: 0 (padding) and 1..50"
             ),
-            (
-                "1 row contains the padding id 0 between tokens; if 0 is a token of yours, add one to all ids "
-                "(docs/token_ids.md)"
-            ),
+            ("1 row contains the padding id 0 between tokens; if 0 is a token of yours, see docs/token_ids.md"),
         ],
         [],
         ["1 row has fewer than 2 tokens, and so nothing to predict; left out"],

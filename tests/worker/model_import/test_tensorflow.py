@@ -51,6 +51,56 @@ def test_exported_saved_models(model, own, tmp_path):
     done = imported(tmp_path / "saved", tmp_path / "model", layers=NAMES)
     assert_same(own, states_of(done))
     assert any("tanh and sigmoid" in note for note in done.made.notes)
+    assert [name.rpartition("/")[2] for name in done.made.left] == ["kernel", "bias"]  # the head's, and no optimizer's
+
+
+class OfItsOwn(keras.Model):
+    """A model that is a class: Keras 3 names all variables after the model alone."""
+
+    def __init__(self):
+        super().__init__(name="sub")
+        self.embedding = layers.Embedding(10, 4, mask_zero=True)
+        self.before = layers.Dense(4)
+        self.lstm_a = layers.LSTM(6, return_sequences=True, use_bias=False)
+        self.lstm_b = layers.Bidirectional(layers.LSTM(5, return_sequences=True))
+        self.head = layers.Dense(3)
+
+    def states(self, ids):
+        mask = self.embedding.compute_mask(ids)
+        return self.lstm_b(self.lstm_a(self.embedding(ids), mask=mask), mask=mask)
+
+    def call(self, ids):
+        return self.head(self.states(ids)) + self.before(self.embedding(ids))[..., :3]
+
+
+@pytest.fixture(scope="module")
+def of_its_own():
+    keras.utils.set_random_seed(3)
+    made = OfItsOwn()
+    made(padded())
+    return made
+
+
+@pytest.mark.parametrize(("kind", "left"), [("saved model", "before"), ("checkpoint", "model/before")])
+def test_a_class_of_ones_own(of_its_own, kind, left, tmp_path):
+    """The objects' paths name the layers where the variables' names don't."""
+    if kind == "saved model":
+        tf.saved_model.save(of_its_own, str(tmp_path / "saved"))
+    else:
+        tf.train.Checkpoint(model=of_its_own).write(str(tmp_path / "saved"))
+    done = imported(tmp_path / "saved", tmp_path / "model", layers=NAMES, leave=(left,))
+    states = np.asarray(of_its_own.states(padded()))
+    assert_same([one[: len(row)] for one, row in zip(states, ROWS, strict=True)], states_of(done))
+
+
+def test_an_export_of_a_class_does_not_show_its_layers(of_its_own, tmp_path):
+    """Its variables have numbers and one scope: in their order, a layer's two directions look like two layers."""
+    of_its_own.export(tmp_path / "saved", verbose=False)
+    with pytest.raises(
+        ImportRefusedError,
+        match=r"the name sub/recurrent_kernel, or another .* Save the model with `tf.saved_model.save",
+    ):
+        imported(tmp_path / "saved", tmp_path / "model")
 
 
 def test_saved_models(model, own, tmp_path):

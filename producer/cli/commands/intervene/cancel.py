@@ -77,7 +77,7 @@ def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> N
     if before and not log.discarded:
         click.echo(f"{out}: the job was cancelled before")
     if count or not before:
-        none = f"{out}: no shard of it waited in this broker and namespace"
+        none = f"{out}: the job is cancelled; no shard of it waited in this broker and namespace"
         click.echo(_taken(out, count) if count else none)
     if running and not before:
         those = counted(running, "of them is", "of them are")

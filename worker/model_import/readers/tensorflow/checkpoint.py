@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,6 +39,9 @@ _OF_MODEL = "/_trainable_variables/"
 #: Names that are an optimizer's, or those of a part of the model. An optimizer's variables are copies by their shapes.
 _MAYBE_OPTIMIZER = re.compile(r"optimizer|/Adam|/Momentum|/RMSProp|/Adagrad|/Ftrl")
 _AVERAGE = "/ExponentialMovingAverage"
+#: Keras 3's `export` lists the model's variables twice: here, and under numbers alone, which show no layer.
+_LISTED_AGAIN = "_all_variables/"
+_NUMBERED = re.compile(r"variables/\d+")
 
 
 def read_checkpoint(path: Path, gates: str | None, forget_bias: float | None) -> Found:
@@ -72,6 +76,8 @@ class Variables(NamedTuple):
         graph: the objects that have them, a TrackableObjectGraph; None if the checkpoint has none.
         reader: TensorFlow's.
         stored_bytes: the size of the files.
+        unclear: the name of a recurrent layer's variable that, or whose scope, several variables have, while their keys
+            are numbers; or None.
     """
 
     arrays: list[Array]
@@ -79,6 +85,7 @@ class Variables(NamedTuple):
     graph: Any
     reader: Any
     stored_bytes: int
+    unclear: str | None = None
 
     def of_object(self, names: Sequence[str]) -> Array | None:
         """The variable that an attribute of an object is; None if there is no float variable of this name.
@@ -117,13 +124,14 @@ def read_variables(prefix: Path) -> Variables:
     numbers = {key: shapes[key] for key in sorted(shapes, key=natural) if kinds[key] not in (tf.string, tf.variant)}
     copies = _copies(numbers)
     stored: dict[str, Array] = {}
-    names = {} if graph is None else _full_names(graph, copies)
+    names, unclear = ({}, None) if graph is None else _full_names(graph, copies)
     for key in numbers:
         name = names.get(key, key.removesuffix(_VALUE))
         if key not in copies and name not in stored:
             shape = check_array(key, tuple(shapes[key]), 4, stored_bytes)
             stored[name] = _array(name, shape, kinds[key], _reading(reader, key))
-    return Variables(list(stored.values()), [key.removesuffix(_VALUE) for key in copies], graph, reader, stored_bytes)
+    left = [key.removesuffix(_VALUE) for key in copies]
+    return Variables(list(stored.values()), left, graph, reader, stored_bytes, unclear)
 
 
 def _array(name: str, shape: tuple[int, ...], kind: Any, read: Callable[[], Float32]) -> Array:
@@ -178,8 +186,20 @@ def find_by_names(variables: Variables, format_: str, forget_bias: float | None)
     sort_weights(
         found, layers, variables.arrays, lambda array: Table(array.name, array) if _TABLE.search(array.name) else None
     )
+    _note_copies(found, variables)
+    if variables.unclear:
+        found.why_empty = (
+            f"several variables have the name {variables.unclear}, or another one of its scope, as in a model that is "
+            "a class of its own, so the file doesn't show which belong to one layer. Save the model with "
+            "`tf.saved_model.save(model, ...)`, or only its weights (`model.save_weights`), and import that"
+        )
+    return found
+
+
+def _note_copies(found: Found, variables: Variables) -> None:
+    """List the variables of optimizers and the moving averages as left, and note what the averages mean."""
     averages = [name for name in variables.copies if name.endswith(_AVERAGE)]
-    others = [name for name in variables.copies if not name.endswith(_AVERAGE)]
+    others = [name for name in variables.copies if not name.endswith(_AVERAGE) and not name.startswith(_LISTED_AGAIN)]
     for what, names in (("optimizer", others), ("moving average", averages)):
         if names:
             found.left.append(f"{names[0]}{f' and {len(names) - 1:,} more' if len(names) > 1 else ''} ({what})")
@@ -189,7 +209,6 @@ def find_by_names(variables: Variables, format_: str, forget_bias: float | None)
             "programs restore in place of the variables; the variables themselves are imported. If your program uses "
             "the averages, save a checkpoint in which they have the variables' names, and import that"
         )
-    return found
 
 
 def _adds_forget_bias(one: Pass) -> bool:
@@ -207,19 +226,34 @@ def _reading(reader: Any, key: str) -> Callable[[], Float32]:
     return read
 
 
-def _full_names(graph: Any, copies: Collection[str]) -> dict[str, str]:
+def _full_names(graph: Any, copies: Collection[str]) -> tuple[dict[str, str], str | None]:
     """The names of variables (lstm/lstm_cell/kernel) by their keys, without names that two variables share.
+
+    In a model that is a class of its own, Keras 3 gives all layers' variables the model's scope (sub/kernel). Then all
+    variables of the scope have their keys' names, which are the paths of the objects, unless they are numbers.
 
     Args:
         graph: the objects of the checkpoint.
         copies: keys of variables that don't count.
+
+    Returns:
+        The names; and one of a recurrent layer that is shared, if keys don't tell the variables of its scope apart.
     """
-    named = {one.checkpoint_key: one.full_name for node in graph.nodes for one in node.attributes if one.full_name}
-    counted: dict[str, int] = {}
-    for key, name in named.items():
-        if key not in copies:
-            counted[name] = counted.get(name, 0) + 1
-    return {key: name for key, name in named.items() if counted.get(name) == 1}
+    named = {
+        one.checkpoint_key: one.full_name
+        for node in graph.nodes
+        for one in node.attributes
+        if one.full_name and one.checkpoint_key not in copies
+    }
+    times = Counter(named.values())
+    shared = {_scope(name) for name, count in times.items() if count > 1}
+    recurrent = [key for key, name in named.items() if name.endswith("/recurrent_kernel") and _scope(name) in shared]
+    unclear = next((named[key] for key in recurrent if _NUMBERED.fullmatch(key.removesuffix(_VALUE))), None)
+    return {key: name for key, name in named.items() if _scope(name) not in shared}, unclear
+
+
+def _scope(name: str) -> str:
+    return name.rpartition("/")[0]
 
 
 def _common_length(names: list[str]) -> int:
