@@ -31,6 +31,7 @@ from producer.tokenization.gaps import count_gaps
 from unrolled.errors import BrokerRefusesError, JobError, UnrolledError, counted
 from unrolled.job.segment import Segment
 from unrolled.patience import at_once
+from unrolled.protocol.discarded import refuse_discarded
 from unrolled.protocol.finishing import sweep_discarded
 from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import append, catch_up
@@ -110,7 +111,7 @@ def submit(
         summary.added = 0 if prepared.submission.append else None
         run = FileRun(prepared.job.objects, queue, count, growth)
         undone = _undone_if_refused(run.log, prepared.job.objects, queue)
-        ends = run.begin()
+        ends = _begin_files(run, prepared)
     with SeenIds(labels, disk_directory(), steadily) as seen:
         cutter = Cutter(prepared.shard_tokens, prepared.shard_rows, ends)
         has_ids = prepared.model.config.vector_dim is None
@@ -130,6 +131,16 @@ def submit(
     summary.unknown_share, summary.unknown_noun = coverage.unknown_share, coverage.noun
     count_stuck(summary, run.log, prepared.job)
     return summary
+
+
+def _begin_files(run: FileRun, prepared: Prepared) -> list[int]:
+    """Begin a run, as `FileRun.begin` does."""
+    try:
+        return run.begin()
+    except JobError:
+        advice = "use another --out, or remove the directory once no worker runs that may have seen the job"
+        refuse_discarded(prepared.job.place, run.log, f"; {advice}")  # no inputs resume that one
+        raise
 
 
 def _begin(run: LiveRun, ending: Ending, *, has_taken: bool) -> None:

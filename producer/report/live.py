@@ -99,8 +99,10 @@ class LiveServer(ThreadingHTTPServer):
         try:
             self.address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
             super().__init__((host, port), _Handler)
+        except UnicodeError as error:  # in names, which are encoded
+            raise OptionError(f"{host!r} is no name of a host; give another --host") from error
         except OSError as error:
-            is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+            is_host = isinstance(error, socket.gaierror) or error.errno in (errno.EADDRNOTAVAIL, errno.EINVAL)
             other = "--host" if is_host else "--port"
             raise OptionError(
                 f"{host}:{port} can't be used ({error.strerror or error}); give another {other}"

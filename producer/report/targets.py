@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -35,14 +36,14 @@ def check_targets(written: Mapping[str, Path | None], read: Mapping[str, Path | 
     Raises:
         OptionError: two are the same file, one is a file of another kind, in no directory, or among a job's parts.
     """
-    seen = {path.resolve(): option for option, path in read.items() if path is not None}
+    seen = {os.path.realpath(path): option for option, path in read.items() if path is not None}
     for option, path in written.items():
         if path is None:
             continue
         _refuse_unreachable(option, path)
-        if other := seen.get(path.resolve()):
+        if other := seen.get(os.path.realpath(path)):
             raise OptionError(f"{other} and {option} are both {path}; name different files")
-        seen[path.resolve()] = option
+        seen[os.path.realpath(path)] = option
         if file := next((above for above in path.absolute().parents if above.is_file()), None):
             raise OptionError(f"{option} is {path}, but {file} is a file; name another place")
         if not path.absolute().parent.is_dir():
@@ -64,9 +65,12 @@ def delete_report(store: Store) -> None:
 
 
 def _refuse_unreachable(option: str, path: Path) -> None:
-    """Refuse a path that no file can have, or whose place this user can't see."""
+    """Refuse a path that no file can have, or that this user can't see or read."""
     try:
-        path.stat()
+        if path.is_file():
+            path.open("rb").close()
+        else:
+            path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:

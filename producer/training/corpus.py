@@ -63,10 +63,10 @@ def prepare(request: FitRequest, say: Callable[[str], None]) -> FitPlan:
     if found is not None and not _is_replaced(scratch, found, words):
         return found if found.request == words else resumed(request, plan, found, words, say)
     _need_largest_id(request, plan)
+    clear(scratch)
     if found is not None:
         gone = "the unfinished training there diverged; it is removed, and this one starts from the beginning"
         say(f"{request.out}: {gone}")
-    clear(scratch)
     for notice in plan.notices:
         say(notice)
     made = _make_rows(request, plan, words, say)

@@ -128,10 +128,14 @@ def _refused(scratch: Path, made: set[Path], error: OSError | None) -> JobError 
 
 
 def _refuse_others(scratch: Path) -> None:
-    """Refuse a directory that isn't a training's: what is in it would be taken for one, or be removed."""
+    """Refuse a directory that isn't a training's: what is in it would be taken for one, or be removed.
+
+    A training has had a lock before all other files.
+    """
     if _is_there(scratch / PLAN_FILE):
         return
-    others = [path for path in scratch.iterdir() if not (path.name.startswith(".") or _is_own(path))]
+    locked = _is_there(scratch / LOCK_FILE)
+    others = [path for path in scratch.iterdir() if not (path.name.startswith(".") or (locked and _is_own(path)))]
     if other := next((path.name for path in sorted(others) if path.name != LOCK_FILE), None):
         raise JobError(
             f"{scratch}: contains {other}, which isn't a training's; choose another --out, or move {other} elsewhere"

@@ -66,7 +66,7 @@ def fit_model(request: FitRequest, device: str, threads: int | None, say: Callab
             if (done := _done_before(request)) is None:  # another command may have trained it meanwhile
                 return _trained(request, device, threads, lock, say)
     _remove_rest(request)
-    say(f"{request.out} is trained already; to train it again, remove it")
+    say(f"{request.out} is trained already; the corpus isn't read again. To train the model again, remove it")
     return done
 
 

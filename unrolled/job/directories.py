@@ -10,7 +10,7 @@ from pathlib import Path
 
 from unrolled.errors import JobError, ModelError, OptionError, TransientError
 from unrolled.job import names
-from unrolled.model.files import CONFIG_FILE, WEIGHTS_FILE
+from unrolled.model.files import CONFIG_FILE, TRAINING_FOLDER, WEIGHTS_FILE
 from unrolled.store.bucket_url import BucketUrl, is_url
 from unrolled.store.disk.path_limits import refuse_impossible
 from unrolled.store.place import open_bucket
@@ -28,8 +28,10 @@ def refuse_model(place: str) -> None:
         place: path, or URL of a prefix in a bucket.
 
     Raises:
-        JobError: it is the directory of a model.
+        JobError: it is the directory of a model, or of one that is being trained.
     """
+    if not is_url(place) and (Path(place) / TRAINING_FOLDER).is_dir():
+        raise JobError(f"{place}: contains an unfinished training ({TRAINING_FOLDER}), not a job; use another --out")
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if _is_in_bucket(place, name) if is_url(place) else (Path(place) / name).exists():
             raise JobError(f"{place}: contains a model ({name}), not a job; use another --out")
@@ -112,3 +114,16 @@ def refuse_job(directory: Path) -> None:
     refuse_impossible(directory)
     if (directory / names.FOLDER).exists():
         raise ModelError(f"{directory}: contains a job ({names.FOLDER}), not a model; use another directory")
+
+
+def refuse_training(directory: Path) -> None:
+    """Refuse a directory for a model that isn't trained there, where a training has begun.
+
+    Raises:
+        ModelError: it is the directory of a training that isn't finished.
+    """
+    if (directory / TRAINING_FOLDER).is_dir():
+        raise ModelError(
+            f"{directory}: contains an unfinished training ({TRAINING_FOLDER}), which the same `unrolled model fit` "
+            "resumes; use another directory"
+        )

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: How many names of inputs are kept for people, and how many characters of each.
 FEW_NAMES, LONG_NAME = 8, 300
+#: How many of them are shown.
+_SHOWN = 3
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -61,7 +63,19 @@ class Inputs:
             raise TypeError(f"{count!s:.80} is found; a count is expected")
         return cls(digest, count, tuple(str(name)[:LONG_NAME] for name in list(content["first"])[:FEW_NAMES]))
 
+    def beside(self, asked: Inputs) -> str:
+        """Both, for people: the first few of each, and the first names that differ if these don't show them."""
+        pairs = list(zip(self.first, asked.first, strict=False))
+        apart = next((number for number, (mine, other) in enumerate(pairs) if mine != other), None)
+        where = ""
+        if apart is not None and apart >= _SHOWN:
+            mine, other = pairs[apart]
+            where = f"; the {apart + 1}th is {mine}, and you asked for {other}"
+        elif apart is None and self.count == asked.count:
+            where = f"; they differ after the {len(pairs)}th"
+        return f"{self}; you asked for {asked}{where}"
+
     def __str__(self) -> str:
-        shown = self.first[:3]
+        shown = self.first[:_SHOWN]
         more = f" and {self.count - len(shown)} more" if self.count > len(shown) else ""
         return ", ".join(shown) + more

@@ -122,7 +122,7 @@ class Job:
             return f"another model (fingerprint {self.fingerprint}; you asked for {other.fingerprint})"
         if self.inputs != other.inputs:
             relative = "names are relative to the working directory"
-            return f"other inputs ({self.inputs}; you asked for {other.inputs}; {relative})"
+            return f"other inputs ({self.inputs.beside(other.inputs)}; {relative})"
         mine = self.options | {"engine": self.engine, "arithmetic": self.arithmetic, "live": self.live}
         theirs = other.options | {"engine": other.engine, "arithmetic": other.arithmetic, "live": other.live}
         pairs = [(name, mine.get(name), theirs.get(name)) for name in sorted(mine.keys() | theirs.keys())]

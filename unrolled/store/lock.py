@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 _POLL_SECONDS = 0.05
+_LARGEST_STANDARD = 2
 
 
 def lock_file(path: Path, wait_seconds: float = 0.0, mode: int = 0o666, *, create: bool = True) -> BinaryIO:
@@ -26,7 +27,10 @@ def lock_file(path: Path, wait_seconds: float = 0.0, mode: int = 0o666, *, creat
         OSError: the file can't be opened, or its file system has no locks.
     """
     # Over NFS, only what is open for writing can be locked.
-    file = os.fdopen(os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), mode), "rb")
+    descriptor = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), mode)
+    if descriptor <= _LARGEST_STANDARD:
+        descriptor = _above_standard(descriptor)
+    file = os.fdopen(descriptor, "rb")
     deadline = time.monotonic() + wait_seconds
     try:
         while True:
@@ -41,3 +45,11 @@ def lock_file(path: Path, wait_seconds: float = 0.0, mode: int = 0o666, *, creat
     except BaseException:
         file.close()
         raise
+
+
+def _above_standard(descriptor: int) -> int:
+    """The file under another number: a process that inherits a standard stream's would have the stream instead."""
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _LARGEST_STANDARD + 1)
+    finally:
+        os.close(descriptor)

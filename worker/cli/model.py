@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from unrolled.errors import ModelError, OptionError
-from unrolled.job.directories import refuse_job
+from unrolled.job.directories import refuse_job, refuse_training
 from unrolled.model.checks import LARGEST_WIDTH
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import ModelDirectory, open_model, save_model
@@ -69,6 +69,7 @@ def new(
     except ModelError as error:
         raise OptionError(str(error)) from error
     refuse_job(directory)
+    refuse_training(directory)
     made = save_model(directory, config, new_weights(config, seed))
     click.echo(f"{made.path}: {config.parameters:,} parameters, fingerprint {made.fingerprint}")
 

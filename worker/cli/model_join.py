@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from unrolled.job.directories import refuse_job
+from unrolled.job.directories import refuse_job, refuse_training
 from unrolled.model.directory import open_model
 from unrolled.telemetry.json_text import json_text
 
@@ -32,6 +32,7 @@ def join_command(forward: Path, backward: Path, directory: Path, *, as_json: boo
     from worker.model_import.pairs import join_models  # noqa: PLC0415 - other commands start without it
 
     refuse_job(directory)
+    refuse_training(directory)
     pair = join_models(open_model(forward), open_model(backward), directory)
     config = pair.model.config
     if as_json:

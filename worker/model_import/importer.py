@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unrolled.errors import ModelError
-from unrolled.job.directories import refuse_job
+from unrolled.job.directories import refuse_job, refuse_training
 from unrolled.model.directory import ModelDirectory, config_there, save_model
 from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE
 from unrolled.model.weights import check_finite
@@ -147,6 +147,7 @@ def import_model(
     """
     # Over 40 lines: the steps of an import in their order, below the description of its arguments.
     refuse_job(directory)
+    refuse_training(directory)
     if options.tokenizer is None:
         _refuse_tokenizer_there(directory)
     _refuse_ids(options)
@@ -261,8 +262,9 @@ def _compared(
             saved = save_model(path, made.config, made.weights, tokenizer)
         except ModelError as error:  # without the name of a directory that is removed
             raise ImportRefusedError(str(error).removeprefix(f"{path}: ")) from error
-        parity = compare(saved, found, stack, made.ids_from, made.padding, unpadded=options.unpadded)
-        check(parity, options.parity or 0.0, stack.doubts)
+        bound = options.parity or 0.0
+        parity = compare(saved, found, stack, made.ids_from, made.padding, unpadded=options.unpadded, bound=bound)
+        check(parity, bound, stack.doubts)
     return parity
 
 

@@ -190,7 +190,7 @@ def _errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:
-        if path.suffix.lower() == ".csv" and ";" in _first_line(path):
+        if path.suffix.lower() == ".csv" and _has_semicolons(path):
             raise RequestError(f"{path}: its first line has semicolons; separate the columns by commas") from error
         raise RequestError(
             f"{path}: can't be read as a table ({str(error).splitlines()[0]:.200}); Parquet, CSV, TSV and JSON lines "
@@ -198,12 +198,14 @@ def _errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _first_line(path: Path) -> str:
+def _has_semicolons(path: Path) -> bool:
+    """Whether the first line has them, and no comma."""
     try:
         with path.open("rb") as file:
-            return file.readline(_LONGEST_HEADER).decode(errors="replace")
+            line = file.readline(_LONGEST_HEADER)
     except OSError:
-        return ""
+        return False
+    return b";" in line and b"," not in line
 
 
 def _dataset(path: Path) -> Any:

@@ -128,6 +128,16 @@ def test_the_first_run_may_append_too(broker):
     assert appended(broker) == "40 rows were appended"
 
 
+def test_a_discarded_job_that_has_grown_is_called_discarded(place, broker):
+    """No inputs resume it."""
+    enqueue(broker)
+    write_rows(place / "more.jsonl", {"new": [1]})
+    assert appended(broker, "rows.jsonl", "more.jsonl") == "1 row was appended"
+    decide(open_job("out"), Segment("discard"))
+    for inputs in (["rows.jsonl"], ["rows.jsonl", "more.jsonl"], ["more.jsonl"]):
+        assert "the job in it was discarded; use another --out" in refused(broker, *inputs)
+
+
 def test_new_inputs(place, broker):
     """They follow those of the job, in its order; a directory is read in the order of its names."""
     Path("corpus").mkdir()

@@ -1086,6 +1086,7 @@ def test_what_a_broker_has_of_a_job_that_was_finished_elsewhere_is_taken_out(tmp
     assert (ledger.counts().shards, run_with(broker, "jobs", "--json").stdout) == (0, "")
     assert json.loads(run_with(broker, "cancel", tmp_path, "--json").stdout) == {"cancelled": 0}
     assert run_with(broker, "wait", tmp_path).exit_code == 0
+    assert run("cancel", tmp_path).stdout == f"{tmp_path}: the job is finished, so nothing is changed\n"
 
 
 def test_a_finished_job_is_not_cancelled_without_its_broker_either(tmp_path):

@@ -135,7 +135,7 @@ def test_the_same_command_again_trains_nothing(place):
     before = contents(place / "model")
     done = unrolled("model", "fit", "./corpus.jsonl", "--out", "model", *OPTIONS, "--json", cwd=place)
     assert done.returncode == 0
-    assert done.stderr == "model is trained already; to train it again, remove it\n"
+    assert done.stderr == "model is trained already; the corpus isn't read again. To train the model again, remove it\n"
     assert json.loads(done.stdout) == {"path": "model", **record_of(place / "model")}
     other = unrolled("model", "fit", "corpus.jsonl", "--out", "model", *OPTIONS, "--seed", 1, cwd=place)
     assert other.returncode == 1
@@ -183,7 +183,7 @@ def test_kill_at_any_moment_costs_nothing(place):
 @pytest.mark.parametrize(
     ("options", "status", "text"),
     [
-        ([], 0, "raced is trained already; to train it again, remove it"),
+        ([], 0, "raced is trained already; the corpus isn't read again"),
         (["--seed", "1"], 1, "raced: contains a model that was trained with --seed 0 (this command has 1)"),
     ],
 )

@@ -137,6 +137,7 @@ def test_two_labels_for_one_id_are_refused(out, tmp_path):
         (["--column", "no", "--coordinates", "/nowhere/x.parquet"], "its directory doesn't exist"),
         (["--live", "--png"], "--live writes no file"),
         (["--live", "--host", "256.1.1.1"], "can't be used (Name or service not known); give another --host"),
+        (["--live", "--host", "a..b"], "'a..b' is no name of a host; give another --host"),
         (["--column", "first"], None),
         (["--column", "no"], "allowed for this map"),
     ],

@@ -292,12 +292,19 @@ def test_workers_must_offer_what_is_asked_for_in_threads(workers, stats, expecte
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0, "no worker holds a shard, "), (7, "the oldest shard that a worker holds has taken 7 s, ")]
+    ("held", "seconds", "said"),
+    [
+        (0, 0.0, "no worker holds a shard, "),
+        (1, 0.0, "the oldest shard that a worker holds has taken 0"),
+        (1, 7.0, "the oldest shard that a worker holds has taken 7 s, "),
+    ],
 )
-def test_how_long_the_oldest_shard_has_taken(seconds, said):
+def test_how_long_the_oldest_shard_has_taken(held, seconds, said):
     """A worker without a shard has 0 seconds, which are no shard's."""
     (found,) = [
-        each for each in check_workers([worker(longest_seconds=seconds)], OFFER, THREADS) if each.name == "leases"
+        check
+        for check in check_workers([worker(longest_seconds=seconds, on_board=held)], OFFER, THREADS)
+        if check.name == "leases"
     ]
     assert found.found.startswith(said)
 

@@ -22,7 +22,7 @@ from producer.training.place import held as directory_held
 from producer.training.process import fit_model
 from unrolled.errors import JobError, ModelError, RequestError, UnrolledError
 from unrolled.store.lock import lock_file
-from unrolled.training.plan import DIVERGED_FILE, SCRATCH, SEGMENT_WINDOWS, FitPlan
+from unrolled.training.plan import DIVERGED_FILE, LOCK_FILE, SCRATCH, SEGMENT_WINDOWS, FitPlan
 from unrolled.training.token_store import TokenStore
 
 IDS = [[int(n) for n in np.random.default_rng(at).integers(1, 50, 3 + at % 5)] for at in range(400)]
@@ -323,7 +323,7 @@ def test_what_a_killed_command_left_is_no_part_of_a_new_training(tmp_path):
     corpus = write(tmp_path / "a.jsonl", IDS)
     scratch = tmp_path / "out" / SCRATCH
     scratch.mkdir(parents=True)
-    for name in ("checkpoint.safetensors", "best-1.safetensors", DIVERGED_FILE):
+    for name in (LOCK_FILE, "checkpoint.safetensors", "best-1.safetensors", DIVERGED_FILE):
         (scratch / name).write_bytes(b"of another training")
     prepare(asked([corpus], tmp_path / "out"), lambda _: None)
     assert {path.name for path in scratch.iterdir()} == {"lock", "plan.json", "train.arrow", "validation.arrow"}

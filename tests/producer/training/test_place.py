@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -68,7 +69,8 @@ def test_an_error_leaves_nothing(scratch, tmp_path, error):
 def test_a_refused_command_leaves_nothing_though_another_made_the_directory(scratch, tmp_path):
     """Whoever has made it: without a plan, what is there is nothing."""
     scratch.mkdir(parents=True)
-    (scratch / "train.arrow").write_bytes(b"of a command that was killed")
+    for name in (LOCK_FILE, "train.arrow"):
+        (scratch / name).write_bytes(b"of a command that was killed")
     refuse(tmp_path, scratch)
     assert names(scratch.parent) == []
 
@@ -155,7 +157,12 @@ def test_files_of_others_stay(scratch, tmp_path, is_link):
     request = asked([write(tmp_path / "a.jsonl", [[1, 2]] * 9)], scratch.parent)
     with pytest.raises(JobError, match=r"_fit: contains sub, which isn't a training's; choose another --out, or move"):
         fit_model(request, "cpu", None, print)
-    assert names(there) == ["lock", "log", "sub", "thesis.tex", "train.arrow"]
+    shutil.rmtree(there / "sub")
+    (there / "lock").unlink()
+    (there / "thesis.tex").unlink()
+    with pytest.raises(JobError, match=r"_fit: contains log, which isn't"):  # a training makes the lock first
+        fit_model(request, "cpu", None, print)
+    assert names(there) == ["log", "train.arrow"]
 
 
 def test_a_link_to_an_empty_directory_is_a_place(scratch, tmp_path):

@@ -34,6 +34,29 @@ def test_no_job_is_made_in_the_directory_of_a_model(tmp_path, command):
     assert sorted((tmp_path / "model").iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (
+            ("run", "rows.jsonl", "--model", "model", "--out", "OUT"),
+            "unfinished training (_fit), not a job; use another",
+        ),
+        (("model", "new", "OUT", *NEW), "unfinished training (_fit), which the same `unrolled model fit` resumes; use"),
+        (("model", "import", "model/model.safetensors", "OUT"), "unfinished training (_fit), which the same"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else "",
+)
+def test_nothing_else_is_made_in_the_directory_of_a_training(tmp_path, monkeypatch, command, said):
+    """It would end with the files of two things, or not at all."""
+    monkeypatch.chdir(tmp_path)
+    make_model(tmp_path / "model")
+    write_rows(tmp_path / "rows.jsonl", {"a": [1]})
+    (tmp_path / "OUT" / "_fit").mkdir(parents=True)
+    result = run(*command)
+    assert (result.exit_code, f"OUT: contains an {said}" in result.stderr) == (1, True), result.stderr
+    assert [path.name for path in (tmp_path / "OUT").iterdir()] == ["_fit"]
+
+
 def test_no_job_is_mixed_with_other_jobs(tmp_path, monkeypatch):
     """Neither inside a job's directory nor around one; nor in the root directory, nor in a place without a name."""
     make_model(tmp_path / "model")

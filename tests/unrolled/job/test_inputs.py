@@ -27,3 +27,18 @@ def test_counts_are_checked(count):
     """Segments and job.json are hostile until checked."""
     with pytest.raises(TypeError, match="a count is expected"):
         Inputs.from_json(Inputs.named(["a"]).to_json() | {"count": count})
+
+
+@pytest.mark.parametrize(
+    ("mine", "asked", "said"),
+    [
+        ("ab", "a", "a, b; you asked for a"),
+        ("abcde", "abcdf", "a, b, c and 2 more; you asked for a, b, c and 2 more; the 5th is e, and you asked for f"),
+        ("abcd", "abcde", "a, b, c and 1 more; you asked for a, b, c and 2 more"),
+        ("abx", "abc", "a, b, x; you asked for a, b, c"),
+        ("abcdefghi", "abcdefghj", "a, b, c and 6 more; you asked for a, b, c and 6 more; they differ after the 8th"),
+    ],
+)
+def test_what_differs_is_shown(mine, asked, said):
+    """Also where it isn't among the first names; of those of an object, only a few are known."""
+    assert Inputs.from_json(Inputs.named(mine).to_json()).beside(Inputs.named(asked)) == said

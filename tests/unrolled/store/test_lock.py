@@ -65,3 +65,12 @@ def test_only_its_owner_may_open_a_private_one(tmp_path):
     """The mode is that of a new file."""
     with lock_file(tmp_path / "lock", mode=0o600):
         assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_lock_has_no_standard_streams_number(tmp_path):
+    """Where one was closed, a process that inherits both would have the stream in the place of the lock."""
+    code = HOLDER.replace("sys.stdin.read()", "print(held.fileno() > 2)").replace(
+        "import sys\n", "import os, sys\nos.close(0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "lock"], capture_output=True, text=True, check=True)
+    assert done.stdout == "locked\nTrue\n"

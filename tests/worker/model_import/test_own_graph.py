@@ -109,12 +109,12 @@ def test_rows_that_rounding_alone_changes_are_not_compared(tmp_path, monkeypatch
     """A limit above all differences would call any model the same; what is left shows a wrong gate still."""
     amplifying(tmp_path / "model.keras")
     done = imported(tmp_path / "model.keras", tmp_path / "model", parity=1e-5)
-    (missing,) = [text for text in done.parity.missing if "rounding alone" in text]
-    assert re.match(
-        r"rows of (8|13|21|34) tokens and more: float32's rounding alone makes up to \d\.\de[-+]\d\d", missing
+    (missing,) = [text for text in done.parity.missing if "rounding" in text]
+    assert re.fullmatch(
+        r"rows of (8|13|21|34) tokens and more: float32's rounding can make .* \(\d\.\de[-+]\d\d\)", missing
     )
     assert done.parity.whole
-    assert ROUNDINGS * done.parity.rounding < 0.1
+    assert ROUNDINGS * done.parity.rounding < 0.5
     convert = assembly.convert
 
     def swapped(one):
@@ -127,23 +127,47 @@ def test_rows_that_rounding_alone_changes_are_not_compared(tmp_path, monkeypatch
 
 
 def test_a_graph_of_long_rows_alone_is_not_compared_either(tmp_path):
-    """Then the layers alone are the same, as far as shorter rows show it."""
-    amplifying(tmp_path / "model.keras", length=34)
+    """Then the layers are, on shorter rows, and nothing else is claimed."""
+    amplifying(tmp_path / "model.keras", length=200)
     done = imported(tmp_path / "model.keras", tmp_path / "model", parity=1e-5, unpadded=True)
     assert not done.parity.whole
-    assert not [one for one in done.parity.comparisons if "graph" in f"{one.left} {one.right}"]
+    assert {one.left for one in done.parity.comparisons} == {"Keras's layers"}
+    assert any("it computes rows of 200 tokens alone: float32's rounding" in text for text in done.parity.missing)
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_what_a_graph_of_long_rows_alone_would_have_to_prove_is_refused(quantized, tmp_path):
+    """Lengths that the graph computes, of which the file shows too little; and vectors in 8 bits, which change more."""
+    pytest.importorskip("onnxruntime")
+    graph = Graph(shape=("batch", 34))
+    graph.weights = lambda *shape: graph.constant(graph.random.normal(0, 3, shape), np.float32)
+    x = graph.time_first(graph.embed())
+    if quantized:
+        end, match = graph.lstm(x, units=32), r"% of the outputs; rounding makes at most 10 %"
+    else:
+        graph.inputs.append(helper.make_tensor_value_info("lengths", TensorProto.INT32, ("batch",)))
+        shorter = graph.add("Min", "lengths", graph.constant([5], np.int32))
+        end = graph.lstm(x, units=32, more=(shorter,))
+        match = r"Only a run of the file's graph in ONNX Runtime can prove it.*rows of 34 tokens alone: float32's"
+    onnx.save(graph.model(end), tmp_path / "model.onnx")
+    if quantized:
+        quantization = pytest.importorskip("onnxruntime.quantization")
+        quantization.quantize_dynamic(tmp_path / "model.onnx", tmp_path / "model.onnx")
+    with pytest.raises(ImportRefusedError, match=match):
+        imported(tmp_path / "model.onnx", tmp_path / "model", parity=1e-5, unpadded=True)
 
 
 def test_without_a_row_to_compare_nothing_is_written():
-    """If rounding changes even the shortest row, or makes infinity of it."""
+    """If rounding changes even the shortest row; infinity is an error of its own, and what the bound allows is none."""
     exact = {0: np.full((1, 4), 0.5), 1: np.full((2, 4), 0.5)}
-    assert _comparable(exact, {0: 1e-7, 1: 1e-4}) == {0, 1}
-    assert _comparable(exact, {0: 1e-7, 1: 1e-3}) == {0}
-    assert _comparable(exact, {0: 1e-7, 1: float("nan")}) == {0, 1}  # which is an error of its own
+    assert _comparable(exact, {0: 1e-7, 1: 1e-3}, 0) == {0, 1}
+    assert _comparable(exact, {0: 1e-7, 1: 5e-3}, 0) == {0}
+    assert _comparable(exact, {0: 1e-7, 1: 5e-3}, 1) == {0, 1}
+    assert _comparable(exact, {0: 1e-7, 1: float("nan")}, 0) == {0, 1}
     with pytest.raises(
         ModelError, match=r"rounding alone makes up to 1.0e-02 in the shortest row, so that no comparison"
     ):
-        _comparable(exact, {0: 1e-2, 1: 1e-1})
+        _comparable(exact, {0: 1e-2, 1: 1e-1}, 0)
 
 
 def test_what_was_compared_is_reported(tmp_path):

@@ -81,13 +81,19 @@ def of_its_own():
     return made
 
 
-@pytest.mark.parametrize(("kind", "left"), [("saved model", "before"), ("checkpoint", "model/before")])
+@pytest.mark.parametrize(
+    ("kind", "left"), [("saved model", "before"), ("checkpoint", "model/before"), ("lists", "z/before")]
+)
 def test_a_class_of_ones_own(of_its_own, kind, left, tmp_path):
     """The objects' paths name the layers where the variables' names don't."""
     if kind == "saved model":
         tf.saved_model.save(of_its_own, str(tmp_path / "saved"))
-    else:
-        tf.train.Checkpoint(model=of_its_own).write(str(tmp_path / "saved"))
+    elif kind == "checkpoint":
+        trained = keras.optimizers.Adam()
+        trained.build(of_its_own.trainable_variables)
+        tf.train.Checkpoint(model=of_its_own, optimizer=trained).write(str(tmp_path / "saved"))
+    else:  # whose names come first in the alphabet
+        tf.train.Checkpoint(a=of_its_own.trainable_variables, z=of_its_own).write(str(tmp_path / "saved"))
     done = imported(tmp_path / "saved", tmp_path / "model", layers=NAMES, leave=(left,))
     states = np.asarray(of_its_own.states(padded()))
     assert_same([one[: len(row)] for one, row in zip(states, ROWS, strict=True)], states_of(done))
@@ -98,7 +104,7 @@ def test_an_export_of_a_class_does_not_show_its_layers(of_its_own, tmp_path):
     of_its_own.export(tmp_path / "saved", verbose=False)
     with pytest.raises(
         ImportRefusedError,
-        match=r"the name sub/recurrent_kernel, or another .* Save the model with `tf.saved_model.save",
+        match=r"the name sub/recurrent_kernel, or another .* Save its weights",
     ):
         imported(tmp_path / "saved", tmp_path / "model")
 

@@ -53,10 +53,14 @@ PLAIN = "plain float64 arithmetic"
 #: amplifies rounding amplifies each one differently. Of 240 models of random weights, one needed 22; an error in a gate
 #: makes thousands.
 ROUNDINGS = 64
-#: The largest differences from a graph that rounds vectors, as a share of the outputs; and the largest that rounding in
-#: float32 may allow in a row that is compared. In 8 bits, models of random weights have 0.002 to 0.006, and dksplit
-#: 0.008; reading a wrong axis, layer or gate makes more than 0.5.
+#: The largest limit for a row, as a share of the outputs; longer rows aren't compared. In models of random weights with
+#: a gate in the wrong place, the largest difference is more than the outputs.
+MOST_ALLOWED_SHARE = 0.5
+#: The largest differences from a graph that rounds vectors, as a share of the outputs. In 8 bits, models of random
+#: weights have 0.002 to 0.006, and dksplit 0.008; reading a wrong axis, layer or gate makes more than 0.5.
 MOST_ROUNDED_SHARE = 0.1
+#: Why rows aren't compared.
+_NO_ERROR = "float32's rounding can make differences there that an error would make"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,7 @@ def compare(
     padding: Padding | None = None,
     *,
     unpadded: bool = False,
+    bound: float = 0.0,
 ) -> Parity:
     """Compute a few ragged rows with every program here that can compute the model.
 
@@ -116,50 +121,51 @@ def compare(
         padding: as the source's program pads rows; the original gets padded rows, and its outputs at the real tokens
             are compared.
         unpadded: whether the user wants the vectors of rows without padding, whatever the source does with padding.
+        bound: as in `check`.
 
     Raises:
-        ImportRefusedError: the file alone leaves doubts, and its graph can't be run.
+        ImportRefusedError: the file alone leaves doubts, and its graph can't be run, or not on rows that show errors.
+        ModelError: there is no row that would show errors.
     """
     # Over 40 lines: half of it is the description of its arguments.
     config, weights = model.config, model.weights()
     rows, source_rows, real = _rows(config, stack, ids_from, padding)
     begun = _begun(config, stack, len(rows))
     padded = [] if unpadded or padding is not None else padded_rows(found, stack, source_rows)
-    original = _original(found, stack, source_rows, rows if stack.vectors else source_rows, padded, begun)
-    missing = original.missing
-    made = {name: _real(states, real) for name, states in original.exact.items()}
-    exact = made[PLAIN] = _plain(config, weights, rows, begun, np.float64)
+    exact = _plain(config, weights, rows, begun, np.float64)
     roundings = _roundings(exact, _plain(config, weights, rows, begun, np.float32))
-    kept = _comparable(exact, roundings)
+    kept = _comparable(exact, roundings, bound)
+    original = _original(found, stack, source_rows, rows if stack.vectors else source_rows, padded, begun, kept)
+    missing = original.missing
+    made = {name: _real(states, real) for name, states in original.exact.items()} | {PLAIN: exact}
     if amplifying := roundings.keys() - kept:
         fewest, most = min(len(rows[number]) for number in amplifying), max(roundings.values())
-        missing.append(
-            f"rows of {counted(fewest, 'token')} and more: float32's rounding alone makes up to {most:.1e} in them, so "
-            "that a difference would show no error"
-        )
+        missing.append(f"rows of {counted(fewest, 'token')} and more: {_NO_ERROR} ({most:.1e})")
     for engine in ("fused", "tensorflow"):
         program = find_engine(engine, model)
         if isinstance(program, str):
             missing.append(f"{engine} engine: {program}")
         else:
             made[f"{engine} engine"] = _numbered(run_engine(program, config, rows, begun))
-    made = {name: _of(states, kept) for name, states in made.items() if states.keys() & kept}
+    wrong = {number for states in made.values() for number, each in states.items() if not np.isfinite(each).all()}
+    kept |= wrong  # NaN is an error in any row
+    made = {name: _of(states, kept) for name, states in made.items()}
     first, *others = made
     comparisons = [Comparison(first, other, _largest(made[first], made[other])) for other in others]
     if len(made[first]) < len(kept):  # the graph takes rows of one length
         comparisons += [Comparison(PLAIN, other, _largest(exact, made[other])) for other in others if other != PLAIN]
     rounding = float(np.max([roundings[number] for number in kept]))
-    whole = original.whole and any(
-        states.keys() & kept for states in (*original.exact.values(), *original.rounded.values())
-    )
-    parity = Parity(comparisons, missing, rounding, whole=whole)
+    parity = Parity(comparisons, missing, rounding, whole=original.whole)
     for name, states in original.rounded.items():
-        rounded = _of(_real(states, real), kept)
+        rounded = _real(states, real)
+        rounded = _of(rounded, kept) or rounded
         parity.rounded = Comparison(name, PLAIN, _largest(rounded, exact))
         parity.rounded_share = _share(rounded, exact)
     for name, states in original.padded.items():
         wanted = {number: exact[padded[number].number] for number in states if padded[number].number in kept}
-        if wanted:
+        if not wanted:
+            missing.append(f"rows with padding: {_NO_ERROR}")
+        else:
             parity.padded = Comparison(name, PLAIN, _largest(_of(states, wanted), wanted))
     return parity
 
@@ -189,6 +195,7 @@ def _original(
     unmasked: Sequence[NDArray[Any]],
     padded: Sequence[PaddedRow],
     begun: Float32 | None,
+    kept: Collection[int],
 ) -> _Original:
     """Run the file's own graph or, if it can't be run or rounds vectors, the framework's layers.
 
@@ -199,19 +206,22 @@ def _original(
         unmasked: the rows without what the graph masks, because layers alone mask nothing.
         padded: further rows for the graph.
         begun: the initial states that the rows bring, (rows, numbers); None if they bring none.
+        kept: the numbers of the rows that show errors.
 
     Raises:
-        ImportRefusedError: the file alone leaves doubts, and its graph can't be run.
+        ImportRefusedError: the file alone leaves doubts, and its graph can't be run, or not on rows that show errors.
     """
     # Over 40 lines: half of it is the description of its arguments.
     count = len(source_rows)
     lengths = [*map(len, source_rows), *(int(row.real.sum()) for row in padded)]
     states = None if begun is None else begun[[*range(count), *(row.number for row in padded)]]
     name, own = run_own(found, stack, [*source_rows, *(row.ids for row in padded)], lengths, states)
+    rounds = "rounds vectors to 8 bits" if stack.quantized == "activations" else ""
+    rounds = f"computes in {stack.precision}" if stack.precision else rounds
+    if not (isinstance(own, str) or rounds or own.keys() & kept):  # rows of a fixed length
+        own = f"it computes rows of {counted(max(map(len, own.values())), 'token')} alone: {_NO_ERROR}"
     made = _Original({}, {}, {}, [], not isinstance(own, str))
     if not isinstance(own, str):
-        rounds = "rounds vectors to 8 bits" if stack.quantized == "activations" else ""
-        rounds = f"computes in {stack.precision}" if stack.precision else rounds
         if rounds:
             made.rounded[f"{name}, which {rounds},"] = _before(own, count)
         else:
@@ -413,7 +423,7 @@ def _roundings(exact: dict[int, Float32], single: dict[int, Float32]) -> dict[in
     }
 
 
-def _comparable(exact: dict[int, Float32], roundings: dict[int, float]) -> set[int]:
+def _comparable(exact: dict[int, Float32], roundings: dict[int, float], bound: float) -> set[int]:
     """The rows whose differences show errors; all, if rounding makes NaN or infinity, which is an error itself.
 
     Raises:
@@ -421,7 +431,7 @@ def _comparable(exact: dict[int, Float32], roundings: dict[int, float]) -> set[i
     """
     if not np.isfinite([*roundings.values()]).all():
         return {*exact}
-    most = MOST_ROUNDED_SHARE * _root_mean_square(exact)
+    most = max(bound, MOST_ALLOWED_SHARE * _root_mean_square(exact))
     kept = {number for number, rounding in roundings.items() if ROUNDINGS * rounding <= most}
     if not kept:
         raise ModelError(

@@ -142,6 +142,20 @@ def _described(origin: _Origin) -> str:
     return origin.name + (f": {origin.why}" if origin.why else "")
 
 
+def _why_no_sum(link: _Link, embedding: str | None) -> str:
+    """Why what is added to an output can't be.
+
+    Args:
+        link: the node with the output.
+        embedding: what the first layer reads, if what is added is below that; else None.
+    """
+    why = "only what the imported layers read, or compute below it, can be added"
+    if embedding is not None:
+        why = f"{embedding}, which the first layer reads, is made the embedding, so what is below it can't be added"
+    alone = f"; for its output alone: --layer {link.node.target}" if link.node.role == "layer" else ""
+    return f"{link.node} has {link.added} added to its output, and {why}{alone}"
+
+
 def _why_not_computed(node: Node, *, from_rows: bool) -> str:
     """Why no map of a model computes a node's function, which tables of an embedding may be changed by."""
     above = "to vectors that rows contain" if from_rows else "above a recurrent layer"
@@ -233,7 +247,8 @@ class _Paths:
             maps = (rest, *maps[1:])
         # What changes the vectors that rows contain is computed with the layers, not once for all.
         chain = [*origin.links, *links[::-1]] if vectors else links[::-1]
-        steps = self._steps(chain, maps[-1].name if maps else origin.name)
+        *folded, first = origin.name, *(node.name for node in maps)
+        steps = self._steps(chain, first, folded)
         if isinstance(steps, str):
             return names, steps
         sums = frozenset(link.end for link in (*links, *top.links) if link.added is not None)
@@ -260,19 +275,20 @@ class _Paths:
             tuple(masks),
         )
 
-    def _steps(self, links: list[_Link], first_input: str) -> tuple[Step, ...] | str:
+    def _steps(self, links: list[_Link], first_input: str, below: Container[str]) -> tuple[Step, ...] | str:
         """The steps of a stack, first to last, or the reason why there are none.
 
         Args:
             links: the layers and the functions around them, first to last.
             first_input: name of the node that the first layer reads.
+            below: names of the nodes below it, which become one embedding with it.
         """
         numbers = {first_input: FIRST_INPUT} | {link.end: number for number, link in enumerate(links)}
         steps = []
         for number, link in enumerate(links):
             source = None if link.added is None else numbers.get(link.added)
             if link.added is not None and (source is None or source >= number):
-                return f"{link.node} has {link.added} added to its output, which can't be imported"
+                return _why_no_sum(link, first_input if link.added in below else None)
             layer = self._found.layers[link.node.target or ""] if link.node.role == "layer" else None
             steps.append(Step(layer, None if layer else link.node, source))
         return tuple(steps)

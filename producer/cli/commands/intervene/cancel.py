@@ -91,15 +91,15 @@ def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> N
 def _cleared(job: OpenJob, log: Log, broker: str | None, namespace: str) -> int | None:
     """Take the shards of a finished job out of a queue whose workers didn't compute them; how many there were.
 
-    Nothing waits for a broker that is away, and None says so: a finished job needs none.
+    None if it isn't known: no broker is named, or it is away, and a finished job waits for none, or has the original.
     """
     if broker is None:
-        return 0
+        return None
     with closing(ShardQueue(broker, namespace, job.job.offer, _patience())) as queue:
         try:
             with queue.broker.asked():
                 if find_original(job, queue.ledger.place_of(job.key)):  # those of the job that this one is a copy of
-                    return 0
+                    return None
                 return queue.ledger.forget(job.key, log.length)
         except BrokerError as error:
             tell(f"whether shards of it still wait in a broker isn't known: {error}")

@@ -48,6 +48,9 @@ def test_what_is_no_table_is_an_error(tmp_path):
     (tmp_path / "semi.csv").write_text("id;text\na;x, y\nb;z\n")
     with pytest.raises(RequestError, match=r"semi\.csv: its first line has semicolons; separate the columns by commas"):
         check_table(tmp_path / "semi.csv", "id", None, None)
+    (tmp_path / "semi.csv").write_text("id,label; note\na,x\nb,y,z\n")
+    with pytest.raises(RequestError, match=r"semi\.csv: can't be read as a table"):
+        check_table(tmp_path / "semi.csv", "id", "label; note", None)
     with pytest.raises(RequestError, match=r"has no column 'id'.*--id-field"):
         check_table(path, "id", None, None)
 

@@ -889,6 +889,17 @@ def layer_whose_residual_sum_the_next_layer_reads():
     return ids, lstm(name="top")(layers.Add()([low, vectors])), low
 
 
+@case(
+    r"low \(LSTM\) has .* added to its output, and norm, .* is made the embedding, .* its output alone: --layer low",
+    then={"layers": ("low",)}, suffix=".keras",
+)  # fmt: skip
+def first_layer_with_a_norm_before_it_within_a_sum():
+    ids = text()
+    vectors = words(**MASKED)(ids)
+    low = lstm(4, name="low")(layers.LayerNormalization(name="norm")(vectors))
+    return ids, lstm(name="top")(layers.Add()([low, vectors])), low
+
+
 @case(suffix=".h5")
 def last_layer_that_is_averaged_with_its_square():
     ids = text()

@@ -19,7 +19,7 @@ from worker.model_import.limits import check_array, check_count
 from worker.model_import.readers.activations import set_gates
 from worker.model_import.readers.cells import find_cells, layers_of, sort_weights
 from worker.model_import.readers.order import natural
-from worker.model_import.readers.tensorflow.object_graph import OBJECT_GRAPH, key_of, read_object_graph
+from worker.model_import.readers.tensorflow.object_graph import OBJECT_GRAPH, key_of, paths_of, read_object_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -39,9 +39,8 @@ _OF_MODEL = "/_trainable_variables/"
 #: Names that are an optimizer's, or those of a part of the model. An optimizer's variables are copies by their shapes.
 _MAYBE_OPTIMIZER = re.compile(r"optimizer|/Adam|/Momentum|/RMSProp|/Adagrad|/Ftrl")
 _AVERAGE = "/ExponentialMovingAverage"
-#: Keras 3's `export` lists the model's variables twice: here, and under numbers alone, which show no layer.
+#: Keras 3's `export` lists the model's variables twice, the second time here.
 _LISTED_AGAIN = "_all_variables/"
-_NUMBERED = re.compile(r"variables/\d+")
 
 
 def read_checkpoint(path: Path, gates: str | None, forget_bias: float | None) -> Found:
@@ -76,8 +75,8 @@ class Variables(NamedTuple):
         graph: the objects that have them, a TrackableObjectGraph; None if the checkpoint has none.
         reader: TensorFlow's.
         stored_bytes: the size of the files.
-        unclear: the name of a recurrent layer's variable that, or whose scope, several variables have, while their keys
-            are numbers; or None.
+        unclear: the name of a recurrent layer's variable whose scope several variables share, and that is in lists of
+            variables alone; or None.
     """
 
     arrays: list[Array]
@@ -190,8 +189,8 @@ def find_by_names(variables: Variables, format_: str, forget_bias: float | None)
     if variables.unclear:
         found.why_empty = (
             f"several variables have the name {variables.unclear}, or another one of its scope, as in a model that is "
-            "a class of its own, so the file doesn't show which belong to one layer. Save the model with "
-            "`tf.saved_model.save(model, ...)`, or only its weights (`model.save_weights`), and import that"
+            "a class of its own, so the file doesn't show which belong to one layer. Save its weights "
+            "(`model.save_weights`), or the model alone with `tf.saved_model.save(model, ...)`, and import that"
         )
     return found
 
@@ -229,15 +228,15 @@ def _reading(reader: Any, key: str) -> Callable[[], Float32]:
 def _full_names(graph: Any, copies: Collection[str]) -> tuple[dict[str, str], str | None]:
     """The names of variables (lstm/lstm_cell/kernel) by their keys, without names that two variables share.
 
-    In a model that is a class of its own, Keras 3 gives all layers' variables the model's scope (sub/kernel). Then all
-    variables of the scope have their keys' names, which are the paths of the objects, unless they are numbers.
+    In a model that is a class of its own, Keras 3 gives all layers' variables the model's scope (sub/kernel). Then the
+    paths of the objects are the names of all variables of the scope.
 
     Args:
         graph: the objects of the checkpoint.
         copies: keys of variables that don't count.
 
     Returns:
-        The names; and one of a recurrent layer that is shared, if keys don't tell the variables of its scope apart.
+        The names; and one of a recurrent layer whose scope has such names, if it has no path.
     """
     named = {
         one.checkpoint_key: one.full_name
@@ -245,11 +244,16 @@ def _full_names(graph: Any, copies: Collection[str]) -> tuple[dict[str, str], st
         for one in node.attributes
         if one.full_name and one.checkpoint_key not in copies
     }
-    times = Counter(named.values())
+    times, paths = Counter(named.values()), paths_of(graph)
     shared = {_scope(name) for name, count in times.items() if count > 1}
-    recurrent = [key for key, name in named.items() if name.endswith("/recurrent_kernel") and _scope(name) in shared]
-    unclear = next((named[key] for key in recurrent if _NUMBERED.fullmatch(key.removesuffix(_VALUE))), None)
-    return {key: name for key, name in named.items() if _scope(name) not in shared}, unclear
+    found = {key: name for key, name in named.items() if times[name] == 1}
+    by_path = {key: paths[key] for key, name in named.items() if _scope(name) in shared and key in paths}
+    unclear = next(
+        (name for key, name in named.items()
+         if name.endswith("/recurrent_kernel") and _scope(name) in shared and key not in paths),
+        None,
+    )  # fmt: skip
+    return found | by_path, unclear
 
 
 def _scope(name: str) -> str:
