@@ -32,7 +32,8 @@ from texts import code, logs
 
 from producer.demo.docstrings import sentences
 from producer.sources.options import SourceOptions
-from producer.training.corpus import prepare
+from producer.training.corpus import inputs_of, prepare
+from producer.training.place import held
 from producer.training.request import FitRequest
 from unrolled.settings.declaration import declared
 from unrolled.training.plan import SCRATCH, FitOptions, FitPlan
@@ -100,7 +101,9 @@ def rows_of(text: str, folder: Path) -> FitPlan:
     corpus = folder / "corpus.txt"
     corpus.write_text("\n".join(first_bytes(TEXTS[text](), int(MEGABYTES * 1e6))) + "\n")
     request = FitRequest((str(corpus),), folder / "model", SourceOptions(), VOCABULARY, None, None, {})
-    return prepare(request, print)
+    plan = inputs_of(request)
+    with held(request.out / SCRATCH):
+        return prepare(request, plan, print)
 
 
 def first_bytes(lines: Iterable[str], size: int) -> list[str]:

@@ -16,13 +16,12 @@ from producer.training.resuming import resumed
 from producer.training.rows import FEWEST_TOKENS, Seen, held_out, line_of_share, rows_with_targets, segments
 from producer.training.words import text_of, words_of
 from unrolled.errors import OptionError, RequestError, counted
-from unrolled.model.files import TOKENIZER_FILE
+from unrolled.model.files import PLAN_FILE, TOKENIZER_FILE
 from unrolled.patience import Patience
 from unrolled.store.publish import publish_bytes
 from unrolled.tokenization.tokenizer import load_tokenizer
 from unrolled.training.plan import (
     DIVERGED_FILE,
-    PLAN_FILE,
     SCRATCH,
     SEGMENT_WINDOWS,
     FitOptions,
@@ -42,22 +41,35 @@ if TYPE_CHECKING:
     from producer.training.request import FitRequest
 
 
-def prepare(request: FitRequest, say: Callable[[str], None]) -> FitPlan:
+def inputs_of(request: FitRequest) -> InputPlan:
+    """The files of a corpus, before the directory `_fit` is made, which a pattern may match.
+
+    Args:
+        request: what the user asks for.
+
+    Raises:
+        UnrolledError: an input or an option can't be used; the text says which and why.
+    """
+    FitOptions(request.vocab_size or 1, **request.training)  # refused before anything is read
+    plan = check_inputs(request.inputs, request.source, request.named)
+    if plan.size_bytes is None:
+        raise RequestError("a training reads its corpus more than once, and a pipe can be read once: give files")
+    _refuse_oov(request, plan)
+    return plan
+
+
+def prepare(request: FitRequest, plan: InputPlan, say: Callable[[str], None]) -> FitPlan:
     """Make the rows ready, unless an earlier run of the same command has; the directory `_fit` is held.
 
     Args:
         request: what the user asks for.
+        plan: its inputs.
         say: called with each line that the user should read.
 
     Raises:
         UnrolledError: an input, the tokenizer, an option or the directory can't be used; the text says which and why.
     """
     scratch = request.out / SCRATCH
-    FitOptions(request.vocab_size or 1, **request.training)  # refused before anything is read
-    plan = check_inputs(request.inputs, request.source, request.named)
-    if plan.size_bytes is None:
-        raise RequestError("a training reads its corpus more than once, and a pipe can be read once: give files")
-    _refuse_oov(request, plan)
     words = request.words(plan.files) | {"files": _states(plan)}
     found = FitPlan.read(scratch)
     if found is not None and not _is_replaced(scratch, found, words):

@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from unrolled.errors import JobError, TransientError
+from unrolled.model.files import LOCK_FILE, PLAN_FILE
 from unrolled.store.lock import lock_file
-from unrolled.training.plan import LOCK_FILE, PLAN_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

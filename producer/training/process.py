@@ -17,7 +17,7 @@ from producer.sources.discovery import STANDARD_INPUT, discover
 from producer.terminal.progress import progress
 from producer.terminal.signals import announce
 from producer.terminal.text import figure
-from producer.training.corpus import prepare
+from producer.training.corpus import inputs_of, prepare
 from producer.training.display import FitDisplay
 from producer.training.place import clear, held
 from producer.training.request import differences
@@ -62,19 +62,19 @@ def fit_model(request: FitRequest, device: str, threads: int | None, say: Callab
     _refuse_own_corpus(request)
     if (done := _done_before(request)) is None:
         _need_tensorflow(request.out, device)
+        plan = inputs_of(request)
         with held(request.out / SCRATCH) as lock:
             if (done := _done_before(request)) is None:  # another command may have trained it meanwhile
-                return _trained(request, device, threads, lock, say)
+                return _trained(request, prepare(request, plan, say), device, threads, lock, say)
     _remove_rest(request)
     say(f"{request.out} is trained already; the corpus isn't read again. To train the model again, remove it")
     return done
 
 
 def _trained(
-    request: FitRequest, device: str, threads: int | None, lock: BinaryIO, say: Callable[[str], None]
+    request: FitRequest, plan: FitPlan, device: str, threads: int | None, lock: BinaryIO, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Prepare the rows and train; the content of training.json."""
-    plan = prepare(request, say)
+    """Train on the rows that are ready; the content of training.json."""
     sides = plan.train, plan.validation
     # Long rows are cut, and each piece counts as a row there.
     usable = plan.corpus["rows"] - plan.corpus["rows_without_targets"]

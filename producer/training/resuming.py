@@ -12,11 +12,11 @@ from producer.training.request import FitRequest, differences
 from producer.training.rows import Seen, rows_with_targets
 from producer.training.words import text_of, words_of
 from unrolled.errors import JobError
-from unrolled.model.files import TOKENIZER_FILE
+from unrolled.model.files import PLAN_FILE, TOKENIZER_FILE
 from unrolled.patience import Patience
 from unrolled.store.publish import publish_bytes
 from unrolled.tokenization.tokenizer import load_tokenizer
-from unrolled.training.plan import PLAN_FILE, SCRATCH, FitPlan
+from unrolled.training.plan import SCRATCH, FitPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable

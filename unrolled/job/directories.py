@@ -10,7 +10,7 @@ from pathlib import Path
 
 from unrolled.errors import JobError, ModelError, OptionError, TransientError
 from unrolled.job import names
-from unrolled.model.files import CONFIG_FILE, TRAINING_FOLDER, WEIGHTS_FILE
+from unrolled.model.files import CONFIG_FILE, TRAINING_FILES, TRAINING_FOLDER, WEIGHTS_FILE
 from unrolled.store.bucket_url import BucketUrl, is_url
 from unrolled.store.disk.path_limits import refuse_impossible
 from unrolled.store.place import open_bucket
@@ -30,7 +30,7 @@ def refuse_model(place: str) -> None:
     Raises:
         JobError: it is the directory of a model, or of one that is being trained.
     """
-    if not is_url(place) and (Path(place) / TRAINING_FOLDER).is_dir():
+    if not is_url(place) and not is_job(place) and _has_training(Path(place)):
         raise JobError(f"{place}: contains an unfinished training ({TRAINING_FOLDER}), not a job; use another --out")
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if _is_in_bucket(place, name) if is_url(place) else (Path(place) / name).exists():
@@ -122,8 +122,13 @@ def refuse_training(directory: Path) -> None:
     Raises:
         ModelError: it is the directory of a training that isn't finished.
     """
-    if (directory / TRAINING_FOLDER).is_dir():
+    if _has_training(directory):
         raise ModelError(
             f"{directory}: contains an unfinished training ({TRAINING_FOLDER}), which the same `unrolled model fit` "
             "resumes; use another directory"
         )
+
+
+def _has_training(directory: Path) -> bool:
+    """Whether a training has begun: it makes the first of these files, and keeps the second."""
+    return any((directory / TRAINING_FOLDER / name).exists() for name in TRAINING_FILES)

@@ -72,7 +72,7 @@ class Inputs:
             mine, other = pairs[apart]
             where = f"; the {apart + 1}th is {mine}, and you asked for {other}"
         elif apart is None and self.count == asked.count:
-            where = f"; they differ after the {len(pairs)}th"
+            where = "; they differ in what isn't shown"
         return f"{self}; you asked for {asked}{where}"
 
     def __str__(self) -> str:

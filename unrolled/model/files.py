@@ -7,6 +7,8 @@ from pathlib import Path
 CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"
 #: The folder of a training that isn't finished.
 TRAINING_FOLDER = "_fit"
+#: Its lock and its plan, see `unrolled.training.plan`.
+TRAINING_FILES = LOCK_FILE, PLAN_FILE = "lock", "plan.json"
 #: The file that a job's directory has; `unrolled.job`, which writes it, is above this room.
 JOB_FILE = "_unrolled/job.json"
 

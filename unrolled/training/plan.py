@@ -21,13 +21,11 @@ from typing import Any, Self
 from unrolled.errors import JobError, RequestError
 from unrolled.model.checks import LARGEST_WIDTH, MOST_LAYERS
 from unrolled.model.config import LARGEST_LENGTH, LARGEST_VOCAB_SIZE, ModelConfig
-from unrolled.model.files import TRAINING_FOLDER
+from unrolled.model.files import PLAN_FILE, TRAINING_FOLDER
 from unrolled.settings.declaration import check, option
 
 SCRATCH = TRAINING_FOLDER
-PLAN_FILE = "plan.json"
 DIVERGED_FILE = "diverged"
-LOCK_FILE = "lock"
 RECORD_FILE = "training.json"
 HEAD_FILE = "head.safetensors"
 FORMAT_VERSION = 1

@@ -19,7 +19,7 @@ from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:
     from worker.model_import.importer import Imported
-    from worker.model_import.parity.comparison import Parity
+    from worker.model_import.parity.comparison import Comparison, Parity
     from worker.model_import.selection.stack import AskedPadding
 
 _CLIP = click.FloatRange(min=0, min_open=True, max=LARGEST_CLIP, max_open=True)
@@ -258,7 +258,7 @@ def _facts(done: Imported) -> dict[str, Any]:
         "taken": done.made.taken,
         "left": done.made.left,
         "notes": done.made.notes,
-        "parity": None if done.parity is None else asdict(done.parity),
+        "parity": None if done.parity is None else _parity_facts(done.parity),
     }
 
 
@@ -286,6 +286,16 @@ def _rounded_lines(parity: Parity) -> list[str]:
     programs = f"{parity.rounded.left} and {parity.rounded.right}"
     share = f"{100 * parity.rounded_share:.2g} % of the outputs"
     return [f"near  {programs}: largest difference {parity.rounded.largest:.1e}, on average {share}"]
+
+
+def _parity_facts(parity: Parity) -> dict[str, Any]:
+    """The comparisons for JSON, each with its largest difference."""
+
+    def facts(one: Comparison | None) -> dict[str, Any] | None:
+        return None if one is None else {"left": one.left, "right": one.right, "largest": one.largest}
+
+    made = [facts(one) for one in parity.comparisons]
+    return asdict(parity) | {"comparisons": made, "rounded": facts(parity.rounded), "padded": facts(parity.padded)}
 
 
 def _parity_lines(parity: Parity | None) -> list[str]:

@@ -9,7 +9,6 @@ from typing import NoReturn
 from producer.sources.places.local_file import LocalFile, shown
 from unrolled.errors import RequestError
 from unrolled.job.names import JOB
-from unrolled.model.files import CONFIG_FILE, TRAINING_FOLDER, WEIGHTS_FILE
 from unrolled.store.patterns import is_private, matching_paths
 
 
@@ -42,8 +41,6 @@ def _paths(given: str, notices: list[str]) -> Iterator[str]:
                 f"input {shown(given)}: is the output directory of a job; to read its parts, name them: "
                 f"'{shown(os.path.join(given, '*.parquet'))}'"  # noqa: PTH118 - names stay as given
             )
-        if made := _made_by_us(given):
-            raise RequestError(f"input {shown(given)}: is the {made}; name files of rows")
         yield from _walk(given, notices)
     elif os.path.lexists(given):
         yield given
@@ -61,9 +58,9 @@ def _paths(given: str, notices: list[str]) -> Iterator[str]:
 
 
 def _without_outputs(matches: Iterable[str], pattern: str, notices: list[str]) -> Iterator[str]:
-    """The matches of a pattern that are in no directory of a job or a model, unless the pattern itself names that one.
+    """The matches of a pattern that are in no job's output directory, unless the pattern itself names that directory.
 
-    A pattern that matches a job's own parts, or a training's own files, would find other inputs each time.
+    A pattern that matches a job's own parts would find other inputs each time.
     """
     steps = list(itertools.takewhile(lambda step: not glob.has_magic(step), pattern.split("/")))
     named, found = "/".join(steps), dict[str, bool]()
@@ -72,10 +69,9 @@ def _without_outputs(matches: Iterable[str], pattern: str, notices: list[str]) -
         if len(folder) <= len(named):
             return False
         if folder not in found:
-            made = _made_by_us(folder)
-            found[folder] = made is not None
-            if made:
-                notices.append(f"{shown(folder)} is the {made}: left out")
+            found[folder] = os.path.exists(os.path.join(folder, JOB))  # noqa: PTH110, PTH118 - names stay as given
+            if found[folder]:
+                notices.append(f"{shown(folder)} is the output directory of a job: left out")
             else:
                 found[folder] = is_output(os.path.dirname(folder))  # noqa: PTH120 - names stay as given
         return found[folder]
@@ -83,19 +79,6 @@ def _without_outputs(matches: Iterable[str], pattern: str, notices: list[str]) -
     for match in matches:
         if not is_output(match if os.path.isdir(match) else os.path.dirname(match)):  # noqa: PTH112, PTH120 - names stay as given
             yield match
-
-
-def _made_by_us(folder: str) -> str | None:
-    """What a directory is if its files are no inputs: a job's output, or a model."""
-
-    def has(name: str) -> bool:
-        return os.path.exists(os.path.join(folder, name))  # noqa: PTH110, PTH118 - names stay as given
-
-    if has(JOB):
-        return "output directory of a job"
-    if (has(CONFIG_FILE) and has(WEIGHTS_FILE)) or has(TRAINING_FOLDER):
-        return "directory of a model"
-    return None
 
 
 def _walk(top: str, notices: list[str]) -> Iterator[str]:
@@ -115,8 +98,8 @@ def _walk(top: str, notices: list[str]) -> Iterator[str]:
             folders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
-        if made := _made_by_us(folder):
-            notices.append(f"{shown(folder)} is the {made}: left out")
+        if os.path.exists(os.path.join(folder, JOB)):  # noqa: PTH110, PTH118 - os.walk gives text
+            notices.append(f"{shown(folder)} is the output directory of a job: left out")
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not is_private(name))

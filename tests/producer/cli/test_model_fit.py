@@ -236,6 +236,16 @@ def test_a_device_that_is_not_there_is_told_before_the_corpus_is_read(place):
     assert not (place / "gpu").exists()
 
 
+def test_a_pattern_that_matches_the_models_directory(tmp_path):
+    """The files are found before it is made."""
+    (tmp_path / "a.txt").write_text("a b\n")
+    found = CliRunner().invoke(
+        cli, ["model", "fit", str(tmp_path / "*"), "--out", str(tmp_path / "model"), "--epochs", "1"]
+    )
+    assert (found.exit_code, "no row of 2 tokens or more is held out" in found.stderr) == (1, True), found.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
 def test_a_model_is_not_made_in_its_corpus(tmp_path):
     """Its files would be read as texts the next time."""
     corpus = tmp_path / "corpus"

@@ -121,21 +121,6 @@ def test_a_pattern_that_matches_directories_and_their_files(tmp_path):
     assert plan.notices == (f"{tmp_path}/a/out is the output directory of a job: left out",)
 
 
-@pytest.mark.parametrize("files", [("config.json", "model.safetensors", "training.json"), ("_fit/lock",)])
-def test_a_model_among_the_files_is_none_of_them(tmp_path, files):
-    """As of a training that another run of this command has made of them, or makes."""
-    write(tmp_path / "a.txt", "x\n")
-    for name in files:
-        (tmp_path / "model" / name).parent.mkdir(parents=True, exist_ok=True)
-        write(tmp_path / "model" / name, "{}")
-    for given in (tmp_path, tmp_path / "*", tmp_path / "**", tmp_path / "**" / "*"):
-        plan = check_inputs([str(given)], SourceOptions())
-        assert [file.label for file in plan.files] == [f"{tmp_path}/a.txt"]
-        assert plan.notices == (f"{tmp_path}/model is the directory of a model: left out",)
-    with pytest.raises(RequestError, match=r"/model: is the directory of a model; name files of rows"):
-        check_inputs([str(tmp_path / "model")], SourceOptions())
-
-
 def test_names_that_are_no_pattern(tmp_path):
     """A file may have the characters of a pattern in its name, or bytes that are not UTF-8."""
     write(tmp_path / "[a]*.txt", "1")

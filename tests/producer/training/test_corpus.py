@@ -21,8 +21,9 @@ from producer.training import place
 from producer.training.place import held as directory_held
 from producer.training.process import fit_model
 from unrolled.errors import JobError, ModelError, RequestError, UnrolledError
+from unrolled.model.files import LOCK_FILE
 from unrolled.store.lock import lock_file
-from unrolled.training.plan import DIVERGED_FILE, LOCK_FILE, SCRATCH, SEGMENT_WINDOWS, FitPlan
+from unrolled.training.plan import DIVERGED_FILE, SCRATCH, SEGMENT_WINDOWS, FitPlan
 from unrolled.training.token_store import TokenStore
 
 IDS = [[int(n) for n in np.random.default_rng(at).integers(1, 50, 3 + at % 5)] for at in range(400)]
@@ -30,8 +31,9 @@ IDS = [[int(n) for n in np.random.default_rng(at).integers(1, 50, 3 + at % 5)] f
 
 def prepare(request, say):
     """Make the rows ready as a command does, in its directory."""
+    plan = rows_of_a_corpus.inputs_of(request)
     with directory_held(request.out / SCRATCH):
-        return rows_of_a_corpus.prepare(request, say)
+        return rows_of_a_corpus.prepare(request, plan, say)
 
 
 def sides(out, plan):

@@ -15,8 +15,9 @@ from producer.training import place
 from producer.training.place import clear, held
 from producer.training.process import fit_model
 from unrolled.errors import JobError, RequestError, TransientError
+from unrolled.model.files import LOCK_FILE, PLAN_FILE
 from unrolled.store.lock import lock_file
-from unrolled.training.plan import LOCK_FILE, PLAN_FILE, SCRATCH
+from unrolled.training.plan import SCRATCH
 
 OF_TRAININGS = (
     PLAN_FILE, "diverged", "log", "tokenizer.json", "train.arrow", "validation.arrow", "checkpoint.safetensors",

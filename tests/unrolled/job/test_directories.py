@@ -52,9 +52,23 @@ def test_nothing_else_is_made_in_the_directory_of_a_training(tmp_path, monkeypat
     make_model(tmp_path / "model")
     write_rows(tmp_path / "rows.jsonl", {"a": [1]})
     (tmp_path / "OUT" / "_fit").mkdir(parents=True)
+    (tmp_path / "OUT" / "_fit" / "lock").touch()
     result = run(*command)
     assert (result.exit_code, f"OUT: contains an {said}" in result.stderr) == (1, True), result.stderr
     assert [path.name for path in (tmp_path / "OUT").iterdir()] == ["_fit"]
+
+
+def test_a_job_goes_on_where_a_training_has_begun(tmp_path, monkeypatch):
+    """It was there before; a folder of that name that is no training's is none of our business."""
+    monkeypatch.chdir(tmp_path)
+    make_model(tmp_path / "model")
+    rows = write_rows(tmp_path / "rows.jsonl", {"a": [1]})
+    command = ("run", rows.name, "--model", "model", "--out", "out", "--no-report")
+    (tmp_path / "out" / "_fit").mkdir(parents=True)
+    assert run(*command).exit_code == 0
+    (tmp_path / "out" / "_fit" / "plan.json").touch()
+    again = run(*command)
+    assert again.exit_code == 0, again.stderr
 
 
 def test_no_job_is_mixed_with_other_jobs(tmp_path, monkeypatch):

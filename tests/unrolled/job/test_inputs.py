@@ -36,7 +36,11 @@ def test_counts_are_checked(count):
         ("abcde", "abcdf", "a, b, c and 2 more; you asked for a, b, c and 2 more; the 5th is e, and you asked for f"),
         ("abcd", "abcde", "a, b, c and 1 more; you asked for a, b, c and 2 more"),
         ("abx", "abc", "a, b, x; you asked for a, b, c"),
-        ("abcdefghi", "abcdefghj", "a, b, c and 6 more; you asked for a, b, c and 6 more; they differ after the 8th"),
+        (
+            "abcdefghi",
+            "abcdefghj",
+            "a, b, c and 6 more; you asked for a, b, c and 6 more; they differ in what isn't shown",
+        ),
     ],
 )
 def test_what_differs_is_shown(mine, asked, said):

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from unrolled.errors import JobError, ModelError, RequestError
-from unrolled.training.plan import PLAN_FILE, FitOptions, FitPlan, RowCount
+from unrolled.model.files import PLAN_FILE
+from unrolled.training.plan import FitOptions, FitPlan, RowCount
 
 
 @pytest.mark.parametrize(

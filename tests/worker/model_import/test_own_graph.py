@@ -135,6 +135,43 @@ def test_a_graph_of_long_rows_alone_is_not_compared_either(tmp_path):
     assert any("it computes rows of 200 tokens alone: float32's rounding" in text for text in done.parity.missing)
 
 
+def test_an_error_above_a_layer_that_amplifies_shows_in_short_rows(tmp_path, monkeypatch):
+    """Each row has the limit of its own rounding, not of that in the longest row."""
+    ids = keras.Input((None,), dtype="int32")
+    low, top = (keras.layers.LSTM(units, return_sequences=True) for units in (16, 8))
+    model = keras.Model(ids, top(low(keras.layers.Embedding(20, 8)(ids))))
+    random = np.random.default_rng(0)
+    scales = (1, 1, 3, 1, 0.3, 0.3, 0.3)
+    model.set_weights(
+        [random.normal(0, scale, array.shape) for scale, array in zip(scales, model.weights, strict=True)]
+    )
+    model.save(tmp_path / "model.keras")
+    parity = imported(tmp_path / "model.keras", tmp_path / "model", parity=1e-5).parity
+    assert ROUNDINGS * parity.rounding > 0.01
+    convert = assembly.convert
+
+    def changed(one):
+        made = convert(one)
+        return {**made, "bias": made["bias"] + np.float32(0.2) * (one.units == 8)}
+
+    monkeypatch.setattr(assembly, "convert", changed)
+    with pytest.raises(ImportRefusedError, match=r"the file's graph in Keras and plain float64 arithmetic differ by"):
+        imported(tmp_path / "model.keras", tmp_path / "other", parity=1e-5)
+
+
+def test_padded_rows_of_a_graph_of_long_rows_are_compared(tmp_path):
+    """Their tokens are few, so rounding explains little in them, though all rows of the graph are long."""
+    ids = keras.Input((200,), dtype="int32")
+    layer = keras.layers.LSTM(32, return_sequences=True)
+    states = layer(keras.layers.Embedding(50, 8, mask_zero=True)(ids))
+    random = np.random.default_rng(1)
+    layer.set_weights([random.normal(0, 3, array.shape) for array in layer.get_weights()])
+    keras.Model(ids, states).save(tmp_path / "model.keras")
+    parity = imported(tmp_path / "model.keras", tmp_path / "model", parity=1e-5).parity
+    assert (parity.whole, parity.padded is not None) == (False, True)
+    assert any("it computes rows of 200 tokens alone" in text for text in parity.missing)
+
+
 @pytest.mark.parametrize("quantized", [False, True])
 def test_what_a_graph_of_long_rows_alone_would_have_to_prove_is_refused(quantized, tmp_path):
     """Lengths that the graph computes, of which the file shows too little; and vectors in 8 bits, which change more."""

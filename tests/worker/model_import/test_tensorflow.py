@@ -99,6 +99,23 @@ def test_a_class_of_ones_own(of_its_own, kind, left, tmp_path):
     assert_same([one[: len(row)] for one, row in zip(states, ROWS, strict=True)], states_of(done))
 
 
+class OfParts(tf.Module):
+    """Layers of one name, whose paths in a dictionary differ in what a slash is part of."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = tf.Variable(np.ones((10, 8), np.float32), name="embeddings")
+        self.parts = {"a/b": layers.LSTM(8, name="lstm"), "a": {"b": layers.LSTM(8, name="lstm")}}
+        for layer in (self.parts["a/b"], self.parts["a"]["b"]):
+            layer.build((None, 3, 8))
+
+
+def test_no_layer_is_lost_where_paths_look_alike(tmp_path):
+    """Two paths that are one text would leave one of two layers out, and take the other without a word."""
+    tf.saved_model.save(OfParts(), str(tmp_path / "saved"))
+    assert len(read_saved_model(tmp_path / "saved", None, None).layers) == 2
+
+
 def test_an_export_of_a_class_does_not_show_its_layers(of_its_own, tmp_path):
     """Its variables have numbers and one scope: in their order, a layer's two directions look like two layers."""
     of_its_own.export(tmp_path / "saved", verbose=False)

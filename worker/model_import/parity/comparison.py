@@ -70,12 +70,25 @@ class Comparison:
     Attributes:
         left: name of the first program.
         right: name of the second program.
-        largest: the largest absolute difference of two outputs.
+        rows: of each row the largest absolute difference of two outputs, and what rounding makes in it.
     """
 
     left: str
     right: str
-    largest: float
+    rows: tuple[tuple[float, float], ...]
+
+    @property
+    def largest(self) -> float:
+        """The largest absolute difference of two outputs; NaN if one is NaN."""
+        return float(np.max([difference for difference, _ in self.rows]))  # Python's max loses NaN
+
+    def beyond(self, bound: float) -> tuple[float, float, float] | None:
+        """A difference that is larger than rounding explains, and than a bound; what rounding makes, and the limit."""
+        for difference, rounding in self.rows:
+            allowed = max(bound, ROUNDINGS * rounding)
+            if not difference <= allowed:
+                return difference, rounding, allowed
+        return None
 
 
 @dataclass(slots=True)
@@ -151,22 +164,24 @@ def compare(
     kept |= wrong  # NaN is an error in any row
     made = {name: _of(states, kept) for name, states in made.items()}
     first, *others = made
-    comparisons = [Comparison(first, other, _largest(made[first], made[other])) for other in others]
+    pairs = [(first, other) for other in others]
     if len(made[first]) < len(kept):  # the graph takes rows of one length
-        comparisons += [Comparison(PLAIN, other, _largest(exact, made[other])) for other in others if other != PLAIN]
+        pairs += [(PLAIN, other) for other in others if other != PLAIN]
+    comparisons = [_comparison((left, made[left]), (right, made[right]), roundings) for left, right in pairs]
     rounding = float(np.max([roundings[number] for number in kept]))
     parity = Parity(comparisons, missing, rounding, whole=original.whole)
     for name, states in original.rounded.items():
         rounded = _real(states, real)
         rounded = _of(rounded, kept) or rounded
-        parity.rounded = Comparison(name, PLAIN, _largest(rounded, exact))
+        parity.rounded = _comparison((name, rounded), (PLAIN, exact), roundings)
         parity.rounded_share = _share(rounded, exact)
     for name, states in original.padded.items():
         wanted = {number: exact[padded[number].number] for number in states if padded[number].number in kept}
         if not wanted:
             missing.append(f"rows with padding: {_NO_ERROR}")
         else:
-            parity.padded = Comparison(name, PLAIN, _largest(_of(states, wanted), wanted))
+            of_rows = {number: roundings[padded[number].number] for number in wanted}
+            parity.padded = _comparison((name, _of(states, wanted)), (PLAIN, wanted), of_rows)
     return parity
 
 
@@ -218,32 +233,42 @@ def _original(
     name, own = run_own(found, stack, [*source_rows, *(row.ids for row in padded)], lengths, states)
     rounds = "rounds vectors to 8 bits" if stack.quantized == "activations" else ""
     rounds = f"computes in {stack.precision}" if stack.precision else rounds
+    alone = ""
     if not (isinstance(own, str) or rounds or own.keys() & kept):  # rows of a fixed length
-        own = f"it computes rows of {counted(max(map(len, own.values())), 'token')} alone: {_NO_ERROR}"
-    made = _Original({}, {}, {}, [], not isinstance(own, str))
+        alone = f"it computes rows of {counted(max(map(len, own.values())), 'token')} alone: {_NO_ERROR}"
+        if not any(padded[number - count].number in kept for number in own if number >= count):
+            own = alone
+    made = _Original({}, {}, {}, [f"{name}: {alone}"] if alone else [], not (alone or isinstance(own, str)))
     if not isinstance(own, str):
         if rounds:
             made.rounded[f"{name}, which {rounds},"] = _before(own, count)
         else:
-            made.exact[name] = _before(own, count)
+            if not alone:
+                made.exact[name] = _before(own, count)
             behind = {number - count: outputs for number, outputs in own.items() if number >= count}
             if behind:
                 made.padded[name] = {number: outputs[padded[number].real] for number, outputs in behind.items()}
     else:
-        made.missing.append(NO_GRAPH if found.graph is None else f"{name}: {own}")
+        if not alone:
+            made.missing.append(NO_GRAPH if found.graph is None else f"{name}: {own}")
         if stack.doubts:
             raise ImportRefusedError(
                 f"{'; '.join(stack.doubts)}. Only a run of {name} can prove it, and there is none: {own}"
             )
     if not made.exact:
-        name, run, reason = find_original(stack)
-        if run is not None and stack.clips != (None, None):
-            run, reason = None, "they don't clip states"
-        if run is None:
-            made.missing.append(f"{name}: {reason}")
-        else:
-            made.exact[name] = _numbered(run_stack(stack, run, unmasked, begun))
+        _run_layers(stack, unmasked, begun, made)
     return made
+
+
+def _run_layers(stack: Stack, rows: Sequence[NDArray[Any]], begun: Float32 | None, made: _Original) -> None:
+    """Run the layers alone as objects of their framework, or say why that isn't possible."""
+    name, run, reason = find_original(stack)
+    if run is not None and stack.clips != (None, None):
+        run, reason = None, "they don't clip states"
+    if run is None:
+        made.missing.append(f"{name}: {reason}")
+    else:
+        made.exact[name] = _numbered(run_stack(stack, run, rows, begun))
 
 
 def _of(states: dict[int, Float32], kept: Collection[int]) -> dict[int, Float32]:
@@ -278,21 +303,21 @@ def check(parity: Parity, bound: float, doubts: Sequence[str] = ()) -> None:
             "float32 arithmetic gives NaN or infinity for random rows: the model's weights are too large. Nothing was "
             "written; check the weights, or import without the comparison (--no-parity)"
         )
-    allowed = max(bound, ROUNDINGS * parity.rounding)
     for found in parity.comparisons:
-        if not found.largest <= allowed:
+        if beyond := found.beyond(bound):
+            difference, rounding, allowed = beyond
             raise ModelError(
-                f"{found.left} and {found.right} differ by {found.largest:.2e}; --parity {bound:g} and float32's "
-                f"rounding ({parity.rounding:.1e} for this model) allow {allowed:.1e}. Nothing was written; "
+                f"{found.left} and {found.right} differ by {difference:.2e}; --parity {bound:g} and float32's "
+                f"rounding ({rounding:.1e} in this row of the model) allow {allowed:.1e}. Nothing was written; "
                 + (
                     f"the probable reason: {'; '.join(doubts)}"
                     if doubts
                     else "allow more with --parity, or report the file's kind and layers"
                 )
             )
-    if parity.padded is not None and not parity.padded.largest <= allowed:
+    if parity.padded is not None and (beyond := parity.padded.beyond(bound)):
         raise ModelError(
-            f"{parity.padded.left} and {parity.padded.right} differ by {parity.padded.largest:.2e} in rows with "
+            f"{parity.padded.left} and {parity.padded.right} differ by {beyond[0]:.2e} in rows with "
             "padding, and not in rows without: the source doesn't mask padding in the way that its file seems to show, "
             "so its vectors depend on it. For vectors without padding: --unpadded"
         )
@@ -400,13 +425,16 @@ def _numbered(states: list[Float32]) -> dict[int, Float32]:
     return dict(enumerate(states))
 
 
-def _largest(left: dict[int, Float32], right: dict[int, Float32]) -> float:
-    """The largest difference in the rows of `left`; infinite if the shapes differ, NaN if one is NaN."""
-    found = [
-        np.abs(states - right[number]).max() if states.shape == right[number].shape else np.inf
-        for number, states in left.items()
-    ]
-    return float(np.max(found))  # Python's max loses NaN
+def _comparison(
+    left: tuple[str, dict[int, Float32]], right: tuple[str, dict[int, Float32]], roundings: Mapping[int, float]
+) -> Comparison:
+    """The differences in the rows of `left`; infinite where the shapes differ, NaN where one is NaN."""
+    (name, found), (other, expected) = left, right
+    rows = []
+    for number, states in found.items():
+        is_alike = states.shape == expected[number].shape
+        rows.append((float(np.abs(states - expected[number]).max()) if is_alike else np.inf, roundings[number]))
+    return Comparison(name, other, tuple(rows))
 
 
 def _root_mean_square(states: dict[int, Float32]) -> float:

@@ -61,7 +61,7 @@ def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> N
         if count:
             left = counted(count, "shard that still waited is", "shards that still waited are")
             said = f"{out}: the job is finished; {left} taken out of the queue"
-        click.echo(json_text({"cancelled": count}) if as_json else said)
+        click.echo(json_text({"cancelled": count or 0}) if as_json else said)
         return
     if log.discarded and find_broker(broker, out) is None:
         raise JobError(f"{out}: the job is discarded; nothing can be cancelled")

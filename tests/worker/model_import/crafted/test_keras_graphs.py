@@ -718,7 +718,7 @@ def masking_of_a_changed_vector():
     return ids, lstm()(layers.Dense(4)(layers.Masking(0.0)(words()(ids))))
 
 
-@case(r"reads conv1d \(Conv1D\)", suffix=".keras")
+@case(r"reads conv1d(_\d+)? \(Conv1D\)", suffix=".keras")
 def convolution_between():
     ids = text()
     return ids, lstm()(layers.Conv1D(4, 3, padding="same")(words()(ids)))

@@ -124,9 +124,11 @@ def read_variables(prefix: Path) -> Variables:
     copies = _copies(numbers)
     stored: dict[str, Array] = {}
     names, unclear = ({}, None) if graph is None else _full_names(graph, copies)
+    times = Counter(names.get(key, key.removesuffix(_VALUE)) for key in numbers if key not in copies)
     for key in numbers:
         name = names.get(key, key.removesuffix(_VALUE))
-        if key not in copies and name not in stored:
+        name = name if times[name] == 1 else key.removesuffix(_VALUE)
+        if key not in copies:
             shape = check_array(key, tuple(shapes[key]), 4, stored_bytes)
             stored[name] = _array(name, shape, kinds[key], _reading(reader, key))
     left = [key.removesuffix(_VALUE) for key in copies]
@@ -253,7 +255,9 @@ def _full_names(graph: Any, copies: Collection[str]) -> tuple[dict[str, str], st
          if name.endswith("/recurrent_kernel") and _scope(name) in shared and key not in paths),
         None,
     )  # fmt: skip
-    return found | by_path, unclear
+    found = {key: name for key, name in found.items() if key not in by_path}
+    others = {_scope(name) for name in found.values()}  # which the variables of a path must not be mixed with
+    return found | {key: path for key, path in by_path.items() if _scope(path) not in others}, unclear
 
 
 def _scope(name: str) -> str:

@@ -65,7 +65,7 @@ def paths_of(graph: Any) -> dict[str, str]:
         below: list[tuple[int, tuple[str, ...]]] = []
         for number, path in level:
             for child in graph.nodes[number].children if number < len(graph.nodes) else ():
-                name, at = child.local_name, child.node_id
+                name, at = child.local_name.replace("/", ".S"), child.node_id  # as in TensorFlow's keys
                 if at in seen or not 0 <= at < len(graph.nodes) or _OPTIMIZER.search(name):
                     continue
                 keys = [one.checkpoint_key for one in graph.nodes[at].attributes if one.name == "VARIABLE_VALUE"]
