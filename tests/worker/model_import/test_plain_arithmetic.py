@@ -34,9 +34,10 @@ def test_nan_is_no_small_difference(tmp_path):
     """It may be in any row: a model whose states float32 can't hold is refused."""
     zeros, nan = np.zeros((2, 1)), np.array([[0.0], [np.nan]])
     for row in range(3):
-        assert np.isnan(
-            comparison._largest({at: nan if at == row else zeros for at in range(3)}, dict.fromkeys(range(3), zeros))
-        )
+        made = {at: nan if at == row else zeros for at in range(3)}
+        found = comparison._comparison(("a", made), ("b", dict.fromkeys(range(3), zeros)), dict.fromkeys(range(3), 0.0))
+        assert np.isnan(found.largest)
+        assert found.beyond(1.0)
     random = np.random.default_rng(0)
     shapes = {"emb.weight": (20, 4), "lstm.weight_ih_l0": (20, 4), "lstm.weight_hh_l0": (20, 5)}
     stored = {name: random.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
