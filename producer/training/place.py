@@ -91,8 +91,8 @@ def _locked(scratch: Path) -> tuple[BinaryIO, set[Path]]:
             _refuse_others(scratch)
             if lock := _lock(scratch / LOCK_FILE):
                 return lock, made
-        except FileNotFoundError as error:  # another command has removed the directory meanwhile
-            failed = error
+        except (FileNotFoundError, FileExistsError) as error:
+            failed = error  # another command has removed the directory meanwhile, or there is a file of this name
         except OSError as error:
             failed = error
             break

@@ -62,10 +62,10 @@ def fit_model(request: FitRequest, device: str, threads: int | None, say: Callab
     _refuse_own_corpus(request)
     if (done := _done_before(request)) is None:
         _need_tensorflow(request.out, device)
-        plan = inputs_of(request)
+        inputs = inputs_of(request)
         with held(request.out / SCRATCH) as lock:
             if (done := _done_before(request)) is None:  # another command may have trained it meanwhile
-                return _trained(request, prepare(request, plan, say), device, threads, lock, say)
+                return _trained(request, prepare(request, inputs, say), device, threads, lock, say)
     _remove_rest(request)
     say(f"{request.out} is trained already; the corpus isn't read again. To train the model again, remove it")
     return done

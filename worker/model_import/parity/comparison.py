@@ -6,7 +6,7 @@ what is between them.
 
 A trained model can amplify rounding: textgenrnn's outputs for random characters differ by 2e-4 between two float32
 programs. So the effect of rounding on the model is measured in plain NumPy, and differences of that size are allowed.
-Rows in which rounding alone changes the outputs by a large share are not compared: nothing could be wrong with them.
+Rows in which rounding can change a large share of the outputs aren't compared: no difference there would show an error.
 """
 
 # Over 150 lines: the comparison and all that runs the rows.
@@ -50,8 +50,8 @@ LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34)
 
 PLAIN = "plain float64 arithmetic"
 #: How many times the measured rounding is allowed: two float32 programs round at different places, and a model that
-#: amplifies rounding amplifies each one differently. Of 240 models of random weights, one needed 22; an error in a gate
-#: makes thousands.
+#: amplifies rounding amplifies each one differently. Of 240 models of random weights, one needed 40
+#: (`benchmarks/parity_limit.py`); an error in a gate makes thousands.
 ROUNDINGS = 64
 #: The largest limit for a row, as a share of the outputs; longer rows aren't compared. In models of random weights with
 #: a gate in the wrong place, the largest difference is more than the outputs.
