@@ -15,7 +15,7 @@ from unrolled.model.files import LOCK_FILE, PLAN_FILE
 from unrolled.store.lock import lock_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import BinaryIO
 
@@ -88,8 +88,11 @@ def _locked(scratch: Path) -> tuple[BinaryIO, set[Path]]:
         made |= {path for path in (scratch, *scratch.parents) if not _is_there(path)}
         try:
             scratch.mkdir(parents=True, exist_ok=True)
-            _refuse_others(scratch)
+            _refuse_others(scratch, is_own=_is_own)
+            had_lock = _is_there(scratch / LOCK_FILE)
             if lock := _lock(scratch / LOCK_FILE):
+                if not had_lock:
+                    _refuse_files_without_lock(scratch, lock)
                 return lock, made
         except (FileNotFoundError, FileExistsError) as error:
             failed = error  # another command has removed the directory meanwhile, or there is a file of this name
@@ -127,15 +130,21 @@ def _refused(scratch: Path, made: set[Path], error: OSError | None) -> JobError 
     return TransientError(f"{scratch}: can't be made ({why}); choose another --out")
 
 
-def _refuse_others(scratch: Path) -> None:
-    """Refuse a directory that isn't a training's: what is in it would be taken for one, or be removed.
+def _refuse_files_without_lock(scratch: Path, lock: BinaryIO) -> None:
+    """Refuse files with the names of a training's in a directory that had no lock: a training makes the lock first."""
+    try:
+        _refuse_others(scratch, is_own=lambda _: False)
+    except BaseException:
+        (scratch / LOCK_FILE).unlink()
+        lock.close()
+        raise
 
-    A training has had a lock before all other files.
-    """
+
+def _refuse_others(scratch: Path, *, is_own: Callable[[Path], bool]) -> None:
+    """Refuse a directory that isn't a training's: what is in it would be taken for one, or be removed."""
     if _is_there(scratch / PLAN_FILE):
         return
-    locked = _is_there(scratch / LOCK_FILE)
-    others = [path for path in scratch.iterdir() if not (path.name.startswith(".") or (locked and _is_own(path)))]
+    others = [path for path in scratch.iterdir() if not (path.name.startswith(".") or is_own(path))]
     if other := next((path.name for path in sorted(others) if path.name != LOCK_FILE), None):
         raise JobError(
             f"{scratch}: contains {other}, which isn't a training's; choose another --out, or move {other} elsewhere"
