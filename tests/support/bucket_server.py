@@ -42,6 +42,7 @@ class Request(NamedTuple):
     path: str
     condition: str | None
     size: int
+    digest: str | None
 
 
 class BucketServer:
@@ -119,7 +120,8 @@ class _Handler(localbucket.S3Handler):
     def _dispatch(self, action) -> None:
         control = self.control
         condition, size = self.headers.get("If-None-Match"), int(self.headers.get("Content-Length", 0))
-        control.requests.append(Request(self.command, self.path, condition, size))
+        digest = self.headers.get("x-amz-content-sha256")
+        control.requests.append(Request(self.command, self.path, condition, size, digest))
         if control.ignores_conditions:
             del self.headers["If-None-Match"]
         answer = control.answer_to(self.command)

@@ -17,12 +17,13 @@ import obstore
 from unrolled.store.bucket_url import BucketUrl
 from unrolled.store.cloud import options
 from unrolled.store.cloud.error import ERRORS, explained, is_final, is_no_bucket, is_out_of_range, is_whole, reason_of
+from unrolled.store.cloud.gathered import Gathered
 from unrolled.store.cloud.listing import PAGE, Jump
 from unrolled.store.cloud.options import asking, check_process, connected
 from unrolled.store.names import check_folder, check_name, check_own_name
 from unrolled.store.object_file import ObjectFile, native_file
 from unrolled.store.settle import UnknownOutcomeError, settle
-from unrolled.store.store import Content, Creation, collected
+from unrolled.store.store import Content, Creation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,8 +82,10 @@ class BucketStore:
     def create(self, name: str, content: Content) -> Creation:
         """See `Store.create`. The whole content is in memory, once."""
         check_own_name(name)
-        body = collected(content)
-        return settle(f"{self}/{name}", lambda: self._put(name, body), lambda: self._is_there(name))
+        body = Gathered(content)
+        creation = settle(f"{self}/{name}", lambda: self._put(name, body), lambda: self._is_there(name))
+        body.release()
+        return creation
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
         """See `Store.read`."""
@@ -152,7 +155,7 @@ class BucketStore:
         with asking(f"read {self}/{name}"):
             return self._bucket.head(name)["last_modified"].timestamp()
 
-    def _put(self, name: str, body: bytes) -> Creation:
+    def _put(self, name: str, body: Gathered) -> Creation:
         check_process()
         bucket = self._creating
         try:
@@ -162,8 +165,9 @@ class BucketStore:
                     # A server that is silent is noticed before so much is sent to it.
                     self._creating.get(name, options={"range": _BEGINNING}).bytes()
                     return Creation.EXISTS
-            bucket.put(name, body, mode="create")
+            bucket.put(name, body.pieces, mode="create", use_multipart=False)
         except ERRORS as error:
+            body.abandon()
             if is_final(error):
                 raise explained(f"create {self}/{name}", error) from None
             raise UnknownOutcomeError(reason_of(error)) from None

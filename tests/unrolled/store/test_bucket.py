@@ -1,5 +1,6 @@
 """A store in a bucket: answers that are lost, late or wrong, servers that die, and what is shown of secrets."""
 
+import hashlib
 import os
 import pickle
 import socket
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 
 import pytest
 from support.bucket_server import Answer, BucketProcess
@@ -15,7 +17,7 @@ from unrolled.errors import RequestError, TransientError
 from unrolled.store import settle
 from unrolled.store.bucket import TAIL_BYTES, BucketStore
 from unrolled.store.bucket_url import BucketUrl
-from unrolled.store.cloud import options
+from unrolled.store.cloud import gathered, options
 from unrolled.store.cloud.listing import PAGE
 from unrolled.store.cloud.objects import BucketObjects
 from unrolled.store.place import check_creates_once
@@ -52,6 +54,32 @@ def test_an_object_is_one_request_with_a_condition(bucket, server):
     look, request = server.requests
     assert look.method == "GET", "of a large one; it would show in time that the server is silent"
     assert (request.method, request.condition, request.size) == ("PUT", "*", 12_000_000)
+
+
+@pytest.mark.parametrize(("wish", "is_sent"), [(None, False), ("true", False), ("false", True)])
+def test_the_content_is_signed_where_the_environment_says_so(server, monkeypatch, wish, is_sent):
+    """On this machine it needn't be, since nobody else can change it; some servers take nothing else."""
+    if wish is not None:
+        monkeypatch.setenv("AWS_UNSIGNED_PAYLOAD", wish)
+    content = os.urandom(100)
+    BucketStore(f"s3://{server.bucket}/out").create("a", content)
+    digest = hashlib.sha256(content).hexdigest() if is_sent else "UNSIGNED-PAYLOAD"
+    assert [request.digest for request in server.requests] == [digest]
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_used"),
+    [(None, True), *((each, False) for each in (Answer.CONFLICT, Answer.SLOW_DOWN, Answer.LOST_REQUEST))],
+)
+def test_memory_is_used_again_if_no_request_can_be_reading_it(bucket, server, monkeypatch, answer, is_used):
+    """A request without a good answer may go on; with other bytes in its memory, it would create a wrong object."""
+    kept = deque()
+    monkeypatch.setattr(gathered, "_kept", kept)
+    server.faults["PUT"] = [answer]
+    assert bucket.create("a", lambda file: file.write(b"x")) is Creation.CREATED
+    assert bool(kept) is is_used
+    assert bucket.create("a", lambda file: file.write(b"x")) is Creation.EXISTS
+    assert bool(kept) is False
 
 
 @pytest.mark.parametrize("answer", [Answer.CONFLICT, Answer.EXISTS_IN_VAIN, Answer.SLOW_DOWN, Answer.BROKEN,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -61,3 +62,17 @@ def check_endpoint(name: str, value: str) -> None:
         raise RequestError(
             f"{name} is no address of a server; write http://HOST:PORT or https://HOST:PORT, or unset it"
         )
+
+
+def is_private(address: str) -> bool:
+    """Whether nobody between this process and the server can change what is sent: by TLS, or on the same machine.
+
+    Args:
+        address: as `check_endpoint` lets it pass; "" for the cloud's own servers, which have TLS.
+    """
+    parts = urlsplit(address or "https://")
+    host = parts.hostname or ""
+    try:
+        return parts.scheme == "https" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -19,7 +19,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from unrolled.errors import BrokenWorkerError, RequestError
 from unrolled.store.cloud.aws_profile import read_profile
-from unrolled.store.cloud.endpoints import check_endpoint, check_endpoints
+from unrolled.store.cloud.endpoints import check_endpoint, check_endpoints, is_private
 from unrolled.store.cloud.error import ERRORS, explained
 
 if TYPE_CHECKING:
@@ -101,6 +101,9 @@ def s3_options(environment: Mapping[str, str]) -> dict[str, Any]:
     )
     if endpoint:
         options["endpoint"] = endpoint
+    if is_private(endpoint or "") and not environment.get("AWS_UNSIGNED_PAYLOAD"):
+        # As the cloud's own tools: the SHA-256 of all that is sent costs much, and TLS has a checksum.
+        options["unsigned_payload"] = True
     if profile.region and not (environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")):
         options["region"] = profile.region
     if profile.credentials and not any(environment.get(name) for name in _AWS_CREDENTIALS):

@@ -96,7 +96,36 @@ def test_variables_come_before_files(home, variable):
 
 def test_without_files_nothing_is_added(tmp_path):
     """A virtual machine's own credentials are asked for then."""
-    assert s3_options({"HOME": str(tmp_path)}) == {"disable_bulk_delete": True, "conditional_put": "etag"}
+    assert s3_options({"HOME": str(tmp_path)}) == {
+        "disable_bulk_delete": True, "conditional_put": "etag", "unsigned_payload": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("address", "unsigned"),
+    [
+        ("https://storage.example", True),
+        ("HTTPS://10.0.0.7:9000", True),
+        ("http://127.0.0.1:9000", True),
+        ("http://127.9.9.9", True),
+        ("http://localhost:9000", True),
+        ("http://[::1]:9000", True),
+        ("http://storage.example", False),
+        ("http://localhost.storage.example:9000", False),
+        ("http://10.0.0.7:9000", False),
+        ("http://0.0.0.0:9000", False),
+        ("http://[fe80::1]:9000", False),
+    ],
+)
+def test_content_is_signed_where_others_could_change_it(tmp_path, address, unsigned):
+    """Without TLS, on the way to another machine."""
+    assert s3_options({"HOME": str(tmp_path), "AWS_ENDPOINT_URL": address}).get("unsigned_payload", False) is unsigned
+
+
+def test_a_profile_with_another_server(home):
+    """Its address counts, as that of a variable does."""
+    (home / ".aws/config").write_text(CONFIG.replace("https://storage", "http://storage"))
+    assert "unsigned_payload" not in s3_options({"HOME": str(home), "AWS_PROFILE": "work"})
 
 
 def test_a_program_that_prints_credentials(tmp_path):
