@@ -61,8 +61,8 @@ def main() -> None:
     pieces = [memoryview(os.urandom(PIECE_BYTES)) for _ in range(OBJECT_BYTES // PIECE_BYTES)]
 
     def write(file: BinaryIO) -> None:
-        for piece in pieces:
-            file.write(piece)  # noqa: FURB122 - a store promises `write` alone
+        for piece in pieces:  # noqa: FURB122 - a store promises `write` alone
+            file.write(piece)
 
     seconds: dict[tuple[str, str], list[float]] = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory(dir=options.directory) as folder:

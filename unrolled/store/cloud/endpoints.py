@@ -65,7 +65,7 @@ def check_endpoint(name: str, value: str) -> None:
 
 
 def is_private(address: str) -> bool:
-    """Whether nobody between this process and the server can change what is sent: by TLS, or on the same machine.
+    """Whether no other machine can change what is sent to a server: TLS protects it, or the server is on this machine.
 
     Args:
         address: as `check_endpoint` lets it pass; "" for the cloud's own servers, which have TLS.

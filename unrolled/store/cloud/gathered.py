@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from unrolled.store.store import Content
 
 #: Bytes of a piece of memory. The system may begin it anywhere, so some of it is beside the large pages.
-PIECE_BYTES = 16 << 20
-#: Pieces that are kept for the next objects: those of two parts of usual size.
-KEPT_PIECES = 10
+PIECE_BYTES = 8 << 20
+#: Pieces that are kept for the next objects: those of seven parts of usual size, since several are sent at once.
+KEPT_PIECES = 64
 #: Not all systems have them.
 _LARGE_PAGES, _TAKE_IF_SHORT = getattr(mmap, "MADV_HUGEPAGE", None), getattr(mmap, "MADV_FREE", None)
 
