@@ -33,6 +33,7 @@ def main() -> int:
     parser.add_argument("--mutate", choices=mutator.names(), metavar="NAME", help="put this fault in; stop where found")
     parser.add_argument("--all-mutations", action="store_true", help="each of them, in processes of their own")
     parser.add_argument("--trace", action="store_true", help="print each step")
+    parser.add_argument("--crowd", metavar="KINDS", help="people give these commands alone, and often: retry,look")
     parser.add_argument("--digest", action="store_true", help="print a digest of all steps, but for errors' words")
     parser.add_argument("--report", type=int, metavar="N", help="print how far it is after every N seeds")
     options = parser.parse_args()
@@ -40,9 +41,13 @@ def main() -> int:
         return find_all(mutator.names(), options.seeds)
     if options.mutate:
         sys.meta_path.insert(0, mutator.Mutator(mutator.Mutation.read(options.mutate)))
+    crowd = options.crowd.split(",") if options.crowd else mutator.CROWDS.get(options.mutate, ())
+    from simulation.commands import COMMANDS  # noqa: PLC0415 - after the mutation
     from simulation.segments import BrokenPromiseError  # noqa: PLC0415 - after the mutation
     from simulation.world import World  # noqa: PLC0415 - after the mutation
 
+    if unknown := {*crowd} - {*COMMANDS}:
+        parser.error(f"--crowd: unknown: {', '.join(sorted(unknown))}; allowed: {', '.join(COMMANDS)}")
     gc.freeze()  # what was imported stays; each run leaves a few cycles
     gc.set_threshold(100_000)
     first, count = (options.first, options.seeds) if options.seed is None else (options.seed, 1)
@@ -54,7 +59,7 @@ def main() -> int:
     failed, began = 0, time.perf_counter()
     for seed in range(first, first + count):
         try:
-            World(seed, print if options.trace else None).run()
+            World(seed, print if options.trace else None, crowd).run()
         except BrokenPromiseError as error:
             failed += 1
             print(f"seed {seed}: {error}", flush=True)

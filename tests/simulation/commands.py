@@ -13,6 +13,7 @@ from producer.jobs import decisions
 from producer.jobs.tally import Tally
 from unrolled.job import names
 from unrolled.protocol.chapters import false_chapters
+from unrolled.protocol.completion import standing
 from unrolled.protocol.finishing import sweep
 from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log, catch_up
@@ -75,6 +76,14 @@ def wait(actor: Actor, job: SimulatedJob) -> None:
         if {log.life(shard) for shard in tally.waiting} - waiting:
             update_ledger(log, found.objects, job_ledger(actor, found, patiently))
         actor.rest()
+
+
+def look(actor: Actor, job: SimulatedJob) -> None:
+    """Look once whether the job is finished, as `unrolled show` and `unrolled.open` do."""
+    found = opened(actor, job)
+    asked = len(job.promises.history.changes)
+    if standing(Log(), found.objects, live=found.job.live).finished:
+        job.hear_complete(asked)
 
 
 def reader(actor: Actor, job: SimulatedJob) -> None:
@@ -140,6 +149,7 @@ COMMANDS: dict[str, Callable[[Actor, SimulatedJob], None]] = {
     "discard": discard,
     "sweep": sweeper,
     "wait": wait,
+    "look": look,
     "reader": reader,
     "stranger": stranger,
 }

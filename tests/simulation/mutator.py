@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from types import ModuleType
 
+#: The crowds in which a mutation is looked for, if all of people's commands together don't find it.
+CROWDS = {"no-last-look": ("retry", "look")}
 _FOLDER = Path(__file__).parent / "mutations"
 
 

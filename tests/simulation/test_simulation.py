@@ -24,9 +24,11 @@ MANY = 100_000
 #: Seeds among which a mutation must be found; most are found among the first hundred.
 ENOUGH = 1_500
 #: Mutations that need more seeds, so that only the long runs look for them.
-RARE = dict.fromkeys(
-    ("absence-is-proof", "adopt-unsynced", "damaged-unsaved", "no-last-look", "strays-ignored"), 10_000
-) | {"sweep-unsynced": 50_000, "growth-unnamed": 3_000, "sweep-growth": 3_000}
+RARE = dict.fromkeys(("absence-is-proof", "adopt-unsynced", "damaged-unsaved", "strays-ignored"), 10_000) | {
+    "sweep-unsynced": 50_000,
+    "growth-unnamed": 3_000,
+    "sweep-growth": 3_000,
+}
 
 #: Where the search begins for mutations that few seeds find, or that the first ones find late: near a seed that finds
 #: them. After a change of the simulation another one does, and the test takes longer until these are brought up to date
@@ -38,16 +40,18 @@ BEGINNINGS = {
     "ended-unread": 454,
     "failed-from-own": 126,
     "job-unsynced": 163,
+    "no-last-look": 900,
     "told-unsynced": 2428,
 }
 
 
-def run(seed, trace=None):
+def run(seed, trace=None, crowd=()):
     """Run a seed; if it fails, show how to replay it."""
     try:
-        World(seed, trace).run()
+        World(seed, trace, crowd).run()
     except BrokenPromiseError as violation:
-        pytest.fail(f"{violation}\nStep by step: python tests/simulation --seed {seed} --trace", pytrace=False)
+        words = ["--seed", str(seed), "--trace", *["--crowd", ",".join(crowd)][: 2 * bool(crowd)]]
+        pytest.fail(f"{violation}\nStep by step: python tests/simulation {' '.join(words)}", pytrace=False)
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
@@ -55,6 +59,13 @@ def test_no_seed_breaks_a_promise(first):
     """Whatever is killed, paused, or answered falsely: no row is lost or repeated, and "complete" is right."""
     for seed in range(first, first + AT_ONCE):
         run(seed)
+
+
+def test_no_crowd_breaks_a_promise():
+    """People who give the same commands again and again, such as `retry` while others ask whether the job is done."""
+    for crowd in {*mutator.CROWDS.values()}:
+        for seed in range(AT_ONCE):
+            run(seed, crowd=crowd)
 
 
 @skips.long(f"{MANY:,} new seeds")

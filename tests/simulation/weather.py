@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 from support.ledger_model import KEYS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from simulation.stage import Stage
 
 #: People's commands, each as often as it is named here. A producer also resumes a cancelled job.
 _DONE = [*["producer"] * 6, *["retry", "wait"] * 3, *["sweep"] * 2, "reader", "cancel", "stranger"]
 #: The ledger's losses: everything, everything since its last snapshot, or a key.
 _LOST = "all", "back", "leases", *KEYS
+#: How often a command is given at one of the steps in which anything can happen; and of a crowd.
+_GIVEN, _CROWDED = 0.04, 0.2
 #: Steps before a job may be discarded; number of workers that are replaced when they have died.
 _EARLIEST_DISCARD, _WORKERS = 300, 3
 #: Anything can happen at one step in this many only, with a probability this many times as high.
@@ -20,10 +24,15 @@ _RARELY = 4
 
 
 class Weather:
-    """Makes events happen between two steps."""
+    """Makes events happen between two steps.
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage, self._rng = stage, stage.rng
+    Args:
+        stage: where they happen.
+        crowd: the commands of a crowd of people, who give these alone, and more often; empty for all of them.
+    """
+
+    def __init__(self, stage: Stage, crowd: Sequence[str] = ()) -> None:
+        self._stage, self._rng, self._crowd = stage, stage.rng, crowd
         self._snapshot: dict[str, Any] | None = None
 
     def let_happen(self) -> None:
@@ -63,10 +72,10 @@ class Weather:
         for job in stage.jobs:
             if job.promises.log.ended and rng.random() < _RARELY * 0.04:
                 stage.start("wait", job)
-        if rng.random() < _RARELY * 0.04:
+        if rng.random() < _RARELY * (_CROWDED if self._crowd else _GIVEN):
             job = rng.choice(stage.jobs)
             may_discard = job.kind.may_be_discarded and stage.scheduler.step > _EARLIEST_DISCARD
-            kind = rng.choice([*_DONE, *["discard"] * may_discard])
+            kind = rng.choice(self._crowd or [*_DONE, *["discard"] * may_discard])
             for _ in range(1 + (rng.random() < 0.3)):  # two at once
                 stage.start(kind, job)
 

@@ -14,7 +14,7 @@ from simulation.stage import Stage
 from simulation.weather import Weather
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from simulation.job import SimulatedJob
 
@@ -32,11 +32,13 @@ class World:
     Args:
         seed: decides everything.
         trace: called with each step as a line; None for no trace.
+        crowd: commands that people give alone, and often, before the calm phase; empty for all commands.
     """
 
-    def __init__(self, seed: int, trace: Callable[[str], object] | None = None) -> None:
+    def __init__(self, seed: int, trace: Callable[[str], object] | None = None, crowd: Sequence[str] = ()) -> None:
         self._rng = random.Random(seed)
         # Refusals have a source of their own, so that most seeds take the steps that they took without them.
+        self._crowd = crowd
         self.stage = Stage(self._rng, random.Random(f"refusals of {seed}"), trace)
 
     def run(self) -> None:
@@ -54,7 +56,7 @@ class World:
                 self.stage.scheduler.kill_all()
 
     def _attack(self) -> None:
-        stage, weather = self.stage, Weather(self.stage)
+        stage, weather = self.stage, Weather(self.stage, self._crowd)
         for job in stage.jobs:
             stage.start("producer", job)
             if not job.kind.is_live or self._rng.random() < 0.3:
