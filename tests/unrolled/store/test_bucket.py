@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
+from types import SimpleNamespace
 
 import pytest
 from support.bucket_server import Answer, BucketProcess
@@ -82,6 +83,20 @@ def test_memory_is_used_again_if_no_request_can_be_reading_it(bucket, server, mo
     assert bool(kept) is False
 
 
+def test_memory_is_not_used_again_after_an_interruption(bucket, monkeypatch):
+    """The request goes on by itself."""
+    kept = deque()
+    monkeypatch.setattr(gathered, "_kept", kept)
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bucket, "_creating", SimpleNamespace(put=interrupt))
+    with pytest.raises(KeyboardInterrupt):
+        bucket.create("a", lambda file: file.write(b"x"))
+    assert not kept
+
+
 @pytest.mark.parametrize("answer", [Answer.CONFLICT, Answer.EXISTS_IN_VAIN, Answer.SLOW_DOWN, Answer.BROKEN,
                                     Answer.THROTTLED, Answer.LOST_REQUEST])  # fmt: skip
 def test_what_had_no_effect_is_sent_again(bucket, server, answer):
@@ -139,6 +154,43 @@ def raw_server(server, monkeypatch):
         monkeypatch.setattr("unrolled.store.bucket._RETRIES", {"max_retries": 0})
         monkeypatch.setattr("unrolled.store.cloud.objects._RETRIES", {"max_retries": 0})
         yield listening
+
+
+def test_a_server_that_answers_before_it_has_read_all(raw_server, monkeypatch):
+    """What it hasn't read yet stays as it is."""
+    monkeypatch.setattr(options, "SILENT_SECONDS", 30)
+    kept = deque()
+    monkeypatch.setattr(gathered, "_kept", kept)
+    content = os.urandom(1 << 25)
+    received = []
+
+    def serve():
+        connection, _ = raw_server.accept()
+        with connection, connection.makefile("rb") as file:
+            read_head(file)
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        connection, _ = raw_server.accept()
+        with connection, connection.makefile("rb") as file:
+            read_head(file)
+            connection.sendall(b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 0\r\n\r\n')
+            has_answer.wait()
+            received.append(file.read(len(content)))
+
+    has_answer = threading.Event()
+    server = threading.Thread(target=serve)
+    server.start()
+    try:
+        assert BucketStore("s3://bucket/out").create("a", lambda file: file.write(content)) is Creation.CREATED
+        assert not kept
+    finally:
+        has_answer.set()
+        server.join()
+    assert received == [content]
+
+
+def read_head(file):
+    """The lines of a request before its content."""
+    return [*iter(file.readline, b"\r\n")]
 
 
 @pytest.mark.timeout(60)

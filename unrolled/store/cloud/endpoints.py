@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from unrolled.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Mapping, MutableMapping
 
     from unrolled.store.bucket_url import Scheme
 
@@ -20,6 +20,8 @@ _VARIABLES: dict[Scheme, tuple[str, ...]] = {
     "gs": ("STORAGE_EMULATOR_HOST", "GOOGLE_BASE_URL"),
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
 }
+#: Variables that name a proxy for requests without TLS.
+_PROXIES = "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"
 #: The one whose value may be without a scheme, as for Google's own libraries.
 _BARE = "STORAGE_EMULATOR_HOST"
 
@@ -64,15 +66,18 @@ def check_endpoint(name: str, value: str) -> None:
         )
 
 
-def is_private(address: str) -> bool:
+def is_private(address: str, environment: Mapping[str, str]) -> bool:
     """Whether no other machine can change what is sent to a server: TLS protects it, or the server is on this machine.
 
     Args:
-        address: as `check_endpoint` lets it pass; "" for the cloud's own servers, which have TLS.
+        address: of the server; "" for the cloud's own servers, which have TLS.
+        environment: may name a proxy, through which a request to this machine would be sent, too.
     """
-    parts = urlsplit(address or "https://")
-    host = parts.hostname or ""
+    if not address or address.lower().startswith("https://"):
+        return True
     try:
-        return parts.scheme == "https" or ipaddress.ip_address(host).is_loopback
+        host = urlsplit(address).hostname or ""
+        is_here = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        is_here = False
+    return is_here and not any(map(environment.get, _PROXIES))

@@ -25,12 +25,16 @@ class Gathered:
 
     The system clears memory before it hands it out, which takes more processor time than to fill it. So memory is used
     again, but never while a request may still be reading it: with other bytes in it, that would create a wrong object.
+    While it waits to be used again, the system may take it back.
 
     Args:
         content: of an object; a `Writer` is called now, and what it raises goes through.
 
     Attributes:
         pieces: the content, in order.
+
+    Raises:
+        MemoryError: there is no memory for it.
     """
 
     def __init__(self, content: Content) -> None:
@@ -51,11 +55,17 @@ class Gathered:
         self._memory = []
 
     def release(self) -> None:
-        """Let other contents have the memory, unless it was abandoned. The pieces mustn't be used any more."""
-        for memory in self._memory:
-            _advise(memory, _TAKE_IF_SHORT)
-            _kept.append(memory)
-        self._memory = []
+        """Let other contents have the memory, if it wasn't abandoned and is read no more. There are no pieces then."""
+        memory, self._memory = self._memory, []
+        if not memory:
+            return
+        try:
+            for piece in self.pieces:
+                cast("memoryview", piece).release()
+        except BufferError:  # a request still reads it, and should have been answered at its end only
+            return
+        self.pieces = []
+        _kept.extend(each for each in memory if _advise(each, _TAKE_IF_SHORT))
 
 
 class _Pieces:
@@ -83,18 +93,25 @@ class _Pieces:
 
     def filled(self) -> list[memoryview]:
         """All that was written."""
-        return [*self._full, self._piece[: self._filled]]
+        with self._piece:
+            return [*self._full, self._piece[: self._filled]]
 
 
 def _memory() -> mmap.mmap:
     with contextlib.suppress(IndexError):
         return _kept.pop()
-    memory = mmap.mmap(-1, PIECE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        memory = mmap.mmap(-1, PIECE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"the system has no {PIECE_BYTES >> 20} MiB of memory") from error
     _advise(memory, _LARGE_PAGES)
     return memory
 
 
-def _advise(memory: mmap.mmap, advice: int | None) -> None:
+def _advise(memory: mmap.mmap, advice: int | None) -> bool:
+    """Whether the system has taken the advice."""
     if advice is not None:
-        with contextlib.suppress(OSError):  # a system may not know it
+        with contextlib.suppress(OSError):
             memory.madvise(advice)
+            return True
+    return False

@@ -101,8 +101,8 @@ def s3_options(environment: Mapping[str, str]) -> dict[str, Any]:
     )
     if endpoint:
         options["endpoint"] = endpoint
-    if is_private(endpoint or "") and not environment.get("AWS_UNSIGNED_PAYLOAD"):
-        # As the cloud's own tools: the SHA-256 of all that is sent costs much, and TLS has a checksum.
+    if is_private(endpoint or "", environment) and not environment.get("AWS_UNSIGNED_PAYLOAD"):
+        # The SHA-256 of all that is sent costs much, and TLS has checksums of its own.
         options["unsigned_payload"] = True
     if profile.region and not (environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")):
         options["region"] = profile.region

@@ -1,9 +1,10 @@
 """The content of an object in memory, before it is sent."""
 
+import errno
 import os
-from collections import deque
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from unrolled.store.cloud import gathered as module
@@ -11,11 +12,10 @@ from unrolled.store.cloud.gathered import KEPT_PIECES, PIECE_BYTES, Gathered
 
 
 @pytest.fixture(autouse=True)
-def kept(monkeypatch):
+def kept():
     """No memory of other tests."""
-    empty = deque(maxlen=KEPT_PIECES)
-    monkeypatch.setattr(module, "_kept", empty)
-    return empty
+    module._kept.clear()
+    return module._kept
 
 
 def writing(pieces):
@@ -56,7 +56,7 @@ def test_the_content_is_what_was_written(monkeypatch, sizes, advice):
 def test_any_buffer_is_taken():
     """Numbers are written as the bytes that they are."""
     numbers = memoryview(bytes(range(240))).cast("I", (6, 10))
-    found = Gathered(writing([memoryview(np.zeros(0, np.float32)), numbers]))
+    found = Gathered(writing([memoryview(np.zeros((0, 5), np.float32)), numbers]))
     assert b"".join(found.pieces) == bytes(range(240))
 
 
@@ -68,22 +68,71 @@ def test_the_writer_may_use_its_own_memory_again():
     assert b"".join(found.pieces) == b"first"
 
 
-@pytest.mark.parametrize(("end", "stays"), [(Gathered.release, False), (Gathered.abandon, True)])
-def test_memory_is_used_again_only_after_a_release(end, stays):
-    """A request that was given up may still be reading the first content."""
+def test_memory_is_used_again_after_a_release(kept):
+    """By the next content; once, however often it is released."""
     first = Gathered(writing([b"first"]))
-    end(first)
     first.release()
+    first.release()
+    (memory,) = kept
     second = Gathered(writing([b"other"]))
-    assert b"".join(second.pieces) == b"other"
-    assert b"".join(first.pieces) == (b"first" if stays else b"other")
+    assert not kept
+    assert bytes(memory[:5]) == b"".join(second.pieces) == b"other"
+
+
+def test_memory_that_was_abandoned_stays(kept):
+    """A request that was given up may still be reading it."""
+    content = Gathered(writing([b"first"]))
+    content.abandon()
+    content.release()
+    assert not kept
+    assert b"".join(content.pieces) == b"first"
+
+
+def test_memory_that_is_read_stays(kept):
+    """Even if the answer to the request said that all of it had arrived."""
+    content = Gathered(writing([bytes(PIECE_BYTES), b"last"]))
+    reader = pa.py_buffer(content.pieces[-1])
+    content.release()
+    assert not kept
+    assert reader.to_pybytes() == b"last"
+
+
+def test_memory_is_kept_only_if_the_system_may_take_it(monkeypatch, kept):
+    """Otherwise it would be missing elsewhere."""
+    monkeypatch.setattr(module, "_TAKE_IF_SHORT", None)
+    Gathered(writing([b"content"])).release()
+    assert not kept
 
 
 def test_little_memory_is_kept(kept):
     """However many objects are created at once."""
-    for content in [Gathered(writing([bytes(3 * PIECE_BYTES)])) for _ in range(KEPT_PIECES)]:
+    assert kept.maxlen == KEPT_PIECES
+    for content in [Gathered(writing([bytes(3 * PIECE_BYTES)])) for _ in range(KEPT_PIECES // 2)]:
         content.release()
     assert len(kept) == KEPT_PIECES
+
+
+def test_a_writer_that_fails(kept):
+    """Its error goes through, and its memory isn't used again."""
+
+    def write(file):
+        file.write(b"begun")
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        Gathered(write)
+    assert not kept
+
+
+def test_a_system_without_memory(monkeypatch):
+    """A worker tries a shard again if memory is short, as the same error from elsewhere says."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(module.mmap, "mmap", refuse)
+    with pytest.raises(MemoryError, match="has no 8 MiB of memory"):
+        Gathered(writing([b"content"]))
 
 
 def test_bytes_are_not_copied(kept):

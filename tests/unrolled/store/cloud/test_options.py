@@ -122,6 +122,21 @@ def test_content_is_signed_where_others_could_change_it(tmp_path, address, unsig
     assert s3_options({"HOME": str(tmp_path), "AWS_ENDPOINT_URL": address}).get("unsigned_payload", False) is unsigned
 
 
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_content_is_signed_where_a_proxy_could_change_it(tmp_path, variable):
+    """A request to this machine goes through it, too, and one with TLS can't be changed there."""
+    environment = {"HOME": str(tmp_path), variable: "http://proxy.example:3128"}
+    assert "unsigned_payload" not in s3_options(environment | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9000"})
+    assert s3_options(environment)["unsigned_payload"]
+
+
+@pytest.mark.parametrize(("wish", "is_own"), [("", True), ("true", False), ("false", False)])
+def test_the_environment_decides_whether_content_is_signed(tmp_path, wish, is_own):
+    """Obstore reads it."""
+    options = s3_options({"HOME": str(tmp_path), "AWS_UNSIGNED_PAYLOAD": wish})
+    assert ("unsigned_payload" in options) is is_own
+
+
 def test_a_profile_with_another_server(home):
     """Its address counts, as that of a variable does."""
     (home / ".aws/config").write_text(CONFIG.replace("https://storage", "http://storage"))
@@ -224,11 +239,12 @@ def test_an_address_that_is_none_names_its_variable(monkeypatch, variable, url, 
     assert "s3cr3t" not in str(caught.value)
 
 
-def test_an_address_in_a_file_is_checked_too(monkeypatch, tmp_path):
-    """That of a profile."""
-    (tmp_path / "config").write_text("[default]\nendpoint_url = 127.0.0.1:7722\n")
+@pytest.mark.parametrize("value", ["127.0.0.1:7722", "http://[s3cr3t]:9000", "http://user:s3cr3t@ho\u2100st:9000"])
+def test_an_address_in_a_file_is_checked_too(monkeypatch, tmp_path, value):
+    """That of a profile, which isn't shown."""
+    (tmp_path / "config").write_text(f"[default]\nendpoint_url = {value}\n", encoding="utf-8")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    with pytest.raises(RequestError, match=r"the endpoint for s3:// in the cloud's settings is no address"):
+    with pytest.raises(RequestError, match=r"^the endpoint for s3:// in the cloud's settings is no address[^@]*$"):
         connected(BucketUrl.parse("s3://bucket/out"), 1, {"max_retries": 0})
 
 
