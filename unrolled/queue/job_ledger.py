@@ -33,12 +33,13 @@ class JobLedger:
 
     Attributes:
         sent: number of hints sent so far.
+        taken: number of shards that `cancel` has taken out.
     """
 
     def __init__(
         self, ledger: Ledger, job_key: str, place: str, send: Send, steadily: Steadily, priority: int | None = None
     ) -> None:
-        self.sent = 0
+        self.sent = self.taken = 0
         self._ledger = ledger
         self._job_key = job_key
         self._place = place
@@ -64,7 +65,7 @@ class JobLedger:
 
     def cancel(self) -> None:
         """See `unrolled.protocol.ledger_update.JobLedger`."""
-        self._steadily("reach the broker", lambda: self._ledger.cancel(self._job_key))
+        self.taken += self._steadily("reach the broker", lambda: self._ledger.cancel(self._job_key))
 
     def forget(self, length: int) -> None:
         """See `unrolled.protocol.ledger_update.JobLedger`."""

@@ -1052,6 +1052,26 @@ def test_a_cancel_says_how_many_shards_are_being_computed(tmp_path, broker, ledg
     assert "2 shards are taken out of the queue\n1 of them is on board of workers, which still publish" in said
 
 
+def test_a_cancel_counts_the_shards_that_it_takes_out(tmp_path, broker, ledger, monkeypatch):
+    """And none that workers have published since the command began."""
+    job = make_job(tmp_path, shards=4)
+    enter(ledger, job, *waiting(job))
+    lives = sorted(ledger.members(job.key)[0])
+    for life in lives[:2]:
+        assert ledger.claim(Member(job.key, life), "host-1").state == "taken"
+    cancel = decisions.cancel
+
+    def cancel_late(*arguments):
+        for life in lives[:3]:
+            publish_shard(job, life.shard)
+            ledger.remove(Member(job.key, life))
+        return cancel(*arguments)
+
+    monkeypatch.setattr(decisions, "cancel", cancel_late)
+    said = run_with(broker, "cancel", tmp_path).stdout
+    assert "1 shard is taken out of the queue\n1 of them is on board" in said
+
+
 def test_the_name_of_no_directory_is_refused(tmp_path, monkeypatch):
     """A shell gives it for a variable that isn't set; the working directory may have a job of its own."""
     finished_job(tmp_path, shards=1)

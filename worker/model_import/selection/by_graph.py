@@ -203,6 +203,11 @@ class _Paths:
             raise ImportRefusedError(f"--top {name}: {self._why_no_top(nodes, origins)}")
         return origins[0]
 
+    def _can_be_top(self, node: Node, stack: Stack) -> bool:
+        """Whether a node above a stack can be its top, if the user names it beside what was asked for."""
+        origin = self._origin(node.name)
+        return origin.name == stack.last and isinstance(self.back_from(origin, list(self._asked.layers))[1], Stack)
+
     def _why_no_top(self, nodes: list[str], origins: list[_Origin]) -> str:
         """Why nodes of one name, whose vectors have these origins, can't be the top, and what can be."""
         advice = "name a Dense layer, a normalization, an activation or a sum above a recurrent layer"
@@ -312,7 +317,7 @@ class _Paths:
         if stack.end in stack.sums:
             stack.sum = self._whole[stack.end].label or stack.end
         stack.joined = self._joined(stack)
-        sums = [node for node in stack.joined if node.role == "add" and self._origin(node.name).name == stack.last]
+        sums = [node for node in stack.joined if node.role == "add" and self._can_be_top(node, stack)]
         stack.tops = tuple(node.label or node.name for node in sums)
         stack.doubts = tuple(f"{node.name} ({node.what}): {node.doubt}" for node in between if node.doubt)
         kinds = {node.quantized for node in between}

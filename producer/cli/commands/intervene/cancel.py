@@ -67,10 +67,11 @@ def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> N
         raise JobError(f"{out}: the job is discarded; nothing can be cancelled")
     queue = ShardQueue(need_broker(broker, out), namespace, job.job.offer, _patience())
     with closing(queue):
-        queue.of_job(job).refuse_copy()
-        count = queue.steadily("reach the broker", lambda: len(queue.ledger.members(job.key)[0]))
+        ledger = queue.of_job(job)
+        ledger.refuse_copy()
         running = queue.steadily("reach the broker", lambda: len(queue.ledger.running(job.key)[0]))
-        before = not decisions.cancel(job.objects, queue.of_job(job))
+        before = not decisions.cancel(job.objects, ledger)
+        count = ledger.taken  # workers may have published some since the command began
     if as_json:
         click.echo(json_text({"cancelled": count}))
         return
@@ -79,7 +80,7 @@ def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> N
     if count or not before:
         none = f"{out}: the job is cancelled; no shard of it waited in this broker and namespace"
         click.echo(_taken(out, count) if count else none)
-    if running and not before:
+    if (running := min(running, count)) and not before:
         those = counted(running, "of them is", "of them are")
         click.echo(f"{those} on board of workers, which still publish what is in their engines")
     if log.discarded:

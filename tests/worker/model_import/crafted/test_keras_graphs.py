@@ -1344,6 +1344,18 @@ def test_a_sum_of_layers_is_noted(tmp_path):
     assert "--top sums" in note
 
 
+def test_a_sum_that_cannot_be_taken_is_not_advised(tmp_path):
+    """The norm below the first layer is made a part of the embedding, so what is below it can't be added."""
+    ids = keras.Input((None,), dtype="int32")
+    vectors = words(**MASKED)(ids)
+    end = layers.Add(name="sum")([vectors, lstm(4, name="low")(layers.LayerNormalization()(vectors))])
+    keras.Model(ids, end).save(tmp_path / "model.keras")
+    (note,) = imported(tmp_path / "model.keras", tmp_path / "model").made.notes
+    assert note == "the vectors are those of low, before sum (Add), where the source joins them with other vectors"
+    with pytest.raises(ModelError, match="what is below it can't be added; for its output alone: --layer low"):
+        imported(tmp_path / "model.keras", tmp_path / "other", top="sum")
+
+
 def test_a_sum_that_is_taken_has_its_own_name(tmp_path):
     """The note names the sum whose vectors these are, and not the layer below it."""
     ids, _, _, sums = two_layers_and_their_sum()
