@@ -12,9 +12,7 @@ import click
 from click.core import ParameterSource
 
 from producer.enqueue.submission import Submission
-from producer.sources.discovery import STANDARD_INPUT
 from producer.sources.fitting import FIELD_OPTIONS
-from producer.sources.notices import notices_of_empty
 from producer.sources.options import FORMATS, KINDS, SourceOptions
 from unrolled.errors import OptionError
 from unrolled.format.output_spec import EMPTY_ROWS, PRECISIONS
@@ -130,7 +128,7 @@ _JOB: dict[str, Decorator] = {
 _INPUTS_AND_MODEL: tuple[Decorator, ...] = (
     click.argument("inputs", nargs=-1, required=True, metavar="INPUTS..."),
     click.option(
-        "--model", metavar="DIR", required=True, type=click.Path(path_type=Path),
+        "--model", metavar="DIR", required=True, type=click.Path(readable=False, path_type=Path),
         help="Model directory, or URL of one in a bucket.",
     ),
 )  # fmt: skip
@@ -194,17 +192,6 @@ def submission_of(arguments: dict[str, Any]) -> Submission:
         named=named_fields(),
         **{name: arguments.pop(name) for name in ("inputs", "out", "model", "append", *_JOB)},
     )
-
-
-def notices_of_standard_input(submission: Submission, rows: int) -> list[str]:
-    """A line about standard input that had no row, which shows at its end only; none about other inputs.
-
-    Args:
-        submission: what was asked for.
-        rows: of all its inputs.
-    """
-    ended = submission.inputs == (STANDARD_INPUT,) and not submission.source.follow
-    return notices_of_empty([STANDARD_INPUT]) if ended and not rows else []
 
 
 def planned_submission_of(arguments: dict[str, Any]) -> Submission:

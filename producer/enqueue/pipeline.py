@@ -19,8 +19,10 @@ from producer.enqueue.shard import make_shard
 from producer.enqueue.stuck import count_stuck
 from producer.enqueue.summary import Summary
 from producer.queue.shard_queue import StoppedWaitingError
+from producer.sources.discovery import STANDARD_INPUT
 from producer.sources.errors import SourceError
 from producer.sources.formats.delimited import DELIMITERS, has_header
+from producer.sources.notices import notices_of_empty
 from producer.sources.reading import read_batches
 from producer.sources.rows import BadRow, Row
 from producer.sources.streams.live import Ending
@@ -29,6 +31,7 @@ from producer.tokenization.checked_rows import checked_rows
 from producer.tokenization.coverage import Coverage
 from producer.tokenization.gaps import count_gaps
 from unrolled.errors import BrokerRefusesError, JobError, UnrolledError, counted
+from unrolled.job import names
 from unrolled.job.segment import Segment
 from unrolled.patience import at_once
 from unrolled.protocol.discarded import refuse_discarded
@@ -86,8 +89,10 @@ def submit(
         each(summary)
 
     ending = Ending(stopped or threading.Event())
-    batches = read_batches(
-        prepared.plan, source, on_bytes=on_bytes, steadily=prepared.job.objects.steadily, ending=ending
+    batches = _with_notice(
+        read_batches(prepared.plan, source, on_bytes=on_bytes, steadily=prepared.job.objects.steadily, ending=ending),
+        prepared,
+        queue,
     )
     labels = [file.label for file in prepared.plan.files]
     run: FileRun | LiveRun
@@ -138,8 +143,8 @@ def _begin_files(run: FileRun, prepared: Prepared) -> list[int]:
     try:
         return run.begin()
     except JobError:
-        advice = "use another --out, or remove the directory once no worker runs that may have seen the job"
-        refuse_discarded(prepared.job.place, run.log, f"; {advice}")  # no inputs resume that one
+        advice = f"remove the folder {names.FOLDER} in it once no worker runs that may have seen the job"
+        refuse_discarded(prepared.job.place, run.log, f"; use another --out, or {advice}")  # no inputs resume that one
         raise
 
 
@@ -240,6 +245,17 @@ class _Read:
     """The number of rows read from a live stream."""
 
     rows: int = 0
+
+
+def _with_notice(batches: Iterator[SourceBatch], prepared: Prepared, queue: JobQueue) -> Iterator[SourceBatch]:
+    """The batches; at their end, say so if standard input had no row, which nothing shows before. A stream may."""
+    missing = {STANDARD_INPUT}.intersection(file.label for file in prepared.plan.files)
+    for batch in batches:
+        if missing:
+            missing.difference_update(row.file for row in batch)
+        yield batch
+    for line in notices_of_empty([] if prepared.submission.source.follow else [*missing]):
+        queue.say(line)
 
 
 def _numbered(batches: Iterator[SourceBatch], run: int, ending: Ending, read: _Read) -> Iterator[SourceBatch]:

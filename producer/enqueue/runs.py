@@ -80,7 +80,7 @@ class Run:
         if self.log.discarded:
             raise JobError(
                 f"{self._objects.store}: the job in it was discarded; use another --out, or "
-                "remove the directory once no worker runs that may have seen the job"
+                f"remove the folder {names.FOLDER} in it once no worker runs that may have seen the job"
             )
 
     def _stopped(self) -> JobError:

@@ -63,7 +63,6 @@ def wait_for_job(
     *,
     until: float = math.inf,
     every_seconds: float = 0.5,
-    starting_seconds: float = 0.0,
     figures: ProducerFigures | None = None,
     is_fed: Callable[[], bool] = lambda: False,
 ) -> JobStatus:
@@ -76,7 +75,6 @@ def wait_for_job(
         bar: shows how far the job is, and what is in the way.
         until: when to give up, on the monotonic clock.
         every_seconds: between two looks, at least.
-        starting_seconds: how long the workers may take to start; until then, a lack of workers isn't reported.
         figures: receive how far the job is.
         is_fed: see `StatusReader`.
 
@@ -93,7 +91,7 @@ def wait_for_job(
     queue = ShardQueue(broker, namespace, job.job.offer, patience) if broker else None
     seen = job.with_patience(partial(_in_time, until + _LATE_SECONDS, job.objects.steadily))
     reader = StatusReader(seen, queue.broker if queue else None, namespace, is_fed)
-    teller = _Teller(patience, {**PATIENCE_SECONDS, "worker": starting_seconds})
+    teller = _Teller(patience, PATIENCE_SECONDS)
     log, status, first = Log(), None, time.monotonic()
     with contextlib.closing(queue) if queue else contextlib.nullcontext():
         while True:

@@ -28,6 +28,24 @@ def local_engine() -> EngineName:
     return "fused" if any((Path(place) / _KERNEL).is_file() for place in places or ()) else "tensorflow"
 
 
+def check_engine(engine: EngineName | None) -> None:
+    """Refuse an engine that the user names and this machine doesn't have, before anything is begun.
+
+    Raises:
+        OptionError: the kernel of the fused engine wasn't built, or TensorFlow isn't installed.
+    """
+    if engine == "fused" and local_engine() != "fused":
+        raise OptionError(
+            "--engine fused: its kernel was not built here; install a C++ compiler and then unrolled again, or use"
+            " --engine tensorflow"
+        )
+    if engine == "tensorflow" and find_spec("tensorflow") is None:
+        raise OptionError(
+            "--engine tensorflow: TensorFlow is not installed here; pip install 'unrolled[tensorflow]', or use"
+            " --engine fused"
+        )
+
+
 def check_arithmetic(options: WorkerOptions) -> None:
     """Refuse an arithmetic that this machine's workers would refuse, before anything is begun.
 

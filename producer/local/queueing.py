@@ -14,7 +14,6 @@ from producer.enqueue.session import enqueue
 from producer.jobs.screen import JobScreen
 from producer.jobs.status_reader import StatusReader
 from producer.jobs.wait import PATIENCE_SECONDS, wait_for_job
-from producer.local.workers import START_SECONDS
 from producer.terminal.progress import progress
 from unrolled.errors import UnrolledError
 from unrolled.queue.broker import Broker
@@ -54,7 +53,7 @@ def queue_and_wait(
     job = prepared.job
     is_new = summary.sent or summary.known < summary.shards or not summary.rows
     with progress("computing" if is_new or not StatusReader(job).read().complete else "published already") as bar:
-        status = wait_for_job(job, url, namespace, bar, starting_seconds=START_SECONDS, figures=figures)
+        status = wait_for_job(job, url, namespace, bar, is_fed=lambda: True, figures=figures)
         return summary, status
 
 
@@ -69,15 +68,14 @@ def _on_screen(
 ) -> tuple[Summary, JobStatus]:
     """Queue the input and wait, on one screen that shows the workers from the start."""
     job = prepared.job
-    patience_seconds = {**PATIENCE_SECONDS, "worker": START_SECONDS}
-    with JobScreen(prepared.submission.out, patience_seconds=patience_seconds) as screen:
+    with JobScreen(prepared.submission.out, patience_seconds=PATIENCE_SECONDS) as screen:
         with closing(Broker(url)) as broker, _watched(StatusReader(job, broker, namespace, lambda: True), screen):
             summary = enqueue(
                 prepared, url, namespace, max_queued_tokens, priority, screen, figures, starts_workers=True
             )
         if crew.failure:
             raise crew.failure
-        waited = wait_for_job(job, url, namespace, screen, starting_seconds=START_SECONDS, figures=figures)
+        waited = wait_for_job(job, url, namespace, screen, is_fed=lambda: True, figures=figures)
         return summary, waited
 
 

@@ -198,7 +198,7 @@ def append(log: Log, objects: Objects, decide: Decide, *, look: bool = True) -> 
     write_chapters(log, objects)
     while (segment := decide(log)) is not None:
         name = segment_name(log.length)
-        log.apply(Segment.decode(name, objects.settle(name, segment.encode())))
+        log.apply(Segment.decode(f"{objects.store}/{name}", objects.settle(name, segment.encode())))
         log.durable = log.length
         write_chapters(log, objects)
 
@@ -230,4 +230,4 @@ def read_entries(log: Log, objects: Objects, since: int = 0) -> Iterator[Entry]:
 def _read_segment(objects: Objects, number: int) -> Segment | None:
     name = segment_name(number)
     content = objects.read(name)
-    return None if content is None else Segment.decode(name, content)
+    return None if content is None else Segment.decode(f"{objects.store}/{name}", content)

@@ -90,7 +90,7 @@ def _type(kind: type, option: Option) -> Any:
     if option.read is not None:
         return _Text(option)
     if kind is Path:
-        return click.Path(path_type=Path)
+        return click.Path(readable=False, path_type=Path)  # who reads it says so better
     least = option.above if option.least is None else option.least
     most = option.below if option.most is None else option.most
     if kind not in (int, float) or (least is None and most is None):

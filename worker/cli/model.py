@@ -20,7 +20,7 @@ from worker.cli.model_compare import compare_command
 from worker.cli.model_import import import_command
 from worker.cli.model_join import join_command
 
-_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+_DIRECTORY = click.Path(file_okay=False, readable=False, path_type=Path)
 
 
 @click.group()

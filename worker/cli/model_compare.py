@@ -22,7 +22,7 @@ EXIT_DIFFERENT = 1
 
 
 @click.command("compare")
-@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("directory", type=click.Path(file_okay=False, readable=False, path_type=Path))
 @click.argument("rows", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--ids-from",

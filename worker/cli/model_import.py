@@ -57,7 +57,7 @@ def _read_pad_id(_: click.Context, __: click.Parameter, given: str | None) -> in
 
 @click.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("directory", type=click.Path(file_okay=False, readable=False, path_type=Path))
 @click.option("--embedding", metavar="NAME", show_default="the only one", help="Embedding to take.")
 @click.option(
     "--layer",

@@ -11,7 +11,7 @@ from unrolled.job.directories import refuse_job, refuse_training
 from unrolled.model.directory import open_model
 from unrolled.telemetry.json_text import json_text
 
-_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+_DIRECTORY = click.Path(file_okay=False, readable=False, path_type=Path)
 
 
 @click.command("join")

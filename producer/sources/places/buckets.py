@@ -89,7 +89,8 @@ class _Search:
         if not glob.has_magic(key) and self._bucket.find(_joined(folder, JOB)):
             url = self._bucket.url_of(folder)
             raise RequestError(
-                f"input {url}: is the output directory of a job; to read its parts, name them: '{url}/*.parquet'"
+                f"input {url}: is the output directory of a job; to read objects in it, name them, such as "
+                f"its parts: '{url}/*.parquet'"
             )
         walked = self._walk(folder)
         if walked or not glob.has_magic(key):

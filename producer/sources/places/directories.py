@@ -38,8 +38,8 @@ def _paths(given: str, notices: list[str]) -> Iterator[str]:
     if os.path.isdir(given):  # noqa: PTH112 - names stay as given
         if os.path.exists(os.path.join(given, JOB)):  # noqa: PTH110, PTH118 - names stay as given
             raise RequestError(
-                f"input {shown(given)}: is the output directory of a job; to read its parts, name them: "
-                f"'{shown(os.path.join(given, '*.parquet'))}'"  # noqa: PTH118 - names stay as given
+                f"input {shown(given)}: is the output directory of a job; to read files in it, name them, such as its "
+                f"parts: '{shown(os.path.join(given, '*.parquet'))}'"  # noqa: PTH118 - names stay as given
             )
         yield from _walk(given, notices)
     elif os.path.lexists(given):

@@ -336,6 +336,8 @@ def test_an_input_without_rows(place, broker):
     for text, said in (("", True), ('{"tokens": [1]}\n', False)):
         result = enqueue(broker, "-", "--format", "jsonl", out=f"piped-{said}", stdin=text)
         assert (result.exit_code, "1 input has no rows: -\n" in result.stderr) == (0, said)
+        result = enqueue(broker, "-", "rows.jsonl", "--format", "jsonl", out=f"both-{said}", stdin=text)
+        assert (result.exit_code, "1 input has no rows: -\n" in result.stderr) == (0, said)
 
 
 def test_a_password_that_is_wrong_costs_no_directory(place, models):

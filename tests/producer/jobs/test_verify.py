@@ -554,7 +554,7 @@ def test_files_of_two_widths_are_a_problem(job):
 def test_a_damaged_log_is_an_error(job):
     """Without it nothing can be checked."""
     place(job, names.segment_name(0)).write_bytes(b"{}\n")
-    with pytest.raises(JobError, match="not a segment of a job's log"):
+    with pytest.raises(JobError, match=f"^{job.place}/{names.segment_name(0)}: not a segment of a job's log"):
         verify_job(job)
 
 

@@ -1,10 +1,15 @@
 """The engine of `unrolled run` where none is named."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from producer.cli.root import cli
+from producer.local import engine
 
 REPOSITORY = Path(__file__).parents[3]
 CODE = (
@@ -25,12 +30,26 @@ def asked(path):
     return done.stdout.split()
 
 
-@pytest.mark.parametrize(("kernel", "engine"), [(True, "fused"), (False, "tensorflow")])
-def test_it_is_fused_where_the_kernel_was_built(tmp_path, kernel, engine):
+@pytest.mark.parametrize(("kernel", "name"), [(True, "fused"), (False, "tensorflow")])
+def test_it_is_fused_where_the_kernel_was_built(tmp_path, kernel, name):
     """Only looked for: nothing of the worker is imported."""
     package = tmp_path / "worker" / "engines" / "fused"
     package.mkdir(parents=True)
     (tmp_path / "worker" / "__init__.py").touch()
     if kernel:
         (package / "_kernel.so").touch()
-    assert asked(tmp_path) == [engine, "False"]
+    assert asked(tmp_path) == [name, "False"]
+
+
+@pytest.mark.parametrize(("name", "other"), [("fused", "tensorflow"), ("tensorflow", "fused")])
+def test_an_engine_that_is_not_here_is_refused_at_once(tmp_path, monkeypatch, name, other):
+    """The job isn't begun, so that it may have the other engine."""
+    monkeypatch.setattr(engine, "_KERNEL", Path("missing"))
+    found = engine.find_spec
+    monkeypatch.setattr(engine, "find_spec", lambda package: None if package == "tensorflow" else found(package))
+    (tmp_path / "rows.txt").write_text("a\n")
+    words = ["run", f"{tmp_path}/rows.txt", "--model", f"{tmp_path}/model", "--out", f"{tmp_path}/out"]
+    result = CliRunner().invoke(cli, [*words, "--engine", name])
+    assert result.exit_code == 2
+    assert re.search(f"--engine {name}: .*, or use --engine {other}", " ".join(result.output.split()))
+    assert not (tmp_path / "out").exists()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from producer.cli.exit_status import ExitStatus
-from producer.cli.input_options import input_options, notices_of_standard_input, submission_of
+from producer.cli.input_options import input_options, submission_of
 from producer.cli.options import (
     broker_option,
     json_option,
@@ -87,8 +87,6 @@ def enqueue(
         prepared = prepare(submission, check_broker=partial(refuse_login, url))
         with about(job=prepared.job.key):
             summary = session.enqueue(prepared, url, namespace, max_queued_tokens, priority, figures=figures)
-    for text in notices_of_standard_input(submission, summary.rows):
-        tell(text)
     click.echo(json_text(asdict(summary)) if as_json else as_text(summary, submission.out))
     for text in summary.in_the_way:
         tell(f"→ {text}")

@@ -10,9 +10,9 @@ import click
 from click.core import ParameterSource
 
 from producer.cli.exit_status import ExitStatus
-from producer.cli.input_options import input_options, notices_of_standard_input, submission_of
+from producer.cli.input_options import input_options, submission_of
 from producer.cli.options import json_option, namespace_option, own_broker_option, served, start_log
-from producer.local.engine import check_arithmetic, local_engine
+from producer.local.engine import check_arithmetic, check_engine, local_engine
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.lines import tell
 from unrolled.errors import OptionError, as_argument, counted
@@ -78,6 +78,7 @@ def run(
     # Over 40 lines: one command, most of it the texts of its options.
     own = {name: arguments.pop(name) for name in OWN}
     submission = submission_of(arguments)
+    check_engine(submission.engine)
     engine = submission.engine or local_engine()
     submission = replace(submission, engine=engine)
     options = WorkerOptions(**own, engine=engine, arithmetic=submission.arithmetic)
@@ -105,8 +106,6 @@ def run(
     from producer.jobs.verify import verify_job  # noqa: PLC0415 - slow to import
     from producer.report.writing import report_after_run  # noqa: PLC0415 - slow to import
 
-    for text in notices_of_standard_input(submission, cut.rows):
-        tell(text)
     job = open_job(submission.out)
     found = verify_job(job)
     if as_json:

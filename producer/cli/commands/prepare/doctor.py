@@ -59,7 +59,10 @@ _SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
 @broker_option
 @namespace_option
 @click.option(
-    "--model", type=click.Path(path_type=Path), metavar="DIR", help="A model directory, or URL of one in a bucket."
+    "--model",
+    type=click.Path(readable=False, path_type=Path),
+    metavar="DIR",
+    help="A model directory, or URL of one in a bucket.",
 )
 @click.option("--out", metavar="DIR", help="Same as PLACE.")
 @click.argument("place", required=False)

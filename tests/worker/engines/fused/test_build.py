@@ -1,8 +1,16 @@
 """The kernel is compiled when something has changed, and then only."""
 
+import os
+import shutil
+
 import pytest
+from support import skips
 
 from worker.engines.fused import build
+
+pytestmark = skips.unless(
+    "CXX" in os.environ or any(map(shutil.which, build.COMPILERS)), "no C++ compiler, without which nothing is built"
+)
 
 
 @pytest.fixture
