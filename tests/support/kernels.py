@@ -7,6 +7,9 @@ KERNELS = (
     if library.why_unavailable()
     else [(isa, arithmetic) for arithmetic in library.ARITHMETICS for isa in library.available_isas(arithmetic)]
 )
+#: Threads of a model that a test loads into its own process. TensorFlow, which computes where there is no kernel, takes
+#: no other number once it has computed, and another test may have had it compute.
+THREADS = 1 if KERNELS else None
 _VECTORS = "avx2" if ("avx2", "bfloat16x3") in KERNELS else "portable"
 #: For tests that compute many models: of bfloat16x3 one kernel of vectors and one of tiles. Its other kernels are the
 #: templates of bfloat16, and the tests that compare the bytes of all instruction sets have them too.

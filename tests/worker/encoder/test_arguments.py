@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from support.kernels import THREADS
 from support.reference import random_weights
 
 import unrolled
@@ -15,7 +16,7 @@ VECTORS = ModelConfig(0, 9, None, (LayerConfig(4, given_state=True),), vector_di
 
 @pytest.fixture(scope="module")
 def encoder(directory):
-    return unrolled.load(directory, threads=np.int64(1), emulate=np.False_)
+    return unrolled.load(directory, threads=THREADS and np.int64(THREADS), emulate=np.False_)
 
 
 @pytest.fixture(scope="module")

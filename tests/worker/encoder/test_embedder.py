@@ -11,6 +11,8 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from support import skips
+from support.kernels import KERNELS, THREADS
 
 import unrolled
 from unrolled.errors import RowError
@@ -50,7 +52,7 @@ def test_arguments(directory):
     """Names, pooling, layer, length and kind of list."""
     table = pa.table({"ids": [[1, 2], [3]]})
     embed = unrolled.Embedder(
-        directory, "ids", pooling=None, into="v", layer=0, fixed_size=False, normalize=True, threads=1
+        directory, "ids", pooling=None, into="v", layer=0, fixed_size=False, normalize=True, threads=THREADS
     )
     column = embed(table).column("v")
     assert column.type == pa.list_(pa.list_(pa.float32()))
@@ -86,7 +88,7 @@ def test_what_is_wrong_is_refused_when_it_is_made(directory, options, said):
 
 def test_a_model_that_is_elsewhere(directory, tmp_path):
     """The machine where it is made may not have the model; a layer that no model has is refused there too."""
-    embed = unrolled.Embedder(tmp_path / "later", layer=np.int64(1), threads=np.int64(1))
+    embed = unrolled.Embedder(tmp_path / "later", layer=np.int64(1), threads=THREADS and np.int64(THREADS))
     for layer in (-1, 64):
         with pytest.raises(ValueError, match=rf"layer is {layer}; allowed: None for the last, or a number from 0$"):
             unrolled.Embedder(tmp_path / "later", layer=layer)
@@ -120,6 +122,7 @@ def test_it_is_small_when_pickled(directory, wanted):
     assert pickle.loads(pickled)(TABLE).column("embedding").combine_chunks() == wanted
 
 
+@skips.unless(KERNELS, "TensorFlow takes no other number of threads once it has computed")
 def test_it_takes_the_threads_that_it_is_granted(directory, monkeypatch):
     """Ray and others say in OMP_NUM_THREADS how many; an argument has precedence."""
     monkeypatch.setenv("RAYON_NUM_THREADS", "")

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.encoder_model import CONFIG
+from support.kernels import THREADS
 from support.reference import begun, layer_states, random_weights
 from support.reference import column as expected_column
 from support.shell import unrolled as command
@@ -40,7 +41,7 @@ POOLINGS = ["mean", "max", "last", "first"]
 
 @pytest.fixture(scope="module")
 def encoder(directory):
-    return unrolled.load(directory, threads=1)
+    return unrolled.load(directory, threads=THREADS)
 
 
 def states(directory, row, layer=-1):
@@ -61,7 +62,7 @@ def test_rows_of_vectors(tmp_path):
     config = ModelConfig(0, 9, None, (LayerConfig(4),), vector_dim=2, mask_value=0.0)
     weights = random_weights(config, seed=1)
     save_model(tmp_path / "sensor", config, weights)
-    encoder = unrolled.load(tmp_path / "sensor", threads=1)
+    encoder = unrolled.load(tmp_path / "sensor", threads=THREADS)
     wanted = encoder.encode(VECTORS)
     for row, found in zip(VECTORS, wanted, strict=True):
         same(found, layer_states(config, weights, row[row.any(axis=1)])[-1])
@@ -75,7 +76,7 @@ def test_rows_of_vectors(tmp_path):
         assert encoder.encode(one).tobytes() == wanted[0].tobytes()
     same(encoder.encode(np.stack([VECTORS[0]] * 2), pooling="last"), np.stack([wanted[0][-1]] * 2))
     table = pa.table({"frames": columns[0]})
-    made = unrolled.Embedder(tmp_path / "sensor", "frames", pooling="max", threads=1)(table)
+    made = unrolled.Embedder(tmp_path / "sensor", "frames", pooling="max", threads=THREADS)(table)
     same(np.array(made["embedding"].to_pylist()[0], np.float32), wanted[0].max(axis=0))
     for bad, reason in (
         ([VECTORS[0], [[1, 2, 3]]], r"row 1: vector 0 \(from 0\) has 3 numbers"),
@@ -237,7 +238,7 @@ def test_a_set_of_vectors_or_of_states_is_refused(tmp_path):
     """By a model that reads them, and in batches too."""
     config = ModelConfig(0, 9, None, (LayerConfig(4, "gru", given_state=True),), vector_dim=2)
     save_model(tmp_path / "sensor", config, random_weights(config, seed=1))
-    sensor = unrolled.load(tmp_path / "sensor", threads=1)
+    sensor = unrolled.load(tmp_path / "sensor", threads=THREADS)
     row, state = ((1.0, 2.0),), (1.0, 2.0, 3.0, 4.0)
     for encode in (sensor.encode, lambda rows, **states: list(sensor.encode_batches(rows, **states))):
         assert len(encode([row], initial_states=[state])[0])
@@ -500,7 +501,7 @@ def test_it_says_what_it_is(encoder, directory):
     """Model, engine, arithmetic and layers, for notebooks."""
     text = repr(encoder)
     assert str(directory) in text
-    assert f"{encoder.engine} engine" in text
+    assert {"fused": "fused engine", "tensorflow": "TensorFlow 2"}[encoder.engine] in text
     assert encoder.width == 5
     assert encoder.arithmetic == "float32"
 
@@ -538,7 +539,7 @@ def test_a_model_that_pads_rows(tmp_path):
     """Padding is computed, but has no vector; a row that is too long is refused before anything is computed."""
     config = ModelConfig(9, 5, 3, (LayerConfig(4, direction="bidirectional"),), Padding(5, "before"))
     model = save_model(tmp_path / "model", config, random_weights(config, seed=1))
-    encoder = unrolled.load(tmp_path / "model", threads=1)
+    encoder = unrolled.load(tmp_path / "model", threads=THREADS)
     for found, row in zip(encoder.encode(ROWS), REAL, strict=True):
         same(found, layer_states(config, model.weights(), row)[-1].reshape(len(row), 8))
     mean = encoder.encode([7, 8], pooling="mean")
@@ -562,11 +563,11 @@ def test_columns_without_a_value(encoder, column, rows, tmp_path):
     """Arrow doesn't know their type; they are rows without steps, or no rows, as an empty partition of a table has."""
     config = ModelConfig(0, 9, None, (LayerConfig(4, given_state=True),), vector_dim=2)
     save_model(tmp_path / "sensor", config, random_weights(config, seed=1))
-    sensor = unrolled.load(tmp_path / "sensor", threads=1)
+    sensor = unrolled.load(tmp_path / "sensor", threads=THREADS)
     states = np.zeros((rows, sensor.initial_state_width)) if rows else pa.nulls(0)
     assert [len(one) for one in sensor.encode(column, initial_states=states)] == [0] * rows
     assert [len(one) for one in encoder.encode(column)] == [0] * rows
-    embed = unrolled.Embedder(tmp_path / "sensor", "v", initial_states="s", threads=1)
+    embed = unrolled.Embedder(tmp_path / "sensor", "v", initial_states="s", threads=THREADS)
     table = pa.table({"v": pa.nulls(0), "s": pa.nulls(0)})
     assert embed(table).column("embedding").type == pa.list_(pa.float32(), 4)
     with pytest.raises(RowError, match="row 0: its vectors are null"):
@@ -579,7 +580,7 @@ def test_rows_that_bring_initial_states(tmp_path):
     """Arrays, lists, iterators and Arrow's lists; of one row alone its numbers; batches take those of their rows."""
     config = ModelConfig(9, 5, 3, (LayerConfig(2, given_state=True), LayerConfig(3, "gru", given_state=True)))
     model = save_model(tmp_path / "model", config, random_weights(config, seed=1))
-    encoder = unrolled.load(tmp_path / "model", threads=1)
+    encoder = unrolled.load(tmp_path / "model", threads=THREADS)
     states = np.random.default_rng(0).normal(0, 0.5, (len(ROWS), 7)).astype(np.float32)
     weights = model.weights()
     wanted = [
@@ -628,7 +629,7 @@ def test_initial_states_that_cannot_be_used(states, kind, words, tmp_path):
     config = ModelConfig(9, 5, 3, (LayerConfig(2, "gru", given_state=True),))
     save_model(tmp_path / "model", config, random_weights(config, seed=1))
     with pytest.raises(kind, match=words):
-        unrolled.load(tmp_path / "model", threads=1).encode([[1], [2]], initial_states=states)
+        unrolled.load(tmp_path / "model", threads=THREADS).encode([[1], [2]], initial_states=states)
 
 
 def test_initial_states_for_a_model_that_reads_none(encoder):

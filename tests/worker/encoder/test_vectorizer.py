@@ -15,6 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
+from support.kernels import THREADS
 from support.reference import random_weights
 from support.tokenizers import words
 
@@ -34,7 +35,9 @@ def test_scikit_learns_own_checks(directory):
     check_estimator(unrolled.Vectorizer(directory))
 
 
-@pytest.mark.parametrize("options", [{}, {"pooling": "last", "layer": 0}, {"normalize": True, "threads": 1}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"pooling": "last", "layer": 0}, {"normalize": True, "threads": THREADS}], ids=str
+)
 def test_the_vectors_of_the_encoder(directory, options):
     """For every kind of column, and with every argument."""
     wanted = unrolled.load(directory).encode(
@@ -83,7 +86,7 @@ def test_rows_without_a_token_are_zeros(directory):
 def test_a_pipeline_learns(directory):
     """Text to classes; a search sets its arguments, and processes get a copy."""
     labels = [text[0] for text in TEXTS]
-    pipeline = make_pipeline(unrolled.Vectorizer(directory, threads=1), StandardScaler(), LogisticRegression())
+    pipeline = make_pipeline(unrolled.Vectorizer(directory, threads=THREADS), StandardScaler(), LogisticRegression())
     search = GridSearchCV(pipeline, {"vectorizer__pooling": ["max", "first"]}, cv=2, n_jobs=2)
     search.fit(TEXTS, labels)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()  # NaN where a process failed
