@@ -23,7 +23,7 @@ from producer.cli.hints import with_hint
 from producer.cli.variables import origin, warn_of_unknown
 from producer.terminal.lines import tell
 from producer.terminal.signals import Terminated, interruptible, terminable
-from unrolled.errors import OptionError, UnrolledError
+from unrolled.errors import OptionError, UnrolledError, printable
 
 
 class WrongUsageError(CommandFailedError):
@@ -122,6 +122,10 @@ class LazyGroup(click.Group):
                 raise WrongUsageError(f"{error}{origin(str(error), rest, os.environ)}") from error
             if isinstance(error, UnrolledError):
                 raise CommandFailedError(str(error)) from error
+            if isinstance(error, PermissionError) and error.filename:
+                place = printable(os.fsdecode(error.filename))
+                why = f"{place}: {error.strerror}; let this user in there, or name another place"
+                raise CommandFailedError(why) from error
             more = "" if ctx.params["debug"] else "; `unrolled --debug …` shows where"
             from unrolled.settings.machine_memory import memory_note  # noqa: PLC0415 - most commands don't fail
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from producer.doctor.check import Check
-from producer.local.engine import ask_engine
+from producer.local.engine import HOW_TO_COMPUTE, ask_engine, has_tensorflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,10 @@ def check_engine() -> Iterator[Check]:
     """Look at the fused engine: which instruction set computes each arithmetic, and at which rate."""
     facts = ask_engine()
     if problem := facts["problem"]:
-        advice = "only `unrolled run`, `unrolled worker` and unrolled.load on this machine need it"
+        advice = "the tensorflow engine computes on this machine, more slowly"
+        if not has_tensorflow():
+            problem = f"{problem}; and TensorFlow is not installed"
+            advice = f"`unrolled run`, `unrolled worker` and unrolled.load on this machine need one: {HOW_TO_COMPUTE}"
         yield Check("fused engine", "warn", problem, advice)
         return
     for arithmetic, found in facts["arithmetics"].items():

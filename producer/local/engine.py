@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 
 #: Measuring takes a second on a busy machine.
 _SECONDS = 60.0
+#: Where neither engine is installed.
+HOW_TO_COMPUTE = "install a C++ compiler and then unrolled again, or pip install 'unrolled[tensorflow]'"
 _KERNEL = Path("engines", "fused", "_kernel.so")
+
+
+def has_tensorflow() -> bool:
+    """Whether TensorFlow is installed; it isn't imported."""
+    return find_spec("tensorflow") is not None
+
+
+def lacks_engines() -> bool:
+    """Whether neither engine is installed here."""
+    return local_engine() != "fused" and not has_tensorflow()
 
 
 def local_engine() -> EngineName:
@@ -29,17 +41,22 @@ def local_engine() -> EngineName:
 
 
 def check_engine(engine: EngineName | None) -> None:
-    """Refuse an engine that the user names and this machine doesn't have, before anything is begun.
+    """Refuse an engine that this machine doesn't have, before anything is begun.
+
+    Args:
+        engine: that the user names; None for the one that this machine has.
 
     Raises:
         OptionError: the kernel of the fused engine wasn't built, or TensorFlow isn't installed.
     """
+    if engine is None and lacks_engines():
+        raise OptionError(f"no engine is installed here: {HOW_TO_COMPUTE}")
     if engine == "fused" and local_engine() != "fused":
         raise OptionError(
             "--engine fused: its kernel was not built here; install a C++ compiler and then unrolled again, or use"
             " --engine tensorflow"
         )
-    if engine == "tensorflow" and find_spec("tensorflow") is None:
+    if engine == "tensorflow" and not has_tensorflow():
         raise OptionError(
             "--engine tensorflow: TensorFlow is not installed here; pip install 'unrolled[tensorflow]', or use"
             " --engine fused"

@@ -54,7 +54,18 @@ def _paths(given: str, notices: list[str]) -> Iterator[str]:
         for match in _without_outputs(matches, given, notices):
             yield from _walk(match, notices) if os.path.isdir(match) else (match,)  # noqa: PTH112 - names stay as given
     else:
-        raise RequestError(f"input {shown(given)!r}: no such file or directory")
+        raise RequestError(f"input {shown(given)!r}: {_why_absent(given)}")
+
+
+def _why_absent(path: str) -> str:
+    """Why there is nothing at a path, which may be in a directory that this user may not enter."""
+    try:
+        os.lstat(path)
+    except PermissionError as error:
+        return str(error.strerror)
+    except (OSError, ValueError):
+        pass
+    return "no such file or directory"
 
 
 def _without_outputs(matches: Iterable[str], pattern: str, notices: list[str]) -> Iterator[str]:

@@ -1737,6 +1737,30 @@ def test_a_model_that_this_user_may_not_read(hidden):
         assert re.search(rf"{path}\S* can't be read: Permission denied; let this user read it\n$", result.output)
 
 
+def test_a_directory_that_this_user_may_not_enter():
+    """It is named, by the commands that write and by those that read."""
+    with TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        locked = Path(place) / "locked"
+        locked.mkdir()
+        (locked / "rows.txt").write_text("a\n")
+        rows = Path(place) / "rows.txt"
+        rows.write_text("a\n")
+        make_model(Path(place) / "model")
+        locked.chmod(0)
+        words = ("--model", f"{place}/model", "--out")
+        try:
+            with another_user():
+                made = run("run", rows, *words, locked / "out")
+                read = run("run", locked / "rows.txt", *words, f"{place}/out")
+        finally:
+            locked.chmod(0o755)
+    assert (made.exit_code, read.exit_code) == (1, 1)
+    assert f"{locked}/out" in made.output
+    assert made.output.endswith(": Permission denied; let this user in there, or name another place\n")
+    assert f"input '{locked}/rows.txt': Permission denied\n" in read.output
+
+
 @pytest.mark.parametrize("hidden", [names.JOB, names.FOLDER, ".", ".."])
 def test_a_job_that_this_user_may_not_read(hidden):
     """Commands say that it has to be readable; `doctor` does so beside its other checks."""
