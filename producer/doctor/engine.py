@@ -20,7 +20,9 @@ def check_engine() -> Iterator[Check]:
         advice = "the tensorflow engine computes on this machine, more slowly"
         if not has_tensorflow():
             problem = f"{problem}; and TensorFlow is not installed"
-            advice = f"`unrolled run`, `unrolled worker` and unrolled.load on this machine need one: {HOW_TO_COMPUTE}"
+            advice = (
+                f"`unrolled run`, `unrolled worker` and unrolled.load on this machine need an engine: {HOW_TO_COMPUTE}"
+            )
         yield Check("fused engine", "warn", problem, advice)
         return
     for arithmetic, found in facts["arithmetics"].items():

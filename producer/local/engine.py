@@ -28,11 +28,6 @@ def has_tensorflow() -> bool:
     return find_spec("tensorflow") is not None
 
 
-def lacks_engines() -> bool:
-    """Whether neither engine is installed here."""
-    return local_engine() != "fused" and not has_tensorflow()
-
-
 def local_engine() -> EngineName:
     """The fused engine where its kernel was built, else TensorFlow's; nothing of the worker is imported."""
     worker = find_spec("worker")
@@ -47,9 +42,9 @@ def check_engine(engine: EngineName | None) -> None:
         engine: that the user names; None for the one that this machine has.
 
     Raises:
-        OptionError: the kernel of the fused engine wasn't built, or TensorFlow isn't installed.
+        OptionError: the kernel of the fused engine wasn't built, or TensorFlow isn't installed, or neither.
     """
-    if engine is None and lacks_engines():
+    if local_engine() != "fused" and not has_tensorflow():
         raise OptionError(f"no engine is installed here: {HOW_TO_COMPUTE}")
     if engine == "fused" and local_engine() != "fused":
         raise OptionError(

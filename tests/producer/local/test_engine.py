@@ -42,18 +42,20 @@ def test_it_is_fused_where_the_kernel_was_built(tmp_path, kernel, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "here", "said"),
     [
-        ("fused", "--engine fused: .*, or use --engine tensorflow"),
-        ("tensorflow", "--engine tensorflow: .*, or use --engine fused"),
-        (None, r"no engine is installed here: install a C\+\+ compiler .*, or pip install 'unrolled\[tensorflow\]'"),
+        ("fused", ["tensorflow"], "--engine fused: .*, or use --engine tensorflow"),
+        ("tensorflow", ["fused"], "--engine tensorflow: .*, or use --engine fused"),
+        *((name, [], "no engine is installed here: .* compiler .*, or pip install") for name in (None, "fused")),
     ],
 )
-def test_an_engine_that_is_not_here_is_refused_at_once(tmp_path, monkeypatch, name, said):
-    """The job isn't begun, so that it may have the other engine."""
-    monkeypatch.setattr(engine, "_KERNEL", Path("missing"))
+def test_an_engine_that_is_not_here_is_refused_at_once(tmp_path, monkeypatch, name, here, said):
+    """The job isn't begun, so that it may have the other engine; one that isn't here either isn't advised."""
+    monkeypatch.setattr(engine, "_KERNEL", Path("__init__.py" if "fused" in here else "missing"))
     found = engine.find_spec
-    monkeypatch.setattr(engine, "find_spec", lambda package: None if package == "tensorflow" else found(package))
+    monkeypatch.setattr(
+        engine, "find_spec", lambda name: ("tensorflow" in here or None) if name == "tensorflow" else found(name)
+    )
     (tmp_path / "rows.txt").write_text("a\n")
     words = ["run", f"{tmp_path}/rows.txt", "--model", f"{tmp_path}/model", "--out", f"{tmp_path}/out"]
     result = CliRunner().invoke(cli, [*words, *(["--engine", name] if name else [])])
