@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.inputs import COMPRESS, content_of, count_lines, outcome, plain, rows_of, write
 
@@ -281,14 +281,16 @@ def test_many_stray_quotes_take_one_pass():
 
 @settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(["text", "jsonl"]), st.sampled_from(["auto", "text", "tokens"]))
+@example(b"\n", "text", "auto")
+@example(b"\r\n\n", "jsonl", "auto")
 def test_any_bytes_as_lines(tmp_path_factory, content, format, kind):
-    """For any bytes, each line is exactly one row or one bad row, or the file is refused."""
+    """For any bytes, each line is one row or one bad row, or the file is refused; JSON Lines skip an empty one."""
     path = write(tmp_path_factory.getbasetemp() / "any.bin", content)
     try:
         rows = rows_of(path, format=format, kind=kind, batch_rows=3)
     except RequestError:
         return
-    assert [row.position for row in rows] == list(range(count_lines(content)))
+    assert [row.position for row in rows] == list(range(count_lines(content, empty=format == "text")))
 
 
 MUTABLE = {
