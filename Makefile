@@ -66,12 +66,12 @@ clean: ## remove what was made, except for the environment (rm -r .venv)
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(VENV)/demo.stamp: $(VENV)/python.stamp $(SOURCES)
-	@echo "Installing what the demo needs into $(VENV): TensorFlow, and the engine, which is compiled. This takes some minutes."
+	@echo "Installing what the demo needs into $(VENV): TensorFlow, and the engine, which is compiled if there is a C++ compiler. This takes some minutes."
 	@$(PIP) install --constraint constraints.txt --editable '.[producer,worker,tensorflow]'
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/python.stamp $(SOURCES)
-	@echo "Installing what checks and tests need into $(VENV): TensorFlow, and the engine, which is compiled. This takes some minutes."
+	@echo "Installing what checks and tests need into $(VENV): TensorFlow, and the engine, which is compiled if there is a C++ compiler. This takes some minutes."
 	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 

@@ -81,7 +81,7 @@ def check_output(path: Path, model: ModelDirectory | None, mounts: Path = Path("
     yield from check_disk(place)
     yield _check_space(path, place, model)
     kind = file_system(place.resolve(), mounts)
-    outcome, found = _PLACES.get(kind, ("ok", kind or "unknown"))
+    outcome, found = _PLACES.get(kind, ("ok", kind or "the operating system doesn't say"))
     yield Check("file system", outcome if kind else "unknown", found)
 
 

@@ -97,8 +97,9 @@ def _age(workers: Sequence[WorkerStatus]) -> str:
 
 
 def _check_crowd(workers: Sequence[WorkerStatus]) -> Iterator[Check]:
-    """Whether the workers of this machine have more threads than it has processors."""
-    here = [worker for worker in workers if worker.name.startswith(f"{socket.gethostname()}-") and worker.threads]
+    """Whether the workers of this machine, those that show a sign of life, have more threads than it has processors."""
+    own = f"{socket.gethostname()}-"
+    here = [worker for worker in workers if worker.name.startswith(own) and worker.threads and not worker.is_late]
     threads, cpus = sum(worker.threads for worker in here), usable_cpus()
     if len(here) > 1 and threads > cpus:
         found = f"{len(here)} on this machine have {threads} threads together, on {cpus} usable processors"

@@ -10,16 +10,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from producer.terminal.lines import tell
 from unrolled.errors import OptionError
 
 if TYPE_CHECKING:
-    from unrolled.job.offer import EngineName
+    from unrolled.job.offer import Arithmetic, EngineName
     from unrolled.settings.worker_options import WorkerOptions
 
 #: Measuring takes a second on a busy machine.
 _SECONDS = 60.0
 #: Where neither engine is installed.
 HOW_TO_COMPUTE = "install a C++ compiler and then unrolled again, or pip install 'unrolled[tensorflow]'"
+_NOT_BUILT = "its kernel was not built"
+_TO_BUILD = "install a C++ compiler and then unrolled again"
 _KERNEL = Path("engines", "fused", "_kernel.so")
 
 
@@ -35,27 +38,35 @@ def local_engine() -> EngineName:
     return "fused" if any((Path(place) / _KERNEL).is_file() for place in places or ()) else "tensorflow"
 
 
-def check_engine(engine: EngineName | None) -> None:
-    """Refuse an engine that this machine doesn't have, before anything is begun.
+def choose_engine(engine: EngineName | None, arithmetic: Arithmetic) -> EngineName:
+    """The engine that computes a job on this machine, before anything is begun.
 
     Args:
-        engine: that the user names; None for the one that this machine has.
+        engine: that the user names; None for the one that this machine has. A line tells if that is the slower one.
+        arithmetic: that the job is computed in.
 
     Raises:
         OptionError: the kernel of the fused engine wasn't built, or TensorFlow isn't installed, or neither.
     """
-    if local_engine() != "fused" and not has_tensorflow():
+    has_fused = local_engine() == "fused"
+    if not has_fused and not has_tensorflow():
         raise OptionError(f"no engine is installed here: {HOW_TO_COMPUTE}")
-    if engine == "fused" and local_engine() != "fused":
-        raise OptionError(
-            "--engine fused: its kernel was not built here; install a C++ compiler and then unrolled again, or use"
-            " --engine tensorflow"
-        )
     if engine == "tensorflow" and not has_tensorflow():
         raise OptionError(
             "--engine tensorflow: TensorFlow is not installed here; pip install 'unrolled[tensorflow]', or use"
             " --engine fused"
         )
+    if not has_fused and engine == "fused":
+        other = "--engine tensorflow" if arithmetic == "float32" else "--engine tensorflow --arithmetic float32"
+        raise OptionError(f"--engine fused: {_NOT_BUILT}; {_TO_BUILD}, or use {other}")
+    if not has_fused and engine is None:
+        if arithmetic != "float32":
+            raise OptionError(
+                f"--arithmetic {arithmetic}: only the fused engine has it, and {_NOT_BUILT}; {_TO_BUILD}, or use"
+                " --arithmetic float32"
+            )
+        tell(f"TensorFlow computes, because the faster engine is not here: {_NOT_BUILT}; {_TO_BUILD}")
+    return engine or local_engine()
 
 
 def check_arithmetic(options: WorkerOptions) -> None:

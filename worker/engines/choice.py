@@ -39,11 +39,14 @@ def choose_engine(settings: WorkerOptions, model: ModelDirectory) -> Engine:
     lacking = {"fused": why_unavailable(), "tensorflow": _why_no_tensorflow()}
     wanted = offer_of(settings, model).engine
     if reason := lacking[wanted]:
-        raise UnrolledError(reason)
+        has_another = wanted == "fused" and settings.arithmetic == "float32" and not lacking["tensorflow"]
+        raise UnrolledError(f"{reason}, or use the tensorflow engine" if has_another else reason)
     if wanted == "fused":
         if settings.arithmetic == "bfloat16x3" and not settings.emulate:
             _check_tiles()
         return make_padded(model, lambda each: FusedEngine(each, settings.arithmetic, settings.threads))
+    if settings.engine == "auto" and lacking["fused"] and not _has_gpu():
+        log.warning("using the tensorflow engine, which is slower: %s", lacking["fused"])
     # It takes seconds and 500 MB to load.
     from worker.engines.tensorflow.engine import TensorFlowEngine  # noqa: PLC0415 - only who needs it waits for it
 
@@ -89,12 +92,11 @@ def _automatic(arithmetic: str, lacking: dict[str, str | None]) -> str:
         return "fused"  # the only engine that has another
     if lacking["fused"] and lacking["tensorflow"]:
         raise BrokenWorkerError(f"{lacking['fused']}; {lacking['tensorflow']}")
-    if not lacking["tensorflow"] and GPUS.is_dir() and any(GPUS.iterdir()):
-        return "tensorflow"
-    if lacking["fused"]:
-        log.warning("using the tensorflow engine: %s", lacking["fused"])
-        return "tensorflow"
-    return "fused"
+    return "tensorflow" if lacking["fused"] or (not lacking["tensorflow"] and _has_gpu()) else "fused"
+
+
+def _has_gpu() -> bool:
+    return GPUS.is_dir() and any(GPUS.iterdir())
 
 
 def _why_no_tensorflow() -> str | None:

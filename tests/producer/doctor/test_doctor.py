@@ -357,6 +357,34 @@ def test_workers_that_a_full_broker_hides_are_not_missed():
     assert (late.outcome, late.advice) == ("warn", said)
 
 
+@pytest.mark.parametrize(
+    ("threads", "late", "hosts", "advice"),
+    [
+        ((4, 4), 0, ("here", "here"), "give each --threads 2, or run fewer"),
+        ((2, 2), 0, ("here", "here"), None),
+        ((1, 4), 0, ("here", "here"), "give each --threads 2, or run fewer"),
+        ((1,) * 5, 0, ("here",) * 5, "run fewer"),
+        ((8,), 0, ("here",), None),  # the user has asked for it
+        ((4, 4), 16, ("here", "here"), None),  # one is dead or stopped
+        ((4, 4), 0, ("here", "there"), None),
+    ],
+)
+def test_workers_that_share_a_machine_share_its_processors(monkeypatch, threads, late, hosts, advice):
+    """More threads than processors slow each other down."""
+    monkeypatch.setattr("producer.doctor.workers.socket.gethostname", lambda: "here")
+    monkeypatch.setattr("producer.doctor.workers.usable_cpus", lambda: 4)
+    silent = [late, *[0] * (len(threads) - 1)]
+    workers = [
+        WorkerStatus.parse(
+            f"{host}-{number}",
+            {"offer": str(OFFER), "lease_seconds": 30, "threads": count, "silent_seconds": seconds},
+        )
+        for number, (host, count, seconds) in enumerate(zip(hosts, threads, silent, strict=True))
+    ]
+    found = [check for check in check_workers(workers, OFFER, THREADS) if check.name == "workers' threads"]
+    assert [check.advice for check in found] == ([advice] if advice else [])
+
+
 JOB, ANOTHER = "0123456789abcdef", "f" * 16
 
 

@@ -62,3 +62,23 @@ def test_an_engine_that_is_not_here_is_refused_at_once(tmp_path, monkeypatch, na
     assert result.exit_code == 2
     assert re.search(said, " ".join(result.output.split()))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        ([], 1, "TensorFlow computes, because the faster engine is not here: its kernel was not built; install"),
+        (["--engine", "tensorflow"], 1, None),
+        (["--arithmetic", "bfloat16"], 2, "--arithmetic bfloat16: only the fused engine has it, and its kernel"),
+        (["--engine", "fused", "--arithmetic", "bfloat16"], 2, "or use --engine tensorflow --arithmetic float32"),
+    ],
+)
+def test_without_a_kernel_it_is_said_what_computes(tmp_path, monkeypatch, options, status, said):
+    """Who names no engine is not told that two options exclude each other."""
+    monkeypatch.setattr(engine, "_KERNEL", Path("missing"))
+    (tmp_path / "rows.txt").write_text("a\n")
+    words = ["run", f"{tmp_path}/rows.txt", "--model", f"{tmp_path}/model", "--out", f"{tmp_path}/out"]
+    result = CliRunner().invoke(cli, [*words, *options])
+    text = " ".join(result.output.split())
+    assert result.exit_code == status
+    assert said in text if said else "compute" not in text

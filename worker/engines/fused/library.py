@@ -151,8 +151,7 @@ def load() -> ctypes.CDLL:
         library = ctypes.CDLL(str(path))
     except OSError as error:
         raise BrokenWorkerError(
-            f"the fused engine's kernel can't be loaded ({error}); install a C++ compiler and reinstall, "
-            "or use the tensorflow engine"
+            f"the fused engine's kernel can't be loaded ({error}); install a C++ compiler and reinstall"
         ) from error
     for name, (result, arguments) in _SIGNATURES.items():
         try:

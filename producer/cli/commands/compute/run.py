@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from producer.cli.exit_status import ExitStatus
 from producer.cli.input_options import input_options, submission_of
 from producer.cli.options import json_option, namespace_option, own_broker_option, served, start_log
-from producer.local.engine import check_arithmetic, check_engine, local_engine
+from producer.local.engine import check_arithmetic, choose_engine
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.lines import tell
 from unrolled.errors import OptionError, as_argument, counted
@@ -78,8 +78,7 @@ def run(
     # Over 40 lines: one command, most of it the texts of its options.
     own = {name: arguments.pop(name) for name in OWN}
     submission = submission_of(arguments)
-    check_engine(submission.engine)
-    engine = submission.engine or local_engine()
+    engine = choose_engine(submission.engine, submission.arithmetic)
     submission = replace(submission, engine=engine)
     options = WorkerOptions(**own, engine=engine, arithmetic=submission.arithmetic)
     check_companion("emulate", "--arithmetic bfloat16x3", given=options.arithmetic == "bfloat16x3")

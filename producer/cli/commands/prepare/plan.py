@@ -56,7 +56,7 @@ def plan(context: click.Context, /, workers: int, measured: bool, as_json: bool,
     """
     own = {name: arguments.pop(name) for name in OWN}
     submission = planned_submission_of(arguments)
-    engine = submission.engine or local_engine()
+    engine = submission.engine or ("fused" if submission.arithmetic != "float32" else local_engine())
     submission = replace(submission, engine=engine)
     options = WorkerOptions(**own, engine=engine, arithmetic=submission.arithmetic)
     # Imported late: tokenizers take half a second, which --help doesn't need.
