@@ -1,4 +1,4 @@
-"""Keras tokenizers, read from the JSON that their `to_json()` writes.
+"""Keras tokenizers, read from the JSON that their `to_json()` writes, or from that of a TextVectorization layer.
 
 Source: keras.preprocessing.text.Tokenizer; its config contains `word_index` as JSON in a string.
 """
@@ -6,6 +6,7 @@ Source: keras.preprocessing.text.Tokenizer; its config contains `word_index` as 
 import json
 from typing import TYPE_CHECKING, Any
 
+from producer.tokenization.text_vectorization import from_layer, is_layer
 from unrolled.errors import RequestError
 from unrolled.tokenization.characters import build as characters_of
 from unrolled.tokenization.word_rules import FILTERS, WordRules, build
@@ -13,17 +14,25 @@ from unrolled.tokenization.word_rules import FILTERS, WordRules, build
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+_NOT_KERAS = "is neither what Keras's tokenizer.to_json() writes nor a TextVectorization layer"
+
 
 def from_keras(text: str) -> "Tokenizer":
-    """Make a tokenizer that gives the ids of a Keras tokenizer.
+    """Make a tokenizer that gives the ids of a Keras tokenizer or of a TextVectorization layer.
 
     Args:
-        text: the output of Keras's `tokenizer.to_json()`, or that output written as JSON once more, a text in JSON.
+        text: the output of Keras's `tokenizer.to_json()`, or that output written as JSON once more, a text in JSON; or
+            the layer's settings and vocabulary, as `text_vectorization.from_layer` takes them.
 
     Raises:
         RequestError: the text is something else.
     """
-    config = _keras_config(text)
+    found = _parsed(text)
+    if is_layer(found):
+        return from_layer(found)
+    config = found["config"] if isinstance(found.get("config"), dict) else {}
+    if "word_index" not in config:
+        raise RequestError(f"{_NOT_KERAS}: there is no config with a word_index")
     index = _word_index(config)
     num_words = config.get("num_words")
     oov_token = config.get("oov_token")
@@ -43,19 +52,16 @@ def from_keras(text: str) -> "Tokenizer":
     return build(kept, rules, oov_token)
 
 
-def _keras_config(text: str) -> dict[str, Any]:
+def _parsed(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
         if isinstance(found, str):  # many programs give the text to `json.dump`
             found = json.loads(found)
-        config = found["config"] if isinstance(found, dict) else None
-    except (ValueError, KeyError, RecursionError) as error:
-        raise RequestError(
-            f"is not what Keras's tokenizer.to_json() writes ({type(error).__name__}: {error})"
-        ) from error
-    if not isinstance(config, dict) or "word_index" not in config:
-        raise RequestError("is not what Keras's tokenizer.to_json() writes: there is no config with a word_index")
-    return config
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"{_NOT_KERAS} ({type(error).__name__}: {error})") from error
+    if not isinstance(found, dict):
+        raise RequestError(f"{_NOT_KERAS}, which is a JSON object")
+    return found
 
 
 def _word_index(config: dict[str, Any]) -> dict[str, int]:

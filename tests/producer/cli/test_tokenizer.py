@@ -196,7 +196,7 @@ def test_vocabulary_larger_than_the_model(tmp_path, corpus, model):
         (["fit", "CORPUS", "--vocab-size", "5", "--out", "no/such/a.json"], 1, "doesn't exist; make it first"),
         (["fit", "CORPUS", "--vocab-size", "5", "--out", f"{__file__}/a.json"], 1, "is no directory; give"),
         (["fit", "CORPUS", "--vocab-size", "1", "--oov", "<OOV>", "--out", "OUT"], 2, "leaves no id for a word"),
-        (["import", "CORPUS", "--out", "OUT"], 1, "is not what Keras"),
+        (["import", "CORPUS", "--out", "OUT"], 1, "is neither what Keras"),
     ],
 )
 def test_errors_are_one_line(tmp_path, corpus, arguments, status, message):

@@ -48,11 +48,11 @@ def keras_json(**changes):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "is not what Keras"),
-        ("[]", "is not what Keras"),
-        ('"twice"', "is not what Keras"),
-        (json.dumps(json.dumps("{}")), "no config with a word_index"),
-        ("[" * 100_000, "is not what Keras"),
+        ("", "is neither what Keras"),
+        ("[]", "is neither what Keras"),
+        ('"twice"', "is neither what Keras"),
+        (json.dumps(json.dumps("{}")), "a TextVectorization layer, which is a JSON object"),
+        ("[" * 100_000, "is neither what Keras"),
         ('{"config": {}}', "no config with a word_index"),
         (keras_json(word_index="{"), "word_index is not JSON"),
         (keras_json(word_index="{}"), "has no words"),

@@ -140,7 +140,11 @@ def fit_command(
 @_overwrite
 @json_option
 def import_command(keras_json: Any, out: Path, overwrite: bool, as_json: bool) -> None:
-    """Convert a Keras tokenizer, from what its to_json() wrote; ids stay the same.
+    """Convert a tokenizer of Keras; ids stay the same.
+
+    KERAS_JSON is what the to_json() of a Keras Tokenizer wrote; or the settings and the vocabulary of a
+    TextVectorization layer, as json.dump({**layer.get_config(), "vocabulary": layer.get_vocabulary()}, file) writes
+    them.
 
     \b
     Example:
