@@ -12,6 +12,7 @@ import pytest
 import redis
 from kombu.asynchronous import Hub
 from support.broker import RestartableBroker
+from support.kernels import needs_kernel
 from support.processes import (
     REPOSITORY,
     WorkerProcess,
@@ -96,6 +97,7 @@ def test_a_start_that_can_not_be_ends_with_one_clear_line(model, command, enviro
     assert said in line
 
 
+@needs_kernel  # the job is for the fused engine
 def test_stock_celery_runs_the_worker(site):
     """`celery -A worker.app worker` publishes a shard with an engine of its own choice, and SIGTERM ends it."""
     command = [sys.executable, "-m", *STOCK, "--loglevel=INFO"]
@@ -190,7 +192,7 @@ def test_a_message_asks_for_two_values(site):
 
 def test_only_our_queue_is_consumed_and_only_json_taken(site):
     """The settings that the promises rest on are what the app says."""
-    app = create_app(Settings(broker=site.broker_url, model=site.model.path), lambda *_: None)
+    app = create_app(Settings(broker=site.broker_url, model=site.model.path, engine="fused"), lambda *_: None)
     assert [queue.name for queue in app.amqp.queues.consume_from.values()] == [site.queue_key.partition(":")[2]]
     assert app.conf.accept_content == ["json"]
     assert app.conf.task_acks_late

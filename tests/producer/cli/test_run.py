@@ -255,7 +255,7 @@ def test_it_goes_on_after_kill_9_and_leaves_no_process(place, crew, also_below):
     All of them may be killed, as when memory runs out: then the broker's socket is left.
     """
     run = crew.start(*command("--workers", "2"), cwd=place, grace_seconds=1)
-    eventually(lambda: published(place) > 3 or run.poll() is not None, "some files")
+    eventually(lambda: published(place) > 3 or run.poll() is not None, "some files", 90)  # TensorFlow starts slowly
     below = psutil.Process(run.pid).children(recursive=True)
     assert len(children(run.pid, "worker")) == 2
     for process in [run, *below] if also_below else [run]:

@@ -1,6 +1,7 @@
 """What `unrolled doctor` says of a machine, from files as Linux has them."""
 
 import pytest
+from support.kernels import needs_kernel
 
 from producer.doctor.machine import check_machine, usable_cpus
 from unrolled.model.config import ModelConfig
@@ -32,6 +33,7 @@ def files(tmp_path):
     return look
 
 
+@needs_kernel
 def test_a_machine_as_it_should_be_passes(files, monkeypatch):
     """Each line says what was found."""
     monkeypatch.delenv("UNROLLED_ISA", raising=False)
@@ -89,6 +91,7 @@ def test_no_huge_pages_are_warned_of(files):
     assert files(**{name: ""})["huge pages"].outcome == "unknown"
 
 
+@needs_kernel
 def test_a_forced_kernel_must_run_here(files, monkeypatch):
     """The variable is the engine's own."""
     monkeypatch.setenv("UNROLLED_ISA", "portable")

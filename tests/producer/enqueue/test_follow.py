@@ -52,7 +52,13 @@ def crew():
 def live(tmp_path, model, broker, crew):
     """What a producer needs to know; a worker is at work."""
     crew.worker(tmp_path / "worker.log", broker=broker.url, model=model, engine=ENGINE, lease_seconds=2)
-    return {"broker": broker.url, "model": model, "out": tmp_path / "out", "flush_seconds": FLUSH_SECONDS}
+    return {
+        "broker": broker.url,
+        "model": model,
+        "engine": ENGINE,
+        "out": tmp_path / "out",
+        "flush_seconds": FLUSH_SECONDS,
+    }
 
 
 def ids(out):
@@ -221,7 +227,7 @@ def test_a_stream_goes_on(live):
 
 def test_each_run_of_a_table_begins_with_the_names_of_its_columns(tmp_path, model, broker):
     """A later run can't know them. What it is advised to do can be done: the job's options can't be changed."""
-    live = {"broker": broker.url, "model": model, "out": tmp_path / "out", "format": "csv"}
+    live = {"broker": broker.url, "model": model, "engine": ENGINE, "out": tmp_path / "out", "format": "csv"}
     first = unrolled("enqueue", "--follow", "-", stdin="id,text\na,one\n", **live)
     assert (first.returncode, "names of the columns" in first.stderr) == (0, False), first.stderr
     for line, message in (
@@ -249,7 +255,7 @@ def test_each_run_of_a_table_begins_with_the_names_of_its_columns(tmp_path, mode
 
 def test_a_later_run_of_a_table_says_what_it_takes_for_the_names_of_the_columns(tmp_path, model, broker):
     """A row with a field `text` passes for the names of the columns, and isn't stored."""
-    live = {"broker": broker.url, "model": model, "out": tmp_path / "out", "format": "tsv"}
+    live = {"broker": broker.url, "model": model, "engine": ENGINE, "out": tmp_path / "out", "format": "tsv"}
     assert unrolled("enqueue", "--follow", "-", stdin="id\ttext\na\tone\n", **live).returncode == 0
     later = unrolled("enqueue", "--follow", "-", stdin="text\tone\ntwo\tthree\n", **live)
     assert later.returncode == 0
@@ -273,7 +279,13 @@ def test_rows_of_a_killed_producer_that_were_cut_are_not_lost(live, crew):
 @pytest.mark.parametrize("is_emptied", [False, True])
 def test_a_part_that_was_removed_is_missed(tmp_path, model, broker, crew, is_emptied):
     """Its rows can't be read again, whether or not Redis still knows the job: a copy helps."""
-    live = {"broker": broker.url, "model": model, "out": tmp_path / "out", "flush_seconds": FLUSH_SECONDS}
+    live = {
+        "broker": broker.url,
+        "model": model,
+        "engine": ENGINE,
+        "out": tmp_path / "out",
+        "flush_seconds": FLUSH_SECONDS,
+    }
     worker = crew.worker(tmp_path / "worker.log", broker=broker.url, model=model, engine=ENGINE, lease_seconds=2)
     assert unrolled("enqueue", "--follow", "-", stdin="one\ntwo\n", **live).returncode == 0
     assert unrolled("wait", live["out"], "--timeout", "20").returncode == 0
@@ -299,7 +311,13 @@ def test_a_part_that_was_removed_is_missed(tmp_path, model, broker, crew, is_emp
 
 def test_damaged_rows_of_a_stream_come_back_from_a_copy(tmp_path, model, broker, crew):
     """No command sends to one that can't help: the shard is dead until its rows are restored and it is retried."""
-    live = {"broker": broker.url, "model": model, "out": tmp_path / "out", "flush_seconds": FLUSH_SECONDS}
+    live = {
+        "broker": broker.url,
+        "model": model,
+        "engine": ENGINE,
+        "out": tmp_path / "out",
+        "flush_seconds": FLUSH_SECONDS,
+    }
     assert unrolled("enqueue", "--follow", "-", stdin="one two\nthree\n", **live).returncode == 0
     (rows,) = (live["out"] / names.ROWS).iterdir()
     whole = rows.read_bytes()
@@ -323,7 +341,13 @@ def test_damaged_rows_of_a_stream_come_back_from_a_copy(tmp_path, model, broker,
 
 def test_rows_that_were_read_are_on_disk_while_the_queue_is_full(tmp_path, model, broker, crew):
     """One read of the pipe gives two full shards and a row more; the first fills the queue. `kill -9` loses none."""
-    live = {"broker": broker.url, "model": model, "out": tmp_path / "out", "flush_seconds": FLUSH_SECONDS}
+    live = {
+        "broker": broker.url,
+        "model": model,
+        "engine": ENGINE,
+        "out": tmp_path / "out",
+        "flush_seconds": FLUSH_SECONDS,
+    }
     full = {"shard_tokens": 2, "max_queued_tokens": 1}
     producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live, **full)
     write(producer, "one two\nthree four\nfive\n")
@@ -341,7 +365,7 @@ def test_rows_that_were_read_are_on_disk_while_the_queue_is_full(tmp_path, model
 
 def test_a_signal_ends_a_run_whose_queue_is_full(tmp_path, model, broker, crew):
     """The rows that were read are in the log; no one needs to make room first."""
-    live = {"broker": broker.url, "model": model, "out": tmp_path / "out", "flush_seconds": 600}
+    live = {"broker": broker.url, "model": model, "engine": ENGINE, "out": tmp_path / "out", "flush_seconds": 600}
     producer = crew.start(
         "enqueue", "--follow", "-", stdin=subprocess.PIPE, shard_tokens=2, max_queued_tokens=1, **live
     )
@@ -354,7 +378,7 @@ def test_a_signal_ends_a_run_whose_queue_is_full(tmp_path, model, broker, crew):
 
 def test_what_is_in_the_pipe_of_a_full_queue_is_kept_at_the_end(tmp_path, model, broker, crew):
     """Its writer can't write it again; what it writes after that is its own matter."""
-    live = {"broker": broker.url, "model": model, "out": tmp_path / "out", "flush_seconds": 600}
+    live = {"broker": broker.url, "model": model, "engine": ENGINE, "out": tmp_path / "out", "flush_seconds": 600}
     reading, writing = os.pipe()
     with os.fdopen(reading) as rest, os.fdopen(writing, "w") as pipe:
         producer = crew.start("enqueue", "--follow", "-", stdin=rest, shard_tokens=2, max_queued_tokens=1, **live)
@@ -381,7 +405,13 @@ def test_a_missing_right_while_the_queue_is_full_loses_no_row(tmp_path, model, b
     """A row that was read and not yet cut still reaches the disk; the next run queues it."""
     let_in(admin := Broker(broker.url).client)
     url = broker.url.replace("redis+socket://", "redis+socket://known:secret@")
-    live = {"broker": url, "model": model, "out": tmp_path / "out", "flush_seconds": 4 * FLUSH_SECONDS}
+    live = {
+        "broker": url,
+        "model": model,
+        "engine": ENGINE,
+        "out": tmp_path / "out",
+        "flush_seconds": 4 * FLUSH_SECONDS,
+    }
     full = {"shard_tokens": 2, "max_queued_tokens": 1}
     producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live, **full)
     write(producer, "one two\nthree\n")
@@ -404,7 +434,7 @@ def test_a_login_that_is_refused_for_a_while_costs_time_only(tmp_path, model, br
     """As after a restart of the server with an old list of users: a stream that was let in before isn't ended."""
     let_in(admin := Broker(broker.url).client)
     url = broker.url.replace("redis+socket://", "redis+socket://known:secret@")
-    live = {"broker": url, "model": model, "out": tmp_path / "out", "flush_seconds": FLUSH_SECONDS}
+    live = {"broker": url, "model": model, "engine": ENGINE, "out": tmp_path / "out", "flush_seconds": FLUSH_SECONDS}
     producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
     write(producer, "one\n")
     eventually(lambda: read_rows(live["out"]) == 1, "a row")
@@ -533,7 +563,7 @@ def test_a_broker_that_is_away_meanwhile_costs_time_only(tmp_path, model, crew):
     """The producer says so once, keeps what it read, and continues when the broker is back, with or without data."""
     out = tmp_path / "out"
     with RestartableBroker() as server:
-        live = {"broker": server.url, "model": model, "out": out, "flush_seconds": FLUSH_SECONDS}
+        live = {"broker": server.url, "model": model, "engine": ENGINE, "out": out, "flush_seconds": FLUSH_SECONDS}
         worker = crew.worker(tmp_path / "worker.log", broker=server.url, model=model, engine=ENGINE, lease_seconds=2)
         producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
         write(producer, "one\n")
@@ -605,7 +635,7 @@ def test_a_signal_ends_a_run_whose_broker_is_away(tmp_path, model, crew, monkeyp
         assert not any("may not be on disk" in line for line in display.said)
         server.restart()
         crew.worker(tmp_path / "worker.log", broker=server.url, model=model, engine=ENGINE, lease_seconds=2)
-        live = {"broker": server.url, "model": model, "out": out, "shard_tokens": 2}
+        live = {"broker": server.url, "model": model, "engine": ENGINE, "out": out, "shard_tokens": 2}
         assert unrolled("enqueue", "--follow", "-", stdin="", **live).returncode == 0
         published(out, 5)
     assert sorted(ids(out)) == numbered(5)
@@ -629,7 +659,7 @@ def stopped_while_away(crew, number, text, late, **live):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_run_whose_broker_was_never_there(tmp_path, model, broker, crew, number, text):
     """What was taken from the pipe to look at it, and what has come since, is on disk, and the next run queues it."""
-    live = {"model": model, "out": tmp_path / "out", "flush_seconds": 0.1}
+    live = {"model": model, "engine": ENGINE, "out": tmp_path / "out", "flush_seconds": 0.1}
     said = stopped_while_away(crew, number, text, "four\nfive\nsix\n", **live)
     rows = 3 + text.count("\n")
     assert f"the {rows} rows that were read are on disk, but not all of them" in said
@@ -640,7 +670,7 @@ def test_a_signal_ends_a_run_whose_broker_was_never_there(tmp_path, model, broke
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_later_run_whose_broker_was_never_there(tmp_path, model, broker, crew, number):
     """What is in the pipe is kept then, too; where nothing is in it, that is said."""
-    live = {"model": model, "out": tmp_path / "out"}
+    live = {"model": model, "engine": ENGINE, "out": tmp_path / "out"}
     assert unrolled("enqueue", "--follow", "-", stdin="one\n", broker=broker.url, **live).returncode == 0
     said = stopped_while_away(crew, number, "", "", **live)
     assert "no row was read. When it can, run the same command again" in said
@@ -655,7 +685,7 @@ def test_what_was_taken_is_on_disk_if_the_broker_refuses(tmp_path, model, broker
     admin = Broker(broker.url).client
     admin.execute_command("ACL", "SETUSER", "weak", "on", ">secret", "~*", "&*", "+@all", "-zadd")
     url = broker.url.replace("redis+socket://", "redis+socket://weak:secret@")
-    live = {"model": model, "out": tmp_path / "out", "flush_seconds": 600}
+    live = {"model": model, "engine": ENGINE, "out": tmp_path / "out", "flush_seconds": 600}
     producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, broker=url, **live)
     write(producer, "one\ntwo\n")
     eventually(lambda: producer.poll() is not None, "its end")

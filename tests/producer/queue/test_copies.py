@@ -18,7 +18,7 @@ def test_a_copy_of_a_job_that_is_finished_meanwhile_goes_on_by_itself(tmp_path, 
     """Nothing is computed at the original any more, so there is nothing to be in the way of, whatever Redis knows."""
     write_rows(tmp_path / "in.jsonl", {str(number): [1, 2, 3] for number in range(40)})
     model = make_model(tmp_path / "model").path
-    common = {"broker": broker.url, "model": model}
+    common = {"broker": broker.url, "model": model, "engine": ENGINE}
 
     def enqueue(out):
         done = unrolled("enqueue", tmp_path / "in.jsonl", "--shard-tokens", "30", out=out, **common)
@@ -28,7 +28,7 @@ def test_a_copy_of_a_job_that_is_finished_meanwhile_goes_on_by_itself(tmp_path, 
     enqueue(tmp_path / "original")
     shutil.copytree(tmp_path / "original", tmp_path / "copy")
     with Crew() as crew:
-        crew.worker(tmp_path / "worker.log", engine=ENGINE, lease_seconds=2, **common)
+        crew.worker(tmp_path / "worker.log", lease_seconds=2, **common)
         assert unrolled("wait", tmp_path / "original", "--timeout", "60", broker=broker.url).returncode == 0
         if is_known:  # a worker that looks after the job enters it again when `wait` has had Redis forget it
             original = open_job(tmp_path / "original")

@@ -10,6 +10,7 @@ import threading
 import pytest
 from click.testing import CliRunner
 from support.bucket_server import Answer, bucket_server
+from support.kernels import THREADS
 from support.shell import UNITS, make_model
 
 import unrolled
@@ -243,7 +244,7 @@ def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
 def test_an_encoder_s_pickle_names_the_url(source, tmp_path, monkeypatch):
     """Another machine has another cache, or none yet."""
     (source / TOKENIZER_FILE).unlink()
-    encoder = unrolled.load(URL, threads=1)
+    encoder = unrolled.load(URL, threads=THREADS)
     assert repr(encoder).startswith(f"<Encoder of '{URL}'")
     content = pickle.dumps(encoder)
     shutil.rmtree(tmp_path / "cache")

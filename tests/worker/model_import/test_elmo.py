@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.elmo_files import OPTIONS, changed, layers_of, random_arrays, word_vector, write
 from support.imported import imported
+from support.kernels import ENGINES_HERE, needs_kernel
 from support.reference import layer_states
 
 from unrolled.errors import ModelError
@@ -71,7 +72,7 @@ def test_the_import_compares_with_the_programs_own_equations(tmp_path):
     source, words = write(tmp_path / "elmo", OPTIONS, arrays, WORDS)
     done = imported(source, tmp_path / "model", vocabulary=words, parity=1e-5)
     compared = {(one.left, one.right) for one in done.parity.comparisons}
-    assert compared == {("ELMo's own equations", other) for other in (PLAIN, "fused engine", "tensorflow engine")}
+    assert compared == {("ELMo's own equations", other) for other in (PLAIN, *ENGINES_HERE)}
     assert (done.format, done.parity.missing, done.made.left) == ("ELMo", [], [])
     layer = (
         "bidirectional lstm 6 projected to 4 (initial state of its own, cell clipped to 0.6, projection clipped to 0.5)"
@@ -139,7 +140,7 @@ def test_amino_acids_are_split_into_letters(tmp_path):
     assert any("a row with another character is refused" in text for text in done.made.taken)
 
 
-@pytest.mark.parametrize("engine", ["fused", "tensorflow"])
+@pytest.mark.parametrize("engine", [pytest.param("fused", marks=needs_kernel), "tensorflow"])
 def test_a_row_has_the_same_bytes_in_any_company(engine, tmp_path):
     """Alone and among others, in any order."""
     source, words = write(tmp_path / "elmo", OPTIONS, random_arrays(OPTIONS), WORDS)

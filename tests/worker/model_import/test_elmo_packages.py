@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.imported import imported
+from support.kernels import THREADS
 from support.reference import layer_states
 
 import unrolled
@@ -29,7 +30,7 @@ def test_words_have_the_packages_vectors(made, tmp_path):
         assert len(found) == len(wanted) == len(model.config.layers) + 1
         for one, other in zip(wanted, found, strict=True):
             np.testing.assert_allclose(other, one, rtol=0, atol=2e-6)
-    encoder = unrolled.load(tmp_path / "model", engine="fused", threads=1)
+    encoder = unrolled.load(tmp_path / "model", threads=THREADS)
     texts = [" ".join(row) for row in ROWS]
     for layer, found in encoder.encode(texts, layers="all").items():
         for number, vectors in enumerate(found):

@@ -270,7 +270,7 @@ def test_ctrl_c_on_a_terminal(site):
         "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
         "os.execv(sys.executable, [sys.executable, '-m', 'producer', 'worker'])\n"
     )
-    environ = {**os.environ, **site.environ(), "PYTHONPATH": str(REPOSITORY)}
+    environ = {**os.environ, **site.environ(engine="auto"), "PYTHONPATH": str(REPOSITORY)}
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=terminal, stdout=terminal, stderr=terminal, env=environ,
         start_new_session=True,
