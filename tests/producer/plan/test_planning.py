@@ -5,6 +5,7 @@ import json
 import random
 
 import pytest
+from support.kernels import needs_kernel
 from support.model_configs import STACKED
 from support.parts import written
 from support.tokenizers import words
@@ -24,7 +25,6 @@ from unrolled.format.positions import Positions
 from unrolled.model.directory import open_model, save_model
 from unrolled.model.weights import new_weights
 from unrolled.settings.worker_options import WorkerOptions
-from worker.engines.fused.library import why_unavailable
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def test_rows_longer_than_the_model_was_made_for_are_counted(tmp_path, model):
     assert plan.rows.lengths["median"] == 1
 
 
-@pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
+@needs_kernel
 @pytest.mark.parametrize(("long_rows", "computed"), [(1, 2 + 20_000), (2, 2 + 39_999), (0, 2)])
 def test_long_rows_are_in_the_share_that_is_computed(tmp_path, model, long_rows, computed):
     """They are most of the tokens here, and share their first token at most."""
@@ -176,6 +176,7 @@ def test_long_rows_are_in_the_share_that_is_computed(tmp_path, model, long_rows,
     assert plan_of(model, tmp_path).rows.computed_share == pytest.approx(computed / tokens, abs=1e-3)
 
 
+@needs_kernel
 def test_times_come_from_a_process_of_their_own(tmp_path, monkeypatch, model):
     """With more workers, computing is shared, and queueing isn't."""
     monkeypatch.setattr(timing, "MEASURE_SECONDS", 0.1)

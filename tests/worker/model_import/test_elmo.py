@@ -73,7 +73,8 @@ def test_the_import_compares_with_the_programs_own_equations(tmp_path):
     done = imported(source, tmp_path / "model", vocabulary=words, parity=1e-5)
     compared = {(one.left, one.right) for one in done.parity.comparisons}
     assert compared == {("ELMo's own equations", other) for other in (PLAIN, *ENGINES_HERE)}
-    assert (done.format, done.parity.missing, done.made.left) == ("ELMo", [], [])
+    assert (done.format, done.made.left) == ("ELMo", [])
+    assert len(done.parity.missing) == 2 - len(ENGINES_HERE)
     layer = (
         "bidirectional lstm 6 projected to 4 (initial state of its own, cell clipped to 0.6, projection clipped to 0.5)"
     )
