@@ -42,7 +42,7 @@ def choose_engine(engine: EngineName | None, arithmetic: Arithmetic) -> EngineNa
     """The engine that computes a job on this machine, before anything is begun.
 
     Args:
-        engine: that the user names; None for the one that this machine has. A line tells if that is the slower one.
+        engine: that the user names; None for the one that this machine has.
         arithmetic: that the job is computed in.
 
     Raises:
@@ -59,14 +59,18 @@ def choose_engine(engine: EngineName | None, arithmetic: Arithmetic) -> EngineNa
     if not has_fused and engine == "fused":
         other = "--engine tensorflow" if arithmetic == "float32" else "--engine tensorflow --arithmetic float32"
         raise OptionError(f"--engine fused: {_NOT_BUILT}; {_TO_BUILD}, or use {other}")
-    if not has_fused and engine is None:
-        if arithmetic != "float32":
-            raise OptionError(
-                f"--arithmetic {arithmetic}: only the fused engine has it, and {_NOT_BUILT}; {_TO_BUILD}, or use"
-                " --arithmetic float32"
-            )
-        tell(f"TensorFlow computes, because the faster engine is not here: {_NOT_BUILT}; {_TO_BUILD}")
+    if not has_fused and engine is None and arithmetic != "float32":
+        raise OptionError(
+            f"--arithmetic {arithmetic}: only the fused engine has it, and {_NOT_BUILT}; {_TO_BUILD}, or use"
+            " --arithmetic float32"
+        )
     return engine or local_engine()
+
+
+def tell_of_substitute(engine: EngineName | None) -> None:
+    """Say that TensorFlow computes, where the user names no engine and the fused one isn't here."""
+    if engine is None and local_engine() != "fused":
+        tell(f"TensorFlow computes, because the fused engine is not here: {_NOT_BUILT}; {_TO_BUILD}")
 
 
 def check_arithmetic(options: WorkerOptions) -> None:

@@ -6,7 +6,7 @@ Source: keras.preprocessing.text.Tokenizer; its config contains `word_index` as 
 import json
 from typing import TYPE_CHECKING, Any
 
-from producer.tokenization.text_vectorization import from_layer, is_layer
+from producer.tokenization.text_vectorization import from_layer, is_layer, note_of_length
 from unrolled.errors import RequestError
 from unrolled.tokenization.characters import build as characters_of
 from unrolled.tokenization.word_rules import FILTERS, WordRules, build
@@ -17,22 +17,30 @@ if TYPE_CHECKING:
 _NOT_KERAS = "is neither what Keras's tokenizer.to_json() writes nor a TextVectorization layer"
 
 
-def from_keras(text: str) -> "Tokenizer":
+def from_keras(text: str) -> "tuple[Tokenizer, str | None]":
     """Make a tokenizer that gives the ids of a Keras tokenizer or of a TextVectorization layer.
 
     Args:
         text: the output of Keras's `tokenizer.to_json()`, or that output written as JSON once more, a text in JSON; or
             the layer's settings and vocabulary, as `text_vectorization.from_layer` takes them.
 
+    Returns:
+        The tokenizer, and a note about what it doesn't do; None if there is nothing to say.
+
     Raises:
         RequestError: the text is something else.
     """
     found = _parsed(text)
-    if is_layer(found):
-        return from_layer(found)
     config = found["config"] if isinstance(found.get("config"), dict) else {}
+    for settings in (found, config):  # Keras writes a layer as an object with a config
+        if is_layer(settings):
+            return from_layer(settings), note_of_length(settings)
     if "word_index" not in config:
         raise RequestError(f"{_NOT_KERAS}: there is no config with a word_index")
+    return _from_tokenizer(config), None
+
+
+def _from_tokenizer(config: dict[str, Any]) -> "Tokenizer":
     index = _word_index(config)
     num_words = config.get("num_words")
     oov_token = config.get("oov_token")
@@ -57,6 +65,9 @@ def _parsed(text: str) -> dict[str, Any]:
         found = json.loads(text)
         if isinstance(found, str):  # many programs give the text to `json.dump`
             found = json.loads(found)
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise RequestError("has half of a surrogate pair, which is no character; no text contains it") from error
     except (ValueError, RecursionError) as error:
         raise RequestError(f"{_NOT_KERAS} ({type(error).__name__}: {error})") from error
     if not isinstance(found, dict):

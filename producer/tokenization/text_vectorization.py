@@ -9,10 +9,13 @@ Source: keras.layers.TextVectorization; tf.strings.lower, regex_replace, split a
 
 from __future__ import annotations
 
+import codecs
+import json
 import string
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import RequestError, counted
+from unrolled.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,13 +29,13 @@ _ANY = r"[\s\S]"
 _STANDARDIZE = ("lower_and_strip_punctuation", "lower", "strip_punctuation", None)
 _SPLIT = ("whitespace", "character", None)
 #: The first two places of a vocabulary: padding, and the word for all other words.
-_PADDING = ""
-_FIRST_WORD = 2
+_FIRST = ["", "[UNK]"]
+_MOST_SHOWN = 80
 
 
-def is_layer(found: Mapping[str, Any]) -> bool:
+def is_layer(found: Any) -> bool:
     """Whether these are the settings of such a layer, and not those of another object of Keras."""
-    return "standardize" in found and "output_mode" in found
+    return isinstance(found, dict) and "standardize" in found and "output_mode" in found
 
 
 def from_layer(settings: Mapping[str, Any]) -> Tokenizer:
@@ -48,7 +51,8 @@ def from_layer(settings: Mapping[str, Any]) -> Tokenizer:
 
     standardize, split = _setting(settings, "standardize", _STANDARDIZE), _setting(settings, "split", _SPLIT)
     _setting(settings, "output_mode", ("int",))
-    _setting(settings, "ngrams", (None,))
+    _setting(settings, "ngrams", (None, 1, [1]))  # the words themselves
+    _refuse_encoding(settings.get("encoding", "utf-8"))
     words = _vocabulary(settings)
     tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token=words[1]))
     steps: list[Any] = []
@@ -61,27 +65,39 @@ def from_layer(settings: Mapping[str, Any]) -> Tokenizer:
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_BLANKS), "removed")
     elif split == "character":
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_ANY), "isolated")
-    length = settings.get("output_sequence_length")
-    if type(length) is int and length > 0:
-        # Unrolled does neither, and says so where the tokenizer is loaded.
-        tokenizer.enable_truncation(length)
-        tokenizer.enable_padding(length=length, pad_id=0, pad_token=_PADDING)
     return tokenizer
 
 
-def _setting(settings: Mapping[str, Any], name: str, allowed: tuple[str | None, ...]) -> str | None:
-    value = settings.get(name)
-    if value is not None and not isinstance(value, str):
-        shown = "a function or an object" if isinstance(value, dict) else repr(value)
-    elif value in allowed:
-        return value
-    else:
-        shown = "null" if value is None else f'"{value}"'
-    raise RequestError(
-        f"the TextVectorization layer has {name} {shown}; allowed: "
-        f"{', '.join('null' if each is None else each for each in allowed)}. For other rules, make the tokenizer.json "
-        "with the package tokenizers, or give rows of token ids"
+def note_of_length(settings: Mapping[str, Any]) -> str | None:
+    """What the layer does besides, and the tokenizer doesn't: it makes all texts equally long."""
+    length = settings.get("output_sequence_length")
+    if type(length) is not int:
+        return None
+    return (
+        f"the layer cuts longer texts after {length:,} ids, and fills shorter ones with zeros; the tokenizer does "
+        f"neither. If the model doesn't mask the zeros, give --pad {length} when you import it"
     )
+
+
+def _setting(settings: Mapping[str, Any], name: str, allowed: tuple[Any, ...]) -> Any:
+    value = settings.get(name)
+    if value not in allowed:
+        kinds = ", ".join(json.dumps(each) for each in allowed)
+        raise RequestError(
+            f"the TextVectorization layer has {name} {_shown(value)}; allowed: {kinds}. For other rules, make the "
+            "tokenizer.json with the package tokenizers, or give rows of token ids"
+        )
+    return value
+
+
+def _refuse_encoding(encoding: Any) -> None:
+    """Refuse another encoding than UTF-8: get_vocabulary() gives words that aren't those of the texts then."""
+    try:
+        if codecs.lookup(encoding).name == "utf-8":
+            return
+    except (LookupError, TypeError):
+        pass
+    raise RequestError(f'the TextVectorization layer has encoding {_shown(encoding)}; allowed: "utf-8"')
 
 
 def _vocabulary(settings: Mapping[str, Any]) -> list[str]:
@@ -91,17 +107,18 @@ def _vocabulary(settings: Mapping[str, Any]) -> list[str]:
             "there is no vocabulary; write the layer with it: "
             'json.dump({**layer.get_config(), "vocabulary": layer.get_vocabulary()}, file)'
         )
-    if words[:1] != [_PADDING] or len(words) <= _FIRST_WORD:
+    if words[: len(_FIRST)] != _FIRST or len(words) == len(_FIRST):
         raise RequestError(
-            f"the vocabulary {_shown(words)}; what get_vocabulary() returns begins with an empty word and [UNK], and "
-            "has words after these if the layer was adapted"
+            f"the vocabulary is {_shown(words)}; what get_vocabulary() returns begins with an empty word and [UNK], "
+            "and has words after these if the layer was adapted"
         )
     if len(set(words)) != len(words):
-        raise RequestError("the vocabulary has a word twice; allowed: each word once")
+        twice = next(word for word, count in Counter(words).items() if count > 1)
+        raise RequestError(f"the vocabulary has {_shown(twice)} twice; allowed: each word once")
     return words
 
 
-def _shown(words: list[str]) -> str:
-    if words[:1] == [_PADDING]:
-        return f"has {counted(len(words) - 1, 'word')}"
-    return f'begins with "{words[0]:.40}"' if words else "is empty"
+def _shown(value: Any) -> str:
+    """The beginning of a value in JSON, which has no control characters."""
+    text = json.dumps(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"

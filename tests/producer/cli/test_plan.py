@@ -3,6 +3,7 @@
 import gzip
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -51,6 +52,13 @@ def test_a_plan_is_read_by_people(text, model):
     assert "empty     1 row has no token, and so no vector" in lines
     assert any("last" in line and "every token" in line and "*" in line for line in lines)
     assert lines[-1] == "time      not known: not measured"
+
+
+def test_an_arithmetic_of_another_machine_is_planned(text, model, monkeypatch):
+    """Without the kernel here, a job in bfloat16 is still one of the fused engine."""
+    monkeypatch.setattr("producer.local.engine._KERNEL", Path("missing"))
+    result = run("plan", text, "--model", model, "--no-measure", "--arithmetic", "bfloat16")
+    assert (result.exit_code, "exclude each other" in result.output) == (0, False)
 
 
 def test_ids_that_are_padding_are_named(tmp_path, model):

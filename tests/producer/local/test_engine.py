@@ -1,5 +1,6 @@
 """The engine of `unrolled run` where none is named."""
 
+import json
 import re
 import subprocess
 import sys
@@ -67,7 +68,7 @@ def test_an_engine_that_is_not_here_is_refused_at_once(tmp_path, monkeypatch, na
 @pytest.mark.parametrize(
     ("options", "status", "said"),
     [
-        ([], 1, "TensorFlow computes, because the faster engine is not here: its kernel was not built; install"),
+        ([], 1, "TensorFlow computes, because the fused engine is not here: its kernel was not built; install"),
         (["--engine", "tensorflow"], 1, None),
         (["--arithmetic", "bfloat16"], 2, "--arithmetic bfloat16: only the fused engine has it, and its kernel"),
         (["--engine", "fused", "--arithmetic", "bfloat16"], 2, "or use --engine tensorflow --arithmetic float32"),
@@ -82,3 +83,19 @@ def test_without_a_kernel_it_is_said_what_computes(tmp_path, monkeypatch, option
     text = " ".join(result.output.split())
     assert result.exit_code == status
     assert said in text if said else "compute" not in text
+
+
+def test_the_line_is_json_in_a_log_of_json(tmp_path):
+    """As each line of such a log; the path has a worker without a kernel."""
+    (tmp_path / "worker").mkdir()
+    (tmp_path / "worker" / "__init__.py").touch()
+    words = ["run", "a.txt", "--model", "model", "--out", "out", "--log-format", "json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "producer", *words],
+        env={"PYTHONPATH": f"{tmp_path}:{REPOSITORY}", "PATH": ""},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "TensorFlow computes" in json.loads(done.stderr.splitlines()[0])["message"]

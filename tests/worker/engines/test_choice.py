@@ -88,6 +88,20 @@ def test_tensorflow_serves_where_the_kernel_is_missing(model, caplog):
         chosen(model, arithmetic="bfloat16")
 
 
+@pytest.mark.usefixtures("no_kernel", "gpu")
+def test_on_a_gpu_no_kernel_is_missed(model, caplog):
+    """TensorFlow serves there anyway."""
+    assert chosen(model).name == "tensorflow"
+    assert not caplog.messages
+
+
+@pytest.mark.usefixtures("no_kernel")
+def test_who_names_the_engine_is_not_warned(model, caplog):
+    """It is no substitute."""
+    assert chosen(model, engine="tensorflow").name == "tensorflow"
+    assert not caplog.messages
+
+
 def test_without_tensorflow_the_text_says_how_to_get_it(model, monkeypatch):
     """Where it is asked for; else the fused engine serves, or says what it lacks."""
     monkeypatch.setattr(choice, "find_spec", lambda _: None)

@@ -380,6 +380,28 @@ def test_what_is_refused(layer, reason, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.parametrize(
+    ("before", "way"),
+    [
+        (
+            layers.TextVectorization,
+            "make a tokenizer.json of that layer for --tokenizer: `unrolled tokenizer",
+        ),
+        (layers.StringLookup, "change the ids in your rows instead"),
+    ],
+)
+def test_what_makes_ids_of_texts_is_refused_with_a_way_out(before, way, tmp_path):
+    """The ids come from a tokenizer, or from the user's program."""
+    layer = before()
+    layer.adapt(["a b"])
+    model = keras.Sequential([keras.Input((1,), dtype="string"), layer, layers.Embedding(10, 4), layers.LSTM(3)])
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(
+        ImportRefusedError, match=f"save the part of the model that begins with the embedding, and {way}"
+    ):
+        imported(tmp_path / "model.keras", tmp_path / "model")
+
+
 def test_layers_between_are_refused(tmp_path):
     """Only layers that pass numbers on unchanged may be between embedding and LSTM."""
     model = keras.Sequential(

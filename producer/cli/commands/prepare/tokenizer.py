@@ -154,10 +154,14 @@ def import_command(keras_json: Any, out: Path, overwrite: bool, as_json: bool) -
 
     target, room = _target(out, overwrite)
     try:
-        made = from_keras(keras_json.read())
-    except (RequestError, UnicodeDecodeError) as error:
+        made, note = from_keras(keras_json.read())
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{keras_json.name}: is not in UTF-8; write it so") from error
+    except RequestError as error:
         raise RequestError(f"{keras_json.name}: {error}") from error
     _save(made, target, room)
+    if note:
+        click.echo(note, err=True)
     ids = made.get_vocab().values()
     _report({"path": str(target), "vocabulary": len(ids) - (0 in ids), "largest_id": max(ids)}, as_json)
 
