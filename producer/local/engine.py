@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from producer.terminal.lines import tell
 from unrolled.errors import OptionError
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ _SECONDS = 60.0
 HOW_TO_COMPUTE = "install a C++ compiler and then unrolled again, or pip install 'unrolled[tensorflow]'"
 _NOT_BUILT = "its kernel was not built"
 _TO_BUILD = "install a C++ compiler and then unrolled again"
+#: What is said where the user names no engine, and TensorFlow computes for lack of the other.
+SUBSTITUTE = f"TensorFlow computes, because the fused engine is not here: {_NOT_BUILT}; {_TO_BUILD}"
 _KERNEL = Path("engines", "fused", "_kernel.so")
 
 
@@ -65,12 +66,6 @@ def choose_engine(engine: EngineName | None, arithmetic: Arithmetic) -> EngineNa
             " --arithmetic float32"
         )
     return engine or local_engine()
-
-
-def tell_of_substitute(engine: EngineName | None) -> None:
-    """Say that TensorFlow computes, where the user names no engine and the fused one isn't here."""
-    if engine is None and local_engine() != "fused":
-        tell(f"TensorFlow computes, because the fused engine is not here: {_NOT_BUILT}; {_TO_BUILD}")
 
 
 def check_arithmetic(options: WorkerOptions) -> None:

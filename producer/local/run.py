@@ -16,6 +16,7 @@ from producer.enqueue.submission import Submission, prepare
 from producer.local.broker import EmbeddedBroker
 from producer.local.broker_record import check_alone, recorded
 from producer.local.deaths import Deaths, settled_in
+from producer.local.engine import SUBSTITUTE
 from producer.local.stopping import shards_at_work, tell_what_is_left
 from producer.local.workers import Workers
 from producer.terminal.lines import tell
@@ -52,6 +53,7 @@ def run_job(
     environment: Mapping[str, str],
     priority: int | None = None,
     figures: ProducerFigures | None = None,
+    is_substitute: bool = False,
 ) -> tuple[Summary, JobStatus]:
     """Do a job from its inputs to its last published file.
 
@@ -65,6 +67,7 @@ def run_job(
             own, and the workers take the next ones.
         priority: the job's share of the workers, where the broker has other jobs too.
         figures: receive how far the job is.
+        is_substitute: whether TensorFlow computes for lack of the fused engine, which is said.
 
     Returns:
         What was queued, and the job's status at the end.
@@ -77,6 +80,8 @@ def run_job(
     job = prepared.job
     if broker is None:
         check_alone(job)
+    if is_substitute:
+        tell(SUBSTITUTE)
     with ExitStack() as stack:
         stack.push(lambda kind, *_: _sweep_if_discarded(job) if kind else None)
         stack.enter_context(terminable())

@@ -97,7 +97,7 @@ class Crew:
         """Start `unrolled worker`; it is ready, or the test fails."""
         with log.open("wb") as file:
             process = self._started(words("worker"), stdout=file, stderr=file, env=environment(**variables))
-        eventually(lambda: b" ready." in log.read_bytes() or process.poll() is not None, "a worker that is ready")
+        eventually(lambda: b" ready." in log.read_bytes() or process.poll() is not None, "a worker that is ready", 90)
         assert process.poll() is None, log.read_text()
         return process
 

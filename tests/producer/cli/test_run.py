@@ -255,7 +255,7 @@ def test_it_goes_on_after_kill_9_and_leaves_no_process(place, crew, also_below):
     All of them may be killed, as when memory runs out: then the broker's socket is left.
     """
     run = crew.start(*command("--workers", "2"), cwd=place, grace_seconds=1)
-    eventually(lambda: published(place) > 3 or run.poll() is not None, "some files", 90)  # TensorFlow starts slowly
+    eventually(lambda: published(place) > 3 or run.poll() is not None, "some files", 90)
     below = psutil.Process(run.pid).children(recursive=True)
     assert len(children(run.pid, "worker")) == 2
     for process in [run, *below] if also_below else [run]:
@@ -282,7 +282,7 @@ def test_a_model_that_is_gone_meanwhile_is_named(place):
 def test_a_model_that_changes_meanwhile_is_named(place, crew):
     """A worker that is started again would compute nothing of this job; with the old model, the job is completed."""
     run = crew.start(*command("--shard-tokens", "10"), cwd=place)
-    eventually(lambda: published(place) > 3 or run.poll() is not None, "some files")
+    eventually(lambda: published(place) > 3 or run.poll() is not None, "some files", 90)
     (worker,) = children(run.pid, "worker")
     worker.suspend()
     (place / "model").rename(place / "kept")
@@ -302,7 +302,7 @@ def test_a_model_that_changes_meanwhile_is_named(place, crew):
 def test_a_signal_ends_all_in_order(place, crew, number, status):
     """Any of them prints one line and leaves no process, no record and no broker's data; the job can resume."""
     run = crew.start(*command("--workers", "2"), cwd=place)
-    eventually(lambda: published(place) > 3, "some files")
+    eventually(lambda: published(place) > 3, "some files", 90)
     socket = Path(unquote(record_of(place).read_text().removeprefix("redis+socket://")))
     assert socket.is_socket()
     below = psutil.Process(run.pid).children(recursive=True)

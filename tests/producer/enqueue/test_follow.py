@@ -626,7 +626,7 @@ def test_a_signal_ends_a_run_whose_broker_is_away(tmp_path, model, crew, monkeyp
             pipe.write("one two\nthree four\nfive six\nseven\n")
             pipe.flush()
             monkeypatch.setattr(sys, "stdin", stdin)
-            prepared = prepare(Submission(("-",), str(out), model, SourceOptions(follow=True), 2, 600.0))
+            prepared = prepare(Submission(("-",), str(out), model, SourceOptions(follow=True), 2, 600.0, engine=ENGINE))
             display = Interrupting(server, numbers, pipe)
             with pytest.raises(
                 JobError, match=f"^{out}: stopped .*; the 5 rows that were read are on disk, but not all"

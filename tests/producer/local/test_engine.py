@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from support.shell import make_model, write_rows
 
 from producer.cli.root import cli
 from producer.local import engine
@@ -66,36 +67,43 @@ def test_an_engine_that_is_not_here_is_refused_at_once(tmp_path, monkeypatch, na
 
 
 @pytest.mark.parametrize(
-    ("options", "status", "said"),
+    ("options", "said"),
     [
-        ([], 1, "TensorFlow computes, because the fused engine is not here: its kernel was not built; install"),
-        (["--engine", "tensorflow"], 1, None),
-        (["--arithmetic", "bfloat16"], 2, "--arithmetic bfloat16: only the fused engine has it, and its kernel"),
-        (["--engine", "fused", "--arithmetic", "bfloat16"], 2, "or use --engine tensorflow --arithmetic float32"),
+        (["--arithmetic", "bfloat16"], "--arithmetic bfloat16: only the fused engine has it, and its kernel"),
+        (["--engine", "fused", "--arithmetic", "bfloat16"], "or use --engine tensorflow --arithmetic float32"),
     ],
 )
-def test_without_a_kernel_it_is_said_what_computes(tmp_path, monkeypatch, options, status, said):
+def test_without_a_kernel_an_arithmetic_is_refused_by_its_name(tmp_path, monkeypatch, options, said):
     """Who names no engine is not told that two options exclude each other."""
     monkeypatch.setattr(engine, "_KERNEL", Path("missing"))
     (tmp_path / "rows.txt").write_text("a\n")
     words = ["run", f"{tmp_path}/rows.txt", "--model", f"{tmp_path}/model", "--out", f"{tmp_path}/out"]
     result = CliRunner().invoke(cli, [*words, *options])
-    text = " ".join(result.output.split())
-    assert result.exit_code == status
-    assert said in text if said else "compute" not in text
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.split())
 
 
-def test_the_line_is_json_in_a_log_of_json(tmp_path):
-    """As each line of such a log; the path has a worker without a kernel."""
+def test_it_is_said_that_tensorflow_computes_for_lack_of_the_kernel(tmp_path):
+    """Once a job has begun, unless the user has chosen the engine; as each line of a log, in JSON."""
     (tmp_path / "worker").mkdir()
-    (tmp_path / "worker" / "__init__.py").touch()
-    words = ["run", "a.txt", "--model", "model", "--out", "out", "--log-format", "json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "producer", *words],
-        env={"PYTHONPATH": f"{tmp_path}:{REPOSITORY}", "PATH": ""},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "TensorFlow computes" in json.loads(done.stderr.splitlines()[0])["message"]
+    (tmp_path / "worker" / "__init__.py").touch()  # it has no kernel, and ends at once
+    make_model(tmp_path / "model")
+    write_rows(tmp_path / "in.jsonl", {"a": [1, 2]})
+
+    def said(out, *options):
+        done = subprocess.run(
+            [sys.executable, "-m", "producer", "run", "in.jsonl", "--model", "model", "--out", out, *options],
+            env={"PYTHONPATH": f"{tmp_path}:{REPOSITORY}", "PATH": ""},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode
+        return done.stderr.splitlines()
+
+    assert said("one")[0] == engine.SUBSTITUTE
+    assert json.loads(said("two", "--log-format", "json")[0])["message"] == engine.SUBSTITUTE
+    assert not any("TensorFlow computes" in line for line in said("three", "--engine", "tensorflow"))
+    (tmp_path / "in.jsonl").unlink()
+    assert not any("TensorFlow computes" in line for line in said("four"))

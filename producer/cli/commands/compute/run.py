@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from producer.cli.exit_status import ExitStatus
 from producer.cli.input_options import input_options, submission_of
 from producer.cli.options import json_option, namespace_option, own_broker_option, served, start_log
-from producer.local.engine import check_arithmetic, choose_engine, tell_of_substitute
+from producer.local.engine import check_arithmetic, choose_engine
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.lines import tell
 from unrolled.errors import OptionError, as_argument, counted
@@ -78,15 +78,14 @@ def run(
     # Over 40 lines: one command, most of it the texts of its options.
     own = {name: arguments.pop(name) for name in OWN}
     submission = submission_of(arguments)
-    named = submission.engine
-    engine = choose_engine(named, submission.arithmetic)
+    engine = choose_engine(submission.engine, submission.arithmetic)
+    is_substitute = submission.engine is None and engine == "tensorflow"
     submission = replace(submission, engine=engine)
     options = WorkerOptions(**own, engine=engine, arithmetic=submission.arithmetic)
     check_companion("emulate", "--arithmetic bfloat16x3", given=options.arithmetic == "bfloat16x3")
     check_arithmetic(options)
     _refuse_sharing(options, workers)
     start_log(options.log_format)
-    tell_of_substitute(named)
     root = OutputRoot(options.output_root) if options.output_root else None
     if root and not root.contains(submission.out):
         raise OptionError(f"--out {submission.out} is outside --output-root; allowed: directories in {root}")
@@ -100,7 +99,9 @@ def run(
         served(figures.collect, options.metrics_port, options.metrics_address),
         closing(start_tracing(options.tracing, "unrolled-producer")),
     ):
-        cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, settings, priority, figures)
+        cut, status = run_job(
+            submission, broker, namespace, max_queued_tokens, workers, settings, priority, figures, is_substitute
+        )
     from producer.cli.commands.inspect.verify import report  # noqa: PLC0415 - slow to import
     from producer.cli.commands.watch.wait import exit_status, summary  # noqa: PLC0415 - slow to import
     from producer.cli.status_report import as_line  # noqa: PLC0415 - slow to import
