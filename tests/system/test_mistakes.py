@@ -17,8 +17,10 @@ BLOCK = re.compile(r"^```text\n(.*?)^```", re.MULTILINE | re.DOTALL)
 #: What differs from run to run, and what the page writes for it.
 NAMES = {r"job [0-9a-f]{16}\b": "job KEY", r"model [0-9a-f]{12}…": "model MODEL", r"part-\S+\.parquet": "PART",
          r"\(Error [^()]*\)": "(REASON)"}  # fmt: skip
-#: What the page leaves out: how to call a command, and how far it is.
-LEFT_OUT = re.compile(r"(Usage: |Try '|queueing: |computing: |verifying: |\d+ rows? in quarantine$)")
+#: What the page leaves out: how to call a command, how far it is, and which engine computes where one is missing.
+LEFT_OUT = re.compile(
+    r"(Usage: |Try '|TensorFlow computes, |queueing: |computing: |verifying: |\d+ rows? in quarantine$)"
+)
 
 
 def prepare():
