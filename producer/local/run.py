@@ -97,26 +97,27 @@ def run_job(
             "UNROLLED_MODEL": str(prepared.model.path),  # of one in a bucket, the copy that this job is made for
         }
         stack.enter_context(_interruptible())
+        attempts = int(environment.get("UNROLLED_MAX_ATTEMPTS", WorkerOptions().max_attempts))
+        deaths = Deaths(workers, attempts, partial(settled_in, job.objects))
+        check_model = partial(_check_unchanged, prepared.model)
+        crew = Workers(workers, settings, _logs_of(job), _interrupt, deaths, check_model)
         failures: list[UnrolledError] = []
 
         def give_up(error: UnrolledError) -> None:
             failures.append(error)
+            crew.hurry()  # without a broker, the workers would wait for it until their grace is over
             _interrupt()
 
-        if own:
-            own.watch(give_up)
-        attempts = int(environment.get("UNROLLED_MAX_ATTEMPTS", WorkerOptions().max_attempts))
-        deaths = Deaths(workers, attempts, partial(settled_in, job.objects))
-        check_model = partial(_check_unchanged, prepared.model)
-        crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt, deaths, check_model))
         try:
+            if own:
+                own.watch(give_up)
+            stack.enter_context(crew)
             # Imported while the workers start: Celery takes a third of a second here, and the workers take longer.
             from producer.local.queueing import queue_and_wait  # noqa: PLC0415
 
             return queue_and_wait(prepared, url, namespace, max_queued_tokens, priority, crew, figures)
         except KeyboardInterrupt as reason:
             if failures:
-                crew.hurry()  # without a broker, the workers would wait for it until their grace is over
                 raise failures[0] from None
             if crew.failure:
                 raise crew.failure from None

@@ -339,10 +339,12 @@ def test_a_second_ctrl_c_stops_at_once(place, crew):
     eventually(lambda: gone(below), "their end")
 
 
-def test_a_run_whose_broker_dies_ends_with_the_reason(place, crew):
-    """It can't come back, so nothing waits for it; the same command resumes the job."""
-    run = crew.start(*command("--grace-seconds", "500"), cwd=place)
-    eventually(lambda: children(run.pid, "worker"), "the worker")
+@pytest.mark.parametrize(("word", "count"), [("worker", 1), ("sh", 2)], ids=["with workers", "before"])
+def test_a_run_whose_broker_dies_ends_with_the_reason(place, crew, word, count):
+    """It can't come back, so nothing waits for it; the same command resumes the job. Also while the workers start."""
+    workers = 1 if word == "worker" else 16  # which takes a while
+    run = crew.start(*command("--grace-seconds", "500", "--workers", workers), cwd=place)
+    eventually(lambda: len(children(run.pid, word)) == count, "the worker, or both watchdogs")
     below = psutil.Process(run.pid).children(recursive=True)
     (server,) = (process for process in below if process.name().endswith("-server"))  # valkey or redis
     server.kill()
