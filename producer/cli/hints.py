@@ -22,4 +22,5 @@ def with_hint(error: click.NoSuchOption) -> click.NoSuchOption:
         near = [option for option in options if option.startswith(f"-{name}")]
         if near:
             return click.NoSuchOption(name, f"{error.message} Did you mean {' or '.join(near)}?", ctx=context)
+        return click.NoSuchOption(name, f"{error.message} A file of such a name is written as ./{name}…", ctx=context)
     return error

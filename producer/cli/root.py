@@ -20,6 +20,7 @@ except ModuleNotFoundError:
 from producer.cli.catalogue import COMMANDS, ENDED_IN_ORDER, RESUMED, CommandFailedError, completed, load_command
 from producer.cli.exit_status import ExitStatus, exit_help
 from producer.cli.hints import with_hint
+from producer.cli.repeated import refuse_repeated
 from producer.cli.variables import origin, warn_of_unknown
 from producer.terminal.lines import tell
 from producer.terminal.signals import Terminated, interruptible, terminable
@@ -56,8 +57,9 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the subcommand; from here on, SIGTERM and SIGHUP end it in order where that matters."""
         name, command, rest = super().resolve_command(ctx, args)
-        if not ctx.resilient_parsing:
+        if name and command and not ctx.resilient_parsing:
             warn_of_unknown(rest, os.environ)
+            refuse_repeated(ctx, name, command, rest)
         if name in ENDED_IN_ORDER and not ctx.resilient_parsing:
             ctx.with_resource(terminable())
         return name, command, rest

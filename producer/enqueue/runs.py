@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from unrolled.protocol.spooling import Spooled
 
 #: What may have changed the last row, and what may have brought an earlier one to quarantine, although no input did.
-_LENGTHENED = "A last line without a line end, or a last record of FASTA, is lengthened by what is added. "
+_LENGTHENED = "If text was added: it lengthens a last line without a line end, and a last record of FASTA. "
 _TAKEN = "If a row's own id is one that a row of an added input gets, such as new.txt#0, give that input another name. "
 
 

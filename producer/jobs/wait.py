@@ -111,8 +111,9 @@ def wait_for_job(
                 raise JobError(f"{job.place}: {diagnose(status)['cancelled']}")
             if status.finished:
                 return status
-            teller.tell(status)
-            if time.monotonic() >= until:
+            is_over = time.monotonic() >= until
+            teller.tell(status, is_last=is_over)
+            if is_over:
                 return status
             if queue is None:
                 teller.say_once("blind", BLIND.format(place=job.place))
@@ -197,8 +198,12 @@ class _Teller:
         self._gone, self._gone_at = 0, time.monotonic()
         self._had_worker = False
 
-    def tell(self, status: JobStatus) -> None:
+    def tell(self, status: JobStatus, *, is_last: bool) -> None:
         """Say what is new in a status.
+
+        Args:
+            status: what was found.
+            is_last: whether the wait is over: all that is in the way is said then, but for what `wait` mends itself.
 
         Raises:
             JobError: all that waits has been out of sight for too long, and no worker computes it.
@@ -223,7 +228,8 @@ class _Teller:
         usual = {"worker": _WORKER_SECONDS} if self._had_worker else {}
         self._since = {kind: self._since.get(kind, now) for kind in ways}
         for kind, since in self._since.items():
-            if now - since >= max(self._patience_seconds.get(kind, 0.0), usual.get(kind, 0.0)):
+            seconds = max(self._patience_seconds.get(kind, 0.0), usual.get(kind, 0.0))
+            if now - since >= seconds or (is_last and kind != "lost"):
                 # A worker that has met one trouble may meet another.
                 self.say_once(kind if kind != "trouble" else ways[kind], ways[kind])
 

@@ -215,7 +215,12 @@ class ModelConfig:
             raise ModelError(f"model: config.json is not JSON ({error}); restore it from your copy") from error
         if not isinstance(found, dict):
             raise ModelError(f"model: config.json contains a {type(found).__name__}; it must contain an object")
-        version = found.pop("format_version", None)
+        if "format_version" not in found:
+            raise ModelError(
+                "model: config.json has no format_version, so it is damaged, or of another program; restore it from "
+                "your copy, or import the model: unrolled model import"
+            )
+        version = found.pop("format_version")
         if type(version) is not int or version != FORMAT_VERSION:
             raise ModelError(
                 f"model: config.json has format_version {version!r:.80}, but this program reads {FORMAT_VERSION}; use "

@@ -83,5 +83,5 @@ def outputs_of(vectors: Mapping[str, Vectors]) -> Vectors:
     """The column "outputs"; the AttributeError without it says which columns there are."""
     if "outputs" not in vectors:
         example = next(iter(vectors))
-        raise AttributeError(f"no column 'outputs'; this job stored {', '.join(vectors)}: take [{example!r}]")
+        raise AttributeError(f"no column 'outputs'; this job stored {', '.join(vectors)}: take row[{example!r}]")
     return vectors["outputs"]

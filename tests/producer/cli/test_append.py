@@ -211,7 +211,7 @@ def test_a_last_line_that_was_lengthened(place, broker):
     with Path("rows.jsonl").open("a") as file:
         file.write('{"id": "c", "tokens": [1]}\n')
     said = refused(broker, "--append")
-    assert "A last line without a line end, or a last record of FASTA, is lengthened by what is added" in said
+    assert "If text was added: it lengthens a last line without a line end, and a last record of FASTA" in said
     assert "another name" not in said
 
 

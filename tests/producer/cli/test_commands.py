@@ -352,6 +352,15 @@ def test_wait_ends_with_124_when_time_is_up(tmp_path):
     )
 
 
+def test_a_wait_that_is_over_says_what_is_in_the_way(tmp_path, broker):
+    """What may be over soon is said late, but not too late: a program waits for some seconds at a time."""
+    make_job(tmp_path, shards=2, ended=False)
+    result = run_with(broker, "wait", tmp_path, "--timeout", "0.3")
+    assert result.exit_code == 124
+    assert "at work on it" in result.stderr
+    assert "at work on it" in run_with(broker, "status", tmp_path).output
+
+
 def test_wait_ends_in_time_if_redis_takes_no_entry(tmp_path, broker, ledger):
     """What Redis lost can't be entered again where its memory is full; that isn't tried for ever."""
     make_job(tmp_path, shards=2)

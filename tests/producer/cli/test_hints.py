@@ -20,7 +20,11 @@ from producer.cli.root import cli
         ("help", "Did you mean '--help', or for a command 'unrolled COMMAND --help'?"),
         ("--debugg run", "No such option '--debugg'. Did you mean '--debug'?"),
         ("run --ouput x", "'--output-root'"),
-        ("run -ö", "No such option '-ö'."),
+        ("run -ö", "No such option '-ö'. A file of such a name is written as ./-ö…"),
+        ("run a --out b --model c --out d", "--out is given 2 times; give it once"),
+        ("run a -- --out b --out c", "Missing option '--model'"),
+        ("model new m --lstm-units 3 --lstm-units 4 --lstm-units 3", "--lstm-units is given 3 times; give it once"),
+        ("worker --model a --model b", "--model is given 2 times; give it once"),
         ("rum", "Did you mean 'run'?"),
     ],
 )
@@ -50,3 +54,16 @@ def test_paths_in_advice_are_quoted():
         for value, path in found.items()
         if not re.search("as_argument|quote", value) and value not in NO_PATHS
     } == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("verify nowhere --json --json", "nowhere: "),
+        ("plan nowhere --model m --pooling mean --pooling max", "m: does not exist"),
+    ],
+)
+def test_what_may_be_given_twice(words, said):
+    """Flags, which say the same again, and options with several values: the command does its work."""
+    result = CliRunner().invoke(cli, words.split(), prog_name="unrolled")
+    assert result.stderr.startswith(f"Error: {said}")

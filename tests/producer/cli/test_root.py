@@ -117,6 +117,7 @@ finally:
         "producer.cli.catalogue",
         "producer.cli.exit_status",
         "producer.cli.hints",
+        "producer.cli.repeated",
         "producer.cli.root",
         "producer.cli.values",
         "producer.cli.variables",

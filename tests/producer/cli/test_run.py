@@ -48,8 +48,9 @@ def crew():
         yield opened
 
 
-def command(*more, out="out"):
-    return ("run", "rows.jsonl", "--model", "model", "--out", out, "--shard-tokens", "60", "--engine", ENGINE, *more)
+def command(*more, out="out", shard_tokens=60):
+    options = ("--model", "model", "--out", out, "--shard-tokens", str(shard_tokens), "--engine", ENGINE)
+    return ("run", "rows.jsonl", *options, *more)
 
 
 def check_complete(out):
@@ -203,8 +204,6 @@ def test_another_choice_of_columns_is_another_job(place):
         (("--pooling", "median"), "pooling 'median': give one or more of none, mean, max, last, first"),
         (("--empty-rows", "zeros"), "empty_rows is zeros, but no pooled vectors are stored; leave it out"),
         (("--precision", "bfloat16"), "'bfloat16' is not one of 'float32', 'float16'"),
-        (("--engine", "abacus"), "'abacus' is not one of 'fused', 'tensorflow'"),
-        (("--engine", "tensorflow", "--arithmetic", "bfloat16"), "take --engine fused for bfloat16"),
         (("--memory-budget", "lots"), "'lots' is not a number of bytes, such as 512M or 1.5G"),
         (("--lease-seconds", "nan"), "nan is not a finite number in the range 1<=x<=86400"),
         (
@@ -226,6 +225,20 @@ def test_what_can_not_be_is_refused_at_once(place, options, text):
     done = unrolled(*command(*options), cwd=place, isa="portable")
     assert done.returncode == 2
     assert text in done.stderr
+    assert not (place / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("engine", "more", "text"),
+    [
+        ("abacus", (), "'abacus' is not one of 'fused', 'tensorflow'"),
+        ("tensorflow", ("--arithmetic", "bfloat16"), "take --engine fused for bfloat16"),
+    ],
+)
+def test_an_engine_that_can_not_be_is_refused_at_once(place, engine, more, text):
+    """Before a broker or a worker is started."""
+    done = unrolled("run", "rows.jsonl", "--model", "model", "--out", "out", "--engine", engine, *more, cwd=place)
+    assert (done.returncode, text in done.stderr) == (2, True)
     assert not (place / "out").exists()
 
 
@@ -281,7 +294,7 @@ def test_a_model_that_is_gone_meanwhile_is_named(place):
 
 def test_a_model_that_changes_meanwhile_is_named(place, crew):
     """A worker that is started again would compute nothing of this job; with the old model, the job is completed."""
-    run = crew.start(*command("--shard-tokens", "10"), cwd=place)
+    run = crew.start(*command(shard_tokens=10), cwd=place)
     eventually(lambda: published(place) > 3 or run.poll() is not None, "some files", 90)
     (worker,) = children(run.pid, "worker")
     worker.suspend()
@@ -293,7 +306,7 @@ def test_a_model_that_changes_meanwhile_is_named(place, crew):
     assert "can't be started again: the files of model have changed since the job began; put them back, or" in said
     shutil.rmtree(place / "model")
     (place / "kept").rename(place / "model")
-    assert unrolled(*command("--shard-tokens", "10"), cwd=place).returncode == 0
+    assert unrolled(*command(shard_tokens=10), cwd=place).returncode == 0
     check_complete(place / "out")
 
 

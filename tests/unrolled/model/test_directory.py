@@ -140,7 +140,7 @@ def test_seed_decides_the_weights():
         ("[" * 100_000, "not JSON"),
         ("\x80", "not JSON"),
         ("[]", "must contain an object"),
-        ("{}", "format_version None"),
+        ("{}", "config.json has no format_version, so it is damaged, or of another program"),
         ('{"format_version": 2}', "format_version 2, but this program reads 1"),
         ('{"format_version": true}', "format_version True"),
         ('{"format_version": 1}', "lacks"),

@@ -384,7 +384,7 @@ def test_a_missing_column_is_reported(tmp_path):
         with pytest.raises(KeyError, match=rf"mask has no vectors: take \.{name}; this job stored mean, max"):
             ask()
     for ask in (lambda: row.outputs, lambda: batch.values):
-        with pytest.raises(AttributeError, match=r"no column 'outputs'.*stored mean, max: take \['mean'\]"):
+        with pytest.raises(AttributeError, match=r"no column 'outputs'.*stored mean, max: take row\['mean'\]"):
             ask()
     with pytest.raises(KeyError, match="no column 'outputs'"):
         unrolled.to_padded(batch)

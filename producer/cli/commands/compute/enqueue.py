@@ -22,6 +22,7 @@ from producer.cli.options import (
     start_log,
     tracing_option,
 )
+from producer.local.engine import FOR_OTHERS, has_tensorflow, local_engine
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.lines import tell
 from unrolled.errors import as_argument, counted
@@ -85,6 +86,8 @@ def enqueue(
         closing(start_tracing(tracing, "unrolled-producer")),
     ):
         prepared = prepare(submission, check_broker=partial(refuse_login, url))
+        if submission.engine is None and local_engine() != "fused" and has_tensorflow():
+            tell(FOR_OTHERS)
         with about(job=prepared.job.key):
             summary = session.enqueue(prepared, url, namespace, max_queued_tokens, priority, figures=figures)
     click.echo(json_text(asdict(summary)) if as_json else as_text(summary, submission.out))
