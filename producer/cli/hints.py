@@ -22,5 +22,7 @@ def with_hint(error: click.NoSuchOption) -> click.NoSuchOption:
         near = [option for option in options if option.startswith(f"-{name}")]
         if near:
             return click.NoSuchOption(name, f"{error.message} Did you mean {' or '.join(near)}?", ctx=context)
-        return click.NoSuchOption(name, f"{error.message} A file of such a name is written as ./{name}…", ctx=context)
+        if any(isinstance(each, click.Argument) for each in command.params) and not isinstance(command, click.Group):
+            file = f"{error.message} A file of such a name is written as ./{name}…"
+            return click.NoSuchOption(name, file, ctx=context)
     return error

@@ -21,12 +21,12 @@ def refuse_repeated(parent: click.Context, name: str, command: click.Command, wo
         words: after its name.
 
     Raises:
-        click.UsageError: it does. Any other fault of the command line is left to the command itself.
+        click.UsageError: it does, and doesn't ask for help. Any other fault is left to the command itself.
     """
-    context = command.context_class(command, info_name=name, parent=parent, resilient_parsing=True)
-    try:
-        _, rest, given = command.make_parser(context).parse_args(list(words))
-    except click.UsageError:
+    settings = {**command.context_settings, "resilient_parsing": True}
+    context = command.context_class(command, info_name=name, parent=parent, **settings)
+    _, rest, given = command.make_parser(context).parse_args(list(words))
+    if any(each.is_eager for each in given):
         return
     for option, times in Counter(given).items():
         if times > 1 and isinstance(option, click.Option) and not (option.multiple or option.is_flag or option.count):

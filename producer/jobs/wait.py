@@ -113,12 +113,12 @@ def wait_for_job(
                 return status
             is_over = time.monotonic() >= until
             teller.tell(status, is_last=is_over)
-            if is_over:
-                return status
             if queue is None:
                 teller.say_once("blind", BLIND.format(place=job.place))
             if queue and status.lost:
                 _tell_again(queue, job, log, teller)
+            if is_over:
+                return status
             usual = min(every_seconds, (time.monotonic() - first) * _QUICK)
             pause = max(usual, _REST * (time.monotonic() - began))
             time.sleep(max(0.0, min(pause, until - time.monotonic())))
@@ -229,7 +229,9 @@ class _Teller:
         self._since = {kind: self._since.get(kind, now) for kind in ways}
         for kind, since in self._since.items():
             seconds = max(self._patience_seconds.get(kind, 0.0), usual.get(kind, 0.0))
-            if now - since >= seconds or (is_last and kind != "lost"):
+            # A job without a shard may have begun a moment ago.
+            is_hasty = kind == "lost" or (kind == "input" and not status.shards)
+            if now - since >= seconds or (is_last and not is_hasty):
                 # A worker that has met one trouble may meet another.
                 self.say_once(kind if kind != "trouble" else ways[kind], ways[kind])
 

@@ -147,14 +147,20 @@ class EmbeddedBroker:
             return b""
 
     def _ended(self, status: int, more: str = "") -> UnrolledError:
-        free_bytes = shutil.disk_usage(self._folder).free
-        return UnrolledError(
-            f"the embedded broker ended with status {status}; {free_bytes / 2**20:,.1f} MiB are free in "
-            f"{self._folder.parent} (TMPDIR names another place){more}; {self._last_lines()}"
-        )
+        said = f"the embedded broker ended with status {status}; "
+        try:
+            parent = self._folder.parent
+            free_bytes = shutil.disk_usage(parent).free
+            said += f"{free_bytes / 2**20:,.1f} MiB are free in {parent} (TMPDIR names another place)"
+        except (OSError, UnrolledError):
+            said += "its directory is gone"
+        return UnrolledError(f"{said}{more}; {self._last_lines()}")
 
     def _last_lines(self) -> str:
-        lines = (self._data / "broker.log").read_text(errors="replace").splitlines()
+        try:
+            lines = (self._data / "broker.log").read_text(errors="replace").splitlines()
+        except (OSError, UnrolledError):
+            return "its log is gone; what removes files from the directory for temporary ones may have removed it"
         return "\n".join(["its log ends with:", *lines[-10:]])
 
     def _end(self, number: signal.Signals) -> None:

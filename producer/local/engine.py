@@ -25,7 +25,7 @@ _TO_BUILD = "install a C++ compiler and then unrolled again"
 #: What is said of a job for workers, where the user names no engine.
 FOR_OTHERS = (
     "this job is for workers with the fused engine, which is not here, because its kernel was not built; for workers "
-    "with TensorFlow, give --engine tensorflow, and another --out"
+    "with TensorFlow, give --engine tensorflow --arithmetic float32, and another --out"
 )
 #: What is said where the user names no engine, and TensorFlow computes for lack of the other.
 SUBSTITUTE = f"TensorFlow computes, because the fused engine is not here: {_NOT_BUILT}; {_TO_BUILD}"

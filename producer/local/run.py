@@ -100,13 +100,14 @@ def run_job(
         attempts = int(environment.get("UNROLLED_MAX_ATTEMPTS", WorkerOptions().max_attempts))
         deaths = Deaths(workers, attempts, partial(settled_in, job.objects))
         check_model = partial(_check_unchanged, prepared.model)
-        crew = Workers(workers, settings, _logs_of(job), _interrupt, deaths, check_model)
+        interrupter = _Interrupter()
+        crew = Workers(workers, settings, _logs_of(job), interrupter.interrupt, deaths, check_model)
         failures: list[UnrolledError] = []
 
         def give_up(error: UnrolledError) -> None:
             failures.append(error)
             crew.hurry()  # without a broker, the workers would wait for it until their grace is over
-            _interrupt()
+            interrupter.interrupt()
 
         try:
             if own:
@@ -129,6 +130,8 @@ def run_job(
                 at_work = partial(shards_at_work, url, namespace, job)
                 tell_what_is_left(lambda: crew.running, at_work, seconds, again)
             raise
+        finally:
+            interrupter.end()
 
 
 def _sweep_if_discarded(job: OpenJob) -> None:
@@ -162,7 +165,7 @@ def _check_unchanged(model: ModelDirectory) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let `_interrupt` do what Ctrl-C does, even where a shell has this process ignore Ctrl-C (`unrolled run … &`)."""
+    """Let `_Interrupter` do what Ctrl-C does, even where a shell has this process ignore Ctrl-C: `unrolled run … &`."""
 
     def interrupt(_: int, frame: FrameType | None) -> None:
         handler = signal.getsignal(signal.SIGINT)
@@ -177,9 +180,24 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler or signal.SIG_DFL)
 
 
-def _interrupt() -> None:
-    # A real signal: it wakes the main thread from a read that no input may ever end.
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+class _Interrupter:
+    """Interrupts the main thread, which does the job, until that is done: nothing may break off the orderly end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_over = False
+
+    def interrupt(self) -> None:
+        """Do what Ctrl-C does."""
+        with self._lock:
+            if not self._is_over:
+                # A real signal: it wakes the main thread from a read that no input may ever end.
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    def end(self) -> None:
+        """Interrupt nothing any more."""
+        with self._lock:
+            self._is_over = True
 
 
 def _logs_of(job: OpenJob) -> Path:

@@ -71,7 +71,7 @@ def from_layer(settings: Mapping[str, Any]) -> Tokenizer:
 def note_of_length(settings: Mapping[str, Any]) -> str | None:
     """What the layer does besides, and the tokenizer doesn't: it makes all texts equally long."""
     length = settings.get("output_sequence_length")
-    if type(length) is not int:
+    if type(length) is not int or length < 1:
         return None
     return (
         f"the layer cuts longer texts after {length:,} ids, and fills shorter ones with zeros; the tokenizer does "
@@ -95,7 +95,7 @@ def _refuse_encoding(encoding: Any) -> None:
     try:
         if codecs.lookup(encoding).name == "utf-8":
             return
-    except (LookupError, TypeError):
+    except (LookupError, TypeError, ValueError):  # ValueError: of a NUL in the name
         pass
     raise RequestError(f'the TextVectorization layer has encoding {_shown(encoding)}; allowed: "utf-8"')
 

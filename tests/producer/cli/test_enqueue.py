@@ -10,6 +10,7 @@ import shutil
 import socket
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,6 +25,7 @@ from tokenizers import Tokenizer
 from producer.cli.commands.compute.enqueue import as_text
 from producer.cli.root import cli
 from producer.enqueue.summary import Summary
+from producer.local import engine
 from producer.local.broker_record import BROKER_FILE
 from producer.tokenization.word_level import fit
 from unrolled.job.names import Life, part_object, rows_object, segment_name
@@ -81,6 +83,18 @@ def test_a_tokenizers_settings_that_are_not_followed_are_said_once(place, broker
     assert len(said) == 1
     assert said[0].endswith("asks for truncation to 2 tokens. This is not done: a row keeps all of its tokens and gets "
                             "no others")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kernel", "options", "is_said"),
+    [("missing", (), True), ("missing", ("--engine", "fused"), False), ("__init__.py", (), False)],
+)
+def test_a_job_for_an_engine_that_is_not_here_is_told(place, broker, monkeypatch, kernel, options, is_said):
+    """The job is made for the fused engine wherever it is queued; here, workers would compute by TensorFlow."""
+    monkeypatch.setattr(engine, "_KERNEL", Path(kernel))
+    (place / "a.txt").write_text("one two\n")
+    words = ("a.txt", "--model", "model", "--out", "out", "--broker", broker.url, "--namespace", NAMESPACE)
+    assert (engine.FOR_OTHERS in run("enqueue", *words, *options).stderr) == is_said
 
 
 def test_a_copy_of_a_job_that_waits_is_refused_and_a_moved_job_is_not(place, broker):

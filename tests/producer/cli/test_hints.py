@@ -26,6 +26,8 @@ from producer.cli.root import cli
         ("model new m --lstm-units 3 --lstm-units 4 --lstm-units 3", "--lstm-units is given 3 times; give it once"),
         ("worker --model a --model b", "--model is given 2 times; give it once"),
         ("rum", "Did you mean 'run'?"),
+        ("jobs -x", "No such option '-x'.\n"),
+        ("-x run", "No such option '-x'.\n"),
     ],
 )
 def test_what_was_meant_is_said(words, said):
@@ -59,11 +61,14 @@ def test_paths_in_advice_are_quoted():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("verify nowhere --json --json", "nowhere: "),
-        ("plan nowhere --model m --pooling mean --pooling max", "m: does not exist"),
+        ("verify nowhere --json --json", "Error: nowhere: "),
+        ("plan nowhere --model m --pooling mean --pooling max", "Error: m: does not exist"),
+        ("run a --model m --model m --help", ""),
+        ("model fit --help --out a --out b", ""),
     ],
 )
 def test_what_may_be_given_twice(words, said):
-    """Flags, which say the same again, and options with several values: the command does its work."""
+    """Flags, which say the same again, options with several values, and anything beside a call for help."""
     result = CliRunner().invoke(cli, words.split(), prog_name="unrolled")
-    assert result.stderr.startswith(f"Error: {said}")
+    assert result.stderr.startswith(said)
+    assert result.exit_code == (1 if said else 0)

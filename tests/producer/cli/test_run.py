@@ -366,6 +366,34 @@ def test_a_run_whose_broker_dies_ends_with_the_reason(place, crew, word, count):
     eventually(lambda: gone(below), "their end")
 
 
+def test_a_broker_that_dies_with_its_files_is_named(place, crew):
+    """A program that removes old temporary files may have removed them."""
+    run = crew.start(*command("--grace-seconds", "500"), cwd=place)
+    eventually(lambda: children(run.pid, "worker"), "the worker")
+    (server,) = (each for each in psutil.Process(run.pid).children() if each.name().endswith("-server"))
+    shutil.rmtree(Path(server.cwd()).parent)
+    server.kill()
+    said = run.communicate(timeout=45)[1]
+    assert run.returncode == 1
+    assert "the embedded broker ended with status -9; " in said
+    assert "its log is gone" in said
+    assert "Exception in thread" not in said
+
+
+def test_a_broker_that_dies_when_the_job_is_complete_is_not_missed(place, crew):
+    """While the workers end, nothing needs it any more."""
+    run = crew.start(*command("--workers", "2", "--grace-seconds", "500"), cwd=place)
+    eventually(lambda: len(children(run.pid, "worker")) == 2, "the workers")
+    (server,) = (each for each in psutil.Process(run.pid).children() if each.name().endswith("-server"))
+    slow, quick = children(run.pid, "worker")
+    slow.suspend()  # it takes no shard, and can't end by itself
+    quick.wait(90)
+    server.kill()
+    said = run.communicate(timeout=45)
+    assert (run.returncode, "out: complete" in said[0]) == (0, True), said
+    check_complete(place / "out")
+
+
 def test_a_second_sigterm_changes_nothing(place, crew):
     """A second signal while the run is ending doesn't stop it from ending in order."""
     run = crew.start(*command("--workers", "2"), cwd=place)

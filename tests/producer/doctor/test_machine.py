@@ -7,6 +7,7 @@ from producer.doctor.machine import check_machine, usable_cpus
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.model.weights import new_weights
+from worker.engines.fused import library
 from worker.engines.fused.cpus import usable_cpus as usable_cpus_of_the_engine
 from worker.engines.fused.library import available_isas
 
@@ -60,6 +61,18 @@ def test_weights_count_as_memory(files, tmp_path):
     limit = {"sys/fs/cgroup/memory.max": str(34 * 2**20)}
     assert files(budget=2**20, **limit)["memory"].outcome == "ok"
     assert files(budget=2**20, model=model, **limit)["memory"].outcome == "warn"
+
+
+def test_no_kernel_is_said_in_few_words(files, monkeypatch):
+    """Why there is none is said of the engine."""
+    library.load.cache_clear()
+    monkeypatch.setattr(library, "FILE_NAME", "missing.so")
+    try:
+        check = files()["kernel"]
+    finally:
+        library.load.cache_clear()
+    assert (check.outcome, check.advice) == ("warn", "see what is said of the fused engine")
+    assert check.found.endswith("; no kernel can be used")
 
 
 def test_no_limit_is_no_limit(files):

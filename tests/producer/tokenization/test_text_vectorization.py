@@ -108,6 +108,7 @@ def changed(**changes):
         ({"output_mode": None}, 'output_mode null; allowed: "int"'),
         ({"encoding": "latin-1"}, 'encoding "latin-1"; allowed: "utf-8"'),
         ({"encoding": "no-such"}, 'encoding "no-such"; allowed: "utf-8"'),
+        ({"encoding": "a\x00b"}, 'allowed: "utf-8"'),
         ({"encoding": 8}, 'encoding 8; allowed: "utf-8"'),
         ({"vocabulary": None}, "there is no vocabulary; write the layer with it"),
         ({"vocabulary": ["", 3]}, "there is no vocabulary"),
@@ -126,7 +127,7 @@ def test_what_cannot_be_imported(changes, message):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"ngrams": 1}, {"ngrams": [1]}, {"encoding": "UTF8"}, {"output_sequence_length": 1}]
+    "changes", [{"ngrams": 1}, {"ngrams": [1]}, {"encoding": "UTF8"}, {"output_sequence_length": 0}]
 )
 def test_what_changes_no_id(changes):
     """Keras takes it as no setting, or as the same."""
