@@ -23,25 +23,30 @@ class CustomBuildHook(BuildHookInterface[Any]):
         del version
         if self.target_name == "sdist":  # it has the sources; the wheel that is made of it gets the library
             return
-        if os.environ.get("UNROLLED_NO_KERNEL") == "1":
-            self._skip("UNROLLED_NO_KERNEL is set")
-            return
         build = _load(Path(self.root) / _BUILD)
+        reason: Path = build.REASON
+        if os.environ.get("UNROLLED_NO_KERNEL") == "1":
+            self._skip("UNROLLED_NO_KERNEL was set; unset it, and install unrolled again", reason, build_data)
+            return
         try:
             self.app.display_info("the fused engine's kernel is compiled, for one to two minutes, if it has changed")
             build.build_kernel()
         except build.CannotBuildError as error:
             if os.environ.get("UNROLLED_REQUIRE_KERNEL") == "1":
                 raise
-            self._skip(str(error))
+            self._skip(str(error), reason, build_data)
             return
+        reason.unlink(missing_ok=True)
         build_data["artifacts"].append(str(build.LIBRARY.relative_to(self.root)))
         build_data["pure_python"] = False
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["tag"] = f"py3-none-{platform}"
 
-    def _skip(self, reason: str) -> None:
+    def _skip(self, reason: str, file: Path, build_data: dict[str, Any]) -> None:
+        """Go on without the library; pip shows no line of this, so a file keeps the reason for those who miss it."""
         self.app.display_warning(f"fused engine not built: {reason}; the tensorflow engine serves instead")
+        file.write_text(f"{reason}\n", encoding="utf-8")
+        build_data["artifacts"].append(str(file.relative_to(self.root)))
 
 
 def _load(path: Path) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from producer.doctor.check import Check
-from producer.local.engine import HOW_TO_COMPUTE, ask_engine, has_tensorflow
+from producer.local.engine import ask_engine, has_tensorflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,8 @@ def check_engine() -> Iterator[Check]:
         if not has_tensorflow():
             problem = f"{problem}; and TensorFlow is not installed"
             advice = (
-                f"`unrolled run`, `unrolled worker` and unrolled.load on this machine need an engine: {HOW_TO_COMPUTE}"
+                "`unrolled run`, `unrolled worker` and unrolled.load on this machine need an engine: this one, or pip "
+                "install 'unrolled[tensorflow]'"
             )
         yield Check("fused engine", "warn", problem, advice)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,17 +19,11 @@ if TYPE_CHECKING:
 
 #: Measuring takes a second on a busy machine.
 _SECONDS = 60.0
-#: Where neither engine is installed.
-HOW_TO_COMPUTE = "install a C++ compiler and then unrolled again, or pip install 'unrolled[tensorflow]'"
-_NOT_BUILT = "its kernel was not built"
-_TO_BUILD = "install a C++ compiler and then unrolled again"
 #: What is said of a job for workers, where the user names no engine.
 FOR_OTHERS = (
     "this job is for workers with the fused engine, which is not here, because its kernel was not built; for workers "
     "with TensorFlow, give --engine tensorflow --arithmetic float32, and another --out"
 )
-#: What is said where the user names no engine, and TensorFlow computes for lack of the other.
-SUBSTITUTE = f"TensorFlow computes, because the fused engine is not here: {_NOT_BUILT}; {_TO_BUILD}"
 _KERNEL = Path("engines", "fused", "_kernel.so")
 
 
@@ -39,9 +34,27 @@ def has_tensorflow() -> bool:
 
 def local_engine() -> EngineName:
     """The fused engine where its kernel was built, else TensorFlow's; nothing of the worker is imported."""
+    return "fused" if any(path.is_file() for path in _kernels()) else "tensorflow"
+
+
+def why_not_built() -> str:
+    """Why the kernel of the fused engine isn't here, and what helps, as the installation has kept it."""
+    for path in _kernels():
+        with suppress(OSError, ValueError):
+            return f"its kernel was not built: {path.with_suffix('.txt').read_text(encoding='utf-8').strip()}"
+    return "its kernel was not built; install a C++ compiler, and install unrolled again"
+
+
+def substitute() -> str:
+    """What is said where the user names no engine, and TensorFlow computes for lack of the other."""
+    return f"TensorFlow computes, because the fused engine is not here: {why_not_built()}"
+
+
+def _kernels() -> list[Path]:
+    """Where the kernel would be."""
     worker = find_spec("worker")
     places = worker.submodule_search_locations if worker else None
-    return "fused" if any((Path(place) / _KERNEL).is_file() for place in places or ()) else "tensorflow"
+    return [Path(place) / _KERNEL for place in places or ()]
 
 
 def choose_engine(engine: EngineName | None, arithmetic: Arithmetic) -> EngineName:
@@ -56,7 +69,10 @@ def choose_engine(engine: EngineName | None, arithmetic: Arithmetic) -> EngineNa
     """
     has_fused = local_engine() == "fused"
     if not has_fused and not has_tensorflow():
-        raise OptionError(f"no engine is installed here: {HOW_TO_COMPUTE}")
+        why = why_not_built()
+        raise OptionError(
+            f"no engine is installed here. The fused engine: {why}, or pip install 'unrolled[tensorflow]'"
+        )
     if engine == "tensorflow" and not has_tensorflow():
         raise OptionError(
             "--engine tensorflow: TensorFlow is not installed here; pip install 'unrolled[tensorflow]', or use"
@@ -64,10 +80,10 @@ def choose_engine(engine: EngineName | None, arithmetic: Arithmetic) -> EngineNa
         )
     if not has_fused and engine == "fused":
         other = "--engine tensorflow" if arithmetic == "float32" else "--engine tensorflow --arithmetic float32"
-        raise OptionError(f"--engine fused: {_NOT_BUILT}; {_TO_BUILD}, or use {other}")
+        raise OptionError(f"--engine fused: {why_not_built()}, or use {other}")
     if not has_fused and engine is None and arithmetic != "float32":
         raise OptionError(
-            f"--arithmetic {arithmetic}: only the fused engine has it, and {_NOT_BUILT}; {_TO_BUILD}, or use"
+            f"--arithmetic {arithmetic}: only the fused engine has it, and {why_not_built()}, or use"
             " --arithmetic float32"
         )
     return engine or local_engine()

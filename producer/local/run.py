@@ -16,7 +16,7 @@ from producer.enqueue.submission import Submission, prepare
 from producer.local.broker import EmbeddedBroker
 from producer.local.broker_record import check_alone, recorded
 from producer.local.deaths import Deaths, settled_in
-from producer.local.engine import SUBSTITUTE
+from producer.local.engine import substitute
 from producer.local.stopping import shards_at_work, tell_what_is_left
 from producer.local.workers import Workers
 from producer.terminal.lines import tell
@@ -81,7 +81,7 @@ def run_job(
     if broker is None:
         check_alone(job)
     if is_substitute:
-        tell(SUBSTITUTE)
+        tell(substitute())
     with ExitStack() as stack:
         stack.push(lambda kind, *_: _sweep_if_discarded(job) if kind else None)
         stack.enter_context(terminable())

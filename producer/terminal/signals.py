@@ -63,7 +63,8 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGINT) is interrupt:  # a worker that has ended lets nothing interrupt it
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager

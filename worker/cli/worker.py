@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,8 @@ def run_worker(settings: Settings, log_level: str, make_engine: MakeEngine = cho
         without_mingle=True,
     )
     program.start()
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # it has ended in order, and Python takes some time to end
     status = app.ending or program.exitcode or 0
     if app.assembly and app.assembly.computing:
         # The engine is still computing shards that were given back; nothing in it needs a clean shutdown.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from unrolled.tokenization import characters, word_list
@@ -49,7 +50,8 @@ def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> tuple[str,
         text = path.read_text(encoding="utf-8-sig")
         tokenizer = Tokenizer.from_str(text)
     except Exception as error:  # tokenizers raises plain Exception
-        raise ImportRefusedError(f"{path}: can't be read as a tokenizer.json ({str(error)[:200]})") from error
+        hint = "; `unrolled tokenizer import` makes a tokenizer.json of it" if _is_of_keras(path) else ""
+        raise ImportRefusedError(f"{path}: can't be read as a tokenizer.json ({str(error)[:200]}){hint}") from error
     _refuse_no_token(path, tokenizer)
     vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
     word, largest = max(vocabulary.items(), key=lambda item: item[1], default=("", 0))
@@ -81,6 +83,15 @@ def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> tuple[str,
             "padding, call the token [PAD] in the file"
         )
     return text, notes
+
+
+def _is_of_keras(path: Path) -> bool:
+    """Whether a file has a tokenizer of Keras, in JSON: a Tokenizer or a TextVectorization layer."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and bool(found.keys() & {"standardize", "config"})
 
 
 def _refuse_no_token(path: Path, tokenizer: Tokenizer) -> None:

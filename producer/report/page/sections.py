@@ -148,9 +148,14 @@ def lengths(facts: Facts) -> str:
     caption = f'<p class="caption">Rows by their number of tokens; {mean}.{tail}</p>'
     return _section(
         "Lengths",
-        "Rows of unequal length are what padding wastes time on. No padding was computed here.",
+        f"Rows of unequal length are what padding wastes time on.{' No padding was computed here.' * _is_exact(facts)}",
         chart + caption + _steps_table(facts),
     )
+
+
+def _is_exact(facts: Facts) -> bool:
+    """Whether no padding is computed: the fused engine pads nothing, unless the model's vectors depend on padding."""
+    return facts.job.offer.engine == "fused" and facts.model is not None and facts.model.padding is None
 
 
 def _steps_table(facts: Facts) -> str:

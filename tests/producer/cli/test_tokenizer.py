@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -197,6 +198,7 @@ def test_vocabulary_larger_than_the_model(tmp_path, corpus, model):
         (["fit", "CORPUS", "--vocab-size", "5", "--out", f"{__file__}/a.json"], 1, "is no directory; give"),
         (["fit", "CORPUS", "--vocab-size", "1", "--oov", "<OOV>", "--out", "OUT"], 2, "leaves no id for a word"),
         (["import", "CORPUS", "--out", "OUT"], 1, "is neither what Keras"),
+        (["import", sys.executable, "--out", "OUT"], 1, "is no text in UTF-8, and so no JSON; give a file with what"),
     ],
 )
 def test_errors_are_one_line(tmp_path, corpus, arguments, status, message):

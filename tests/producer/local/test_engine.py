@@ -48,7 +48,10 @@ def test_it_is_fused_where_the_kernel_was_built(tmp_path, kernel, name):
     [
         ("fused", ["tensorflow"], "--engine fused: .*, or use --engine tensorflow"),
         ("tensorflow", ["fused"], "--engine tensorflow: .*, or use --engine fused"),
-        *((name, [], "no engine is installed here: .* compiler .*, or pip install") for name in (None, "fused")),
+        *(
+            (name, [], "no engine is installed here. The fused engine: .* compiler.*, or pip install")
+            for name in (None, "fused")
+        ),
     ],
 )
 def test_an_engine_that_is_not_here_is_refused_at_once(tmp_path, monkeypatch, name, here, said):
@@ -102,8 +105,12 @@ def test_it_is_said_that_tensorflow_computes_for_lack_of_the_kernel(tmp_path):
         assert done.returncode
         return done.stderr.splitlines()
 
-    assert said("one")[0] == engine.SUBSTITUTE
-    assert json.loads(said("two", "--log-format", "json")[0])["message"] == engine.SUBSTITUTE
+    why = "TensorFlow computes, because the fused engine is not here: its kernel was not built"
+    assert said("one")[0] == f"{why}; install a C++ compiler, and install unrolled again"
+    kept = tmp_path / "worker" / "engines" / "fused" / "_kernel.txt"  # the installation's reason
+    kept.parent.mkdir(parents=True)
+    kept.write_text("c++ failed\n")
+    assert json.loads(said("two", "--log-format", "json")[0])["message"] == f"{why}: c++ failed"
     assert not any("TensorFlow computes" in line for line in said("three", "--engine", "tensorflow"))
     (tmp_path / "in.jsonl").unlink()
     assert not any("TensorFlow computes" in line for line in said("four"))

@@ -73,3 +73,16 @@ def test_a_tokenizer_of_ones_own_may_be_given(tmp_path):
     assert Tokenizer.from_file(str(tmp_path / "own/tokenizer.json")).encode("a").ids == (
         Tokenizer.from_file(str(tmp_path / "model/tokenizer.json")).encode("a", add_special_tokens=False).ids
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "is_told"),
+    [({"standardize": None, "vocabulary": []}, True), ({"class_name": "Tokenizer", "config": {}}, True), ({}, False)],
+)
+def test_a_tokenizer_of_keras_has_to_be_converted(content, is_told, tmp_path):
+    """The refusal names the command."""
+    (tmp_path / "layer.json").write_text(json.dumps(content))
+    options = ImportOptions(tokenizer=tmp_path / "layer.json", parity=None)
+    with pytest.raises(ImportRefusedError, match=r"can't be read as a tokenizer\.json") as caught:
+        import_model(MODELS / "flair_forward.pt", tmp_path / "model", options)
+    assert ("`unrolled tokenizer import` makes a tokenizer.json of it" in str(caught.value)) == is_told

@@ -385,7 +385,7 @@ def test_what_is_refused(layer, reason, tmp_path):
     [
         (
             layers.TextVectorization,
-            "make a tokenizer.json of that layer for --tokenizer: `unrolled tokenizer",
+            "make a tokenizer.json of that layer for --tokenizer, as docs",
         ),
         (layers.StringLookup, "change the ids in your rows instead"),
     ],

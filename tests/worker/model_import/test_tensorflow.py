@@ -228,6 +228,12 @@ def field(number, content):
     return bytes([number << 3 | 2, *parts, size]) + content
 
 
+def test_a_checkpoint_that_is_not_there_is_no_damaged_one(tmp_path):
+    """A name that was mistyped needs no fresh copy."""
+    with pytest.raises(ImportRefusedError, match=r"nope\.index: can't be read \(No such file or directory\)"):
+        imported(tmp_path / "nope.index", tmp_path / "model")
+
+
 @pytest.mark.parametrize("suffix", ["", ".index"])
 def test_checkpoints(suffix, model, own, tmp_path):
     """tf.train.Checkpoint, named by its prefix or by its index."""

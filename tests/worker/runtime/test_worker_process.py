@@ -245,6 +245,17 @@ def test_other_signals_are_the_same_as_sigterm(site, name, log_format):
     assert "shutdown" not in worker.log
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"])
+def test_signals_that_come_while_it_ends_change_nothing(site, name):
+    """To the last moment, in which Python has given up its handlers; a service manager may send several."""
+    worker = site.worker(lease_seconds=30).wait_ready()
+    number = signal.Signals[name]
+    while worker.alive:
+        worker.signal(number)
+        time.sleep(0.002)
+    assert worker.wait() == 0
+
+
 def test_a_second_ctrl_c_gives_back_at_once(site):
     """As a second SIGTERM does; a third changes nothing, and the exit status is still 0."""
     worker = held(site, grace_seconds=600, lease_seconds=600)

@@ -25,6 +25,9 @@ SOURCES = Path(__file__).with_name("src")
 LIBRARY = Path(__file__).with_name("_kernel.so")
 #: Beside the library: of which sources, by which compiler and with which options it was made, and its own digest.
 RECORD = LIBRARY.with_name("_kernel.made")
+#: Where an installation without the library keeps the reason, in a line.
+REASON = LIBRARY.with_name("_kernel.txt")
+_AGAIN = ", and install unrolled again"
 COMPILERS = ("c++", "g++", "clang++")
 
 # Compilers may contract multiplications and additions in one loop and not in another, and then equal rows would have
@@ -53,7 +56,9 @@ def find_compiler() -> list[str]:
     for command in [shlex.split(named)] if named else [[name] for name in COMPILERS]:
         if command and shutil.which(command[0]):
             return command
-    raise CannotBuildError(f"no C++ compiler found ({named or ', '.join(COMPILERS)}); install one, or name it in CXX")
+    raise CannotBuildError(
+        f"no C++ compiler found ({named or ', '.join(COMPILERS)}); install one, or name it in CXX{_AGAIN}"
+    )
 
 
 def build_kernel() -> bool:
@@ -150,7 +155,9 @@ def _run(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.stderr.write(done.stderr)
-        raise CannotBuildError(f"{command[0]} failed with status {done.returncode}")
+        raise CannotBuildError(
+            f"{command[0]} failed with status {done.returncode}; `pip install -v` of unrolled shows what it says"
+        )
     return done.stdout
 
 

@@ -150,9 +150,7 @@ def load() -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
-        raise BrokenWorkerError(
-            f"the fused engine's kernel can't be loaded ({error}); install a C++ compiler and reinstall"
-        ) from error
+        raise BrokenWorkerError(_why_missing(path, error)) from error
     for name, (result, arguments) in _SIGNATURES.items():
         try:
             function = getattr(library, name)
@@ -164,6 +162,17 @@ def load() -> ctypes.CDLL:
     if version != ABI_VERSION:
         raise _other_version(path, f"interface {version}")
     return library
+
+
+def _why_missing(path: Path, error: OSError) -> str:
+    """Why the library can't be loaded, and what helps; an installation without it has kept the reason."""
+    try:
+        reason = path.with_suffix(".txt").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        reason = ""
+    if reason and not path.exists():
+        return f"the fused engine's kernel was not built: {reason}"
+    return f"the fused engine's kernel can't be loaded ({error}); install a C++ compiler and reinstall"
 
 
 def _other_version(path: Path, found: str) -> BrokenWorkerError:

@@ -589,7 +589,7 @@ class _Paths:
         what = node.inputs[0] if source is None else f"{source.name} ({source.what})"
         way = "change the ids in your rows instead"
         if source is not None and source.what == "TextVectorization":
-            way = "make a tokenizer.json of that layer for --tokenizer: `unrolled tokenizer import`"
+            way = "make a tokenizer.json of that layer for --tokenizer, as docs/token_ids.md shows"
         return (
             f"{node.target or node.name} reads {what}: the model computes ids from its input before it looks up their "
             "vectors. Only a model whose embedding reads the ids themselves can be imported: save the part of the "

@@ -156,7 +156,10 @@ def import_command(keras_json: Any, out: Path, overwrite: bool, as_json: bool) -
     try:
         made, note = from_keras(keras_json.read())
     except UnicodeDecodeError as error:
-        raise RequestError(f"{keras_json.name}: is not in UTF-8; write it so") from error
+        raise RequestError(
+            f"{keras_json.name}: is no text in UTF-8, and so no JSON; give a file with what the to_json() of a Keras "
+            "Tokenizer writes, or with a TextVectorization layer as docs/token_ids.md has it"
+        ) from error
     except RequestError as error:
         raise RequestError(f"{keras_json.name}: {error}") from error
     _save(made, target, room)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from support.model_configs import STACKED
 from support.report_jobs import report_job
 from support.skips import long
 
@@ -19,6 +20,7 @@ from producer.report.page import map_section
 from producer.report.page.page import policy, render
 from producer.report.page.plan_section import plan_section
 from producer.report.page.sections import _lead
+from unrolled.model.padding import Padding
 
 #: Whether a column is per token, and its width; and what the first sentence says of all of them.
 LEADS = [
@@ -55,6 +57,24 @@ class Tags(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize(
+    ("engine", "model", "is_said"),
+    [
+        ("fused", STACKED, True),
+        ("tensorflow", STACKED, False),  # whose batches are padded
+        ("fused", replace(STACKED, padding=Padding(STACKED.max_length)), False),  # a model that computes padding
+        ("fused", None, False),  # which may be such a model
+    ],
+)
+def test_that_no_padding_was_computed_is_said_where_it_is_so(tmp_path, engine, model, is_said):
+    """The sentence can be false."""
+    gathering = Gathering(report_job(tmp_path / "out", 30), ReportOptions())
+    gathering.look()
+    shown = gathering.shown()
+    facts = replace(shown.facts, job=replace(shown.facts.job, engine=engine), model=model)
+    assert ("No padding was computed here." in render(replace(shown, facts=facts))) == is_said
 
 
 def test_it_is_whole_and_names_no_other_address(page):

@@ -373,5 +373,5 @@ def test_without_a_compiler():
     assert done.returncode == 1
     assert done.stderr == (
         "the fused engine's kernel was not built: no C++ compiler found (no-such-compiler); "
-        "install one, or name it in CXX\n"
+        "install one, or name it in CXX, and install unrolled again\n"
     )
