@@ -62,7 +62,8 @@ def test_options_come_from_the_environment_too(tmp_path):
 )
 def test_bad_sizes(tmp_path, option, value, message):
     """A size that isn't allowed is wrong usage, in one sentence; nothing is written."""
-    result = run("new", tmp_path / "m", *SIZES, option, value)
+    sizes = {**dict(zip(SIZES[::2], SIZES[1::2], strict=True)), option: value}
+    result = run("new", tmp_path / "m", *(word for pair in sizes.items() for word in pair))
     assert result.exit_code == 2
     assert message in result.output
     assert not (tmp_path / "m").exists()
