@@ -53,6 +53,8 @@ class Progress:
         self._transient, self._unit = transient, unit
         self._said = self._shown = ""
         self._shown_at = clock()
+        #: Tokens per second as they were last shown; None where they weren't.
+        self.tokens_per_second: float | None = None
         self._speed = Speed()  # rich forgets that of a task whose total changes, as a guessed one does all the time
         self._bar = RichProgress(
             TextColumn("{task.description}"),
@@ -108,6 +110,7 @@ class Progress:
         total = None if task.total is None else int(task.total)
         is_overdue = total is not None and self._speed.is_overdue(total - done_tokens, now)
         speed = None if is_overdue or not working else self._speed.per_second(now)
+        self.tokens_per_second = speed
         facts = facts_of(done_tokens, done_rows, total, speed, of, self._unit, self._speed.since(now))
         facts += f", {more}" if more else ""
         self._bar.update(self._task, facts=facts)

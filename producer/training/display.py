@@ -80,14 +80,16 @@ class FitDisplay:
         )
 
     def _left(self, facts: dict[str, Any]) -> str:
-        """How long all epochs may take, held-out rows included; empty where it isn't known yet."""
+        """How long all epochs may take; empty where it isn't known yet, and in the last one, whose time is shown."""
         now, done = self._clock(), (facts["epoch"] - 1) * facts["total"] + facts["done"]
         if self._began is None:
             self._began = now, done
         seconds, tokens = now - self._began[0], done - self._began[1]
-        if tokens <= 0 or seconds < _LEFT_AFTER_SECONDS:
+        if tokens <= 0 or seconds < _LEFT_AFTER_SECONDS or facts["epoch"] == self._epochs:
             return ""
-        left = (self._epochs * facts["total"] - done) * seconds / tokens
+        # "Up to": if the machine is slower now than it was, it may stay so.
+        pace = max(seconds / tokens, 1 / (self._progress.tokens_per_second or math.inf))
+        left = (self._epochs * facts["total"] - done) * pace
         return f", up to {duration(left)} left in all"
 
     def _advance(self, phase: str, facts: dict[str, Any], left: str = "") -> None:

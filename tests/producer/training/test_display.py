@@ -63,13 +63,26 @@ def test_the_time_of_all_epochs(capsys, monkeypatch):
     now = [0.0]
     progress = Progress("starting TensorFlow", transient=True)
     display = FitDisplay(4, progress, lambda: now[0])
-    for seconds, epoch, done in ((0, 1, 0), (1, 1, 1000), (10, 1, 10_000), (500, 3, 40_000)):
+    for seconds, epoch, done in ((0, 1, 0), (1, 1, 1000), (10, 1, 10_000), (500, 3, 40_000), (900, 4, 40_000)):
         now[0] = seconds
         display.show("step", STEP | {"epoch": epoch, "done": done})
     lines = capsys.readouterr().err.splitlines()
-    assert ["left in all" in line for line in lines] == [False, False, True, True]
+    assert ["left in all" in line for line in lines] == [False, False, True, True, False]  # the epoch's is all there is
     assert lines[2].endswith(", up to 15 min 50 s left in all")
     assert lines[3].endswith(", up to 7 min 03 s left in all")
+
+
+def test_the_time_of_all_epochs_is_that_of_a_slower_machine(capsys, monkeypatch):
+    """It is never below what is left of this epoch, which is estimated from the last moments."""
+    monkeypatch.setattr(module, "PLAIN_EVERY_SECONDS", 0.0)
+    now = [0.0]
+    progress = Progress("starting TensorFlow", transient=True)
+    display = FitDisplay(2, progress, lambda: now[0])
+    display.show("step", STEP | {"epoch": 1, "done": 0})
+    now[0] = 10.0
+    progress.tokens_per_second = 100.0  # 1,000 on average
+    display.show("step", STEP | {"epoch": 1, "done": 10_000, "total": 20_000})
+    assert capsys.readouterr().err.splitlines()[-1].endswith(", up to 5 min 00 s left in all")
 
 
 @pytest.mark.parametrize(
