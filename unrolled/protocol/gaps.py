@@ -30,13 +30,18 @@ def missing_segment(log: Log, objects: Objects, *, by_chapters: bool = True) -> 
     return segment_name(log.length) if last >= log.length else None
 
 
-def refuse_gap(objects: Objects) -> None:
-    """Refuse to add to a log with a gap: the new segment would come before older ones.
+def refuse_gap(objects: Objects, log: Log | None = None) -> None:
+    """Refuse a log with a gap: a new segment would come before older ones, and what they named would be forgotten.
+
+    Args:
+        objects: the job's objects.
+        log: the job's log, as far as it was read; None to read it.
 
     Raises:
         JobError: a segment is missing or damaged.
+        TransientError: the store can't be read now.
     """
-    missing = missing_segment(Log(), objects)
+    missing = missing_segment(log or Log(), objects)
     if missing is not None:
         raise JobError(
             f"{objects.store}/{missing}: isn't there, but later segments of the log are; restore it from a copy, or use"

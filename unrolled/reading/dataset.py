@@ -25,6 +25,7 @@ from unrolled.job.names import part_object
 from unrolled.job.shard_id import ShardId
 from unrolled.model.files import CONFIG_FILE, WEIGHTS_FILE
 from unrolled.protocol.completion import standing
+from unrolled.protocol.gaps import refuse_gap
 from unrolled.protocol.log import Log
 from unrolled.protocol.opening import open_job
 from unrolled.reading.arrays import numbers
@@ -289,7 +290,10 @@ class Dataset:
             return None
         shards = {(part.info.job, part.info.shard) for part in self._parts}
         for job in self._jobs:
-            found = standing(Log(), job.objects, live=job.job.live)
+            log = Log()
+            found = standing(log, job.objects, live=job.job.live)
+            if found.complete:
+                refuse_gap(job.objects, log)
             if not found.complete or not {(job.job.id, shard) for shard in found.published} <= shards:
                 return False
         return True

@@ -340,6 +340,27 @@ def test_wait_ends_with_1_where_shards_are_dead(tmp_path):
     assert run("status", tmp_path).stdout.startswith(f"{tmp_path}: finished, not complete; job ")
 
 
+def test_no_job_is_complete_whose_log_has_a_gap(tmp_path, broker):
+    """Somebody has deleted a file of the log: what it named isn't counted, and the job seems to be complete without."""
+    job = make_job(tmp_path, shards=2)
+    for shard in waiting(job):
+        publish_shard(job, shard)
+    log = tmp_path / "_unrolled" / "log"
+    last = max(log.iterdir())
+    later = log / f"{int(last.stem) + 2:06}.jsonl"
+    dataset = open_dataset(tmp_path)
+    assert dataset.complete
+    assert run("status", tmp_path).stdout.startswith(f"{tmp_path}: complete")
+    later.write_bytes(last.read_bytes())
+    said = f"{int(last.stem) + 1:06}.jsonl: isn't there, but later segments of the log are; restore it from a copy"
+    for command in ("status", "wait", "report", "verify"):
+        result = run_with(broker, command, tmp_path) if command == "wait" else run(command, tmp_path)
+        assert (result.exit_code, said in result.output) == (1, True), (command, result.output)
+        assert ": complete" not in result.stdout
+    with pytest.raises(JobError, match="isn't there, but later segments of the log are"):
+        _ = dataset.complete
+
+
 def test_wait_ends_with_124_when_time_is_up(tmp_path):
     """The status is that of `timeout`; an input that isn't at its end is mentioned."""
     make_job(tmp_path, shards=2, ended=False)
