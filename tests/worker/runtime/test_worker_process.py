@@ -248,7 +248,9 @@ def test_other_signals_are_the_same_as_sigterm(site, name, log_format):
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"])
 def test_signals_that_come_while_it_ends_change_nothing(site, name):
     """To the last moment, in which Python has given up its handlers; a service manager may send several."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and processes inherit that
     worker = site.worker(lease_seconds=30).wait_ready()
+    signal.signal(signal.SIGHUP, before)
     number = signal.Signals[name]
     while worker.alive:
         worker.signal(number)
