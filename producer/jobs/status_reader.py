@@ -100,7 +100,9 @@ class StatusReader:
         # Over 40 lines: every fact of a status, in its order.
         log, job, tally = self.log, self._job, self._tally
         if tally.finished and self._whole != log.length:
-            refuse_gap(job.objects, log)  # or the job would be called complete without the rows that a segment named
+            refuse_gap(
+                job.objects, log.length
+            )  # or the job would be called complete without the rows that a segment named
             self._whole = log.length
         failed = self._count_failed()
         retried = [log.entries[shard] for source, shard in log.retried.items() if source in tally.published]

@@ -111,7 +111,7 @@ class Gathering:
         """
         self._tally.look()
         if self._tally.finished:
-            refuse_gap(self._job.objects, self._tally.log)
+            refuse_gap(self._job.objects, self._tally.log.length)
         entries = self._tally.log.entries
         while self._logged < len(entries):
             self._logged += 1

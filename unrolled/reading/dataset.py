@@ -293,7 +293,7 @@ class Dataset:
             log = Log()
             found = standing(log, job.objects, live=job.job.live)
             if found.complete:
-                refuse_gap(job.objects, log)
+                refuse_gap(job.objects, log.length)
             if not found.complete or not {(job.job.id, shard) for shard in found.published} <= shards:
                 return False
         return True
