@@ -63,21 +63,19 @@ def check_output(path: Path, model: ModelDirectory | None, mounts: Path = Path("
     except (JobError, OptionError) as error:
         yield Check("output directory", "fail", str(error), "choose another directory for the job")
         return
+    # The directory, or the one in which it would be made.
     place = next(parent for parent in (path.absolute(), *path.absolute().parents) if _may_exist(parent))
+    missing = "" if place == path.absolute() else f"{path} doesn't exist yet; "
     try:
         with tempfile.TemporaryFile(dir=place, prefix=".unrolled-doctor-") as file:
             file.write(b"x")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        yield Check(
-            "output directory",
-            "fail",
-            f"{place}: can't be written: {error.strerror}",
-            "choose another directory, or make this one writable",
-        )
+        found = f"{missing}{place}: can't be written: {error.strerror}"
+        yield Check("output directory", "fail", found, f"choose another directory, or make {place} writable")
         return
-    yield Check("output directory", "ok", f"{place}: can be written")
+    yield Check("output directory", "ok", f"{missing}{place}: can be written")
     yield from check_disk(place)
     yield _check_space(path, place, model)
     kind = file_system(place.resolve(), mounts)

@@ -16,7 +16,7 @@ from producer.sources.formats.delimited import DELIMITERS, Records, Unreadable, 
 from producer.sources.formats.fasta import check_fasta, looks_like_fasta, looks_like_fastq, looks_like_genbank
 from producer.sources.formats.jsonl import json_object, looks_like_json, row_field
 from producer.sources.formats.lines import BYTE_ORDER_MARK, LongLine, split_lines
-from producer.sources.options import SourceOptions
+from producer.sources.options import Compression, SourceOptions
 from producer.sources.places.local_file import LocalFile
 from producer.sources.places.place import Place
 from producer.sources.rows import SourceRow
@@ -24,6 +24,10 @@ from producer.sources.streams.compression import raw_chunks, unpacked
 from producer.sources.streams.spool import MOST_LOOK_BYTES, spooled
 from unrolled.errors import RowError, as_argument
 from unrolled.patience import at_once
+
+#: Makes JSON lines of a JSON array.
+_SPLIT = "jq -c '.[]'"
+_UNPACK: dict[Compression, str | None] = {"none": None, "gzip": "gzip -dc", "zstd": "zstd -dc"}
 
 
 class Head(NamedTuple):
@@ -95,11 +99,23 @@ def _advised(head: bytes, source: SourceFile) -> Iterator[None]:
     except DamagedInputError as error:
         if source.format != "jsonl" or not head.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"["):
             raise
-        name = PurePath(source.label).name.split(".")[0]
         raise DamagedInputError(
-            "is a JSON array; allowed: JSON lines, with one object on each line. Convert it: "
-            f"jq -c '.[]' {as_argument(f'{name}.json')} > {as_argument(f'{name}.jsonl')}"
+            f"is a JSON array; allowed: JSON lines, with one object on each line. Convert it: {_to_lines(source)}"
         ) from error
+
+
+def _to_lines(source: SourceFile) -> str:
+    """The command that makes JSON lines of a JSON array; of a file on a disk, into another file beside it."""
+    if source.place is None or source.place.is_distant:
+        return _SPLIT
+    path = PurePath(source.label)
+    stem = path.name.split(".json")[0].split(".ndjson")[0]
+    lines = path.with_name(f"{stem}.jsonl")
+    if lines == path:
+        lines = path.with_name(f"{stem}.lines.jsonl")
+    if (unpack := _UNPACK[source.compression]) is None:
+        return f"{_SPLIT} {as_argument(path)} > {as_argument(lines)}"
+    return f"{unpack} {as_argument(path)} | {_SPLIT} > {as_argument(lines)}"
 
 
 def look_of_text(head: bytes, source: SourceFile, options: SourceOptions) -> str | None:

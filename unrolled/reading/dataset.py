@@ -7,7 +7,7 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from glob import has_magic
 from pathlib import Path
@@ -93,6 +93,8 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
             parts += found
             jobs.append(job)
     if not parts:
+        if not places:
+            raise FileFormatError("the source is empty; give the path or URL of a job or a part, or several")
         if any(_is_model(os.fspath(place)) for place in places):
             raise FileFormatError(f"no part in {source}: it is a model; give the output directory of a job")
         raise FileFormatError(f"no part in {source}: {_why_none(places, jobs)}")
@@ -111,6 +113,20 @@ def _listed(source: Any) -> list[StrPath]:
         if not isinstance(each, str | os.PathLike):
             raise TypeError(f"the source has {each!r:.100}; give the path or URL of a job or a part, or several")
     return given
+
+
+@contextmanager
+def _told_if_missing(method: str) -> Iterator[None]:
+    """Import a package that one method alone needs.
+
+    Raises:
+        ModuleNotFoundError: it isn't installed; the text says what needs it, and how to install it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        text = f"{method} needs {error.name}, which isn't installed: pip install {error.name}"
+        raise ModuleNotFoundError(text, name=error.name) from error
 
 
 def _is_model(place: str) -> bool:
@@ -447,6 +463,8 @@ class Dataset:
 
         `pooled` gives one matrix in place of a column of arrays.
         """
+        with _told_if_missing("to_pandas"):
+            import pandas as pd  # noqa: F401, PLC0415 - only who asks for it needs it
         return self.to_arrow(columns).to_pandas()
 
     def to_polars(self, columns: Iterable[str] | None = None) -> pl.DataFrame:
@@ -455,8 +473,8 @@ class Dataset:
         Pooled vectors are a column of `polars.Array`: its `to_numpy()` is a matrix. A row without a real token has null
         there, which `drop_nulls("mean")` leaves out, and NaN in the matrix.
         """
-        import polars as pl  # noqa: PLC0415 - only who asks for it needs it
-
+        with _told_if_missing("to_polars"):
+            import polars as pl  # noqa: PLC0415 - only who asks for it needs it
         return pl.DataFrame(self.to_arrow(columns))
 
     def to_duckdb(

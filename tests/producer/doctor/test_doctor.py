@@ -171,7 +171,8 @@ def test_a_directory_that_can_be_written_passes(tmp_path):
     """The directory may not exist yet, and nothing is left in it."""
     checks = list(check_output(tmp_path / "not" / "yet", None))
     assert outcomes(checks)["output directory"] == "ok"
-    assert checks[0].found == f"{tmp_path}: can be written"
+    assert checks[0].found == f"{tmp_path / 'not' / 'yet'} doesn't exist yet; {tmp_path}: can be written"
+    assert next(check_output(tmp_path, None)).found == f"{tmp_path}: can be written"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -179,8 +180,8 @@ def test_a_directory_that_can_be_written_passes(tmp_path):
 def test_a_place_that_cannot_be_written_fails():
     """Not even by root."""
     (check,) = check_output(Path("/proc/out"), None)
-    assert (check.outcome, check.advice) == ("fail", "choose another directory, or make this one writable")
-    assert check.found.startswith("/proc: can't be written: ")
+    assert (check.outcome, check.advice) == ("fail", "choose another directory, or make /proc writable")
+    assert check.found.startswith("/proc/out doesn't exist yet; /proc: can't be written: ")
 
 
 def test_a_file_in_place_of_the_directory_fails(tmp_path):

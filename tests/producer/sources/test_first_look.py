@@ -71,14 +71,19 @@ def test_json_lines_with_another_field(tmp_path, rows, encode):
 @pytest.mark.parametrize(
     "content", ['[{"text": "x"}]', '[\n  {"text": "x"},\n  {"text": "y"}\n]\n', '\ufeff[{"text": "x"}]']
 )
-@pytest.mark.parametrize("name", ["my docs.json", "my docs.jsonl"])
-def test_a_json_array(tmp_path, monkeypatch, name, content):
-    """The refusal says that lines are wanted, and how to make them."""
+@pytest.mark.parametrize(("name", "encode", "command"), [
+    ("my docs.json", bytes, "jq -c '.[]' '{}/my docs.json' > '{}/my docs.jsonl'"),
+    ("docs.jsonl", bytes, "jq -c '.[]' {}/docs.jsonl > {}/docs.lines.jsonl"),
+    ("a.json.gz", gzip.compress, "gzip -dc {}/a.json.gz | jq -c '.[]' > {}/a.jsonl"),
+])  # fmt: skip
+def test_a_json_array(tmp_path, monkeypatch, name, encode, command, content):
+    """The refusal says that lines are wanted, and how to make them of this very file, which stays as it is."""
     monkeypatch.chdir(tmp_path)
-    write(tmp_path / name, content)
-    assert refusal(name) == (
-        f"input {name}: is a JSON array; allowed: JSON lines, with one object on each line. Convert it: "
-        "jq -c '.[]' 'my docs.json' > 'my docs.jsonl'"
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in" / name, content, encode)
+    assert refusal(f"in/{name}") == (
+        f"input in/{name}: is a JSON array; allowed: JSON lines, with one object on each line. Convert it: "
+        + command.replace("{}", "in")
     )
 
 

@@ -1,5 +1,7 @@
 """A job's rows as tables of other libraries."""
 
+import sys
+
 import duckdb
 import numpy as np
 import polars as pl
@@ -27,6 +29,15 @@ def test_all_stored_columns(dataset):
     assert dataset.to_pandas()["id"].tolist() == ids
     assert dataset.to_polars()["id"].to_list() == ids
     assert pl.DataFrame(dataset)["id"].to_list() == ids
+
+
+@pytest.mark.parametrize("name", ["pandas", "polars"])
+def test_a_package_that_one_method_needs(dataset, monkeypatch, name):
+    """Where it isn't installed, the text says which method needs it and how to install it."""
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ModuleNotFoundError) as caught:
+        getattr(dataset, f"to_{name}")()
+    assert str(caught.value) == f"to_{name} needs {name}, which isn't installed: pip install {name}"
 
 
 @pytest.mark.parametrize("name", ["mean", "max", "last", "first"])

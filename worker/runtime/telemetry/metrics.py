@@ -185,11 +185,16 @@ def progress_line(before: Mapping[str, float], now: Mapping[str, float]) -> str 
     seconds = ", ".join(f"{stage} {span[f'{stage}_seconds']:.1f}" for stage in _LOGGED)
     return (
         f"{counted(span['shards'], 'shard')}, {counted(span['tokens'], 'token')} in {span['up_seconds']:.0f} s: "
-        f"engine busy {rates['busy_share']:.0%}, {rates['tokens_per_second']:,.0f} tokens/s, "
+        f"engine busy {rates['busy_share']:.0%}, {_rate(rates['tokens_per_second'])} tokens/s, "
         f"{rates['computed_share']:.0%} of them computed; seconds in {seconds}; "
         f"shards waited {span['room_wait_seconds']:.1f} s for memory, "
         f"{span['engine_wait_seconds']:.1f} s for the engine"
     )
+
+
+def _rate(per_second: float) -> str:
+    """A rate in whole numbers, but one near zero in two digits: engines that start slowly aren't at a standstill."""
+    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.2g}"  # noqa: PLR2004 - two digits
 
 
 def _rates(totals: Mapping[str, float]) -> dict[str, float]:

@@ -24,7 +24,7 @@ from unrolled.telemetry.json_text import json_text
     help="Id of the row whose neighbours are listed; of several rows with this id, the first.",
 )
 @click.option("-n", "--rows", type=click.IntRange(1), default=10, show_default=True, help="Number of neighbours.")
-@click.option("--column", help="Column of pooled vectors.  [default: the only one that is stored, or else mean]")
+@click.option("--column", help="Column of pooled vectors.  [default: the stored one, or mean if none is stored]")
 @click.option(
     "--metric",
     type=click.Choice(get_args(Metric)),

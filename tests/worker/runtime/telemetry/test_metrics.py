@@ -81,6 +81,14 @@ def test_a_line_for_the_log_tells_of_the_time_between():
     )
 
 
+def test_a_low_rate_is_no_standstill():
+    """An engine that took its time to start gave few tokens a second, not none."""
+    metrics = Metrics()
+    before = metrics.snapshot()
+    metrics.computed(rows=1, seconds=100.0, stats=PoolStats(42, 42))
+    assert ", 0.4 tokens/s," in (progress_line(before, metrics.snapshot()) or "")
+
+
 def test_each_stage_of_a_shard_and_of_a_pool_has_its_distribution():
     """A pool's seconds count for each of its shards, a value at a bound counts below it, and an end has its kind."""
     metrics = Metrics()
