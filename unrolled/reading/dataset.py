@@ -93,8 +93,6 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
             parts += found
             jobs.append(job)
     if not parts:
-        if not places:
-            raise FileFormatError("the source is empty; give the path or URL of a job or a part, or several")
         if any(_is_model(os.fspath(place)) for place in places):
             raise FileFormatError(f"no part in {source}: it is a model; give the output directory of a job")
         raise FileFormatError(f"no part in {source}: {_why_none(places, jobs)}")
@@ -105,10 +103,13 @@ def _listed(source: Any) -> list[StrPath]:
     """The paths of a source.
 
     Raises:
+        FileFormatError: it is empty.
         TypeError: it is none, and isn't made of them.
     """
     is_many = isinstance(source, Iterable) and not isinstance(source, str | bytes)
     given: list[Any] = list(source) if is_many else [source]
+    if not given:
+        raise FileFormatError("the source is empty; give the path or URL of a job or a part, or several")
     for each in given:
         if not isinstance(each, str | os.PathLike):
             raise TypeError(f"the source has {each!r:.100}; give the path or URL of a job or a part, or several")
