@@ -4,6 +4,7 @@ UNROLLED_NO_KERNEL=1 leaves it out. UNROLLED_REQUIRE_KERNEL=1 makes a failure en
 The library has a plain C interface, so a wheel with it fits every Python 3 of one platform.
 """
 
+import contextlib
 import importlib.util
 import os
 import sysconfig
@@ -36,7 +37,8 @@ class CustomBuildHook(BuildHookInterface[Any]):
                 raise
             self._skip(str(error), reason, build_data)
             return
-        reason.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            reason.unlink(missing_ok=True)
         build_data["artifacts"].append(str(build.LIBRARY.relative_to(self.root)))
         build_data["pure_python"] = False
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
@@ -45,8 +47,9 @@ class CustomBuildHook(BuildHookInterface[Any]):
     def _skip(self, reason: str, file: Path, build_data: dict[str, Any]) -> None:
         """Go on without the library; pip shows no line of this, so a file keeps the reason for those who miss it."""
         self.app.display_warning(f"fused engine not built: {reason}; the tensorflow engine serves instead")
-        file.write_text(f"{reason}\n", encoding="utf-8")
-        build_data["artifacts"].append(str(file.relative_to(self.root)))
+        with contextlib.suppress(OSError):  # where the tree can't be written, only the reason is left out
+            file.write_text(f"{reason}\n", encoding="utf-8")
+            build_data["artifacts"].append(str(file.relative_to(self.root)))
 
 
 def _load(path: Path) -> Any:

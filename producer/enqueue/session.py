@@ -19,6 +19,7 @@ from producer.terminal.progress import progress
 from unrolled.errors import BrokerRefusesError, JobError, counted
 from unrolled.patience import QUIET_SECONDS, Patience
 from unrolled.protocol.gaps import refuse_gap
+from unrolled.protocol.log import Log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +85,7 @@ def enqueue(
         figures = figures or ProducerFigures()
         shown = _Shown(bar, prepared.plan.size_bytes, figures)
         job = prepared.job.with_patience(writing.until_done)
-        refuse_gap(job.objects)
+        refuse_gap(Log(), job.objects)
         queue = ShardQueue(
             broker,
             namespace,

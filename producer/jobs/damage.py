@@ -39,14 +39,20 @@ def explain_damaged_rows(job: OpenJob, shard: ShardId) -> str:
     return f"{found}: the same `unrolled run` or `unrolled enqueue` writes them again, and computes them"
 
 
-def explain_stray(*, ended: bool) -> str:
+def explain_stray(*, ended: bool, live: bool) -> str:
     """What a part is that the job's log doesn't name, and what to do.
 
     Args:
         ended: whether the log has its end; one without may have lost its last files.
+        live: whether the job's input can't be read again, so that rows that come next would get the shard's number.
     """
     if ended:
         return "is not a part of this job; move it elsewhere"
+    if live:
+        return (
+            "is not in the job's log, which has no end; restore the log's last files from a copy if they are missing, "
+            "before more rows are read, and else move the part elsewhere"
+        )
     return (
         "is not in the job's log, which has no end; run the same `unrolled run` or `unrolled enqueue` again, and move "
         "the part elsewhere only if that doesn't help"

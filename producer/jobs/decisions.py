@@ -17,8 +17,9 @@ from unrolled.job import names, payload
 from unrolled.job.names import Life, failed_object, part_object, rows_object
 from unrolled.job.segment import MOST_ENTRIES, Segment
 from unrolled.protocol.finishing import finish_published, sweep_discarded
+from unrolled.protocol.gaps import refuse_gap
 from unrolled.protocol.ledger_update import update_ledger
-from unrolled.protocol.log import Log, append, catch_up
+from unrolled.protocol.log import Log, append
 from unrolled.protocol.spooling import make_retry, spool
 from unrolled.reading.outcome import failed_ids
 
@@ -75,12 +76,12 @@ def retry(
         ids_of_failed: reads the ids of the failed rows of a part.
 
     Raises:
-        JobError: the job is cancelled or discarded, or its log is damaged; or a part is missing, or a part or failed
-            rows are damaged: then all others are retried.
+        JobError: the job is cancelled or discarded, or its log is damaged or has a gap; or a part is missing, or a part
+            or failed rows are damaged: then all others are retried.
     """
     # Over 40 lines: one decision: what is made durable, decided and deleted, in this order.
     log, troubles = Log(), list[UnrolledError]()
-    catch_up(log, objects)
+    refuse_gap(log, objects)
     _refuse_stopped(log, objects)
     cut = _cut_failed(log, objects, failed_rows, ids_of_failed, troubles) if failed else []
     dead = [
@@ -115,7 +116,7 @@ def cancel(objects: Objects, ledger: JobLedger | None) -> bool:
     """Stop the computation of waiting shards; False if that was decided before.
 
     Raises:
-        JobError: the log is damaged.
+        JobError: the log is damaged, or has a gap.
     """
     log, decided = Log(), False
 
@@ -124,6 +125,7 @@ def cancel(objects: Objects, ledger: JobLedger | None) -> bool:
         decided = decided or not log.stopped
         return None if log.stopped else Segment("cancel")
 
+    refuse_gap(log, objects)
     append(log, objects, decide)
     _update_ledger(log, objects, ledger)
     return decided

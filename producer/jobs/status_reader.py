@@ -17,7 +17,6 @@ from producer.queue.copies import MOST_PLACE_CHARACTERS, find_original, was_move
 from producer.queue.queue_status import Asked, QueueStatus, ask
 from unrolled.errors import BrokerAwayError, BrokerError, FileFormatError, TransientError, printable
 from unrolled.job.names import dead_object
-from unrolled.protocol.gaps import refuse_gap
 from unrolled.protocol.log import Log
 from unrolled.reading.outcome import read_outcome
 
@@ -59,7 +58,6 @@ class StatusReader:
         self._tally = Tally(self.log, job.objects, live=job.job.live)
         self._ledger = broker.ledger(namespace, job.job.offer) if broker else None
         self._was_let_in = False
-        self._whole = -1  # segments of the log when no gap was found in it
         self._failed: dict[ShardId, int] = {}
         self._deaths: dict[Life, str] = {}
         self._damaged: dict[Life, bool] = {}
@@ -99,11 +97,6 @@ class StatusReader:
     def _status(self, asked: Asked | None) -> JobStatus:
         # Over 40 lines: every fact of a status, in its order.
         log, job, tally = self.log, self._job, self._tally
-        if tally.finished and self._whole != log.length:
-            refuse_gap(
-                job.objects, log.length
-            )  # or the job would be called complete without the rows that a segment named
-            self._whole = log.length
         failed = self._count_failed()
         retried = [log.entries[shard] for source, shard in log.retried.items() if source in tally.published]
         waiting_again = [entry for entry in retried if entry.shard not in tally.published]

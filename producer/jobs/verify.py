@@ -20,7 +20,7 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names, payload
 from unrolled.job.names import dead_object, failed_object, part_object, quarantine_object, rows_object
 from unrolled.job.shard_keys import FIRST_RETRY
-from unrolled.protocol.chapters import false_chapters
+from unrolled.protocol.chapters import false_chapters, lone_chapters
 from unrolled.protocol.gaps import missing_segment
 from unrolled.protocol.listing import find, find_dead
 from unrolled.protocol.log import Log, catch_up, read_entries
@@ -136,7 +136,7 @@ def verify_job(job: OpenJob, each: Callable[[int, int], None] = lambda *_: None)
         problems.append(Problem("*.parquet", f"vectors are of different widths: {found}"))
     if missing is None:  # otherwise the parts may be of the shards that the missing segments name
         unknown = (shard for shard in parts.unknown if shard not in log.entries)
-        problems += _strays(unknown, parts.others, ended=log.ended)
+        problems += _strays(unknown, parts.others, ended=log.ended, live=job.job.live)
     rows_in = _rows_in(log)
     if not problems and rows + quarantined + failed != rows_in:
         came = f"{counted(rows_in, 'row')} went in, {rows + quarantined + failed:,} came out"
@@ -159,12 +159,12 @@ def _listed(log: Log, objects: Objects) -> tuple[Found, NDArray[np.bool_]]:
     return parts, published
 
 
-def _strays(parts: Iterable[ShardId], others: Iterable[str], *, ended: bool) -> Iterator[Problem]:
+def _strays(parts: Iterable[ShardId], others: Iterable[str], *, ended: bool, live: bool) -> Iterator[Problem]:
     """`OUT/*.parquet` must be exact, and nothing half-made may be seen there."""
     named = set(map(part_object, parts))
     for name in sorted([*named, *others]):
         if name.endswith(".parquet"):
-            yield Problem(name, explain_stray(ended=ended or name not in named))
+            yield Problem(name, explain_stray(ended=ended or name not in named, live=live))
         elif name.endswith(".tmp"):
             yield Problem(name, "is a visible temporary file; move it elsewhere")
 
@@ -182,9 +182,13 @@ def _of_job(job: OpenJob, log: Log, chapters: Iterable[str], missing: str | None
         yield Problem(
             names.LOG, "the input wasn't read to its end; run the same `unrolled run` or `unrolled enqueue` again"
         )
+    lone = {*lone_chapters(log, job.objects, chapters)}
     for name in false_chapters(log, job.objects, chapters):
-        yield Problem(name, "is not what the segments of the log say; delete it: they are read")
-    if job.job.live:
+        if name not in lone:
+            yield Problem(name, "is not what the segments of the log say; delete it: they are read")
+        elif missing is None:
+            yield Problem(name, "repeats files of the log that aren't there; restore them from a copy")
+    if job.job.live and missing is None:  # otherwise a missing segment may name them
         for shard in sorted(find(log, job.objects, names.ROWS).strays):
             yield Problem(rows_object(shard), "was read and never queued; `unrolled enqueue --follow` queues it")
 

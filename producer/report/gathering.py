@@ -31,7 +31,6 @@ from unrolled.job.names import dead_object, part_object
 from unrolled.job.time_record import TimeRecord
 from unrolled.model.directory import open_model
 from unrolled.protocol.discarded import refuse_discarded
-from unrolled.protocol.gaps import refuse_gap
 from unrolled.protocol.log import Log, read_entries
 from unrolled.reading.arrays import numbers
 from unrolled.reading.part_file import Part
@@ -110,8 +109,6 @@ class Gathering:
             TransientError: the store can't be read now.
         """
         self._tally.look()
-        if self._tally.finished:
-            refuse_gap(self._job.objects, self._tally.log.length)
         entries = self._tally.log.entries
         while self._logged < len(entries):
             self._logged += 1

@@ -53,8 +53,6 @@ class Progress:
         self._transient, self._unit = transient, unit
         self._said = self._shown = ""
         self._shown_at = clock()
-        #: Tokens per second as they were last shown; None where they weren't.
-        self.tokens_per_second: float | None = None
         self._speed = Speed()  # rich forgets that of a task whose total changes, as a guessed one does all the time
         self._bar = RichProgress(
             TextColumn("{task.description}"),
@@ -90,7 +88,7 @@ class Progress:
         done_rows: int | None = None,
         total_tokens: int | None = None,
         of: str = "",
-        more: str = "",
+        more: str | Callable[[float | None], str] = "",
         working: bool = True,
     ) -> None:
         """Show how far the phase is; may be called at any rate.
@@ -100,7 +98,7 @@ class Progress:
             done_rows: rows done, None where they aren't counted.
             total_tokens: real tokens in all, None for what was known before.
             of: what the time left belongs to, such as "in this epoch"; empty for the phase, if it is clear.
-            more: a fact to add.
+            more: a fact to add, or what makes it of the tokens per second, None where they aren't shown.
             working: whether something works on it now; else neither speed nor time left is shown.
         """
         now = self._clock()
@@ -110,9 +108,9 @@ class Progress:
         total = None if task.total is None else int(task.total)
         is_overdue = total is not None and self._speed.is_overdue(total - done_tokens, now)
         speed = None if is_overdue or not working else self._speed.per_second(now)
-        self.tokens_per_second = speed
         facts = facts_of(done_tokens, done_rows, total, speed, of, self._unit, self._speed.since(now))
-        facts += f", {more}" if more else ""
+        fact = more if isinstance(more, str) else more(speed)
+        facts += f", {fact}" if fact else ""
         self._bar.update(self._task, facts=facts)
         self._shown = f"{task.description}: {facts}"
         if not self._drawn and self._clock() - self._shown_at >= PLAIN_EVERY_SECONDS:

@@ -57,7 +57,7 @@ class FitDisplay:
         elif event == "epoch":
             self._progress.say(f"{self._epoch_line(facts)}   {duration(facts['seconds'])}")
         elif event == "step":
-            self._advance(f"epoch {facts['epoch']} of {self._epochs}", facts, self._left(facts))
+            self._advance(f"epoch {facts['epoch']} of {self._epochs}", facts, self._pace(facts))
         elif event == "validation":
             self._advance("held-out rows", facts)
 
@@ -79,26 +79,31 @@ class FitDisplay:
             f"epoch {facts['epoch']:>2} of {self._epochs}: perplexity {learnt} in training, {held_out} held out{best}"
         )
 
-    def _left(self, facts: dict[str, Any]) -> str:
-        """How long all epochs may take; empty where it isn't known yet, and in the last one, whose time is shown."""
+    def _pace(self, facts: dict[str, Any]) -> float | None:
+        """Seconds a token since the first step; None too early, and in the last epoch, whose own time is shown."""
         now, done = self._clock(), (facts["epoch"] - 1) * facts["total"] + facts["done"]
         if self._began is None:
             self._began = now, done
         seconds, tokens = now - self._began[0], done - self._began[1]
         if tokens <= 0 or seconds < _LEFT_AFTER_SECONDS or facts["epoch"] == self._epochs:
-            return ""
-        # "Up to": if the machine is slower now than it was, it may stay so.
-        pace = max(seconds / tokens, 1 / (self._progress.tokens_per_second or math.inf))
-        left = (self._epochs * facts["total"] - done) * pace
-        return f", up to {duration(left)} left in all"
+            return None
+        return float(seconds / tokens)
 
-    def _advance(self, phase: str, facts: dict[str, Any], left: str = "") -> None:
+    def _advance(self, phase: str, facts: dict[str, Any], pace: float | None = None) -> None:
+        def facts_at(speed: float | None) -> str:
+            found = f"perplexity {perplexity_text(facts['perplexity'])}"
+            if pace is None:
+                return found
+            left = (self._epochs + 1 - facts["epoch"]) * facts["total"] - facts["done"]
+            # "Up to": if the machine is slower now than it was, it may stay so.
+            return f"{found}, up to {duration(left * max(pace, 1 / (speed or math.inf)))} left in all"
+
         if phase != self._phase:
             self._phase = phase
             self._progress.begin(phase)
         self._progress.update(
             done_tokens=facts["done"],
             total_tokens=facts["total"],
-            of="in this epoch" if left else "",
-            more=f"perplexity {perplexity_text(facts['perplexity'])}{left}",
+            of="" if pace is None else "in this epoch",
+            more=facts_at,
         )

@@ -72,6 +72,18 @@ def false_chapters(log: Log, objects: Objects, listed: Iterable[str]) -> Iterato
             yield name
 
 
+def lone_chapters(log: Log, objects: Objects, listed: Iterable[str]) -> Iterator[str]:
+    """The names of those chapters that repeat segments after a log's end or its gap: somebody has deleted these.
+
+    The arguments are those of `false_chapters`.
+    """
+    for name in listed:
+        with contextlib.suppress(JobError):
+            content = objects.read(name)
+            if content is not None and Chapter.decode(name, content).first + SEGMENTS > log.length:
+                yield name
+
+
 def _last(objects: Objects, end: int) -> str | None:
     """The digest of the last segment before a number."""
     content = objects.read(segment_name(end - 1))

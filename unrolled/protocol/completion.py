@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from unrolled.job import names
 from unrolled.protocol.entries import ShardSet
+from unrolled.protocol.gaps import refuse_gap
 from unrolled.protocol.listing import find, find_dead
 from unrolled.protocol.log import catch_up
 
@@ -47,7 +48,7 @@ def standing(log: Log, objects: Objects, *, live: bool) -> Standing:
         live: whether the job's input can't be read again.
 
     Raises:
-        JobError: a segment is damaged.
+        JobError: a segment is damaged; or the job would be finished but for a segment that is missing.
     """
     catch_up(log, objects)
     parts = find(log, objects, names.PARTS).marks
@@ -56,6 +57,6 @@ def standing(log: Log, objects: Objects, *, live: bool) -> Standing:
     known, finished = log.length, False
     if log.ended and not log.stopped and not strays and (parts | dead).all():
         objects.sync(names.PARTS, names.DEAD)
-        catch_up(log, objects)  # a shard may have been added meanwhile
+        refuse_gap(log, objects)  # reads the log again: a shard may have been added meanwhile
         finished = log.length == known
     return Standing(finished, ShardSet(log.entries, parts), ShardSet(log.entries, dead), strays)

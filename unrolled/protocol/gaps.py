@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unrolled.errors import JobError
+from unrolled.errors import JobError, TransientError
 from unrolled.job import names
 from unrolled.job.names import segment_name
-from unrolled.protocol.log import Log, catch_up
+from unrolled.protocol.log import catch_up
 
 if TYPE_CHECKING:
+    from unrolled.protocol.log import Log
     from unrolled.protocol.objects import Objects
 
 
@@ -17,41 +18,50 @@ def missing_segment(log: Log, objects: Objects, *, by_chapters: bool = True) -> 
     """Name of the first segment that doesn't exist although a later one does; None if there is none.
 
     Args:
-        log: the job's log; it is read to its end.
+        log: the job's log; it is read to its end, or to the gap.
         objects: the job's objects.
         by_chapters: see `catch_up`; a chapter stands in for segments that are missing.
 
     Raises:
         JobError: a segment is damaged.
+        TransientError: a segment that exists can't be seen yet.
     """
-    last = _last_listed(objects)
-    catch_up(log, objects, by_chapters=by_chapters)  # segments may have been added before the folder was listed
-    return segment_name(log.length) if last >= log.length else None
+
+    def look() -> bool:
+        listed = _listed(objects)
+        catch_up(log, objects, by_chapters=by_chapters)  # segments may have been added before the folder was listed
+        if log.length in listed:
+            raise TransientError(f"{objects.store}/{segment_name(log.length)} exists, and can't be seen yet")
+        return max(listed, default=-1) > log.length
+
+    # A folder that was listed while two segments were created may show the later one alone, so a second look decides.
+    is_gap = all(objects.steadily(f"read {names.LOG}", look) for _ in range(2))
+    return segment_name(log.length) if is_gap else None
 
 
-def _last_listed(objects: Objects) -> int:
-    """Number of the last segment that exists; -1 if there is none."""
-    listed = [name.rpartition("/")[2].removesuffix(".jsonl") for name in objects.list(names.LOG)]
-    return max((int(number) for number in listed if number.isascii() and number.isdecimal()), default=-1)
+def _listed(objects: Objects) -> set[int]:
+    """Numbers of the segments in the folder. Files of other names, such as copies of a user's, are none."""
+    found = {name: name.rpartition("/")[2].removesuffix(".jsonl") for name in objects.list(names.LOG)}
+    numbers = {name: int(digits) for name, digits in found.items() if digits.isascii() and digits.isdecimal()}
+    return {number for name, number in numbers.items() if name == segment_name(number)}
 
 
-def refuse_gap(objects: Objects, known: int | None = None) -> None:
-    """Refuse a log with a gap: a new segment would come before older ones, and what they named would be forgotten.
+def refuse_gap(log: Log, objects: Objects) -> None:
+    """Read a log to its end, and refuse one with a gap: the job has shards that a reader would never hear of.
+
+    A new segment would fill the gap, and what was in it would be forgotten.
 
     Args:
+        log: the job's log.
         objects: the job's objects.
-        known: how many segments the caller has read; unless a later one exists, nothing is read again. The caller's
-            log stays as it is, for what was concluded from it must not grow older than it.
 
     Raises:
         JobError: a segment is missing or damaged.
-        TransientError: the store can't be read now.
+        TransientError: a segment that exists can't be seen yet.
     """
-    if known is not None and _last_listed(objects) < known:
-        return
-    missing = missing_segment(Log(), objects)
+    missing = missing_segment(log, objects)
     if missing is not None:
         raise JobError(
-            f"{objects.store}/{missing}: isn't there, but later segments of the log are; restore it from a copy, or use"
-            " a new output directory"
+            f"{objects.store}/{missing}: isn't there, but later segments of the log are; restore it from a copy, or "
+            "else use a new output directory, and `unrolled discard` for this one"
         )

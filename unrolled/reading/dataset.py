@@ -25,7 +25,6 @@ from unrolled.job.names import part_object
 from unrolled.job.shard_id import ShardId
 from unrolled.model.files import CONFIG_FILE, WEIGHTS_FILE
 from unrolled.protocol.completion import standing
-from unrolled.protocol.gaps import refuse_gap
 from unrolled.protocol.log import Log
 from unrolled.protocol.opening import open_job
 from unrolled.reading.arrays import numbers
@@ -148,7 +147,11 @@ def _why_none(places: Sequence[StrPath], jobs: Sequence[OpenJob | None]) -> str:
 
 def _why_it_has_none(job: OpenJob) -> str:
     log = Log()
-    if standing(log, job.objects, live=job.job.live).complete:
+    try:
+        complete = standing(log, job.objects, live=job.job.live).complete
+    except JobError as error:
+        return str(error)
+    if complete:
         return f"the job is complete, and {why_no_row(job)}"
     if log.discarded:
         return "the job was discarded"
@@ -309,8 +312,6 @@ class Dataset:
         for job in self._jobs:
             log = Log()
             found = standing(log, job.objects, live=job.job.live)
-            if found.complete:
-                refuse_gap(job.objects, log.length)
             if not found.complete or not {(job.job.id, shard) for shard in found.published} <= shards:
                 return False
         return True

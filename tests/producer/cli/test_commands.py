@@ -24,7 +24,7 @@ from support.jobs import decide, finished_job, job_of, log_of, make_job, publish
 from support.processes import make_model
 
 from producer.cli.root import cli
-from producer.jobs import decisions, status_reader, wait
+from producer.jobs import decisions, wait
 from producer.jobs.removal import remove_key
 from producer.local.broker_record import BROKER_FILE
 from producer.terminal.progress import Progress
@@ -359,22 +359,6 @@ def test_no_job_is_complete_whose_log_has_a_gap(tmp_path, broker):
         assert ": complete" not in result.stdout
     with pytest.raises(JobError, match="isn't there, but later segments of the log are"):
         _ = dataset.complete
-
-
-def test_what_is_decided_while_a_gap_is_looked_for_is_seen_at_the_next_look(tmp_path, monkeypatch):
-    """The look for gaps reads nothing into the log that the figures are made from."""
-    job = make_job(tmp_path, shards=1)
-    publish_shard(job, *waiting(job))
-    look = status_reader.refuse_gap
-
-    def decided_meanwhile(*values):
-        decide(job, Segment("cancel"))
-        look(*values)
-
-    monkeypatch.setattr(status_reader, "refuse_gap", decided_meanwhile)
-    reader = status_reader.StatusReader(job)
-    assert reader.read().finished
-    assert not reader.read().finished
 
 
 def test_wait_ends_with_124_when_time_is_up(tmp_path):

@@ -25,7 +25,7 @@ from unrolled.job.segment import Segment
 from unrolled.protocol import chapters
 from unrolled.protocol.finishing import sweep_discarded
 from unrolled.protocol.gaps import refuse_gap
-from unrolled.protocol.log import append
+from unrolled.protocol.log import Log, append
 from unrolled.protocol.spooling import select_rows, spool
 from unrolled.reading.dataset import open_dataset
 from unrolled.reading.outcome import failed_rows
@@ -187,9 +187,9 @@ def test_a_gap_in_the_log_is_a_problem(job):
     place(job, segment_name(0)).unlink()
     gap = "isn't there, but later segments of the log are; restore it from a copy"
     assert problems(job) == {segment_name(0): gap}
-    with pytest.raises(JobError, match=f"{segment_name(0)}: {gap}, or use"):
-        refuse_gap(job.objects)
-    refuse_gap(finished_job(Path(job.place).parent / "whole").objects)
+    with pytest.raises(JobError, match=f"{segment_name(0)}: {gap}, or else use"):
+        refuse_gap(Log(), job.objects)
+    refuse_gap(Log(), finished_job(Path(job.place).parent / "whole").objects)
 
 
 def test_a_missing_file_whose_failed_rows_were_retried_is_a_problem(tmp_path):
@@ -491,6 +491,26 @@ def test_rows_that_no_run_has_queued_are_a_problem(tmp_path):
     assert problems(job) == {name: "was read and never queued; `unrolled enqueue --follow` queues it"}
 
 
+def test_rows_that_a_lost_file_of_the_log_may_name_are_no_problem(tmp_path):
+    """They were queued, as far as anybody knows; and no stream can queue them while the file is missing."""
+    job = make_job(tmp_path, shards=1, live=True)
+    place(job, segment_name(0)).unlink()
+    assert problems(job).keys() == {segment_name(0)}
+
+
+@pytest.mark.parametrize(("live", "advice"), [
+    (False, "; run the same `unrolled run` or `unrolled enqueue` again, and move the part elsewhere only if that"),
+    (True, "; restore the log's last files from a copy if they are missing, before more rows are read, and else move"),
+], ids=["file", "stream"])  # fmt: skip
+def test_parts_of_lost_last_files_of_the_log(tmp_path, live, advice):
+    """Rows that a stream reads next would get the numbers of those that the files named, and keep these out."""
+    job = finished_job(tmp_path, shards=1, live=live)
+    part = part_object(published(job)[0])
+    for number in (0, 1):
+        place(job, segment_name(number)).unlink()
+    assert problems(job)[part].startswith(f"is not in the job's log, which has no end{advice}")
+
+
 def test_any_change_of_a_quarantine_list_is_a_problem(job):
     """It is named, with what brings the list back, and so is another shard's list; the reader refuses the list, too."""
     shard = shard_of(job, 1)
@@ -590,3 +610,20 @@ def test_a_damaged_chapter_of_the_log_is_a_problem(job, monkeypatch):
     assert problems(job) == {names.chapter_name(0): "is not what the segments of the log say; delete it: they are read"}
     path.unlink()
     assert problems(job) == {}
+
+
+def test_a_chapter_that_stands_in_for_lost_files_is_kept(job, monkeypatch):
+    """It may be all that is left of them, so nothing advises to delete it."""
+    monkeypatch.setattr(chapters, "SEGMENTS", 3)
+    decide(job, Segment("begin", run="b" * 16))
+    decide(job, Segment("end"))
+    append(log_of(job), job.objects, lambda _: None)
+    assert problems(job) == {}
+    place(job, segment_name(1)).unlink()
+    gap = "isn't there, but later segments of the log are; restore it from a copy"
+    assert problems(job) == {segment_name(1): gap}
+    for number in (2, 3):
+        place(job, segment_name(number)).unlink()
+    assert (
+        problems(job)[names.chapter_name(0)] == "repeats files of the log that aren't there; restore them from a copy"
+    )

@@ -1,5 +1,6 @@
 """The producer's side of the queue: entered once, never more than fits, whatever the broker does."""
 
+import shutil
 import signal
 import threading
 import time
@@ -118,6 +119,22 @@ def test_what_a_worker_says_of_a_place_that_the_job_has_left_is_no_obstacle(queu
     jobs = queue.of_job(moved)
     jobs.claim_place()
     assert jobs.obstacles() == [f"{moved.place} is full (worker host-1)"]
+
+
+def test_what_redis_knows_of_a_longer_log_is_taken_out(queue, job, tmp_path):
+    """The directory was restored from an older copy, and what comes next gets the numbers of what was lost."""
+    copy = tmp_path / "copy"
+    shutil.copytree(job.place, copy)
+    fill(queue, job, 2)
+    shutil.rmtree(job.place)
+    shutil.copytree(copy, job.place)
+    jobs = queue.of_job(job)
+    assert queue.ledger.counts().shards == 2
+    jobs.claim_place()
+    assert queue.ledger.counts().shards == 0
+    fill(queue, job, 1)
+    jobs.claim_place()
+    assert queue.ledger.counts().shards == 1
 
 
 def test_obstacles(queue, job):

@@ -76,13 +76,15 @@ def test_the_time_of_all_epochs_is_that_of_a_slower_machine(capsys, monkeypatch)
     """It is never below what is left of this epoch, which is estimated from the last moments."""
     monkeypatch.setattr(module, "PLAIN_EVERY_SECONDS", 0.0)
     now = [0.0]
-    progress = Progress("starting TensorFlow", transient=True)
+    progress = Progress("starting TensorFlow", transient=True, clock=lambda: now[0])
     display = FitDisplay(2, progress, lambda: now[0])
-    display.show("step", STEP | {"epoch": 1, "done": 0})
-    now[0] = 10.0
-    progress.tokens_per_second = 100.0  # 1,000 on average
-    display.show("step", STEP | {"epoch": 1, "done": 10_000, "total": 20_000})
-    assert capsys.readouterr().err.splitlines()[-1].endswith(", up to 5 min 00 s left in all")
+    steps = [*((second, 1000 * second) for second in range(60)), (659, 60_000), (660, 61_000)]  # one takes 10 minutes
+    for seconds, done in steps:
+        now[0] = seconds
+        display.show("step", STEP | {"epoch": 1, "done": done, "total": 200_000})
+    slow = capsys.readouterr().err.splitlines()[-2]
+    assert "2 tokens/s, 23 h 20 min left in this epoch" in slow
+    assert slow.endswith(", up to 2 d 8 h left in all")
 
 
 @pytest.mark.parametrize(

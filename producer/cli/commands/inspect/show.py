@@ -88,7 +88,7 @@ def published_rows(job: OpenJob) -> Iterator[Row]:
             catch_up(log, job.objects)  # it may be newer than the log that was read
         if shard not in log.entries:
             part = f"{job.place}/{names.part_object(shard)}"
-            raise FileFormatError(f"{part}: {explain_stray(ended=log.ended)}")
+            raise FileFormatError(f"{part}: {explain_stray(ended=log.ended, live=job.job.live)}")
         try:
             yield from open_part(job.objects.store, shard).rows()
         except FileFormatError as error:
