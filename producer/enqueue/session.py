@@ -16,16 +16,21 @@ from producer.enqueue.stop_signals import stop_signals
 from producer.queue.shard_queue import ShardQueue, StoppedWaitingError
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.progress import progress
-from unrolled.errors import BrokerRefusesError, JobError, counted
+from unrolled.errors import BrokerRefusesError, FileFormatError, JobError, counted
+from unrolled.job import names
 from unrolled.patience import QUIET_SECONDS, Patience
+from unrolled.protocol.entries import ShardSet
 from unrolled.protocol.gaps import refuse_gap
-from unrolled.protocol.log import Log
+from unrolled.protocol.listing import find
+from unrolled.protocol.log import Log, catch_up
+from unrolled.reading.outcome import failed_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from producer.enqueue.submission import Prepared
     from producer.enqueue.summary import Summary
+    from unrolled.protocol.opening import OpenJob
 
 #: Objects that are created, and still alive, before Python looks for cycles; a shard has a few thousand rows.
 _OBJECTS_PER_COLLECTION = 50_000
@@ -85,7 +90,8 @@ def enqueue(
         figures = figures or ProducerFigures()
         shown = _Shown(bar, prepared.plan.size_bytes, figures)
         job = prepared.job.with_patience(writing.until_done)
-        refuse_gap(Log(), job.objects)
+        log = Log()
+        refuse_gap(log, job.objects)
         queue = ShardQueue(
             broker,
             namespace,
@@ -119,8 +125,20 @@ def enqueue(
                     summary = submit(replace(prepared, job=job), jobs, shown.each, shown.on_bytes, stopped)
             except StoppedWaitingError as error:
                 raise JobError(f"{job.place}: {_stopped_text(shown.rows)}") from error
+            if not is_live:
+                summary.failed = _count_failed(log, job)
             summary.in_the_way = jobs.obstacles()
             return summary
+
+
+def _count_failed(log: Log, job: OpenJob) -> int:
+    """Rows of a job on which a worker has failed, and which no retry has brought again; they are in quarantine."""
+    catch_up(log, job.objects)
+    count = 0
+    for shard in ShardSet(log.entries, find(log, job.objects, names.FAILED).marks) - log.retried.keys():
+        with suppress(FileFormatError):  # `unrolled verify` names it
+            count += len(failed_rows(job.objects, shard) or ())
+    return count
 
 
 def _stopped_text(rows: int) -> str:

@@ -169,7 +169,10 @@ def prepare(
     input_bytes, state_bytes = 4 * (model.config.vector_dim or 0), 4 * model.config.given_dim
     shard_tokens, shard_rows = shard_limits(token_bytes, row_bytes, input_bytes, state_bytes)
     shard_tokens = submission.shard_tokens or shard_tokens
-    _check_rows(plan, submission, tokenizer, model.config)
+    try:
+        check_first_input(plan, submission, tokenizer, model.config)
+    except DamagedInputError as error:
+        raise RequestError(f"input {plan.files[0].label}: {error}") from error
     options = {name: value for name, value in asdict(submission.source).items() if name not in _NOT_THE_JOBS}
     if submission.source.kind != "vectors":
         del options["vectors_field"]
@@ -305,11 +308,13 @@ def need_tokenizer(
     )
 
 
-def _check_rows(plan: InputPlan, submission: Submission, tokenizer: Tokenizer | None, config: ModelConfig) -> None:
+def check_first_input(
+    plan: InputPlan, submission: Submission, tokenizer: Tokenizer | None, config: ModelConfig
+) -> None:
     """Refuse a first input of which no row can be used, before a directory is spent on it.
 
     Raises:
-        RequestError: it is one.
+        DamagedInputError: it is one.
     """
     found = first_batches(plan, submission.source)
     if found is None:
@@ -318,9 +323,9 @@ def _check_rows(plan: InputPlan, submission: Submission, tokenizer: Tokenizer | 
     rows = checked_rows(batches, config, tokenizer, add_special_tokens=submission.special_tokens)
     try:
         check_rows(source, rows, submission.source.kind, is_json=source.label in plan.json_files)
-    except DamagedInputError as error:
+    except DamagedInputError:
         if plan.stdin is None or not plan.stdin.is_late:  # rows that can be used may still arrive
-            raise RequestError(f"input {source.label}: {error}") from error
+            raise
     finally:
         if plan.stdin is not None:
             plan.stdin.rewind()

@@ -21,6 +21,7 @@ class Summary:
         rows: input rows read, the bad ones included.
         tokens: real tokens in them.
         quarantined: bad rows.
+        failed: rows on which a worker has failed, of shards that are published; those of a stream aren't counted.
         shards: cut from the input.
         known: those of them that an earlier run had queued.
         elsewhere: those that another process has queued: a second producer, or a worker that knew the job.
@@ -42,6 +43,7 @@ class Summary:
     rows: int = 0
     tokens: int = 0
     quarantined: int = 0
+    failed: int = 0
     shards: int = 0
     known: int = 0
     elsewhere: int = 0

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from producer.enqueue.submission import need_tokenizer, submission_for
+from producer.enqueue.submission import check_first_input, need_tokenizer, submission_for
 from producer.local.engine import local_engine
 from producer.plan.choices import choices_of, limits_of, parts_in
 from producer.plan.plan import Input, Plan, Rows
@@ -19,7 +19,9 @@ from producer.plan.sampling.units import frames_of
 from producer.plan.sharing import computed_share
 from producer.plan.timing import Load, measured_speed, queueing_seconds, times_of
 from producer.sources.discovery import discover
+from producer.sources.errors import DamagedInputError
 from producer.sources.fitting import check_options
+from producer.sources.reading import InputPlan
 from unrolled.errors import RequestError, UnrolledError
 from unrolled.format.requested import requested_spec
 from unrolled.model.directory import open_model
@@ -29,10 +31,13 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from tokenizers import Tokenizer
 
     from producer.enqueue.submission import Submission
+    from producer.plan.sampling.readable import Readable
     from producer.plan.sampling.sample import Sample
     from producer.sources.rows import Row
+    from unrolled.model.config import ModelConfig
     from unrolled.model.layer import LayerConfig
     from unrolled.model.token_map import MapConfig
     from unrolled.settings.worker_options import WorkerOptions
@@ -74,10 +79,10 @@ def make_plan(
     check_options(found.files, submission.source, submission.named)
     begin("plan: looking at the inputs")
     inputs = readable(found.files, submission.source, CHECK_SECONDS)
-    if not inputs.files:
-        label, reason = next(iter(inputs.problems.items()))
-        raise RequestError(f"input {label}: {reason}")
+    _refuse_none(inputs)
     need_tokenizer(submission, tokenizer, inputs.text_file, inputs.json_files)
+    if inputs.files[0] is found.files[0]:
+        _check_first_input(inputs, submission, tokenizer, config)
     preparing = imported + time.monotonic() - began + inputs.seconds * inputs.unchecked / max(1, len(found.files))
     frames, not_sampled = frames_of(inputs.files, submission.source)
     sampler = Sampler(
@@ -141,6 +146,27 @@ def make_plan(
     plan.times = times_of(plan, sample, speed, share, (preparing, queueing), workers)
     plan.worker_bytes = round(speed.base_bytes + speed.engine_bytes + load.output_bytes)
     return plan
+
+
+def _refuse_none(inputs: Readable) -> None:
+    """Refuse inputs of which none can be read."""
+    if not inputs.files:
+        label, reason = next(iter(inputs.problems.items()))
+        raise RequestError(f"input {label}: {reason}")
+
+
+def _check_first_input(
+    inputs: Readable, submission: Submission, tokenizer: Tokenizer | None, config: ModelConfig
+) -> None:
+    """Leave out a first input of which no row can be used, which a job refuses."""
+    first = inputs.files[0]
+    try:
+        look = InputPlan((first,), (), inputs.text_file, first.size_bytes, tuple(inputs.json_files))
+        check_first_input(look, submission, tokenizer, config)
+    except DamagedInputError as error:
+        inputs.problems[first.label] = str(error)
+        del inputs.files[0]
+        _refuse_none(inputs)
 
 
 def _of_beginnings(sample: Sample) -> Sample:

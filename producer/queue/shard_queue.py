@@ -49,7 +49,7 @@ _SOCKET_SECONDS = 5.0
 SEGMENT_SECONDS = 1.0
 _SHORTENED = (
     "Redis has heard of more files of this job's log than can be seen, as after the directory was restored from an "
-    "older copy: the shards that wait are queued anew"
+    "older copy: the shards that wait are queued again"
 )
 
 

@@ -87,7 +87,11 @@ class Facts:
     @property
     def recorded_share(self) -> float:
         """Tokens in the records of time over published tokens: a share, but for what was computed twice."""
-        return self.time.tokens / max(self.tokens_published, 1) if self.time else 0.0
+        if not self.time:
+            return 0.0
+        if not self.tokens_published and not self.time.tokens:
+            return 1.0  # of rows without a token
+        return self.time.tokens / max(self.tokens_published, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ BEGINNINGS = {
     "ended-unread": 454,
     "failed-from-own": 126,
     "job-unsynced": 163,
-    "no-last-look": 930,
+    "no-last-look": 290,
     "strays-ignored": 1440,
     "told-unsynced": 2428,
 }

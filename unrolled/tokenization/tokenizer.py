@@ -107,9 +107,11 @@ def check_vocabulary(tokenizer: "Tokenizer", vocab_size: int, name: str) -> None
     vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
     word, largest = max(vocabulary.items(), key=lambda item: item[1], default=("", 0))
     if largest > vocab_size:
+        word = word.strip() or word  # some kinds of tokenizer write a blank before the first letter
         raise ModelError(
-            f"{name}: the id of {word!r} is {largest}; the model's vocab_size allows 1..{vocab_size}. Make "
-            f"the tokenizer with --vocab-size {vocab_size}, or a model with vocab_size {largest}"
+            f"{name}: the id of {word!r} is {largest}; the model's vocab_size allows 1..{vocab_size}. "
+            "Use the tokenizer that the model was trained with; if that isn't trained: `unrolled tokenizer fit "
+            f"--vocab-size {vocab_size}`, or `unrolled model new --vocab-size {largest}`"
         )
     if (zero := token_at_padding(tokenizer)) is not None:
         raise ModelError(

@@ -23,7 +23,7 @@ from producer.report.page.markup import (
     took,
 )
 from producer.report.throughput import SHORTEST_PAUSE, STAGES
-from producer.terminal.text import figure
+from producer.terminal.text import duration, figure
 from unrolled.errors import counted
 from unrolled.format.columns import POOLINGS
 
@@ -100,10 +100,16 @@ def _lead(facts: Facts) -> str:
         end = "Every shard is published."
         if facts.damaged:
             end = f"Every shard is published, but {counted(len(facts.damaged), 'part')} can't be read."
-    elif facts.dead and not left:
-        end = f"{facts.parts:,} of {counted(facts.shards, 'shard')} are published, the others are dead."
     else:
-        end = f"{facts.parts:,} of {counted(facts.shards, 'shard')} are published, {left:,} wait"
+        are = "is" if 1 in (facts.parts, facts.shards) else "are"
+        shards = [f"{facts.parts:,} of {counted(facts.shards, 'shard')} {are} published"]
+        if facts.dead:
+            shards.append(counted(facts.dead, "is dead", "are dead"))
+        if left and facts.state == "cancelled":
+            shards.append(counted(left, "was cancelled", "were cancelled"))
+        elif left:
+            shards.append(counted(left, "waits", "wait"))
+        end = ", ".join(shards)
         end += "." if facts.ended else ", and the input isn't at its end."
     return f"{vectors}, from {text(model)} ({text(how)}).{how_long} {end}"
 
@@ -221,7 +227,7 @@ def time(facts: Facts) -> str:
             number * found.width / found.seconds,
             min(1.0, (number + 1) * found.width / found.seconds),
             rate / _top(top),
-            f"after {_clock(number * found.width)} of work: {figure(rate)} tokens/s",
+            f"after {duration(number * found.width)} of work: {figure(rate)} tokens/s",
         )
         for number, rate in enumerate(found.rates)
     ]

@@ -541,11 +541,27 @@ def test_the_summary_as_json(place, broker):
     found = json.loads(result.stdout)
     assert found.pop("in_the_way")[0].startswith("no worker offers what this job asks for")
     assert found == {
-        "rows": 2, "tokens": 1, "quarantined": 1, "shards": 1, "sent": 1, "known": 0, "elsewhere": 0,
+        "rows": 2, "tokens": 1, "quarantined": 1, "failed": 0, "shards": 1, "sent": 1, "known": 0, "elsewhere": 0,
         "without_tokens": 0,
         "unknown_share": None, "unknown_noun": "words", "continued": False, "added": None, "added_quarantined": 0,
         "gaps": 0, "dead": 0, "gone": 0, "restored": 0,
     }  # fmt: skip
+
+
+def test_rows_on_which_a_worker_has_failed_are_in_quarantine(place, broker):
+    """A command that is run again says so, as `wait` does; a retry that brings them takes them out of the count."""
+    write_rows(place / "rows.jsonl", {"a": [1], "b": [2], "c": [3]})
+    command = ("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url)
+    assert run(*command).exit_code == 0
+    job = open_job("out")
+    publish_shard(job, *waiting(job), failed={1: "MemoryError: no", 2: "MemoryError: no"})
+    assert run("wait", "out", "--broker", broker.url).exit_code == 3
+    again = run(*command)
+    assert again.exit_code == 3
+    assert again.stdout.splitlines()[1] == "2 rows are in quarantine, with reasons: unrolled quarantine out"
+    assert json.loads(run(*command, "--json").stdout)["failed"] == 2
+    assert run("retry", "out", "--failed-rows", "--broker", broker.url).exit_code == 0
+    assert json.loads(run(*command, "--json").stdout)["failed"] == 0
 
 
 def test_dead_shards_are_not_queued_again_and_named(place, broker):

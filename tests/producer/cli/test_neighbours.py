@@ -111,6 +111,16 @@ def test_a_job_that_is_not_complete_is_reported(out, tmp_path):
     assert run(out, "--id", named).stderr == ""
 
 
+def test_the_only_row_with_a_vector_has_no_neighbour(tmp_path, monkeypatch):
+    """That is said, in place of a heading with nothing below it."""
+    cut = jobs.cut
+    monkeypatch.setattr(jobs, "cut", lambda index, **more: cut(index, **more)[:1])
+    finished_job(tmp_path / "out", 1)
+    for more in ((), ("--json",)):
+        done = run(tmp_path / "out", "--id", "rows.txt#0", *more)
+        assert (done.exit_code, done.stdout, done.stderr) == (0, "", "no other row has a vector\n")
+
+
 def test_as_many_rows_as_are_asked_for_where_an_id_occurs_several_times(tmp_path, monkeypatch):
     """As in a stream that was read twice: only the first row with the id is left out."""
     cut = jobs.cut

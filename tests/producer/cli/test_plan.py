@@ -175,6 +175,25 @@ def test_inputs_that_can_not_be_read_give_a_status(tmp_path, text, model):
     assert "→ 1 input can't be read, and `unrolled enqueue` will refuse" in result.output
 
 
+def test_a_first_input_whose_rows_the_model_cannot_compute(tmp_path, model):
+    """A plan isn't better than the job: that refuses the input, unless one with usable rows is read before it."""
+    bad, good = tmp_path / "bad.jsonl", tmp_path / "good.jsonl"
+    bad.write_text("".join(f'{{"id": "{row}", "tokens": [{10**6 + row}]}}\n' for row in range(3)))
+    good.write_text('{"id": "a", "tokens": [1, 2]}\n')
+    alone = run("plan", bad, "--model", model, "--no-measure")
+    job = run("run", bad, "--model", model, "--out", tmp_path / "out")
+    assert (alone.exit_code, alone.stderr) == (1, job.stderr)
+    assert "none of its first 3 rows can be used; row 0: token 1000000" in alone.stderr
+    first = run("plan", bad, good, "--model", model, "--no-measure")
+    assert first.exit_code == 1
+    assert "→ 1 input can't be read, and `unrolled enqueue` will refuse: bad.jsonl" in first.output.replace(
+        f"{tmp_path}/", ""
+    )
+    second = run("plan", good, bad, "--model", model, "--no-measure")
+    assert second.exit_code == 0
+    assert "unusable  3 rows go to quarantine" in second.output
+
+
 def test_a_live_input_is_refused(model):
     """The plan would take its rows from the job."""
     result = run("plan", "-", "--model", model)

@@ -8,6 +8,7 @@ from support.report_jobs import record_time, report_job
 from support.shell import ENGINE, make_model, unrolled, write_rows
 
 from producer.cli.root import cli
+from producer.jobs.decisions import cancel
 from producer.report.writing import report_after_run
 from unrolled.protocol.opening import open_job
 
@@ -30,6 +31,15 @@ def test_it_is_written_beside_the_job_or_where_it_is_named(out, tmp_path):
     assert (out / "_unrolled" / "report.html").read_bytes() == first
     assert run(out, "--to", tmp_path / "page.html").exit_code == 0
     assert (tmp_path / "page.html").read_bytes() == first
+
+
+def test_it_says_that_a_job_is_not_complete(out):
+    """Also of one that was cancelled, which nothing will complete by itself."""
+    assert run(out).stderr == ""
+    cancel(open_job(out).objects, None)
+    found = run(out)
+    assert found.exit_code == 0
+    assert found.stderr == f"{out}: the job is cancelled; the report shows what is published now\n"
 
 
 def test_a_damaged_part_is_named_on_the_terminal(out):

@@ -10,7 +10,8 @@ from unrolled.tokenization.tokenizer import load_tokenizer
 @pytest.mark.parametrize(
     ("vocabulary", "message"),
     [
-        ({"big": 10}, "the id of 'big' is 10; the model's vocab_size allows 1..9"),
+        ({"big": 10}, "the id of 'big' is 10; the model's vocab_size allows 1..9. Use the tokenizer"),
+        ({" big": 10}, "the id of 'big' is 10; "),
         ({"[PAD]": 5, "the": 0}, "id 0 is the token 'the', but 0 is padding"),
         ({"[PAD]": 5, "pad": 0}, "id 0 is the token 'pad'"),
     ],

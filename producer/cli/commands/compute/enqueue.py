@@ -96,7 +96,7 @@ def enqueue(
     is_stuck = summary.dead or summary.gone
     if is_stuck and not submission.source.follow:  # a stream that has ended in order isn't to be started again
         context.exit(ExitStatus.FAILED)
-    context.exit(ExitStatus.QUARANTINE if summary.quarantined else ExitStatus.DONE)
+    context.exit(ExitStatus.QUARANTINE if summary.quarantined or summary.failed else ExitStatus.DONE)
 
 
 _AGAIN = ", {:,} of them again, because the broker had lost them"
@@ -119,8 +119,8 @@ def as_text(summary: Summary, out: str) -> str:
     if summary.restored:
         parts = counted(summary.restored, "shard had neither rows nor a part", "shards had neither rows nor a part")
         lines.append(f"{parts}; the rows were made again")
-    if summary.quarantined:
-        bad = counted(summary.quarantined, "row is", "rows are")
+    if summary.quarantined or summary.failed:
+        bad = counted(summary.quarantined + summary.failed, "row is", "rows are")
         lines.append(f"{bad} in quarantine, with reasons: unrolled quarantine {as_argument(out)}")
     if summary.dead:
         # Whether `unrolled retry` helps depends on why, and `status` knows.

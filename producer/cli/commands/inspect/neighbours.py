@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -13,6 +13,11 @@ from unrolled.protocol.discarded import refuse_discarded_job
 from unrolled.reading.dataset import open_dataset
 from unrolled.reading.nearest import Metric, compared_column
 from unrolled.telemetry.json_text import json_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unrolled.reading.nearest import Neighbour
 
 
 @click.command()
@@ -63,10 +68,16 @@ def neighbours(*, out: str, of: str, rows: int, column: str | None, metric: Metr
             found = dataset.neighbours(of, rows, column=column, metric=metric, each=on_rows)
     except (KeyError, ValueError) as error:
         raise RequestError(str(error.args[0])) from error
-    if as_json:
+    if not found:
+        click.echo("no other row has a vector", err=True)
+    elif as_json:
         for each in found:
             click.echo(json_text({**each._asdict(), "column": column}))
-        return
+    else:
+        _print(found, metric, column)
+
+
+def _print(found: Sequence[Neighbour], metric: Metric, column: str) -> None:
     from producer.terminal.table import table  # noqa: PLC0415 - JSON needs no rich
 
     heading = "distance" if metric == "euclidean" else metric

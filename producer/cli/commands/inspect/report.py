@@ -154,8 +154,9 @@ def report(
 
     return_large_blocks()
     written = write_report(job, options, to, coordinates=coordinates, png=png)
-    if written.facts.state == "not complete":
-        click.echo(f"{out}: the job is not complete; the report shows what is published now", err=True)
+    state = written.facts.state
+    if state != "complete":
+        click.echo(f"{out}: the job is {state}; the report shows what is published now", err=True)
     damaged = written.facts.damaged
     for each in damaged[:_NAMED]:
         click.echo(f"not in the report: {each}", err=True)

@@ -102,6 +102,32 @@ def test_its_first_sentence_tells_what_the_job_has(tmp_path, columns, said):
     assert _lead(replace(facts, columns=stored)).startswith(said)
 
 
+@pytest.mark.parametrize(("changes", "said"), [
+    ({"shards": 6, "parts": 5, "dead": 1}, "5 of 6 shards are published, 1 is dead."),
+    ({"shards": 6, "parts": 1, "dead": 2}, "1 of 6 shards is published, 2 are dead, 3 wait."),
+    ({"shards": 1, "parts": 0}, "0 of 1 shard is published, 1 waits."),
+    ({"shards": 9, "parts": 5, "state": "cancelled"}, "5 of 9 shards are published, 4 were cancelled."),
+])  # fmt: skip
+def test_its_first_sentence_tells_of_every_shard(tmp_path, changes, said):
+    """Of those that aren't published, how many are dead, and what becomes of the others."""
+    gathering = Gathering(report_job(tmp_path / "out", 9), ReportOptions())
+    gathering.look()
+    facts = gathering.shown().facts
+    assert _lead(replace(facts, **({"state": "not complete", "dead": 0} | changes))).endswith(said)
+
+
+def test_a_job_without_tokens_has_lost_no_record(tmp_path):
+    """None of its tokens was computed, as there is none: that isn't 0 % of it."""
+    gathering = Gathering(report_job(tmp_path / "out", 9), ReportOptions())
+    gathering.look()
+    facts = gathering.shown().facts
+    facts = replace(
+        facts, tokens_published=0, time=replace(facts.time, workers=[replace(facts.time.workers[0], tokens=0)])
+    )
+    assert facts.recorded_share == 1
+    assert "computed it in" in _lead(facts)
+
+
 def test_its_policy_allows_its_own_style_and_script_alone(page):
     """By their hashes."""
     assert page.count("<style>") == 1
