@@ -78,7 +78,10 @@ OF_COMMANDS: dict[str, dict[ExitStatus, str]] = {
         ExitStatus.DONE: "the page was written",
         ExitStatus.FAILED: "an error, or the page lacks rows because a file is damaged",
     },
-    "doctor": {ExitStatus.DONE: "a job could run", ExitStatus.FAILED: "an error, or a check failed"},
+    "doctor": {
+        ExitStatus.DONE: "a job could run, once there is a worker for it",
+        ExitStatus.FAILED: "an error, or a check failed",
+    },
 }
 
 

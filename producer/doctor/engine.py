@@ -13,18 +13,23 @@ if TYPE_CHECKING:
 _GIGA, _TEN = 1e9, 10
 
 
-def check_engine() -> Iterator[Check]:
-    """Look at the fused engine: which instruction set computes each arithmetic, and at which rate."""
+def check_engine(*, alone: bool = False) -> Iterator[Check]:
+    """Look at the fused engine: which instruction set computes each arithmetic, and at which rate.
+
+    Args:
+        alone: whether no other machine can compute a job, because no broker is named.
+    """
     facts = ask_engine()
     if problem := facts["problem"]:
         advice = "the tensorflow engine computes on this machine, more slowly"
-        if not has_tensorflow():
+        none = not has_tensorflow()
+        if none:
             problem = f"{problem}; and TensorFlow is not installed"
             advice = (
                 "`unrolled run`, `unrolled worker` and unrolled.load on this machine need an engine: this one, or pip "
                 "install 'unrolled[tensorflow]'"
             )
-        yield Check("fused engine", "warn", problem, advice)
+        yield Check("fused engine", "fail" if none and alone else "warn", problem, advice)
         return
     for arithmetic, found in facts["arithmetics"].items():
         yield _check_arithmetic(arithmetic, found)

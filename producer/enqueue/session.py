@@ -135,7 +135,9 @@ def _count_failed(log: Log, job: OpenJob) -> int:
     """Rows of a job on which a worker has failed, and which no retry has brought again; they are in quarantine."""
     catch_up(log, job.objects)
     count = 0
-    for shard in ShardSet(log.entries, find(log, job.objects, names.FAILED).marks) - log.retried.keys():
+    rows, parts, failed = (find(log, job.objects, folder).marks for folder in (names.ROWS, names.PARTS, names.FAILED))
+    # A worker that died after a part leaves the shard's rows.
+    for shard in ShardSet(log.entries, parts & (rows | failed)) - log.retried.keys():
         with suppress(FileFormatError):  # `unrolled verify` names it
             count += len(failed_rows(job.objects, shard) or ())
     return count

@@ -43,6 +43,7 @@ from unrolled.protocol.discarded import refuse_discarded
 from unrolled.protocol.log import Log, catch_up
 from unrolled.protocol.opening import OpenJob, create_job, open_job
 from unrolled.store.bucket_url import is_url, shown
+from unrolled.store.patterns import is_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -188,6 +189,7 @@ def prepare(
     # As they were found: another spelling is no other job. Their content is compared shard by shard as it is read.
     inputs, live = Inputs.named(file.label for file in plan.files), submission.source.follow
     job = Job(offer.fingerprint, inputs, offer.engine, offer.arithmetic, live, options)
+    plan = replace(plan, notices=(*plan.notices, *_notice_of_others(submission.out)))
     check_broker()
     if live and not is_job(submission.out):
         plan = with_beginning(plan, submission.source)
@@ -221,6 +223,18 @@ def _refuse_discarded(place: str) -> None:
     with suppress(RequestError, TransientError, FileFormatError, PayloadError):
         catch_up(log, open_job(place).objects)
     refuse_discarded(place, log, "; use another --out")
+
+
+def _notice_of_others(out: str) -> list[str]:
+    """A line where the directory of a new job has other files, which nothing will read as inputs any more."""
+    if is_url(out) or is_job(out):
+        return []
+    with suppress(OSError):  # whether it can be read and written is seen when the job is created
+        others = [name for name in sorted(os.listdir(out)) if not is_private(name)]  # noqa: PTH208 - as given
+        if others:
+            found = f"{shown(out)} has other files, such as {shown(others[0])}"
+            return [f"{found}: as a job's directory, it is left out of inputs from now on"]
+    return []
 
 
 def _refuse_own_input(submission: Submission) -> None:
@@ -301,6 +315,8 @@ def need_tokenizer(
             f"{text_file} holds sequences of letters, but {lacks}; make one of letters as docs/inputs.md shows, or "
             "give token ids in another format"
         )
+    if text_file == "-" and submission.source.format is None:
+        lacks = f"{lacks} (JSON lines need --format jsonl)"
     raise ModelError(
         f"{text_file} holds text, but {lacks}; a trained model needs the one that it was trained with (`unrolled model "
         f"import --tokenizer`). For one that isn't trained, `unrolled tokenizer fit INPUTS --out "

@@ -87,7 +87,9 @@ class Summary:
             return []
         if not self.added:
             return ["nothing was appended: the input has no new rows"]
-        bad = f", {self.added_quarantined:,} of them to quarantine" if self.added_quarantined else ""
+        bad = ""
+        if self.added_quarantined:
+            bad = ", to quarantine" if self.added == 1 else f", {self.added_quarantined:,} of them to quarantine"
         return [f"{counted(self.added, 'row was', 'rows were')} appended{bad}"]
 
     def conclude(self, *, restored: int, sent: int) -> None:

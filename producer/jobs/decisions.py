@@ -18,7 +18,7 @@ from unrolled.job.names import Life, failed_object, part_object, rows_object
 from unrolled.job.segment import MOST_ENTRIES, Segment
 from unrolled.protocol.finishing import finish_published, sweep_discarded
 from unrolled.protocol.gaps import refuse_gap
-from unrolled.protocol.ledger_update import update_ledger
+from unrolled.protocol.ledger_update import replace_longer, update_ledger
 from unrolled.protocol.log import Log, append
 from unrolled.protocol.spooling import make_retry, spool
 from unrolled.reading.outcome import failed_ids
@@ -83,6 +83,8 @@ def retry(
     log, troubles = Log(), list[UnrolledError]()
     refuse_gap(log, objects)
     _refuse_stopped(log, objects)
+    if ledger is not None:
+        replace_longer(log, objects, ledger)
     cut = _cut_failed(log, objects, failed_rows, ids_of_failed, troubles) if failed else []
     dead = [
         life

@@ -19,6 +19,7 @@ from unrolled.job.names import part_object
 from unrolled.job.shard_keys import FIRST_RETRY
 from unrolled.protocol.completion import standing
 from unrolled.protocol.entries import ShardSet
+from unrolled.protocol.gaps import refuse_gap
 from unrolled.protocol.listing import find, find_dead
 from unrolled.protocol.log import catch_up
 
@@ -112,11 +113,14 @@ class Tally:
         """Look again.
 
         Raises:
-            JobError: a segment is damaged.
+            JobError: a segment is damaged or missing.
             TransientError: the store can't be read now.
         """
         log, objects, known = self.log, self._objects, self.log.length
-        catch_up(log, objects)
+        if known:
+            catch_up(log, objects)
+        else:
+            refuse_gap(log, objects)  # what is after a gap is never seen: the job would be waited for in vain
         if self.finished and log.length == known:
             return
         self._take_in_shards()

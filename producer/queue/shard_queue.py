@@ -18,7 +18,8 @@ from producer.queue.obstacles import no_worker, obstacles, other_offer
 from producer.queue.queue_status import QueueStatus, ask
 from unrolled.errors import JobError, UnrolledError, counted, printable
 from unrolled.job.offer import Offer
-from unrolled.protocol.log import Log, catch_up
+from unrolled.protocol.ledger_update import replace_longer
+from unrolled.protocol.log import Log
 from unrolled.queue.broker import Broker
 from unrolled.queue.broker_url import celery_url
 from unrolled.queue.job_ledger import JobLedger
@@ -226,8 +227,7 @@ class JobQueue(JobLedger):
     def claim_place(self) -> None:
         """Tell workers where a job is that was moved; whatever else is entered would tell them too.
 
-        What the broker knows of a log that was longer, as before the directory was restored from an older copy, is
-        taken out, so that all that waits is entered again.
+        What the broker knows of a longer log, as before the directory was restored from an older copy, is replaced.
 
         Raises:
             JobError: the job's directory is a copy of one that isn't finished; or its log is damaged.
@@ -235,13 +235,9 @@ class JobQueue(JobLedger):
         self.refuse_copy()
         if is_finished_elsewhere(self._job, self._registered()):
             self.cancel()  # what the broker knows is what was done there
+        if replace_longer(Log(), self._job.objects, self):
+            self.say(_SHORTENED)
         mark = self.mark()
-        if mark is not None and mark > 0:
-            catch_up(log := Log(), self._job.objects)  # after the mark was read: a segment is durable before it counts
-            if mark > log.length:
-                self.cancel()
-                mark = None
-                self.say(_SHORTENED)
         place = self._registered()
         if mark is not None and place is not None and was_moved(self._job, place):
             self._moved_from = place

@@ -2,8 +2,10 @@
 
 # Over 150 lines: the beginnings of all formats, each looked at in its own way.
 
+import json
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import PurePath
 from typing import NamedTuple
@@ -25,8 +27,6 @@ from producer.sources.streams.spool import MOST_LOOK_BYTES, spooled
 from unrolled.errors import RowError, as_argument
 from unrolled.patience import at_once
 
-#: Makes JSON lines of a JSON array.
-_SPLIT = "jq -c '.[]'"
 _UNPACK: dict[Compression, str | None] = {"none": None, "gzip": "gzip -dc", "zstd": "zstd -dc"}
 
 
@@ -93,29 +93,40 @@ def _head_of_table(place: Place, source: SourceFile, options: SourceOptions) -> 
 
 @contextmanager
 def _advised(head: bytes, source: SourceFile) -> Iterator[None]:
-    """Say what to do with JSON that isn't JSON lines, but one array."""
+    """Say what to do with JSON whose lines aren't objects, but one array together, or an array each."""
     try:
         yield
     except DamagedInputError as error:
         if source.format != "jsonl" or not head.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"["):
             raise
+        found, program = "is a JSON array", ".[]"
+        if _is_array_of_values(head.removeprefix(BYTE_ORDER_MARK).lstrip().partition(b"\n")[0]):
+            found, program = "has a JSON array on each line", "{tokens: .}"
         raise DamagedInputError(
-            f"is a JSON array; allowed: JSON lines, with one object on each line. Convert it: {_to_lines(source)}"
+            f"{found}; allowed: JSON lines, with one object on each line. Convert it: {_converting(source, program)}"
         ) from error
 
 
-def _to_lines(source: SourceFile) -> str:
-    """The command that makes JSON lines of a JSON array; of a file on a disk, into another file beside it."""
+def _is_array_of_values(line: bytes) -> bool:
+    with suppress(ValueError, RecursionError):
+        found = json.loads(line)
+        return isinstance(found, list) and bool(found) and not isinstance(found[0], dict)
+    return False
+
+
+def _converting(source: SourceFile, program: str) -> str:
+    """The command that makes JSON lines of an input; of a file on a disk, into another file beside it."""
+    split = f"jq -c '{program}'"
     if source.place is None or source.place.is_distant:
-        return _SPLIT
+        return split
     path = PurePath(source.label)
     stem = path.name.split(".json")[0].split(".ndjson")[0]
     lines = path.with_name(f"{stem}.jsonl")
-    if lines == path:
+    if lines == path or os.path.lexists(lines):
         lines = path.with_name(f"{stem}.lines.jsonl")
     if (unpack := _UNPACK[source.compression]) is None:
-        return f"{_SPLIT} {as_argument(path)} > {as_argument(lines)}"
-    return f"{unpack} {as_argument(path)} | {_SPLIT} > {as_argument(lines)}"
+        return f"{split} {as_argument(path)} > {as_argument(lines)}"
+    return f"{unpack} {as_argument(path)} | {split} > {as_argument(lines)}"
 
 
 def look_of_text(head: bytes, source: SourceFile, options: SourceOptions) -> str | None:

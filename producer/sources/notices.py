@@ -23,10 +23,14 @@ def notices_of_names(names: Mapping[str, Collection[str]]) -> list[str]:
     """
     if len(names) > _NAMED:
         return [f"{len(names):,} inputs are named several times, and read once: {named(list(names))}"]
-    return [
-        f"{named(list(again))} {'is' if len(again) == 1 else 'are'} the same input as {label}: read once"
-        for label, again in names.items()
-    ]
+    lines = []
+    for label, again in names.items():
+        if set(again) == {label}:
+            lines.append(f"{label} is named more than once: read once")
+        else:
+            are = "is" if len(again) == 1 else "are"
+            lines.append(f"{named(list(again))} {are} the same input as {label}: read once")
+    return lines
 
 
 def notices_of_empty(labels: Sequence[str]) -> list[str]:

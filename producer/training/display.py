@@ -95,8 +95,8 @@ class FitDisplay:
             if pace is None:
                 return found
             left = (self._epochs + 1 - facts["epoch"]) * facts["total"] - facts["done"]
-            # "Up to": if the machine is slower now than it was, it may stay so.
-            return f"{found}, up to {duration(left * max(pace, 1 / (speed or math.inf)))} left in all"
+            # If the machine is slower now than it was, it may stay so.
+            return f"{found}, about {duration(left * max(pace, 1 / (speed or math.inf)))} left in all"
 
         if phase != self._phase:
             self._phase = phase

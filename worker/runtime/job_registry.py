@@ -18,7 +18,7 @@ from unrolled.job.output_root import OutputRoot
 from unrolled.patience import at_once
 from unrolled.protocol.finishing import sweep
 from unrolled.protocol.ledger_update import update_ledger
-from unrolled.protocol.log import Log, catch_up
+from unrolled.protocol.log import Log, catch_up, is_current
 from unrolled.protocol.upkeep import look_after
 from unrolled.queue.broker import AWAY
 from unrolled.queue.job_ledger import JobLedger
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from unrolled.patience import Patience
+    from unrolled.protocol.objects import Objects
     from unrolled.protocol.opening import OpenJob
     from unrolled.queue.job_ledger import Send
     from unrolled.queue.ledger import Ledger
@@ -82,6 +83,14 @@ class _Met:
     found: float = field(default_factory=time.monotonic)
     trouble: str = ""
     absent_since: float | None = None
+
+    def renew_log(self, objects: Objects) -> None:
+        """Begin the log from the start if the job's directory has been restored from an older copy since it was read.
+
+        What this worker knows beyond that must not come back into the ledger: other shards get its numbers.
+        """
+        if not is_current(self.log, objects):
+            self.log = Log()
 
 
 class Jobs:
@@ -156,6 +165,7 @@ class Jobs:
             with met.lock:
                 job, ledger = self._untried(met, self._send)
                 if updates:
+                    met.renew_log(job.objects)
                     update_ledger(met.log, job.objects, ledger)
                 else:
                     catch_up(met.log, job.objects)
@@ -233,6 +243,7 @@ class Jobs:
                 met = self._look_up(key, met)
             with met.lock:
                 job, ledger = self._untried(met, send)
+                met.renew_log(job.objects)
                 over = look_after(met.log, job.objects, ledger, live=job.job.live)
                 if over:
                     self._sweep(met)

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from producer.sources.places.local_file import LocalFile, shown
 from unrolled.errors import RequestError
-from unrolled.job.names import JOB
+from unrolled.job.names import JOB, part_object, parts_in
 from unrolled.store.patterns import is_private, matching_paths
 
 
@@ -38,8 +38,8 @@ def _paths(given: str, notices: list[str]) -> Iterator[str]:
     if os.path.isdir(given):  # noqa: PTH112 - names stay as given
         if os.path.exists(os.path.join(given, JOB)):  # noqa: PTH110, PTH118 - names stay as given
             raise RequestError(
-                f"input {shown(given)}: is the output directory of a job; to read files in it, name them, such as its "
-                f"parts: '{shown(os.path.join(given, '*.parquet'))}'"  # noqa: PTH118 - names stay as given
+                f"input {shown(given)}: is the output directory of a job; to read files in it, name them, such as "
+                f"{_files_in(given)}"
             )
         yield from _walk(given, notices)
     elif os.path.lexists(given):
@@ -55,6 +55,15 @@ def _paths(given: str, notices: list[str]) -> Iterator[str]:
             yield from _walk(match, notices) if os.path.isdir(match) else (match,)  # noqa: PTH112 - names stay as given
     else:
         raise RequestError(f"input {shown(given)!r}: {_why_absent(given)}")
+
+
+def _files_in(directory: str) -> str:
+    """A pattern for the user's own files in the directory of a job, or else for its parts."""
+    names = sorted(name for name in os.listdir(directory) if not is_private(name))  # noqa: PTH208 - names stay as given
+    parts = {part_object(shard) for shard in parts_in(names)}
+    own = next((name for name in names if name not in parts), None)
+    which, pattern = ("its parts: ", "*.parquet") if own is None else ("", f"*{os.path.splitext(own)[1]}")  # noqa: PTH122
+    return f"{which}'{shown(os.path.join(directory, pattern))}'"  # noqa: PTH118 - names stay as given
 
 
 def _why_absent(path: str) -> str:

@@ -95,6 +95,7 @@ def test_bad_rows_that_were_appended_are_counted():
     summary = Summary(added=0)
     summary.add(SimpleNamespace(rows=1_000, quarantined=1, tokens=5), new=True)
     assert summary.growth_lines() == ["1,001 rows were appended, 1 of them to quarantine"]
+    assert Summary(added=1, added_quarantined=1).growth_lines() == ["1 row was appended, to quarantine"]
 
 
 def test_rows_at_the_end(broker):

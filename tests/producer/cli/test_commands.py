@@ -361,6 +361,19 @@ def test_no_job_is_complete_whose_log_has_a_gap(tmp_path, broker):
         _ = dataset.complete
 
 
+def test_a_job_whose_log_has_a_gap_is_not_waited_for(tmp_path, broker):
+    """What is in the file that somebody has deleted, and in those after it, can't be seen by anything."""
+    job = make_job(tmp_path)
+    publish_shard(job, waiting(job)[0])
+    lost = tmp_path / "_unrolled" / "log" / "000000.jsonl"
+    lost.unlink()
+    said = f"Error: {lost}: isn't there, but later segments of the log are; restore it from a copy, or else use a new "
+    for command in ("status", "wait", "report", "show", "quarantine"):
+        result = run_with(broker, command, tmp_path) if command == "wait" else run(command, tmp_path)
+        assert (result.exit_code, result.stderr.startswith(said)) == (1, True), (command, result.output)
+        assert not result.stdout
+
+
 def test_wait_ends_with_124_when_time_is_up(tmp_path):
     """The status is that of `timeout`; an input that isn't at its end is mentioned."""
     make_job(tmp_path, shards=2, ended=False)
@@ -949,6 +962,22 @@ def test_retry_brings_dead_shards_back(tmp_path, broker, ledger):
     assert ledger.members(job.key)[0] == {Life(first, 1), Life(second, 1), Life(third, 0)}
     assert messages(ledger) == 2
     assert json.loads(run("status", tmp_path, "--json").stdout)["dead"] == 0
+
+
+def test_retry_in_a_directory_that_was_restored_from_an_older_copy(tmp_path, broker, ledger):
+    """Redis has heard of more files of the log: the retry's would have the number of one of those."""
+    job = make_job(tmp_path / "out")
+    for shard in waiting(job):
+        record_death(job, shard)
+    copy = shutil.copytree(tmp_path / "out", tmp_path / "copy")
+    decide(job, Segment("cancel"))
+    decide(job, Segment("resume"))
+    assert run_with(broker, "wait", tmp_path / "out", "--timeout", "0").exit_code
+    ledger.enter(job.key, job.place, ledger.mark(job.key), [], log_of(job).length)
+    shutil.rmtree(tmp_path / "out")
+    copy.rename(tmp_path / "out")
+    assert run_with(broker, "retry", tmp_path / "out").exit_code == 0
+    assert ledger.members(job.key)[0] == {Life(shard, 1) for shard in waiting(job)}
 
 
 def test_retry_with_nothing_dead_does_nothing(tmp_path, broker):

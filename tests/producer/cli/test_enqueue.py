@@ -28,7 +28,7 @@ from producer.enqueue.summary import Summary
 from producer.local import engine
 from producer.local.broker_record import BROKER_FILE
 from producer.tokenization.word_level import fit
-from unrolled.job.names import Life, part_object, rows_object, segment_name
+from unrolled.job.names import Life, failed_object, part_object, rows_object, segment_name
 from unrolled.job.offer import Offer
 from unrolled.job.segment import Segment
 from unrolled.model.directory import open_model
@@ -548,17 +548,38 @@ def test_the_summary_as_json(place, broker):
     }  # fmt: skip
 
 
+def test_a_directory_with_files_of_the_user(place, broker):
+    """Nothing reads them as inputs any more, unless they are named; that is said before the job begins."""
+    Path("mine").mkdir()
+    write_rows(place / "mine" / "rows.jsonl", {"a": [1]})
+    command = ("enqueue", "--model", "model", "--broker", broker.url)
+    first = run(*command, "mine/rows.jsonl", "--out", "mine")
+    said = "mine has other files, such as rows.jsonl: as a job's directory, it is left out of inputs from now on"
+    assert said in first.stderr.splitlines()
+    assert said not in run(*command, "mine/rows.jsonl", "--out", "mine").stderr
+    again = run(*command, "mine", "--out", "other")
+    assert again.exit_code == 1
+    assert again.stderr == (
+        "Error: input mine: is the output directory of a job; to read files in it, name them, such as 'mine/*.jsonl'\n"
+    )
+
+
 def test_rows_on_which_a_worker_has_failed_are_in_quarantine(place, broker):
     """A command that is run again says so, as `wait` does; a retry that brings them takes them out of the count."""
     write_rows(place / "rows.jsonl", {"a": [1], "b": [2], "c": [3]})
     command = ("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url)
     assert run(*command).exit_code == 0
     job = open_job("out")
-    publish_shard(job, *waiting(job), failed={1: "MemoryError: no", 2: "MemoryError: no"})
+    (shard,) = waiting(job)
+    rows = job.objects.read(rows_object(shard))
+    publish_shard(job, shard, failed={1: "MemoryError: no", 2: "MemoryError: no"})
     assert run("wait", "out", "--broker", broker.url).exit_code == 3
     again = run(*command)
     assert again.exit_code == 3
     assert again.stdout.splitlines()[1] == "2 rows are in quarantine, with reasons: unrolled quarantine out"
+    assert json.loads(run(*command, "--json").stdout)["failed"] == 2
+    job.objects.delete(failed_object(shard))  # as if a worker had died before it made this, and deleted the rows
+    job.objects.create(rows_object(shard), rows)
     assert json.loads(run(*command, "--json").stdout)["failed"] == 2
     assert run("retry", "out", "--failed-rows", "--broker", broker.url).exit_code == 0
     assert json.loads(run(*command, "--json").stdout)["failed"] == 0

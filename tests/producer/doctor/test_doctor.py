@@ -471,3 +471,14 @@ def test_an_engine_that_can_not_run_is_warned_of(monkeypatch):
     monkeypatch.setattr(local_engine.sys, "executable", "/bin/false")
     [check] = check_engine()
     assert (check.outcome, check.found) == ("warn", "it is not installed here, or can't be asked")
+
+
+@pytest.mark.usefixtures("asked_anew")
+def test_without_any_engine_no_job_can_run_alone(monkeypatch):
+    """`unrolled run` would be refused; where a broker is named, other machines may compute."""
+    monkeypatch.setattr(local_engine.sys, "executable", "/bin/false")
+    monkeypatch.setattr("producer.doctor.engine.has_tensorflow", lambda: False)
+    assert [check.outcome for check in check_engine(alone=True)] == ["fail"]
+    assert [check.outcome for check in check_engine()] == ["warn"]
+    monkeypatch.setattr("producer.doctor.engine.has_tensorflow", lambda: True)
+    assert [check.outcome for check in check_engine(alone=True)] == ["warn"]

@@ -92,7 +92,7 @@ def test_same_file_twice(tmp_path):
     assert [source.label for source in plan.files] == [str(first), "-"]
     assert plan.notices == (
         f"{first}, {tmp_path}/link.txt are the same input as {first}: read once",
-        "- is the same input as -: read once",
+        "- is named more than once: read once",
     )
 
 

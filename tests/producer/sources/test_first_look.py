@@ -75,15 +75,27 @@ def test_json_lines_with_another_field(tmp_path, rows, encode):
     ("my docs.json", bytes, "jq -c '.[]' '{}/my docs.json' > '{}/my docs.jsonl'"),
     ("docs.jsonl", bytes, "jq -c '.[]' {}/docs.jsonl > {}/docs.lines.jsonl"),
     ("a.json.gz", gzip.compress, "gzip -dc {}/a.json.gz | jq -c '.[]' > {}/a.jsonl"),
+    ("other.json", bytes, "jq -c '.[]' {}/other.json > {}/other.lines.jsonl"),
 ])  # fmt: skip
 def test_a_json_array(tmp_path, monkeypatch, name, encode, command, content):
     """The refusal says that lines are wanted, and how to make them of this very file, which stays as it is."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
+    write(tmp_path / "in" / "other.jsonl", "{}")
     write(tmp_path / "in" / name, content, encode)
     assert refusal(f"in/{name}") == (
         f"input in/{name}: is a JSON array; allowed: JSON lines, with one object on each line. Convert it: "
         + command.replace("{}", "in")
+    )
+
+
+def test_an_array_on_each_line(tmp_path, monkeypatch):
+    """The numbers are taken for token ids."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.jsonl", "[1, 2]\n[3]\n")
+    assert refusal("a.jsonl") == (
+        "input a.jsonl: has a JSON array on each line; allowed: JSON lines, with one object on each line. Convert it: "
+        "jq -c '{tokens: .}' a.jsonl > a.lines.jsonl"
     )
 
 

@@ -68,8 +68,8 @@ def test_the_time_of_all_epochs(capsys, monkeypatch):
         display.show("step", STEP | {"epoch": epoch, "done": done})
     lines = capsys.readouterr().err.splitlines()
     assert ["left in all" in line for line in lines] == [False, False, True, True, False]  # the epoch's is all there is
-    assert lines[2].endswith(", up to 15 min 50 s left in all")
-    assert lines[3].endswith(", up to 7 min 03 s left in all")
+    assert lines[2].endswith(", about 15 min 50 s left in all")
+    assert lines[3].endswith(", about 7 min 03 s left in all")
 
 
 def test_the_time_of_all_epochs_is_that_of_a_slower_machine(capsys, monkeypatch):
@@ -84,7 +84,7 @@ def test_the_time_of_all_epochs_is_that_of_a_slower_machine(capsys, monkeypatch)
         display.show("step", STEP | {"epoch": 1, "done": done, "total": 200_000})
     slow = capsys.readouterr().err.splitlines()[-2]
     assert "2 tokens/s, 23 h 20 min left in this epoch" in slow
-    assert slow.endswith(", up to 2 d 8 h left in all")
+    assert slow.endswith(", about 2 d 8 h left in all")
 
 
 @pytest.mark.parametrize(

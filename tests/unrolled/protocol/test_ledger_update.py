@@ -6,8 +6,9 @@ from support.jobs import decide, log_of, make_job, publish_shard, record_death, 
 
 from unrolled.job.names import Life
 from unrolled.job.segment import Segment
+from unrolled.job.shard_id import ShardId
 from unrolled.protocol import ledger_update
-from unrolled.protocol.ledger_update import enter_again, update_ledger
+from unrolled.protocol.ledger_update import enter_again, replace_longer, update_ledger
 from unrolled.protocol.log import Log, append
 
 
@@ -67,6 +68,25 @@ def test_a_ledger_gets_what_is_new(tmp_path, ledger):
     entered = len(ledger.entered)
     assert update(job, ledger) == [Life(two, 1), Life(three, 0)]
     assert len(ledger.entered) == entered
+
+
+def test_a_ledger_that_has_heard_of_a_longer_log_starts_again(tmp_path, ledger):
+    """The log was restored from an older copy; otherwise nothing is changed, whatever the mark is."""
+    job = make_job(tmp_path / "out", ended=False)
+    assert not replace_longer(Log(), job.objects, ledger)
+    assert ledger.known is None
+    update(job, ledger)
+    lost = Life(ShardId(9, "ab" * 6), 0)
+    del ledger.lives[Life(waiting(job)[0], 0)]
+    before = ledger.lives.copy()
+    for mark in (-5, 0, log_of(job).length):
+        ledger.known = mark
+        assert not replace_longer(Log(), job.objects, ledger)
+        assert (ledger.known, ledger.lives) == (mark, before)
+    assert ledger.enter(ledger.known, [(lost, 7)], log_of(job).length + 1)
+    assert replace_longer(Log(), job.objects, ledger)
+    assert sorted(ledger.lives) == [Life(shard, 0) for shard in waiting(job)]
+    assert ledger.known == log_of(job).length
 
 
 def test_a_new_segment_costs_one_look(tmp_path, ledger):

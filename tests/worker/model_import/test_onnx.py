@@ -130,7 +130,7 @@ def test_arrays_in_other_files(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"clip": 3.0}, r"layer0: it clips its cells at 3; only cells without clip can be imported"),
+        ({"clip": 3.0}, r"layer0: it clips what enters its gates at 3; only cells without clip can be imported"),
         ({"input_forget": 1}, r"layer0: its input and forget gates are coupled"),
         (
             {"activations": ["HardSigmoid", "Tanh", "Tanh"], "activation_alpha": [0.25]},

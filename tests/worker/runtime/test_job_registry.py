@@ -419,6 +419,26 @@ def test_a_segment_that_no_one_entered_is_entered(site, jobs, sent):
     assert job.key in jobs._met
 
 
+def test_what_a_worker_has_read_of_a_longer_log_does_not_come_back(site, jobs, sent, tmp_path):
+    """The directory was restored from an older copy, and other shards get the numbers of those that were lost."""
+    job = site.enqueue(make_rows(2))
+    copy = shutil.copytree(job.place, tmp_path / "copy")
+    kept = site.ledger.members(job.key)[0]
+    lost = make_shard(1, job.job.id, make_rows(2, start=2), growth=1)
+    spool(job.objects, lost)
+    for segment in (Segment("append", inputs=job.job.inputs), Segment("shards", (lost.entry,))):
+        decide(job, segment)
+    jobs.find(job.key)
+    assert not jobs.is_stopped(job.key)  # it has read the log, and entered the shard
+    assert len(site.ledger.members(job.key)[0]) == len(kept) + 1
+    shutil.rmtree(job.place)
+    shutil.copytree(copy, job.place)
+    site.ledger.cancel(job.key)
+    at_once(jobs).look_after(sent.append)
+    assert site.ledger.members(job.key)[0] == kept
+    assert site.ledger.mark(job.key) == log_of(job).length
+
+
 @pytest.mark.parametrize("is_read", [True, False], ids=["log known", "log not read yet"])
 def test_a_job_that_was_removed_does_not_come_back_into_the_ledger(site, jobs, sent, caplog, is_read):
     """After `cancel --key`, of a directory in which a worker's files are left; when it returns, it's entered again."""

@@ -10,7 +10,8 @@ import click
 from producer.cli.options import job_at, json_option, out_argument
 from producer.jobs.quarantine_lists import list_quarantine
 from unrolled.errors import FileFormatError, counted, printable
-from unrolled.protocol.log import Log, catch_up
+from unrolled.protocol.gaps import refuse_gap
+from unrolled.protocol.log import Log
 from unrolled.telemetry.json_text import json_text
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def quarantine(*, out: str, as_json: bool) -> None:
         count += 1
     files = f", and those that {counted(len(damaged), 'damaged file')} should name" if damaged else ""
     log = Log()
-    catch_up(log, job.objects)
+    refuse_gap(log, job.objects)
     so_far = "" if log.ended else " so far: by its log, the job's input hasn't been read to its end"
     click.echo(f"{counted(count, 'row')} in quarantine{files}{so_far}", err=True)
     if damaged:

@@ -15,6 +15,7 @@ from producer.jobs.damage import explain_damage, explain_stray
 from unrolled.errors import FileFormatError, JobError, as_argument
 from unrolled.job import names
 from unrolled.protocol.completion import standing
+from unrolled.protocol.gaps import refuse_gap
 from unrolled.protocol.log import Log, catch_up
 from unrolled.reading.dataset import open_part, why_no_row
 from unrolled.telemetry.json_text import json_text
@@ -78,7 +79,7 @@ def published_rows(job: OpenJob) -> Iterator[Row]:
     """
     shards = sorted(names.parts_in(job.objects.list(names.PARTS)))
     log = Log()
-    catch_up(log, job.objects)
+    refuse_gap(log, job.objects)
     if log.discarded:
         raise JobError(f"{job.place}: the job was discarded, and no row of it is kept")
     if not shards and not standing(log, job.objects, live=job.job.live).complete:

@@ -159,7 +159,7 @@ def examine(
 ) -> Iterator[Check]:
     """All checks on what is named, and on this machine for a worker with these settings."""
     yield from check_software()
-    yield from check_engine()
+    yield from check_engine(alone=broker is None)
     opened = None
     if model:
         opened, checks = check_model(model)

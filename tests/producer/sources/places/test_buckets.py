@@ -87,7 +87,7 @@ def test_several_inputs(folder, server, tmp_path):
     assert [file.label.removeprefix(f"{beginning}/") for file in plan.files] == [
         "z.txt", str(tmp_path / "local.txt"), "d/sub/c.txt", "d/sub/deep/e.txt"
     ]  # fmt: skip
-    assert plan.notices == (f"{beginning}/z.txt is the same input as {beginning}/z.txt: read once",)
+    assert plan.notices == (f"{beginning}/z.txt is named more than once: read once",)
 
 
 def test_a_listing_of_many_pages(folder, server):

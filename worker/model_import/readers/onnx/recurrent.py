@@ -149,7 +149,8 @@ def _problem(settings: dict[str, Any], given: dict[str, str]) -> str | None:
     if given.get("P"):
         return PEEPHOLES
     if "clip" in settings and settings["clip"].f:
-        return f"it clips its cells at {settings['clip'].f:g}; only cells without clip can be imported: export it so"
+        limit = settings["clip"].f
+        return f"it clips what enters its gates at {limit:g}; only cells without clip can be imported: export it so"
     if "input_forget" in settings and settings["input_forget"].i:
         return "its input and forget gates are coupled; only cells with separate gates can be imported"
     return None
