@@ -31,7 +31,7 @@ RARE = {"sweep-unsynced": 50_000, "growth-unnamed": 3_000, "sweep-growth": 3_000
 #: (`python tests/simulation --mutate NAME`).
 BEGINNINGS = {
     "absence-is-proof": 3400,
-    "adopt-unsynced": 260,
+    "adopt-unsynced": 130,
     "append-unfenced": 153,
     "complete-unsynced": 147,
     "damaged-unsaved": 930,

@@ -110,8 +110,8 @@ def check_vocabulary(tokenizer: "Tokenizer", vocab_size: int, name: str) -> None
         word = word.strip() or word  # some kinds of tokenizer write a blank before the first letter
         raise ModelError(
             f"{name}: the id of {word!r} is {largest}; the model's vocab_size allows 1..{vocab_size}. "
-            "Use the tokenizer that the model was trained with; if that isn't trained: `unrolled tokenizer fit "
-            f"--vocab-size {vocab_size}`, or `unrolled model new --vocab-size {largest}`"
+            "Use the tokenizer that the model was trained with; if that isn't trained: `unrolled tokenizer fit` "
+            f"with --vocab-size {vocab_size}, or `unrolled model new` with --vocab-size {largest}"
         )
     if (zero := token_at_padding(tokenizer)) is not None:
         raise ModelError(
