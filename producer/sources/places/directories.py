@@ -61,8 +61,10 @@ def _files_in(directory: str) -> str:
     """A pattern for the user's own files in the directory of a job, or else for its parts."""
     names = sorted(name for name in os.listdir(directory) if not is_private(name))  # noqa: PTH208 - names stay as given
     parts = {part_object(shard) for shard in parts_in(names)}
-    own = next((name for name in names if name not in parts), None)
-    which, pattern = ("its parts: ", "*.parquet") if own is None else ("", f"*{os.path.splitext(own)[1]}")  # noqa: PTH122
+    which, pattern = "its parts: ", "*.parquet"
+    if (own := next((name for name in names if name not in parts), None)) is not None:
+        extension = os.path.splitext(own)[1]  # noqa: PTH122 - names stay as given
+        which, pattern = "", f"*{extension}" if extension else own
     return f"{which}'{shown(os.path.join(directory, pattern))}'"  # noqa: PTH118 - names stay as given
 
 
