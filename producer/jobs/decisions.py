@@ -18,8 +18,9 @@ from unrolled.job.names import Life, failed_object, part_object, rows_object
 from unrolled.job.segment import MOST_ENTRIES, Segment
 from unrolled.protocol.finishing import finish_published, sweep_discarded
 from unrolled.protocol.gaps import refuse_gap
-from unrolled.protocol.ledger_update import replace_longer, update_ledger
+from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log, append
+from unrolled.protocol.restored import replace_longer
 from unrolled.protocol.spooling import make_retry, spool
 from unrolled.reading.outcome import failed_ids
 

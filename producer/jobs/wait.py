@@ -20,6 +20,7 @@ from unrolled.job import names
 from unrolled.patience import QUIET_SECONDS, Patience, at_once
 from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log
+from unrolled.protocol.restored import trusted_log
 from unrolled.protocol.upkeep import clean_up
 from unrolled.queue.job_ledger import JobLedger
 from unrolled.reading.outcome import failed_rows
@@ -116,7 +117,7 @@ def wait_for_job(
             if queue is None:
                 teller.say_once("blind", BLIND.format(place=job.place))
             if queue and status.lost:
-                _tell_again(queue, job, log, teller)
+                log = _tell_again(queue, job, log, teller)
             if is_over:
                 return status
             usual = min(every_seconds, (time.monotonic() - first) * _QUICK)
@@ -160,25 +161,30 @@ def _clean_up(queue: ShardQueue | None, job: OpenJob, log: Log) -> None:
         clean_up(log, job.objects, ledger, failed_rows, live=job.job.live)
 
 
-def _tell_again(queue: ShardQueue, job: OpenJob, log: Log, teller: _Teller) -> None:
+def _tell_again(queue: ShardQueue, job: OpenJob, log: Log, teller: _Teller) -> Log:
     """Enter again in Redis what it lost; nothing of a job that somebody removes, which no worker could open.
 
     It is tried once: the next look tries again, and says what is in the way.
+
+    Returns:
+        The log to give to the next call.
     """
     ledger = JobLedger(queue.ledger, job.key, job.address, queue.send, at_once)
     try:
         if not job.objects.exists(names.JOB):
-            return
+            return log
         with queue.broker.asked():
             if is_finished_elsewhere(job, queue.ledger.place_of(job.key)):
                 ledger.cancel()  # this is a copy, and what the broker knows is what was done there
+            log = trusted_log(log, job.objects, ledger)
             update_ledger(log, job.objects, ledger)
     except (BrokerError, TransientError):
-        return
+        return log
     if ledger.sent:
         were = counted(ledger.sent, "waiting shard was", "waiting shards were")
         lost, sent = ("it", "it was") if ledger.sent == 1 else ("them", "they were")
         teller.say(f"{were} not in Redis, and entered now: it had lost {lost}, or isn't the broker that {sent} sent to")
+    return log
 
 
 class _Teller:

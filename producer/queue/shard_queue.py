@@ -18,8 +18,8 @@ from producer.queue.obstacles import no_worker, obstacles, other_offer
 from producer.queue.queue_status import QueueStatus, ask
 from unrolled.errors import JobError, UnrolledError, counted, printable
 from unrolled.job.offer import Offer
-from unrolled.protocol.ledger_update import replace_longer
 from unrolled.protocol.log import Log
+from unrolled.protocol.restored import replace_longer
 from unrolled.queue.broker import Broker
 from unrolled.queue.broker_url import celery_url
 from unrolled.queue.job_ledger import JobLedger

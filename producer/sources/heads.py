@@ -5,8 +5,8 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from itertools import chain
+from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import PurePath
 from typing import NamedTuple
 
@@ -27,6 +27,8 @@ from producer.sources.streams.spool import MOST_LOOK_BYTES, spooled
 from unrolled.errors import RowError, as_argument
 from unrolled.patience import at_once
 
+#: Lines that are looked at for an array that isn't empty.
+_FIRST_LINES = 20
 _UNPACK: dict[Compression, str | None] = {"none": None, "gzip": "gzip -dc", "zstd": "zstd -dc"}
 
 
@@ -99,19 +101,28 @@ def _advised(head: bytes, source: SourceFile) -> Iterator[None]:
     except DamagedInputError as error:
         if source.format != "jsonl" or not head.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"["):
             raise
-        found, program = "is a JSON array", ".[]"
-        if _is_array_of_values(head.removeprefix(BYTE_ORDER_MARK).lstrip().partition(b"\n")[0]):
-            found, program = "has a JSON array on each line", "{tokens: .}"
+        found, program = _program(head.removeprefix(BYTE_ORDER_MARK).lstrip())
         raise DamagedInputError(
             f"{found}; allowed: JSON lines, with one object on each line. Convert it: {_converting(source, program)}"
         ) from error
 
 
-def _is_array_of_values(line: bytes) -> bool:
-    with suppress(ValueError, RecursionError):
-        found = json.loads(line)
-        return isinstance(found, list) and bool(found) and not isinstance(found[0], dict)
-    return False
+def _program(head: bytes) -> tuple[str, str]:
+    """What an input of arrays is, and the program of jq that makes objects of it; by the first array that isn't empty.
+
+    An array of many lines may have anything in it, most likely objects.
+    """
+    for line in head.splitlines()[:_FIRST_LINES]:
+        try:
+            array = json.loads(line)
+        except (ValueError, RecursionError):
+            break
+        if isinstance(array, list) and array:
+            if all(isinstance(each, int) for each in array):
+                return "has a JSON array on each line", "{tokens: .}"
+            field = "text" if isinstance(array[0], str) else "tokens" if isinstance(array[0], list) else None
+            return "is a JSON array", f".[] | {{{field}: .}}" if field else ".[]"
+    return "is a JSON array", ".[]"
 
 
 def _converting(source: SourceFile, program: str) -> str:
@@ -122,8 +133,10 @@ def _converting(source: SourceFile, program: str) -> str:
     path = PurePath(source.label)
     stem = path.name.split(".json")[0].split(".ndjson")[0]
     lines = path.with_name(f"{stem}.jsonl")
-    if lines == path or os.path.lexists(lines):
-        lines = path.with_name(f"{stem}.lines.jsonl")
+    for number in count(1):
+        if lines != path and not os.path.lexists(lines):
+            break
+        lines = path.with_name(f"{stem}-{number}.jsonl")
     if (unpack := _UNPACK[source.compression]) is None:
         return f"{split} {as_argument(path)} > {as_argument(lines)}"
     return f"{unpack} {as_argument(path)} | {split} > {as_argument(lines)}"

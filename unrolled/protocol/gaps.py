@@ -60,7 +60,7 @@ def refuse_gap(log: Log, objects: Objects) -> None:
         TransientError: a segment that exists can't be seen yet.
     """
     missing = missing_segment(log, objects)
-    if missing is not None:
+    if missing is not None and not log.discarded:  # a discarded job has no shard any more
         raise JobError(
             f"{objects.store}/{missing}: isn't there, but later segments of the log are; restore it from a copy, or "
             "else use a new output directory, and `unrolled discard` for this one"

@@ -74,32 +74,6 @@ def update_ledger(log: Log, objects: Objects, ledger: JobLedger) -> None:
             return
 
 
-def replace_longer(log: Log, objects: Objects, ledger: JobLedger) -> bool:
-    """Enter a job from the start if the ledger has heard of more segments than the log has.
-
-    That is so after the job's directory was restored from an older copy: the ledger then has shards that no segment
-    names, and new segments would get the numbers of those that it has heard of.
-
-    Args:
-        log: the job's log; it is read to its end.
-        objects: the job's objects.
-        ledger: the ledger of the job's offer.
-
-    Returns:
-        Whether it was so. Where a store shows segments late, it may only have seemed so, which costs time alone.
-
-    Raises:
-        JobError: a segment is damaged.
-    """
-    mark = ledger.mark()
-    catch_up(log, objects)  # after the mark was read: a segment is durable before it counts
-    if mark is None or mark <= log.length:
-        return False
-    ledger.cancel()
-    update_ledger(log, objects, ledger)
-    return True
-
-
 def enter_again(log: Log, objects: Objects, ledger: JobLedger, lives: Sequence[Life]) -> None:
     """Enter lives again that were removed from the ledger as done, because their parts have been lost since.
 

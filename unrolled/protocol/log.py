@@ -8,7 +8,6 @@ and creates the segment with the next number. If that number is taken, it reads 
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from bisect import bisect_right
 from dataclasses import replace
@@ -53,7 +52,6 @@ class Log:
         discarded: whether the job was discarded, so that none of its objects counts any more.
         run: in a live job, the run whose turn it is to read; empty before the first run.
         chapters: number of chapters, counted from the first one, that are known to exist.
-        last: SHA-256 of the last segment, in hexadecimal digits; empty before the first.
     """
 
     def __init__(self) -> None:
@@ -63,7 +61,7 @@ class Log:
         self.ended = self.cancelled = self.discarded = False
         self.growths: list[int] = []
         self.grown_to: Inputs | None = None
-        self.run = self.last = ""
+        self.run = ""
         self._lives: dict[ShardId, int] = {}
         self._entries_before = array("Q", [0])  # number of entries before each segment, and after the last one
         self._sources = array("Q")  # for each retry, the hash of its source
@@ -95,7 +93,6 @@ class Log:
         if self.length == self.chapters * len(chapter.added):
             self.chapters += 1
         self.length += len(chapter.added)
-        self.last = chapter.last
 
     def _decide(self, number: int, segment: Segment) -> None:
         self._decisions[number] = segment
@@ -173,8 +170,8 @@ def catch_up(log: Log, objects: Objects, *, by_chapters: bool = True) -> None:
     while True:
         if by_chapters and (chapter := read_chapter(log, objects)) is not None:
             log.apply_chapter(chapter)
-        elif (content := objects.read(name := segment_name(log.length))) is not None:
-            _apply(log, f"{objects.store}/{name}", content)
+        elif (segment := _read_segment(objects, log.length)) is not None:
+            log.apply(segment)
         else:
             break
     if log.length > log.durable:
@@ -201,25 +198,9 @@ def append(log: Log, objects: Objects, decide: Decide, *, look: bool = True) -> 
     write_chapters(log, objects)
     while (segment := decide(log)) is not None:
         name = segment_name(log.length)
-        _apply(log, f"{objects.store}/{name}", objects.settle(name, segment.encode()))
+        log.apply(Segment.decode(f"{objects.store}/{name}", objects.settle(name, segment.encode())))
         log.durable = log.length
         write_chapters(log, objects)
-
-
-def _apply(log: Log, name: str, content: bytes) -> None:
-    log.apply(Segment.decode(name, content))
-    log.last = hashlib.sha256(content).hexdigest()
-
-
-def is_current(log: Log, objects: Objects) -> bool:
-    """Whether a job still has the last segment that was read.
-
-    It has, unless somebody restores its directory from an older copy while this process runs.
-    """
-    if not log.length:
-        return True
-    content = objects.read(segment_name(log.length - 1))
-    return content is not None and hashlib.sha256(content).hexdigest() == log.last
 
 
 def read_entries(log: Log, objects: Objects, since: int = 0) -> Iterator[Entry]:
@@ -235,13 +216,18 @@ def read_entries(log: Log, objects: Objects, since: int = 0) -> Iterator[Entry]:
     """
     first, number = log.added_by(since)
     for place in range(first, log.length):
-        name = segment_name(place)
-        if (content := objects.read(name)) is None:
-            raise JobError(f"{objects.store}/{name}: isn't there; restore it from a copy")
-        for entry in Segment.decode(f"{objects.store}/{name}", content).entries:
+        if (segment := _read_segment(objects, place)) is None:
+            raise JobError(f"{objects.store}/{segment_name(place)}: isn't there; restore it from a copy")
+        for entry in segment.entries:
             if number < len(log.entries) and entry.shard == log.entries.shard(number):
                 number += 1
                 if number > since:
                     yield entry
     if number < len(log.entries):
         raise JobError(f"{objects.store}/{names.CHAPTERS} contradicts the log's segments; `unrolled verify` says where")
+
+
+def _read_segment(objects: Objects, number: int) -> Segment | None:
+    name = segment_name(number)
+    content = objects.read(name)
+    return None if content is None else Segment.decode(f"{objects.store}/{name}", content)

@@ -18,7 +18,8 @@ from unrolled.job.output_root import OutputRoot
 from unrolled.patience import at_once
 from unrolled.protocol.finishing import sweep
 from unrolled.protocol.ledger_update import update_ledger
-from unrolled.protocol.log import Log, catch_up, is_current
+from unrolled.protocol.log import Log, catch_up
+from unrolled.protocol.restored import trusted_log
 from unrolled.protocol.upkeep import look_after
 from unrolled.queue.broker import AWAY
 from unrolled.queue.job_ledger import JobLedger
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from unrolled.patience import Patience
-    from unrolled.protocol.objects import Objects
     from unrolled.protocol.opening import OpenJob
     from unrolled.queue.job_ledger import Send
     from unrolled.queue.ledger import Ledger
@@ -83,14 +83,6 @@ class _Met:
     found: float = field(default_factory=time.monotonic)
     trouble: str = ""
     absent_since: float | None = None
-
-    def renew_log(self, objects: Objects) -> None:
-        """Begin the log from the start if the job's directory has been restored from an older copy since it was read.
-
-        What this worker knows beyond that must not come back into the ledger: other shards get its numbers.
-        """
-        if not is_current(self.log, objects):
-            self.log = Log()
 
 
 class Jobs:
@@ -165,7 +157,7 @@ class Jobs:
             with met.lock:
                 job, ledger = self._untried(met, self._send)
                 if updates:
-                    met.renew_log(job.objects)
+                    met.log = trusted_log(met.log, job.objects, ledger)
                     update_ledger(met.log, job.objects, ledger)
                 else:
                     catch_up(met.log, job.objects)
@@ -243,8 +235,11 @@ class Jobs:
                 met = self._look_up(key, met)
             with met.lock:
                 job, ledger = self._untried(met, send)
-                met.renew_log(job.objects)
+                met.log = trusted_log(met.log, job.objects, ledger)
                 over = look_after(met.log, job.objects, ledger, live=job.job.live)
+                if over:
+                    met.log = Log()  # what ends a job, and lets its leftovers be deleted, isn't believed of a kept log
+                    over = look_after(met.log, job.objects, ledger, live=job.job.live)
                 if over:
                     self._sweep(met)
         except (AwayError, RequestError, TransientError) as error:

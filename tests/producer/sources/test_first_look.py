@@ -73,9 +73,9 @@ def test_json_lines_with_another_field(tmp_path, rows, encode):
 )
 @pytest.mark.parametrize(("name", "encode", "command"), [
     ("my docs.json", bytes, "jq -c '.[]' '{}/my docs.json' > '{}/my docs.jsonl'"),
-    ("docs.jsonl", bytes, "jq -c '.[]' {}/docs.jsonl > {}/docs.lines.jsonl"),
+    ("docs.jsonl", bytes, "jq -c '.[]' {}/docs.jsonl > {}/docs-1.jsonl"),
     ("a.json.gz", gzip.compress, "gzip -dc {}/a.json.gz | jq -c '.[]' > {}/a.jsonl"),
-    ("other.json", bytes, "jq -c '.[]' {}/other.json > {}/other.lines.jsonl"),
+    ("other.json", bytes, "jq -c '.[]' {}/other.json > {}/other-1.jsonl"),
 ])  # fmt: skip
 def test_a_json_array(tmp_path, monkeypatch, name, encode, command, content):
     """The refusal says that lines are wanted, and how to make them of this very file, which stays as it is."""
@@ -89,13 +89,21 @@ def test_a_json_array(tmp_path, monkeypatch, name, encode, command, content):
     )
 
 
-def test_an_array_on_each_line(tmp_path, monkeypatch):
-    """The numbers are taken for token ids."""
+@pytest.mark.parametrize(("content", "found", "program"), [
+    ("[1, 2]\n[3]\n", "has a JSON array on each line", "{tokens: .}"),
+    ("[]\n[1, 2]\n", "has a JSON array on each line", "{tokens: .}"),
+    ("[[1, 2], [3]]\n", "is a JSON array", ".[] | {tokens: .}"),
+    ('["a b", "c"]', "is a JSON array", ".[] | {text: .}"),
+    ('[{"text": "a"}, 3]', "is a JSON array", ".[]"),
+    ("[[1, 2],\n[3]]", "is a JSON array", ".[]"),
+])  # fmt: skip
+def test_arrays_of_other_things(tmp_path, monkeypatch, content, found, program):
+    """Numbers are taken for token ids."""
     monkeypatch.chdir(tmp_path)
-    write(tmp_path / "a.jsonl", "[1, 2]\n[3]\n")
+    write(tmp_path / "a.jsonl", content)
     assert refusal("a.jsonl") == (
-        "input a.jsonl: has a JSON array on each line; allowed: JSON lines, with one object on each line. Convert it: "
-        "jq -c '{tokens: .}' a.jsonl > a.lines.jsonl"
+        f"input a.jsonl: {found}; allowed: JSON lines, with one object on each line. Convert it: "
+        f"jq -c '{program}' a.jsonl > a-1.jsonl"
     )
 
 

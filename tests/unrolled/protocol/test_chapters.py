@@ -19,7 +19,7 @@ from unrolled.patience import at_once
 from unrolled.protocol import chapters
 from unrolled.protocol.chapter import Chapter
 from unrolled.protocol.chapters import false_chapters, write_chapters
-from unrolled.protocol.log import Log, append, catch_up, is_current, read_entries
+from unrolled.protocol.log import Log, append, catch_up, read_entries
 from unrolled.protocol.objects import Objects
 from unrolled.store.memory import Fault, MemoryStore
 
@@ -113,25 +113,6 @@ def test_a_log_is_what_its_segments_say(seed):
         read = read_entries(by_chapters, job.objects, since)
         assert [each.shard for each in read] == [*by_chapters.entries][since:]
     assert job.false() == []
-
-
-@pytest.mark.parametrize("by_chapters", [True, False])
-@pytest.mark.parametrize("count", [20, 17, 1])
-def test_a_log_that_is_not_the_one_that_was_read(count, by_chapters):
-    """Its last segment is gone, or another: the directory was restored from an older copy, and has perhaps grown."""
-    job = Job(count)
-    log = job.read(by_chapters=by_chapters)
-    assert is_current(Log(), job.objects)
-    assert is_current(log, job.objects)
-    name = segment_name(log.length - 1)
-    content = job.store.read(name)
-    job.store.delete(name)
-    assert not is_current(log, job.objects)
-    job.replace(name, content + b"\n")
-    assert not is_current(log, job.objects)
-    job.replace(name, content)
-    append(log, job.objects, lambda now: None if now.ended else Segment("end"))
-    assert is_current(log, job.objects)
 
 
 def test_an_old_log_gets_its_chapters():

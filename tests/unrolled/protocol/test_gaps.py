@@ -74,6 +74,18 @@ def test_a_job_with_a_gap_is_not_finished(tmp_path):
     assert standing(Log(), job.objects, live=False).complete
 
 
+def test_a_discarded_job_has_nothing_to_lose(tmp_path):
+    """`discard` closes the first gap, and where another is left, nothing says that a file should be restored."""
+    job = finished_job(tmp_path)
+    decide(job, Segment("begin", run="b" * 16))
+    for number in (0, 1):
+        (tmp_path / segment_name(number)).unlink()
+    decisions.discard(job.objects, None)
+    log = Log()
+    refuse_gap(log, job.objects)
+    assert log.discarded
+
+
 @pytest.mark.parametrize("decision", [
     lambda job: decisions.retry(job.objects, None, failed_rows, failed=True),
     lambda job: decisions.cancel(job.objects, None),

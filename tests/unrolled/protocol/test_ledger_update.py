@@ -2,37 +2,14 @@
 
 import pytest
 from support.counting_store import counting
+from support.dict_ledger import DictLedger
 from support.jobs import decide, log_of, make_job, publish_shard, record_death, waiting
 
 from unrolled.job.names import Life
 from unrolled.job.segment import Segment
-from unrolled.job.shard_id import ShardId
 from unrolled.protocol import ledger_update
-from unrolled.protocol.ledger_update import enter_again, replace_longer, update_ledger
+from unrolled.protocol.ledger_update import enter_again, update_ledger
 from unrolled.protocol.log import Log, append
-
-
-class DictLedger:
-    """A ledger of one job in memory, with the promises of the real one."""
-
-    def __init__(self):
-        self.known = None
-        self.lives = {}
-        self.entered = []
-
-    def mark(self):
-        return self.known
-
-    def enter(self, expected, lives, becomes):
-        if self.known != expected:
-            return False
-        self.entered.append(len(lives))
-        self.lives |= dict(lives)
-        self.known = becomes
-        return True
-
-    def cancel(self):
-        self.known, self.lives = None, {}
 
 
 @pytest.fixture
@@ -68,25 +45,6 @@ def test_a_ledger_gets_what_is_new(tmp_path, ledger):
     entered = len(ledger.entered)
     assert update(job, ledger) == [Life(two, 1), Life(three, 0)]
     assert len(ledger.entered) == entered
-
-
-def test_a_ledger_that_has_heard_of_a_longer_log_starts_again(tmp_path, ledger):
-    """The log was restored from an older copy; otherwise nothing is changed, whatever the mark is."""
-    job = make_job(tmp_path / "out", ended=False)
-    assert not replace_longer(Log(), job.objects, ledger)
-    assert ledger.known is None
-    update(job, ledger)
-    lost = Life(ShardId(9, "ab" * 6), 0)
-    del ledger.lives[Life(waiting(job)[0], 0)]
-    before = ledger.lives.copy()
-    for mark in (-5, 0, log_of(job).length):
-        ledger.known = mark
-        assert not replace_longer(Log(), job.objects, ledger)
-        assert (ledger.known, ledger.lives) == (mark, before)
-    assert ledger.enter(ledger.known, [(lost, 7)], log_of(job).length + 1)
-    assert replace_longer(Log(), job.objects, ledger)
-    assert sorted(ledger.lives) == [Life(shard, 0) for shard in waiting(job)]
-    assert ledger.known == log_of(job).length
 
 
 def test_a_new_segment_costs_one_look(tmp_path, ledger):

@@ -419,23 +419,35 @@ def test_a_segment_that_no_one_entered_is_entered(site, jobs, sent):
     assert job.key in jobs._met
 
 
-def test_what_a_worker_has_read_of_a_longer_log_does_not_come_back(site, jobs, sent, tmp_path):
-    """The directory was restored from an older copy, and other shards get the numbers of those that were lost."""
+@pytest.mark.parametrize("grown", [0, 1, 2])
+@pytest.mark.parametrize("looks", ["first", "over", "stopped"])
+def test_what_a_worker_has_read_of_a_longer_log_does_not_come_back(site, jobs, sent, tmp_path, grown, looks):
+    """The directory was restored from an older copy, and other shards may have the numbers of those that were lost."""
+
+    def grow(growth, start):
+        shard = make_shard(1, job.job.id, make_rows(2, start=start), growth=growth)
+        spool(job.objects, shard)
+        for segment in (Segment("append", inputs=job.job.inputs), Segment("shards", (shard.entry,)), Segment("end")):
+            decide(job, segment)
+        return Life(shard.entry.shard, 0)
+
     job = site.enqueue(make_rows(2))
     copy = shutil.copytree(job.place, tmp_path / "copy")
-    kept = site.ledger.members(job.key)[0]
-    lost = make_shard(1, job.job.id, make_rows(2, start=2), growth=1)
-    spool(job.objects, lost)
-    for segment in (Segment("append", inputs=job.job.inputs), Segment("shards", (lost.entry,))):
-        decide(job, segment)
+    expected = set(site.ledger.members(job.key)[0])
+    lost = grow(1, 2)
     jobs.find(job.key)
     assert not jobs.is_stopped(job.key)  # it has read the log, and entered the shard
-    assert len(site.ledger.members(job.key)[0]) == len(kept) + 1
+    assert site.ledger.members(job.key)[0] == {*expected, lost}
     shutil.rmtree(job.place)
     shutil.copytree(copy, job.place)
-    site.ledger.cancel(job.key)
+    expected |= {grow(number + 1, 4 + 2 * number) for number in range(grown)}
+    site.ledger.client.delete(site.ledger.keys.ledger)
+    if looks == "over":
+        jobs.is_over(job.key)
+    elif looks == "stopped":
+        jobs.is_stopped(job.key)
     at_once(jobs).look_after(sent.append)
-    assert site.ledger.members(job.key)[0] == kept
+    assert site.ledger.members(job.key)[0] == expected
     assert site.ledger.mark(job.key) == log_of(job).length
 
 
