@@ -361,7 +361,7 @@ class LiveRun(Run):
             raise self._stopped()
         if not self._has_turn(self.log):
             raise JobError(
-                f"{self._objects.store}: another `unrolled enqueue --follow` has begun to read for this job; what this "
+                f"{self._objects.store}: another command with --follow has begun to read for this job; what this "
                 "one had read is queued"
             )
 

@@ -63,8 +63,8 @@ def _locked(job: OpenJob, read: str) -> BinaryIO | None:
         return lock_file(Path(job.place) / names.JOB, create=False)
     except BlockingIOError as error:
         raise JobError(
-            f"{job.place}: another `unrolled enqueue --follow` reads for this job; {read}. Stop that one (SIGTERM "
-            "keeps what it has read), or give this one another --out"
+            f"{job.place}: another `unrolled run` or `enqueue` with --follow reads for this job; {read}. Stop that one "
+            "(SIGTERM keeps what it has read), or give this one another --out"
         ) from error
     except OSError:
         return None

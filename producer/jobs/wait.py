@@ -83,7 +83,8 @@ def wait_for_job(
         The job's last status.
 
     Raises:
-        JobError: the job was cancelled or discarded, or its log is damaged; or all that waits was removed.
+        JobError: the job was cancelled or discarded, or its log is damaged; or its records or all that waits were
+            removed.
         TransientError: the store couldn't be read even once before `until`, or some seconds after it.
         BrokerRefusesError: the broker doesn't let this user in or do this, and never did.
     """
@@ -97,6 +98,7 @@ def wait_for_job(
     with contextlib.closing(queue) if queue else contextlib.nullcontext():
         while True:
             began = time.monotonic()
+            _refuse_removed(job, status)
             try:
                 status = patience.until_done(f"look at {job.place}", reader.read, until)
             except TransientError:
@@ -123,6 +125,23 @@ def wait_for_job(
             usual = min(every_seconds, (time.monotonic() - first) * _QUICK)
             pause = max(usual, _REST * (time.monotonic() - began))
             time.sleep(max(0.0, min(pause, until - time.monotonic())))
+
+
+def _refuse_removed(job: OpenJob, status: JobStatus | None) -> None:
+    """Refuse to wait for a job of which somebody has removed the records, perhaps while its workers still wrote.
+
+    Args:
+        job: which one.
+        status: its last one, by which something is gone if this is so; None before the first.
+    """
+    if status is not None and not status.gone:
+        return
+    with contextlib.suppress(TransientError):
+        if not job.with_patience(at_once).objects.exists(names.JOB):
+            raise JobError(
+                f"{job.place}: {names.JOB} was removed while the job ran. Restore it from a copy; without "
+                "one, stop the job's workers and remove the directory, or use another --out"
+            )
 
 
 def _in_time(until: float, steadily: Steadily, what: str, action: Callable[[], T]) -> T:

@@ -152,11 +152,15 @@ def _tokenizer(request: FitRequest, plan: InputPlan, say: Callable[[str], None])
         if request.tokenizer is None and request.vocab_size is not None:
             return None, request.vocab_size
     if request.tokenizer is not None:
-        room = request.vocab_size or 2**31 - 2
-        tokenizer = load_tokenizer(request.tokenizer, room)
-        ids = tokenizer.get_vocab(with_added_tokens=True).values()
+        tokenizer = load_tokenizer(request.tokenizer, 2**31 - 2)
+        largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=1)
+        if (request.vocab_size or largest) < largest:
+            raise OptionError(
+                f"--vocab-size {request.vocab_size}: the largest id of {request.tokenizer} is {largest}; leave the "
+                f"option out, or give {largest} or more"
+            )
         publish_bytes(kept, request.tokenizer.read_bytes())
-        return tokenizer, request.vocab_size or max(ids, default=1)
+        return tokenizer, request.vocab_size or largest
 
     for notice in notices_of_words((file.label, file.format) for file in plan.files):
         say(notice)

@@ -437,9 +437,14 @@ def test_wait_enters_again_what_redis_lost_of_a_stream_whose_producer_died(tmp_p
 
 def test_wait_does_not_bring_back_a_job_whose_directory_is_being_removed(tmp_path, broker, ledger):
     """The broker would list it for ever, and no worker could open it."""
+
+    class Removing(Lines):
+        def update(self, **facts):
+            (tmp_path / names.JOB).unlink(missing_ok=True)
+            super().update(**facts)
+
     job = make_job(tmp_path, shards=2)
-    (tmp_path / names.JOB).unlink()
-    status = wait.wait_for_job(job, broker.url, NAMESPACE, Lines(), until=time.monotonic() + 0.5, every_seconds=0.05)
+    status = wait.wait_for_job(job, broker.url, NAMESPACE, Removing(), until=time.monotonic() + 0.5, every_seconds=0.05)
     assert status.lost == 2
     assert (ledger.place_of(job.key), ledger.mark(job.key)) == (None, None)
 
@@ -486,6 +491,19 @@ def test_wait_does_not_wait_for_a_job_that_was_stopped(tmp_path, decide):
     decide(job.objects, None)
     with pytest.raises(JobError, match=r"it was (cancelled, and 3 shards wait; the same|discarded: nothing)"):
         wait.wait_for_job(job, None, NAMESPACE, Lines())
+
+
+def test_a_job_that_is_removed_is_not_waited_for(tmp_path):
+    """Its workers may still publish parts there, but without its records nothing can complete or resume it."""
+
+    class Removing(Lines):
+        def update(self, **facts):
+            shutil.rmtree(tmp_path / "out" / "_unrolled", ignore_errors=True)
+            super().update(**facts)
+
+    job = make_job(tmp_path / "out")
+    with pytest.raises(JobError, match=r"_unrolled/job\.json was removed while the job ran\. Restore it from"):
+        wait.wait_for_job(job, None, NAMESPACE, Removing(), until=time.monotonic() + 60, every_seconds=0.01)
 
 
 def test_wait_rides_over_a_broker_that_is_away(tmp_path, broker, ledger):

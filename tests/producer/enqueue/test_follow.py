@@ -140,7 +140,8 @@ def test_a_second_reader_is_refused_while_the_first_reads(live, crew):
     published(live["out"], 1)
     second = unrolled("enqueue", "--follow", "-", stdin="two\n", **live)
     assert second.returncode == 1
-    assert "another `unrolled enqueue --follow` reads for this job; nothing was read. Stop that one" in second.stderr
+    said = "another `unrolled run` or `enqueue` with --follow reads for this job; nothing was read. Stop that one"
+    assert said in second.stderr
     assert not log_of(open_job(live["out"])).ended
     first.kill()
     first.wait()

@@ -437,7 +437,7 @@ def test_a_live_run_that_is_fenced_off_keeps_what_it_read(live_job, queue):
         assert stopped.is_set(), "it reads on"
         yield next(cuts(first=3, file="-#0"))
 
-    with pytest.raises(JobError, match="another `unrolled enqueue --follow` has begun to read"):
+    with pytest.raises(JobError, match="another command with --follow has begun to read"):
         follow(live_job, queue, stream, stopped.set)
     log = log_of(live_job)
     assert len(log.inputs) == 4

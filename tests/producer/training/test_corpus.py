@@ -20,7 +20,7 @@ from producer.training import corpus as rows_of_a_corpus
 from producer.training import place
 from producer.training.place import held as directory_held
 from producer.training.process import fit_model
-from unrolled.errors import JobError, ModelError, RequestError, UnrolledError
+from unrolled.errors import JobError, OptionError, RequestError, UnrolledError
 from unrolled.model.files import LOCK_FILE
 from unrolled.store.lock import lock_file
 from unrolled.training.plan import DIVERGED_FILE, SCRATCH, SEGMENT_WINDOWS, FitPlan
@@ -114,7 +114,9 @@ def test_a_tokenizer_may_be_given(tmp_path):
     )
     assert plan.options.vocab_size == 3
     assert set(train) <= set(map(tuple, ids))
-    with pytest.raises(ModelError, match=r"is 3; the model.s vocab_size allows 1\.\.2"):
+    with pytest.raises(
+        OptionError, match=r"^--vocab-size 2: the largest id of .*t\.json is 3; leave the option out, or"
+    ):
         prepared(tmp_path, "b", rows, "text", vocab_size=2, tokenizer=tmp_path / "t.json")
 
 
