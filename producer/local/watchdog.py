@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -56,6 +57,14 @@ class Watchdog:
         )
         self.group = self._process.pid
 
+    def is_dead(self) -> bool:
+        """Whether something has killed it; then no process can join its group any more."""
+        dead = self._process.poll() is not None
+        if dead and self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+        return dead
+
     def watch(self, process_id: int) -> None:
         """Wait for a process of the group before it is killed."""
         if self._process.stdin is not None:
@@ -64,5 +73,7 @@ class Watchdog:
 
     def end(self) -> None:
         """Kill what is left of the group, and the watchdog itself."""
-        os.killpg(self.group, signal.SIGKILL)
-        self._process.communicate()
+        with contextlib.suppress(ProcessLookupError):  # something has killed them all
+            os.killpg(self.group, signal.SIGKILL)
+        with contextlib.suppress(BrokenPipeError):
+            self._process.communicate()

@@ -86,7 +86,6 @@ class Workers:
         """
         try:
             self._logs.mkdir(exist_ok=True)
-            self._watchdog = Watchdog(ceil(self._stop_seconds))
             for number in range(len(self._processes)):
                 self._start(number)
             self._thread.start()
@@ -144,8 +143,10 @@ class Workers:
         return [process for process in self._processes if process and process.poll() is None]
 
     def _start(self, number: int) -> None:
+        if self._watchdog is not None and self._watchdog.is_dead():  # other workers stay in the group that it has left
+            self._watchdog = None
         if self._watchdog is None:
-            raise OSError("there is no watchdog")
+            self._watchdog = Watchdog(ceil(self._stop_seconds))
         with self._log(number).open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "producer", "worker"],
@@ -174,7 +175,8 @@ class Workers:
                     self._check_model()
                     self._start(number)
                 except (OSError, UnrolledError) as error:
-                    self._fail(f"the worker died and can't be started again: {error}")
+                    again = ". The same command goes on from here" if isinstance(error, OSError) else ""
+                    self._fail(f"the worker died and can't be started again: {error}{again}")
                     return
                 self._tell_of_death(number, process.returncode)
 

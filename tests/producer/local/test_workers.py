@@ -76,6 +76,24 @@ def test_a_worker_that_died_is_started_again(tmp_path, settings, capsys):
     assert capsys.readouterr().err == f"a worker died (signal 9), and was started again; its log: {log}\n"
 
 
+def test_a_worker_that_died_with_its_watchdog_is_started_again(tmp_path, settings, capsys):
+    """Any process may be killed: the new worker has a watchdog of its own, and a worker that lives on ends as ever."""
+    with Workers(2, settings, tmp_path, never, DEATHS, unchanged) as workers:
+        ready(tmp_path, 2)
+        watchdog = psutil.Process(workers._watchdog.group)
+        watchdog.kill()
+        before = workers_of(os.getpid())
+        before[0].send_signal(signal.SIGKILL)
+        ready(tmp_path, 3)
+        after = workers_of(os.getpid())
+        assert len(after) == 2
+        assert workers._watchdog.group != watchdog.pid
+        new = next(process for process in after if process.pid not in [one.pid for one in before])
+        assert os.getpgid(new.pid) == workers._watchdog.group
+    assert gone(after)
+    assert capsys.readouterr().err.startswith("a worker died (signal 9), and was started again; its log: ")
+
+
 def resume_when_told_to_end(process):
     """Let a suspended process go on once SIGTERM waits for it."""
     about = Path(f"/proc/{process.pid}/status")
