@@ -99,8 +99,10 @@ def test_lengths_that_were_taken_for_those_of_tokens_show_in_onnx(tmp_path):
 def amplifying(path, length=None):
     """An LSTM whose weights are so large that rounding grows from token to token."""
     ids, layer = keras.Input((length,), dtype="int32"), keras.layers.LSTM(32, return_sequences=True)
-    states = layer(keras.layers.Embedding(50, 8)(ids))
+    embedding = keras.layers.Embedding(50, 8)
+    states = layer(embedding(ids))
     random = np.random.default_rng(1)
+    embedding.set_weights([random.uniform(-0.05, 0.05, (50, 8))])
     layer.set_weights([random.normal(0, 3, array.shape) for array in layer.get_weights()])
     keras.Model(ids, states).save(path)
 
