@@ -131,8 +131,9 @@ def _check_troubles(workers: Sequence[WorkerStatus], job_key: str | None) -> Ite
 def _check_leases(workers: Sequence[WorkerStatus]) -> Check:
     longest = max(worker.longest_seconds for worker in workers)
     leases = [worker.lease_seconds for worker in workers if worker.lease_seconds]
-    held = f"the oldest shard that a worker holds has taken {duration(longest)}"
-    found = held if any(worker.on_board for worker in workers) else "no worker holds a shard"
+    # By what workers say every few seconds; one that died since may have had others.
+    held = f"the oldest shard that a worker says it holds has taken {duration(longest)}"
+    found = held if any(worker.on_board for worker in workers) else "no worker says that it holds a shard"
     if leases:
         found += f", leases last {duration(min(leases))} and are renewed while a worker lives"
     if leases and min(leases) < _SHORT_LEASE_SECONDS:

@@ -295,9 +295,9 @@ def test_workers_must_offer_what_is_asked_for_in_threads(workers, stats, expecte
 @pytest.mark.parametrize(
     ("held", "seconds", "said"),
     [
-        (0, 0.0, "no worker holds a shard, "),
-        (1, 0.0, "the oldest shard that a worker holds has taken 0"),
-        (1, 7.0, "the oldest shard that a worker holds has taken 7 s, "),
+        (0, 0.0, "no worker says that it holds a shard, "),
+        (1, 0.0, "the oldest shard that a worker says it holds has taken 0"),
+        (1, 7.0, "the oldest shard that a worker says it holds has taken 7 s, "),
     ],
 )
 def test_how_long_the_oldest_shard_has_taken(held, seconds, said):

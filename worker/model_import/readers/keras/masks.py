@@ -95,8 +95,10 @@ def hide_masked(found: Found, call: Call, masks: Mapping[str, Mask]) -> None:
         for target in [node.target] if node.target is not None else _layers_above(graph, call.name):
             layer = found.layers[target]
             layer.problem = layer.problem or (
-                f"the model computes its mask ({name}); only the mask of an embedding (mask_zero=True) or of Masking "
-                "of its vectors can be imported: build the model with one of these, and load the weights"
+                f"the model computes its mask ({name}), as Keras does where layers are combined, such as by "
+                "Concatenate; only the mask of an embedding (mask_zero=True) or of Masking of its vectors can be "
+                "imported: if nothing is combined below this layer, build the model with one of these, and load the "
+                "weights"
             )
 
 
