@@ -717,7 +717,7 @@ def test_a_truncated_file_is_reported_midway_and_mended(place, broker, models):
     assert not log_of(open_job(place / "out")).ended
     told = re.fullmatch(
         r"Error: rows\.jsonl\.gz: the gzip data is truncated; (\d+) rows before that were read\. Repair the input and "
-        r"run the same command again: what was stored of them is kept",
+        r"run the same command again: a job keeps what it has stored of them",
         result.stderr.splitlines()[-1],
     )
     assert int(told[1]) >= read  # a shard that isn't full is cut when its other rows are known
