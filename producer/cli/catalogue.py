@@ -75,6 +75,8 @@ RESUMED = frozenset({"run", "demo", "enqueue", "wait", "retry", "cancel", "disca
 #: Commands that SIGTERM and SIGHUP end like Ctrl-C, because they have a scratch folder that has to go; others have ways
 #: of their own, or nothing that has to be ended in order.
 ENDED_IN_ORDER = frozenset({"model", "plan", "doctor", "enqueue"})
+#: Commands that have commands of their own.
+GROUPS = ("model", "tokenizer")
 #: Commands of a group that are in the other package than the group itself.
 MEMBERS = {"model": ("producer.cli.commands.prepare.model_fit:fit",)}
 
@@ -133,8 +135,8 @@ def completed(command: click.Command) -> click.Command:
             if flag and option.envvar is None:
                 option.envvar = variable_of(flag.removeprefix("--").replace("-", "_"))
             option.show_envvar = True
-            if option.metavar is None and option.type.name.startswith(("integer", "float")):
-                option.metavar = "INTEGER" if option.type.name.startswith("integer") else "NUMBER"
+            if option.metavar is None and option.type.name in ("integer", "number"):
+                option.metavar = option.type.name.upper()
     for child in command.commands.values() if isinstance(command, click.Group) else ():
         completed(child)
     return command

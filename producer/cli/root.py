@@ -17,7 +17,15 @@ try:
 except ModuleNotFoundError:
     raise SystemExit("unrolled: this is the reader alone; for the commands: pip install 'unrolled[producer]'") from None
 
-from producer.cli.catalogue import COMMANDS, ENDED_IN_ORDER, RESUMED, CommandFailedError, completed, load_command
+from producer.cli.catalogue import (
+    COMMANDS,
+    ENDED_IN_ORDER,
+    GROUPS,
+    RESUMED,
+    CommandFailedError,
+    completed,
+    load_command,
+)
 from producer.cli.exit_status import ExitStatus, exit_help
 from producer.cli.hints import with_hint
 from producer.cli.repeated import refuse_repeated
@@ -31,6 +39,17 @@ class WrongUsageError(CommandFailedError):
     """Options that a command can't work with, as one line and exit status 2."""
 
     exit_code = ExitStatus.USAGE
+
+
+def _members(ctx: click.Context, name: str) -> list[str]:
+    """The commands of that name in a group, as of `unrolled import`: `model import`."""
+    found = []
+    for group in GROUPS:
+        with contextlib.suppress(CommandFailedError):  # a package isn't installed
+            command = load_command(group)
+            if isinstance(command, click.Group) and command.get_command(ctx, name):
+                found.append(f"{group} {name}")
+    return found
 
 
 class LazyGroup(click.Group):
@@ -47,7 +66,7 @@ class LazyGroup(click.Group):
             return load_command(cmd_name)
         if ctx.resilient_parsing or cmd_name.startswith("-"):
             return None
-        near = " or ".join(f"'{name}'" for name in get_close_matches(cmd_name, COMMANDS))
+        near = " or ".join(f"'{name}'" for name in _members(ctx, cmd_name) or get_close_matches(cmd_name, COMMANDS))
         if cmd_name == "help":
             near = "'--help', or for a command 'unrolled COMMAND --help'"
         raise click.UsageError(f"No such command '{cmd_name}'.{f' Did you mean {near}?' if near else ''}", ctx)

@@ -33,7 +33,7 @@ class FiniteNumber(click.FloatRange):
     def of(cls, kind: Any) -> Self:
         """A finite number of a kind: click.FLOAT, or a range."""
         made = cls()
-        vars(made).update(vars(kind))
+        vars(made).update(vars(kind), name="number")
         return made
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -53,4 +53,6 @@ def checked(kind: Any) -> Any:
     """A parameter's type, or in its place the one of this module."""
     if isinstance(kind, click.Path):
         return NamedPath.of(kind)
+    if isinstance(kind, click.IntRange):
+        kind.name = click.INT.name  # of what is no number, click says "not a valid integer range"
     return FiniteNumber.of(kind) if isinstance(kind, type(click.FLOAT)) else kind

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from producer.terminal.text import missing, percent
+from producer.terminal.text import MOST_WITHOUT_TOKENS, missing, percent
 from producer.tokenization.gaps import line_of_gaps
 from unrolled.errors import counted
 
@@ -73,10 +73,7 @@ class Summary:
             rows = counted(self.without_tokens, f"row{this} has", f"rows{this} have")
             lines.append(f"{rows} no token, and so no vector (length is 0)")
         if 2 * self.without_tokens > self.rows:
-            lines.append(
-                "that is most rows: is the model's tokenizer made for such texts? One of words finds none in sequences "
-                "of letters, for example"
-            )
+            lines.append(MOST_WITHOUT_TOKENS)
         if self.gaps:
             lines.append(line_of_gaps(self.gaps))
         return lines

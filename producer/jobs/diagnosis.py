@@ -97,7 +97,7 @@ def _of_cancelled(status: JobStatus) -> str:
 
 def _of_discarded(status: JobStatus) -> str:
     if not status.done:
-        return "it was discarded: nothing of it is kept; use another --out"
+        return "it was discarded: no part of it is left; use another --out"
     them = "it" if status.done == 1 else "them"
     way = f"unrolled discard {as_argument(status.out)}"
     return f"it was discarded, and {left_behind(status.done)}; this deletes {them}: {way}"

@@ -174,7 +174,7 @@ def _of_job(job: OpenJob, log: Log, chapters: Iterable[str], missing: str | None
         yield Problem(missing, "isn't there, but later segments of the log are; restore it from a copy")
     elif log.discarded:
         left = sum(1 for _ in names.parts_in(job.objects.list(names.PARTS)))
-        kept = "nothing of it is kept"
+        kept = "no part of it is left"
         if left:
             kept = f"{left_behind(left)}; to delete what is left: unrolled discard {as_argument(job.place)}"
         yield Problem(names.LOG, f"the job was discarded; {kept}")

@@ -188,7 +188,8 @@ class Workers:
         died = f"a worker died ({_how(status)}), and was started again"
         if self._died > 1:
             died = f"workers died {self._died} times (the last one: {_how(status)}), and were started again"
-        warn(f"{died}; its log: {self._log(number)}")
+        lease = float(self._environment.get("UNROLLED_LEASE_SECONDS") or WorkerOptions().lease_seconds)
+        warn(f"{died}; what it held is computed again within {lease:g} seconds; its log: {self._log(number)}")
 
     def _fail(self, reason: str) -> None:
         self.failure = UnrolledError(reason)

@@ -97,10 +97,10 @@ def no_worker(offer: Offer, alive: Sequence[Offer | None]) -> str:
     """
     others = Counter(other.describe() for other in alive if other)
     listed = "; ".join(f"{count} for {other}" for other, count in sorted(others.items()))
+    known = f"alive: {listed}" if listed else "none is alive; one that starts needs some seconds"
     line = (
-        f"no worker offers what this job asks for, {offer.describe()} "
-        f"({f'alive: {listed}' if listed else 'none is alive'}); start one for this broker and namespace: "
-        f"unrolled worker --model DIR --engine {offer.engine} --arithmetic {offer.arithmetic}"
+        f"no worker offers what this job asks for, {offer.describe()} ({known}); start one for this broker and "
+        f"namespace: unrolled worker --model DIR --engine {offer.engine} --arithmetic {offer.arithmetic}"
     )
     if other := other_offer(offer, alive):
         line += (

@@ -6,6 +6,12 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SCALES = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 _EXACT_BELOW = 10_000
 
+#: Said where most rows have no token.
+MOST_WITHOUT_TOKENS = (
+    "that is most rows: is the model's tokenizer made for such texts? One of words finds none in sequences of letters, "
+    "for example"
+)
+
 
 def figure(number: float) -> str:
     """A number to three digits: 9,999, 12.3k, 4.56M."""

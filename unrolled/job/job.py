@@ -112,9 +112,7 @@ class Job:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, RequestError) as error:
             if isinstance(error, JobError):
                 raise
-            raise JobError(
-                f"{name}: describes no job ({reason_of(error):.200}); restore it, or use a new --out"
-            ) from error
+            raise JobError(f"{name}: describes no job ({_why(error):.200}); restore it, or use a new --out") from error
 
     def differences(self, other: Job) -> str:
         """The differences to another job, for people; empty if the jobs are equal."""
@@ -143,6 +141,17 @@ def _one_of(value: object, allowed: tuple[Any, ...]) -> Any:
     if value not in allowed:
         raise ValueError(f"{value!s:.80} is found; allowed: {', '.join(allowed)}")
     return value
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a file's contents, in words where that is a name that is missing, or no JSON."""
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    if isinstance(error, json.JSONDecodeError):
+        return f"it isn't JSON: {error}"
+    if isinstance(error, (TypeError, AttributeError)):
+        return "it, or a part of it, isn't a JSON object"
+    return reason_of(error) if isinstance(error, RecursionError) else str(error)
 
 
 def _shown(value: object) -> str:

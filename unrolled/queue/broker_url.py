@@ -44,9 +44,10 @@ def check_broker_url(url: str) -> str:
     if parts is None or wrong:
         # Without an @, what looks like a port may be a password whose end was cut off.
         shown = without_secret(url) if "@" in url else re.sub(r"(?<=://)([^:]*:).*", r"\1***", without_secret(url))
+        how = f"; {_HOW}" if "@" in url else "; what follows its : isn't shown, as it may be of a password"
         raise RequestError(
             f"broker {shown!r}: {wrong}; allowed: {' or '.join(f'{s}://' for s in SCHEMES)}, "
-            f"such as redis://localhost:6379/0; {_HOW}"
+            f"such as redis://localhost:6379/0{how if '***' in shown else ''}"
         )
     _check_options(url, parts.scheme, parts.query)
     return url

@@ -489,7 +489,7 @@ def test_wait_does_not_wait_for_a_job_that_was_stopped(tmp_path, decide):
     """Nothing more will be computed; the error says how to resume."""
     job = make_job(tmp_path)
     decide(job.objects, None)
-    with pytest.raises(JobError, match=r"it was (cancelled, and 3 shards wait; the same|discarded: nothing)"):
+    with pytest.raises(JobError, match=r"it was (cancelled, and 3 shards wait; the same|discarded: no part)"):
         wait.wait_for_job(job, None, NAMESPACE, Lines())
 
 
@@ -625,8 +625,9 @@ def test_wait_says_what_stands_in_the_way_once(tmp_path, broker):
     assert wait.wait_for_job(job, broker.url, NAMESPACE, lines, every_seconds=0.05).complete
     assert lines.lines == [
         (
-            "no worker offers what this job asks for, model abababababab… in float32 by fused (none is alive); "
-            "start one for this broker and namespace: unrolled worker --model DIR --engine fused --arithmetic float32"
+            "no worker offers what this job asks for, model abababababab… in float32 by fused (none is alive; one that "
+            "starts needs some seconds); start one for this broker and namespace: "
+            "unrolled worker --model DIR --engine fused --arithmetic float32"
         ),
         "1 waiting shard was not in Redis, and entered now: it had lost it, or isn't the broker that it was sent to",
     ]
@@ -1353,7 +1354,7 @@ def test_parts_that_come_after_a_discard_are_told_of(tmp_path, broker, ledger):
     assert run("show", tmp_path).stderr == f"Error: {tmp_path}: the job was discarded, and no row of it is kept\n"
     done = run_with(broker, "discard", tmp_path, "--yes")
     assert (done.exit_code, done.stdout) == (0, f"{tmp_path}: the job is discarded, 1 part deleted\n")
-    assert "nothing of it is kept" in run("status", tmp_path).stdout
+    assert "no part of it is left" in run("status", tmp_path).stdout
 
 
 def test_a_discard_of_a_cancelled_job_tells_of_what_workers_have(tmp_path, broker, ledger):
@@ -1426,7 +1427,7 @@ def test_nothing_of_a_discarded_job_is_left(tmp_path, broker, ledger):
     result = run_with(broker, "discard", tmp_path)  # without a question: nothing is left to be deleted
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path}: the job was discarded before, and no part is left\n")
     (line, _) = run("verify", tmp_path).stdout.splitlines()
-    assert line.endswith("the job was discarded; nothing of it is kept")
+    assert line.endswith("the job was discarded; no part of it is left")
     assert ledger.counts().shards == 0
 
 

@@ -26,6 +26,8 @@ from producer.cli.root import cli
         ("model new m --lstm-units 3 --lstm-units 4 --lstm-units 3", "--lstm-units is given 3 times; give it once"),
         ("worker --model a --model b", "--model is given 2 times; give it once"),
         ("rum", "Did you mean 'run'?"),
+        ("import m.keras", "No such command 'import'. Did you mean 'model import' or 'tokenizer import'?"),
+        ("fit rows", "No such command 'fit'. Did you mean 'model fit' or 'tokenizer fit'?"),
         ("jobs -x", "No such option '-x'.\n"),
         ("-x run", "No such option '-x'.\n"),
     ],

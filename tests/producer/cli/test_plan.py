@@ -52,6 +52,15 @@ def test_a_plan_is_read_by_people(text, model):
     assert "empty     1 row has no token, and so no vector" in lines
     assert any("last" in line and "every token" in line and "*" in line for line in lines)
     assert lines[-1] == "time      not known: not measured"
+    assert "made for such texts" not in result.output
+
+
+def test_a_tokenizer_for_other_texts_is_suspected(tmp_path, model):
+    """As `run` would, where most rows have no token."""
+    (tmp_path / "blank.txt").write_text("\n\n\na b\n")
+    result = run("plan", tmp_path / "blank.txt", "--model", model, "--no-measure")
+    assert result.exit_code == 0
+    assert "that is most rows: is the model's tokenizer made for such texts?" in result.output
 
 
 def test_an_arithmetic_of_another_machine_is_planned(text, model, monkeypatch):

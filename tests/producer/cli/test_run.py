@@ -206,6 +206,8 @@ def test_another_choice_of_columns_is_another_job(place):
         (("--precision", "bfloat16"), "'bfloat16' is not one of 'float32', 'float16'"),
         (("--memory-budget", "lots"), "'lots' is not a number of bytes, such as 512M or 1.5G"),
         (("--lease-seconds", "nan"), "nan is not a finite number in the range 1<=x<=86400"),
+        (("--lease-seconds", "x"), "'x' is not a valid number."),
+        (("--threads", "x"), "'x' is not a valid integer."),
         (
             ("--workers", "2", "--health-file", "well"),
             "--health-file well is for one worker, and --workers is 2: one that",

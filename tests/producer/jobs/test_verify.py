@@ -469,7 +469,7 @@ def test_a_discarded_job_is_a_problem(job):
     )
     assert problems(job) == {names.LOG: f"the job was discarded; {left}"}
     sweep_discarded(job.objects)
-    assert problems(job) == {names.LOG: "the job was discarded; nothing of it is kept"}
+    assert problems(job) == {names.LOG: "the job was discarded; no part of it is left"}
 
 
 def test_a_cancelled_job_waits_for_no_worker(tmp_path):

@@ -73,7 +73,10 @@ def test_a_worker_that_died_is_started_again(tmp_path, settings, capsys):
         assert second.pid != first.pid
     assert gone([second])
     log = tmp_path / "worker-0.log"
-    assert capsys.readouterr().err == f"a worker died (signal 9), and was started again; its log: {log}\n"
+    assert capsys.readouterr().err == (
+        "a worker died (signal 9), and was started again; what it held is computed again within 30 seconds; "
+        f"its log: {log}\n"
+    )
 
 
 def test_a_worker_that_died_with_its_watchdog_is_started_again(tmp_path, settings, capsys):
@@ -91,7 +94,7 @@ def test_a_worker_that_died_with_its_watchdog_is_started_again(tmp_path, setting
         new = next(process for process in after if process.pid not in [one.pid for one in before])
         assert os.getpgid(new.pid) == workers._watchdog.group
     assert gone(after)
-    assert capsys.readouterr().err.startswith("a worker died (signal 9), and was started again; its log: ")
+    assert capsys.readouterr().err.startswith("a worker died (signal 9), and was started again; what it held")
 
 
 def resume_when_told_to_end(process):

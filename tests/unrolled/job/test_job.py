@@ -67,8 +67,9 @@ def changed(**values):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", r"describes no job \(JSONDecodeError: Expecting value"),
-        (b"{}", "describes no job"),
+        (b"", r"describes no job \(it isn't JSON: Expecting value"),
+        (b"[]", r"describes no job \(it, or a part of it, isn't a JSON object\)"),
+        (b"{}", r"describes no job \(it has no 'format_version'\)"),
         (b"[" * 100_000, "describes no job"),
         (b" " * (MOST_BYTES + 1), "at most 1,048,576"),
         (changed(format_version=1), "format version 1; this release reads 4"),
