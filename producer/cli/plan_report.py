@@ -8,7 +8,7 @@ import math
 from typing import TYPE_CHECKING
 
 from producer.plan.sampling.estimate import SMALL_SHARE
-from producer.terminal.text import MOST_WITHOUT_TOKENS, duration, figure, missing, percent
+from producer.terminal.text import WRONG_TOKENIZER, duration, figure, missing, percent
 from unrolled.errors import counted, printable
 
 if TYPE_CHECKING:
@@ -85,8 +85,6 @@ def _row_lines(plan: Plan) -> Iterator[str]:
         )
     if rows.empty.value >= _ONE_ROW:
         yield f"empty     {about(rows.empty)} {_rows_have(rows.empty)} no token, and so no vector"
-        if 2 * rows.empty.value > rows.rows.value:
-            yield f"          {MOST_WITHOUT_TOKENS}"
     if rows.padding_share:
         yield f"padding   {percent(rows.padding_share)} of the tokens are padding (0, or masked), and have no vector"
     if rows.quarantined.value >= _ONE_ROW:
@@ -96,6 +94,8 @@ def _row_lines(plan: Plan) -> Iterator[str]:
     if rows.unknown_share:
         share = f"{percent(rows.unknown_share)} of the {rows.unknown_noun} {missing(rows.unknown_noun)}"
         yield f"unknown   {share if plan.input.exact else f'about {share}; {rows.words_read:,} were read'}"
+    if 2 * rows.empty.value > rows.rows.value or (rows.unknown_share or 0) > 1 / 2:
+        yield f"          {WRONG_TOKENIZER}"
 
 
 def _is_begun(plan: Plan) -> bool:

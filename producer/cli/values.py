@@ -49,10 +49,23 @@ class FiniteNumber(click.FloatRange):
         return "" if self.min is None and self.max is None else super()._describe_range()
 
 
+class Truth(click.types.BoolParamType):
+    """True or false; what click says of anything else begins with an empty word."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse another word, with those that are allowed."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is neither true nor false; allowed: 1, true, yes, on; 0, false, no, off.", param, ctx)
+
+
 def checked(kind: Any) -> Any:
     """A parameter's type, or in its place the one of this module."""
     if isinstance(kind, click.Path):
         return NamedPath.of(kind)
+    if isinstance(kind, click.types.BoolParamType):
+        return Truth()
     if isinstance(kind, click.IntRange):
         kind.name = click.INT.name  # of what is no number, click says "not a valid integer range"
     return FiniteNumber.of(kind) if isinstance(kind, type(click.FLOAT)) else kind

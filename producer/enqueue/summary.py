@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from producer.terminal.text import MOST_WITHOUT_TOKENS, missing, percent
+from producer.terminal.text import WRONG_TOKENIZER, missing, percent
 from producer.tokenization.gaps import line_of_gaps
 from unrolled.errors import counted
 
@@ -72,8 +72,8 @@ class Summary:
         if self.without_tokens:
             rows = counted(self.without_tokens, f"row{this} has", f"rows{this} have")
             lines.append(f"{rows} no token, and so no vector (length is 0)")
-        if 2 * self.without_tokens > self.rows:
-            lines.append(MOST_WITHOUT_TOKENS)
+        if 2 * self.without_tokens > self.rows or (self.unknown_share or 0) > 1 / 2:
+            lines.append(WRONG_TOKENIZER)
         if self.gaps:
             lines.append(line_of_gaps(self.gaps))
         return lines

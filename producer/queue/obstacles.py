@@ -97,7 +97,7 @@ def no_worker(offer: Offer, alive: Sequence[Offer | None]) -> str:
     """
     others = Counter(other.describe() for other in alive if other)
     listed = "; ".join(f"{count} for {other}" for other, count in sorted(others.items()))
-    known = f"alive: {listed}" if listed else "none is alive; one that starts needs some seconds"
+    known = f"alive: {listed}" if listed else "none is alive; one that starts, or connects again, needs some seconds"
     line = (
         f"no worker offers what this job asks for, {offer.describe()} ({known}); start one for this broker and "
         f"namespace: unrolled worker --model DIR --engine {offer.engine} --arithmetic {offer.arithmetic}"

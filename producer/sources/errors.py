@@ -24,7 +24,7 @@ class SourceError(RequestError):
         rows = "row before that was" if position == 1 else "rows before that were"
         super().__init__(
             f"{file}: {reason}; {position} {rows} read. "
-            "Repair the input and run the same command again: a job keeps what it has stored of them"
+            "Repair the input and run the same command again: a job keeps those that it has stored, if any"
         )
         self.file = file
         self.position = position

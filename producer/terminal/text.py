@@ -6,10 +6,10 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SCALES = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 _EXACT_BELOW = 10_000
 
-#: Said where most rows have no token.
-MOST_WITHOUT_TOKENS = (
-    "that is most rows: is the model's tokenizer made for such texts? One of words finds none in sequences of letters, "
-    "for example"
+#: Said where most rows have no token, or most words are unknown.
+WRONG_TOKENIZER = (
+    "that is most of them: is the model's tokenizer made for such texts? One of words finds none in sequences of "
+    "letters, for example"
 )
 
 

@@ -1,6 +1,7 @@
 """`unrolled model`: make and show model directories, without TensorFlow."""
 
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,8 @@ def show(directory: Path, as_json: bool) -> None:
       unrolled model show model/ --json | jq -r .fingerprint
     """
     opened = open_model(directory)
+    if find_spec("tokenizers"):  # a worker doesn't need that package
+        opened.tokenizer()  # a damaged one is refused
     facts = _facts(opened)
     if as_json:
         click.echo(json_text(facts))

@@ -302,7 +302,7 @@ def test_wait_ends_with_0_where_every_row_is_published(tmp_path):
     result = run("wait", tmp_path)
     assert result.exit_code == 0
     assert result.stdout == f"{tmp_path}: complete\n8 rows are published, in 2 files\n"
-    assert result.stderr == "waiting: 14 of 14 tokens (100 %), 8 rows\n"
+    assert result.stderr == "done: 14 of 14 tokens (100 %), 8 rows\n"
 
 
 @pytest.mark.parametrize(("bad", "failed"), [([0], {}), ([], {0: "ValueError: no"})])
@@ -626,7 +626,7 @@ def test_wait_says_what_stands_in_the_way_once(tmp_path, broker):
     assert lines.lines == [
         (
             "no worker offers what this job asks for, model abababababab… in float32 by fused (none is alive; one that "
-            "starts needs some seconds); start one for this broker and namespace: "
+            "starts, or connects again, needs some seconds); start one for this broker and namespace: "
             "unrolled worker --model DIR --engine fused --arithmetic float32"
         ),
         "1 waiting shard was not in Redis, and entered now: it had lost it, or isn't the broker that it was sent to",

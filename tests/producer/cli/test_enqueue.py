@@ -495,6 +495,16 @@ def test_words_that_the_model_does_not_know_are_counted(place, broker):
     ]
 
 
+@pytest.mark.parametrize(
+    ("of_rows", "share", "asked"),
+    [(3, None, True), (2, None, False), (0, 0.6, True), (0, 0.5, False), (4, 1.0, True)],
+)
+def test_a_tokenizer_for_other_texts_is_suspected(of_rows, share, asked):
+    """Once, where most rows have no token, or the model knows few of the words."""
+    lines = Summary(rows=4, without_tokens=of_rows, unknown_share=share).coverage_lines()
+    assert sum("is the model's tokenizer made for such texts?" in line for line in lines) == asked
+
+
 def test_words_of_rows_in_quarantine_are_told_of(place, broker):
     """A row whose id is there already is counted before it is refused; one whose id can't be one never is."""
     lines = '{"id": "a", "text": "one two"}', '{"id": "a", "text": "five five"}', '{"id": 0.5, "text": "five five"}'
@@ -717,7 +727,7 @@ def test_a_truncated_file_is_reported_midway_and_mended(place, broker, models):
     assert not log_of(open_job(place / "out")).ended
     told = re.fullmatch(
         r"Error: rows\.jsonl\.gz: the gzip data is truncated; (\d+) rows before that were read\. Repair the input and "
-        r"run the same command again: a job keeps what it has stored of them",
+        r"run the same command again: a job keeps those that it has stored, if any",
         result.stderr.splitlines()[-1],
     )
     assert int(told[1]) >= read  # a shard that isn't full is cut when its other rows are known

@@ -60,7 +60,7 @@ def test_a_tokenizer_for_other_texts_is_suspected(tmp_path, model):
     (tmp_path / "blank.txt").write_text("\n\n\na b\n")
     result = run("plan", tmp_path / "blank.txt", "--model", model, "--no-measure")
     assert result.exit_code == 0
-    assert "that is most rows: is the model's tokenizer made for such texts?" in result.output
+    assert "that is most of them: is the model's tokenizer made for such texts?" in result.output
 
 
 def test_an_arithmetic_of_another_machine_is_planned(text, model, monkeypatch):

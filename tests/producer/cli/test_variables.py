@@ -43,6 +43,13 @@ def test_all_that_is_read_elsewhere_is_known():
     assert named <= KNOWN | {"UNROLLED_"}  # the prefix itself, in texts
 
 
+def test_a_word_that_is_neither_true_nor_false_is_refused():
+    """Of the variable of a flag, with the words that are allowed."""
+    result = run("status", "out", UNROLLED_JSON="perhaps")
+    assert result.exit_code == 2
+    assert "'perhaps' is neither true nor false; allowed: 1, true, yes, on; 0, false, no, off." in result.output
+
+
 @pytest.mark.parametrize(
     ("name", "advice"),
     [

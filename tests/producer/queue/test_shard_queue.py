@@ -148,8 +148,8 @@ def test_obstacles(queue, job):
     fill(queue, job, 1)
     (line,) = seen.obstacles()
     assert line.startswith(
-        f"no worker offers what this job asks for, {OFFER.describe()} (none is alive; one that starts needs some "
-        "seconds); start one"
+        f"no worker offers what this job asks for, {OFFER.describe()} (none is alive; one that starts, or connects "
+        "again, needs some seconds); start one"
     )
     away = ShardQueue("redis://127.0.0.1:1/0", "unrolled", OFFER, Patience([].append))
     with closing(away):

@@ -144,6 +144,15 @@ def test_show_of_what_is_no_model(tmp_path):
         assert result.output.startswith(f"Error: {place}: ")
 
 
+def test_show_of_a_damaged_tokenizer(tmp_path):
+    """A model isn't said to have a tokenizer that nothing can read."""
+    run("new", tmp_path / "m", *SIZES)
+    (tmp_path / "m" / "tokenizer.json").write_text('{"version": "1.0", "model": {"type": "Word')
+    result = run("show", tmp_path / "m")
+    assert result.exit_code == 1
+    assert "tokenizer.json is not a tokenizer file" in result.output
+
+
 def test_help_has_examples():
     """Each command shows an example."""
     for command in ("new", "show"):

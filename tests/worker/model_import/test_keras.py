@@ -190,7 +190,7 @@ def test_the_order_that_is_advised_is_possible(tmp_path):
             (),
             ": --layer sequential/lstm --layer lstm if each reads the one before it, --layer sequential/lstm",
         ),
-        (apart, ("dense",), ", such as --layer sequential/lstm if they are side by side"),
+        (apart, ("dense",), ", such as --layer sequential/lstm alone if no other reads it"),
     ):
         model.save_weights(tmp_path / "model.weights.h5")
         with pytest.raises(ImportRefusedError, match=f"to the last{advice}"):

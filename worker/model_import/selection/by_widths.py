@@ -60,8 +60,8 @@ def _check_order(found: Found, layers: list[Layer], asked: Asked) -> None:
         alone = next((layer for layer in order or layers if layer.inputs in starts), layers[0])
         raise ImportRefusedError(
             f"it has the recurrent layers {names_of(found.layers)}, and weights alone don't show which of them read "
-            f"each other; name those to take, from the first to the last{if_stacked} --layer {alone.name} if they are "
-            f"side by side{_and_embedding(found, alone, asked)}"
+            f"each other; name those to take, from the first to the last{if_stacked} --layer {alone.name} alone "
+            f"if no other reads it{_and_embedding(found, alone, asked)}"
         )
 
 

@@ -37,9 +37,9 @@ _MASK_SHOWN = 24
 def show(*, out: str, rows: int, numbers: int, as_json: bool) -> None:
     """Show a job's first published rows.
 
-    A row is shown with its id, its length in real tokens, its mask, the first numbers of its first and of its last
-    vector, and the norm of the last. A pooled vector is shown with its first numbers and its norm. --json prints one
-    row on a line.
+    A row is shown with its id, its length in real tokens, its mask, the first numbers of the first and of the last of
+    its stored vectors, and the norm of the last. A pooled vector is shown with its first numbers and its norm. --json
+    prints one row on a line.
 
     \b
     Examples:

@@ -57,8 +57,9 @@ def report(found: Verification, out: str) -> str:
         shown = places[:-1] if len(places) <= _ALIKE_SHOWN else places[: _ALIKE_SHOWN - 1]
         lines += [f"✗ {place}: {printable(what)}" for place in shown]
         hidden = len(places) - len(shown)
-        last = places[-1] if hidden == 1 else f"… and {hidden:,} more"
-        lines.append(f"✗ {last}: {printable(what)}")
+        of_each = "each " if what.startswith("is ") else ""
+        last = f"{places[-1]}: " if hidden == 1 else f"… and {hidden:,} more: {of_each}"
+        lines.append(f"✗ {last}{printable(what)}")
     in_quarantine = found.quarantined + found.failed
     count = counted(len(found.problems), "problem") if found.problems else "verified"
     lines.append(

@@ -46,7 +46,7 @@ def plan(context: click.Context, /, workers: int, measured: bool, as_json: bool,
     Reads a sample of the input and measures the engine, in some seconds. Give those options of `unrolled enqueue` or
     `unrolled run` that affect what is computed or stored. The plan says how many rows and tokens there are, how large
     the output is for each choice of layers, pooling and precision, how long the job takes, how much memory a worker
-    needs, and which rows and inputs can't be used. Nothing is written.
+    needs, and which rows and inputs can't be used; ids that occur twice aren't looked for. Nothing is written.
 
     \b
     Examples:

@@ -90,7 +90,7 @@ def wait(
     figures = ProducerFigures()
     try:
         job = job_at(out)
-        with served(figures.collect, metrics_port, metrics_address), about(job=job.key), progress("waiting") as bar:
+        with served(figures.collect, metrics_port, metrics_address), about(job=job.key), progress("done") as bar:
             found = wait_for_job(
                 job,
                 find_broker(broker, job.place),
