@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,6 @@ from producer.report.options import FEW_POINTS, ReportOptions
 from producer.report.page.page import render
 from producer.report.states.projection import time_note
 from producer.report.targets import check_targets
-from producer.report.training import read_training
 from producer.terminal.progress import progress
 from unrolled.errors import OptionError, UnrolledError, as_argument
 from unrolled.format.file_info import release
@@ -61,8 +60,8 @@ class Written:
 def report_after_run(job: OpenJob, model: Path | str, *, verified: bool) -> str:
     """Write the report of a job that `unrolled run` has done, and say where it is, in one line.
 
-    It costs little beside the job: one of more than `MOST_BYTES` gets no map, and nothing is written where the page of
-    the job as it is now is there. What goes wrong is said in that line.
+    It costs little beside the job: one of more than `MOST_BYTES` gets no map, and nothing is written where a page of
+    the job as it is now is there, perhaps one with a larger map. What goes wrong is said in that line.
 
     Args:
         job: the job.
@@ -77,26 +76,24 @@ def report_after_run(job: OpenJob, model: Path | str, *, verified: bool) -> str:
         parts = map(part_object, parts_in(job.objects.list(names.PARTS)))
         size_bytes = sum((store.path / name).stat().st_size for name in parts)
         method: Method = "pca" if size_bytes <= MOST_BYTES else "none"
-        options = ReportOptions(method=method, points=FEW_POINTS, model=None if is_url(str(model)) else Path(model))
         path = report_path(job, None)
-        if verified and _is_from(path, source_of(job, options)):
+        if verified and _is_from(path, source_of(job)):
             return f"report: {path} (nothing has changed since it was written)"
+        options = ReportOptions(method=method, points=FEW_POINTS, model=None if is_url(str(model)) else Path(model))
         return f"report: {write_report(job, options, without_map=reason).page}"
     except Exception as error:  # noqa: BLE001 - the job is done and verified, whatever is wrong with its report
         said = error if isinstance(error, (UnrolledError, OSError)) else f"{type(error).__name__}: {error}"
         return f"report: can't be written ({said}); `unrolled report {as_argument(job.place)}` tries again"
 
 
-def source_of(job: OpenJob, options: ReportOptions) -> str:
-    """Names what a page is made from: a hash of the job's objects, which never change, and of the options.
+def source_of(job: OpenJob) -> str:
+    """Names what a page is made from, whatever it shows of it: a hash of the job's objects, which never change.
 
     Raises:
         TransientError: the store can't be read now.
     """
     objects = sorted(name for prefix in _SHOWN for name in job.objects.list(prefix))
-    training = None if options.model is None else read_training(options.model, job.job.fingerprint)
-    shown = asdict(replace(options, model=None, table=None, plan=None))
-    what = [release(), job.key, objects, shown, options.model is not None, repr(training)]
+    what = [release(), job.key, objects]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -153,7 +150,7 @@ def write_report(
         from producer.report.pictures import check_drawable  # noqa: PLC0415 - most reports draw nothing
 
         check_drawable()
-    source = "" if options.table or options.plan else source_of(job, options)  # of files that may change, none
+    source = source_of(job)
     gathering = Gathering(job, options)
     done = 0
     with progress("report", transient=True) as bar:

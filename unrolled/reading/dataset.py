@@ -155,7 +155,7 @@ def _why_it_has_none(job: OpenJob) -> str:
         return f"the job is complete, and {why_no_row(job)}"
     if log.discarded:
         return "the job was discarded"
-    return "none is published yet; `unrolled status` shows how far the job is"
+    return "none is published yet, or all were removed; `unrolled status` shows how far the job is"
 
 
 def why_no_row(job: OpenJob) -> str:

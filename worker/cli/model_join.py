@@ -23,7 +23,8 @@ def join_command(forward: Path, backward: Path, directory: Path, *, as_json: boo
     """Join FORWARD and BACKWARD, a pair of models that read forward and backward, to one model in DIRECTORY.
 
     Its vectors are those of the two models side by side, those of FORWARD first, so one job makes one column of both.
-    The two need layers of the same kind and size, and the same tokenizer.json, or each one of characters, or none.
+    The two need recurrent layers alone, of the same kind and size; and the same tokenizer.json, or each one of
+    characters, or none.
 
     \b
     Example:

@@ -181,8 +181,9 @@ def _listed(given: Any) -> tuple[list[Any], bool]:
 
 
 def _is_null(row: Any) -> bool:
-    """Whether a table had nothing there: None, NaN, or the null of pandas, which may not be installed."""
-    return row is None or (isinstance(row, float) and math.isnan(row)) or type(row).__name__ == "NAType"
+    """Whether a table had nothing there: None, NaN, or a null of pandas, which may not be installed."""
+    is_nan = isinstance(row, float | np.floating) and math.isnan(row)
+    return row is None or is_nan or type(row).__name__ in ("NAType", "NaTType")
 
 
 def _why_null(rows: Sequence[Any], number: int, *, has_texts: bool) -> str:

@@ -1435,7 +1435,8 @@ def test_readers_say_that_no_part_is_published_yet(tmp_path):
     """The job has begun: that is not what is missing."""
     make_job(tmp_path)
     assert run("neighbours", tmp_path, "--id", "a").stderr == (
-        f"Error: no part in {tmp_path}: none is published yet; `unrolled status` shows how far the job is\n"
+        f"Error: no part in {tmp_path}: none is published yet, or all were removed; `unrolled status` shows "
+        "how far the job is\n"
     )
 
 

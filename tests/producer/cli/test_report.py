@@ -189,7 +189,7 @@ def test_a_table_of_other_ids_is_warned_of(out, tmp_path):
 
 
 def test_the_report_of_a_run_is_written_once(out):
-    """Again, once the job has something new; one that shows something else is replaced."""
+    """Again, once the job has something new; a page that `unrolled report` wrote of the same is kept."""
     job, page = open_job(str(out)), out / "_unrolled" / "report.html"
     first = report_after_run(job, "s3://bucket/model", verified=True)
     assert first == f"report: {page}"
@@ -202,7 +202,13 @@ def test_the_report_of_a_run_is_written_once(out):
     record_time(job, 10, 1, 1, later=1000)
     assert report_after_run(job, "s3://bucket/model", verified=True) == first
     assert page.read_bytes() != written[1]
-    assert run(out, "--map", "none").exit_code == 0
+    (out.parent / "rows.csv").write_text("id,text\na,b\n")
+    for options in (["--map", "none"], ["--table", out.parent / "rows.csv"]):
+        assert run(out, *options).exit_code == 0
+        written = page.read_bytes()
+        assert "nothing has changed" in report_after_run(job, "s3://bucket/model", verified=True)
+        assert page.read_bytes() == written
+    record_time(job, 10, 1, 2, later=2000)
     assert report_after_run(job, "s3://bucket/model", verified=True) == first
 
 

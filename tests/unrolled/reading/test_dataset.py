@@ -485,7 +485,7 @@ def test_jobs_without_a_row(tmp_path):
     make_job(tmp_path / "waiting")
     several = (
         f"{tmp_path}/empty: the job is complete, and its input had no row; .*; "
-        f"{tmp_path}/waiting: none is published yet; `unrolled status` shows how far the job is$"
+        f"{tmp_path}/waiting: none is published yet, or all were removed; `unrolled status` shows how far the job is$"
     )
     with pytest.raises(FileFormatError, match=several):
         unrolled.open([tmp_path / "empty", tmp_path / "waiting"])

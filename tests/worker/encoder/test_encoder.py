@@ -206,6 +206,8 @@ def test_padded_rows(encoder):
         (pd.Series(["a", None], dtype="string"), "row 1 has no text"),
         (pa.array([None, None], pa.string()), "row 0 is null or NaN; give '' for a row without text, or"),
         ([None, float("nan")], "row 0 is null or NaN; give ''"),
+        (["a", np.float32("nan")], r"row 1 has no text \(null or NaN\); give ''"),
+        (["a", pd.NaT], r"row 1 has no text \(null or NaN\); give ''"),
         (["a", 2.5], "row 1: its tokens are 2.5"),
         (["é", "b é\ud800"], r"row 1: contains a lone surrogate at character 3 \(from 0\)"),
         ([[1], 2.5], "row 1: its tokens are 2.5"),

@@ -33,7 +33,6 @@ def settle_resets(found: Found, said: str | None) -> None:
         elif layer.problem is None:
             layer.problem = (
                 "the file has weights alone, and a GRU without biases doesn't show whether it resets its state before "
-                "or after the product with the recurrent kernel; if the model's code says reset_after=False, add "
-                "--reset before, and if it says reset_after=True or nothing, --reset after (in Keras before TensorFlow "
-                "2, the default was False)"
+                "or after the product with the recurrent kernel; add --reset before if the model's code says "
+                "reset_after=False, or says nothing and runs on Keras before TensorFlow 2; otherwise add --reset after"
             )

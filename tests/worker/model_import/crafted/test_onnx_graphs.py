@@ -265,6 +265,36 @@ def functions_on_the_embedding():
 
 
 @case(suffix=".onnx", parity=1e-5)
+def functions_with_numbers_that_are_constants():
+    graph = Graph()
+    slopes = graph.constant([0.1, 0.2, -0.3, 0.4], np.float32)
+    x = graph.add("PRelu", graph.add("PRelu", graph.embed(), slopes), graph.constant([0.25], np.float32))
+    x = graph.add("Clip", x, graph.constant(-0.5, np.float32), graph.constant(0.7, np.float32))
+    x = graph.add("Clip", graph.add("MatMul", x, graph.weights(4, 4)), graph.constant(-1, np.float32))
+    x = graph.add("Clip", graph.add("LogSoftmax", x), "", graph.constant(-0.01, np.float32))
+    return graph, graph.lstm(graph.time_first(graph.add("Softmax", x)))
+
+
+@case(suffix=".onnx", parity=1e-5)
+def clip_and_softmax_of_old_opsets():
+    graph = Graph(opset=10)
+    x = graph.add("Clip", graph.embed(), min=-0.5, max=0.5)
+    return graph, graph.lstm(graph.time_first(graph.add("LogSoftmax", x, axis=2)))
+
+
+@case(r"reads .* \(Softmax\)", suffix=".onnx")
+def softmax_of_tokens_and_numbers_as_old_opsets_have_it():
+    graph = Graph(opset=12)
+    return graph, graph.lstm(graph.time_first(graph.add("Softmax", graph.embed())))
+
+
+@case(r"reads .* \(PRelu\)", suffix=".onnx")
+def slopes_of_tokens():
+    graph = Graph(shape=("batch", 4))
+    return graph, graph.lstm(graph.time_first(graph.add("PRelu", graph.embed(), graph.weights(4, 1))))
+
+
+@case(suffix=".onnx", parity=1e-5)
 def convolution_of_width_1_and_a_batch_normalization():
     graph = Graph()
     x = graph.add("Transpose", graph.embed(), perm=[0, 2, 1])

@@ -113,8 +113,7 @@ def _of_layer(stored: list[Array], layer: tuple[str, ...]) -> list[Array]:
 
 
 def _version(root: h5py.File, weights: h5py.Group) -> str:
-    version = text_attribute(root, "keras_version") or text_attribute(weights, "keras_version") or "1"
-    return version.removesuffix("-tf")
+    return text_attribute(root, "keras_version") or text_attribute(weights, "keras_version") or "1"
 
 
 def _weights_alone(weights: h5py.Group, version: str, gates: str | None) -> Found:
@@ -173,11 +172,16 @@ def _set_activations(found: Found, version: str, gates: str | None) -> None:
     if gates is not None:
         found.notes.append(set_gates(unknown, hard_gates(version) if gates == "hard_sigmoid" else gates))
     elif numbers < [2, 3]:
+        default = "hard_sigmoid; if the model's code doesn't set it, add --recurrent-activation hard_sigmoid, and"
+        if version.endswith("-tf"):
+            default = (
+                "hard_sigmoid in TensorFlow 1, and sigmoid in TensorFlow 2.0 and 2.1; if the model's code doesn't set "
+                "it, add --recurrent-activation with the default of the TensorFlow that it ran on, and"
+            )
         for layer in unknown:
             layer.problem = layer.problem or (
-                f"the file has weights alone, and Keras {version}'s default for recurrent_activation was "
-                "hard_sigmoid; if the model's code doesn't set it, add --recurrent-activation hard_sigmoid, and if it "
-                "says recurrent_activation='sigmoid', add --recurrent-activation sigmoid"
+                f"the file has weights alone, and Keras {version}'s default for recurrent_activation was {default} "
+                "if it says recurrent_activation='sigmoid', add --recurrent-activation sigmoid"
             )
     else:
         found.notes.append(

@@ -138,6 +138,8 @@ class AxesOfGraph:
 
     _celu = _elu = _exp = _gelu = _hardsigmoid = _hardswish = _leakyrelu = _mish = _selu = _softmax = _same
 
+    _clip = _logsoftmax = _same
+
     _batchnormalization = _same
 
     def _conv(self, node: Any, before: Axes, settings: dict[str, Any]) -> Axes:
@@ -152,7 +154,7 @@ class AxesOfGraph:
         axes = others.pop() if len(others) == 1 else None
         return axes if axes is not None and all(rank <= len(axes) for rank in ranks) else None
 
-    _sub = _mul = _div = _add
+    _sub = _mul = _div = _prelu = _add
 
     def _matmul(self, node: Any, before: Axes, _: dict[str, Any]) -> Axes:
         shape = self._constants.shape(node.input[1]) if len(node.input) > 1 else None

@@ -94,6 +94,7 @@ class _Reader:
 
     def __init__(self, model: Any, path: Path) -> None:
         self._constants = Constants(model.graph, path.parent)
+        self._opset = max((one.version for one in model.opset_import if one.domain in _STANDARD), default=1)
         self._axes = AxesOfGraph(self._constants)
         self._order = RowOrder(self._constants, self._axes)
         self._counted_ids = CountedIds(self._constants)
@@ -284,7 +285,7 @@ class _Reader:
         if node.op_type == "QuantizeLinear" and node.domain in _STANDARD:
             self._rounding |= dict.fromkeys(node.output[:1], node)
         if role == "other" and len(dynamic) == 1 and node.domain in _STANDARD:
-            function = token_map(node, self._constants, self._axes.of(dynamic[0]))
+            function = token_map(node, self._constants, self._axes.of(dynamic[0]), self._opset)
             role = "map" if function else role
         inner = self._inner.of(node)
         if role == "onehot":

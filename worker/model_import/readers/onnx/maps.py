@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,53 +28,70 @@ _FUNCTIONS = {
 }  # fmt: skip
 #: Operators with numbers or settings of their own.
 _WITH_SETTINGS = {"Celu", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Selu"}
+_OF_A_NUMBER = {*_FUNCTIONS, *_WITH_SETTINGS, "Clip", "Neg"}
 _WITH_CONSTANT = {"Add", "Sub", "Mul", "Div"}
+_SOFTMAX = {"LogSoftmax": "log_softmax", "Softmax": "softmax"}
+#: Since this opset, they read the last axis where the node doesn't say which.
+_LAST_BY_DEFAULT = 13
 #: Operators that read a vector's numbers along the second of three axes: rows, numbers, tokens.
 _NUMBERS_SECOND = {"BatchNormalization", "Conv"}
 #: Selu's usual numbers.
 _SELU = (1.6732632, 1.0507010)
 
 
-def token_map(node: Any, constants: Constants, axes: Axes) -> TokenMap | None:
+def token_map(node: Any, constants: Constants, axes: Axes, opset: int) -> TokenMap | None:
     """The function of a node; None if it isn't one of each token's vector alone, or isn't known.
 
     Args:
         node: an onnx.NodeProto.
         constants: the graph's constants.
         axes: those of the node's input that isn't constant: its last one must be a vector's numbers.
+        opset: the version of the operators.
     """
     if axes is None or axes.count("f") != 1:
         return None
     settings = {one.name: one for one in node.attribute}
+    if node.op_type in _OF_A_NUMBER:
+        return _of_a_number(node, constants, settings)
+    if node.op_type in _NUMBERS_SECOND:
+        return _numbers_second(node, constants, settings) if len(axes) == 3 and axes[1] == "f" else None
+    if axes[-1] != "f":
+        return None
+    if node.op_type in _SOFTMAX:
+        # Of old ones, the default joins all axes but the first.
+        axis = settings["axis"].i if "axis" in settings else -1 if opset >= _LAST_BY_DEFAULT else 1
+        return token_maps.Activation(_SOFTMAX[node.op_type]) if axis in (-1, len(axes) - 1) else None
+    return _numbers_last(node, constants)
+
+
+def _of_a_number(node: Any, constants: Constants, settings: dict[str, Any]) -> TokenMap | None:
+    """The function of an operator that changes each number alone, whatever the axes are."""
     if node.op_type in _FUNCTIONS:
         return token_maps.Activation(_FUNCTIONS[node.op_type])
     if node.op_type == "Neg":
         return token_maps.with_constant("mul", np.array([-1.0]))
-    if node.op_type in _WITH_SETTINGS:
-        return _with_settings(node.op_type, settings)
-    if node.op_type in _NUMBERS_SECOND:
-        return _numbers_second(node, constants, settings) if len(axes) == 3 and axes[1] == "f" else None
-    return _numbers_last(node, constants, settings, len(axes)) if axes[-1] == "f" else None
+    if node.op_type == "Clip":
+        return _clip(node, constants, settings)
+    return _with_settings(node.op_type, settings)
 
 
-def _numbers_last(node: Any, constants: Constants, settings: dict[str, Any], rank: int) -> TokenMap | None:
+def _numbers_last(node: Any, constants: Constants) -> TokenMap | None:
     """The function of an operator that reads a vector's numbers along the last axis."""
     # Before constants are read: a file may have thousands of other nodes with one huge constant.
-    is_known = node.op_type in {*_WITH_CONSTANT, "LayerNormalization", "MatMul", "Softmax"}
+    is_known = node.op_type in {*_WITH_CONSTANT, "LayerNormalization", "MatMul", "PRelu"}
     if not is_known:
         return None
-    if node.op_type == "Softmax":
-        axis = settings["axis"].i if "axis" in settings else None
-        return token_maps.Activation("softmax") if axis in (-1, rank - 1) else None
     found = [constants.get(name) for name in node.input]
     if node.op_type == "MatMul" and len(found) == 2 and found[1] is not None and found[1].ndim == 2:
         return token_maps.Dense(_array(node.input[1], found[1]), None, "linear")
-    if node.op_type in _WITH_CONSTANT and len(found) == 2:
+    if node.op_type in {*_WITH_CONSTANT, "PRelu"} and len(found) == 2:
         first = found[0] is not None
         numbers = found[0] if first else found[1]
         # Numbers along another axis are different ones for each place in a row.
         if numbers is None or (numbers.size > 1 and numbers.shape[-1] != numbers.size):
             return None
+        if node.op_type == "PRelu":
+            return None if first else partial(token_maps.leaky, slope=numbers.reshape(-1).astype(np.float64))
         return token_maps.with_constant(node.op_type.lower(), numbers, constant_first=first)
     return _layer_norm(node, found) if node.op_type == "LayerNormalization" else None
 
@@ -95,6 +113,18 @@ def _with_settings(kind: str, settings: dict[str, Any]) -> TokenMap | None:
     usual = np.allclose((_SELU[0] if alpha is None else alpha, gamma), _SELU, rtol=1e-6)
     fits = {"Celu": alpha in (None, 1), "Gelu": exact, "Selu": usual}
     return token_maps.Activation(kind.lower()) if fits[kind] else None
+
+
+def _clip(node: Any, constants: Constants, settings: dict[str, Any]) -> TokenMap | None:
+    """A function that keeps numbers within bounds: attributes, or constants of one number; None with others."""
+    bounds: dict[str, float] = {name: settings[name].f for name in ("min", "max") if name in settings}
+    for name, source in zip(("min", "max"), node.input[1:], strict=False):
+        number = constants.get(source) if source and math.prod(constants.shape(source) or ()) == 1 else None
+        if number is not None:
+            bounds[name] = float(number.reshape(-1)[0])
+        elif source:
+            return None
+    return partial(np.clip, a_min=bounds.get("min", -math.inf), a_max=bounds.get("max", math.inf))
 
 
 def _numbers_second(node: Any, constants: Constants, settings: dict[str, Any]) -> TokenMap | None:
