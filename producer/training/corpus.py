@@ -178,12 +178,13 @@ def _check_sides(train: TokenStoreWriter, validation: TokenStoreWriter, options:
             f"{seen.bad:,} of {counted(seen.bad + seen.rows, 'row')} can't be used{seen.reason}. Correct the options, "
             "such as --vocab-size, or leave these rows out of the corpus"
         )
-    for name, side in (("to learn from", train), ("held out", validation)):
+    for purpose, side in (("learn from", train), ("hold out", validation)):
         if not side.rows:
+            bad = f" ({seen.bad:,} more can't be used{seen.reason})" if seen.bad else ""
             raise RequestError(
-                f"of {counted(seen.rows, 'row')} ({seen.bad:,} more can't be used{seen.reason}) no row of "
-                f"{FEWEST_TOKENS} tokens or more is {name}. A row is learnt from or held out as a whole, and equal "
-                "rows together: give more of them, such as a sentence or a document on a line, or another "
+                f"there is no row to {purpose}: the corpus has {counted(seen.rows, 'row')}{bad}, and only those of "
+                f"{FEWEST_TOKENS} tokens or more count. A row is learnt from or held out as a whole, and equal rows "
+                "together: give more of them, such as a sentence or a document on a line, or another "
                 f"--validation-share than {options.validation_share:g}"
             )
 
