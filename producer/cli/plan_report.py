@@ -8,7 +8,7 @@ import math
 from typing import TYPE_CHECKING
 
 from producer.plan.sampling.estimate import SMALL_SHARE
-from producer.terminal.text import WRONG_TOKENIZER, duration, figure, missing, percent
+from producer.terminal.text import duration, figure, missing, percent, wrong_tokenizer
 from unrolled.errors import counted, printable
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ def _row_lines(plan: Plan) -> Iterator[str]:
     if rows.unknown_share:
         share = f"{percent(rows.unknown_share)} of the {rows.unknown_noun} {missing(rows.unknown_noun)}"
         yield f"unknown   {share if plan.input.exact else f'about {share}; {rows.words_read:,} were read'}"
-    if 2 * rows.empty.value > rows.rows.value or (rows.unknown_share or 0) > 1 / 2:
-        yield f"          {WRONG_TOKENIZER}"
+        if rows.unknown_share > 1 / 2:
+            yield f"          {wrong_tokenizer(rows.unknown_noun)}"
 
 
 def _is_begun(plan: Plan) -> bool:

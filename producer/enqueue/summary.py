@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from producer.terminal.text import WRONG_TOKENIZER, missing, percent
+from producer.terminal.text import missing, percent, wrong_tokenizer
 from producer.tokenization.gaps import line_of_gaps
 from unrolled.errors import counted
 
@@ -69,11 +69,11 @@ class Summary:
             bad = " in the rows that were tokenized" if self.quarantined else ""
             of_all = f"{percent(self.unknown_share)} of the {self.unknown_noun}{this}{bad}"
             lines.append(f"{of_all} {missing(self.unknown_noun)}")
+            if self.unknown_share > 1 / 2:
+                lines.append(wrong_tokenizer(self.unknown_noun))
         if self.without_tokens:
             rows = counted(self.without_tokens, f"row{this} has", f"rows{this} have")
             lines.append(f"{rows} no token, and so no vector (length is 0)")
-        if 2 * self.without_tokens > self.rows or (self.unknown_share or 0) > 1 / 2:
-            lines.append(WRONG_TOKENIZER)
         if self.gaps:
             lines.append(line_of_gaps(self.gaps))
         return lines

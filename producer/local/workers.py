@@ -189,7 +189,9 @@ class Workers:
         if self._died > 1:
             died = f"workers died {self._died} times (the last one: {_how(status)}), and were started again"
         lease = float(self._environment.get("UNROLLED_LEASE_SECONDS") or WorkerOptions().lease_seconds)
-        warn(f"{died}; what it held is computed again within {lease:g} seconds; its log: {self._log(number)}")
+        warn(
+            f"{died}; what it held is queued again after {lease:g} seconds and a few more; its log: {self._log(number)}"
+        )
 
     def _fail(self, reason: str) -> None:
         self.failure = UnrolledError(reason)

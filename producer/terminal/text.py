@@ -6,12 +6,6 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SCALES = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 _EXACT_BELOW = 10_000
 
-#: Said where most rows have no token, or most words are unknown.
-WRONG_TOKENIZER = (
-    "that is most of them: is the model's tokenizer made for such texts? One of words finds none in sequences of "
-    "letters, for example"
-)
-
 
 def figure(number: float) -> str:
     """A number to three digits: 9,999, 12.3k, 4.56M."""
@@ -59,3 +53,9 @@ def percent(share: float) -> str:
 def missing(noun: str) -> str:
     """What is wrong with unknown words, tokens, characters or bytes, as the end of a sentence about them."""
     return f"{'stand for what is' if noun == 'tokens' else 'are'} not in the model's vocabulary"
+
+
+def wrong_tokenizer(noun: str) -> str:
+    """The question that follows where most words, tokens, characters or bytes of the texts are unknown."""
+    example = " One of words finds none in sequences of letters, for example" if noun == "words" else ""
+    return f"that is most of them: is the model's tokenizer made for such texts?{example}"

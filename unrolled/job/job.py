@@ -147,10 +147,10 @@ def _why(error: Exception) -> str:
     """What is wrong with a file's contents, in words where that is a name that is missing, or no JSON."""
     if isinstance(error, KeyError):
         return f"it has no {error}"
-    if isinstance(error, json.JSONDecodeError):
+    if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)):
         return f"it isn't JSON: {error}"
     if isinstance(error, (TypeError, AttributeError)):
-        return "it, or a part of it, isn't a JSON object"
+        return "it isn't a JSON object, or a value in it is of the wrong kind"
     return reason_of(error) if isinstance(error, RecursionError) else str(error)
 
 

@@ -43,11 +43,14 @@ def check_broker_url(url: str) -> str:
     parts, wrong = _parts_of(url)
     if parts is None or wrong:
         # Without an @, what looks like a port may be a password whose end was cut off.
-        shown = without_secret(url) if "@" in url else re.sub(r"(?<=://)([^:]*:).*", r"\1***", without_secret(url))
-        how = f"; {_HOW}" if "@" in url else "; what follows its : isn't shown, as it may be of a password"
+        known = without_secret(url)
+        shown = known if "@" in url else re.sub(r"(?<=://)([^:]*:).*", r"\1***", known)
+        how = f"; {_HOW}" if "@" in url else ""
+        if shown != known:
+            how = "; what follows its : isn't shown, as it may be of a password"
         raise RequestError(
             f"broker {shown!r}: {wrong}; allowed: {' or '.join(f'{s}://' for s in SCHEMES)}, "
-            f"such as redis://localhost:6379/0{how if '***' in shown else ''}"
+            f"such as redis://localhost:6379/0{how}"
         )
     _check_options(url, parts.scheme, parts.query)
     return url

@@ -56,9 +56,11 @@ def test_a_plan_is_read_by_people(text, model):
 
 
 def test_a_tokenizer_for_other_texts_is_suspected(tmp_path, model):
-    """As `run` would, where most rows have no token."""
+    """As `run` would, where it knows few of the words; blank lines say nothing about it."""
+    (tmp_path / "other.txt").write_text("ACDEFGHIK\nLMNPQRSTV\na b\nMKVLAT\n")
     (tmp_path / "blank.txt").write_text("\n\n\na b\n")
-    result = run("plan", tmp_path / "blank.txt", "--model", model, "--no-measure")
+    assert "made for such texts" not in run("plan", tmp_path / "blank.txt", "--model", model, "--no-measure").output
+    result = run("plan", tmp_path / "other.txt", "--model", model, "--no-measure")
     assert result.exit_code == 0
     assert "that is most of them: is the model's tokenizer made for such texts?" in result.output
 

@@ -68,7 +68,7 @@ def changed(**values):
     ("content", "reason"),
     [
         (b"", r"describes no job \(it isn't JSON: Expecting value"),
-        (b"[]", r"describes no job \(it, or a part of it, isn't a JSON object\)"),
+        (b"[]", r"describes no job \(it isn't a JSON object, or a value in it is of the wrong kind\)"),
         (b"{}", r"describes no job \(it has no 'format_version'\)"),
         (b"[" * 100_000, "describes no job"),
         (b" " * (MOST_BYTES + 1), "at most 1,048,576"),

@@ -77,6 +77,16 @@ def test_what_can_be_read_in_two_ways_is_refused(url):
     assert not re.search("TopSecretPart|1234|abc", str(caught.value), re.IGNORECASE)
 
 
+def test_what_is_hidden_is_said():
+    """A port may be a part of a password; of an option, the text after the scheme is shown."""
+    with pytest.raises(RequestError, match=r"port .*; what follows its : isn't shown"):
+        check_broker_url("redis://localhost:99999/0")
+    with pytest.raises(
+        RequestError, match=r"'redis://h/x\?password=\*\*\*': .* number of a database; allowed: .*6379/0$"
+    ):
+        check_broker_url("redis://h/x?password=abc")
+
+
 @pytest.mark.parametrize("url", ["redis://user:s3cr3t", "redis://user:s3cr3t/12", "redis://user:12/s3cr3t"])
 def test_a_login_that_was_cut_off_is_not_shown(url):
     """As where the rest was taken for a comment."""

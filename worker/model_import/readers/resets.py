@@ -34,5 +34,6 @@ def settle_resets(found: Found, said: str | None) -> None:
             layer.problem = (
                 "the file has weights alone, and a GRU without biases doesn't show whether it resets its state before "
                 "or after the product with the recurrent kernel; add --reset before if the model's code says "
-                "reset_after=False, or says nothing and runs on Keras before TensorFlow 2; otherwise add --reset after"
+                "reset_after=False, or says nothing and uses TensorFlow 1, or Keras itself (not tf.keras) before 2.4; "
+                "otherwise add --reset after"
             )

@@ -289,6 +289,12 @@ def softmax_of_tokens_and_numbers_as_old_opsets_have_it():
 
 
 @case(r"reads .* \(PRelu\)", suffix=".onnx")
+def slopes_of_channels_as_old_opsets_have_them():
+    graph = Graph(opset=6)
+    return graph, graph.lstm(graph.time_first(graph.add("PRelu", graph.embed(), graph.weights(4))))
+
+
+@case(r"reads .* \(PRelu\)", suffix=".onnx")
 def slopes_of_tokens():
     graph = Graph(shape=("batch", 4))
     return graph, graph.lstm(graph.time_first(graph.add("PRelu", graph.embed(), graph.weights(4, 1))))

@@ -173,7 +173,7 @@ def _set_activations(found: Found, version: str, gates: str | None) -> None:
         found.notes.append(set_gates(unknown, hard_gates(version) if gates == "hard_sigmoid" else gates))
     elif numbers < [2, 3]:
         default = "hard_sigmoid; if the model's code doesn't set it, add --recurrent-activation hard_sigmoid, and"
-        if version.endswith("-tf"):
+        if numbers == [2, 2] and version.endswith("-tf"):
             default = (
                 "hard_sigmoid in TensorFlow 1, and sigmoid in TensorFlow 2.0 and 2.1; if the model's code doesn't set "
                 "it, add --recurrent-activation with the default of the TensorFlow that it ran on, and"

@@ -33,6 +33,8 @@ _WITH_CONSTANT = {"Add", "Sub", "Mul", "Div"}
 _SOFTMAX = {"LogSoftmax": "log_softmax", "Softmax": "softmax"}
 #: Since this opset, they read the last axis where the node doesn't say which.
 _LAST_BY_DEFAULT = 13
+#: Since this opset, the slopes of PRelu are of the last axis; before, they were of channels, whose axis nothing says.
+_LAST_AXIS_OF_SLOPES = 7
 #: Operators that read a vector's numbers along the second of three axes: rows, numbers, tokens.
 _NUMBERS_SECOND = {"BatchNormalization", "Conv"}
 #: Selu's usual numbers.
@@ -61,7 +63,7 @@ def token_map(node: Any, constants: Constants, axes: Axes, opset: int) -> TokenM
         # Of old ones, the default joins all axes but the first.
         axis = settings["axis"].i if "axis" in settings else -1 if opset >= _LAST_BY_DEFAULT else 1
         return token_maps.Activation(_SOFTMAX[node.op_type]) if axis in (-1, len(axes) - 1) else None
-    return _numbers_last(node, constants)
+    return None if node.op_type == "PRelu" and opset < _LAST_AXIS_OF_SLOPES else _numbers_last(node, constants)
 
 
 def _of_a_number(node: Any, constants: Constants, settings: dict[str, Any]) -> TokenMap | None:
