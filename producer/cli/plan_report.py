@@ -150,7 +150,8 @@ def _advice(plan: Plan) -> Iterator[str]:
         named = "; ".join(f"{label}: {reason}" for label, reason in list(found.unreadable.items())[:_NAMED])
         more = len(found.unreadable) - _NAMED
         yield (
-            f"{counted(len(found.unreadable), 'input')} can't be read, and `unrolled enqueue` will refuse: {named}"
+            f"{counted(len(found.unreadable), 'input')} can't be read to the end, so no job of these inputs can be "
+            f"finished: {named}"
             f"{f'; and {more:,} more' if more > 0 else ''}"
         )
     if found.unchecked:

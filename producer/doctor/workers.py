@@ -158,7 +158,9 @@ def _check_pools(stats: Mapping[str, Any] | None, is_late: bool) -> Check:
             "worker pool",
             "unknown",
             "no worker answered Celery's remote control",
-            "a worker that hangs answers nothing; or ACL forbids it" if is_late else "ACL may forbid it",
+            "a worker that hangs answers nothing; or ACL forbids it"
+            if is_late
+            else "ACL may forbid it, or they start, end, or are busy: ask again",
         )
     if wrong := pools - {_THREADS}:
         found = printable(", ".join(sorted(wrong)))

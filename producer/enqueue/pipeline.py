@@ -132,7 +132,7 @@ def submit(
             if run.log.discarded:  # what was on its way then may have come after the discard had looked
                 with suppress(UnrolledError):
                     sweep_discarded(impatient)
-    summary.conclude(restored=queue.wake(), sent=queue.sent)
+    summary.conclude(restored=queue.wake(), mended=run.mended, sent=queue.sent)
     summary.unknown_share, summary.unknown_noun = coverage.unknown_share, coverage.noun
     count_stuck(summary, run.log, prepared.job)
     return summary

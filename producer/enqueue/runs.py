@@ -65,10 +65,15 @@ class Run:
         objects: the job's objects.
         ledger: the ledger of the job's offer.
         each: called with each shard's entry, and whether the shard is new.
+
+    Attributes:
+        log: the job's log.
+        mended: how many dead shards' damaged rows were replaced.
     """
 
     def __init__(self, objects: Objects, ledger: QueueLedger, each: Callable[[Entry, bool], None]) -> None:
         self.log = Log()
+        self.mended = 0
         self._objects = objects
         self._ledger = ledger
         self._each = each
@@ -158,6 +163,7 @@ class FileRun(Run):
         except SourceError:
             self._add(count - len(new), new)  # the rows before the damage needn't wait for a repair
             raise
+        self.mended = len(mended)
         for start in range(0, len(mended), MOST_ENTRIES):
             some = mended[start : start + MOST_ENTRIES]
             append(self.log, self._objects, lambda log, some=some: _revived(log, some))  # type: ignore[misc]

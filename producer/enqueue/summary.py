@@ -35,6 +35,7 @@ class Summary:
         added: with `--append`, input rows that the job didn't have before, the bad ones included; None without it.
         added_quarantined: the bad ones of them.
         restored: shards of earlier runs whose rows were lost, and made again.
+        mended: dead shards of earlier runs whose rows were damaged, and made again.
         sent: lives that this run has entered in the ledger, those of earlier runs included.
         dead: shards of the job that were given up, which a run doesn't queue again.
         gone: shards of the job of which neither rows nor part can be seen, and whose rows a run can't read again.
@@ -49,6 +50,7 @@ class Summary:
     elsewhere: int = 0
     sent: int = 0
     restored: int = 0
+    mended: int = 0
     without_tokens: int = 0
     gaps: int = 0
     unknown_share: float | None = None
@@ -89,9 +91,9 @@ class Summary:
             bad = ", to quarantine" if self.added == 1 else f", {self.added_quarantined:,} of them to quarantine"
         return [f"{counted(self.added, 'row was', 'rows were')} appended{bad}"]
 
-    def conclude(self, *, restored: int, sent: int) -> None:
-        """Take over the counts of the queue at the end."""
-        self.restored, self.sent = restored, sent
+    def conclude(self, *, restored: int, mended: int, sent: int) -> None:
+        """Take over the counts of the run and of the queue at the end."""
+        self.restored, self.mended, self.sent = restored, mended, sent
         self.elsewhere = max(0, self.shards - self.known - sent)
 
     def add(self, entry: Entry, new: bool) -> None:

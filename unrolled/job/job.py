@@ -127,6 +127,8 @@ class Job:
         apart = [name for name, a, b in pairs if a != b]
         if not set(apart) <= _BY_OTHERS:  # the sizes follow from what is stored, unless the user gives them
             pairs = [pair for pair in pairs if pair[0] not in _BY_OTHERS]
+        if "follow" in apart:  # which says the same as `live`
+            pairs = [pair for pair in pairs if pair[0] != "live"]
         different = [f"{name} is {_shown(a)}; you asked for {_shown(b)}" for name, a, b in pairs if a != b]
         return f"other options ({', '.join(different)})" if different else ""
 

@@ -82,7 +82,7 @@ def _check_tiles() -> None:
         reason = why_no_tiles() or f"UNROLLED_ISA is {isa}"
         raise BrokenWorkerError(
             f"--arithmetic bfloat16x3 needs matrix units to be faster than float32, and there are none here: {reason}; "
-            "take another machine, or give --emulate (in Python, emulate=True) to compute without them, more slowly "
+            "take another machine, or give --emulate (in Python: emulate=True) to compute without them, more slowly "
             "than in float32"
         )
 

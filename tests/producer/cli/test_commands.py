@@ -318,7 +318,7 @@ def test_wait_ends_with_3_where_rows_are_in_quarantine(tmp_path, bad, failed):
         f"{tmp_path}: complete\n7 rows are published, in 2 files\n"
         f"1 row is in quarantine, with reasons: unrolled quarantine {tmp_path}\n"
         + (
-            "1 of them could be read, but not computed or stored; those that wouldn't fail again: "
+            "1 of them could be read, but not computed or stored; those that wouldn't fail again, if any: "
             f"unrolled retry {tmp_path} --failed-rows\n"
             if failed
             else ""

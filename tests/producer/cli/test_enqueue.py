@@ -555,7 +555,7 @@ def test_the_summary_as_json(place, broker):
         "rows": 2, "tokens": 1, "quarantined": 1, "failed": 0, "shards": 1, "sent": 1, "known": 0, "elsewhere": 0,
         "without_tokens": 0,
         "unknown_share": None, "unknown_noun": "words", "continued": False, "added": None, "added_quarantined": 0,
-        "gaps": 0, "dead": 0, "gone": 0, "restored": 0,
+        "gaps": 0, "dead": 0, "gone": 0, "restored": 0, "mended": 0,
     }  # fmt: skip
 
 
@@ -638,6 +638,24 @@ def test_shards_that_can_not_be_computed_are_named(place, broker):
         "status out\n"
     )
     assert waiting(job) == [second]
+
+
+def test_damaged_rows_that_are_made_again_are_told_of(place, broker):
+    """Else nothing would say why a dead shard is queued again."""
+    write_rows(place / "rows.jsonl", {"a": [1]})
+    assert enqueue(broker, "rows.jsonl").exit_code == 0
+    job = open_job(str(place / "out"))
+    (shard,) = waiting(job)
+    record_death(job, shard)
+    Broker(broker.url).ledger(NAMESPACE, job.job.offer).remove(Member(job.key, Life(shard, 0)))
+    rows = place / "out" / rows_object(shard)
+    rows.write_bytes(rows.read_bytes()[:-1] + b"\xff")
+    found = enqueue(broker, "rows.jsonl")
+    assert found.stdout == (
+        "1 row with 1 token in 1 shard; 1 is from an earlier run, and this run queued 1\n"
+        "1 dead shard had damaged rows; the rows were made again, and are computed\n"
+    )
+    assert found.exit_code == 0
 
 
 def test_rows_that_are_made_again_are_computed_at_once(place, broker):

@@ -183,7 +183,7 @@ def test_inputs_that_can_not_be_read_give_a_status(tmp_path, text, model):
     (tmp_path / "bad.txt").write_bytes(b"PK\x03\x04")
     result = run("plan", text, tmp_path / "bad.txt", "--model", model, "--no-measure")
     assert result.exit_code == 1
-    assert "→ 1 input can't be read, and `unrolled enqueue` will refuse" in result.output
+    assert "→ 1 input can't be read to the end, so no job of these inputs can be finished" in result.output
 
 
 def test_a_first_input_whose_rows_the_model_cannot_compute(tmp_path, model):
@@ -197,8 +197,9 @@ def test_a_first_input_whose_rows_the_model_cannot_compute(tmp_path, model):
     assert "none of its first 3 rows can be used; row 0: token 1000000" in alone.stderr
     first = run("plan", bad, good, "--model", model, "--no-measure")
     assert first.exit_code == 1
-    assert "→ 1 input can't be read, and `unrolled enqueue` will refuse: bad.jsonl" in first.output.replace(
-        f"{tmp_path}/", ""
+    assert (
+        "→ 1 input can't be read to the end, so no job of these inputs can be finished: bad.jsonl"
+        in first.output.replace(f"{tmp_path}/", "")
     )
     second = run("plan", good, bad, "--model", model, "--no-measure")
     assert second.exit_code == 0

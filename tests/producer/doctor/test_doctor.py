@@ -343,7 +343,9 @@ def test_a_worker_that_is_silent_for_half_a_lease_is_named(seconds, outcome):
     assert workers.outcome == outcome
     assert ("no sign of life from host-1 for 16 s" in workers.found) == (outcome == "warn")
     assert pool.advice == (
-        "a worker that hangs answers nothing; or ACL forbids it" if outcome == "warn" else "ACL may forbid it"
+        "a worker that hangs answers nothing; or ACL forbids it"
+        if outcome == "warn"
+        else "ACL may forbid it, or they start, end, or are busy: ask again"
     )
 
 

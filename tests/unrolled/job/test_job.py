@@ -48,6 +48,13 @@ def test_sizes_that_follow_from_other_options_are_not_named():
     assert JOB.differences(other) == 'other options (pooling is null; you asked for ["mean"])'
 
 
+def test_a_stream_is_told_of_once():
+    """By the option that the user gave."""
+    stream = replace(JOB, live=True, options=JOB.options | {"follow": True})
+    other = replace(JOB, options=JOB.options | {"follow": False})
+    assert stream.differences(other) == "other options (follow is true; you asked for false)"
+
+
 def test_a_million_names_make_a_small_object():
     """They are in the digest; the first few are kept for people."""
     names = [f"{'x' * 400}{number}" for number in range(100_000)]

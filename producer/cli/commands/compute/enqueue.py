@@ -119,6 +119,9 @@ def as_text(summary: Summary, out: str) -> str:
     if summary.restored:
         parts = counted(summary.restored, "shard had neither rows nor a part", "shards had neither rows nor a part")
         lines.append(f"{parts}; the rows were made again")
+    if summary.mended:
+        dead = counted(summary.mended, "dead shard had damaged rows", "dead shards had damaged rows")
+        lines.append(f"{dead}; the rows were made again, and are computed")
     if summary.quarantined or summary.failed:
         bad = counted(summary.quarantined + summary.failed, "row is", "rows are")
         lines.append(f"{bad} in quarantine, with reasons: unrolled quarantine {as_argument(out)}")

@@ -137,7 +137,7 @@ def summary(found: JobStatus) -> str:
             f"unrolled quarantine {as_argument(found.out)}"
         )
     if found.failed:
-        again = f"those that wouldn't fail again: unrolled retry {as_argument(found.out)} --failed-rows"
+        again = f"those that wouldn't fail again, if any: unrolled retry {as_argument(found.out)} --failed-rows"
         lines.append(f"{found.failed:,} of them could be read, but not computed or stored; {again}")
     if found.dead:
         lines.append(f"{counted(found.dead, 'shard is', 'shards are')} dead; {revival(found)}")
