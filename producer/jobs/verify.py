@@ -15,7 +15,7 @@ from producer.jobs.diagnosis import left_behind
 from producer.jobs.quarantine_lists import refused_rows
 from producer.jobs.tokens_read import TokensRead
 from producer.jobs.whole_rows import called_failed, digest_with, remedy
-from unrolled.errors import FileFormatError, PayloadError, UnrolledError, as_argument, counted
+from unrolled.errors import FileFormatError, MisplacedError, PayloadError, UnrolledError, as_argument, counted
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names, payload
 from unrolled.job.names import dead_object, failed_object, part_object, quarantine_object, rows_object
@@ -27,6 +27,7 @@ from unrolled.protocol.log import Log, catch_up, read_entries
 from unrolled.protocol.spooling import select_rows
 from unrolled.reading.inspection import inspect_part
 from unrolled.settings.machine_memory import memory_note
+from unrolled.store.posix import PosixStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -224,6 +225,11 @@ def _look_at(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone: str
     except FileFormatError as error:
         found.append(_problem(job, quarantine_object(entry.shard), error))
     if not published:
+        if isinstance(job.objects.store, PosixStore):
+            try:
+                job.objects.exists(name)
+            except MisplacedError as error:  # such as a directory, for which no worker can help
+                return _Checked(None, bad_rows, 0, (*found, _problem(job, name, error)))
         return _Checked(None, bad_rows, 0, (*found, Problem(name, _why_missing(job, log, entry, gone))))
     try:
         contents = inspect_part(job.objects.store, name)

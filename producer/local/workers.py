@@ -185,13 +185,14 @@ class Workers:
         self._died += 1
         if self._died & (self._died - 1):
             return
-        died = f"a worker died ({_how(status)}), and was started again"
+        verb = "died" if status < 0 else "ended"
+        died = f"a worker {verb} ({_how(status)}), and was started again"
         if self._died > 1:
-            died = f"workers died {self._died} times (the last one: {_how(status)}), and were started again"
-        lease = float(self._environment.get("UNROLLED_LEASE_SECONDS") or WorkerOptions().lease_seconds)
-        warn(
-            f"{died}; what it held is queued again after {lease:g} seconds and a few more; its log: {self._log(number)}"
-        )
+            died = f"workers {verb} {self._died} times (the last one: {_how(status)}), and were started again"
+        if status < 0:  # one that ends by itself gives back what it holds
+            lease = float(self._environment.get("UNROLLED_LEASE_SECONDS") or WorkerOptions().lease_seconds)
+            died += f"; what it held is queued again after {lease:g} seconds and a few more"
+        warn(f"{died}; its log: {self._log(number)}")
 
     def _fail(self, reason: str) -> None:
         self.failure = UnrolledError(reason)

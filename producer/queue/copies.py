@@ -30,7 +30,7 @@ def could_be_place(place: str) -> bool:
 
 
 def find_original(job: OpenJob, place: str | None) -> str | None:
-    """The place that the broker has for a job, if it is another one where this job isn't finished; otherwise None.
+    """The place that the broker has for a job, if it is another one with something left to be done; otherwise None.
 
     Args:
         job: the job, as it was opened.
@@ -40,7 +40,7 @@ def find_original(job: OpenJob, place: str | None) -> str | None:
 
 
 def is_finished_elsewhere(job: OpenJob, place: str | None) -> bool:
-    """Whether the broker has a job at another place, where it is finished, so that workers have nothing to do there.
+    """Whether the broker has a job at another place, where workers have nothing to do: it is finished, or discarded.
 
     Args:
         job: the job, as it was opened.
@@ -50,14 +50,16 @@ def is_finished_elsewhere(job: OpenJob, place: str | None) -> bool:
 
 
 def _is_finished_there(job: OpenJob, place: str | None) -> bool | None:
-    """Whether a job is finished at another place; None if it isn't there."""
+    """Whether a job is finished, or was discarded, at another place; None if it isn't there."""
     if place is None or place == job.address or not could_be_place(place):
         return None
     try:
         other = open_job(place)
         if other.key != job.key or _marks(other) == _marks(job):
             return None
-        return standing(Log(), other.objects, live=other.job.live).finished
+        log = Log()
+        # Of a discarded one nothing is left to be computed.
+        return standing(log, other.objects, live=other.job.live).finished or log.discarded
     except (RequestError, TransientError, ValueError, OSError):
         return None
 

@@ -42,7 +42,8 @@ def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
     for text, names in troubles.items():
         kind, line = "unseen" if text.startswith(UNSEEN) else "trouble", f"{text} (worker {_some(names)})"
         found[kind] = f"{found[kind]}; {line}" if kind in found else line
-    if queue.moved_from and queue.moved_from in "".join(troubles):
+    # Workers of other machines may see it there; where none is alive, none can say so.
+    if queue.moved_from and ("worker" in found or queue.moved_from in "".join(troubles)):
         found["moved"] = (
             f"workers look for this job at {printable(queue.moved_from)}; if you have moved it, run the same `unrolled "
             "run` or `unrolled enqueue` again, which tells them where it is now"

@@ -243,6 +243,11 @@ class JobQueue(JobLedger):
             self._moved_from = place
             self.enter(mark, (), mark)
 
+    def leave(self) -> None:
+        """Take out what the broker still has of a job that was stopped, also if it has lost the job's mark."""
+        if self._registered() is not None:
+            self.cancel()
+
     def _registered(self) -> str | None:
         return self._asking(lambda: self._ledger.place_of(self._job_key))
 

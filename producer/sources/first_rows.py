@@ -9,7 +9,7 @@ from producer.sources.discovery import SourceFile
 from producer.sources.errors import DamagedInputError
 from producer.sources.formats.delimited import DELIMITERS, LineEnds, read_delimited
 from producer.sources.formats.fasta import read_fasta
-from producer.sources.formats.fields import NO_ID, NOT_SPACED
+from producer.sources.formats.fields import NO_ID, NO_STATE, NOT_SPACED
 from producer.sources.formats.jsonl import json_parser
 from producer.sources.formats.lines import read_lines, text_parser
 from producer.sources.options import SourceOptions
@@ -107,4 +107,6 @@ def _advice(source: SourceFile, first: BadRow, kind: str, *, is_json: bool) -> s
         return f"Correct {source.label}, or give --format if it has another one"
     is_about_ids = first.reason.startswith(NO_ID) and source.format != "text"
     option = "--id-field" if is_about_ids else f"--{'text' if kind == 'auto' else kind}-field"
+    if first.reason.startswith("has no ") and NO_STATE in first.reason:
+        option = "--initial-state-field"
     return f"Correct the options that say how {source.label} is read, such as {option}, or the file"

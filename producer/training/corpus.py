@@ -27,6 +27,7 @@ from unrolled.training.plan import (
     FitOptions,
     FitPlan,
     RowCount,
+    digest_of,
 )
 from unrolled.training.token_store import TokenStoreWriter
 
@@ -73,6 +74,7 @@ def prepare(request: FitRequest, plan: InputPlan, say: Callable[[str], None]) ->
     words = request.words(plan.files) | {"files": _states(plan)}
     found = FitPlan.read(scratch)
     if found is not None and not _is_replaced(scratch, found, words):
+        found.tokenizer_in(scratch)  # a damaged one is refused before the model is trained to its end
         return found if found.request == words else resumed(request, plan, found, words, say)
     _need_largest_id(request, plan)
     clear(scratch)
@@ -140,8 +142,10 @@ def _make_rows(request: FitRequest, plan: InputPlan, words: dict[str, Any], say:
     share = line_of_share(sum(held), held[1], tokens, validation.tokens, options.validation_share)
     for line in (*seen.left_out(), *share):
         say(line)
-    counted = (RowCount(side.rows, side.tokens) for side in (train, validation))
-    return FitPlan(options, words, {"files": len(plan.files), **seen.facts()}, *counted)
+    learnt, held_out_rows = (RowCount(side.rows, side.tokens) for side in (train, validation))
+    kept = request.out / SCRATCH / TOKENIZER_FILE
+    made_by = digest_of(kept.read_bytes() if kept.is_file() else None)
+    return FitPlan(options, words, {"files": len(plan.files), **seen.facts()}, learnt, held_out_rows, made_by)
 
 
 def _tokenizer(request: FitRequest, plan: InputPlan, say: Callable[[str], None]) -> tuple[Tokenizer | None, int]:

@@ -194,9 +194,11 @@ def _train(out: Path, plan: FitPlan, device: str, threads: int | None, lock: Bin
                         failure = facts["text"]
                     else:
                         display.show(event, facts)
-        except BaseException:
+        except BaseException as error:
             _stop(process)
-            raise
+            # A signal after the last epoch comes too late to stop anything: the model is complete.
+            if not isinstance(error, KeyboardInterrupt) or process.returncode:
+                raise
     if process.returncode == 128 + signal.SIGINT:
         raise KeyboardInterrupt
     if process.returncode:

@@ -12,6 +12,9 @@ While a model is trained, its directory contains a directory `_fit`, which is re
     diverged                 exists if the training diverged, so that one with other options may take its place
 """
 
+# Over 150 lines: the options of a training, and the plan that is made with them.
+
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from math import inf
@@ -21,7 +24,7 @@ from typing import Any, Self
 from unrolled.errors import JobError, RequestError
 from unrolled.model.checks import LARGEST_WIDTH, MOST_LAYERS
 from unrolled.model.config import LARGEST_LENGTH, LARGEST_VOCAB_SIZE, ModelConfig
-from unrolled.model.files import PLAN_FILE, TRAINING_FOLDER
+from unrolled.model.files import PLAN_FILE, TOKENIZER_FILE, TRAINING_FOLDER
 from unrolled.settings.declaration import check, option
 
 SCRATCH = TRAINING_FOLDER
@@ -94,6 +97,11 @@ class RowCount:
         return self.tokens - self.rows
 
 
+def digest_of(content: bytes | None) -> str | None:
+    """The SHA-256 of a tokenizer.json; None if there is none."""
+    return None if content is None else hashlib.sha256(content).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class FitPlan:
     """A training whose rows are ready.
@@ -105,6 +113,7 @@ class FitPlan:
         corpus: facts about the corpus for training.json.
         train: the size of the rows to learn from.
         validation: the size of the held-out rows.
+        tokenizer: SHA-256 of the tokenizer.json that made the rows; None if there is none.
     """
 
     options: FitOptions
@@ -112,6 +121,19 @@ class FitPlan:
     corpus: dict[str, Any]
     train: RowCount
     validation: RowCount
+    tokenizer: str | None = None
+
+    def tokenizer_in(self, scratch: Path) -> str | None:
+        """The tokenizer.json that made the rows, as it was then; None if there is none.
+
+        Raises:
+            JobError: it is missing, or was changed.
+        """
+        path = scratch / TOKENIZER_FILE
+        content = path.read_bytes() if path.is_file() else None
+        if digest_of(content) != self.tokenizer:
+            raise JobError(f"{path}: is missing, damaged, or of another training; remove {scratch} and fit again")
+        return None if content is None else content.decode("utf-8-sig")
 
     def to_json(self) -> str:
         """The text of plan.json."""
@@ -140,7 +162,7 @@ class FitPlan:
             raise ValueError(f"format_version {version!r:.80}, but this program reads {FORMAT_VERSION}")
         options = FitOptions(**found.pop("options"))
         train, validation = (RowCount(**found.pop(name)) for name in ("train", "validation"))
-        request, corpus = found.pop("request"), found.pop("corpus")
+        request, corpus, tokenizer = found.pop("request"), found.pop("corpus"), found.pop("tokenizer")
         if found or not isinstance(request, dict) or not isinstance(corpus, dict):
             raise ValueError(f"unknown fields {sorted(found)!s:.200}")
-        return cls(options, request, corpus, train, validation)
+        return cls(options, request, corpus, train, validation, tokenizer)

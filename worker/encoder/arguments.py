@@ -42,11 +42,24 @@ def refuse_set(given: object, name: str) -> None:
         raise TypeError(f"{name} are a set, which has no order, and so no first result; give a list")
 
 
+def checked_switch(given: Any, name: str) -> bool:
+    """A truth value; a text such as "no" would count as true.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    value = plain_value(given)
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is {given!r}; allowed: True or False")
+    return value
+
+
 def engine_options(engine: Any, arithmetic: Any, threads: Any, *, emulate: Any) -> WorkerOptions:
     """The arguments of `unrolled.load` that say what computes and how, checked.
 
     Raises:
         ValueError: one isn't allowed; the text says what is.
+        TypeError: `emulate` is no truth value.
     """
     for name, value, allowed in (("engine", engine, _ENGINES), ("arithmetic", arithmetic, _ARITHMETICS)):
         if value not in allowed:
@@ -58,7 +71,9 @@ def engine_options(engine: Any, arithmetic: Any, threads: Any, *, emulate: Any) 
         raise ValueError(
             f"threads is {threads!r}; allowed: a whole number from 1 to {MOST_THREADS}, or None for all cores"
         )
-    return WorkerOptions(engine=engine, arithmetic=arithmetic, threads=count, emulate=bool(emulate))
+    return WorkerOptions(
+        engine=engine, arithmetic=arithmetic, threads=count, emulate=checked_switch(emulate, "emulate")
+    )
 
 
 def checked_layer(layer: Any, model: str | os.PathLike[str]) -> int | None:

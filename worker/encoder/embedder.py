@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from unrolled.settings.worker_options import MOST_THREADS
 from unrolled.store.place import absolute, absolute_where_it_is
-from worker.encoder.arguments import checked_layer, engine_options
+from worker.encoder.arguments import checked_layer, checked_switch, engine_options
 from worker.encoder.encoder import Pooling, load
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Embedder:
             raise ValueError(f"pooling is {pooling!r}; allowed: None, {', '.join(get_args(Pooling))}")
         options = engine_options(engine, arithmetic, threads, emulate=emulate)
         threads, layer = options.threads, checked_layer(layer, model)
+        normalize = checked_switch(normalize, "normalize")
         self._initial_states = initial_states
         self._column, self._into, self._fixed_size = column, into, fixed_size
         self._model, self._engine, self._arithmetic, self._threads = os.fspath(model), engine, arithmetic, threads

@@ -21,7 +21,7 @@ from unrolled.tokenization.ascii_lookup import word_lookup
 from unrolled.tokenization.ragged import Ragged, runs
 from unrolled.tokenization.texts import ids_of_texts
 from unrolled.tokenization.tokenizer import load_tokenizer
-from worker.encoder.arguments import engine_options, plain_value, refuse_set
+from worker.encoder.arguments import checked_switch, engine_options, plain_value, refuse_set
 from worker.encoder.initial_states import with_initial_states
 from worker.encoder.progress import Progress, watched
 from worker.encoder.results import Output, load_library, normalized, row_vectors, token_vectors
@@ -189,7 +189,8 @@ class Encoder:
         """
         if self._model.config.vector_dim is not None:
             raise ValueError("the model reads vectors, which have no token ids")
-        real = self._read(rows, add_special_tokens=bool(add_special_tokens)).real
+        add_special_tokens = checked_switch(add_special_tokens, "add_special_tokens")
+        real = self._read(rows, add_special_tokens=add_special_tokens).real
         return [real.values[begin:end] for begin, end in pairwise(real.offsets.tolist())]
 
     def encode_batches(
@@ -274,14 +275,19 @@ class Encoder:
         if output not in get_args(Output):
             raise ValueError(f"output is {output!r}; allowed: {', '.join(get_args(Output))}")
         load_library(output)
-        found = self._read(rows, add_special_tokens=bool(add_special_tokens))
+        normalize = checked_switch(normalize, "normalize")
+        add_special_tokens = checked_switch(add_special_tokens, "add_special_tokens")
+        progress = plain_value(progress)
+        if not (progress is None or isinstance(progress, bool) or callable(progress)):
+            raise TypeError(f"progress is {progress!r}; allowed: None, True, False, or a function")
+        found = self._read(rows, add_special_tokens=add_special_tokens)
         found = with_initial_states(found, initial_states, self._model.config.given_dim)
         # The bytes of vectors up to the end of each row.
         ends = np.sum([column.width * 4 * _ends(found.real, column) for column in columns], axis=0)
         for start, stop in runs(ends, most_bytes) or [(0, 0)]:
             some = Rows(found.real.take(start, stop), found.single)
             # Not kept by a name here, while the next ones are computed.
-            yield self._results(some, columns, plain_value(progress), output, normalize=normalize, is_one=is_one)
+            yield self._results(some, columns, progress, output, normalize=normalize, is_one=is_one)
 
     def _results(
         self,

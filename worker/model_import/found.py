@@ -254,9 +254,15 @@ class KerasGraph:
 
 @dataclass(frozen=True, slots=True)
 class OnnxGraph:
-    """The path of a file whose graph ONNX Runtime can run."""
+    """A file whose graph ONNX Runtime can run.
+
+    Attributes:
+        path: of the file.
+        tokens_first: of each input that shows it, whether its first axis is that of tokens, and not that of rows.
+    """
 
     path: Path
+    tokens_first: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from safetensors.numpy import save
 from unrolled.errors import JobError
 from unrolled.format.file_info import release
 from unrolled.model.directory import ModelDirectory, save_model
-from unrolled.model.files import TOKENIZER_FILE
 from unrolled.store.publish import publish_bytes
 from unrolled.training.plan import FORMAT_VERSION, HEAD_FILE, RECORD_FILE, FitPlan
 from worker.training.checkpoint import load_state
@@ -37,7 +36,7 @@ def save_result(directory: Path, scratch: Path, plan: FitPlan, progress: Progres
 
     Raises:
         ModelError: the directory contains another model.
-        JobError: the best weights are missing.
+        JobError: the best weights, or the tokenizer, are missing or damaged.
         TransientError: the disk is full or failed.
     """
     config = plan.options.config()
@@ -46,8 +45,7 @@ def save_result(directory: Path, scratch: Path, plan: FitPlan, progress: Progres
         raise JobError(
             f"{scratch}: the weights of epoch {progress.best_epoch} are missing; remove {scratch} and fit again"
         )
-    tokenizer = scratch / TOKENIZER_FILE
-    text = tokenizer.read_text(encoding="utf-8-sig") if tokenizer.is_file() else None
+    text = plan.tokenizer_in(scratch)
     weights, head = ({name: best[0][name] for name in names} for names in _names(best[0], plan))
     model = save_model(directory, config, weights, text)  # first: it refuses the directory of another model
     publish_bytes(directory / HEAD_FILE, save({name.removeprefix("head."): array for name, array in head.items()}))

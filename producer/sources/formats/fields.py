@@ -16,6 +16,7 @@ NOT_SPACED = "token ids in CSV, TSV and text are separated by spaces, as 1 2 3"
 _SHOWN_CHARACTERS = 40
 #: The beginning of the reason for a row without the id that it must have.
 NO_ID = "has no id"
+NO_STATE = " for its initial state; fields found: "
 
 
 def checked_id(value: object) -> str:

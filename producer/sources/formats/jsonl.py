@@ -3,7 +3,7 @@
 import json
 from typing import NoReturn
 
-from producer.sources.formats.fields import NO_ID, checked_text, decoded, found_id
+from producer.sources.formats.fields import NO_ID, NO_STATE, checked_text, decoded, found_id
 from producer.sources.formats.lines import ParseLine
 from producer.sources.options import SourceOptions
 from producer.sources.rows import BadRow, SourceRow
@@ -110,7 +110,7 @@ def _state(fields: dict[str, object], options: SourceOptions) -> object:
     if name is None:
         return None
     if name not in fields:
-        raise RowError(f"has no {name!r} for its initial state; fields found: {_listed(fields)}")
+        raise RowError(f"has no {name!r}{NO_STATE}{_listed(fields)}")
     return fields[name]
 
 

@@ -97,6 +97,37 @@ def test_a_job_for_an_engine_that_is_not_here_is_told(place, broker, monkeypatch
     assert (engine.FOR_OTHERS in run("enqueue", *words, *options).stderr) == is_said
 
 
+@pytest.mark.parametrize("decision", [["cancel"], ["discard", "--yes"]])
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_copy_goes_on_once_its_original_has_stopped(place, broker, decision, is_lost):
+    """Also where the broker had lost the job's mark, and still knew its place."""
+    write_rows(place / "in.jsonl", {str(number): [1, 2, 3] for number in range(9)})
+    assert enqueue(broker, "in.jsonl", out="one").exit_code == 0
+    shutil.copytree("one", "two")
+    job = open_job(str(place / "two"))
+    ledger = Broker(broker.url).ledger(NAMESPACE, job.job.offer)
+    if is_lost:
+        ledger.client.delete(ledger.keys.ledger)
+    assert "seems to be a copy" in enqueue(broker, "in.jsonl", out="two").stderr
+    queue = ("--broker", broker.url, "--namespace", NAMESPACE)
+    assert run(decision[0], "one", *decision[1:], *queue).exit_code == 0
+    assert ledger.place_of(job.key) is None
+    found = enqueue(broker, "in.jsonl", out="two")
+    assert (found.exit_code, ledger.place_of(job.key)) == (0, job.address), found.output
+
+
+def test_a_copy_of_a_discarded_job_is_no_copy(place, broker):
+    """It was discarded while its broker was away: nothing is left there that could be used."""
+    write_rows(place / "in.jsonl", {str(number): [1, 2, 3] for number in range(9)})
+    assert enqueue(broker, "in.jsonl", out="one").exit_code == 0
+    shutil.copytree("one", "two")
+    decide(open_job(str(place / "one")), Segment("discard"))
+    found = enqueue(broker, "in.jsonl", out="two")
+    assert found.exit_code == 0, found.output
+    job = open_job(str(place / "two"))
+    assert Broker(broker.url).ledger(NAMESPACE, job.job.offer).place_of(job.key) == job.address
+
+
 def test_a_copy_of_a_job_that_waits_is_refused_and_a_moved_job_is_not(place, broker):
     """Workers compute the job in one place. `status` and `wait` of the copy say which, and what to do."""
     write_rows(place / "in.jsonl", {str(number): [1, 2, 3] for number in range(500)})

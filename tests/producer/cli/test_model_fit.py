@@ -180,6 +180,40 @@ def test_kill_at_any_moment_costs_nothing(place):
     assert not [each for each in psutil.Process().children() if "worker.training" in each.cmdline()]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_after_the_last_epoch_does_not_deny_the_model(place, number):
+    """It is complete then, and the command says so; one that comes earlier leaves no whole model."""
+    name = f"late-{number.name}"
+    with Crew() as crew:
+        process = crew.start(
+            "model", "fit", "corpus.jsonl", "--out", name, "--lstm-units", 8, "--embedding-dim", 8, "--epochs", 1,
+            "--max-length", 8, cwd=place,
+        )  # fmt: skip
+        for line in process.stderr:
+            if line.startswith("epoch"):
+                break
+        os.kill(process.pid, number)
+        status, said = process.wait(START_SECONDS), process.stdout.read()
+    is_complete = (place / name / RECORD_FILE).exists()
+    assert (status == 0, "fingerprint" in said, not (place / name / SCRATCH).exists()) == (is_complete,) * 3
+
+
+def test_a_damaged_tokenizer_is_not_trained_for(place):
+    """The model would get it, and no text could be read by it."""
+    with Crew() as crew:
+        process = crew.start(
+            "model", "fit", "corpus.jsonl", "--out", "hurt", "--lstm-units", 8, "--embedding-dim", 8, cwd=place
+        )
+        eventually((place / "hurt" / SCRATCH / "plan.json").exists, "the rows made", START_SECONDS)
+        process.kill()
+    (place / "hurt" / SCRATCH / "tokenizer.json").write_text("{")
+    again = unrolled(
+        "model", "fit", "corpus.jsonl", "--out", "hurt", "--lstm-units", 8, "--embedding-dim", 8, cwd=place
+    )
+    assert again.returncode == 1
+    assert "tokenizer.json: is missing, damaged, or of another training; remove hurt/_fit and fit again" in again.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "status", "text"),
     [

@@ -219,6 +219,8 @@ def test_a_model_decides_whether_rows_bring_initial_states(submission, tmp_path)
     assert prepared.job.job.options["initial_state_field"] == "initial_state"
     with pytest.raises(RequestError, match="has no 'h' for its initial state; fields found: 'tokens', 'initial_state'"):
         prepare(replace(decoding, source=SourceOptions(initial_state_field="h"), out=submission.out + "-h"))
+    with pytest.raises(RequestError, match=r"that say how .* is read, such as --initial-state-field, or the file"):
+        prepare(replace(decoding, source=SourceOptions(initial_state_field="h"), out=submission.out + "-h"))
     with pytest.raises(OptionError, match=r"--initial-state-field is given, but .* reads no initial states"):
         prepare(replace(submission, source=SourceOptions(initial_state_field="h")))
     assert shard_limits(8, 0, 0, 2**15) == (2**18, 2**11)

@@ -478,6 +478,8 @@ def test_a_job_that_workers_look_for_where_it_was(tmp_path, server, ledger):
     line = diagnose(reader.read())["moved"]
     assert line.startswith(f"workers look for this job at {tmp_path}/old; if you have moved it, run the same ")
     assert reader.read().queue.moved_from == str(tmp_path / "old")
+    ledger.leave("host-1")
+    assert diagnose(reader.read()).keys() >= {"worker", "moved"}, "no worker is alive that could say so"
 
 
 @pytest.mark.parametrize("troubles", [7, [3], [["a"]], [[None, 3]], [[3, "\x1b[2J" + "x" * 9999]], "x", {"a": 1}])

@@ -230,6 +230,14 @@ def test_a_missing_file_whose_rows_are_read_only_once(tmp_path, kind, command):
     }
 
 
+def test_a_directory_in_the_place_of_a_part(job):
+    """To wait for the workers would be in vain: they can't put a file there."""
+    path = part(job, 2)
+    path.unlink()
+    path.mkdir()
+    assert "it is not a file; remove it" in problems(job)[path.name]
+
+
 def test_a_missing_file_of_a_stream_whose_rows_wait(tmp_path):
     """Nobody has computed it yet: workers need no copy."""
     job = make_job(tmp_path, shards=1, live=True)

@@ -80,6 +80,17 @@ def test_a_worker_that_died_is_started_again(tmp_path, settings, capsys):
     )
 
 
+def test_a_worker_that_was_stopped_in_order_has_not_died(tmp_path, settings, capsys):
+    """It has given back what it held, so nothing waits for its lease."""
+    with Workers(1, settings, tmp_path, never, DEATHS, unchanged):
+        ready(tmp_path, 1)
+        (first,) = workers_of(os.getpid())
+        first.terminate()
+        ready(tmp_path, 2)
+    log = tmp_path / "worker-0.log"
+    assert capsys.readouterr().err == f"a worker ended (exit status 0), and was started again; its log: {log}\n"
+
+
 def test_a_worker_that_died_with_its_watchdog_is_started_again(tmp_path, settings, capsys):
     """Any process may be killed: the new worker has a watchdog of its own, and a worker that lives on ends as ever."""
     with Workers(2, settings, tmp_path, never, DEATHS, unchanged) as workers:

@@ -6,7 +6,7 @@ import pytest
 
 from unrolled.errors import JobError, ModelError, RequestError
 from unrolled.model.files import PLAN_FILE
-from unrolled.training.plan import FitOptions, FitPlan, RowCount
+from unrolled.training.plan import FitOptions, FitPlan, RowCount, digest_of
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,22 @@ def test_a_plan_comes_back(tmp_path):
     (tmp_path / PLAN_FILE).write_text(plan.to_json())
     assert FitPlan.read(tmp_path) == plan
     assert plan.train.targets == 7
+
+
+def test_the_tokenizer_is_that_of_the_rows(tmp_path):
+    """Another one would be put into the model that was trained without it."""
+    kept = tmp_path / "tokenizer.json"
+    plan = FitPlan(FitOptions(10), {}, {}, RowCount(2, 9), RowCount(1, 4), digest_of(b'{"word": 1}'))
+    kept.write_bytes(b'{"word": 1}')
+    assert plan.tokenizer_in(tmp_path) == '{"word": 1}'
+    for content in (b"", b'{"a": 1}'):
+        kept.write_bytes(content)
+        with pytest.raises(JobError, match=r"json: is missing, damaged, or of another training; remove .* fit"):
+            plan.tokenizer_in(tmp_path)
+    kept.unlink()
+    with pytest.raises(JobError, match="is missing, damaged, or of another training"):
+        plan.tokenizer_in(tmp_path)
+    assert FitPlan(FitOptions(10), {}, {}, RowCount(2, 9), RowCount(1, 4)).tokenizer_in(tmp_path) is None
 
 
 @pytest.mark.parametrize(

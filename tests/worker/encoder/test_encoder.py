@@ -277,6 +277,16 @@ def test_wrong_options(encoder, options):
         encoder.encode(["a"], **options)
 
 
+@pytest.mark.parametrize("options", [{"normalize": "no"}, {"progress": "yes"}, {"add_special_tokens": "False"}])
+def test_switches_are_true_or_false(encoder, directory, options):
+    """A text would count as true, whatever it says."""
+    with pytest.raises(TypeError, match=r"allowed: .*True"):
+        encoder.encode(["a"], **options)
+    with pytest.raises(TypeError, match="emulate is 'no'; allowed: True or False"):
+        unrolled.load(directory, emulate="no")
+    assert len(encoder.encode(["a"], normalize=np.True_)) == 1
+
+
 @pytest.mark.parametrize("options", [{"engine": "gpu"}, {"arithmetic": "int8"}, {"threads": 0}, {"threads": True}])
 def test_wrong_arguments_of_load(directory, options):
     """So does that of `load`."""

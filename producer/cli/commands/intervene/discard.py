@@ -64,6 +64,8 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
             _Computing() if queue is None else queue.steadily("reach the broker", lambda: _computing(queue, job, log))
         )
         decisions.discard(job.objects, ledger)
+        if ledger:
+            ledger.leave()
         delete_report(job.objects.store)
     said = f"is discarded, {counted(parts, 'part')} deleted"
     if before:

@@ -670,6 +670,19 @@ def sums_above_the_last_layer():
     return graph, graph.add("Add", x, made, name="sum")
 
 
+@case(suffix=".onnx", parity=1e-5, top="end")
+def tokens_first_and_a_map_above_the_last_layer():
+    graph = Graph(shape=("time", "batch"))
+    low = graph.flat(graph.lstm(graph.embed()))
+    return graph, graph.add("Add", graph.add("MatMul", low, graph.weights(5, 3)), graph.weights(3), name="end")
+
+
+@case(suffix=".onnx", parity=1e-5, top="end")
+def tokens_first_and_a_function_above_the_last_layer():
+    graph = Graph(shape=("time", "batch"))
+    return graph, graph.add("Relu", graph.flat(graph.lstm(graph.embed())), name="end")
+
+
 @case(r"lstm\d+ isn't the last.*--layer", suffix=".onnx")
 def quotient_of_a_constant_and_a_vector_between_two_layers():
     graph = Graph()

@@ -67,7 +67,9 @@ def run_onnx(
     if not {name for name, _ in given} <= {one.name for one in states}:
         raise ImportRefusedError("its graph computes states that rows bring")
     reason = "its inputs or outputs have shapes that are not those of rows of ids"
-    for rows_first in (True, False):
+    # If the graph doesn't show it, a recurrent operator's outputs do by their shape, and those of a function don't.
+    known = own.tokens_first.get(ids.name)
+    for rows_first in (True, False) if known is None else (not known,):
         feeds = {}
         for number, row in enumerate(rows):
             batch = _batch(ids, row, rows_first=rows_first)

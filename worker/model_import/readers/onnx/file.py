@@ -106,6 +106,7 @@ class _Reader:
         self._integers: dict[str, tuple[str, ...]] = {}
         self._rounding: dict[str, Any] = {}
         self.found = Found("ONNX model", graph=self._nodes, own=OnnxGraph(path))
+        self._path = path
         for value in self._constants.inputs:
             self._nodes[value.name] = Node(value.name, "input", "input")
 
@@ -137,6 +138,7 @@ class _Reader:
         """Note what can be seen only when all nodes are known: the number of tokens in a row, if it is fixed."""
         if not self.found.layers:
             self.found.why_empty = self.found.why_empty or _NO_OPERATOR
+        first: dict[str, bool] = {}
         for name, times in self._times.items():
             time = next(iter(times)) if len(times) == 1 else None
             if time == "a" and len(self._axes.of(name) or ()) > 1:
@@ -147,6 +149,9 @@ class _Reader:
             length = self._axes.length_of(name, time)
             if length is not None:
                 self.found.lengths[name] = length
+            if time is not None and len(self._axes.of(name) or ()) > 1:
+                first[name] = time == "a"
+        self.found.own = OnnxGraph(self._path, first)
 
     def _add_layer(self, node: Any, name: str, output: str, quantized: Quantized) -> None:
         layer = self.found.layers[name] = recurrent_layer(name, node, self._constants)
