@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from unrolled.errors import TransientError, reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
 
     Kinds = tuple[type[Exception], ...]
 
@@ -242,12 +242,12 @@ class Patience:
         if since is not None:
             self.say(f"can {what} again, after {time.monotonic() - since:.0f} s")
 
-    def troubles(self, but: Collection[str] = ()) -> list[tuple[str | None, str]]:
+    def troubles(self, but: str = "") -> list[tuple[str | None, str]]:
         """The actions that can't be done now: what each is about, and a text with the reason; the latest last.
 
         Args:
-            but: actions that are left out.
+            but: an action that is left out.
         """
         with self._lock:
             found = [(what, reason, about) for what, (_, reason, about) in self._failing.items()]
-        return [(about, f"can't {what}: {reason}") for what, reason, about in found if what not in but]
+        return [(about, f"can't {what}: {reason}") for what, reason, about in found if what != but]

@@ -173,7 +173,7 @@ class StatusReader:
         if asked.away is not None:
             return 0
         now, log, there = time.monotonic(), self.log, asked.waiting
-        if there is None or log.stopped:
+        if there is None or log.ended or log.stopped:
             self._lacked = {}
             return 0
         lacked = (life for shard in self._tally.waiting - gone if (life := log.life(shard)) not in there)

@@ -244,8 +244,11 @@ class JobQueue(JobLedger):
             self.enter(mark, (), mark)
 
     def leave(self) -> None:
-        """Take out what the broker still has of a job that was stopped, also if it has lost the job's mark."""
-        if self._registered() is not None:
+        """Take out what the broker still knows of a job whose mark it has lost; else nothing would, once it is stopped.
+
+        Of a copy that has taken over, nothing is taken out.
+        """
+        if self.mark() is None and self._registered() == self._job.address:
             self.cancel()
 
     def _registered(self) -> str | None:

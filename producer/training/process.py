@@ -197,7 +197,7 @@ def _train(out: Path, plan: FitPlan, device: str, threads: int | None, lock: Bin
         except BaseException as error:
             _stop(process)
             # A signal after the last epoch comes too late to stop anything: the model is complete.
-            if not isinstance(error, KeyboardInterrupt) or process.returncode:
+            if not isinstance(error, KeyboardInterrupt) or process.returncode != 0:
                 raise
     if process.returncode == 128 + signal.SIGINT:
         raise KeyboardInterrupt

@@ -43,15 +43,15 @@ def refuse_set(given: object, name: str) -> None:
 
 
 def checked_switch(given: Any, name: str) -> bool:
-    """A truth value; a text such as "no" would count as true.
+    """A truth value, or 0 or 1; a text such as "no" would count as true.
 
     Raises:
         TypeError: it is something else.
     """
     value = plain_value(given)
-    if not isinstance(value, bool):
+    if not isinstance(value, int) or value not in (0, 1):
         raise TypeError(f"{name} is {given!r}; allowed: True or False")
-    return value
+    return bool(value)
 
 
 def engine_options(engine: Any, arithmetic: Any, threads: Any, *, emulate: Any) -> WorkerOptions:

@@ -278,8 +278,8 @@ class Encoder:
         normalize = checked_switch(normalize, "normalize")
         add_special_tokens = checked_switch(add_special_tokens, "add_special_tokens")
         progress = plain_value(progress)
-        if not (progress is None or isinstance(progress, bool) or callable(progress)):
-            raise TypeError(f"progress is {progress!r}; allowed: None, True, False, or a function")
+        if not (progress is None or callable(progress)):
+            progress = checked_switch(progress, "if no function, progress")
         found = self._read(rows, add_special_tokens=add_special_tokens)
         found = with_initial_states(found, initial_states, self._model.config.given_dim)
         # The bytes of vectors up to the end of each row.

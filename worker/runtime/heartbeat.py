@@ -17,10 +17,9 @@ from unrolled.errors import counted
 from unrolled.queue.broker import AWAY
 from unrolled.telemetry.health_file import HealthFile
 from worker.runtime.telemetry.metrics import progress_line
-from worker.runtime.worker_leases import REACH_BROKER
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from unrolled.job.offer import Offer
     from unrolled.patience import Patience
@@ -156,16 +155,16 @@ class Heartbeat:
         on_board = {"on_board": count, "longest_seconds": round(longest, 1)}
         tokens, seconds = self._pool.busy_tokens(), self._pool.busy_seconds()
         present = {"pool_tokens": tokens, "pool_seconds": round(seconds, 1)}
-        # A heartbeat that arrives shows that these can be done again, also before their next try.
-        troubles, work = {"troubles": self.troubles(but=(_BEAT, REACH_BROKER))}, self._metrics.snapshot(seconds)
+        # A heartbeat that arrives shows that they do again.
+        troubles, work = {"troubles": self.troubles(but=_BEAT)}, self._metrics.snapshot(seconds)
         self._ledger.beat(self._service.holder, {**self._about, **work, **present, **on_board, **troubles})
         self._shown = time.monotonic()
 
-    def troubles(self, but: Collection[str] = ()) -> list[tuple[str | None, str]]:
+    def troubles(self, but: str = "") -> list[tuple[str | None, str]]:
         """This worker's problems, the latest last: the job's key if it concerns one job only, and a text.
 
         Args:
-            but: actions; that they can't be done is left out.
+            but: an action; that it can't be done is left out.
         """
         found = list[tuple[str | None, str]](
             dict.fromkeys([*self._service.put_off().items(), *self._patience.troubles(but)])

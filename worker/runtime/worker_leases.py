@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: What can't be done while the broker is away, in the words of the log.
-REACH_BROKER = "reach the broker"
-
 
 class WorkerLeases:
     """See `worker.runtime.attempt.Leases`.
@@ -46,7 +43,7 @@ class WorkerLeases:
 
     def choose(self, hint: Member, without: Collection[str]) -> Member | None:
         """See `Leases`."""
-        member = self._steadily(REACH_BROKER, lambda: self._ledger.choose(hint, without))
+        member = self._steadily("reach the broker", lambda: self._ledger.choose(hint, without))
         if member is not None:
             self._on_choice(member)
         return member
@@ -60,15 +57,15 @@ class WorkerLeases:
 
     def claim(self, member: Member) -> Lease:
         """See `Leases`."""
-        return self._steadily(REACH_BROKER, lambda: self._ledger.claim(member, self._holder))
+        return self._steadily("reach the broker", lambda: self._ledger.claim(member, self._holder))
 
     def start_alone(self, member: Member) -> int:
         """See `Leases`."""
-        return self._steadily(REACH_BROKER, lambda: self._ledger.start_alone(member))
+        return self._steadily("reach the broker", lambda: self._ledger.start_alone(member))
 
     def remove(self, member: Member) -> None:
         """See `Leases`."""
-        self._steadily(REACH_BROKER, lambda: self._ledger.remove(member))
+        self._steadily("reach the broker", lambda: self._ledger.remove(member))
 
     def give_back(self, member: Member, start: Start, *, send: bool) -> None:
         """See `Leases`."""

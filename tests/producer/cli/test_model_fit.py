@@ -198,6 +198,23 @@ def test_a_signal_after_the_last_epoch_does_not_deny_the_model(place, number):
     assert (status == 0, "fingerprint" in said, not (place / name / SCRATCH).exists()) == (is_complete,) * 3
 
 
+def test_a_second_signal_is_no_failure_of_the_training(place):
+    """A training that doesn't end at the first one is killed at the second, and resumes all the same."""
+    with Crew() as crew:
+        process = crew.start(
+            "model", "fit", "corpus.jsonl", "--out", "twice", "--lstm-units", 8, "--embedding-dim", 8, cwd=place
+        )
+        eventually(lambda: trainer(process.pid), "a training", START_SECONDS)
+        trainer(process.pid).send_signal(signal.SIGSTOP)
+        os.kill(process.pid, signal.SIGINT)
+        for line in process.stderr:
+            if line.startswith("Stopping: "):
+                break
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(START_SECONDS) == 130
+        assert "Run the same command again and it resumes." in process.stderr.read()
+
+
 def test_a_damaged_tokenizer_is_not_trained_for(place):
     """The model would get it, and no text could be read by it."""
     with Crew() as crew:

@@ -142,7 +142,7 @@ def test_it_says_why_a_job_waits():
     """What keeps it waiting, and the command that helps."""
     text = "\n".join(shown(replace(STATUS, queue=queue(running=0)), width=100))
     assert "→ no worker offers what this job asks for" in text
-    assert "start one for this broker and namespace: unrolled worker" in text
+    assert "start one for this broker and namespace: unrolled worker" in " ".join(text.split())
     others = replace(STATUS, queue=queue(worker(1), running=0, others_running=2, others_queued=5))
     assert "the workers compute other jobs" in "\n".join(shown(others, width=100))
 

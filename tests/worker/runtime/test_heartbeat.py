@@ -188,19 +188,6 @@ def test_a_slow_store_does_not_stop_the_pulse(site, monkeypatch):
         eventually(lambda: site.ledger.place_of(job.key), "the job registered again")
 
 
-def test_a_trouble_with_the_broker_is_over_when_a_heartbeat_arrives(site):
-    """The thread that had it may wait for its next try meanwhile."""
-    with worker_parts(site, lease_seconds=LEASE) as parts:
-        parts._patience.fails("reach the broker", ConnectionError("refused"))
-        parts._patience.fails("write the record", OSError("full"))
-
-        def troubles():
-            return [facts["troubles"] for facts in site.ledger.workers().values() if facts["troubles"]]
-
-        eventually(troubles, "the troubles in the heartbeat")
-        assert troubles() == [[[None, "can't write the record: full"]]]
-
-
 def test_an_outage_is_reported_in_two_lines(site, broker, caplog):
     """When it begins and when it ends, however many beats it lasts."""
     with worker_parts(site, lease_seconds=LEASE) as parts:

@@ -70,8 +70,8 @@ def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> N
         ledger = queue.of_job(job)
         ledger.refuse_copy()
         running = queue.steadily("reach the broker", lambda: len(queue.ledger.running(job.key)[0]))
-        before = not decisions.cancel(job.objects, ledger)
         ledger.leave()
+        before = not decisions.cancel(job.objects, ledger)
         count = ledger.taken  # workers may have published some since the command began
     if as_json:
         click.echo(json_text({"cancelled": count}))

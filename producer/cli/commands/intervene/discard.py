@@ -63,9 +63,9 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
         computing = (
             _Computing() if queue is None else queue.steadily("reach the broker", lambda: _computing(queue, job, log))
         )
-        decisions.discard(job.objects, ledger)
         if ledger:
             ledger.leave()
+        decisions.discard(job.objects, ledger)
         delete_report(job.objects.store)
     said = f"is discarded, {counted(parts, 'part')} deleted"
     if before:

@@ -288,6 +288,12 @@ def softmax_of_tokens_and_numbers_as_old_opsets_have_it():
     return graph, graph.lstm(graph.time_first(graph.add("Softmax", graph.embed())))
 
 
+@case(suffix=".onnx")
+def slope_of_all_channels_of_an_old_opset():
+    graph = Graph(opset=6)
+    return graph, graph.lstm(graph.time_first(graph.add("PRelu", graph.embed(), graph.weights(1))))
+
+
 @case(r"reads .* \(PRelu\)", suffix=".onnx")
 def slopes_of_channels_as_old_opsets_have_them():
     graph = Graph(opset=6)

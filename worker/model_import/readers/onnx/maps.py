@@ -63,7 +63,7 @@ def token_map(node: Any, constants: Constants, axes: Axes, opset: int) -> TokenM
         # Of old ones, the default joins all axes but the first.
         axis = settings["axis"].i if "axis" in settings else -1 if opset >= _LAST_BY_DEFAULT else 1
         return token_maps.Activation(_SOFTMAX[node.op_type]) if axis in (-1, len(axes) - 1) else None
-    return None if node.op_type == "PRelu" and opset < _LAST_AXIS_OF_SLOPES else _numbers_last(node, constants)
+    return _numbers_last(node, constants, opset)
 
 
 def _of_a_number(node: Any, constants: Constants, settings: dict[str, Any]) -> TokenMap | None:
@@ -77,7 +77,7 @@ def _of_a_number(node: Any, constants: Constants, settings: dict[str, Any]) -> T
     return _with_settings(node.op_type, settings)
 
 
-def _numbers_last(node: Any, constants: Constants) -> TokenMap | None:
+def _numbers_last(node: Any, constants: Constants, opset: int) -> TokenMap | None:
     """The function of an operator that reads a vector's numbers along the last axis."""
     # Before constants are read: a file may have thousands of other nodes with one huge constant.
     is_known = node.op_type in {*_WITH_CONSTANT, "LayerNormalization", "MatMul", "PRelu"}
@@ -93,7 +93,12 @@ def _numbers_last(node: Any, constants: Constants) -> TokenMap | None:
         if numbers is None or (numbers.size > 1 and numbers.shape[-1] != numbers.size):
             return None
         if node.op_type == "PRelu":
-            return None if first else partial(token_maps.leaky, slope=numbers.reshape(-1).astype(np.float64))
+            is_of_channels = opset < _LAST_AXIS_OF_SLOPES and numbers.size > 1
+            return (
+                None
+                if first or is_of_channels
+                else partial(token_maps.leaky, slope=numbers.reshape(-1).astype(np.float64))
+            )
         return token_maps.with_constant(node.op_type.lower(), numbers, constant_first=first)
     return _layer_norm(node, found) if node.op_type == "LayerNormalization" else None
 
