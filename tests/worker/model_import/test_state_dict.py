@@ -154,7 +154,8 @@ def test_two_modules_have_to_be_named(tmp_path):
     both = {f"{side}.{name}": array for side in ("encoder", "decoder") for name, array in tensors.items()}
     save_file(both, tmp_path / "both.safetensors")
     with pytest.raises(
-        ImportRefusedError, match=r"decoder.rnn, encoder.rnn.* to the last, such as --layer decoder.rnn if they are"
+        ImportRefusedError,
+        match=r"decoder.rnn, encoder.rnn.* to the last, such as --layer decoder.rnn alone if no other reads it",
     ):
         imported(tmp_path / "both.safetensors", tmp_path / "model")
     done = imported(tmp_path / "both.safetensors", tmp_path / "model", layers=("encoder.rnn",))
@@ -188,7 +189,9 @@ def test_one_refusal_names_every_option_that_is_missing(tmp_path, equal):
     both = {f"rnns.{number}.{name}": array for number in range(2) for name, array in layers.items()}
     both |= {"first.emb.weight": table, "second.emb.weight": table + (0 if equal else 1)}
     save_file(both, tmp_path / "both.safetensors")
-    with pytest.raises(ImportRefusedError, match=r"the last, such as --layer rnns\.0 if they are") as refused:
+    with pytest.raises(
+        ImportRefusedError, match=r"the last, such as --layer rnns\.0 alone if no other reads it"
+    ) as refused:
         imported(tmp_path / "both.safetensors", tmp_path / "model")
     advice = "name one of the embeddings first.emb, second.emb too: --embedding NAME, and the others with --leave NAME"
     assert (advice in str(refused.value)) is not equal
