@@ -141,6 +141,23 @@ def test_what_redis_knows_of_a_longer_log_is_replaced(queue, job, tmp_path):
     assert jobs.sent == 1
 
 
+def test_a_stopped_job_leaves_only_what_is_its_own(queue, job):
+    """What the broker knows of a job whose mark it has lost, and nothing of a copy that has taken over."""
+    fill(queue, job, 1)
+    ledger = queue.of_job(job)
+    keys, client = queue.ledger.keys, queue.ledger.client
+    ledger.leave()
+    assert queue.ledger.mark(job.key) is not None, "the decision itself takes it out"
+    client.delete(keys.ledger)
+    own = client.hget(keys.jobs, job.key)
+    client.hset(keys.jobs, job.key, own.replace(job.address.encode(), b"/the/copy"))
+    ledger.leave()
+    assert queue.ledger.place_of(job.key) == "/the/copy"
+    client.hset(keys.jobs, job.key, own)
+    ledger.leave()
+    assert queue.ledger.place_of(job.key) is None
+
+
 def test_obstacles(queue, job):
     """No worker offers what a waiting job needs; where no shard waits, or the broker is away, nothing is said."""
     seen = queue.of_job(job)
