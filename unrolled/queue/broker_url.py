@@ -47,7 +47,7 @@ def check_broker_url(url: str) -> str:
         shown = known if "@" in url else re.sub(r"(?<=://)([^:]*:).*", r"\1***", known)
         how = f"; {_HOW}" if "@" in url else ""
         if shown != known:
-            how = "; what follows its : isn't shown, as it may be of a password"
+            how = "; what follows its : isn't shown, as it may be part of a password"
         raise RequestError(
             f"broker {shown!r}: {wrong}; allowed: {' or '.join(f'{s}://' for s in SCHEMES)}, "
             f"such as redis://localhost:6379/0{how}"

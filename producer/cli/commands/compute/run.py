@@ -44,7 +44,7 @@ _LAST_PORT = 65_535
 @namespace_option
 @click.option(
     "--report/--no-report", "with_report", default=True, show_default=True,
-    help="Write OUT/_unrolled/report.html, a page about the job, at the end, unless one of the job as it is exists.",
+    help="Write OUT/_unrolled/report.html, a page about the job, at the end, unless an up-to-date one is there.",
 )  # fmt: skip
 @json_option
 @click.pass_context
