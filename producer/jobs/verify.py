@@ -21,7 +21,7 @@ from unrolled.job import names, payload
 from unrolled.job.names import dead_object, failed_object, part_object, quarantine_object, rows_object
 from unrolled.job.shard_keys import FIRST_RETRY
 from unrolled.protocol.chapters import false_chapters, lone_chapters
-from unrolled.protocol.gaps import missing_segment
+from unrolled.protocol.gaps import LOST_SEGMENT, missing_segment
 from unrolled.protocol.listing import find, find_dead
 from unrolled.protocol.log import Log, catch_up, read_entries
 from unrolled.protocol.spooling import select_rows
@@ -172,7 +172,7 @@ def _strays(parts: Iterable[ShardId], others: Iterable[str], *, ended: bool, liv
 
 def _of_job(job: OpenJob, log: Log, chapters: Iterable[str], missing: str | None) -> Iterator[Problem]:
     if missing is not None:
-        yield Problem(missing, "isn't there, but later segments of the log are; restore it from a copy")
+        yield Problem(missing, LOST_SEGMENT)
     elif log.discarded:
         left = sum(1 for _ in names.parts_in(job.objects.list(names.PARTS)))
         kept = "no part of it is left"
@@ -233,7 +233,8 @@ def _look_at(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone: str
         return _Checked(None, bad_rows, 0, (*found, Problem(name, _why_missing(job, log, entry, gone))))
     try:
         contents = inspect_part(job.objects.store, name)
-        found += [Problem(name, what) for what in _contradictions(job, entry, contents)]
+        wrong = _wrong_counts(entry, contents)
+        found += wrong or [Problem(name, what) for what in _contradictions(job, entry, contents)]
     except UnrolledError as error:
         return _Checked(None, bad_rows, 0, (*found, _problem(job, name, error)))
     except MemoryError as error:
@@ -292,6 +293,16 @@ def _check_kept(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[
             yield Problem(part_object(shard), _OTHER_ROWS)
     except PayloadError as error:
         yield Problem(failed_object(shard), f"{error}; {remedy(shard)}")
+
+
+def _wrong_counts(entry: Entry, contents: PartContents) -> list[Problem]:
+    """The problem of an entry whose counts aren't those of its rows: its digest covers them, so the part is right."""
+    told, counts = (entry.rows, entry.tokens), (contents.rows, contents.tokens)
+    if contents.info.failed or contents.info.shard != entry.shard or contents.digest != entry.digest or told == counts:
+        return []
+    says, holds = (f"{counted(rows, 'row')} with {counted(tokens, 'token')}" for rows, tokens in (told, counts))
+    what = f"says {says} of {entry.shard}, whose part holds {holds}, and the log's digest of the rows agrees with the part"
+    return [Problem(names.LOG, f"{what}: an entry was changed; restore the files of the log from a copy")]
 
 
 def _contradictions(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[str]:

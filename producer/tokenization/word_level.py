@@ -38,6 +38,7 @@ class Fit:
         distinct: number of different words.
         kept: number of ids in the vocabulary: words, and the token for others if there is one.
         covered: number of words in the texts that are in the vocabulary.
+        unknown: number of words in the texts that are the out-of-vocabulary token itself.
     """
 
     tokenizer: "Tokenizer"
@@ -46,6 +47,7 @@ class Fit:
     distinct: int
     kept: int
     covered: int
+    unknown: int
 
 
 def fit(texts: Iterable[str], vocab_size: int, oov_token: str | None = None) -> Fit:
@@ -73,8 +75,7 @@ def fit(texts: Iterable[str], vocab_size: int, oov_token: str | None = None) -> 
     total, distinct = counts.total(), len(counts)
     if not counts:
         raise RequestError(f"no word was found in {number} texts; there is nothing to make a vocabulary of")
-    if oov_token is not None:
-        counts.pop(oov_token, None)  # it has an id already
+    unknown = 0 if oov_token is None else counts.pop(oov_token, 0)  # it has an id already
     # nlargest keeps the order of equals, and a Counter has the order of first occurrence, as Keras has. Sorting would
     # need twice the memory for a corpus with very many different words.
     kept = nlargest(room, counts.items(), key=itemgetter(1))
@@ -82,4 +83,4 @@ def fit(texts: Iterable[str], vocab_size: int, oov_token: str | None = None) -> 
     if oov_token is not None:
         index[oov_token] = 1
     covered = sum(count for _, count in kept)
-    return Fit(build(index, rules, oov_token), number, total, distinct, len(index), covered)
+    return Fit(build(index, rules, oov_token), number, total, distinct, len(index), covered, unknown)

@@ -20,6 +20,8 @@ FORMAT_VERSION = 4
 MOST_BYTES = 2**20
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _KEY = re.compile(r"[0-9a-f]{16}")
+#: What an option that is null says, in the words in which it is given.
+_UNSAID = {"layers": "last", "positions": "all"}
 #: Options that have their values by the others, where the user doesn't give them.
 _BY_OTHERS = {"shard_tokens", "shard_rows"}
 
@@ -129,7 +131,7 @@ class Job:
             pairs = [pair for pair in pairs if pair[0] not in _BY_OTHERS]
         if "follow" in apart:  # which says the same as `live`
             pairs = [pair for pair in pairs if pair[0] != "live"]
-        different = [f"{name} is {_shown(a)}; you asked for {_shown(b)}" for name, a, b in pairs if a != b]
+        different = [f"{name} is {_shown(name, a)}; you asked for {_shown(name, b)}" for name, a, b in pairs if a != b]
         return f"other options ({', '.join(different)})" if different else ""
 
 
@@ -156,5 +158,5 @@ def _why(error: Exception) -> str:
     return reason_of(error) if isinstance(error, RecursionError) else str(error)
 
 
-def _shown(value: object) -> str:
-    return json.dumps(value)[:80]
+def _shown(name: str, value: object) -> str:
+    return _UNSAID.get(name, "null") if value is None else json.dumps(value)[:80]

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from unrolled.protocol.log import Log
     from unrolled.protocol.objects import Objects
 
+#: What is wrong with a segment that is missing, and what to do.
+LOST_SEGMENT = (
+    "isn't there, but later segments of the log are; restore it from a copy, or else use a new output directory, and "
+    "`unrolled discard` for this one"
+)
+
 
 def missing_segment(log: Log, objects: Objects, *, by_chapters: bool = True) -> str | None:
     """Name of the first segment that doesn't exist although a later one does; None if there is none.
@@ -61,7 +67,4 @@ def refuse_gap(log: Log, objects: Objects) -> None:
     """
     missing = missing_segment(log, objects)
     if missing is not None and not log.discarded:  # a discarded job has no shard any more
-        raise JobError(
-            f"{objects.store}/{missing}: isn't there, but later segments of the log are; restore it from a copy, or "
-            "else use a new output directory, and `unrolled discard` for this one"
-        )
+        raise JobError(f"{objects.store}/{missing}: {LOST_SEGMENT}")

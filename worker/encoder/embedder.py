@@ -42,6 +42,7 @@ class Embedder:
 
     Raises:
         ValueError: an argument isn't allowed; or the model, if it is on this machine already, has no such layer.
+        TypeError: a switch is neither True nor False.
     """
 
     def __init__(
@@ -69,7 +70,8 @@ class Embedder:
         threads, layer = options.threads, checked_layer(layer, model)
         normalize = checked_switch(normalize, "normalize")
         self._initial_states = initial_states
-        self._column, self._into, self._fixed_size = column, into, fixed_size
+        self._column, self._into = column, into
+        self._fixed_size = checked_switch(fixed_size, "fixed_size")
         self._model, self._engine, self._arithmetic, self._threads = os.fspath(model), engine, arithmetic, threads
         self._pooling, self._layer, self._normalize, self._emulate = pooling, layer, normalize, emulate
         self._place = absolute(model)

@@ -537,6 +537,13 @@ def test_a_tokenizer_for_other_texts_is_suspected(of_rows, share, asked):
     assert asks == [False] * (share is not None) + [True] * asked + [False] * (of_rows > 0)
 
 
+def test_an_input_without_a_row_is_told_of(place, broker):
+    """Most likely something else was meant. A stream that goes on may have no more."""
+    (place / "rows.txt").write_text("")
+    assert enqueue(broker, "rows.txt").stdout.splitlines()[1:] == ["the input has no rows"]
+    assert Summary(continued=True).coverage_lines() == []
+
+
 def test_words_of_rows_in_quarantine_are_told_of(place, broker):
     """A row whose id is there already is counted before it is refused; one whose id can't be one never is."""
     lines = '{"id": "a", "text": "one two"}', '{"id": "a", "text": "five five"}', '{"id": 0.5, "text": "five five"}'

@@ -107,6 +107,14 @@ def test_fit_into_a_model(corpus, model):
     assert Tokenizer.from_file(str(opened.tokenizer_path)).encode("the cat dog").ids == [2, 3, 1]
 
 
+def test_a_word_of_the_texts_as_the_token_for_others(corpus, tmp_path):
+    """It is told, because the word can't be told from those outside the vocabulary any more."""
+    told = run("fit", corpus, "--out", tmp_path / "a.json", "--vocab-size", 9, "--oov", "cat").stderr
+    assert "--oov cat: " in told
+    assert "of the texts " in told
+    assert "--oov" not in run("fit", corpus, "--out", tmp_path / "b.json", "--vocab-size", 9, "--oov", "cow").stderr
+
+
 def test_import_keeps_the_ids(tmp_path):
     """Import takes Keras's own JSON and keeps what its num_words kept."""
     source = tmp_path / "keras.json"

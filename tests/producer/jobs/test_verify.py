@@ -1,5 +1,6 @@
 """Verifying a job, and finding out about everything that can be wrong with one."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from unrolled.job.names import part_object, segment_name
 from unrolled.job.segment import Segment
 from unrolled.protocol import chapters
 from unrolled.protocol.finishing import sweep_discarded
-from unrolled.protocol.gaps import refuse_gap
+from unrolled.protocol.gaps import LOST_SEGMENT, refuse_gap
 from unrolled.protocol.log import Log, append
 from unrolled.protocol.spooling import select_rows, spool
 from unrolled.reading.dataset import open_dataset
@@ -185,9 +186,9 @@ def test_a_missing_file_is_a_problem(job):
 def test_a_gap_in_the_log_is_a_problem(job):
     """It isn't taken for the log's end: a producer that added a segment there would change what the job is."""
     place(job, segment_name(0)).unlink()
-    gap = "isn't there, but later segments of the log are; restore it from a copy"
+    gap = LOST_SEGMENT
     assert problems(job) == {segment_name(0): gap}
-    with pytest.raises(JobError, match=f"{segment_name(0)}: {gap}, or else use"):
+    with pytest.raises(JobError, match=f"{segment_name(0)}: {gap}"):
         refuse_gap(Log(), job.objects)
     refuse_gap(Log(), finished_job(Path(job.place).parent / "whole").objects)
 
@@ -586,6 +587,19 @@ def test_a_damaged_log_is_an_error(job):
         verify_job(job)
 
 
+@pytest.mark.parametrize("count", ["rows", "tokens"])
+def test_a_count_that_was_changed_in_the_log_is_a_problem_of_the_log(job, count):
+    """The part is right by the log's own digest, so it isn't to be restored or made again."""
+    segment = place(job, segment_name(0))
+    lines = [json.loads(line) for line in segment.read_text().splitlines()]
+    entry = next(line for line in lines if line.get("shard") == str(shard_of(job, 1)))
+    entry[count] += 1
+    segment.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = problems(job)
+    assert list(found) == [names.LOG]
+    assert found[names.LOG].endswith("an entry was changed; restore the files of the log from a copy")
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_is_named_or_changes_nothing_that_is_read(job, data):
@@ -628,7 +642,7 @@ def test_a_chapter_that_stands_in_for_lost_files_is_kept(job, monkeypatch):
     append(log_of(job), job.objects, lambda _: None)
     assert problems(job) == {}
     place(job, segment_name(1)).unlink()
-    gap = "isn't there, but later segments of the log are; restore it from a copy"
+    gap = LOST_SEGMENT
     assert problems(job) == {segment_name(1): gap}
     for number in (2, 3):
         place(job, segment_name(number)).unlink()

@@ -31,6 +31,7 @@ def test_what_is_written_is_read():
         ({"live": True}, "live is false; you asked for true"),
         ({"options": {"shard_tokens": 200}}, "shard_tokens is 100; you asked for 200"),
         ({"options": {}}, "shard_tokens is 100; you asked for null"),
+        ({"options": {"shard_tokens": 100, "layers": [0]}}, "layers is last; you asked for [0]"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )

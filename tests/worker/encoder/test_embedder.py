@@ -86,6 +86,12 @@ def test_what_is_wrong_is_refused_when_it_is_made(directory, options, said):
         unrolled.Embedder(directory, **options)
 
 
+def test_a_text_is_no_switch(directory):
+    """ "no" would count as true."""
+    with pytest.raises(TypeError, match="fixed_size is 'no'; allowed: True or False"):
+        unrolled.Embedder(directory, fixed_size="no")
+
+
 def test_a_model_that_is_elsewhere(directory, tmp_path):
     """The machine where it is made may not have the model; a layer that no model has is refused there too."""
     embed = unrolled.Embedder(tmp_path / "later", layer=np.int64(1), threads=THREADS and np.int64(THREADS))
