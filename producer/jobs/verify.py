@@ -301,7 +301,9 @@ def _wrong_counts(entry: Entry, contents: PartContents) -> list[Problem]:
     if contents.info.failed or contents.info.shard != entry.shard or contents.digest != entry.digest or told == counts:
         return []
     says, holds = (f"{counted(rows, 'row')} with {counted(tokens, 'token')}" for rows, tokens in (told, counts))
-    what = f"says {says} of {entry.shard}, whose part holds {holds}, and the log's digest of the rows agrees with the part"
+    what = (
+        f"says {says} of {entry.shard}, whose part holds {holds}, and the log's digest of the rows agrees with the part"
+    )
     return [Problem(names.LOG, f"{what}: an entry was changed; restore the files of the log from a copy")]
 
 

@@ -102,7 +102,7 @@ def _listed(source: Any) -> list[StrPath]:
     """The paths of a source.
 
     Raises:
-        FileFormatError: it is empty.
+        FileFormatError: it, or one of its paths, is empty.
         TypeError: it is none, and isn't made of them.
     """
     is_many = isinstance(source, Iterable) and not isinstance(source, str | bytes)
@@ -112,6 +112,8 @@ def _listed(source: Any) -> list[StrPath]:
     for each in given:
         if not isinstance(each, str | os.PathLike):
             raise TypeError(f"the source has {each!r:.100}; give the path or URL of a job or a part, or several")
+        if not os.fspath(each):
+            raise FileFormatError("the source is an empty text; give the path or URL of a job, or . for this directory")
     return given
 
 

@@ -54,6 +54,22 @@ def checked_switch(given: Any, name: str) -> bool:
     return bool(value)
 
 
+def checked_model(model: Any) -> str | os.PathLike[str]:
+    """The path or URL of a model directory.
+
+    Raises:
+        TypeError: it is neither a text nor a path.
+        ValueError: it is empty, which would be the working directory.
+    """
+    if not isinstance(model, str | os.PathLike):
+        raise TypeError(f"model is {model!r:.100}; allowed: the path or URL of a model directory")
+    if not os.fspath(model):
+        raise ValueError(
+            "model is empty; allowed: the path or URL of a model directory, and '.' for the working directory"
+        )
+    return model
+
+
 def engine_options(engine: Any, arithmetic: Any, threads: Any, *, emulate: Any) -> WorkerOptions:
     """The arguments of `unrolled.load` that say what computes and how, checked.
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from unrolled.settings.worker_options import MOST_THREADS
 from unrolled.store.place import absolute, absolute_where_it_is
-from worker.encoder.arguments import checked_layer, checked_switch, engine_options
+from worker.encoder.arguments import checked_layer, checked_model, checked_switch, engine_options
 from worker.encoder.encoder import Pooling, load
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Embedder:
 
     Raises:
         ValueError: an argument isn't allowed; or the model, if it is on this machine already, has no such layer.
-        TypeError: a switch is neither True nor False.
+        TypeError: the model is no path, or a switch is neither True nor False.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Embedder:
         if pooling is not None and pooling not in get_args(Pooling):
             raise ValueError(f"pooling is {pooling!r}; allowed: None, {', '.join(get_args(Pooling))}")
         options = engine_options(engine, arithmetic, threads, emulate=emulate)
-        threads, layer = options.threads, checked_layer(layer, model)
+        threads, layer = options.threads, checked_layer(layer, checked_model(model))
         normalize = checked_switch(normalize, "normalize")
         self._initial_states = initial_states
         self._column, self._into = column, into

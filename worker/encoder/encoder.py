@@ -21,7 +21,7 @@ from unrolled.tokenization.ascii_lookup import word_lookup
 from unrolled.tokenization.ragged import Ragged, runs
 from unrolled.tokenization.texts import ids_of_texts
 from unrolled.tokenization.tokenizer import load_tokenizer
-from worker.encoder.arguments import checked_switch, engine_options, plain_value, refuse_set
+from worker.encoder.arguments import checked_model, checked_switch, engine_options, plain_value, refuse_set
 from worker.encoder.initial_states import with_initial_states
 from worker.encoder.progress import Progress, watched
 from worker.encoder.results import Output, load_library, normalized, row_vectors, token_vectors
@@ -70,12 +70,13 @@ def load(
 
     Raises:
         ValueError: an argument isn't allowed.
+        TypeError: one is of a type that isn't allowed.
         ModelError: the directory is not a model, or its weights can't be read.
         UnrolledError: the engine isn't installed; the text says how to install it.
         BrokenWorkerError: the engine doesn't run on this machine.
     """
     options = engine_options(engine, arithmetic, threads, emulate=emulate)
-    return Encoder(open_model(model), options, os.fspath(model))
+    return Encoder(open_model(checked_model(model)), options, os.fspath(model))
 
 
 class Encoder:

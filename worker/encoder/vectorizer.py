@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from unrolled.model.directory import open_model
 from unrolled.store.place import absolute, absolute_where_it_is
-from worker.encoder.arguments import checked_layer
+from worker.encoder.arguments import checked_layer, checked_model
 from worker.encoder.encoder import Pooling, load
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Vectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc] # sciki
         """Set an argument, as the constructor and `set_params` do; a path is resolved, and kept as it was given too."""
         super().__setattr__(name, value)
         if name == "model":
-            self._place = absolute(value)
+            self._place = absolute(checked_model(value))
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803, ARG002 - scikit-learn's names
         """Do nothing."""

@@ -496,6 +496,8 @@ def test_jobs_without_a_row(tmp_path):
         unrolled.open([tmp_path / "empty", tmp_path / "other"])
     with pytest.raises(FileFormatError, match=r"^the source is empty; give the path or URL of a job or a part"):
         unrolled.open([])
+    with pytest.raises(FileFormatError, match=r"^the source is an empty text; .* or \. for this directory$"):
+        unrolled.open("")
     job = make_job(tmp_path / "bad", 0, ended=False)
     one = make_shard(0, job.job.id, [BadRow("rows.txt", row, None, "not UTF-8") for row in range(3)])
     spool(job.objects, one)

@@ -1,4 +1,4 @@
-"""Arguments of NumPy's types: integers and truth values as Python's own, and arrays with masked values."""
+"""Arguments that are no path, of NumPy's types, and arrays with masked values."""
 
 import numpy as np
 import pytest
@@ -115,3 +115,13 @@ def test_masked_vectors_are_refused(of_vectors, rows, states, error, message):
 def test_nothing_masked_is_nothing_lost(encoder):
     """An array of `numpy.ma` without a masked value is used."""
     np.testing.assert_array_equal(encoder.encode(masked([1, 2], [0, 0])), encoder.encode([1, 2]))
+
+
+@pytest.mark.parametrize("make", [unrolled.load, unrolled.Embedder, unrolled.Vectorizer])
+def test_what_is_no_model(make):
+    """An empty text, of a variable that is missing, isn't the working directory."""
+    for given in (None, 5, b"model", []):
+        with pytest.raises(TypeError, match=r"^model is .*; allowed: the path or URL of a model directory$"):
+            make(given)
+    with pytest.raises(ValueError, match=r"^model is empty; allowed: .*, and '\.' for the working directory$"):
+        make("")

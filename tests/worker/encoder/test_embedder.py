@@ -87,7 +87,7 @@ def test_what_is_wrong_is_refused_when_it_is_made(directory, options, said):
 
 
 def test_a_text_is_no_switch(directory):
-    """ "no" would count as true."""
+    """A text such as "no" would count as true."""
     with pytest.raises(TypeError, match="fixed_size is 'no'; allowed: True or False"):
         unrolled.Embedder(directory, fixed_size="no")
 
