@@ -19,7 +19,6 @@ from producer.enqueue.shard import make_shard
 from producer.enqueue.stuck import count_stuck
 from producer.enqueue.summary import Summary
 from producer.queue.shard_queue import StoppedWaitingError
-from producer.sources.discovery import STANDARD_INPUT
 from producer.sources.errors import SourceError
 from producer.sources.formats.delimited import DELIMITERS, has_header
 from producer.sources.notices import notices_of_empty
@@ -248,8 +247,8 @@ class _Read:
 
 
 def _with_notice(batches: Iterator[SourceBatch], prepared: Prepared, queue: JobQueue) -> Iterator[SourceBatch]:
-    """The batches; at their end, say so if standard input had no row, which nothing shows before. A stream may."""
-    missing = {STANDARD_INPUT}.intersection(file.label for file in prepared.plan.files)
+    """The batches; at their end, say so if a pipe had no row, which nothing shows before. A stream may."""
+    missing = {file.label for file in prepared.plan.files if file.size_bytes is None}
     for batch in batches:
         if missing:
             missing.difference_update(row.file for row in batch)

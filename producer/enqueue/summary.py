@@ -66,8 +66,6 @@ class Summary:
         """Lines about the parts of the rows that the model can't see, for people; empty if it sees all."""
         lines = []
         this = " that this run has read" if self.continued else ""
-        if not self.rows and not self.continued:
-            lines.append("the input has no rows")
         if self.unknown_share:
             # Rows whose id is there already are among them, those that couldn't be read aren't.
             bad = " in the rows that were tokenized" if self.quarantined else ""

@@ -378,6 +378,8 @@ def test_an_input_without_rows(place, broker):
     write_rows(place / "empty.jsonl", {})
     result = enqueue(broker, "rows.jsonl", "empty.jsonl")
     assert (result.exit_code, "1 input has no rows: empty.jsonl\n" in result.stderr) == (0, True)
+    result = enqueue(broker, "/dev/null", "--format", "jsonl", out="device")
+    assert (result.exit_code, "1 input has no rows: /dev/null\n" in result.stderr) == (0, True)
     for text, said in (("", True), ('{"tokens": [1]}\n', False)):
         result = enqueue(broker, "-", "--format", "jsonl", out=f"piped-{said}", stdin=text)
         assert (result.exit_code, "1 input has no rows: -\n" in result.stderr) == (0, said)
@@ -535,13 +537,6 @@ def test_a_tokenizer_for_other_texts_is_suspected(of_rows, share, asked):
     lines = Summary(rows=4, without_tokens=of_rows, unknown_share=share).coverage_lines()
     asks = ["is the model's tokenizer made for such texts?" in line for line in lines]
     assert asks == [False] * (share is not None) + [True] * asked + [False] * (of_rows > 0)
-
-
-def test_an_input_without_a_row_is_told_of(place, broker):
-    """Most likely something else was meant. A stream that goes on may have no more."""
-    (place / "rows.txt").write_text("")
-    assert enqueue(broker, "rows.txt").stdout.splitlines()[1:] == ["the input has no rows"]
-    assert Summary(continued=True).coverage_lines() == []
 
 
 def test_words_of_rows_in_quarantine_are_told_of(place, broker):
