@@ -10,12 +10,30 @@ if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
 
 import atexit
 import gc
+import io
 import os
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 #: Objects that are created, and still alive, before Python looks for cycles; an import leaves thousands, and none.
 _OBJECTS_PER_COLLECTION = 10_000
+
+
+class _Forgiving(io.FileIO):
+    """Standard error. What can't be written there, as on a full disk, is lost, and nothing but that."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number, "w", closefd=False)
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        """Write what can be written."""
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
 
 
 def main() -> NoReturn:
@@ -39,6 +57,8 @@ def _open_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - it stays open
+    encoding, errors = sys.stderr.encoding, sys.stderr.errors
+    sys.stderr = io.TextIOWrapper(io.BufferedWriter(_Forgiving(2)), encoding, errors, line_buffering=True)
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - it stays open
 

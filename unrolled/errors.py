@@ -18,6 +18,8 @@ The text of each says what was found, what is allowed, and what to do. Only the 
 status, and only the Celery task turns one into an acknowledgement. The functions at the end help to write such texts.
 """
 
+# Over 150 lines: all errors, and what the texts of many are made with.
+
 from __future__ import annotations
 
 from contextlib import contextmanager
@@ -134,6 +136,16 @@ def counted(number: float, one: str, more: str | None = None) -> str:
     """
     whole = round(number)
     return f"{whole:,} {one if whole == 1 else more or f'{one}s'}"
+
+
+def shortened(text: str, longest: int) -> str:
+    """The text, or its beginning and a mark that it goes on.
+
+    Args:
+        text: the text.
+        longest: how many characters it may have.
+    """
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def printable(text: str) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery, bootsteps, signals
 from kombu import Queue  # type: ignore[attr-defined]  # kombu is untyped
 
-from unrolled.errors import BrokenWorkerError, UnrolledError
+from unrolled.errors import BrokenWorkerError, ModelError, UnrolledError
 from unrolled.model.directory import open_model
 from unrolled.process.allocator import share_arenas
 from unrolled.queue.broker_url import celery_url
@@ -157,7 +157,8 @@ class AssemblyStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is 
         except UnrolledError as error:
             log.critical("%s", error)
             sys.stderr.flush()
-            os._exit(EXIT_UNUSABLE)
+            # Of a model whose files changed a moment ago: 1, as of one that can't be used before.
+            os._exit(1 if isinstance(error, ModelError) else EXIT_UNUSABLE)
         app.assembly.start()
         if parent.hub:
             _wake_at_signals(parent.hub)

@@ -8,7 +8,7 @@ import math
 from typing import TYPE_CHECKING
 
 from producer.plan.sampling.estimate import SMALL_SHARE
-from producer.terminal.text import duration, figure, missing, percent, wrong_tokenizer
+from producer.terminal.text import duration, figure, lines_of_unknown, percent
 from unrolled.errors import counted, printable
 
 if TYPE_CHECKING:
@@ -91,11 +91,11 @@ def _row_lines(plan: Plan) -> Iterator[str]:
         go = "row goes" if round(rows.quarantined.value) == 1 else "rows go"
         yield f"unusable  {about(rows.quarantined)} {go} to quarantine, for example:"
         yield from (f"            {printable(reason)}" for reason in rows.reasons)
-    if rows.unknown_share:
-        share = f"{percent(rows.unknown_share)} of the {rows.unknown_noun} {missing(rows.unknown_noun)}"
-        yield f"unknown   {share if plan.input.exact else f'about {share}; {rows.words_read:,} were read'}"
-        if rows.unknown_share > 1 / 2:
-            yield f"          {wrong_tokenizer(rows.unknown_noun)}"
+    for number, line in enumerate(lines_of_unknown(rows.unknown_share, rows.unknown_noun)):
+        if number:
+            yield f"          {line}"
+        else:
+            yield f"unknown   {line if plan.input.exact else f'about {line}; {rows.words_read:,} were read'}"
 
 
 def _is_begun(plan: Plan) -> bool:

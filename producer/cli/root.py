@@ -143,15 +143,26 @@ class LazyGroup(click.Group):
                 raise WrongUsageError(f"{error}{origin(str(error), rest, os.environ)}") from error
             if isinstance(error, UnrolledError):
                 raise CommandFailedError(str(error)) from error
-            if isinstance(error, PermissionError) and error.filename:
-                place = printable(os.fsdecode(error.filename))
-                why = f"{place}: {error.strerror}; let this user in there, or name another place"
+            if why := _why_of_place(error):
                 raise CommandFailedError(why) from error
             more = "" if ctx.params["debug"] else "; `unrolled --debug …` shows where"
             from unrolled.settings.machine_memory import memory_note  # noqa: PLC0415 - most commands don't fail
 
             said = f"{type(error).__name__}: {error}"
             raise CommandFailedError(f"{said}{memory_note(said)}{more}") from error
+
+
+def _why_of_place(error: BaseException) -> str:
+    """What is wrong with a place that this user may not enter, or isn't there; "" for other errors."""
+    if isinstance(error, PermissionError) and error.filename:
+        place = printable(os.fsdecode(error.filename))
+        return f"{place}: {error.strerror}; let this user in there, or name another place"
+    if isinstance(error, FileNotFoundError):
+        try:
+            os.getcwd()  # noqa: PTH109 - as the functions of paths ask
+        except OSError:
+            return "the working directory was removed; go to another one (cd), and run the command again"
+    return ""
 
 
 def _is_of_output(error: BaseException) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from producer.terminal.text import missing, percent, wrong_tokenizer
+from producer.terminal.text import lines_of_unknown
 from producer.tokenization.gaps import line_of_gaps
 from unrolled.errors import counted
 
@@ -64,15 +64,10 @@ class Summary:
 
     def coverage_lines(self) -> list[str]:
         """Lines about the parts of the rows that the model can't see, for people; empty if it sees all."""
-        lines = []
         this = " that this run has read" if self.continued else ""
-        if self.unknown_share:
-            # Rows whose id is there already are among them, those that couldn't be read aren't.
-            bad = " in the rows that were tokenized" if self.quarantined else ""
-            of_all = f"{percent(self.unknown_share)} of the {self.unknown_noun}{this}{bad}"
-            lines.append(f"{of_all} {missing(self.unknown_noun)}")
-            if self.unknown_share > 1 / 2:
-                lines.append(wrong_tokenizer(self.unknown_noun))
+        # Rows whose id is there already are among them, those that couldn't be read aren't.
+        bad = " in the rows that were tokenized" if self.quarantined else ""
+        lines = lines_of_unknown(self.unknown_share, self.unknown_noun, f"{this}{bad}")
         if self.without_tokens:
             rows = counted(self.without_tokens, f"row{this} has", f"rows{this} have")
             lines.append(f"{rows} no token, and so no vector (length is 0)")

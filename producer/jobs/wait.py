@@ -17,9 +17,11 @@ from producer.queue.shard_queue import ShardQueue
 from producer.terminal.progress import Progress
 from unrolled.errors import BrokerError, FileFormatError, JobError, PayloadError, TransientError, as_argument, counted
 from unrolled.job import names
+from unrolled.job.directories import is_job
 from unrolled.patience import QUIET_SECONDS, Patience, at_once
 from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log
+from unrolled.protocol.opening import open_job
 from unrolled.protocol.restored import trusted_log
 from unrolled.protocol.upkeep import clean_up
 from unrolled.queue.job_ledger import JobLedger
@@ -138,10 +140,29 @@ def _refuse_removed(job: OpenJob, status: JobStatus | None) -> None:
         return
     with contextlib.suppress(TransientError):
         if not job.with_patience(at_once).objects.exists(names.JOB):
-            raise JobError(
-                f"{job.place}: {names.JOB} was removed while the job ran. Restore it from a copy; without "
-                "one, stop the job's workers and remove the directory, or use another --out"
-            )
+            raise _removed(job.place)
+
+
+def open_again(place: str) -> OpenJob:
+    """The job at a place where it was a moment ago.
+
+    Raises:
+        JobError: it isn't there any more, or can't be read.
+        TransientError: it can't be read now.
+    """
+    try:
+        return open_job(place)
+    except JobError as error:
+        if not is_job(place):
+            raise _removed(place) from error
+        raise
+
+
+def _removed(place: str) -> JobError:
+    return JobError(
+        f"{place}: {names.JOB} was removed while the job ran. Restore it from a copy; without one, stop the job's "
+        "workers and remove the directory, or use another --out"
+    )
 
 
 def _in_time(until: float, steadily: Steadily, what: str, action: Callable[[], T]) -> T:

@@ -15,6 +15,10 @@ _LOOKS = {
 }
 
 
+#: What a directory is that is left out of those that are read.
+OF_A_JOB, OF_A_MODEL = "the output directory of a job", "the directory of a model"
+
+
 def notices_of_names(names: Mapping[str, Collection[str]]) -> list[str]:
     """Lines about inputs that are named several times, one line for each of a few inputs.
 

@@ -50,12 +50,19 @@ def percent(share: float) -> str:
     return f"{100 * share:.{1 if rest >= 0.01 else 2}f} %"  # noqa: PLR2004 - one per cent
 
 
-def missing(noun: str) -> str:
-    """What is wrong with unknown words, tokens, characters or bytes, as the end of a sentence about them."""
-    return f"{'stand for what is' if noun == 'tokens' else 'are'} not in the model's vocabulary"
+def lines_of_unknown(share: float | None, noun: str, which: str = "") -> list[str]:
+    """Lines about the words, tokens, characters or bytes of texts that a model doesn't know; none if it knows all.
 
-
-def wrong_tokenizer(noun: str) -> str:
-    """The question that follows where most words, tokens, characters or bytes of the texts are unknown."""
-    example = " One of words finds none in sequences of letters, for example" if noun == "words" else ""
-    return f"that is most of them: is the model's tokenizer made for such texts?{example}"
+    Args:
+        share: the share of unknown ones; None where there are none at all, or none can be unknown.
+        noun: what they are.
+        which: the end of a phrase about those that were counted.
+    """
+    if not share:
+        return []
+    are = "stand for what is" if noun == "tokens" else "are"
+    lines = [f"{percent(share)} of the {noun}{which} {are} not in the model's vocabulary"]
+    if share > 1 / 2:
+        example = " One of words finds none in sequences of letters, for example" if noun == "words" else ""
+        lines.append(f"that is most of them: is the model's tokenizer made for such texts?{example}")
+    return lines

@@ -20,7 +20,7 @@ from heapq import nlargest
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from unrolled.errors import OptionError, RequestError
+from unrolled.errors import OptionError, RequestError, counted
 from unrolled.tokenization.word_rules import WordRules, build
 
 if TYPE_CHECKING:
@@ -48,6 +48,13 @@ class Fit:
     kept: int
     covered: int
     unknown: int
+
+    def line_of_unknown(self, oov_token: str | None) -> str:
+        """A line for people if the out-of-vocabulary token is also a word of the texts; "" otherwise."""
+        if not self.unknown:
+            return ""
+        words = counted(self.unknown, "word of the texts is", "words of the texts are")
+        return f"--oov {oov_token}: {words} this one, and so unknown; if a word is meant, give another --oov"
 
 
 def fit(texts: Iterable[str], vocab_size: int, oov_token: str | None = None) -> Fit:

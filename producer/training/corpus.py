@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from producer.sources.notices import named, notices_of_words
 from producer.sources.reading import InputPlan, check_inputs, read_batches
 from producer.terminal.progress import reading
-from producer.terminal.text import percent
+from producer.terminal.text import lines_of_unknown, percent
+from producer.tokenization.coverage import Coverage
 from producer.tokenization.tokenize import tokenize
 from producer.training.place import clear
 from producer.training.resuming import resumed
@@ -121,6 +122,8 @@ def _make_rows(request: FitRequest, plan: InputPlan, words: dict[str, Any], say:
     options = FitOptions(vocab_size, **request.training)
     options.config()
     seen, held = Seen(), [0, 0]
+    # A tokenizer that is made of the corpus leaves out what is rare, and says so.
+    coverage = None if request.tokenizer is None else Coverage(tokenizer)
     targets = SEGMENT_WINDOWS * options.max_length
     bound = int(options.validation_share * 2**64)
     with (
@@ -129,7 +132,7 @@ def _make_rows(request: FitRequest, plan: InputPlan, words: dict[str, Any], say:
         reading("tokenizing", plan.size_bytes) as on_bytes,
     ):
         batches = read_batches(plan, request.source, on_bytes=on_bytes, steadily=steadily)
-        for batch in tokenize(batches, tokenizer, vocab_size):
+        for batch in tokenize(batches, tokenizer, vocab_size, coverage=coverage):
             sides: tuple[list[NDArray[np.int32]], list[NDArray[np.int32]]] = ([], [])
             for ids in rows_with_targets(batch, seen):
                 side = held_out(ids, bound)
@@ -140,7 +143,8 @@ def _make_rows(request: FitRequest, plan: InputPlan, words: dict[str, Any], say:
     _check_sides(train, validation, options, seen)
     tokens = train.tokens + validation.tokens
     share = line_of_share(sum(held), held[1], tokens, validation.tokens, options.validation_share)
-    for line in (*seen.left_out(), *share):
+    unknown = lines_of_unknown(coverage.unknown_share, coverage.noun) if coverage else []
+    for line in (*seen.left_out(), *unknown, *share):
         say(line)
     learnt, held_out_rows = (RowCount(side.rows, side.tokens) for side in (train, validation))
     kept = request.out / SCRATCH / TOKENIZER_FILE
@@ -169,6 +173,8 @@ def _tokenizer(request: FitRequest, plan: InputPlan, say: Callable[[str], None])
     for notice in notices_of_words((file.label, file.format) for file in plan.files):
         say(notice)
     found = words_of(request, plan, say)
+    if line := found.line_of_unknown(request.oov):
+        say(line)
     share = percent(found.covered / found.words)
     words = found.kept - (request.oov is not None)  # that token has an id, and is no word of the corpus
     say(f"vocabulary: {words:,} of {found.distinct:,} words, {share} of all {found.words:,} that occur")

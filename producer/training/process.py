@@ -154,23 +154,41 @@ def _done_before(request: FitRequest) -> dict[str, Any] | None:
     """The record of this training if it is complete.
 
     Raises:
-        JobError: the directory contains another model.
+        JobError: the directory contains another model, or files of this one are missing or were changed.
     """
     out = request.out
     if (out / RECORD_FILE).exists():
         record, words = read_record(out), request.words(discover(request.inputs, request.source).files)
-        if record.get("request") == words and record.get("fingerprint") == open_model(out).fingerprint:
-            return record
-        if isinstance(before := record.get("request"), dict) and before != words:
+        before = record.get("request")
+        if isinstance(before, dict) and before != words:
             raise JobError(
                 f"{out}: contains a model that was trained with {differences(before, words)}; a model can't "
                 "be trained further: choose another --out, or remove it"
             )
+        if before == words:
+            changed = _changed(out, record)
+            if not changed:
+                return record
+            if FitPlan.read(out / SCRATCH) is None:
+                files = ", ".join(name for name in _RESULT if (out / name).exists())
+                raise JobError(
+                    f"{out}: contains the model of this training, but {changed}; restore it from a copy, or remove "
+                    f"{files} there and train again"
+                )
     # A training that was killed while it wrote its model still has its plan, and writes the same files again.
     there = [name for name in _RESULT if (out / name).exists()]
     if there and FitPlan.read(out / SCRATCH) is None:
         raise JobError(f"{out}: contains the {there[0]} of another model; choose another --out, or remove it")
     return None
+
+
+def _changed(out: Path, record: dict[str, Any]) -> str:
+    """Which files of a finished model were changed or removed since, for people; "" if none was."""
+    if missing := [name for name in (CONFIG_FILE, WEIGHTS_FILE, HEAD_FILE) if not (out / name).exists()]:
+        return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+    if record.get("fingerprint") == open_model(out).fingerprint:
+        return ""
+    return f"{CONFIG_FILE}, {WEIGHTS_FILE} or {TOKENIZER_FILE} was changed or removed since"
 
 
 def _train(out: Path, plan: FitPlan, device: str, threads: int | None, lock: BinaryIO) -> None:

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import RequestError
+from unrolled.errors import RequestError, shortened
 from unrolled.job.inputs import Inputs
 from unrolled.settings.declaration import flag_of
 
@@ -74,7 +74,7 @@ def differences(before: dict[str, Any], asked: dict[str, Any]) -> str:
     for name in sorted(names):
         one, other = before.get(name), asked.get(name)
         if name == "inputs":
-            found.append(_difference(name, _few(one), _few(other)) or ("other inputs" if one != other else ""))
+            found.append(_other_inputs(one, other))
         elif isinstance(one, dict) and isinstance(other, dict):
             found += [_difference(key, one.get(key), other.get(key)) for key in sorted(one.keys() | other.keys())]
         else:
@@ -87,7 +87,7 @@ def _difference(name: str, before: object, asked: object) -> str:
         return ""
     if name == "files":
         return "an input that has changed since"
-    flag = flag_of(name) if name != "inputs" else "inputs"
+    flag = flag_of(name)
     if name == "tokenizer":  # a digest, or None for one that is made of the words
         if before and asked:
             return "another --tokenizer"
@@ -101,12 +101,17 @@ def _given(flag: str, value: object) -> str:
     """An option as it is given on a command line."""
     if isinstance(value, bool):
         return flag if value else f"--no-{flag.removeprefix('--')}"
-    return f"{flag} {str(value)[:_LONGEST_SHOWN]}"
+    return f"{flag} {shortened(str(value), _LONGEST_SHOWN)}"
 
 
-def _few(inputs: object) -> object:
-    """The names of the first inputs, for people."""
-    return ", ".join(map(str, inputs.get("first", ()))) if isinstance(inputs, dict) else inputs
+def _other_inputs(before: Any, asked: Any) -> str:
+    """How the inputs of two trainings differ, for people; "" if they don't."""
+    if before == asked:
+        return ""
+    try:
+        return f"other inputs ({Inputs.from_json(before).beside(Inputs.from_json(asked))})"
+    except (ValueError, TypeError, KeyError):  # of another release
+        return "other inputs"
 
 
 def _digest(path: Path) -> str:

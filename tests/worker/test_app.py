@@ -220,6 +220,28 @@ def test_an_engine_that_can_not_start_ends_the_worker_with_one_line(site):
     assert len(left(job)) == 1
 
 
+def test_a_model_that_is_removed_while_the_worker_starts(site):
+    """Exit status 1, as if it hadn't been there; the file that is missing is named."""
+    worker = WorkerProcess(site.environ(), site.root / "log", [sys.executable, "-c", NO_MODEL])
+    site.workers.append(worker)
+    assert worker.wait() == 1
+    assert "model.safetensors: isn't there any more; restore it from your copy" in worker.log
+    assert "Traceback" not in worker.log
+
+
+NO_MODEL = """
+import sys
+from worker.cli.worker import choose_and_measure, run_worker
+from worker.settings import Settings
+
+def make_engine(settings, model):
+    (model.path / "model.safetensors").rename(model.path / "elsewhere")
+    return choose_and_measure(settings, model)
+
+sys.exit(run_worker(Settings.from_environ(), "INFO", make_engine))
+"""
+
+
 NO_ENGINE = """
 import sys
 from unrolled.errors import UnrolledError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -15,8 +16,8 @@ from unrolled.store.bucket_url import BucketUrl, is_url
 from unrolled.store.disk.path_limits import refuse_impossible
 from unrolled.store.place import open_bucket
 
-#: Entries of a directory that are looked at for jobs; a directory of jobs has fewer.
-_MOST_CHILDREN = 1000
+#: Entries below a directory that are looked at for jobs, those near it first.
+_MOST_ENTRIES = 10_000
 #: Folders of a bucket's prefix that are looked at for jobs: each is a request.
 _MOST_FOLDERS = 50
 
@@ -30,7 +31,7 @@ def refuse_model(place: str) -> None:
     Raises:
         JobError: it is the directory of a model, or of one that is being trained.
     """
-    if not is_url(place) and not is_job(place) and _has_training(Path(place)):
+    if not is_url(place) and not is_job(place) and has_training(Path(place)):
         raise JobError(f"{place}: contains an unfinished training ({TRAINING_FOLDER}), not a job; use another --out")
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if _is_in_bucket(place, name) if is_url(place) else (Path(place) / name).exists():
@@ -66,30 +67,39 @@ def refuse_place(place: str) -> None:
         raise OptionError(f"--out {place} is the root directory; name a directory for this job alone")
     for file in (each for each in (path, *path.parents) if each.is_file()):
         raise OptionError(f"--out {place}: {file} is a file; name a directory, or a path at which one can be made")
+    if (path / names.JOB).exists():
+        return  # whatever was put around it since: it goes on
     for above in path.parents:
         if (above / names.JOB).exists():
             raise JobError(f"{place}: is inside the directory of another job ({above}); use a directory beside it")
-    if (path / names.JOB).exists() or not path.is_dir():
-        return
-    try:
-        jobs = [child.name for child in islice(path.iterdir(), _MOST_CHILDREN) if (child / names.JOB).exists()]
-    except OSError:
-        return  # opening it says what is wrong
-    if jobs:
-        raise JobError(f"{place}: holds the directory of another job ({min(jobs)}); use a directory for this job alone")
+    if job := _job_below(path):
+        raise JobError(f"{place}: holds the directory of another job ({job}); use a directory for this job alone")
+
+
+def _job_below(path: Path) -> str:
+    """The first job that is found below a directory, at whatever depth, by its path from there; "" if there is none."""
+    waiting, count = deque([path]), 0
+    while waiting and count < _MOST_ENTRIES:
+        with suppress(OSError):  # where this user may not look; opening it says what is wrong
+            for child in sorted(islice(waiting.popleft().iterdir(), _MOST_ENTRIES - count)):
+                count += 1
+                if (child / names.JOB).exists():
+                    return str(child.relative_to(path))
+                if child.is_dir() and not child.is_symlink():
+                    waiting.append(child)
+    return ""
 
 
 def _refuse_in_bucket(place: str) -> None:
     """As `refuse_place` does; what these credentials may not see above or inside is no reason."""
     url = BucketUrl.parse(place)
     # Asked first: where this can't be seen, nothing else has to be waited for.
-    is_resumed = open_bucket(url).find(f"{url.prefix}/{names.JOB}".lstrip("/")) is not None
+    if open_bucket(url).find(f"{url.prefix}/{names.JOB}".lstrip("/")) is not None:
+        return
     steps = url.prefix.split("/") if url.prefix else []
     for above in (replace(url, prefix="/".join(steps[:count])) for count in reversed(range(len(steps)))):
         if _is_in_bucket(str(above), names.JOB):
             raise JobError(f"{place}: is inside the place of another job ({above}); use a prefix beside it")
-    if is_resumed:
-        return
     with suppress(TransientError):
         for folder in open_bucket(url).inside(url.prefix)[1][:_MOST_FOLDERS]:
             if _is_in_bucket(str(replace(url, prefix=folder)), names.JOB):
@@ -122,13 +132,13 @@ def refuse_training(directory: Path) -> None:
     Raises:
         ModelError: it is the directory of a training that isn't finished.
     """
-    if _has_training(directory):
+    if has_training(directory):
         raise ModelError(
             f"{directory}: contains an unfinished training ({TRAINING_FOLDER}), which the same `unrolled model fit` "
             "resumes; use another directory"
         )
 
 
-def _has_training(directory: Path) -> bool:
+def has_training(directory: Path) -> bool:
     """Whether a training has begun: it makes the first of these files, and keeps the second."""
     return any((directory / TRAINING_FOLDER / name).exists() for name in TRAINING_FILES)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from unrolled.errors import JobError, RequestError, reason_of
+from unrolled.errors import JobError, RequestError, reason_of, shortened
 from unrolled.job.inputs import Inputs
 from unrolled.job.offer import ARITHMETICS, ENGINES, Arithmetic, EngineName, Offer
 
@@ -20,6 +20,8 @@ FORMAT_VERSION = 4
 MOST_BYTES = 2**20
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _KEY = re.compile(r"[0-9a-f]{16}")
+#: Characters of an option's value that are shown.
+_LONGEST_SHOWN = 80
 #: What an option that is null says, in the words in which it is given.
 _UNSAID = {"layers": "last", "positions": "all"}
 #: Options that have their values by the others, where the user doesn't give them.
@@ -159,4 +161,4 @@ def _why(error: Exception) -> str:
 
 
 def _shown(name: str, value: object) -> str:
-    return _UNSAID.get(name, "null") if value is None else json.dumps(value)[:80]
+    return _UNSAID.get(name, "null") if value is None else shortened(json.dumps(value), _LONGEST_SHOWN)

@@ -1,5 +1,7 @@
 """The tensors of a model: new ones, and the check that tensors fit a configuration."""
 
+# Over 150 lines: tensors that are made and tensors that are read are checked alike.
+
 from __future__ import annotations
 
 import math
@@ -83,6 +85,8 @@ def check_header(place: Path, config: ModelConfig) -> None:
         with safe_open(place, framework="numpy") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - the file is not a dict
             found = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+    except FileNotFoundError as error:
+        raise ModelError(f"{place}: isn't there any more; restore it from your copy") from error
     except Exception as error:  # safetensors raises its own type, OSError or ValueError by version
         raise ModelError(f"{place}: is not a whole safetensors file ({error}); restore it from your copy") from error
     _compare(found, {name: ("F32", shape) for name, shape in config.shapes().items()}, place)

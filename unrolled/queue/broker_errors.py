@@ -83,7 +83,7 @@ def refusal(url: str, error: BaseException) -> tuple[str, str]:
 
 
 def advice(url: str, error: BaseException) -> str:
-    """Advice if TLS on only one side may cause the error; otherwise empty.
+    """Advice if TLS on only one side may cause the error, which a socket in a directory has on none; otherwise empty.
 
     Args:
         url: of the broker.
@@ -92,7 +92,7 @@ def advice(url: str, error: BaseException) -> str:
     text = str(error)
     if "CERTIFICATE_VERIFY" in text:
         return "check ssl_ca_certs in --broker, and the server's certificate"
-    if any(sign in text for sign in _UNHEARD):
+    if any(sign in text for sign in _UNHEARD) and "+socket://" not in url:
         other = "no TLS, write redis://" if url.startswith("rediss://") else "TLS, write rediss://"
         return f"if that port speaks {other}; if something else than Redis listens there, correct the URL"
     return ""

@@ -6,7 +6,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.errors import RowError
+from unrolled.errors import RowError, shortened
 
 # Longer values are cut in messages.
 _SHOWN_BITS = 128
@@ -75,4 +75,4 @@ def shown(value: object) -> str:
         return f"of {value.bit_length()} bits"
     words = {"None": "null", "True": "true", "False": "false"}
     text = repr(value)
-    return words.get(text, text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…")
+    return words.get(text, shortened(text, _SHOWN_CHARACTERS))

@@ -3,6 +3,8 @@
 # Over 150 lines: one conversion, in the order of its steps.
 
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from operator import xor
 
 import numpy as np
 
@@ -23,6 +25,11 @@ from worker.model_import.token_maps import apply_maps
 #: The model's max_length if neither the file nor the user says how long rows are, in tokens.
 DEFAULT_LENGTH = 512
 _ROUNDS = ". The file's own runtime also rounds the vectors that layers read to 8 bits, so its outputs differ a little"
+
+_TURNED = (
+    "the source gives its outputs from a row's last token to its first; here they are stored beside their tokens, in "
+    "the row's order"
+)
 
 
 @dataclass(slots=True)
@@ -107,10 +114,12 @@ def assemble(
         of_rows = stack.table is not None and stack.table.one_hot == "rows"
         _pad(made, padding, max_length, vectors=of_rows or (table is None and not one_hot))
     elif stack.computes_padding:
+        forward = {layer.direction for layer in made.config.recurrent_layers} == {"forward"}
         made.notes.append(
             "the source doesn't mask padding"
             + (" in all of its layers" if stack.masks_partly else "")
-            + ": where its rows are padded, its vectors depend on the padding. Rows have the vectors here that they "
+            + f": where its rows are padded{' before their tokens' if forward else ''}, its vectors depend on the "
+            "padding. Rows have the vectors here that they "
             + ("have without padding" if stack.masks_partly else "have without padding; --pad computes padding, too")
         )
     return made
@@ -296,6 +305,8 @@ def _describe_states(config: ModelConfig, stack: Stack) -> str:
 def _differences(stack: Stack, parts: list[Part]) -> list[str]:
     """Where the imported model isn't what the source's program computes, for the user."""
     notes = [f"{layer.name}: {note}" for layer in stack.layers for note in layer.notes]
+    turned = accumulate((layer.reversed for layer in stack.layers), xor)
+    notes += [f"{layer.name}: {_TURNED}" for layer, is_turned in zip(stack.layers, turned, strict=True) if is_turned]
     if stack.joined:
         notes.append(
             f"the vectors are those of {stack.sum or parts[-1].name}, before {', '.join(map(str, stack.joined))}, "

@@ -56,8 +56,9 @@ class Network:
         self._optimizer.build(self._variables)
         self._layers = [_layer_of(cell) for cell in self._model.stacked_lstm_cells(is_training=True).cells]
         states = tf.TensorSpec((self._depth, 2, None, self._units), tf.float32)
-        self._train = tf.function(self._train_step, input_signature=[_IDS, _IDS, states, _SEED])
-        self._evaluate = tf.function(self._evaluation, input_signature=[_IDS, _IDS, states])
+        # AutoGraph has nothing to do here, and would leave files in the temporary directory.
+        self._train = tf.function(self._train_step, input_signature=[_IDS, _IDS, states, _SEED], autograph=False)
+        self._evaluate = tf.function(self._evaluation, input_signature=[_IDS, _IDS, states], autograph=False)
 
     def train(self, window: Window, states: Any, learning_rate: float) -> tuple[float, Any]:
         """Learn from a window.

@@ -15,7 +15,7 @@ from producer.sources.formats.fields import decoded, found_id
 from producer.sources.formats.input_columns import InputColumns
 from producer.sources.options import SourceOptions
 from unrolled.errors import RowError
-from unrolled.tokenization.number_lists import is_list, is_numbers, is_vectors, number_lists
+from unrolled.tokenization.number_lists import has_no_value, is_list, is_numbers, is_vectors, number_lists
 
 # An id, and either text, tokens (one of the two None) and initial states, or the reason why the row is bad.
 Found = tuple[str | None, tuple[str | None, object, object] | str]
@@ -32,7 +32,7 @@ def _is_text(type_: Any) -> bool:
 
 
 def check_types(schema: Any, columns: InputColumns, options: SourceOptions) -> None:
-    """Check the types of the columns.
+    """Check the types of the columns. One in which no value occurs, and whose type is null, is as good as any.
 
     Raises:
         DamagedInputError: texts are not text, ids are neither text nor integers, tokens are not lists of integers,
@@ -40,18 +40,16 @@ def check_types(schema: Any, columns: InputColumns, options: SourceOptions) -> N
     """
     content = schema.field(columns.content)
     type_ = _value_type(content.type)
-    if columns.is_text and not _is_text(type_):
-        raise DamagedInputError(f"column {content.name!r} is of type {content.type}; allowed: text")
-    if options.kind == "vectors":
-        if not is_vectors(content.type):
-            raise DamagedInputError(
-                f"column {content.name!r} is of type {content.type}; allowed: a list of lists of numbers, one for each "
-                "step"
-            )
-    elif not columns.is_text and not (is_list(content.type) and pa.types.is_integer(content.type.value_type)):
-        raise DamagedInputError(f"column {content.name!r} is of type {content.type}; allowed: a list of integers")
-    if columns.state is not None and not is_numbers(schema.field(columns.state).type):
-        state = schema.field(columns.state)
+    if columns.is_text:
+        fits, allowed = _is_text(type_) or pa.types.is_null(type_), "text"
+    elif options.kind == "vectors":
+        fits, allowed = is_vectors(content.type), "a list of lists of numbers, one for each step"
+    else:
+        fits, allowed = is_list(content.type) and pa.types.is_integer(content.type.value_type), "a list of integers"
+    if not fits and (columns.is_text or not has_no_value(content.type)):
+        raise DamagedInputError(f"column {content.name!r} is of type {content.type}; allowed: {allowed}")
+    state = None if columns.state is None else schema.field(columns.state)
+    if state is not None and not (is_numbers(state.type) or has_no_value(state.type)):
         raise DamagedInputError(
             f"column {state.name!r} is of type {state.type}; allowed for initial states: a list of numbers. Name "
             "another (--initial-state-field)"
@@ -59,7 +57,7 @@ def check_types(schema: Any, columns: InputColumns, options: SourceOptions) -> N
     if columns.id is not None:
         ids = schema.field(columns.id)
         type_ = _value_type(ids.type)
-        if not (_is_text(type_) or pa.types.is_integer(type_)):
+        if not (_is_text(type_) or pa.types.is_integer(type_) or pa.types.is_null(type_)):
             raise DamagedInputError(
                 f"column {ids.name!r} is of type {ids.type}; allowed for ids: text or integers. "
                 "Name another (--id-field)"

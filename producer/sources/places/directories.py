@@ -4,11 +4,15 @@ import glob
 import itertools
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
+from producer.sources.notices import OF_A_JOB, OF_A_MODEL
 from producer.sources.places.local_file import LocalFile, shown
 from unrolled.errors import RequestError
+from unrolled.job.directories import has_training
 from unrolled.job.names import JOB, part_object, parts_in
+from unrolled.model.files import CONFIG_FILE, WEIGHTS_FILE
 from unrolled.store.patterns import is_private, matching_paths
 
 
@@ -36,10 +40,9 @@ def find_files(given: str, notices: list[str]) -> Iterator[LocalFile]:
 
 def _paths(given: str, notices: list[str]) -> Iterator[str]:
     if os.path.isdir(given):  # noqa: PTH112 - names stay as given
-        if os.path.exists(os.path.join(given, JOB)):  # noqa: PTH110, PTH118 - names stay as given
+        if kind := _kind_of(given):
             raise RequestError(
-                f"input {shown(given)}: is the output directory of a job; to read files in it, name them, such as "
-                f"{_files_in(given)}"
+                f"input {shown(given)}: is {kind}; to read files in it, name them, such as {_files_in(given)}"
             )
         yield from _walk(given, notices)
     elif os.path.lexists(given):
@@ -55,6 +58,14 @@ def _paths(given: str, notices: list[str]) -> Iterator[str]:
             yield from _walk(match, notices) if os.path.isdir(match) else (match,)  # noqa: PTH112 - names stay as given
     else:
         raise RequestError(f"input {shown(given)!r}: {_why_absent(given)}")
+
+
+def _kind_of(directory: str) -> str:
+    """What a directory is that isn't one of inputs, for people: a job's or a model's; "" otherwise."""
+    if os.path.exists(os.path.join(directory, JOB)):  # noqa: PTH110, PTH118 - names stay as given
+        return OF_A_JOB
+    is_whole = all(os.path.exists(os.path.join(directory, name)) for name in (CONFIG_FILE, WEIGHTS_FILE))  # noqa: PTH110, PTH118 - names stay as given
+    return OF_A_MODEL if is_whole or has_training(Path(directory)) else ""
 
 
 def _files_in(directory: str) -> str:
@@ -80,7 +91,7 @@ def _why_absent(path: str) -> str:
 
 
 def _without_outputs(matches: Iterable[str], pattern: str, notices: list[str]) -> Iterator[str]:
-    """The matches of a pattern that are in no job's output directory, unless the pattern itself names that directory.
+    """The matches of a pattern that are in no directory of a job or a model, unless the pattern itself names that.
 
     A pattern that matches a job's own parts would find other inputs each time.
     """
@@ -91,9 +102,9 @@ def _without_outputs(matches: Iterable[str], pattern: str, notices: list[str]) -
         if len(folder) <= len(named):
             return False
         if folder not in found:
-            found[folder] = os.path.exists(os.path.join(folder, JOB))  # noqa: PTH110, PTH118 - names stay as given
-            if found[folder]:
-                notices.append(f"{shown(folder)} is the output directory of a job: left out")
+            found[folder] = bool(kind := _kind_of(folder))
+            if kind:
+                notices.append(f"{shown(folder)} is {kind}: left out")
             else:
                 found[folder] = is_output(os.path.dirname(folder))  # noqa: PTH120 - names stay as given
         return found[folder]
@@ -120,8 +131,8 @@ def _walk(top: str, notices: list[str]) -> Iterator[str]:
             folders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
-        if os.path.exists(os.path.join(folder, JOB)):  # noqa: PTH110, PTH118 - os.walk gives text
-            notices.append(f"{shown(folder)} is the output directory of a job: left out")
+        if kind := _kind_of(folder):
+            notices.append(f"{shown(folder)} is {kind}: left out")
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not is_private(name))

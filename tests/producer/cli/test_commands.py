@@ -506,6 +506,15 @@ def test_a_job_that_is_removed_is_not_waited_for(tmp_path):
         wait.wait_for_job(job, None, NAMESPACE, Removing(), until=time.monotonic() + 60, every_seconds=0.01)
 
 
+def test_a_job_that_is_removed_at_its_end(tmp_path):
+    """`run` says so, and doesn't name commands that would refuse the parts."""
+    finished_job(tmp_path / "out")
+    assert wait.open_again(str(tmp_path / "out")).job
+    (tmp_path / "out" / "_unrolled" / "job.json").unlink()
+    with pytest.raises(JobError, match=r"out: _unrolled/job\.json was removed while the job ran\. Restore it from"):
+        wait.open_again(str(tmp_path / "out"))
+
+
 def test_wait_rides_over_a_broker_that_is_away(tmp_path, broker, ledger):
     """`wait` says once that the broker is away, and continues when it is back, empty."""
     job = make_job(tmp_path, shards=3)

@@ -37,7 +37,11 @@ def place(tmp_path_factory):
     """A directory with a corpus, and a model that was trained on it without an interruption."""
     path = tmp_path_factory.mktemp("fit")
     write_corpus(path / "corpus.jsonl", 3000)
-    done = unrolled("model", "fit", "corpus.jsonl", "--out", "model", *OPTIONS, cwd=path, timeout=START_SECONDS)
+    (path / "scratch").mkdir()
+    command = ("model", "fit", "corpus.jsonl", "--out", "model", *OPTIONS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(path / "scratch"))
+        done = unrolled(*command, cwd=path, timeout=START_SECONDS)
     assert done.returncode == 0, done.stderr
     (path / "said").write_text(done.stdout + done.stderr)
     return path
@@ -141,6 +145,29 @@ def test_the_same_command_again_trains_nothing(place):
     assert other.returncode == 1
     assert "contains a model that was trained with --seed 0 (this command has 1); a model can't be tr" in other.stderr
     assert contents(place / "model") == before
+
+
+def test_nothing_is_left_in_the_temporary_directory(place):
+    """As files that TensorFlow makes of the program's own code."""
+    assert [*(place / "scratch").rglob("*")] == []
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name != RECORD_FILE])
+def test_a_file_of_the_model_is_missing(place, name):
+    """The model isn't another one's; what is said to be removed lets it be trained again."""
+    shutil.rmtree(place / "part", ignore_errors=True)
+    shutil.copytree(place / "model", place / "part")
+    (place / "part" / name).unlink()
+    command = ("model", "fit", "corpus.jsonl", "--out", "part", *OPTIONS)
+    done = unrolled(*command, cwd=place)
+    lost = "config.json, model.safetensors or tokenizer.json was changed or removed since"
+    said = lost if name == "tokenizer.json" else f"{name} is missing"
+    rest = ", ".join(one for one in ("config.json", "model.safetensors", "tokenizer.json", HEAD_FILE) if one != name)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"Error: part: contains the model of this training, but {said}; restore it from a copy, or remove {rest}, "
+        f"{RECORD_FILE} there and train again\n"
+    )
 
 
 def trainer(pid):
@@ -295,6 +322,18 @@ def test_a_pattern_that_matches_the_models_directory(tmp_path):
     )
     assert (found.exit_code, "there is no row to hold out" in found.stderr) == (1, True), found.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_model_below_its_corpus_is_no_part_of_it(place, tmp_path):
+    """Its files are left out, so that the same command finds the same corpus."""
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    shutil.copy(place / "corpus.jsonl", corpus)
+    command = ("model", "fit", "corpus", "--out", "corpus/model", *OPTIONS)
+    first = unrolled(*command, cwd=tmp_path, timeout=START_SECONDS)
+    assert first.returncode == 0, first.stderr
+    again = unrolled(*command, cwd=tmp_path)
+    assert (again.returncode, "corpus/model is trained already" in again.stderr) == (0, True), again.stderr
 
 
 def test_a_model_is_not_made_in_its_corpus(tmp_path):

@@ -352,6 +352,28 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path, words):
     assert (done.returncode, done.stderr) == (1, "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_messages_that_cannot_be_written_are_lost_and_nothing_else(tmp_path):
+    """As where standard error is a log on a full disk: the result and the exit status are what they are."""
+    finished_job(tmp_path / "out")
+    for words, status, said in ((["verify", str(tmp_path / "out")], 0, ": verified; "), (["status", "nowhere"], 1, "")):
+        command = [sys.executable, "-m", "producer", *words]
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=full, text=True, check=False)
+        assert (done.returncode, said in done.stdout) == (status, True), words
+
+
+def test_a_working_directory_that_was_removed(tmp_path, monkeypatch):
+    """It is named; no path can be resolved from there."""
+    finished_job(tmp_path / "out")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    result = run("status", "../out")
+    said = "Error: the working directory was removed; go to another one (cd), and run the command again\n"
+    assert (result.exit_code, result.stderr) == (1, said)
+
+
 @pytest.mark.parametrize("command", ["fit", "import"])
 def test_of_the_commands_of_models_only_fit_resumes(monkeypatch, command):
     """An interrupted import begins again."""

@@ -273,6 +273,22 @@ def test_a_jobs_own_output_is_no_input(tmp_path, monkeypatch):
         assert any("sub/vectors is the output directory of a job: left out" in notice for notice in plan.notices), given
 
 
+def test_a_models_directory_is_no_input(tmp_path, monkeypatch):
+    """As `model fit corpus --out corpus/model` makes one; alone it is refused, unless its files are named."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub" / "model").mkdir(parents=True)
+    write(tmp_path / "sub" / "a.jsonl", '{"tokens": [1, 2]}\n')
+    for name in ("config.json", "model.safetensors", "head.safetensors", "training.json"):
+        write(tmp_path / "sub" / "model" / name, "{}")
+    for given in ("sub", "**/*", "*"):
+        plan = check_inputs([given], SourceOptions())
+        assert [file.label for file in plan.files] == ["sub/a.jsonl"]
+        assert plan.notices == ("sub/model is the directory of a model: left out",)
+    with pytest.raises(RequestError, match=r"input sub/model: is the directory of a model; .* such as 'sub/model/\*"):
+        check_inputs(["sub/model"], SourceOptions())
+    assert len(check_inputs(["sub/model/*.json"], SourceOptions(format="text")).files) == 2
+
+
 def test_a_jobs_output_directory_alone_is_no_input(tmp_path, monkeypatch):
     """The error says how its parts are named."""
     monkeypatch.chdir(tmp_path)

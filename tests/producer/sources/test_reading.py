@@ -299,6 +299,31 @@ def test_arrow_types(tmp_path):
         assert [list(row.tokens) for row in rows if isinstance(row, SourceRow)] == [[1, 2], [3, None], [4, 5]]
 
 
+@pytest.mark.parametrize("format", ["parquet", "arrow"])
+def test_columns_in_which_no_value_occurs(tmp_path, format):
+    """Their type is null, as of a frame without values; they are read as from a column of text or lists."""
+    nulls, empty = pa.nulls(2), pa.array([[], []], pa.list_(pa.null()))
+
+    def read(**columns):
+        return rows_of(write(tmp_path / f"a.{format}", table_bytes(pa.table(columns), format)))
+
+    assert [plain(row) for row in read(id=nulls, text=["a b", ""])] == [("a b", None, None), ("", None, None)]
+    assert [(row.id, [*row.tokens]) for row in read(id=["a", "b"], tokens=empty)] == [("a", []), ("b", [])]
+    assert {row.reason for row in read(text=nulls)} == {"'text' is null"}
+    assert {row.reason for row in read(tokens=nulls)} == {"'tokens' is null"}
+    assert read(id=nulls[:0], text=nulls[:0]) == []
+    with_nulls = read(tokens=pa.array([[None, None], None], pa.list_(pa.null())))
+    assert [*with_nulls[0].tokens] == [None]
+    assert with_nulls[1].reason == "'tokens' is null"
+
+
+def test_a_list_of_nulls_takes_no_memory(tmp_path):
+    """The lists of a hostile file may have any length, and no bytes."""
+    lists = pa.FixedSizeListArray.from_arrays(pa.nulls(2 * 10**9), 10**9)
+    path = write(tmp_path / "a.arrow", table_bytes(pa.table({"tokens": lists}), "arrow"))
+    assert [[*row.tokens] for row in rows_of(path)] == [[None], [None]]
+
+
 def test_starts_light():
     """Sources load neither pyarrow nor zstandard before an input needs them."""
     code = "import sys, producer.sources.reading; print(sorted({'pyarrow', 'zstandard'} & set(sys.modules)))"

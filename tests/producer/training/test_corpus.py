@@ -6,7 +6,7 @@ import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from producer.training import corpus as rows_of_a_corpus
 from producer.training import place
 from producer.training.place import held as directory_held
 from producer.training.process import fit_model
+from producer.training.words import text_of
 from unrolled.errors import JobError, OptionError, RequestError, UnrolledError
 from unrolled.model.files import LOCK_FILE
 from unrolled.store.lock import lock_file
@@ -159,6 +160,24 @@ def test_long_rows_are_cut(tmp_path):
     assert [token for piece in pieces for token in piece[1:]] == long[1:]
 
 
+def test_a_tokenizer_for_other_texts_is_suspected(tmp_path):
+    """Of the tokenizer that is given; of one that is made of the words, a word as the token for others is told."""
+    letters = tmp_path / "letters.json"
+    letters.write_text(text_of(fit(["a b c"], 9, "<unk>").tokenizer))
+    corpus = write(
+        tmp_path / "c.jsonl", [f"cat dog elk fox {' '.join(row)}" for row in product("abc", repeat=3)], "text"
+    )
+    said, share = [], {"validation_share": 0.3}
+    prepare(asked([corpus], tmp_path / "out", vocab_size=None, tokenizer=letters, training=share), said.append)
+    assert "57.1 % of the words are not in the model's vocabulary" in said
+    assert any(line.startswith("that is most of them: is the model's tokenizer made for such texts?") for line in said)
+    said.clear()
+    prepare(asked([corpus], tmp_path / "other", oov="cat", training=share), said.append)
+    assert [line for line in said if line.startswith("--oov")] == [
+        "--oov cat: 27 words of the texts are this one, and so unknown; if a word is meant, give another --oov"
+    ]
+
+
 def test_what_was_made_ready_is_taken_as_it_is(tmp_path, monkeypatch):
     """The same command on the same files uses the prepared rows; another command is refused with what differs."""
     monkeypatch.chdir(tmp_path)
@@ -172,7 +191,7 @@ def test_what_was_made_ready_is_taken_as_it_is(tmp_path, monkeypatch):
     with pytest.raises(JobError, match=r"unfinished training with no --epochs \(this command has 3\); run"):
         prepare(asked([corpus], tmp_path / "out", training={"epochs": 3}), lambda _: None)
     other = write(tmp_path / "d.jsonl", IDS)
-    with pytest.raises(JobError, match=r"training with inputs c.jsonl \(this command has d.jsonl\); run"):
+    with pytest.raises(JobError, match=r"training with other inputs \(c.jsonl; you asked for d.jsonl\); run"):
         prepare(asked([other], tmp_path / "out"), lambda _: None)
     write(corpus, IDS[1:])
     with pytest.raises(

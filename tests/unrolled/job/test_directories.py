@@ -82,6 +82,7 @@ def test_no_job_is_mixed_with_other_jobs(tmp_path, monkeypatch):
         ("jobs/old/sub", 1, f"is inside the directory of another job ({tmp_path / 'jobs' / 'old'})"),
         ("jobs/old/sub/sub", 1, "is inside the directory of another job"),
         ("jobs", 1, "holds the directory of another job (old)"),
+        (".", 1, "holds the directory of another job (jobs/old)"),
         ("/", 2, "is the root directory"),
         ("../" * len(tmp_path.parts), 2, "is the root directory"),
         ("", 2, "--out is empty"),
@@ -90,6 +91,19 @@ def test_no_job_is_mixed_with_other_jobs(tmp_path, monkeypatch):
         assert (result.exit_code, message in result.stderr) == (status, True), result.stderr
     assert sorted(path.name for path in (tmp_path / "jobs").iterdir()) == ["old"]
     assert not (tmp_path / "jobs" / "old" / "sub").exists()
+
+
+def test_a_job_goes_on_whatever_was_put_around_it(tmp_path, monkeypatch):
+    """Its rows are there already, and a directory beside it would begin again."""
+    monkeypatch.chdir(tmp_path)
+    make_model(tmp_path / "model")
+    rows = write_rows(tmp_path / "rows.jsonl", {"a": [1]})
+    command = ("run", rows.name, "--model", "model", "--out", "deep/er/out", "--no-report")
+    assert run(*command).exit_code == 0
+    finished_job(tmp_path / "around")
+    (tmp_path / "around" / "_unrolled").rename(tmp_path / "deep" / "_unrolled")
+    again = run(*command)
+    assert again.exit_code == 0, again.stderr
 
 
 def test_in_a_bucket_too(tmp_path, monkeypatch):

@@ -103,6 +103,9 @@ def test_layers_that_go_backwards(kind, tmp_path):
     model.save(tmp_path / "model.keras")
     done = imported(tmp_path / "model.keras", tmp_path / "model")
     assert [layer.direction for layer in done.model.config.layers] == ["backward", "backward", "forward"]
+    # The third one turns them once more.
+    turned = [note.partition(":")[0] for note in done.made.notes if "from a row's last token to its first" in note]
+    assert turned == done.made.names[:2]
     whole = [row for row in ROWS if len(row) == 9]  # without a mask Keras reads padding too
     assert_same([np.asarray(model(padded(whole)))[0]], states_of(done, whole))
 
@@ -297,6 +300,31 @@ def test_own_functions_of_that_name_are_refused():
     """They are refused if the file shows that they are custom functions."""
     function = {"class_name": "function", "config": "hard_sigmoid", "registered_name": "function"}
     assert "'hard_sigmoid' (a function of the model's own); sigmoid and" in activation_problem("tanh", function)
+
+
+def of_a_script(base):
+    """A class with the name of one of Keras's, as a script or a notebook has it, and a file names it."""
+    return type(base.__name__, (base,), {"__module__": "__main__"})
+
+
+@pytest.mark.parametrize("kind", ["Embedding", "Dropout", "Dense", "LSTM", "LSTMCell", "Sequential", "Functional"])
+def test_classes_of_a_script_are_not_keras_own(kind, tmp_path):
+    """Whatever its code computes: a .keras file says where a class is from, for models within the model too."""
+    made = {name: getattr(layers, name) for name in ("Embedding", "Dropout", "Dense", "LSTM", "LSTMCell")}
+    made |= {"Sequential": keras.Sequential, "Functional": keras.Model}
+    made[kind] = of_a_script(made[kind])
+    if kind == "Functional":
+        made[kind].__name__ = kind
+    if kind == "LSTMCell":
+        recurrent = layers.RNN(made["LSTMCell"](5), return_sequences=True)
+    else:
+        recurrent = made["LSTM"](5, return_sequences=True)
+    inner = made["Sequential"]([keras.Input((None, 4)), made["Dense"](6), made["Dropout"](0.5), recurrent])
+    ids = keras.Input((None,), dtype="int32")
+    model = made["Functional"](ids, inner(made["Embedding"](10, 4)(ids)))
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(ImportRefusedError, match=f"__main__.{kind}"):
+        imported(tmp_path / "model.keras", tmp_path / "model")
 
 
 def test_hard_gates_of_keras_2_in_a_keras_file(tmp_path):

@@ -59,6 +59,18 @@ def test_an_operator_that_was_taken_for_nothing_shows_in_onnx(tmp_path, monkeypa
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.parametrize("name", ["rec", ""])
+def test_a_layer_that_gives_its_last_state_alone_is_run(name, tmp_path):
+    """Its first output isn't there, so that the graph knows it by its name, or by its number."""
+    pytest.importorskip("onnxruntime")
+    graph = Graph()
+    graph.lstm(graph.time_first(graph.embed()), outputs=2)
+    lstm = graph.nodes[-1]
+    lstm.name, lstm.output[0], last = name, "", lstm.output[1]
+    (tmp_path / "model.onnx").write_bytes(graph.model(last).SerializeToString())
+    assert imported(tmp_path / "model.onnx", tmp_path / "model", parity=1e-5).parity.whole
+
+
 def test_a_mask_that_was_taken_for_nothing_shows_in_keras(tmp_path, monkeypatch):
     """If the reader overlooked that a mask hides id 3, the import would fail."""
     ids = keras.Input((None,), dtype="int32")

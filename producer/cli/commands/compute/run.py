@@ -17,7 +17,6 @@ from producer.terminal.figures import ProducerFigures
 from producer.terminal.lines import tell
 from unrolled.errors import OptionError, as_argument, counted
 from unrolled.job.output_root import OutputRoot
-from unrolled.protocol.opening import open_job
 from unrolled.queue.broker_url import without_secret
 from unrolled.settings.declaration import to_environ
 from unrolled.settings.flags import check_companion, flags
@@ -106,9 +105,10 @@ def run(
     from producer.cli.commands.watch.wait import exit_status, summary  # noqa: PLC0415 - slow to import
     from producer.cli.status_report import as_line  # noqa: PLC0415 - slow to import
     from producer.jobs.verify import verify_job  # noqa: PLC0415 - slow to import
+    from producer.jobs.wait import open_again  # noqa: PLC0415 - slow to import
     from producer.report.writing import report_after_run  # noqa: PLC0415 - slow to import
 
-    job = open_job(submission.out)
+    job = open_again(submission.out)
     found = verify_job(job)
     if as_json:
         verified = {"verified": not found.problems, "problems": [asdict(problem) for problem in found.problems]}

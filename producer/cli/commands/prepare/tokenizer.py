@@ -18,7 +18,7 @@ from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
 from producer.sources.rows import SourceRow
 from producer.terminal.text import percent
-from unrolled.errors import JobError, OptionError, RequestError, counted
+from unrolled.errors import JobError, OptionError, RequestError
 from unrolled.job.directories import refuse_job
 from unrolled.job.offer import SHORT
 from unrolled.patience import Patience
@@ -121,9 +121,8 @@ def fit_command(
 
     with reading("counting words", plan.size_bytes) as on_bytes:
         found = fit(texts(on_bytes), size, None if oov == "drop" else oov)
-    if found.unknown:
-        words = counted(found.unknown, "word of the texts is", "words of the texts are")
-        click.echo(f"--oov {oov}: {words} this one, and so unknown; if a word is meant, give another --oov", err=True)
+    if line := found.line_of_unknown(oov):
+        click.echo(line, err=True)
     _save(found.tokenizer, target, room)
     summary: dict[str, object] = {
         "path": str(target),

@@ -112,6 +112,17 @@ def test_what_is_no_input(folder, server, given):
     assert plan.notices == (f"s3://{server.bucket}/d/out is the output directory of a job: left out",)
 
 
+@pytest.mark.parametrize("given", ["d", "d*/**", "**/*.*", "d/*"])
+def test_a_model_is_no_input(folder, server, given):
+    """Its files are no rows; alone it is refused."""
+    fill(folder, ["d/a.txt", "d/model/config.json", "d/model/model.safetensors", "d/other/config.txt"])
+    plan = check_inputs([f"s3://{server.bucket}/{given}"], SourceOptions())
+    assert [file.label.rpartition("/d/")[2] for file in plan.files] == ["a.txt", "other/config.txt"]
+    assert plan.notices == (f"s3://{server.bucket}/d/model is the directory of a model: left out",)
+    with pytest.raises(RequestError, match=r"d/model: is the directory of a model; to read objects in it, name them$"):
+        check_inputs([f"s3://{server.bucket}/d/model"], SourceOptions())
+
+
 @pytest.mark.parametrize(("url", "message"), [
     ("s3://BUCKET/none.txt", "no such object, and none below s3://BUCKET/none.txt/"),
     ("s3://BUCKET/none/", "no object below it to read"),

@@ -318,6 +318,12 @@ def convolution_of_width_1_between_two_layers():
     return graph, graph.lstm(graph.add("Transpose", graph.add("Tanh", x), perm=[2, 0, 1]), inputs=3)
 
 
+@case(r"\(Conv\): the file doesn't show that its channels, the second axis of what it reads", suffix=".onnx")
+def convolution_whose_channels_are_tokens():
+    graph = Graph(shape=("batch", 4))
+    return graph, graph.lstm(graph.time_first(graph.add("Conv", graph.embed(), graph.weights(4, 4, 1))))
+
+
 @case(r"\(Conv\): its kernel is \(6, 4, 3\)", suffix=".onnx")
 def convolution_of_three_tokens():
     graph = Graph()

@@ -19,6 +19,7 @@ from worker.model_import.readers.keras.configuration import (
     MODELS,
     config_of,
     is_operation,
+    kind_of,
     layer_configs,
     name_of,
     precision_of,
@@ -154,7 +155,7 @@ def _masks_in(value: Any, depth: int = 0) -> Any:
 def _plain(layer: Mapping[str, Any], last: str) -> dict[str, Any]:
     """A layer's configuration without what would be looked up by name; the last one returns all its outputs."""
     all_outputs = name_of(layer) == last
-    kind = layer.get("class_name")
+    kind = kind_of(layer)
     if kind in MODELS:
         return _plain_model(layer, last)
     _check_class(layer)
@@ -184,7 +185,7 @@ def _plain(layer: Mapping[str, Any], last: str) -> dict[str, Any]:
 
 
 def _check_class(layer: Mapping[str, Any]) -> None:
-    kind, module = layer.get("class_name"), layer.get("module")
+    kind, module = kind_of(layer), layer.get("module")
     if kind not in _CLASSES:
         raise ImportRefusedError(f"{name_of(layer)} is a {kind}, which isn't rebuilt here")
     if module is not None and not str(module).startswith("keras.") and module != "keras":

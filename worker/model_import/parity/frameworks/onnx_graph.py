@@ -102,9 +102,12 @@ def run_onnx(
 
 def _cut(model: Any, end: str, directory: Path) -> Any:
     """The part of a graph that computes one tensor, with all its arrays."""
+    # Over 40 lines: the nodes that are needed, and then all that they need.
     nodes = list(model.graph.node)  # protobuf may make new objects for each look
     made = {name: node for node in nodes for name in node.output if name}
-    made |= {node.name: node for node in nodes if node.name and not any(node.output[:1])}
+    # A node without a first output has a name, as the reader has it.
+    named = {node.name or f"{node.op_type}_{number}": node for number, node in enumerate(nodes)}
+    made |= {name: node for name, node in named.items() if not any(node.output[:1])}
     needed: set[int] = set()
     waiting, names = [end], set[str]()
     while waiting:
@@ -135,9 +138,11 @@ def _cut(model: Any, end: str, directory: Path) -> Any:
         onnx.numpy_helper.from_array(array, name) for name, array in arrays.items() if array is not None
     )
     output = end
-    for node in kept.graph.node:
-        if node.name == end and not any(node.output[:1]):
-            output = node.output[0] = "unrolled_states"
+    if end in named and not any(named[end].output[:1]):
+        output = "unrolled_states"
+        for node in kept.graph.node:
+            if node == named[end]:
+                node.output[0] = output
     kept.graph.output.append(onnx.ValueInfoProto(name=output))  # ONNX Runtime finds the type
     return kept
 

@@ -76,11 +76,13 @@ def layer_configs(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def kind_of(layer: Mapping[str, Any]) -> str:
-    """The name of a layer's class; after the name of its package, if that isn't Keras."""
+    """The name of a layer's or model's class; after the name of its package, if that isn't Keras."""
     kind = str(layer.get("class_name"))
     package, _, registered = str(layer.get("registered_name") or "").partition(">")
     if registered:
         return f"{package}>{kind}"
+    if package and layer.get("module", "") is None:  # as Keras writes a class of a script or notebook
+        return f"__main__.{kind}"
     module = str(layer.get("module") or "keras")
     return kind if module.partition(".")[0] in _OWN else f"{module}.{kind}"
 

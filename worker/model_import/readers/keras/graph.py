@@ -107,7 +107,7 @@ class _Reader:
 
     def read(self, model: Mapping[str, Any], path: tuple[str, ...], given: list[str], depth: int) -> list[str]:
         """Append the calls of a model; returns the names of the calls that are its outputs."""
-        kind = str(model.get("class_name"))
+        kind = kind_of(model)
         if kind not in MODELS:
             raise ImportRefusedError(
                 f"the model's class is {kind!r:.80}; Sequential and functional models can be read. For a class of "
@@ -151,7 +151,7 @@ class _Reader:
         first = [_first_argument(call.node)]  # Keras 1 and 2 may put states into a list with the vectors
         has_state = given_state or (_is_recurrent(call.layer) and len(list(tensors_in(first))) > 1)
         masks = tuple("/".join((*path[:-1], one.layer)) for one in tensors_in([arguments.get("mask")]))
-        is_model = call.layer.get("class_name") in MODELS
+        is_model = kind_of(call.layer) in MODELS
         if is_model:  # which passes them on to its layers
             arguments = {name: value for name, value in arguments.items() if not any(True for _ in tensors_in([value]))}
             sources = self._with_masks(path, sources, masks)
@@ -192,7 +192,7 @@ class _Reader:
     ) -> list[str]:
         self._count += 1
         check_calls(self._count)
-        if layer.get("class_name") in MODELS:
+        if kind_of(layer) in MODELS:
             return self.read(layer, path, sources, depth + 1)
         again = self._times[path] = self._times.get(path, -1) + 1
         name = "/".join(path) + (f"#{again}" if again else "")

@@ -13,7 +13,14 @@ from worker.model_import.limits import check_layers
 from worker.model_import.readers.activations import hard_gates
 from worker.model_import.readers.keras.arguments import why_called
 from worker.model_import.readers.keras.call_numbers import number_calls
-from worker.model_import.readers.keras.configuration import inner_of, kind_of, precision_of, quantization_of
+from worker.model_import.readers.keras.configuration import (
+    config_of,
+    inner_of,
+    kind_of,
+    layer_configs,
+    precision_of,
+    quantization_of,
+)
 from worker.model_import.readers.keras.graph import MASK, STATE, Call, read_calls
 from worker.model_import.readers.keras.lambdas import with_operations
 from worker.model_import.readers.keras.maps import MAPS, drops_mask, operation_map, token_map, why_no_map
@@ -159,12 +166,19 @@ def _function(call: Call, weights: Weights) -> TokenMap | None:
 
 
 def _recurs(call: Call) -> bool:
-    """Whether a layer that can't be read is recurrent, or has a recurrent one within."""
-    return bool(_RECURRENT.search(call.kind)) or any(
-        _RECURRENT.search(str(inner_of(call.config, name).get("class_name"))) for name in ("layer", "cell")
+    """Whether a layer or model that can't be read is recurrent, or has a recurrent layer within."""
+    return _has_recurrent({"class_name": call.kind, "config": call.config})
+
+
+def _has_recurrent(layer: Mapping[str, Any], depth: int = 0) -> bool:
+    within = [inner_of(config_of(layer), name) for name in ("layer", "cell")]
+    return bool(_RECURRENT.search(str(layer.get("class_name")))) or (
+        depth < _DEPTH and any(_has_recurrent(one, depth + 1) for one in (*within, *layer_configs(layer)) if one)
     )
 
 
+#: How deep models may be within one that can't be read, where a recurrent layer is looked for.
+_DEPTH = 8
 _RECURRENT = re.compile(r"RNN|LSTM|GRU|Bidirectional|^while|^scan$", re.IGNORECASE)
 
 

@@ -125,8 +125,7 @@ def _one(name: str, kind: str, config: Mapping[str, Any], passes: list[Pass], ha
         raise _mismatch(name, 1, passes)
     one, problem = _checked(passes[0], _SIMPLE[kind], config, hard, cudnn=kind.startswith("CuDNN"))
     if config.get("go_backwards"):
-        note = "reads from the last token; its outputs are stored beside their tokens, in the row's order"
-        return Layer(name, None, one, reversed=True, problem=problem, notes=[note])
+        return Layer(name, None, one, reversed=True, problem=problem)
     return Layer(name, one, problem=problem)
 
 

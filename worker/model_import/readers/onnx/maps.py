@@ -184,10 +184,17 @@ def why_no_map(node: Any, dynamic: Sequence[str], constants: Constants) -> str:
         return "both of its inputs are computed"
     if node.op_type == "Gather" and (computed := constants.why_computed(next(iter(node.input), ""))):
         return f"its table is {computed}"
-    if node.op_type == "Conv":
-        shape = constants.shape(node.input[1]) if len(node.input) > 1 else None
+    return _why_no_convolution(node, constants) if node.op_type == "Conv" else ""
+
+
+def _why_no_convolution(node: Any, constants: Constants) -> str:
+    shape = constants.shape(node.input[1]) if len(node.input) > 1 else None
+    if not is_width_1([shape], {one.name: one for one in node.attribute}):
         return f"its kernel is {shape}; only one that reads one token at a time, (outputs, inputs, 1), can be imported"
-    return ""
+    return (
+        "the file doesn't show that its channels, the second axis of what it reads, are the numbers of a token's "
+        "vector; only then does it read one token at a time"
+    )
 
 
 def _layer_norm(node: Any, found: list[NDArray[Any] | None]) -> TokenMap | None:
