@@ -263,7 +263,7 @@ def test_ids_that_are_bytes(tmp_path):
     table = pa.table({"text": ["a"], "id": [bytes([0xA0, 1] * 8)]})
     (row,) = rows_of(write(tmp_path / "a.parquet", table_bytes(table, "parquet")))
     assert row.reason == (
-        "its id is not UTF-8: byte 0xa0 at byte 0 of the row; make texts of ids that are bytes, or leave the column out"
+        "its id is not UTF-8: byte 0xa0 at byte 0; make texts of ids that are bytes, or leave the column out"
     )
 
 

@@ -181,6 +181,7 @@ def test_objects_in_npz(tmp_path):
         ("model.onnx", b"<!DOCTYPE html>\n<html>", "is a web page"),
         ("model-00001-of-00002.safetensors", b"", "is part 1 of 2.*model-00002-of-00002.safetensors"),
         ("pytorch_model-00002-of-00002.bin", b"", "is part 2 of 2"),
+        ("model.onnx", b"", "it is empty; get a fresh copy"),
     ],
 )
 def test_files_that_stand_for_others(tmp_path, name, content, reason):

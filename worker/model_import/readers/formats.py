@@ -21,7 +21,7 @@ _ALLOWED = (
     "dict (.pt, .pth, .safetensors), arrays with PyTorch's or UniRep's names (.npz, .pkl, or "
     "a directory of .npy files), ONNX (.onnx), or an ELMo (weights.hdf5 with options.json, or the directory of both)"
 )
-_HDF5, _ZIP, _PICKLE = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80"
+_HDF5, _ZIP, _PICKLE, _SAFETENSORS = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80", b'{"'
 #: How the names of a model's parts end.
 _PART = re.compile(r"-(?P<number>\d{5})-of-(?P<count>\d{5})\.\w+$")
 #: The graph in a file of torch.export, since PyTorch 2.7 and before.
@@ -145,12 +145,16 @@ def _format_of(source: Path) -> str:
         head = file.read(64)
     suffix = source.suffix.lower()
     _refuse_stand_in(source, head)
+    if not head:
+        raise ImportRefusedError("it is empty; get a fresh copy")
     if head.startswith(_HDF5):
         return "hdf5"
     if head.startswith(_ZIP):
         return _format_of_zip(source)
     if head.startswith(_PICKLE) and suffix not in (".onnx", ".safetensors"):
         return "torch"  # as PyTorch wrote before it wrote zips, or another pickle
+    if head[8:10] == _SAFETENSORS and suffix not in _BY_NAME:
+        return "safetensors"  # after eight bytes with its length, a JSON object
     if suffix not in _BY_NAME:
         raise ImportRefusedError(f"has none of the formats that can be imported; give {_ALLOWED}")
     return _BY_NAME[suffix]

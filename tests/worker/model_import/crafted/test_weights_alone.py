@@ -666,6 +666,13 @@ def test_shared_tensors_that_safetensors_stores_once(tmp_path):
         np.testing.assert_array_equal(row, wanted)
 
 
+def test_a_file_whose_name_shows_no_format(tmp_path):
+    """As in the cache of a hub, where the name is a digest."""
+    tensors, _ = modules_that_only_fit_in_one_order()
+    save_file(tensors, tmp_path / "0123abcd")
+    assert imported(tmp_path / "0123abcd", tmp_path / "model").made.taken
+
+
 def test_some_are_right():
     """A reader that refuses everything would pass most of these tests."""
     assert sum(one.outcome == RIGHT or one.then is not None for one in CASES) >= 18
