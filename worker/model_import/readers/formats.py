@@ -153,11 +153,11 @@ def _format_of(source: Path) -> str:
         return _format_of_zip(source)
     if head.startswith(_PICKLE) and suffix not in (".onnx", ".safetensors"):
         return "torch"  # as PyTorch wrote before it wrote zips, or another pickle
-    if head[8:10] == _SAFETENSORS and suffix not in _BY_NAME:
-        return "safetensors"  # after eight bytes with its length, a JSON object
-    if suffix not in _BY_NAME:
+    # Safetensors begins with the length of a JSON object, in eight bytes.
+    kind = _BY_NAME.get(suffix, "safetensors" if head[8:10] == _SAFETENSORS else None)
+    if kind is None:
         raise ImportRefusedError(f"has none of the formats that can be imported; give {_ALLOWED}")
-    return _BY_NAME[suffix]
+    return kind
 
 
 def _refuse_stand_in(source: Path, head: bytes) -> None:
