@@ -9,6 +9,7 @@ if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
 import atexit
+import contextlib
 import gc
 import io
 import os
@@ -30,10 +31,10 @@ class _Forgiving(io.FileIO):
 
     def write(self, data: "ReadableBuffer", /) -> int:
         """Write what can be written."""
-        try:
-            return super().write(data)
-        except OSError:
-            return memoryview(data).nbytes
+        written: int | None = None  # where the other side of a pipe isn't waited for, and takes nothing now
+        with contextlib.suppress(OSError):
+            written = super().write(data)
+        return memoryview(data).nbytes if written is None else written
 
 
 def main() -> NoReturn:
@@ -57,8 +58,14 @@ def _open_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - it stays open
-    encoding, errors = sys.stderr.encoding, sys.stderr.errors
-    sys.stderr = io.TextIOWrapper(io.BufferedWriter(_Forgiving(2)), encoding, errors, line_buffering=True)
+    given = sys.stderr
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(_Forgiving(2)),
+        given.encoding,
+        given.errors,
+        line_buffering=True,
+        write_through=getattr(given, "write_through", False),
+    )
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - it stays open
 

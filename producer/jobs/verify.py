@@ -234,7 +234,8 @@ def _look_at(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone: str
     try:
         contents = inspect_part(job.objects.store, name)
         wrong = _wrong_counts(entry, contents)
-        found += wrong or [Problem(name, what) for what in _contradictions(job, entry, contents)]
+        right = entry._replace(rows=contents.rows) if wrong else entry
+        found += [*wrong, *(Problem(name, what) for what in _contradictions(job, right, contents))]
     except UnrolledError as error:
         return _Checked(None, bad_rows, 0, (*found, _problem(job, name, error)))
     except MemoryError as error:

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from unrolled.errors import counted
+from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
+from unrolled.training.plan import HEAD_FILE, RECORD_FILE
 
 #: Inputs that are named; the others are counted.
 _NAMED = 3
@@ -15,8 +17,13 @@ _LOOKS = {
 }
 
 
-#: What a directory is that is left out of those that are read.
-OF_A_JOB, OF_A_MODEL = "the output directory of a job", "the directory of a model"
+#: The files of a model, which are no rows, whatever else is in its directory.
+MODEL_FILES = frozenset({CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE, HEAD_FILE, RECORD_FILE})
+
+
+def notice_of_model(folder: str) -> str:
+    """The line about the files of a model that are left out."""
+    return f"{folder} has a model, whose files are left out"
 
 
 def notices_of_names(names: Mapping[str, Collection[str]]) -> list[str]:

@@ -184,7 +184,7 @@ def _done_before(request: FitRequest) -> dict[str, Any] | None:
 
 def _changed(out: Path, record: dict[str, Any]) -> str:
     """Which files of a finished model were changed or removed since, for people; "" if none was."""
-    if missing := [name for name in (CONFIG_FILE, WEIGHTS_FILE, HEAD_FILE) if not (out / name).exists()]:
+    if missing := [name for name in (CONFIG_FILE, WEIGHTS_FILE) if not (out / name).exists()]:
         return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
     if record.get("fingerprint") == open_model(out).fingerprint:
         return ""

@@ -7,6 +7,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 
 from unrolled.errors import JobError, ModelError, OptionError, TransientError
@@ -31,7 +32,7 @@ def refuse_model(place: str) -> None:
     Raises:
         JobError: it is the directory of a model, or of one that is being trained.
     """
-    if not is_url(place) and not is_job(place) and has_training(Path(place)):
+    if not is_url(place) and not is_job(place) and _has_training(Path(place)):
         raise JobError(f"{place}: contains an unfinished training ({TRAINING_FOLDER}), not a job; use another --out")
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if _is_in_bucket(place, name) if is_url(place) else (Path(place) / name).exists():
@@ -77,16 +78,18 @@ def refuse_place(place: str) -> None:
 
 
 def _job_below(path: Path) -> str:
-    """The first job that is found below a directory, at whatever depth, by its path from there; "" if there is none."""
-    waiting, count = deque([path]), 0
+    """The first job that is found below a directory, not in hidden folders, as a path from there; "" if none is."""
+    waiting, count = deque([str(path)]), 0
     while waiting and count < _MOST_ENTRIES:
-        with suppress(OSError):  # where this user may not look; opening it says what is wrong
-            for child in sorted(islice(waiting.popleft().iterdir(), _MOST_ENTRIES - count)):
+        with suppress(OSError), os.scandir(waiting.popleft()) as found:  # if this user may look there
+            for child in sorted(islice(found, _MOST_ENTRIES - count), key=attrgetter("name")):
                 count += 1
-                if (child / names.JOB).exists():
-                    return str(child.relative_to(path))
-                if child.is_dir() and not child.is_symlink():
-                    waiting.append(child)
+                if child.name.startswith(".") or not child.is_dir():
+                    continue
+                if os.path.exists(os.path.join(child.path, names.JOB)):  # noqa: PTH110, PTH118 - as in `is_job`
+                    return os.path.relpath(child.path, path)
+                if not child.is_symlink():
+                    waiting.append(child.path)
     return ""
 
 
@@ -132,13 +135,13 @@ def refuse_training(directory: Path) -> None:
     Raises:
         ModelError: it is the directory of a training that isn't finished.
     """
-    if has_training(directory):
+    if _has_training(directory):
         raise ModelError(
             f"{directory}: contains an unfinished training ({TRAINING_FOLDER}), which the same `unrolled model fit` "
             "resumes; use another directory"
         )
 
 
-def has_training(directory: Path) -> bool:
+def _has_training(directory: Path) -> bool:
     """Whether a training has begun: it makes the first of these files, and keeps the second."""
     return any((directory / TRAINING_FOLDER / name).exists() for name in TRAINING_FILES)

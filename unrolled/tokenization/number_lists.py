@@ -42,14 +42,18 @@ def number_lists(column: Any) -> list[Any]:
 
     Returns:
         A NumPy view for each list, (numbers,) or (vectors, width), and None for a null. Python lists if there is a null
-        in one of them, or if vectors are of unequal width. Of a column in which no value occurs, empty lists, and
-        [None] for those with nulls in them, however many: they take no bytes.
+        in one of them, or if vectors are of unequal width. Of a column in which no value occurs, no list has
+        more than its first element: elements without values may be any number, and take no bytes.
     """
     if has_no_value(column.type):
         if pa.types.is_null(column.type):
             return [None] * len(column)
         counts: list[int | None] = pc.list_value_length(column).to_pylist()
-        return [None if count is None else [None] * bool(count) for count in counts]
+        of_rows = (column.slice(row, 1) for row in range(len(column)))
+        return [
+            None if count is None else number_lists(row.flatten().slice(0, 1))
+            for count, row in zip(counts, of_rows, strict=True)
+        ]
     values = column.flatten()  # without values below null lists
     numbers = None if values.null_count else _array_of(values)
     if numbers is None:

@@ -26,10 +26,9 @@ from worker.model_import.token_maps import apply_maps
 DEFAULT_LENGTH = 512
 _ROUNDS = ". The file's own runtime also rounds the vectors that layers read to 8 bits, so its outputs differ a little"
 
-_TURNED = (
-    "the source gives its outputs from a row's last token to its first; here they are stored beside their tokens, in "
-    "the row's order"
-)
+_TURNED = "reads from the last token; its outputs are stored beside their tokens, in the row's order"
+#: Where padding changes the vectors of a model that reads from the first token.
+_FORWARD = " before their tokens, or it uses their last state alone"
 
 
 @dataclass(slots=True)
@@ -118,7 +117,7 @@ def assemble(
         made.notes.append(
             "the source doesn't mask padding"
             + (" in all of its layers" if stack.masks_partly else "")
-            + f": where its rows are padded{' before their tokens' if forward else ''}, its vectors depend on the "
+            + f": where its rows are padded{_FORWARD if forward else ''}, its vectors depend on the "
             "padding. Rows have the vectors here that they "
             + ("have without padding" if stack.masks_partly else "have without padding; --pad computes padding, too")
         )

@@ -133,9 +133,8 @@ def _text_of_id(given: bytes) -> str:
     try:
         return decoded(given)
     except RowError as error:
-        raise RowError(
-            f"its id is {str(error).removesuffix(' of the row')}; make texts of ids that are bytes, or leave the column out"
-        ) from error
+        why = str(error).removesuffix(" of the row")
+        raise RowError(f"its id is {why}; make texts of ids that are bytes, or leave the column out") from error
 
 
 def _content(value: Any, is_text: bool, options: SourceOptions) -> tuple[str | None, object]:

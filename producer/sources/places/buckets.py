@@ -8,7 +8,7 @@ import glob
 import re
 from typing import TYPE_CHECKING
 
-from producer.sources.notices import OF_A_JOB, OF_A_MODEL
+from producer.sources.notices import MODEL_FILES, notice_of_model
 from unrolled.errors import RequestError
 from unrolled.job.names import JOB
 from unrolled.model.files import CONFIG_FILE, WEIGHTS_FILE
@@ -88,10 +88,12 @@ class _Search:
         folder = key.rstrip("/")
         if folder and folder == key and (found := self._bucket.find(key)) and found.size_bytes:
             return [found]
-        if not glob.has_magic(key) and (kind := self._kind_of(folder)):
+        if not glob.has_magic(key) and self._bucket.find(_joined(folder, JOB)):
             url = self._bucket.url_of(folder)
-            parts = f", such as its parts: '{url}/*.parquet'" if kind == OF_A_JOB else ""
-            raise RequestError(f"input {url}: is {kind}; to read objects in it, name them{parts}")
+            raise RequestError(
+                f"input {url}: is the output directory of a job; to read objects in it, name them, such as "
+                f"its parts: '{url}/*.parquet'"
+            )
         walked = self._walk(folder)
         if walked or not glob.has_magic(key):
             return walked or self._nothing(key)
@@ -121,6 +123,7 @@ class _Search:
         else:
             objects, folders = self._bucket.inside(folder)
             if not rest:
+                objects = self._without_models(objects)
                 yield from ((info.name, [info]) for info in objects if fits(_last(info.name), step) and info.size_bytes)
             for inner in folders:
                 if fits(_last(inner), step) and not self._is_output(inner):
@@ -131,42 +134,41 @@ class _Search:
         return (inner for inner in inside if not self._is_output(inner))
 
     def _is_output(self, folder: str) -> bool:
-        """Whether a folder that a pattern finds is a model's, or a job's, whose parts would be new inputs each time."""
+        """Whether a folder that a pattern finds is a job's: its own parts would be other inputs each time."""
         if folder not in self._outputs:
-            self._outputs[folder] = bool(kind := self._kind_of(folder))
-            if kind:
-                self._notices.append(f"{self._bucket.url_of(folder)} is {kind}: left out")
+            self._outputs[folder] = self._bucket.find(_joined(folder, JOB)) is not None
+            if self._outputs[folder]:
+                self._notices.append(f"{self._bucket.url_of(folder)} is the output directory of a job: left out")
         return self._outputs[folder]
 
-    def _kind_of(self, folder: str) -> str:
-        """What a folder is that isn't one of inputs, for people; "" otherwise."""
-        if self._bucket.find(_joined(folder, JOB)):
-            return OF_A_JOB
-        is_model = all(self._bucket.find(_joined(folder, name)) for name in (CONFIG_FILE, WEIGHTS_FILE))
-        return OF_A_MODEL if is_model else ""
+    def _without_models(self, objects: Iterable[ObjectInfo]) -> list[ObjectInfo]:
+        """All objects of some folders without those of the models among them."""
+        found = list(objects)
+        names = {info.name for info in found if _last(info.name) in MODEL_FILES}
+        folders = [name.removesuffix(CONFIG_FILE) for name in sorted(names) if _last(name) == CONFIG_FILE]
+        models = {folder for folder in folders if f"{folder}{WEIGHTS_FILE}" in names}
+        self._notices += [notice_of_model(self._bucket.url_of(folder.rstrip("/"))) for folder in sorted(models)]
+        own = {folder + name for folder in models for name in MODEL_FILES}
+        return [info for info in found if info.name not in own]
 
     def _walk(self, folder: str) -> Sequence[ObjectInfo]:
         """All objects below a folder but private ones, in the order in which a directory is walked."""
         found: list[ObjectInfo] = []
-        kinds: dict[str, str] = {}
+        jobs: list[str] = []
         beginning = f"{folder}/" if folder else ""
         for info in self._bucket.below(folder):
             inner = info.name.removeprefix(beginning)
             if inner == JOB or inner.endswith(f"/{JOB}"):
-                kinds[info.name.removesuffix(JOB)] = OF_A_JOB
+                jobs.append(info.name.removesuffix(JOB))
             elif not any(map(is_private, inner.split("/"))):
                 found.append(info)
-        listed = {info.name for info in found}
-        for info in found:
-            place = info.name.removesuffix(CONFIG_FILE)
-            if info.name != place and place.endswith("/") and f"{place}{WEIGHTS_FILE}" in listed:
-                kinds.setdefault(place, OF_A_MODEL)
-        for place, kind in kinds.items():
-            self._notices.append(f"{self._bucket.url_of(place.rstrip('/'))} is {kind}: left out")
+        for job in jobs:
+            self._notices.append(f"{self._bucket.url_of(job.rstrip('/'))} is the output directory of a job: left out")
         # An empty object with the name of a folder only represents the folder.
         folders = {info.name.rpartition("/")[0] for info in found}
         kept = (info for info in found if info.size_bytes or info.name not in folders)
-        return sorted((info for info in kept if not info.name.startswith(tuple(kinds))), key=_order)
+        inputs = self._without_models(info for info in kept if not info.name.startswith(tuple(jobs)))
+        return sorted(inputs, key=_order)
 
 
 def _order(info: ObjectInfo) -> tuple[tuple[bool, str], ...]:

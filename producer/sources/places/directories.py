@@ -1,19 +1,22 @@
 """The files that a user's path or pattern names."""
 
+# Over 150 lines: a path, a directory and a pattern, and what is left out of each.
+
 import glob
 import itertools
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import NoReturn
 
-from producer.sources.notices import OF_A_JOB, OF_A_MODEL
+from producer.sources.notices import MODEL_FILES, notice_of_model
 from producer.sources.places.local_file import LocalFile, shown
 from unrolled.errors import RequestError
-from unrolled.job.directories import has_training
 from unrolled.job.names import JOB, part_object, parts_in
-from unrolled.model.files import CONFIG_FILE, WEIGHTS_FILE
+from unrolled.model.files import CONFIG_FILE, TRAINING_FOLDER, WEIGHTS_FILE
 from unrolled.store.patterns import is_private, matching_paths
+
+#: How many reasons are shown where all that matches a pattern is left out.
+_SHOWN = 3
 
 
 def find_files(given: str, notices: list[str]) -> Iterator[LocalFile]:
@@ -40,32 +43,53 @@ def find_files(given: str, notices: list[str]) -> Iterator[LocalFile]:
 
 def _paths(given: str, notices: list[str]) -> Iterator[str]:
     if os.path.isdir(given):  # noqa: PTH112 - names stay as given
-        if kind := _kind_of(given):
-            raise RequestError(
-                f"input {shown(given)}: is {kind}; to read files in it, name them, such as {_files_in(given)}"
-            )
-        yield from _walk(given, notices)
+        yield from _below(given, notices)
     elif os.path.lexists(given):
         yield given
     elif "\0" not in given and glob.has_magic(given):
-        try:
-            matches = matching_paths(given)
-        except OSError as error:
-            raise RequestError(f"input {shown(str(error.filename))}: {error.strerror}") from error
-        if not matches:
-            raise RequestError(f"input {shown(given)}: no file matches this pattern")
-        for match in _without_outputs(matches, given, notices):
-            yield from _walk(match, notices) if os.path.isdir(match) else (match,)  # noqa: PTH112 - names stay as given
+        yield from _matching(given, notices)
     else:
         raise RequestError(f"input {shown(given)!r}: {_why_absent(given)}")
 
 
-def _kind_of(directory: str) -> str:
-    """What a directory is that isn't one of inputs, for people: a job's or a model's; "" otherwise."""
-    if os.path.exists(os.path.join(directory, JOB)):  # noqa: PTH110, PTH118 - names stay as given
-        return OF_A_JOB
-    is_whole = all(os.path.exists(os.path.join(directory, name)) for name in (CONFIG_FILE, WEIGHTS_FILE))  # noqa: PTH110, PTH118 - names stay as given
-    return OF_A_MODEL if is_whole or has_training(Path(directory)) else ""
+def _below(given: str, notices: list[str]) -> Iterator[str]:
+    """The files below a directory.
+
+    Raises:
+        RequestError: there are none, or it is a job's.
+    """
+    if os.path.exists(os.path.join(given, JOB)):  # noqa: PTH110, PTH118 - names stay as given
+        raise RequestError(
+            f"input {shown(given)}: is the output directory of a job; to read files in it, name them, such as "
+            f"{_files_in(given)}"
+        )
+    path = None
+    for path in _walk(given, notices):
+        yield path
+    if path is None:
+        raise RequestError(f"input {shown(given)}: the directory has no file to read")
+
+
+def _matching(pattern: str, notices: list[str]) -> Iterator[str]:
+    """The files that match a pattern, and those below the directories that do.
+
+    Raises:
+        RequestError: there are none.
+    """
+    try:
+        matches = matching_paths(pattern)
+    except OSError as error:
+        raise RequestError(f"input {shown(str(error.filename))}: {error.strerror}") from error
+    if not matches:
+        raise RequestError(f"input {shown(pattern)}: no file matches this pattern")
+    path, before = None, len(notices)
+    for match in _without_outputs(matches, pattern, notices):
+        for path in _walk(match, notices) if os.path.isdir(match) else (match,):  # noqa: PTH112 - names stay as given
+            yield path
+    if path is None:
+        why = "; ".join(list(dict.fromkeys(notices[before:]))[:_SHOWN])
+        found = f"all that matches is left out: {why}" if why else "the directories that match have no file to read"
+        raise RequestError(f"input {shown(pattern)}: {found}")
 
 
 def _files_in(directory: str) -> str:
@@ -91,9 +115,9 @@ def _why_absent(path: str) -> str:
 
 
 def _without_outputs(matches: Iterable[str], pattern: str, notices: list[str]) -> Iterator[str]:
-    """The matches of a pattern that are in no directory of a job or a model, unless the pattern itself names that.
+    """The matches of a pattern that are in no job's output directory, unless the pattern itself names that directory.
 
-    A pattern that matches a job's own parts would find other inputs each time.
+    A pattern that matches a job's own parts would find other inputs each time. The files of models are left out, too.
     """
     steps = list(itertools.takewhile(lambda step: not glob.has_magic(step), pattern.split("/")))
     named, found = "/".join(steps), dict[str, bool]()
@@ -102,16 +126,36 @@ def _without_outputs(matches: Iterable[str], pattern: str, notices: list[str]) -
         if len(folder) <= len(named):
             return False
         if folder not in found:
-            found[folder] = bool(kind := _kind_of(folder))
-            if kind:
-                notices.append(f"{shown(folder)} is {kind}: left out")
+            found[folder] = os.path.exists(os.path.join(folder, JOB))  # noqa: PTH110, PTH118 - names stay as given
+            if found[folder]:
+                notices.append(f"{shown(folder)} is the output directory of a job: left out")
             else:
                 found[folder] = is_output(os.path.dirname(folder))  # noqa: PTH120 - names stay as given
         return found[folder]
 
     for match in matches:
-        if not is_output(match if os.path.isdir(match) else os.path.dirname(match)):  # noqa: PTH112, PTH120 - names stay as given
-            yield match
+        folder = match if os.path.isdir(match) else os.path.dirname(match)  # noqa: PTH112, PTH120 - names stay as given
+        if is_output(folder):
+            continue
+        if folder != match and os.path.basename(match) in MODEL_FILES and _has_model(folder):  # noqa: PTH119 - as above
+            notices.append(notice_of_model(shown(folder)))
+            continue
+        yield match
+
+
+def _inputs_among(names: Iterable[str], folder: str, notices: list[str]) -> list[str]:
+    """The names in a directory that may be inputs, in order: neither private nor a model's."""
+    found = sorted(name for name in names if not is_private(name))
+    if MODEL_FILES.isdisjoint(found) or not _has_model(folder):
+        return found
+    notices.append(notice_of_model(shown(folder)))
+    return [name for name in found if name not in MODEL_FILES]
+
+
+def _has_model(folder: str) -> bool:
+    """Whether a model is in a directory, or is being trained there."""
+    there = (os.path.exists(os.path.join(folder, name)) for name in (CONFIG_FILE, TRAINING_FOLDER))  # noqa: PTH110, PTH118 - names stay as given
+    return os.path.exists(os.path.join(folder, WEIGHTS_FILE)) and any(there)  # noqa: PTH110, PTH118 - as above
 
 
 def _walk(top: str, notices: list[str]) -> Iterator[str]:
@@ -121,7 +165,6 @@ def _walk(top: str, notices: list[str]) -> Iterator[str]:
         raise RequestError(f"input {shown(str(error.filename))}: {error.strerror}") from error
 
     visited: set[tuple[int, int]] = set()
-    count = 0
     for folder, folders, names in os.walk(top, onerror=failed, followlinks=True):
         try:
             status = os.stat(folder)  # noqa: PTH116 - os.walk gives text
@@ -131,20 +174,15 @@ def _walk(top: str, notices: list[str]) -> Iterator[str]:
             folders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
-        if kind := _kind_of(folder):
-            notices.append(f"{shown(folder)} is {kind}: left out")
+        if os.path.exists(os.path.join(folder, JOB)):  # noqa: PTH110, PTH118 - os.walk gives text
+            notices.append(f"{shown(folder)} is the output directory of a job: left out")
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not is_private(name))
-        for name in sorted(names):
+        for name in _inputs_among(names, folder, notices):
             path = os.path.join(folder, name)  # noqa: PTH118 - os.walk gives text
-            if is_private(name):
-                continue
             if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - os.walk gives text
                 # Opening a pipe would wait for a writer forever.
                 notices.append(f"{shown(path)} is not a regular file: left out")
                 continue
-            count += 1
             yield path
-    if not count:
-        raise RequestError(f"input {shown(top)}: the directory has no file to read")

@@ -1,5 +1,6 @@
 """The command line as a whole: help, variables, exit statuses, and no traceback unasked for."""
 
+import contextlib
 import json
 import os
 import re
@@ -361,6 +362,25 @@ def test_messages_that_cannot_be_written_are_lost_and_nothing_else(tmp_path):
         with Path("/dev/full").open("w") as full:
             done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=full, text=True, check=False)
         assert (done.returncode, said in done.stdout) == (status, True), words
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_messages_that_nobody_takes_now_are_lost(tmp_path, unbuffered):
+    """As those for a full pipe whose writer may not wait."""
+    finished_job(tmp_path / "out")
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 4096)
+    command = [sys.executable, "-m", "producer", "verify", str(tmp_path / "out")]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=writer, text=True, check=False
+    )
+    os.close(reader)
+    os.close(writer)
+    assert (done.returncode, ": verified; " in done.stdout) == (0, True)
 
 
 def test_a_working_directory_that_was_removed(tmp_path, monkeypatch):

@@ -600,6 +600,20 @@ def test_a_count_that_was_changed_in_the_log_is_a_problem_of_the_log(job, count)
     assert found[names.LOG].endswith("an entry was changed; restore the files of the log from a copy")
 
 
+def test_a_changed_count_hides_no_other_problem(job):
+    """The digest covers the rows, and not the vectors."""
+    segment = place(job, segment_name(0))
+    lines = [json.loads(line) for line in segment.read_text().splitlines()]
+    for line in lines:
+        if line.get("shard") == str(shard_of(job, 1)):
+            line["rows"] += 1
+    segment.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rewrite(part(job, 1), pq.read_table(part(job, 1)), arithmetic="bfloat16")
+    found = problems(job)
+    assert found.keys() == {names.LOG, part_object(shard_of(job, 1))}
+    assert "arithmetic: found bfloat16, the job says float32" in found[part_object(shard_of(job, 1))]
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_is_named_or_changes_nothing_that_is_read(job, data):

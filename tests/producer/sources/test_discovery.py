@@ -273,8 +273,8 @@ def test_a_jobs_own_output_is_no_input(tmp_path, monkeypatch):
         assert any("sub/vectors is the output directory of a job: left out" in notice for notice in plan.notices), given
 
 
-def test_a_models_directory_is_no_input(tmp_path, monkeypatch):
-    """As `model fit corpus --out corpus/model` makes one; alone it is refused, unless its files are named."""
+def test_the_files_of_a_model_are_no_input(tmp_path, monkeypatch):
+    """As `model fit corpus --out corpus/model` makes one. What else is in its directory is read, and what is named."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sub" / "model").mkdir(parents=True)
     write(tmp_path / "sub" / "a.jsonl", '{"tokens": [1, 2]}\n')
@@ -283,10 +283,20 @@ def test_a_models_directory_is_no_input(tmp_path, monkeypatch):
     for given in ("sub", "**/*", "*"):
         plan = check_inputs([given], SourceOptions())
         assert [file.label for file in plan.files] == ["sub/a.jsonl"]
-        assert plan.notices == ("sub/model is the directory of a model: left out",)
-    with pytest.raises(RequestError, match=r"input sub/model: is the directory of a model; .* such as 'sub/model/\*"):
+        assert plan.notices == ("sub/model has a model, whose files are left out",)
+    with pytest.raises(RequestError, match="input sub/model: the directory has no file to read"):
         check_inputs(["sub/model"], SourceOptions())
-    assert len(check_inputs(["sub/model/*.json"], SourceOptions(format="text")).files) == 2
+    with pytest.raises(
+        RequestError, match=r"model/\*: all that matches is left out: sub/model has a model, whose files"
+    ):
+        check_inputs(["sub/model/*"], SourceOptions())
+    assert len(check_inputs(["sub/model/config.json"], SourceOptions(format="text")).files) == 1
+    (tmp_path / "sub" / "model" / "data").mkdir()
+    for name in ("train.jsonl", "data/b.jsonl"):
+        write(tmp_path / "sub" / "model" / name, '{"tokens": [1]}\n')
+    for given in ("sub/model", "sub/model/**", "*/model/**/*.jsonl"):
+        plan = check_inputs([given], SourceOptions())
+        assert {file.label for file in plan.files} == {"sub/model/train.jsonl", "sub/model/data/b.jsonl"}
 
 
 def test_a_jobs_output_directory_alone_is_no_input(tmp_path, monkeypatch):

@@ -313,7 +313,7 @@ def test_columns_in_which_no_value_occurs(tmp_path, format):
     assert {row.reason for row in read(tokens=nulls)} == {"'tokens' is null"}
     assert read(id=nulls[:0], text=nulls[:0]) == []
     with_nulls = read(tokens=pa.array([[None, None], None], pa.list_(pa.null())))
-    assert [*with_nulls[0].tokens] == [None]
+    assert [*with_nulls[0].tokens] == [None]  # as many as there were would take memory
     assert with_nulls[1].reason == "'tokens' is null"
 
 
@@ -322,6 +322,16 @@ def test_a_list_of_nulls_takes_no_memory(tmp_path):
     lists = pa.FixedSizeListArray.from_arrays(pa.nulls(2 * 10**9), 10**9)
     path = write(tmp_path / "a.arrow", table_bytes(pa.table({"tokens": lists}), "arrow"))
     assert [[*row.tokens] for row in rows_of(path)] == [[None], [None]]
+
+
+def test_vectors_without_numbers(tmp_path):
+    """They are empty, and not null."""
+    vectors = pa.array([[[], []], [], None, [None]], pa.list_(pa.list_(pa.null())))
+    path = write(tmp_path / "a.arrow", table_bytes(pa.table({"vectors": vectors}), "arrow"))
+    rows = rows_of(path, kind="vectors")
+    assert [row.tokens if isinstance(row, SourceRow) else row.reason for row in rows] == [
+        [[]], [], "'vectors' is null", [None]
+    ]  # fmt: skip
 
 
 def test_starts_light():

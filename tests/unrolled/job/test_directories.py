@@ -11,7 +11,7 @@ from support.shell import make_model, write_rows
 
 from producer.cli.root import cli
 from producer.jobs.decisions import discard
-from unrolled.errors import TransientError
+from unrolled.errors import JobError, TransientError
 from unrolled.job.directories import refuse_place
 
 NEW = ("--vocab-size", "9", "--max-length", "9", "--lstm-units", "2", "--lstm-layers", "1")
@@ -104,6 +104,15 @@ def test_a_job_goes_on_whatever_was_put_around_it(tmp_path, monkeypatch):
     (tmp_path / "around" / "_unrolled").rename(tmp_path / "deep" / "_unrolled")
     again = run(*command)
     assert again.exit_code == 0, again.stderr
+
+
+def test_jobs_in_hidden_folders_are_no_reason(tmp_path):
+    """Such as the snapshots of a file server, or a folder of removed files."""
+    finished_job(tmp_path / "out" / ".snapshot" / "daily" / "job")
+    refuse_place(str(tmp_path / "out"))
+    finished_job(tmp_path / "out" / "a" / "b")
+    with pytest.raises(JobError, match=r"out: holds the directory of another job \(a/b\)"):
+        refuse_place(str(tmp_path / "out"))
 
 
 def test_in_a_bucket_too(tmp_path, monkeypatch):

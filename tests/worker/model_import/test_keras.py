@@ -103,8 +103,8 @@ def test_layers_that_go_backwards(kind, tmp_path):
     model.save(tmp_path / "model.keras")
     done = imported(tmp_path / "model.keras", tmp_path / "model")
     assert [layer.direction for layer in done.model.config.layers] == ["backward", "backward", "forward"]
-    # The third one turns them once more.
-    turned = [note.partition(":")[0] for note in done.made.notes if "from a row's last token to its first" in note]
+    # The third one reads from the first token again.
+    turned = [note.partition(":")[0] for note in done.made.notes if "reads from the last token" in note]
     assert turned == done.made.names[:2]
     whole = [row for row in ROWS if len(row) == 9]  # without a mask Keras reads padding too
     assert_same([np.asarray(model(padded(whole)))[0]], states_of(done, whole))
@@ -325,6 +325,17 @@ def test_classes_of_a_script_are_not_keras_own(kind, tmp_path):
     model.save(tmp_path / "model.keras")
     with pytest.raises(ImportRefusedError, match=f"__main__.{kind}"):
         imported(tmp_path / "model.keras", tmp_path / "model")
+
+
+def test_a_model_of_a_script_above_the_last_layer_is_left_out(tmp_path):
+    """What is above changes no state, whatever is within it."""
+    states = keras.Input((None, 5))
+    decoder = of_a_script(keras.Model)(states, layers.GRU(3)(states))
+    ids = keras.Input((None,), dtype="int32")
+    encoded = layers.LSTM(5, return_sequences=True)(layers.Embedding(10, 4)(ids))
+    model = randomize(keras.Model(ids, decoder(encoded)))
+    model.save(tmp_path / "model.keras")
+    assert [layer.units for layer in imported(tmp_path / "model.keras", tmp_path / "model").model.config.layers] == [5]
 
 
 def test_hard_gates_of_keras_2_in_a_keras_file(tmp_path):

@@ -113,14 +113,12 @@ def test_what_is_no_input(folder, server, given):
 
 
 @pytest.mark.parametrize("given", ["d", "d*/**", "**/*.*", "d/*"])
-def test_a_model_is_no_input(folder, server, given):
-    """Its files are no rows; alone it is refused."""
-    fill(folder, ["d/a.txt", "d/model/config.json", "d/model/model.safetensors", "d/other/config.txt"])
-    plan = check_inputs([f"s3://{server.bucket}/{given}"], SourceOptions())
-    assert [file.label.rpartition("/d/")[2] for file in plan.files] == ["a.txt", "other/config.txt"]
-    assert plan.notices == (f"s3://{server.bucket}/d/model is the directory of a model: left out",)
-    with pytest.raises(RequestError, match=r"d/model: is the directory of a model; to read objects in it, name them$"):
-        check_inputs([f"s3://{server.bucket}/d/model"], SourceOptions())
+def test_the_files_of_a_model_are_no_input(folder, server, given):
+    """They are no rows; what else is beside them is read."""
+    fill(folder, ["d/model/config.json", "d/model/model.safetensors", "d/model/a.txt", "d/other/config.json"])
+    plan = check_inputs([f"s3://{server.bucket}/{given}"], SourceOptions(format="text"))
+    assert [file.label.rpartition("/d/")[2] for file in plan.files] == ["model/a.txt", "other/config.json"]
+    assert plan.notices[:1] == (f"s3://{server.bucket}/d/model has a model, whose files are left out",)
 
 
 @pytest.mark.parametrize(("url", "message"), [

@@ -14,7 +14,6 @@ from worker.model_import.readers.activations import hard_gates
 from worker.model_import.readers.keras.arguments import why_called
 from worker.model_import.readers.keras.call_numbers import number_calls
 from worker.model_import.readers.keras.configuration import (
-    config_of,
     inner_of,
     kind_of,
     layer_configs,
@@ -149,6 +148,7 @@ def _finish(found: Found, graph: dict[str, Node], calls: list[Call]) -> set[str]
         if call.masks and (call.kind == MASK or graph[call.name].role == "layer"):
             hide_masked(found, call, masks)
     inside = [node for node in graph.values() if node.recurs]
+    inside += [graph[call.name] for call in calls if _has_recurrent({"config": call.config})]
     if inside:
         found.why_empty = (
             f"its recurrent layers are of kinds that can't be imported, or within others: {inside[0].name} "
@@ -166,14 +166,17 @@ def _function(call: Call, weights: Weights) -> TokenMap | None:
 
 
 def _recurs(call: Call) -> bool:
-    """Whether a layer or model that can't be read is recurrent, or has a recurrent layer within."""
-    return _has_recurrent({"class_name": call.kind, "config": call.config})
+    """Whether a layer that can't be read is recurrent, or has a recurrent one within."""
+    return bool(_RECURRENT.search(call.kind)) or any(
+        _RECURRENT.search(str(inner_of(call.config, name).get("class_name"))) for name in ("layer", "cell")
+    )
 
 
-def _has_recurrent(layer: Mapping[str, Any], depth: int = 0) -> bool:
-    within = [inner_of(config_of(layer), name) for name in ("layer", "cell")]
-    return bool(_RECURRENT.search(str(layer.get("class_name")))) or (
-        depth < _DEPTH and any(_has_recurrent(one, depth + 1) for one in (*within, *layer_configs(layer)) if one)
+def _has_recurrent(model: Mapping[str, Any], depth: int = 0) -> bool:
+    """Whether a model that can't be read has a recurrent layer."""
+    return depth < _DEPTH and any(
+        _RECURRENT.search(str(layer.get("class_name"))) or _has_recurrent(layer, depth + 1)
+        for layer in layer_configs(model)
     )
 
 
