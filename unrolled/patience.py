@@ -32,6 +32,8 @@ _NOT_DONE = "not done within {:g} s"
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 #: How long an action may take before that is said, where people watch.
 QUIET_SECONDS = 15.0
+#: How soon a reason of another kind is said, where several may take turns.
+_CHANGE_SECONDS = 10.0
 #: How often an action is tried whose failure may be its own fault.
 ATTEMPTS = 5
 
@@ -76,7 +78,7 @@ class _Try:
 
 
 class Patience:
-    """Runs actions until they work, and says once what is in the way.
+    """Runs actions until they work, and says once what is in the way, and again if that changes.
 
     Args:
         say: called with one line of text.
@@ -99,6 +101,7 @@ class Patience:
         self._lock = threading.Lock()
         self._failing: dict[str, tuple[float, str, str | None]] = {}
         self._worked: dict[str, float] = {}  # when each trouble was over
+        self._said: dict[str, tuple[type, float]] = {}  # the kind of reason that was said last, and when
         self._hoping: Counter[str] = Counter()  # callers that try an action again
         self._quiet_seconds = quiet_seconds
         self._running: dict[_Try, None] = {}  # in the order in which they began
@@ -177,7 +180,7 @@ class Patience:
         return action()
 
     def fails(self, what: str, error: object, about: str | None = None, began: float = math.inf) -> None:
-        """Say that something can't be done, unless that was said and it never worked since.
+        """Say that something can't be done, unless that was said, for a reason of this kind, and it never worked since.
 
         Args:
             what: names the action.
@@ -189,8 +192,14 @@ class Patience:
             if began < self._worked.get(what, -math.inf):
                 return
             since, *_ = self._failing.get(what, (None,))
-            self._failing[what] = (time.monotonic() if since is None else since, str(error), about)
-        if since is None:
+            now = time.monotonic()
+            self._failing[what] = (now if since is None else since, str(error), about)
+            kind, when = self._said.get(what, (type(error), -math.inf))
+            # As where a server that was away refuses the login since it is back.
+            is_new = since is None or (kind is not type(error) and now - when >= _CHANGE_SECONDS)
+            if is_new:
+                self._said[what] = (type(error), now)
+        if is_new:
             self.say(f"can't {what}: {error}; trying again until it works")
 
     def _hope(self, what: str, step: int) -> None:

@@ -195,7 +195,7 @@ def _clean_up(queue: ShardQueue | None, job: OpenJob, log: Log) -> None:
     """Delete leftovers, and let Redis forget the job. Both are harmless if they stay."""
     ledger = JobLedger(queue.ledger, job.key, job.address, queue.send, at_once) if queue else None
     with (
-        contextlib.suppress(TransientError, PayloadError, FileFormatError),
+        contextlib.suppress(TransientError, BrokerError, PayloadError, FileFormatError),
         queue.broker.asked() if queue else contextlib.nullcontext(),
     ):
         clean_up(log, job.objects, ledger, failed_rows, live=job.job.live)

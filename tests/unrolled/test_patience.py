@@ -89,6 +89,17 @@ def test_what_fails_now_can_be_asked_for(patience):
     assert patience.troubles() == [(None, "can't send: it is away")]
 
 
+def test_a_reason_of_another_kind_is_said_too(patience, said, monkeypatch):
+    """As where a server that was away refuses the login since it is back; not for each that takes turns."""
+    patience.fails("reach it", ConnectionError("it is away"))
+    patience.fails("reach it", ConnectionError("it is away, still"))
+    patience.fails("reach it", PermissionError("it refuses"))
+    monkeypatch.setattr("unrolled.patience._CHANGE_SECONDS", 0.0)
+    patience.fails("reach it", PermissionError("it refuses"))
+    patience.fails("reach it", PermissionError("it refuses, still"))
+    assert said == [f"can't reach it: {why}; trying again until it works" for why in ("it is away", "it refuses")]
+
+
 def test_what_works_says_nothing(patience, said):
     """No trouble, no line."""
     assert patience.until_done("x", failing(0)) == 42

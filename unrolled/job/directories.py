@@ -6,6 +6,7 @@ import os
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
@@ -34,9 +35,12 @@ def refuse_model(place: str) -> None:
     """
     if not is_url(place) and not is_job(place) and _has_training(Path(place)):
         raise JobError(f"{place}: contains an unfinished training ({TRAINING_FOLDER}), not a job; use another --out")
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
-        if _is_in_bucket(place, name) if is_url(place) else (Path(place) / name).exists():
-            raise JobError(f"{place}: contains a model ({name}), not a job; use another --out")
+    is_there = partial(_is_in_bucket, place) if is_url(place) else lambda name: (Path(place) / name).exists()
+    found = [name for name in (CONFIG_FILE, WEIGHTS_FILE) if is_there(name)]
+    if len(found) > 1:
+        raise JobError(f"{place}: contains a model ({found[0]}), not a job; use another --out")
+    if found:
+        raise JobError(f"{place}: contains {found[0]}, as the directory of a model does; use another --out")
 
 
 def is_job(place: str) -> bool:

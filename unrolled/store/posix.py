@@ -80,7 +80,7 @@ class PosixStore:
             try:
                 file = open(self.path / name, "rb", opener=_open_file)  # noqa: SIM115 - a Path takes no opener
             except FileNotFoundError:
-                self._check_directory()
+                self._check_missing(name)
                 return None
             with file:
                 file.seek(start)
@@ -97,7 +97,7 @@ class PosixStore:
                 os.close(_open_file(path))
                 return cast("BinaryIO", pa.OSFile(os.fsencode(path), "rb"))
             except FileNotFoundError:
-                self._check_directory()
+                self._check_missing(name)
                 return None
 
     def list(self, folder: str = "") -> Iterator[str]:
@@ -154,6 +154,21 @@ class PosixStore:
     def _check_directory(self) -> None:
         """Nothing can be known about names while the store itself is missing."""
         self.path.stat()
+
+    def _check_missing(self, name: str) -> None:
+        """A link to a file that is missing isn't a missing name: nothing can be created there.
+
+        Raises:
+            MisplacedError: there is such a link.
+        """
+        self._check_directory()
+        path = self.path / name
+        if os.path.islink(path):  # noqa: PTH114 - False, too, where it can't be seen
+            target = path.readlink()
+            raise MisplacedError(
+                f"cannot read {path}: it is a symbolic link to {target}, which doesn't exist; bring that back, or "
+                "remove the link"
+            )
 
 
 def _open_file(path: str | Path, _: int = 0) -> int:

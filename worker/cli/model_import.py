@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unrolled.errors import counted, printable
-from unrolled.model.layer import GATES, LARGEST_CLIP
+from unrolled.model.layer import GATES, KERAS_2, LARGEST_CLIP
 from unrolled.model.padding import AFTER, BEFORE, LARGEST_PADDED_LENGTH
 from unrolled.telemetry.json_text import json_text
 
@@ -162,9 +162,9 @@ def _read_pad_id(_: click.Context, __: click.Parameter, given: str | None) -> in
 @click.option(
     "--recurrent-activation",
     "gates",
-    type=click.Choice(GATES),
+    type=click.Choice([*GATES, KERAS_2]),
     help="Activation of the gates, where a file of weights doesn't contain it; hard_sigmoid is the one of the Keras "
-    "that wrote the file.",
+    "that wrote the file, and hard_sigmoid_keras2 that of Keras 1 and 2 in any case.",
 )
 @click.option(
     "--reset",

@@ -205,4 +205,7 @@ def _ids(row: Any) -> Any:
         return [*map(plain_value, row)] if of_numpy else list(row) if isinstance(row, tuple) else row
     if why := why_masked(row):
         return RowError(f"it is a masked array: {why}, such as 0, which is padding")
-    return np.asarray(row) if hasattr(row, "__array__") else row
+    if not hasattr(row, "__array__"):
+        return row
+    array = np.asarray(row)
+    return array.tolist() if array.ndim > 1 else array  # the lists in it are no token ids

@@ -17,6 +17,7 @@ from worker.model_import.first_id import decide_first_id
 from worker.model_import.found import Alphabet, Float32, Found, Layer
 from worker.model_import.layouts import convert
 from worker.model_import.selection.initial_states import ZEROS, starts_of
+from worker.model_import.selection.names import advised
 from worker.model_import.selection.padding import describe_padding, settle_padding
 from worker.model_import.selection.stack import AskedPadding, Stack
 from worker.model_import.selection.steps import Part, parts_of
@@ -310,7 +311,7 @@ def _differences(stack: Stack, parts: list[Part]) -> list[str]:
         notes.append(
             f"the vectors are those of {stack.sum or parts[-1].name}, before {', '.join(map(str, stack.joined))}, "
             "where the source joins them with other vectors"
-            + (f". For the vectors of the sum: --top {stack.tops[0]}" if len(stack.tops) == 1 else "")
+            + (f". For the vectors of the sum: {advised('--top', stack.tops[0])}" if len(stack.tops) == 1 else "")
         )
     if stack.quantized:
         notes.append(

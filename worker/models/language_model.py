@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from unrolled.errors import ModelError
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import ModelDirectory, save_model
-from worker.models.tensorflow import tf
+from worker.models.tensorflow import keras, tf
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +57,7 @@ class LanguageModel:
         self.num_lstm_units = num_lstm_units
         self.num_lstm_layers = num_lstm_layers
         self._tokenizer_path: Path | None = None
-        self._embedding = tf.keras.layers.Embedding(
+        self._embedding = keras.layers.Embedding(
             vocab_size + 1, width, embeddings_initializer="uniform", mask_zero=True
         )
         self._embedding.build((None, None))
@@ -122,7 +122,7 @@ class LanguageModel:
         Returns:
             A `keras.layers.LSTMCell` of `num_lstm_units` units. It is not built, and not part of the model's stack.
         """
-        return tf.keras.layers.LSTMCell(self.num_lstm_units, dropout=1.0 - dropout_keep_prob)
+        return keras.layers.LSTMCell(self.num_lstm_units, dropout=1.0 - dropout_keep_prob)
 
     def stacked_lstm_cells(self, is_training: bool) -> Any:
         """The model's cells as one `keras.layers.StackedRNNCells`.
@@ -137,7 +137,7 @@ class LanguageModel:
         for cell in self._cells:
             # New cells would have new weights, so only the rate changes.
             cell.dropout = 1.0 - dropout_keep_prob
-        return tf.keras.layers.StackedRNNCells(self._cells)
+        return keras.layers.StackedRNNCells(self._cells)
 
     def get_input_embeddings(self, input_sequences: Any) -> Any:
         """The embeddings, float32 (batch, time, embedding_dim), of int ids (batch, time) in 0..vocab_size."""
@@ -163,7 +163,7 @@ class LanguageModel:
         binary_sequences = tf.math.sign(input_sequences)
         # The embeddings carry the mask (mask_zero). It takes the place of an `input_length`, which Keras 3's RNN
         # doesn't have, and which could not say where zeros are inside a row.
-        rnn = tf.keras.layers.RNN(cell, return_sequences=True, dtype=tf.float32)
+        rnn = keras.layers.RNN(cell, return_sequences=True, dtype=tf.float32)
         lstm_outputs = rnn(input_embeddings, training=is_training)
         return lstm_outputs, binary_sequences
 

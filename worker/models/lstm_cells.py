@@ -9,11 +9,11 @@ References: Sak, Senior & Beaufays 2014 (LSTMP: PyTorch's `proj_size`, TensorFlo
 
 from typing import Any
 
-from worker.models.tensorflow import tf
+from worker.models.tensorflow import keras, tf
 from worker.models.token_maps import normalized
 
 
-class ClippedLSTMCell(tf.keras.layers.LSTMCell):  # type: ignore[misc]  # TensorFlow has no types
+class ClippedLSTMCell(keras.layers.LSTMCell):  # type: ignore[misc]  # TensorFlow has no types
     """An `LSTMCell` whose output may be projected, h = (o tanh(c)) projection, and whose states may be clipped.
 
     Its weights are kernel (D, 4 units), recurrent_kernel (S, 4 units), bias (4 units,) and, if it projects, projection
@@ -111,7 +111,7 @@ class MultiplicativeLSTMCell(ClippedLSTMCell):
         return self._step(gates, carry)
 
 
-class NormedLSTMCell(tf.keras.layers.LSTMCell):  # type: ignore[misc]  # TensorFlow has no types
+class NormedLSTMCell(keras.layers.LSTMCell):  # type: ignore[misc]  # TensorFlow has no types
     """An LSTM whose products with the input and the state, and whose cell state, are layer-normalized.
 
     The gates are norm(x kernel + input_shift) input_gain + norm(h recurrent_kernel + state_shift) state_gain + bias;

@@ -1,7 +1,7 @@
 """The device on which TensorFlow trains."""
 
 from unrolled.errors import BrokenWorkerError
-from worker.models.tensorflow import tf
+from worker.models.tensorflow import keras, tf
 
 
 def start_tensorflow(device: str, threads: int | None) -> str:
@@ -32,6 +32,6 @@ def start_tensorflow(device: str, threads: int | None) -> str:
     if not gpus:
         # Not on a GPU: the operation of the softmax has no deterministic form there, and would fail.
         tf.config.experimental.enable_op_determinism()
-        tf.keras.utils.set_random_seed(0)  # Keras requires a seed if determinism is on
+        keras.utils.set_random_seed(0)  # Keras requires a seed if determinism is on
         return "CPU"
     return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from unrolled.model.weights import new_weights
 from unrolled.training.plan import FitOptions
 from worker.models.language_model import LanguageModel
-from worker.models.tensorflow import tf
+from worker.models.tensorflow import keras, tf
 from worker.training.batches import Window
 from worker.training.cross_entropy import cross_entropy, loss_alone
 
@@ -52,7 +52,7 @@ class Network:
         }
         self._variables = [*self._model.trainable_variables, *self._head.values()]
         self.parameters = sum(int(np.prod(variable.shape)) for variable in self._variables)
-        self._optimizer = tf.keras.optimizers.Adam(options.learning_rate, global_clipnorm=options.clip_norm)
+        self._optimizer = keras.optimizers.Adam(options.learning_rate, global_clipnorm=options.clip_norm)
         self._optimizer.build(self._variables)
         self._layers = [_layer_of(cell) for cell in self._model.stacked_lstm_cells(is_training=True).cells]
         states = tf.TensorSpec((self._depth, 2, None, self._units), tf.float32)
@@ -145,7 +145,7 @@ class Network:
 
 def _layer_of(cell: Any) -> Any:
     """A `keras.layers.LSTM` that uses the weights of a cell."""
-    layer = tf.keras.layers.LSTM(cell.units, return_sequences=True, return_state=True)
+    layer = keras.layers.LSTM(cell.units, return_sequences=True, return_state=True)
     layer.cell = cell
     layer.built = True
     return layer

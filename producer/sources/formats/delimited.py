@@ -12,7 +12,7 @@ import csv
 import re
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 _ABOUT_QUOTES = "; if quotation marks are characters of the texts, give --no-quotes"
+_OTHER_LINE_ENDS = "not CSV: a carriage return inside a line; end lines with a line feed, as `tr '\\r' '\\n'` does"
 #: Lines of a record that must all look like rows before it is bad: of a few lines of prose, each may have one comma.
 _LEAST_ROWS = 5
 #: A text of so many lines that all look like rows is none, even if it has quotation marks, doubled as they must be.
@@ -47,11 +48,6 @@ class Unreadable:
     """A record, or a line of one, that can't be read."""
 
     reason: str
-
-    def in_a_record_that(self, where: str) -> Self:
-        """The reason, with the place before the advice."""
-        reason, advice, _ = self.reason.partition(_ABOUT_QUOTES)
-        return replace(self, reason=f"{reason} in a record that {where}{advice}")
 
 
 class _OutOfLinesError(Exception):
@@ -126,7 +122,7 @@ class Records:
             except RowError as error:
                 yield from self._parsed(run)
                 run = []
-                yield from self._left_open(self._line + len(self._open))
+                yield from self._left_open()
                 self._line += 1
                 yield Unreadable(str(error))
         yield from self._parsed(run)
@@ -135,19 +131,10 @@ class Records:
         """Yield an unreadable record if the input ended within one, and the records in its lines after the first."""
         yield from self._left_open()
 
-    def _left_open(self, bad_line: int | None = None) -> Iterator[list[str] | Unreadable]:
+    def _left_open(self) -> Iterator[list[str] | Unreadable]:
         """End the open record, at the end of the input or before a line that can't be read."""
         lines, self._open = self._open, []
-        where = "to the end" if bad_line is None else f"to line {bad_line:,}, which can't be read"
-
-        def judge(place: int) -> Unreadable:
-            count = counted(len(lines) - place, "line")
-            return Unreadable(
-                f"a quoted field that begins in line {self._line:,} is never closed; it runs over {count} {where}"
-                f"{_ABOUT_QUOTES}"
-            )
-
-        yield from self._settled(lines, len(lines), judge)
+        yield from self._settled(lines, len(lines), lambda _: self._misquoted())
 
     def _parsed(self, run: list[str]) -> Iterator[list[str] | Unreadable]:
         start = yield from self._continued(run)
@@ -203,7 +190,7 @@ class Records:
         for place, line in enumerate(lines[:count]):
             found = _next(self._reader([line], 0)) if place else None
             if found is None:  # a record begins here
-                found = self._too_long() if size > self._max_row_bytes else judge(place)
+                found = self._misquoted() if size > self._max_row_bytes else judge(place)
                 if found is None:
                     return place
                 if not isinstance(found, Unreadable):
@@ -226,17 +213,14 @@ class Records:
         rows_from, marked = (0, 0) if isinstance(record, Unreadable) else self._likeness(lines)
 
         def judge(place: int) -> list[str] | Unreadable:
-            count = len(lines) - place
-            where = f"begins in line {self._line:,} and runs over {count:,} lines"
             if isinstance(record, Unreadable):
-                return record.in_a_record_that(where)
+                return record if record.reason == _OTHER_LINE_ENDS else self._misquoted()
+            count = len(lines) - place
             has_marks = marked > place and count < _MANY_LINES
-            if self._is_checked and count >= _LEAST_ROWS and rows_from <= place + 1 and not has_marks:
-                more = f"each of which but the first has the columns of a row{_ABOUT_QUOTES}"
-                return Unreadable(f"a quoted field {where}, {more}; if the field is right, give --quotes")
-            whole = _next(self._reader(lines, place))
+            looks_like_rows = self._is_checked and count >= _LEAST_ROWS and rows_from <= place + 1 and not has_marks
+            whole = None if looks_like_rows else _next(self._reader(lines, place))
             if whole is None or isinstance(whole, Unreadable):
-                return (whole or Unreadable("not CSV")).in_a_record_that(where)
+                return self._misquoted()
             self.line_ends.add(count, self._line)
             return whole
 
@@ -259,10 +243,13 @@ class Records:
         rest = map(lines.__getitem__, range(first, len(lines)))
         return csv.reader(chain(rest, _NoMoreLines()), delimiter=self._delimiter, quoting=self._quoting, strict=True)
 
-    def _too_long(self) -> Unreadable:
+    def _misquoted(self) -> Unreadable:
+        """A record on several lines that is bad. The reason is the same whatever follows: an input may grow."""
+        quotes = "; if the field is right, give --quotes" if self._is_checked else ""
         return Unreadable(
-            f"a quoted field that begins in line {self._line:,} is too long, with all its lines; allowed: "
-            f"{self._max_row_bytes} (--max-row-bytes). Is a quote missing?"
+            f"a quoted field that begins in line {self._line:,} isn't closed as it must be: at the end of a field, "
+            f"before lines that look like rows, and within {self._max_row_bytes:,} bytes (--max-row-bytes)"
+            f"{_ABOUT_QUOTES}{quotes}"
         )
 
 
@@ -274,9 +261,7 @@ def _next(reader: "Reader") -> list[str] | Unreadable | None:
         return None
     except csv.Error as error:
         if "new-line character" in str(error):
-            return Unreadable(
-                "not CSV: a carriage return inside a line; end lines with a line feed, as `tr '\\r' '\\n'` does"
-            )
+            return Unreadable(_OTHER_LINE_ENDS)
         return Unreadable(f"not CSV: {error}{_ABOUT_QUOTES if 'expected after' in str(error) else ''}")
 
 

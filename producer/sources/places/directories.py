@@ -5,6 +5,7 @@
 import glob
 import itertools
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
@@ -38,6 +39,9 @@ def find_files(given: str, notices: list[str]) -> Iterator[LocalFile]:
             raise RequestError(f"input {file.name}: is a directory")
         if not os.access(path, os.R_OK):
             raise RequestError(f"input {file.name}: no permission to read it")
+        # Those of a shell, as in <(command), are in /dev, and somebody writes to them.
+        if stat.S_ISFIFO(os.stat(path).st_mode) and not path.startswith(("/dev/", "/proc/")):  # noqa: PTH116 - as above
+            notices.append(f"{file.name} is a named pipe: it is read when another program opens it to write")
         yield file
 
 

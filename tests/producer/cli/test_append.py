@@ -205,6 +205,17 @@ def test_a_compressed_file_that_was_written_again(place, broker):
     assert appended(broker, "rows.jsonl.gz") == "1 row was appended"
 
 
+@pytest.mark.parametrize("more", ["4,the list\n", '4,a "quoted" word\n5,the list\n', "4,the\n" * 9])
+def test_a_row_with_a_quote_that_is_never_closed(place, broker, more):
+    """What is appended changes nothing about it, and neither the rows between nor the reason."""
+    (place / "a.csv").write_text('id,tokens\n1,3 4\n2,"5 6\n3,7\n')
+    assert enqueue(broker, "a.csv", out="quoted").exit_code == 3
+    with (place / "a.csv").open("a") as file:
+        file.write(more.replace("the list", "8 9").replace("the", "8"))
+    grown = enqueue(broker, "a.csv", "--append", out="quoted")
+    assert "appended" in grown.stdout, grown.output
+
+
 def test_a_last_line_that_was_lengthened(place, broker):
     """It had no line end, so the row has changed; the text says so."""
     (place / "rows.jsonl").write_text('{"id": "a", "tokens": [1]}\n{"id": "b", "tokens": [1]}')

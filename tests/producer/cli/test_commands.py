@@ -567,6 +567,22 @@ def test_wait_rides_over_a_broker_that_refuses_for_a_while(tmp_path, broker, led
     assert "secret" not in str(lines.lines)
 
 
+def test_a_broker_that_refuses_from_the_last_part_on(tmp_path, broker, ledger):
+    """The job is complete: what the broker still knows of it does no harm."""
+
+    class RefusesWhenAllIsThere(Lines):
+        def update(self, **_):
+            ledger.client.execute_command("ACL", "DELUSER", "late")
+
+    ledger.client.execute_command("ACL", "SETUSER", "late", "on", ">secret", "~*", "&*", "+@all")
+    job = make_job(tmp_path)
+    for shard in waiting(job):
+        publish_shard(job, shard)
+    url = broker.url.replace("redis+socket://", "redis+socket://late:secret@")
+    status = wait.wait_for_job(job, url, NAMESPACE, RefusesWhenAllIsThere(), until=time.monotonic() + 60)
+    assert status.complete
+
+
 def failing(monkeypatch, name, times):
     """Have a call of the operating system fail this many times, as a network file system does that is away."""
     works, left = getattr(os, name), [OSError(errno.ESTALE, "Stale file handle")] * times

@@ -387,6 +387,17 @@ def test_an_input_without_rows(place, broker):
         assert (result.exit_code, "1 input has no rows: -\n" in result.stderr) == (0, said)
 
 
+def test_a_named_pipe_is_told_of(place, broker):
+    """Until somebody writes to it, nothing else happens."""
+    os.mkfifo(place / "pipe")
+    writer = threading.Thread(target=lambda: (place / "pipe").write_text('{"tokens": [1]}\n'))
+    writer.start()
+    result = enqueue(broker, "pipe", "--format", "jsonl")
+    writer.join()
+    assert result.exit_code == 0
+    assert "pipe is a named pipe: it is read when another program opens it to write\n" in result.stderr
+
+
 def test_a_password_that_is_wrong_costs_no_directory(place, models):
     """Nothing of the job is there, so that the next try may have another model."""
     write_rows(place / "rows.jsonl", {"a": [1]})

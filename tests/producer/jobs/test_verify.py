@@ -239,6 +239,15 @@ def test_a_directory_in_the_place_of_a_part(job):
     assert "it is not a file; remove it" in problems(job)[path.name]
 
 
+def test_a_link_to_nothing_in_the_place_of_a_part(job):
+    """Such as to a disk that isn't mounted."""
+    path = part(job, 2)
+    path.unlink()
+    path.symlink_to("/gone/part.parquet")
+    said = "it is a symbolic link to /gone/part.parquet, which doesn't exist; bring that back, or remove the link"
+    assert problems(job)[path.name].endswith(said)
+
+
 def test_a_missing_file_of_a_stream_whose_rows_wait(tmp_path):
     """Nobody has computed it yet: workers need no copy."""
     job = make_job(tmp_path, shards=1, live=True)

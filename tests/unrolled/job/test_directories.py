@@ -11,7 +11,7 @@ from support.shell import make_model, write_rows
 
 from producer.cli.root import cli
 from producer.jobs.decisions import discard
-from unrolled.errors import JobError, TransientError
+from unrolled.errors import JobError, OptionError, TransientError
 from unrolled.job.directories import refuse_place
 
 NEW = ("--vocab-size", "9", "--max-length", "9", "--lstm-units", "2", "--lstm-layers", "1")
@@ -113,6 +113,18 @@ def test_jobs_in_hidden_folders_are_no_reason(tmp_path):
     finished_job(tmp_path / "out" / "a" / "b")
     with pytest.raises(JobError, match=r"out: holds the directory of another job \(a/b\)"):
         refuse_place(str(tmp_path / "out"))
+
+
+def test_a_link_to_nothing(tmp_path):
+    """The system says "File exists" of it; the link and what it names are told."""
+    (tmp_path / "link").symlink_to("nowhere")
+    for place in ("link", "link/deep"):
+        with pytest.raises(
+            OptionError, match=r"link is a symbolic link to nowhere, which doesn't exist; make that, re"
+        ):
+            refuse_place(str(tmp_path / place))
+    (tmp_path / "nowhere").mkdir()
+    refuse_place(str(tmp_path / "link"))
 
 
 def test_in_a_bucket_too(tmp_path, monkeypatch):

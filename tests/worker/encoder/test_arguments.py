@@ -117,6 +117,13 @@ def test_nothing_masked_is_nothing_lost(encoder):
     np.testing.assert_array_equal(encoder.encode(masked([1, 2], [0, 0])), encoder.encode([1, 2]))
 
 
+def test_an_array_of_two_axes_as_a_row(encoder):
+    """Its lists are no token ids, as of a list."""
+    for row in ([[1, 2]], np.array([[1, 2]]), np.array([[1, 2], [3, 4]])):
+        with pytest.raises(RowError, match=r"row 0: token \[1, 2\] at position 0"):
+            encoder.encode([row])
+
+
 @pytest.mark.parametrize("make", [unrolled.load, unrolled.Embedder, unrolled.Vectorizer])
 def test_what_is_no_model(make):
     """An empty text, of a variable that is missing, isn't the working directory."""

@@ -338,6 +338,27 @@ def test_a_model_of_a_script_above_the_last_layer_is_left_out(tmp_path):
     assert [layer.units for layer in imported(tmp_path / "model.keras", tmp_path / "model").model.config.layers] == [5]
 
 
+def test_hard_gates_where_the_file_does_not_show_its_keras(tmp_path):
+    """Keras 2 wrote .weights.h5 too, in which the groups of variables have no names; one name means two functions."""
+    model = keras.Sequential(
+        [layers.Input((None,)), layers.Embedding(10, 4), layers.LSTM(5, recurrent_activation="hard_sigmoid")]
+    )
+    place = tmp_path / "model.weights.h5"
+    randomize(model).save_weights(place)
+    done = imported(place, tmp_path / "new", gates="hard_sigmoid")
+    assert done.model.config.layers[0].gates == "hard_sigmoid_keras3"
+    with h5py.File(place, "a") as file:
+        named = []
+        file.visititems(lambda _, one: named.append(one) if "name" in one.attrs else None)
+        for one in named:
+            del one.attrs["name"]
+    with pytest.raises(ImportRefusedError, match=r"give hard_sigmoid_keras2 or hard_sigmoid_keras3"):
+        imported(place, tmp_path / "old", gates="hard_sigmoid")
+    done = imported(place, tmp_path / "old", gates="hard_sigmoid_keras2")
+    assert done.model.config.layers[0].gates == "hard_sigmoid"
+    assert done.made.notes[0] == "activations tanh and hard_sigmoid_keras2 (as you said)"
+
+
 def test_hard_gates_of_keras_2_in_a_keras_file(tmp_path):
     """Keras 2.12 to 2.15 also wrote .keras files, which their metadata shows."""
     model = keras.Sequential(

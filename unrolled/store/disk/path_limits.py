@@ -1,4 +1,4 @@
-"""Paths that no directory can have: the system's own errors for them name neither a limit nor a way out."""
+"""Paths that no directory can have: the system's own errors for them name neither the cause nor a way out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHOWN = 60
 
 
 def refuse_impossible(place: str | Path) -> None:
-    """Refuse a path that is too long, or that leads round in a circle of symbolic links.
+    """Refuse a path that is too long, or that symbolic links lead round in a circle, or to nothing.
 
     Args:
         place: a path; it may not exist.
@@ -29,6 +29,7 @@ def refuse_impossible(place: str | Path) -> None:
     if len(shown) > _SHOWN:
         shown = f"{shown[: _SHOWN // 2]}…{shown[-_SHOWN // 3 :]}"
     there = _nearest(path, shown)
+    _refuse_to_nothing(path, shown)
     names, whole = _limit(there, "PC_NAME_MAX", _NAME_BYTES), _limit(there, "PC_PATH_MAX", _PATH_BYTES)
     for name in path.parts:
         if (size := len(os.fsencode(name))) > names:
@@ -69,6 +70,20 @@ def _refuse_circle(path: Path, shown: str) -> None:
                         f"{shown}: the symbolic link {link} leads round in a circle, or through too many others; "
                         "remove it, or name another directory"
                     ) from error
+
+
+def _refuse_to_nothing(path: Path, shown: str) -> None:
+    for link in (*reversed(path.parents), path):
+        if os.path.islink(link):  # noqa: PTH114 - False, too, where it can't be seen
+            try:
+                link.stat()
+            except FileNotFoundError as error:
+                raise OptionError(
+                    f"{shown}: {link} is a symbolic link to {link.readlink()}, which doesn't exist; make that, remove "
+                    "the link, or name another directory"
+                ) from error
+            except OSError:  # it may be there
+                return
 
 
 def _limit(there: Path, name: str, usual: int) -> int:

@@ -11,7 +11,7 @@ from unrolled.model.layer import LayerConfig
 from unrolled.model.token_map import MapConfig
 from worker.models.gates import gate_function
 from worker.models.lstm_cells import ClippedLSTMCell, MultiplicativeLSTMCell, NormedLSTMCell
-from worker.models.tensorflow import tf
+from worker.models.tensorflow import keras, tf
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -86,13 +86,13 @@ def _needs_cell(layer: LayerConfig) -> bool:
 def _keras_layer(layer: LayerConfig, *, cudnn: bool) -> Any:
     both: dict[str, Any] = {"return_sequences": True, "return_state": True}
     if _needs_cell(layer):
-        return tf.keras.layers.RNN(_cell(layer), **both)
+        return keras.layers.RNN(_cell(layer), **both)
     # True rather than "auto": a GPU on which cuDNN doesn't run is an error, and must not be slow in silence.
     both["recurrent_activation"] = gate_function(layer)
     both["use_cudnn"] = cudnn and has_cudnn(layer)
     if layer.kind == "gru":
-        return tf.keras.layers.GRU(layer.units, reset_after=layer.reset == "after", **both)
-    return tf.keras.layers.LSTM(layer.units, **both)
+        return keras.layers.GRU(layer.units, reset_after=layer.reset == "after", **both)
+    return keras.layers.LSTM(layer.units, **both)
 
 
 def _cell(layer: LayerConfig) -> Any:

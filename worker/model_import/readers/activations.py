@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from unrolled.model.layer import KERAS_2
 from worker.model_import.found import Layer
 
 PEEPHOLES = "it has peepholes (the gates read the cell's state); only LSTMs without them can be imported"
@@ -41,7 +42,8 @@ def hard_gates(version: str) -> str:
 
 def set_gates(layers: Iterable[Layer], gates: str) -> str:
     """Set the activation of the gates that the user says; returns a note about it."""
+    own = "hard_sigmoid" if gates == KERAS_2 else gates
     for layer in layers:
-        layer.forward = layer.forward and replace(layer.forward, gates=gates)
-        layer.backward = layer.backward and replace(layer.backward, gates=gates)
+        layer.forward = layer.forward and replace(layer.forward, gates=own)
+        layer.backward = layer.backward and replace(layer.backward, gates=own)
     return f"activations tanh and {gates} (as you said)"

@@ -10,6 +10,7 @@ from unrolled.model.token_map import ACTIVATIONS
 from worker.model_import import token_maps
 from worker.model_import.errors import ImportRefusedError, damage_named
 from worker.model_import.found import Found, Layer, Node, Table
+from worker.model_import.selection.names import advised
 from worker.model_import.selection.one_hot import is_product, table_of_product
 from worker.model_import.selection.padding import check_padding, check_unmasked_vectors
 from worker.model_import.selection.stack import ONE_HOT, Asked, Stack
@@ -91,7 +92,7 @@ def _reads(stacks: list[Stack]) -> str:
 
 
 def _options(stack: Stack) -> str:
-    return " ".join(f"--layer {layer.name}" for layer in stack.layers)
+    return advised("--layer", *(layer.name for layer in stack.layers))
 
 
 def _longest(stacks: list[Stack]) -> list[Stack]:
@@ -152,7 +153,7 @@ def _why_no_sum(link: _Link, embedding: str | None) -> str:
     why = "only what the imported layers read, or compute below it, can be added"
     if embedding is not None:
         why = f"{embedding}, which the first layer reads, is made the embedding, so what is below it can't be added"
-    alone = f"; for its output alone: --layer {link.node.target}" if link.node.role == "layer" else ""
+    alone = f"; for its output alone: {advised('--layer', link.node.target or '')}" if link.node.role == "layer" else ""
     return f"{link.node} has {link.added} added to its output, and {why}{alone}"
 
 
@@ -217,7 +218,7 @@ class _Paths:
             return f"{len(nodes)} nodes have this name; name one of them: {', '.join(nodes)}"
         node, origin = self._graph[nodes[0]], origins[0]
         if node.role == "layer":
-            return f"it is a recurrent layer itself: --layer {node.target}, without --top"
+            return f"it is a recurrent layer itself: {advised('--layer', node.target or '')}, without --top"
         if origin.role != "other":
             return f"it reads {origin.name}, which is no recurrent layer; {advice}"
         if origin.name != str(node):
@@ -565,9 +566,8 @@ class _Paths:
             width = f"vectors {first.inputs} wide"
             return f"{layer} reads the model's input, {width}, and the graph doesn't say what they are. {ONE_HOT}"
         if origin.role == "layer":
-            return (
-                f"{layer} reads the recurrent layer {origin.name}; name that too: --layer {origin.name} --layer {layer}"
-            )
+            both = advised("--layer", origin.name, layer)
+            return f"{layer} reads the recurrent layer {origin.name}; name that too: {both}"
         return (
             f"{layer} reads {_described(origin)}. A recurrent layer can be imported if it reads an embedding, ids as "
             "one-hot vectors or another recurrent layer, or if rows contain the vectors (--vectors), with nothing "

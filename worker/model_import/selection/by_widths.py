@@ -7,7 +7,8 @@ import numpy as np
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Found, Layer, Table
 from worker.model_import.selection.linear import take_maps
-from worker.model_import.selection.names import family, names_of
+from worker.model_import.selection.names import advised, family, names_of
+from worker.model_import.selection.one_hot import table_of_product
 from worker.model_import.selection.stack import ONE_HOT, Asked, Stack
 
 #: Layers that a message names.
@@ -35,12 +36,14 @@ def choose_by_widths(found: Found, asked: Asked) -> Stack:
             f"{', …' if len(between) > 5 else ''}"
         )
     maps = take_maps(found, asked.maps)
-    table = _table_for(found, layers[0].name, maps[0].inputs if maps else layers[0].inputs, asked)
+    reader, width = (maps[0].node.name, maps[0].inputs) if maps else (layers[0].name, layers[0].inputs)
+    table = _table_for(found, reader, width, asked)
     nodes = tuple(one.node for one in maps)
     if asked.vectors:
         return Stack(None, layers, [False] * len(layers), vectors=True, below=nodes)
-    if maps and table is None:
-        raise ImportRefusedError(f"--fold {asked.maps[0]}: it needs an embedding; name it with --embedding")
+    if maps and table is None:  # one-hot vectors of ids times a matrix are its rows
+        table, after = table_of_product(nodes[0], "rows")
+        nodes = (after, *nodes[1:])
     return Stack(table, layers, [False] * len(layers), maps=nodes)
 
 
@@ -55,13 +58,14 @@ def _check_order(found: Found, layers: list[Layer], asked: Asked) -> None:
     if not proven:
         starts = set() if asked.maps or asked.one_hot or asked.vectors else tables
         order = _possible_order(layers[:_MOST_NAMED], starts)
-        stacked = " ".join(f"--layer {layer.name}" for layer in order)
+        stacked = advised("--layer", *(layer.name for layer in order))
         if_stacked = f": {stacked} if each reads the one before it," if order else ", such as"
-        alone = next((layer for layer in order or layers if layer.inputs in starts), layers[0])
+        first = next((layer for layer in order or layers if layer.inputs in starts), layers[0])
+        alone = advised("--layer", first.name)
         raise ImportRefusedError(
             f"it has the recurrent layers {names_of(found.layers)}, and weights alone don't show which of them read "
-            f"each other; name those to take, from the first to the last{if_stacked} --layer {alone.name} alone "
-            f"if no other reads it{_and_embedding(found, alone, asked)}"
+            f"each other; name those to take, from the first to the last{if_stacked} {alone} alone "
+            f"if no other reads it{_and_embedding(found, first, asked)}"
         )
 
 
@@ -97,7 +101,7 @@ def _check_whole_modules(layers: list[Layer]) -> None:
     for before, layer in zip([None, *layers], layers, strict=False):
         if layer.below is not None and (before is None or before.name != layer.below):
             raise ImportRefusedError(
-                f"{layer.name} reads {layer.below}; name that too: --layer {layer.below} --layer {layer.name}"
+                f"{layer.name} reads {layer.below}; name that too: {advised('--layer', layer.below, layer.name)}"
             )
 
 
@@ -120,9 +124,10 @@ def _table_for(found: Found, reader: str, width: int, asked: Asked) -> Table | N
     if wide:
         raise ImportRefusedError(
             f"{reader} reads vectors {width} wide, but the embeddings are {wide}. If a Linear module is between them: "
-            "--fold NAME, or --fold NAME:tanh if a function follows it"
+            "--fold NAME, or --fold NAME:tanh if a function follows it. If the program joins several vectors of a "
+            "token, such as of its word and its place, give rows of the joined vectors: --vectors"
         )
-    hint = f" If {names} is its embedding: --embedding {fitting[0].name}." if fitting else ""
+    hint = f" If {names} is its embedding: {advised('--embedding', fitting[0].name)}." if fitting else ""
     raise ImportRefusedError(
         f"{reader} reads vectors {width} wide, and nothing in the file says what they are.{hint} {ONE_HOT}"
     )

@@ -16,7 +16,7 @@ import numpy as np
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import UNKNOWN, UNREAD, Array, Found
-from worker.model_import.selection.names import ends_with_head, module_of, scope_of
+from worker.model_import.selection.names import advised, ends_with_head, module_of, scope_of
 from worker.model_import.selection.stack import Stack
 
 #: Last parts of names that modules of the frameworks give to their arrays. Any other is a parameter of its own.
@@ -95,7 +95,7 @@ def _refusal(suspicious: list[tuple[Array, str]], stack: Stack) -> str:
     shown = "; ".join(f"{array.name} {array.shape} {why}" for array, why in suspicious[:_SHOWN])
     more = f"; and {len(suspicious) - _SHOWN} more" if len(suspicious) > _SHOWN else ""
     modules = dict.fromkeys(module_of(array.name)[0] for array, _ in suspicious)
-    options = " ".join(f"--leave {name}" for name in [*modules][:_SHOWN])
+    options = advised("--leave", *[*modules][:_SHOWN])
     source, below = ("vectors of the rows", "input") if stack.vectors else ("ids", "embedding")
     return (
         f"weights alone don't show how data flows, and these could be between the {source} and the states of "
@@ -168,6 +168,9 @@ class _Way:
         steps = [step for array in self._rest for step in self._steps(array)]
         if self._stack.vectors:  # which may have any width
             steps += [replace(step, before=_IDS) for step in steps]
+        elif self._stack.table is None:  # the vectors of ids may be wider than what the first layer reads
+            known = {self._ids, *self._widths, *self._states}
+            steps += [replace(step, before=_IDS) for step in steps if step.before not in known]
         on_way = self._on_way(steps)
         return [(array, why) for array in self._rest if (why := self._reason(array, on_way)) is not None]
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from itertools import islice
+from shlex import quote
 
 _KINDS = {
     "lstm", "gru", "rnn", "rnns", "bidirectional", "bilstm", "bigru", "bi", "cudnnlstm", "cudnngru",
@@ -14,6 +15,11 @@ def names_of(names: Iterable[str]) -> str:
     """Up to 20 of the names, for a message."""
     first = list(islice(names, 21))
     return (", ".join(first[:20]) + (", …" if len(first) > 20 else "")) or "none"
+
+
+def advised(option: str, *names: str) -> str:
+    """An option for each name, as it is to be typed into a shell."""
+    return " ".join(f"{option} {quote(name)}" for name in names)
 
 
 def family(name: str) -> str:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -47,7 +48,7 @@ def show(*, out: str, rows: int, numbers: int, as_json: bool) -> None:
       unrolled show out -n 20 --json | jq .norm
     """
     job = job_at(out)
-    found = itertools.islice(published_rows(job), rows)
+    found = itertools.islice(published_rows(job), min(rows, sys.maxsize))
     first = next(found, None)
     if first is None:
         click.echo(f"{job.place}: {_why_none(job)}", err=as_json)

@@ -324,6 +324,18 @@ def convolution_whose_channels_are_tokens():
     return graph, graph.lstm(graph.time_first(graph.add("Conv", graph.embed(), graph.weights(4, 4, 1))))
 
 
+@case(r"\(Gelu\): it has another approximate than the function that can be imported", suffix=".onnx")
+def gelu_that_is_approximate():
+    graph = Graph(opset=20)
+    return graph, graph.lstm(graph.time_first(graph.add("Gelu", graph.embed(), approximate="tanh")))
+
+
+@case(r"\(Softmax\): it doesn't read the numbers of a token's vector, along the last axis", suffix=".onnx")
+def softmax_over_tokens():
+    graph = Graph()
+    return graph, graph.lstm(graph.time_first(graph.add("Softmax", graph.embed(), axis=1)))
+
+
 @case(r"\(Conv\): its kernel is \(6, 4, 3\)", suffix=".onnx")
 def convolution_of_three_tokens():
     graph = Graph()

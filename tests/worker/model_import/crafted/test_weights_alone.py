@@ -6,6 +6,8 @@ from safetensors.numpy import save_file
 from support.crafted import RIGHT, UNITS, VOCABULARY, WIDTH, Cases, Tensors, check, torch_gru, torch_lstm
 from support.imported import imported, states_of
 
+from worker.model_import.errors import ImportRefusedError
+
 CASES = Cases()
 case = CASES.case
 #: Of the source's ids, which count from 0.
@@ -671,6 +673,37 @@ def test_a_file_whose_name_shows_no_format(tmp_path):
     tensors, _ = modules_that_only_fit_in_one_order()
     save_file(tensors, tmp_path / "0123abcd")
     assert imported(tmp_path / "0123abcd", tmp_path / "model").made.taken
+
+
+def linear_on_one_hot():
+    """A Linear module reads one-hot vectors of 50 ids, and an LSTM what relu makes of its vectors."""
+    tensors = Tensors()
+    for name, *shape in (("p.weight", 9, 50), ("p.bias", 9), ("fc.weight", 50, UNITS), ("fc.bias", 50)):
+        tensors.add(name, *shape)
+    torch_lstm(tensors, "a.", 9)
+    return tensors
+
+
+def test_a_linear_module_that_reads_one_hot_vectors(tmp_path):
+    """It is no head: with --fold its matrix becomes the embedding; without, the import stops."""
+    tensors = linear_on_one_hot()
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(ImportRefusedError, match=r"p\.weight .* can turn what a layer reads into other vectors"):
+        imported(tmp_path / "model.safetensors", tmp_path / "model", one_hot=True)
+    done = imported(tmp_path / "model.safetensors", tmp_path / "model", one_hot=True, maps=("p:relu",), ids_from=0)
+    assert (done.model.config.vocab_size, done.model.config.embedding_dim) == (50, 9)
+    table = np.maximum(tensors["p.weight"].T + tensors["p.bias"], 0)
+    np.testing.assert_allclose(done.model.weights()["embedding"][1:], table, rtol=1e-6)
+
+
+def test_names_with_blanks_are_quoted(tmp_path):
+    """What is advised can be typed into a shell as it is."""
+    tensors = Tensors()
+    tensors.add("some rows", 50, 9)
+    torch_lstm(tensors, "a.", 9)
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(ImportRefusedError, match="--embedding 'some rows'"):
+        imported(tmp_path / "model.safetensors", tmp_path / "model")
 
 
 def test_some_are_right():

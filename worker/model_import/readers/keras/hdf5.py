@@ -10,6 +10,8 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from unrolled.model.layer import KERAS_2
+from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Found, Table
 from worker.model_import.readers.activations import hard_gates, set_gates
 from worker.model_import.readers.cells import find_cells, layers_of, sort_weights
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
     import h5py
 
+#: The version of the Keras that wrote a file which doesn't say it.
+_UNTOLD = "2 or 3"
 #: The arrays of a layer Normalization without the layer's name.
 _NAMELESS = ("mean:0", "variance:0", "count:0")
 #: The name of an embedding that has none of the user's.
@@ -124,14 +128,21 @@ def _weights_alone(weights: h5py.Group, version: str, gates: str | None) -> Foun
             for name in names
             for array in _in_order(group_at(weights, name), others=True)
         ]
-    else:  # Keras 3's .weights.h5
-        version = "3"
+    else:  # .weights.h5, as Keras writes it since 2.12; only since Keras 3 the groups of variables have names
+        version = "3" if _has_names(weights) else _UNTOLD
         stored = sorted(arrays(weights, others=True), key=lambda array: natural(array.name))
     found = Found(f"Keras {version} weights in HDF5", zero_is_padding=True)
     single = _single_variables(weights, stored)
     sort_weights(found, layers_of(find_cells(stored)), stored, lambda array: _table_of(array, single))
     _set_activations(found, version, gates)
     return found
+
+
+def _has_names(weights: h5py.Group) -> bool:
+    """Whether a group of variables has the name of its layer."""
+    found: list[str] = []
+    weights.visititems(lambda name, one: found.append(name) if name.endswith("vars") and "name" in one.attrs else None)
+    return bool(found)
 
 
 def _single_variables(weights: h5py.Group, stored: list[Array]) -> dict[str, str]:
@@ -163,12 +174,17 @@ def _table_of(array: Array, single: dict[str, str]) -> Table | None:
 
 def _set_activations(found: Found, version: str, gates: str | None) -> None:
     """Set the activations of the gates, or say why they aren't known: weights alone don't show them."""
-    numbers = [int(part) for part in re.findall(r"\d+", version)[:2]]
+    numbers = [int(part) for part in re.findall(r"\d+", "3" if version == _UNTOLD else version)[:2]]
     unknown = [layer for layer in found.layers.values() if layer.any_pass.layout != "cudnn"]
     if not unknown:
         found.notes.append("activations tanh and sigmoid (as CuDNN layers have)")
         return
     found.leaves_open = frozenset({"--recurrent-activation"})
+    if gates == "hard_sigmoid" and version == _UNTOLD:
+        raise ImportRefusedError(
+            f"--recurrent-activation hard_sigmoid: the file doesn't say whether Keras 2 or Keras 3 wrote it, whose "
+            f"functions of this name differ; give {KERAS_2} or hard_sigmoid_keras3"
+        )
     if gates is not None:
         found.notes.append(set_gates(unknown, hard_gates(version) if gates == "hard_sigmoid" else gates))
     elif numbers < [2, 3]:

@@ -30,6 +30,9 @@ _FUNCTIONS = {
 _WITH_SETTINGS = {"Celu", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Selu"}
 _OF_A_NUMBER = {*_FUNCTIONS, *_WITH_SETTINGS, "Clip", "Neg"}
 _WITH_CONSTANT = {"Add", "Sub", "Mul", "Div"}
+#: Of operators that can be imported: why one isn't, if nothing else is wrong.
+_NOT_SHOWN = "the file doesn't show that it reads each token's vector alone, because of its axes or of what is below it"
+_KNOWN = {*_OF_A_NUMBER, *_WITH_CONSTANT, "LayerNormalization", "MatMul", "PRelu", "BatchNormalization"}
 _SOFTMAX = {"LogSoftmax": "log_softmax", "Softmax": "softmax"}
 #: Since this opset, they read the last axis where the node doesn't say which.
 _LAST_BY_DEFAULT = 13
@@ -184,7 +187,16 @@ def why_no_map(node: Any, dynamic: Sequence[str], constants: Constants) -> str:
         return "both of its inputs are computed"
     if node.op_type == "Gather" and (computed := constants.why_computed(next(iter(node.input), ""))):
         return f"its table is {computed}"
-    return _why_no_convolution(node, constants) if node.op_type == "Conv" else ""
+    return _why_no_convolution(node, constants) if node.op_type == "Conv" else _why_no_function(node)
+
+
+def _why_no_function(node: Any) -> str:
+    settings = {one.name: one for one in node.attribute}
+    if node.op_type in _WITH_SETTINGS and _with_settings(node.op_type, settings) is None:
+        return f"it has another {', '.join(sorted(settings))} than the function that can be imported"
+    if node.op_type in _SOFTMAX:
+        return "it doesn't read the numbers of a token's vector, along the last axis, or the file doesn't show that"
+    return _NOT_SHOWN if node.op_type in _KNOWN else ""
 
 
 def _why_no_convolution(node: Any, constants: Constants) -> str:
