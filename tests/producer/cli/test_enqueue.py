@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 import socket
+import threading
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
