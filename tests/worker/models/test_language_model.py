@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support.model_configs import KINDS
+from support.processes import REPOSITORY
 from support.reference import layer_states, random_weights
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -136,3 +137,9 @@ def test_tokenizer(model, tmp_path):
     rubbish = save_model(tmp_path / "rubbish", CONFIG, new_weights(CONFIG, 0), "{}")
     with pytest.raises(ModelError, match="is not a tokenizer"):
         _ = LanguageModel.from_directory(rubbish).tokenizer
+
+
+def test_keras_is_asked_for_by_its_own_name():
+    """TensorFlow's name for it means Keras 2 where TF_USE_LEGACY_KERAS is set, and the two don't mix."""
+    modules = [path for path in (REPOSITORY / "worker").rglob("*.py") if "tf.keras." in path.read_text()]
+    assert modules == []
