@@ -2,8 +2,8 @@
 
 A server that gives no answer at all is in the way, too, long before the client of its protocol gives up.
 
-Each trouble takes one line when it begins and one when it is over, however many threads meet it and however often they
-try.
+Each trouble takes one line when it begins, one for each reason of another kind, and one when it is over, however many
+threads meet it and however often they try.
 """
 
 # Over 150 lines: trying again, and all that is said meanwhile.
@@ -32,8 +32,6 @@ _NOT_DONE = "not done within {:g} s"
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 #: How long an action may take before that is said, where people watch.
 QUIET_SECONDS = 15.0
-#: How soon a reason of another kind is said, where several may take turns.
-_CHANGE_SECONDS = 10.0
 #: How often an action is tried whose failure may be its own fault.
 ATTEMPTS = 5
 
@@ -101,7 +99,7 @@ class Patience:
         self._lock = threading.Lock()
         self._failing: dict[str, tuple[float, str, str | None]] = {}
         self._worked: dict[str, float] = {}  # when each trouble was over
-        self._said: dict[str, tuple[type, float]] = {}  # the kind of reason that was said last, and when
+        self._said: dict[str, set[type]] = {}  # the kinds of reasons that were said of each trouble
         self._hoping: Counter[str] = Counter()  # callers that try an action again
         self._quiet_seconds = quiet_seconds
         self._running: dict[_Try, None] = {}  # in the order in which they began
@@ -192,13 +190,11 @@ class Patience:
             if began < self._worked.get(what, -math.inf):
                 return
             since, *_ = self._failing.get(what, (None,))
-            now = time.monotonic()
-            self._failing[what] = (now if since is None else since, str(error), about)
-            kind, when = self._said.get(what, (type(error), -math.inf))
-            # As where a server that was away refuses the login since it is back.
-            is_new = since is None or (kind is not type(error) and now - when >= _CHANGE_SECONDS)
-            if is_new:
-                self._said[what] = (type(error), now)
+            self._failing[what] = (time.monotonic() if since is None else since, str(error), about)
+            # Each kind once, since they may take turns: a server that was away refuses the login once it is back.
+            said = set[type]() if since is None else self._said.get(what, set())
+            is_new = type(error) not in said
+            self._said[what] = said | {type(error)}
         if is_new:
             self.say(f"can't {what}: {error}; trying again until it works")
 
@@ -209,6 +205,7 @@ class Patience:
             if not self._hoping[what]:
                 del self._hoping[what]
                 self._failing.pop(what, None)
+                self._said.pop(what, None)
 
     def _begin(self, what: str, about: str | None) -> _Try:
         """Note a try that begins now, and see that somebody watches how long it takes."""
@@ -246,6 +243,7 @@ class Patience:
         """Say that something can be done again, where `fails` said that it can't."""
         with self._lock:
             since, *_ = self._failing.pop(what, (None,))
+            self._said.pop(what, None)
             if since is not None:
                 self._worked[what] = time.monotonic()
         if since is not None:

@@ -24,7 +24,7 @@ def coordinates_table(found: StateMap) -> pa.Table:
     user has it and null for a row without one; and `neighbors`, with the numbers of the nearest rows of this table and
     their distances (1 - cosine).
     """
-    distances = 1.0 - found.cosines.astype(np.float64)
+    distances = np.maximum(1.0 - found.cosines.astype(np.float64), 0.0)  # of equal ones, float32 rounds below
     columns = {
         "id": pa.array(found.ids, pa.string()),
         "x": pa.array(found.coordinates[:, 0]),

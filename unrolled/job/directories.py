@@ -88,7 +88,7 @@ def _job_below(path: Path) -> str:
         with suppress(OSError), os.scandir(waiting.popleft()) as found:  # if this user may look there
             for child in sorted(islice(found, _MOST_ENTRIES - count), key=attrgetter("name")):
                 count += 1
-                if child.name.startswith(".") or not child.is_dir():
+                if child.name.startswith(".") or not os.path.isdir(child.path):  # noqa: PTH112 - False where it can't be seen
                     continue
                 if os.path.exists(os.path.join(child.path, names.JOB)):  # noqa: PTH110, PTH118 - as in `is_job`
                     return os.path.relpath(child.path, path)

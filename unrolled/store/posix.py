@@ -164,7 +164,7 @@ class PosixStore:
         self._check_directory()
         path = self.path / name
         if os.path.islink(path):  # noqa: PTH114 - False, too, where it can't be seen
-            target = path.readlink()
+            target = os.path.realpath(path)
             raise MisplacedError(
                 f"cannot read {path}: it is a symbolic link to {target}, which doesn't exist; bring that back, or "
                 "remove the link"

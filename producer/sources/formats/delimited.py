@@ -214,7 +214,8 @@ class Records:
 
         def judge(place: int) -> list[str] | Unreadable:
             if isinstance(record, Unreadable):
-                return record if record.reason == _OTHER_LINE_ENDS else self._misquoted()
+                is_own = record.reason == _OTHER_LINE_ENDS and "\r" in lines[place].rstrip("\r\n")
+                return record if is_own else self._misquoted()
             count = len(lines) - place
             has_marks = marked > place and count < _MANY_LINES
             looks_like_rows = self._is_checked and count >= _LEAST_ROWS and rows_from <= place + 1 and not has_marks
@@ -245,11 +246,12 @@ class Records:
 
     def _misquoted(self) -> Unreadable:
         """A record on several lines that is bad. The reason is the same whatever follows: an input may grow."""
-        quotes = "; if the field is right, give --quotes" if self._is_checked else ""
+        rows, quotes = "", ""
+        if self._is_checked:
+            rows, quotes = ", before lines that look like rows", "; if the field is right, give --quotes"
         return Unreadable(
-            f"a quoted field that begins in line {self._line:,} isn't closed as it must be: at the end of a field, "
-            f"before lines that look like rows, and within {self._max_row_bytes:,} bytes (--max-row-bytes)"
-            f"{_ABOUT_QUOTES}{quotes}"
+            f"the record that begins in line {self._line:,} has a quoted field that isn't closed as it must be: at its "
+            f"end{rows}, and within {self._max_row_bytes:,} bytes (--max-row-bytes){_ABOUT_QUOTES}{quotes}"
         )
 
 

@@ -26,6 +26,9 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://([^/]*)/*(.*)", re.DOTALL)
 #: What may be a password, and must not be shown; a `?` without a name and a value is a part of a pattern.
 _QUERY = re.compile(r"[?&#][A-Za-z0-9_.-]+=")
 
+#: How many reasons are shown where all that a URL names is left out.
+_SHOWN = 3
+
 
 def is_bucket_url(given: str) -> bool:
     """Whether an input is meant as a URL, of whatever kind."""
@@ -94,14 +97,17 @@ class _Search:
                 f"input {url}: is the output directory of a job; to read objects in it, name them, such as "
                 f"its parts: '{url}/*.parquet'"
             )
+        before = len(self._notices)
         walked = self._walk(folder)
         if walked or not glob.has_magic(key):
-            return walked or self._nothing(key)
+            return walked or self._nothing(key, before)
         matches = sorted(self._matches("", folder.split("/")), key=lambda match: match[0])
-        return [info for _, infos in matches for info in infos] or self._nothing(key)
+        return [info for _, infos in matches for info in infos] or self._nothing(key, before)
 
-    def _nothing(self, key: str) -> Sequence[ObjectInfo]:
+    def _nothing(self, key: str, before: int) -> Sequence[ObjectInfo]:
         url = self._bucket.url_of(key)
+        if why := "; ".join(self._notices[before:][:_SHOWN]):
+            raise RequestError(f"input {url}: all that could be read is left out: {why}")
         if glob.has_magic(key):
             raise RequestError(f"input {url}: no object matches this pattern")
         if not key or key.endswith("/"):
@@ -123,8 +129,8 @@ class _Search:
         else:
             objects, folders = self._bucket.inside(folder)
             if not rest:
-                objects = self._without_models(objects)
-                yield from ((info.name, [info]) for info in objects if fits(_last(info.name), step) and info.size_bytes)
+                matching = [info for info in objects if fits(_last(info.name), step) and info.size_bytes]
+                yield from ((info.name, [info]) for info in self._without_models(matching, objects))
             for inner in folders:
                 if fits(_last(inner), step) and not self._is_output(inner):
                     yield from self._matches(inner, rest) if rest else [(inner, self._walk(inner))]
@@ -141,14 +147,14 @@ class _Search:
                 self._notices.append(f"{self._bucket.url_of(folder)} is the output directory of a job: left out")
         return self._outputs[folder]
 
-    def _without_models(self, objects: Iterable[ObjectInfo]) -> list[ObjectInfo]:
-        """All objects of some folders without those of the models among them."""
-        found = list(objects)
-        names = {info.name for info in found if _last(info.name) in MODEL_FILES}
+    def _without_models(self, found: Sequence[ObjectInfo], objects: Iterable[ObjectInfo]) -> list[ObjectInfo]:
+        """Some objects without those of the models among all objects of their folders."""
+        names = {info.name for info in objects if _last(info.name) in MODEL_FILES}
         folders = [name.removesuffix(CONFIG_FILE) for name in sorted(names) if _last(name) == CONFIG_FILE]
         models = {folder for folder in folders if f"{folder}{WEIGHTS_FILE}" in names}
-        self._notices += [notice_of_model(self._bucket.url_of(folder.rstrip("/"))) for folder in sorted(models)]
         own = {folder + name for folder in models for name in MODEL_FILES}
+        left_out = {info.name.rpartition("/")[0] for info in found if info.name in own}
+        self._notices += [notice_of_model(self._bucket.url_of(folder)) for folder in sorted(left_out)]
         return [info for info in found if info.name not in own]
 
     def _walk(self, folder: str) -> Sequence[ObjectInfo]:
@@ -167,8 +173,8 @@ class _Search:
         # An empty object with the name of a folder only represents the folder.
         folders = {info.name.rpartition("/")[0] for info in found}
         kept = (info for info in found if info.size_bytes or info.name not in folders)
-        inputs = self._without_models(info for info in kept if not info.name.startswith(tuple(jobs)))
-        return sorted(inputs, key=_order)
+        inputs = [info for info in kept if not info.name.startswith(tuple(jobs))]
+        return sorted(self._without_models(inputs, inputs), key=_order)
 
 
 def _order(info: ObjectInfo) -> tuple[tuple[bool, str], ...]:

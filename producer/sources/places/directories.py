@@ -67,11 +67,11 @@ def _below(given: str, notices: list[str]) -> Iterator[str]:
             f"input {shown(given)}: is the output directory of a job; to read files in it, name them, such as "
             f"{_files_in(given)}"
         )
-    path = None
+    path, before = None, len(notices)
     for path in _walk(given, notices):
         yield path
     if path is None:
-        raise RequestError(f"input {shown(given)}: the directory has no file to read")
+        raise RequestError(f"input {shown(given)}: {_why_none(notices[before:], 'the directory has no file to read')}")
 
 
 def _matching(pattern: str, notices: list[str]) -> Iterator[str]:
@@ -91,9 +91,13 @@ def _matching(pattern: str, notices: list[str]) -> Iterator[str]:
         for path in _walk(match, notices) if os.path.isdir(match) else (match,):  # noqa: PTH112 - names stay as given
             yield path
     if path is None:
-        why = "; ".join(list(dict.fromkeys(notices[before:]))[:_SHOWN])
-        found = f"all that matches is left out: {why}" if why else "the directories that match have no file to read"
-        raise RequestError(f"input {shown(pattern)}: {found}")
+        why = _why_none(notices[before:], "the directories that match have no file to read")
+        raise RequestError(f"input {shown(pattern)}: {why}")
+
+
+def _why_none(left_out: Iterable[str], otherwise: str) -> str:
+    why = "; ".join(list(dict.fromkeys(left_out))[:_SHOWN])
+    return f"all that could be read is left out: {why}" if why else otherwise
 
 
 def _files_in(directory: str) -> str:

@@ -284,10 +284,12 @@ def test_the_files_of_a_model_are_no_input(tmp_path, monkeypatch):
         plan = check_inputs([given], SourceOptions())
         assert [file.label for file in plan.files] == ["sub/a.jsonl"]
         assert plan.notices == ("sub/model has a model, whose files are left out",)
-    with pytest.raises(RequestError, match="input sub/model: the directory has no file to read"):
+    with pytest.raises(
+        RequestError, match="input sub/model: all that could be read is left out: sub/model has a model"
+    ):
         check_inputs(["sub/model"], SourceOptions())
     with pytest.raises(
-        RequestError, match=r"model/\*: all that matches is left out: sub/model has a model, whose files"
+        RequestError, match=r"model/\*: all that could be read is left out: sub/model has a model, whose files"
     ):
         check_inputs(["sub/model/*"], SourceOptions())
     assert len(check_inputs(["sub/model/config.json"], SourceOptions(format="text")).files) == 1

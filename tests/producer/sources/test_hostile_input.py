@@ -146,9 +146,9 @@ def test_csv(tmp_path):
     assert [(row.position, row.reason[:24]) for row in rows if isinstance(row, BadRow)] == [
         (1, "has 2 columns; 3 are nam"),
         (3, "not UTF-8: byte 0xff at "),
-        (4, "a quoted field that begi"),
+        (4, "the record that begins i"),
         (5, "not UTF-8: byte 0xff at "),
-        (8, "a quoted field that begi"),
+        (8, "the record that begins i"),
     ]
 
 
@@ -182,7 +182,8 @@ def test_a_quote_that_a_later_text_closes_swallows_no_row(tmp_path, capsys):
     (bad,) = (row for row in rows if isinstance(row, BadRow))
     assert bad.position == 1
     assert (
-        "a quoted field that begins in line 3 isn't closed as it must be: at the end of a field, before" in bad.reason
+        "the record that begins in line 3 has a quoted field that isn't closed as it must be: at its end, before"
+        in bad.reason
     )
     assert "give --no-quotes" in bad.reason
     assert "give --quotes" in bad.reason
@@ -198,7 +199,7 @@ def test_empty_fields_between_do_not_hide_it(tmp_path, empty, end):
     lines = ["id,text,n", '1,"start,x', "2,b,x", empty, "4,d,x", "5,e,x", '6,x,end"', "7,g,x"]
     rows = rows_of(write(tmp_path / "a.csv", end.join(lines)), id_field="n")
     assert [row.position for row in rows] == list(range(7))
-    assert "a quoted field that begins in line 2 isn't closed as it must be" in rows[0].reason
+    assert "the record that begins in line 2 has a quoted field that isn't closed as it must be" in rows[0].reason
     assert [row.text for row in rows[3:5]] == ["d", "e"]
 
 
@@ -217,7 +218,7 @@ def test_a_quote_swallows_no_row_however_far_the_next_one_is(tmp_path, last):
     rows = rows_of(path, max_row_bytes=2**24 if last != "none" else 5000)
     assert [row.position for row in rows] == list(range(len(texts)))
     bad = {row.position: row.reason for row in rows if isinstance(row, BadRow)}
-    assert "begins in line 3 isn't closed as it must be" in bad.pop(1)
+    assert "begins in line 3 has a quoted field that isn't closed as it must be" in bad.pop(1)
     assert list(bad) == ([2002] if last != "none" else [])
 
 
@@ -240,13 +241,13 @@ def test_csv_quote_without_end(tmp_path):
     """A quote that is never closed costs its line, and so does one that is closed too far away."""
     content = "text\n" + '"' + "found\n" * 5000 + '"\nfound\n'
     bad, *found, last, end = rows_of(write(tmp_path / "a.csv", content), max_row_bytes=1000)
-    assert "begins in line 2 isn't closed as it must be: at the end of a field, before lines" in bad.reason
+    assert "begins in line 2 has a quoted field that isn't closed as it must be: at its end, before lines" in bad.reason
     assert "and within 1,000 bytes (--max-row-bytes); if" in bad.reason
     assert [row.text for row in (*found, end)] == ["found"] * 5000
-    assert "begins in line 5,002 isn't closed as it must be" in last.reason
+    assert "begins in line 5,002 has a quoted field that isn't closed as it must be" in last.reason
     content = 'text\nfine\n"lost\n' + "found\n" * 5000
     _, bad, *found = rows_of(write(tmp_path / "b.csv", content))
-    assert "begins in line 3 isn't closed as it must be" in bad.reason
+    assert "begins in line 3 has a quoted field that isn't closed as it must be" in bad.reason
     assert len(found) == 5000
 
 

@@ -120,7 +120,7 @@ def test_a_link_to_nothing(tmp_path):
     (tmp_path / "link").symlink_to("nowhere")
     for place in ("link", "link/deep"):
         with pytest.raises(
-            OptionError, match=r"link is a symbolic link to nowhere, which doesn't exist; make that, re"
+            OptionError, match=r"link is a symbolic link to .*/nowhere, which doesn't exist; make that, re"
         ):
             refuse_place(str(tmp_path / place))
     (tmp_path / "nowhere").mkdir()

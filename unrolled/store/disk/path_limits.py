@@ -79,8 +79,8 @@ def _refuse_to_nothing(path: Path, shown: str) -> None:
                 link.stat()
             except FileNotFoundError as error:
                 raise OptionError(
-                    f"{shown}: {link} is a symbolic link to {link.readlink()}, which doesn't exist; make that, remove "
-                    "the link, or name another directory"
+                    f"{shown}: {link} is a symbolic link to {os.path.realpath(link)}, which doesn't exist; make that, "
+                    "remove the link, or name another directory"
                 ) from error
             except OSError:  # it may be there
                 return

@@ -75,6 +75,12 @@ def check_leftovers(found: Found, stack: Stack, leave: Iterable[str], named: Ite
     if suspicious:
         raise ImportRefusedError(_refusal(suspicious, stack))
     found.notes += _notes_of_other_inputs(way.beside())
+    found.notes += [
+        f"left out as a part of a head: {array.name} {array.shape}. By its shape, it could also make what "
+        f"{stack.layers[0].name} reads of one-hot vectors of other ids: then "
+        f"{advised('--fold', module_of(array.name)[0])}, or NAME:tanh if a function follows it"
+        for array in way.before_the_first()
+    ]
 
 
 def _notes_of_other_inputs(beside: list[Array]) -> list[str]:
@@ -155,6 +161,9 @@ class _Way:
         #: How many ids there are; 0 if rows contain vectors.
         self._ids = first.inputs if stack.table is None else stack.table.array.shape[0]
         self._ids = 0 if stack.vectors else self._ids
+        self._is_one_hot = not stack.vectors and (stack.table is None or bool(stack.table.one_hot))
+        if self._is_one_hot:  # with --fold, the vectors of the ids are read before those of the first layer
+            self._widths.insert(0, self._ids)
         passes = [one for layer in stack.layers for one in layer.passes]
         gates = {count * one.units for one in passes for count in (3, 4)}
         self._states = {size for one in passes for size in (one.units, one.projection or one.units)} | gates
@@ -168,11 +177,25 @@ class _Way:
         steps = [step for array in self._rest for step in self._steps(array)]
         if self._stack.vectors:  # which may have any width
             steps += [replace(step, before=_IDS) for step in steps]
-        elif self._stack.table is None:  # the vectors of ids may be wider than what the first layer reads
-            known = {self._ids, *self._widths, *self._states}
-            steps += [replace(step, before=_IDS) for step in steps if step.before not in known]
+        if self._is_one_hot:  # the vectors of ids may be wider than what the first layer reads
+            reached = self._reached_from_states(steps)
+            steps += [replace(step, before=_IDS) for step in steps if step.before not in {self._ids, *reached}]
         on_way = self._on_way(steps)
         return [(array, why) for array in self._rest if (why := self._reason(array, on_way)) is not None]
+
+    def before_the_first(self) -> list[Array]:
+        """The arrays that could turn wider one-hot vectors into what the first layer reads, or be the end of a head."""
+        if not self._is_one_hot or self._stack.table is not None:
+            return []
+        steps = [step for array in self._rest if len(array.shape) == 2 for step in self._steps(array)]
+        found = {id(step.array) for step in steps if step.before not in {_IDS, self._ids} and step.after == self._ids}
+        return [array for array in self._rest if id(array) in found and not _is_of_head(array.name)]
+
+    def _reached_from_states(self, steps: list[_Step]) -> set[int]:
+        after: dict[int, set[int]] = {}
+        for step in steps:
+            after.setdefault(step.before, set()).add(step.after)
+        return set().union(*(_closure(width, after) for width in self._states))
 
     def beside(self) -> list[Array]:
         """The arrays whose results fit a layer's input or state, but whose own inputs nothing here makes.
@@ -289,6 +312,16 @@ def _closure(start: int, edges: dict[int, set[int]]) -> set[int]:
 
 def _is_inside(name: str, scope: str) -> bool:
     return name.startswith(scope) and name[len(scope) : len(scope) + 1] in ("", ".", "/")
+
+
+def _is_of_head(name: str) -> bool:
+    """Whether an array, or a module that it is in, is called as heads are."""
+    module = module_of(name)[0]
+    return any(
+        ends_with_head(f"{module[:at]}.weight")
+        for at in range(1, len(module) + 1)
+        if module[at : at + 1] in ("", ".", "/")
+    )
 
 
 def _is_usual(name: str) -> bool:

@@ -685,15 +685,51 @@ def linear_on_one_hot():
 
 
 def test_a_linear_module_that_reads_one_hot_vectors(tmp_path):
-    """It is no head: with --fold its matrix becomes the embedding; without, the import stops."""
+    """With --fold its matrix becomes the embedding; by its shape it could also be the end of a head, which is told."""
     tensors = linear_on_one_hot()
     save_file(tensors, tmp_path / "model.safetensors")
-    with pytest.raises(ImportRefusedError, match=r"p\.weight .* can turn what a layer reads into other vectors"):
-        imported(tmp_path / "model.safetensors", tmp_path / "model", one_hot=True)
+    notes = imported(tmp_path / "model.safetensors", tmp_path / "head", one_hot=True).made.notes
+    (note,) = (note for note in notes if "left out as a part of a head: p.weight (9, 50)" in note)
+    assert "it could also make what a reads of one-hot vectors of other ids: then --fold p, or NAME:tanh if" in note
     done = imported(tmp_path / "model.safetensors", tmp_path / "model", one_hot=True, maps=("p:relu",), ids_from=0)
     assert (done.model.config.vocab_size, done.model.config.embedding_dim) == (50, 9)
     table = np.maximum(tensors["p.weight"].T + tensors["p.bias"], 0)
     np.testing.assert_allclose(done.model.weights()["embedding"][1:], table, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("other", "stops"), [("q.weight", True), ("head.2.weight", False), ("out_layers.3.weight", False)]
+)
+def test_heads_above_one_hot_vectors(tmp_path, other, stops):
+    """A matrix whose input no state leads to can't be one; what a head is called can, and so can its second module."""
+    tensors = Tensors()
+    shapes = {other: (40, 64)}
+    if not stops:
+        shapes[other.replace("2", "0").replace("3", "0")] = (64, UNITS)
+    for name, shape in shapes.items():
+        tensors.add(name, *shape)
+        tensors.add(name.replace("weight", "bias"), shape[0])
+    torch_lstm(tensors, "a.", 40)
+    save_file(tensors, tmp_path / "model.safetensors")
+    if stops:
+        with pytest.raises(ImportRefusedError, match=r"q\.weight .* can turn what a layer reads into other vectors"):
+            imported(tmp_path / "model.safetensors", tmp_path / "model", one_hot=True)
+    else:
+        notes = imported(tmp_path / "model.safetensors", tmp_path / "model", one_hot=True).made.notes
+        assert not any("left out as a part of a head" in note for note in notes)
+
+
+def test_a_linear_module_below_the_one_that_is_folded(tmp_path):
+    """One-hot vectors of 40 ids, and not of the 16 that the second module reads."""
+    tensors = Tensors()
+    for name, *shape in (("inp.weight", 16, 40), ("inp.bias", 16), ("inp2.weight", 12, 16), ("inp2.bias", 12)):
+        tensors.add(name, *shape)
+    torch_lstm(tensors, "a.", 12)
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(ImportRefusedError, match=r"inp\.weight \(16, 40\) can turn what a layer reads"):
+        imported(tmp_path / "model.safetensors", tmp_path / "model", one_hot=True, maps=("inp2",))
+    done = imported(tmp_path / "model.safetensors", tmp_path / "model", one_hot=True, maps=("inp", "inp2"))
+    assert done.model.config.vocab_size in (39, 40)
 
 
 def test_names_with_blanks_are_quoted(tmp_path):

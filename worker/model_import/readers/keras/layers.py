@@ -14,6 +14,7 @@ from worker.model_import.readers.activations import hard_gates
 from worker.model_import.readers.keras.arguments import why_called
 from worker.model_import.readers.keras.call_numbers import number_calls
 from worker.model_import.readers.keras.configuration import (
+    config_of,
     inner_of,
     kind_of,
     layer_configs,
@@ -173,10 +174,12 @@ def _recurs(call: Call) -> bool:
 
 
 def _has_recurrent(model: Mapping[str, Any], depth: int = 0) -> bool:
-    """Whether a model that can't be read has a recurrent layer."""
+    """Whether a model that can't be read has a recurrent layer, or a layer has one within."""
+    inner = (inner_of(config_of(model), name) for name in ("layer", "cell"))
     return depth < _DEPTH and any(
         _RECURRENT.search(str(layer.get("class_name"))) or _has_recurrent(layer, depth + 1)
-        for layer in layer_configs(model)
+        for layer in (*inner, *layer_configs(model))
+        if layer
     )
 
 

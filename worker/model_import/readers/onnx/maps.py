@@ -183,8 +183,8 @@ def why_no_map(node: Any, dynamic: Sequence[str], constants: Constants) -> str:
             "it turns rows around, as tf2onnx writes the backward half of a Bidirectional layer; only the direction of "
             "an operator LSTM or GRU itself can be imported, so import the file that the model was exported from"
         )
-    if len(dynamic) > 1 and node.op_type in _WITH_CONSTANT:
-        return "both of its inputs are computed"
+    if len(dynamic) > 1 and node.op_type in {*_WITH_CONSTANT, "Clip", "MatMul", "PRelu"}:
+        return f"{'both' if len(dynamic) == 2 else len(dynamic)} of its inputs are computed"
     if node.op_type == "Gather" and (computed := constants.why_computed(next(iter(node.input), ""))):
         return f"its table is {computed}"
     return _why_no_convolution(node, constants) if node.op_type == "Conv" else _why_no_function(node)
@@ -194,6 +194,8 @@ def _why_no_function(node: Any) -> str:
     settings = {one.name: one for one in node.attribute}
     if node.op_type in _WITH_SETTINGS and _with_settings(node.op_type, settings) is None:
         return f"it has another {', '.join(sorted(settings))} than the function that can be imported"
+    if node.op_type == "BatchNormalization" and "training_mode" in settings and settings["training_mode"].i:
+        return "it has training_mode=1, in which it computes with the rows of its batch"
     if node.op_type in _SOFTMAX:
         return "it doesn't read the numbers of a token's vector, along the last axis, or the file doesn't show that"
     return _NOT_SHOWN if node.op_type in _KNOWN else ""
