@@ -1,5 +1,7 @@
 """Telling directories of models, of jobs and of several jobs apart, so that none is written into another."""
 
+# Over 150 lines: each kind of place, and what may not be made there.
+
 from __future__ import annotations
 
 import os

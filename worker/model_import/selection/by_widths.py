@@ -1,5 +1,7 @@
 """The stack of a file with only weights: by names and widths, if they leave no choice."""
 
+# Over 150 lines: one choice, and for each way in which it is open, what to name.
+
 from itertools import pairwise, permutations
 
 import numpy as np

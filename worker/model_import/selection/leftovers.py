@@ -75,11 +75,15 @@ def check_leftovers(found: Found, stack: Stack, leave: Iterable[str], named: Ite
     if suspicious:
         raise ImportRefusedError(_refusal(suspicious, stack))
     found.notes += _notes_of_other_inputs(way.beside())
-    found.notes += [
-        f"left out as a part of a head: {array.name} {array.shape}. By its shape, it could also make what "
-        f"{stack.layers[0].name} reads of one-hot vectors of other ids: then "
-        f"{advised('--fold', module_of(array.name)[0])}, or NAME:tanh if a function follows it"
-        for array in way.before_the_first()
+    found.notes += _notes_of_one_hot(way.before_the_first(), stack.layers[0].name)
+
+
+def _notes_of_one_hot(arrays: list[Array], reader: str) -> list[str]:
+    return [
+        f"left out as a part of a head: {array.name} {array.shape}. By its shape, it could also make what {reader} "
+        f"reads of one-hot vectors of other ids: then {advised('--fold', module_of(array.name)[0])}, or NAME:tanh if a "
+        "function follows it"
+        for array in arrays
     ]
 
 
