@@ -83,7 +83,7 @@ def submit(
     summary, source = Summary(), prepared.submission.source
 
     def count(entry: Entry, new: bool) -> None:
-        summary.add(entry, new)
+        summary.add(entry, new, appended=isinstance(run, FileRun) and entry.shard.index >= run.appended_from)
         summary.sent = queue.sent
         each(summary)
 

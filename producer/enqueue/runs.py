@@ -109,6 +109,7 @@ class FileRun(Run):
         super().__init__(objects, ledger, each)
         self._growth = growth
         self._found = 0  # number of shards of the input that the log had when this run began
+        self.appended_from = 0
 
     def begin(self) -> list[int]:
         """Read the log, and resume a cancelled job.
@@ -124,6 +125,8 @@ class FileRun(Run):
         append(self.log, self._objects, _resumed)
         self._refuse_discarded()
         self._found = len(self.log.inputs)
+        # Of an append that was interrupted, or that another process has begun, this run takes part in the rest.
+        self.appended_from = self._found if self.log.ended else (self.log.growths or [0])[-1]
         return self._growth.ends(self.log)
 
     def run(self, cuts: Iterable[Make]) -> None:

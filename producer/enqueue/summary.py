@@ -32,7 +32,8 @@ class Summary:
         unknown_noun: what they are, see `producer.tokenization.coverage.Coverage`.
         in_the_way: lines that say why the shards wait, as far as the broker knows at the end.
         continued: whether rows that earlier runs have read aren't counted here: a stream can't be read again.
-        added: with `--append`, input rows that the job didn't have before, the bad ones included; None without it.
+        added: with `--append`, input rows that the job didn't have before the append, the bad ones included, also those
+            that an interrupted run or another process has queued; None without it.
         added_quarantined: the bad ones of them.
         restored: shards of earlier runs whose rows were lost, and made again.
         mended: dead shards of earlier runs whose rows were damaged, and made again.
@@ -91,13 +92,19 @@ class Summary:
         self.restored, self.mended, self.sent = restored, mended, sent
         self.elsewhere = max(0, self.shards - self.known - sent)
 
-    def add(self, entry: Entry, new: bool) -> None:
-        """Count a shard."""
+    def add(self, entry: Entry, new: bool, *, appended: bool = False) -> None:
+        """Count a shard.
+
+        Args:
+            entry: of the log.
+            new: whether this run is the first that has it.
+            appended: whether its rows came with the append that this run takes part in, which another may have begun.
+        """
         self.shards += 1
         self.known += not new
         self.rows += entry.rows + entry.quarantined
         self.tokens += entry.tokens
         self.quarantined += entry.quarantined
-        if self.added is not None and new:
+        if self.added is not None and appended:
             self.added += entry.rows + entry.quarantined
             self.added_quarantined += entry.quarantined

@@ -92,8 +92,7 @@ class Examples:
             )
         if self.seed is not None and not _is_count(self.seed):
             raise ValueError(f"seed is {self.seed!r:.40}; allowed: a whole number from 0, or None")
-        if not _is_count(self.epoch):
-            raise ValueError(f"epoch is {self.epoch!r:.40}; allowed: a whole number from 0")
+        _check_epoch(self.epoch)
         if not _is_count(self.group_rows) or (self.group_rows and self.seed is None):
             raise ValueError(f"group_rows is {self.group_rows!r:.40}; allowed: 0, or with a seed the rows of a batch")
         if not 0 <= self.worker < self.workers:
@@ -106,7 +105,12 @@ class Examples:
             _changed(self, labels=labels, classes=classes, label_dtype=dtype)
 
     def of_epoch(self, epoch: int) -> Examples:
-        """The same examples in the order of another epoch."""
+        """The same examples in the order of another epoch.
+
+        Raises:
+            ValueError: it is no whole number from 0.
+        """
+        _check_epoch(epoch)
         return _changed(copy(self), epoch=epoch)
 
     def of_worker(self, worker: int, workers: int) -> Examples:
@@ -116,10 +120,10 @@ class Examples:
         epoch. Rows that are left out, such as those without a label, may make one share larger than another.
 
         Raises:
-            ValueError: `worker` is not one of the numbers 0 to workers - 1.
+            ValueError: `worker` is not one of the whole numbers 0 to workers - 1.
         """
-        if not 0 <= worker < workers:
-            raise ValueError(f"worker is {worker} of {workers}; allowed: 0 to workers - 1")
+        if not (_is_count(worker) and _is_count(workers) and worker < workers):
+            raise ValueError(f"worker is {worker!r:.40} of {workers!r:.40}; allowed: 0 to workers - 1")
         return _changed(copy(self), worker=self.worker * workers + worker, workers=self.workers * workers)
 
     @property
@@ -321,6 +325,11 @@ class _Rows(NamedTuple):
         name = self.ids[row]
         vectors = self.vectors[row] if self.offsets is None else self.vectors[self.offsets[row] : self.offsets[row + 1]]
         return Example(name, vectors, label(name))
+
+
+def _check_epoch(epoch: Any) -> None:
+    if not _is_count(epoch):
+        raise ValueError(f"epoch is {epoch!r:.40}; allowed: a whole number from 0")
 
 
 def _is_count(value: Any) -> bool:

@@ -89,7 +89,10 @@ class ModelDirectory:
         except OSError as error:
             raise ModelError(f"{self.path}: can't be read ({error})") from error
         if now != self.fingerprint:
-            raise ModelError(f"{self.path}: the files changed after the model was opened; start again")
+            raise ModelError(
+                f"{self.path}: the files changed after the model was opened; put the old ones back, "
+                "or start again with these, where a job has begun in another directory"
+            )
 
     def tokenizer(self) -> Tokenizer | None:
         """The model's tokenizer; None where it has none.

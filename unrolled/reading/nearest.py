@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -111,10 +111,7 @@ def nearest(
     # Over 40 lines: half of it is the description of its arguments.
     if why := why_masked(query):
         raise ValueError(f"the query is a masked array: {why}")
-    try:
-        wanted = np.asarray(query, np.float32)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"the query is a {type(query).__name__}; give a row's id, or one vector of numbers") from error
+    wanted = _float32(query, metric)
     _check(wanted, count, metric)
     count = int(count)
     best: list[tuple[float, int, str]] = []  # how near, minus the row's number, id: larger is nearer
@@ -138,6 +135,26 @@ def nearest(
         best = sorted(best, reverse=True)[:count]
         seen += len(rows)
     return [Neighbour(of, -near if metric == "euclidean" else near) for near, _, of in best]
+
+
+def _float32(query: Any, metric: Metric) -> NDArray[np.float32]:
+    """A query in float32; for "cosine", one whose numbers don't fit that is scaled, which keeps its direction."""
+    try:
+        given = np.asarray(query)
+        if given.dtype.kind == "c":
+            raise TypeError("complex")  # noqa: TRY301 - NumPy would drop the imaginary parts
+        exact = given.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"the query is a {type(query).__name__}; give a row's id, or one vector of numbers") from error
+    with np.errstate(over="ignore", under="ignore"):
+        wanted = exact.astype(np.float32)
+    fits = np.isfinite(wanted).all() and (wanted.any() or not exact.any())
+    if fits or not np.isfinite(exact).all():
+        return wanted
+    if metric != "cosine":
+        raise ValueError("the query has numbers that float32 can't hold; the metric cosine takes such a one")
+    scaled: NDArray[np.float32] = (exact / np.abs(exact).max()).astype(np.float32)
+    return scaled
 
 
 def _check(query: NDArray[np.float32], count: int, metric: Metric) -> None:

@@ -35,7 +35,7 @@ def checked_ids(rows: Sequence[object], vocab_size: int) -> list[NDArray[np.int3
 
 def _integers(rows: Sequence[object]) -> NDArray[np.integer] | None:
     """Join rows into one integer array; None unless every row is a sequence of integers of 64 bits."""
-    if rows and all(isinstance(row, np.ndarray) and row.dtype.kind in "iu" for row in rows):
+    if rows and all(isinstance(row, np.ndarray) and row.dtype.kind in "iu" and row.ndim == 1 for row in rows):
         arrays = [np.asarray(row) for row in rows]
         # NumPy joins uint64 and int64 to float64.
         return np.concatenate(arrays) if len({array.dtype for array in arrays}) == 1 else None
@@ -61,6 +61,11 @@ def _checked_row(row: object, vocab_size: int) -> NDArray[np.int32] | RowError:
         return ids.astype(np.int32)
     if isinstance(row, np.ndarray):
         row = row.tolist()
+        if row == []:  # whatever its type is
+            return np.empty(0, np.int32)
+        ids = _integers([row])
+        if ids is not None and _in_range(ids, vocab_size):  # Python's integers, in an array of objects
+            return ids.astype(np.int32)
     if not isinstance(row, list):
         text = "; make a text of bytes with decode()" if isinstance(row, bytes) else ""
         return RowError(f"its tokens are {shown(row)}; allowed: a list of integers{text}")

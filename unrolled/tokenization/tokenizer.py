@@ -75,7 +75,14 @@ def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
         _warn(f"{path}: {settings}")
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    if dropout_of(tokenizer):
+        tokenizer.model.dropout = None
     return tokenizer
+
+
+def dropout_of(tokenizer: "Tokenizer") -> float:
+    """The share of merges that a tokenizer leaves out at random, as in training; 0 if it always gives the same ids."""
+    return getattr(tokenizer.model, "dropout", None) or 0.0
 
 
 def settings_left_out(tokenizer: "Tokenizer") -> str | None:
@@ -85,11 +92,14 @@ def settings_left_out(tokenizer: "Tokenizer") -> str | None:
         wanted.append(f"truncation to {truncation['max_length']:,} tokens")
     if padding := tokenizer.padding:
         wanted.append(f"padding to {padding['length']:,} tokens" if padding["length"] else "padding")
+    if share := dropout_of(tokenizer):
+        wanted.append(f"a dropout of {share:g}, which leaves out merges at random")
     if not wanted:
         return None
-    what = "Neither is" if len(wanted) > 1 else "This is not"
+    what = "None of it is" if len(wanted) > 1 else "This is not"
     return (
-        f"the tokenizer asks for {' and '.join(wanted)}. {what} done: a row keeps all of its tokens and gets no others"
+        f"the tokenizer asks for {' and '.join(wanted)}. {what} done: a text always has the same tokens, all of them "
+        "and no others"
     )
 
 

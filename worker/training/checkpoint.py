@@ -35,8 +35,32 @@ def save_state(path: Path, tensors: dict[str, NDArray[Any]], progress: dict[str,
     publish_bytes(path, save(arrays, metadata={_KEY: json.dumps(progress)}))
 
 
-def load_state(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
+def best_file(scratch: Path, epoch: int) -> Path:
+    """The file of the weights after an epoch, which was the best one so far."""
+    return scratch / f"best-{epoch}.safetensors"
+
+
+def load_best(scratch: Path, epoch: int) -> dict[str, NDArray[Any]]:
+    """Read the weights of the best epoch.
+
+    Raises:
+        JobError: they are missing or damaged; nothing but a new training brings them back.
+    """
+    again = f"remove {scratch} and fit again"
+    found = load_state(best_file(scratch, epoch), again)
+    if found is None:
+        raise JobError(f"{scratch}: the weights of epoch {epoch}, the best one so far, are missing; {again}")
+    return found[0]
+
+
+def load_state(
+    path: Path, again: str = "remove it, and the training starts from the beginning"
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
     """Read the tensors and the progress that `save_state` wrote; None if there is no file.
+
+    Args:
+        path: of the file.
+        again: what to do where it is damaged.
 
     Raises:
         JobError: the file is damaged, or can't be read.
@@ -52,6 +76,4 @@ def load_state(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | N
             progress = json.loads(file.metadata()[_KEY])
         return load_file(path), progress
     except Exception as error:  # safetensors raises its own type, OSError or ValueError by version
-        raise JobError(
-            f"{path}: is not a whole checkpoint ({error}); remove it, and the training starts from the beginning"
-        ) from error
+        raise JobError(f"{path}: is not a whole checkpoint ({error}); {again}") from error

@@ -12,12 +12,11 @@ from typing import Any
 
 from safetensors.numpy import save
 
-from unrolled.errors import JobError
 from unrolled.format.file_info import release
 from unrolled.model.directory import ModelDirectory, save_model
 from unrolled.store.publish import publish_bytes
 from unrolled.training.plan import FORMAT_VERSION, HEAD_FILE, RECORD_FILE, FitPlan
-from worker.training.checkpoint import load_state
+from worker.training.checkpoint import load_best
 from worker.training.progress import Progress
 
 #: What else decides how a training goes. A package may bring a library under another name than the library's.
@@ -40,13 +39,9 @@ def save_result(directory: Path, scratch: Path, plan: FitPlan, progress: Progres
         TransientError: the disk is full or failed.
     """
     config = plan.options.config()
-    best = load_state(scratch / f"best-{progress.best_epoch}.safetensors")
-    if best is None:
-        raise JobError(
-            f"{scratch}: the weights of epoch {progress.best_epoch} are missing; remove {scratch} and fit again"
-        )
+    best = load_best(scratch, progress.best_epoch)
     text = plan.tokenizer_in(scratch)
-    weights, head = ({name: best[0][name] for name in names} for names in _names(best[0], plan))
+    weights, head = ({name: best[name] for name in names} for names in _names(best, plan))
     model = save_model(directory, config, weights, text)  # first: it refuses the directory of another model
     publish_bytes(directory / HEAD_FILE, save({name.removeprefix("head."): array for name, array in head.items()}))
     publish_bytes(directory / RECORD_FILE, _record(plan, progress, unigrams, model).encode())

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from unrolled.errors import JobError, RequestError
 from unrolled.training.plan import DIVERGED_FILE
 from worker.training.batches import training_batches, validation_batches, windows
-from worker.training.checkpoint import CHECKPOINT_FILE, load_state, save_state
+from worker.training.checkpoint import CHECKPOINT_FILE, best_file, load_best, load_state, save_state
 from worker.training.progress import Progress, perplexity
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ class Session:
         (scratch / DIVERGED_FILE).unlink(missing_ok=True)  # what is in the directory is in use again
         if (found := load_state(scratch / CHECKPOINT_FILE)) is not None:
             self._restore(*found)
+            if self.progress.best_epoch:  # before more epochs are trained, which would be in vain without them
+                load_best(scratch, self.progress.best_epoch)
 
     def run(self) -> Progress:
         """Train until all epochs are done, or `patience` of them have brought no better result.
@@ -102,7 +104,7 @@ class Session:
 
     def best_path(self, epoch: int) -> Path:
         """The file of the weights after an epoch."""
-        return self._scratch / f"best-{epoch}.safetensors"
+        return best_file(self._scratch, epoch)
 
     def _restore(self, tensors: dict[str, Any], progress: dict[str, Any]) -> None:
         try:

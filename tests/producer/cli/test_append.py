@@ -93,7 +93,7 @@ def content(out):
 def test_bad_rows_that_were_appended_are_counted():
     """They are in quarantine, and not in the files."""
     summary = Summary(added=0)
-    summary.add(SimpleNamespace(rows=1_000, quarantined=1, tokens=5), new=True)
+    summary.add(SimpleNamespace(rows=1_000, quarantined=1, tokens=5), new=True, appended=True)
     assert summary.growth_lines() == ["1,001 rows were appended, 1 of them to quarantine"]
     assert Summary(added=1, added_quarantined=1).growth_lines() == ["1 row was appended, to quarantine"]
 
@@ -115,6 +115,18 @@ def test_rows_at_the_end(broker):
     assert log_of(open_job("out")).length == log.length
     enqueue(broker, out="other")
     assert content("out") == content("other")
+
+
+def test_rows_of_an_append_that_was_interrupted_are_counted(broker):
+    """Whichever run queued them: the one that ends the append tells what it brought."""
+    enqueue(broker)
+    write(60, first=40)
+    assert appended(broker) == "20 rows were appended"
+    log = Path("out") / "_unrolled" / "log"
+    max(log.iterdir()).unlink()  # the end, before which another Ctrl-C comes
+    assert not log_of(open_job("out")).ended
+    assert appended(broker) == "20 rows were appended"
+    assert appended(broker) == NOTHING
 
 
 def test_the_number_of_rows_as_json(broker):

@@ -82,8 +82,8 @@ def test_a_tokenizers_settings_that_are_not_followed_are_said_once(place, broker
     assert "1 row with 4 tokens in 1 shard" in enqueue(broker, "a.txt", model="cut").output
     said = [line for line in caplog.messages if "truncation" in line]
     assert len(said) == 1
-    assert said[0].endswith("asks for truncation to 2 tokens. This is not done: a row keeps all of its tokens and gets "
-                            "no others")  # fmt: skip
+    kept = "a text always has the same tokens, all of them and no others"
+    assert said[0].endswith(f"asks for truncation to 2 tokens. This is not done: {kept}")
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,17 @@ def test_shares_and_workers_divide_the_rows(dataset, rows, cut, workers, more):
     ]
 
 
+@pytest.mark.parametrize("wrong", [-1, 0.5, "0", None, True])
+def test_workers_and_epochs_are_whole_numbers(dataset, wrong):
+    """They are refused where they are given, and not by the first batch."""
+    examples = Examples(dataset=dataset, seed=1)
+    with pytest.raises(ValueError, match=r"epoch is .*; allowed: a whole number from 0"):
+        examples.of_epoch(wrong)
+    for worker, workers in ((wrong, 2), (0, wrong)):
+        with pytest.raises(ValueError, match=r"worker is .*; allowed: 0 to workers - 1"):
+            examples.of_worker(worker, workers)
+
+
 @pytest.mark.parametrize("seed", [None, 1])
 def test_workers_have_equally_many_rows(tmp_path, seed):
     """Of row groups of any sizes, even where there are more workers than row groups."""

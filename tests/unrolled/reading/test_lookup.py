@@ -252,3 +252,16 @@ def test_neighbours_that_can_not_be(dataset, options, message):
     """The error says what is allowed."""
     with pytest.raises((ValueError, TypeError), match=message):
         dataset.neighbours(**{"query": np.ones(3, np.float32), **options})
+
+
+def test_queries_that_float32_can_not_hold():
+    """For the cosine the direction counts; other metrics say so; imaginary parts are no part of a vector."""
+    vectors = np.random.default_rng(3).normal(size=(40, 8)).astype(np.float32)
+    query = np.arange(8.0) + 1
+    wanted = [near.id for near in nearest(batches_of(vectors), query, 5, "cosine")]
+    for factor in (1e39, 1e-50):
+        assert [near.id for near in nearest(batches_of(vectors), query * factor, 5, "cosine")] == wanted
+        with pytest.raises(ValueError, match="the query has numbers that float32 can't hold; the metric cosine"):
+            nearest(batches_of(vectors), query * factor, 5, "dot")
+    with pytest.raises(TypeError, match="the query is a ndarray; give"):
+        nearest(batches_of(vectors), query + 1j, 5, "cosine")

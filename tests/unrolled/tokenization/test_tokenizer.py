@@ -2,6 +2,8 @@
 
 import pytest
 from support.tokenizers import saved, words
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
 
 from unrolled.errors import ModelError
 from unrolled.tokenization.tokenizer import load_tokenizer
@@ -67,8 +69,16 @@ def test_truncation_and_padding_are_not_done_and_a_line_says_so_once(tmp_path, c
     path = saved(made, tmp_path)
     for _ in range(2):
         assert load_tokenizer(path, 9).encode("a b a b").ids == [1, 2, 1, 2]
-    kept = "done: a row keeps all of its tokens and gets no others"
+    kept = "done: a text always has the same tokens, all of them and no others"
     assert caplog.messages == [
         f"{path}: the tokenizer asks for truncation to 2 tokens. This is not {kept}",
-        f"{path}: the tokenizer asks for truncation to 2 tokens and padding to 1,024 tokens. Neither is {kept}",
+        f"{path}: the tokenizer asks for truncation to 2 tokens and padding to 1,024 tokens. None of it is {kept}",
     ]
+
+
+def test_dropout_is_not_done(tmp_path, caplog):
+    """As in training, where a text has other tokens each time; a job's rows must be the same in every run."""
+    made = Tokenizer(BPE({"[PAD]": 0, "a": 1, "b": 2, "ab": 3}, [("a", "b")], dropout=0.5))
+    loaded = load_tokenizer(saved(made, tmp_path), 9)
+    assert {tuple(loaded.encode("ababab").ids) for _ in range(50)} == {(3, 3, 3)}
+    assert "asks for a dropout of 0.5, which leaves out merges at random. This is not done" in caplog.messages[0]

@@ -209,7 +209,7 @@ def test_a_tokenizer_of_ids_from_0_is_shifted_with_them(tmp_path, make):
     result = run(source, tmp_path / "model", "--no-parity", "--tokenizer", tmp_path / "own.json")
     assert result.exit_code == 0, result.output
     assert "note  the tokenizer's ids are one higher here too, so texts stay as they are" in result.output.splitlines()
-    settings = "note  the tokenizer asks for truncation to 5 tokens and padding to 9 tokens. Neither is done: "
+    settings = "note  the tokenizer asks for truncation to 5 tokens and padding to 9 tokens. None of it is done: "
     assert (settings in result.output) == (make is byte_pairs)
     found = open_model(tmp_path / "model").tokenizer()
     for text in ("one two", "two [SEP] what", "", "one [PAD] one two one two one"):

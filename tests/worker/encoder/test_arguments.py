@@ -117,6 +117,14 @@ def test_nothing_masked_is_nothing_lost(encoder):
     np.testing.assert_array_equal(encoder.encode(masked([1, 2], [0, 0])), encoder.encode([1, 2]))
 
 
+def test_rows_without_a_token_id(encoder):
+    """NumPy gives an empty array the type float64; arrays of objects may contain integers."""
+    rows = [np.array([1, 2]), np.array([]), np.array([], bool), np.array([3], object)]
+    assert [len(row) for row in encoder.encode(rows)] == [2, 0, 0, 1]
+    with pytest.raises(RowError, match=r"row 0: its tokens are 3; allowed: a list of integers"):
+        encoder.encode([np.array(3), [1]])
+
+
 def test_an_array_of_two_axes_as_a_row(encoder):
     """Its lists are no token ids, as of a list."""
     for row in ([[1, 2]], np.array([[1, 2]]), np.array([[1, 2], [3, 4]])):

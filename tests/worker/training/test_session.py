@@ -112,6 +112,18 @@ def test_a_checkpoint_comes_back(tmp_path):
         load_state(path)
 
 
+@pytest.mark.parametrize("content", [None, b"cut"])
+def test_the_best_weights_are_looked_at_before_more_epochs(session, tmp_path, content):
+    """Without them all that would be in vain; a new training alone brings them back."""
+    at = session("a", epochs=2).run().best_epoch
+    best = tmp_path / "a" / f"best-{at}.safetensors"
+    best.unlink()
+    if content:
+        best.write_bytes(content)
+    with pytest.raises(JobError, match=r"(are missing|is not a whole checkpoint \(.*\)); remove .*/a and fit again"):
+        session("a", epochs=9)
+
+
 def test_a_checkpoint_of_another_version_is_refused(session, tmp_path):
     """The error says what to do."""
     (tmp_path / "a").mkdir()

@@ -26,11 +26,15 @@ _JOINS = {
 }  # fmt: skip
 
 
+_FOR_THE_OTHERS = "If the states of the other layers are what you want: "
+
+
 def choose_by_graph(found: Found, asked: Asked) -> Stack:
     """Choose the only stack of the graph, or the one that consists of the named layers.
 
     Arguments and errors are those of `choose`.
     """
+    # Over 40 lines: each way in which the graph leaves no stack, several, or one beside others.
     named = list(asked.layers)
     paths = _Paths(found, asked)
     ways: dict[tuple[str, ...], Stack | str] = {}
@@ -54,6 +58,7 @@ def choose_by_graph(found: Found, asked: Asked) -> Stack:
     if len(good) > 1:
         choices = "; ".join(_options(stack) for stack in good[:5])
         raise ImportRefusedError(f"it has {len(good)} stacks of recurrent layers; say which one: {choices}")
+    stopped: list[tuple[str, ...]] = []
     if not named:
         if usable and asked.top is None:
             stopped = [names for names, way in ways.items() if isinstance(way, str) and asked.embedding is None]
@@ -64,6 +69,8 @@ def choose_by_graph(found: Found, asked: Asked) -> Stack:
         paths.check_top(good[0])
     if not any(layer.problem for layer in good[0].layers):
         paths.complete(good[0])
+    if stopped:
+        raise ImportRefusedError(f"{ways[stopped[0]]}. {_FOR_THE_OTHERS}{_options(good[0])}")
     return good[0]
 
 
@@ -76,9 +83,7 @@ def _check_beside(found: Found, names: list[str], good: Stack) -> None:
     for name in names:
         layer = found.layers.get(name)
         if layer is not None and layer.problem:
-            raise ImportRefusedError(
-                f"{layer.name}: {layer.problem}. If the states of the other layers are what you want: {_options(good)}"
-            )
+            raise ImportRefusedError(f"{layer.name}: {layer.problem}. {_FOR_THE_OTHERS}{_options(good)}")
 
 
 def _reads(stacks: list[Stack]) -> str:

@@ -8,13 +8,14 @@ import numpy as np
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Found, Layer, Table
+from worker.model_import.readers.order import natural
 from worker.model_import.selection.linear import take_maps
 from worker.model_import.selection.names import advised, family, names_of
 from worker.model_import.selection.one_hot import table_of_product
 from worker.model_import.selection.stack import ONE_HOT, Asked, Stack
 
-#: Layers that a message names.
-_MOST_NAMED = 5
+#: The most layers of which every order is tried.
+_MOST_ORDERED = 5
 
 
 def choose_by_widths(found: Found, asked: Asked) -> Stack:
@@ -59,7 +60,7 @@ def _check_order(found: Found, layers: list[Layer], asked: Asked) -> None:
             proven = proven and others == [before] and layer.inputs not in tables
     if not proven:
         starts = set() if asked.maps or asked.one_hot or asked.vectors else tables
-        order = _possible_order(layers[:_MOST_NAMED], starts)
+        order = _possible_order(layers, starts)
         stacked = advised("--layer", *(layer.name for layer in order))
         if_stacked = f": {stacked} if each reads the one before it," if order else ", such as"
         first = next((layer for layer in order or layers if layer.inputs in starts), layers[0])
@@ -78,7 +79,9 @@ def _possible_order(layers: list[Layer], starts: set[int]) -> tuple[Layer, ...]:
         layers: the layers.
         starts: widths of which one is the first layer's input; empty for any.
     """
-    for order in permutations(layers):
+    # Of many, only that of their names: lstm_2 comes before lstm_10.
+    in_order = sorted(layers, key=lambda layer: natural(layer.name))
+    for order in permutations(layers) if len(layers) <= _MOST_ORDERED else [tuple(in_order)]:
         fits = all(
             before.outputs == layer.inputs and layer.below in (None, before.name) for before, layer in pairwise(order)
         )

@@ -1087,6 +1087,15 @@ def mask_that_only_the_second_layer_has():
     return ids, lstm()(low, mask=ops.not_equal(ids, 0))
 
 
+@case(r"backwards reads flip.*\(Flip\).*If the states of the other layers.*--layer ahead", suffix=".keras")
+def two_directions_by_hand():
+    ids = text()
+    vectors = words()(ids)
+    ahead = lstm(name="ahead")(vectors)
+    back = lstm(name="backwards")(ops.flip(vectors, axis=1))
+    return ids, layers.Concatenate()([ahead, ops.flip(back, axis=1)])
+
+
 @case(r"top \(LSTM\) reads flip.*\(Flip\).*--layer low", suffix=".keras")
 def turned_back_between_two_layers():
     ids = text()

@@ -742,6 +742,18 @@ def test_names_with_blanks_are_quoted(tmp_path):
         imported(tmp_path / "model.safetensors", tmp_path / "model")
 
 
+@pytest.mark.parametrize("count", [6, 12])
+def test_many_layers_that_may_be_a_stack(tmp_path, count):
+    """All of them are named, in the order of their numbers."""
+    tensors = embedded()[0]
+    for number in range(count):
+        torch_lstm(tensors, f"rnns.{number}.", WIDTH, WIDTH)
+    save_file(tensors, tmp_path / "model.safetensors")
+    every = " ".join(f"--layer rnns.{number}" for number in range(count))
+    with pytest.raises(ImportRefusedError, match=f": {every} if each reads the one before it"):
+        imported(tmp_path / "model.safetensors", tmp_path / "model")
+
+
 def test_some_are_right():
     """A reader that refuses everything would pass most of these tests."""
     assert sum(one.outcome == RIGHT or one.then is not None for one in CASES) >= 18
