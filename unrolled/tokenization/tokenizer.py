@@ -75,9 +75,14 @@ def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
         _warn(f"{path}: {settings}")
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    without_dropout(tokenizer)
+    return tokenizer
+
+
+def without_dropout(tokenizer: "Tokenizer") -> None:
+    """Have a tokenizer give the same ids each time."""
     if dropout_of(tokenizer):
         tokenizer.model.dropout = None
-    return tokenizer
 
 
 def dropout_of(tokenizer: "Tokenizer") -> float:

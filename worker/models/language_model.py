@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from unrolled.errors import ModelError
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import ModelDirectory, save_model
+from unrolled.tokenization.tokenizer import without_dropout
 from worker.models.tensorflow import keras, tf
 
 if TYPE_CHECKING:
@@ -106,11 +107,13 @@ class LanguageModel:
         from tokenizers import Tokenizer  # noqa: PLC0415 - a worker gets token ids, and may not have the package
 
         try:
-            return Tokenizer.from_file(str(self._tokenizer_path))
+            made = Tokenizer.from_file(str(self._tokenizer_path))
         except Exception as error:  # the package raises bare Exception
             raise ModelError(
                 f"{self._tokenizer_path}: is not a tokenizer ({error}); make it again: unrolled tokenizer fit"
             ) from error
+        without_dropout(made)
+        return made
 
     def make_lstm_cell(self, dropout_keep_prob: float) -> Any:
         """Make a cell with weights of its own.

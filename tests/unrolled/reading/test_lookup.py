@@ -261,7 +261,9 @@ def test_queries_that_float32_can_not_hold():
     wanted = [near.id for near in nearest(batches_of(vectors), query, 5, "cosine")]
     for factor in (1e39, 1e-50):
         assert [near.id for near in nearest(batches_of(vectors), query * factor, 5, "cosine")] == wanted
-        with pytest.raises(ValueError, match="the query has numbers that float32 can't hold; the metric cosine"):
-            nearest(batches_of(vectors), query * factor, 5, "dot")
+    with pytest.raises(ValueError, match="the query has numbers that float32 can't hold; the metric cosine"):
+        nearest(batches_of(vectors), query * 1e39, 5, "dot")
+    tiny, zero = (nearest(batches_of(vectors), query * factor, 5, "euclidean") for factor in (1e-50, 0))
+    assert tiny == zero
     with pytest.raises(TypeError, match="the query is a ndarray; give"):
         nearest(batches_of(vectors), query + 1j, 5, "cosine")

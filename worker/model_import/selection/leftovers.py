@@ -183,7 +183,9 @@ class _Way:
             steps += [replace(step, before=_IDS) for step in steps]
         if self._is_one_hot:  # the vectors of ids may be wider than what the first layer reads
             reached = self._reached_from_states(steps)
-            steps += [replace(step, before=_IDS) for step in steps if step.before not in {self._ids, *reached}]
+            others = [step for step in steps if step.before not in {self._ids, *reached}]
+            others += [step for step in steps if self._reads_wider_ids(step) and not ends_with_head(step.array.name)]
+            steps += [replace(step, before=_IDS) for step in others]
         on_way = self._on_way(steps)
         return [(array, why) for array in self._rest if (why := self._reason(array, on_way)) is not None]
 
@@ -192,8 +194,24 @@ class _Way:
         if not self._is_one_hot or self._stack.table is not None:
             return []
         steps = [step for array in self._rest if len(array.shape) == 2 for step in self._steps(array)]
-        found = {id(step.array) for step in steps if step.before not in {_IDS, self._ids} and step.after == self._ids}
-        return [array for array in self._rest if id(array) in found and not _is_of_head(array.name)]
+        found = {
+            id(step.array)
+            for step in steps
+            if step.before not in {_IDS, self._ids} and step.after == self._ids and not self._is_next_in_module(step)
+        }
+        return [array for array in self._rest if id(array) in found]
+
+    def _reads_wider_ids(self, step: _Step) -> bool:
+        """Whether a matrix makes what the first layer reads of vectors that are as wide as the scores of a head."""
+        heads = (other for other in self._rest if other is not step.array and ends_with_head(other.name))
+        is_scored = any(len(head.shape) == 2 and step.before in head.shape for head in heads)
+        return step.after == self._ids < step.before and is_scored and not self._is_next_in_module(step)
+
+    def _is_next_in_module(self, step: _Step) -> bool:
+        """Whether a matrix reads what another one in the same module makes, as those of a head of two do."""
+        module = _module_around(step.array.name)
+        kin = (other for other in self._rest if other is not step.array and _module_around(other.name) == module)
+        return bool(module) and any(len(other.shape) == 2 and step.before in other.shape for other in kin)
 
     def _reached_from_states(self, steps: list[_Step]) -> set[int]:
         after: dict[int, set[int]] = {}
@@ -318,14 +336,10 @@ def _is_inside(name: str, scope: str) -> bool:
     return name.startswith(scope) and name[len(scope) : len(scope) + 1] in ("", ".", "/")
 
 
-def _is_of_head(name: str) -> bool:
-    """Whether an array, or a module that it is in, is called as heads are."""
+def _module_around(name: str) -> str:
+    """The module around an array's own: "head" for head.0.weight; "" if there is none."""
     module = module_of(name)[0]
-    return any(
-        ends_with_head(f"{module[:at]}.weight")
-        for at in range(1, len(module) + 1)
-        if module[at : at + 1] in ("", ".", "/")
-    )
+    return module[: max(module.rfind("."), module.rfind("/"), 0)]
 
 
 def _is_usual(name: str) -> bool:

@@ -685,10 +685,14 @@ def linear_on_one_hot():
 
 
 def test_a_linear_module_that_reads_one_hot_vectors(tmp_path):
-    """With --fold its matrix becomes the embedding; by its shape it could also be the end of a head, which is told."""
+    """With --fold its matrix becomes the embedding; without a head it could be the end of one itself, which is told."""
     tensors = linear_on_one_hot()
     save_file(tensors, tmp_path / "model.safetensors")
-    notes = imported(tmp_path / "model.safetensors", tmp_path / "head", one_hot=True).made.notes
+    with pytest.raises(ImportRefusedError, match=r"p\.weight \(9, 50\) can turn what a layer reads into other vectors"):
+        imported(tmp_path / "model.safetensors", tmp_path / "model", one_hot=True)
+    unnamed = {name.replace("fc.", "q."): array for name, array in tensors.items()}
+    save_file(unnamed, tmp_path / "unnamed.safetensors")
+    notes = imported(tmp_path / "unnamed.safetensors", tmp_path / "head", one_hot=True).made.notes
     (note,) = (note for note in notes if "left out as a part of a head: p.weight (9, 50)" in note)
     assert "it could also make what a reads of one-hot vectors of other ids: then --fold p, or NAME:tanh if" in note
     done = imported(tmp_path / "model.safetensors", tmp_path / "model", one_hot=True, maps=("p:relu",), ids_from=0)
