@@ -90,8 +90,8 @@ class ModelDirectory:
             raise ModelError(f"{self.path}: can't be read ({error})") from error
         if now != self.fingerprint:
             raise ModelError(
-                f"{self.path}: the files changed after the model was opened; put the old ones back, "
-                "or start again with these, where a job has begun in another directory"
+                f"{self.path}: the files changed after the model was opened; put the old ones back, or start again "
+                "with these, in another directory if a job has begun"
             )
 
     def tokenizer(self) -> Tokenizer | None:

@@ -18,7 +18,7 @@ RESETS = ("after", "before")
 #: relu6(x + 3) / 6.
 HARD_SLOPES = {"hard_sigmoid": 1 / 5, "hard_sigmoid_keras3": 1 / 6}
 GATES = ("sigmoid", *HARD_SLOPES)
-#: What an option may call the first of them: where a file doesn't show its Keras, "hard_sigmoid" could mean both.
+#: What an option may call the hard sigmoid of Keras 1 and 2, where "hard_sigmoid" alone could mean either.
 KERAS_2 = "hard_sigmoid_keras2"
 NORMS = ("carried", "output")
 #: A larger bound of a state clips nothing.
