@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from tokenizers import Tokenizer
 
+    from unrolled.format.output_spec import OutputSpec
     from unrolled.model.config import ModelConfig
     from unrolled.patience import Steadily
 
@@ -174,24 +175,12 @@ def prepare(
         check_first_input(plan, submission, tokenizer, model.config)
     except DamagedInputError as error:
         raise RequestError(f"input {plan.files[0].label}: {error}") from error
-    options = {name: value for name, value in asdict(submission.source).items() if name not in _NOT_THE_JOBS}
-    if submission.source.kind != "vectors":
-        del options["vectors_field"]
-    if submission.source.initial_state_field is None:
-        del options["initial_state_field"]
-    options |= spec.to_options()
-    options |= {
-        "shard_tokens": shard_tokens,
-        "shard_rows": shard_rows,
-        "special_tokens": submission.special_tokens,
-    }
-    offer = Offer(model.fingerprint, submission.engine or "fused", submission.arithmetic)
     # As they were found: another spelling is no other job. Their content is compared shard by shard as it is read.
-    inputs, live = Inputs.named(file.label for file in plan.files), submission.source.follow
-    job = Job(offer.fingerprint, inputs, offer.engine, offer.arithmetic, live, options)
+    inputs = Inputs.named(file.label for file in plan.files)
+    job = job_of(submission, model.fingerprint, inputs, spec, (shard_tokens, shard_rows))
     plan = replace(plan, notices=(*plan.notices, *_notice_of_others(submission.out)))
     check_broker()
-    if live and not is_job(submission.out):
+    if job.live and not is_job(submission.out):
         plan = with_beginning(plan, submission.source)
     try:
         with _told_of_loss(plan):
@@ -200,6 +189,32 @@ def prepare(
         _refuse_discarded(submission.out)  # no options resume that one
         raise
     return Prepared(submission, opened, model, plan, inputs, tokenizer, shard_tokens, shard_rows)
+
+
+def job_of(submission: Submission, fingerprint: str, inputs: Inputs, spec: OutputSpec, limits: tuple[int, int]) -> Job:
+    """The job that a request describes.
+
+    Args:
+        submission: the request, as `submission_for` gives it.
+        fingerprint: of its model.
+        inputs: its inputs.
+        spec: what is stored.
+        limits: the token ids and the rows at which a shard is cut.
+    """
+    options = {name: value for name, value in asdict(submission.source).items() if name not in _NOT_THE_JOBS}
+    if submission.source.kind != "vectors":
+        del options["vectors_field"]
+    if submission.source.initial_state_field is None:
+        del options["initial_state_field"]
+    options |= spec.to_options()
+    shard_tokens, shard_rows = limits
+    options |= {
+        "shard_tokens": shard_tokens,
+        "shard_rows": shard_rows,
+        "special_tokens": submission.special_tokens,
+    }
+    offer = Offer(fingerprint, submission.engine or "fused", submission.arithmetic)
+    return Job(offer.fingerprint, inputs, offer.engine, offer.arithmetic, submission.source.follow, options)
 
 
 @contextmanager

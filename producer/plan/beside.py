@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unrolled.errors import RequestError
+from unrolled.job.job import Job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,11 +49,21 @@ def read_plan(path: str | Path) -> dict[str, Any]:
         str(found["model"])
         if found["format_version"] != 1:
             raise RequestError(f"{path}: a plan of another version; make it again with `unrolled plan --json`")
+        planned_job(found)
         beside(found, dict.fromkeys(("rows", "tokens", "bytes", "seconds"), 1.0))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, StopIteration) as error:
         raise RequestError(f"{path}: is not a plan of `unrolled plan --json` ({error})") from error
     plan: dict[str, Any] = found
     return plan
+
+
+def planned_job(plan: Mapping[str, Any]) -> Job | None:
+    """The job that a plan is of; None where an earlier release made the plan, which doesn't say.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: the plan describes no job.
+    """
+    return Job.from_json(plan["job"]) if "job" in plan else None
 
 
 def beside(plan: Mapping[str, Any], facts: Mapping[str, float]) -> list[Beside]:

@@ -139,6 +139,7 @@ class Plan:
         worker_bytes: memory of a worker; None where it could not be measured.
         no_times: why the engine could not be measured.
         padded: whether the model pads rows to max_length; longer ones are then among the quarantined.
+        job: the job that the plan is of, as `Job.to_json` gives it.
     """
 
     model: str
@@ -153,6 +154,7 @@ class Plan:
     worker_bytes: int | None = None
     no_times: str | None = None
     padded: bool = False
+    job: dict[str, Any] = field(default_factory=dict)
     format_version: int = field(default=1)
 
     @property

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from producer.enqueue.submission import check_first_input, need_tokenizer, submission_for
+from producer.enqueue.submission import check_first_input, job_of, need_tokenizer, submission_for
 from producer.local.engine import local_engine
 from producer.plan.choices import choices_of, limits_of, parts_in
 from producer.plan.plan import Input, Plan, Rows
@@ -24,6 +24,7 @@ from producer.sources.fitting import check_options
 from producer.sources.reading import InputPlan
 from unrolled.errors import RequestError, UnrolledError
 from unrolled.format.requested import requested_spec
+from unrolled.job.inputs import Inputs
 from unrolled.model.directory import open_model
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def make_plan(
         shard_tokens=limits[0],
         choices=choices_of(sample, submission, spec, config),
         positions=submission.positions,
+        job=job_of(submission, model.fingerprint, Inputs.named(of.label for of in found.files), spec, limits).to_json(),
     )
     if not measured or not rows:
         return plan

@@ -13,7 +13,7 @@ import numpy as np
 from producer.jobs.damage import explain_damage
 from producer.jobs.quarantine_lists import BadRowListed, refused_rows
 from producer.jobs.tally import Tally
-from producer.plan.beside import beside, read_plan
+from producer.plan.beside import beside, planned_job, read_plan
 from producer.report.facts import ALMOST_ALL, Facts, Shown
 from producer.report.lengths import Lengths
 from producer.report.states.map_states import MapStates
@@ -145,7 +145,15 @@ class Gathering:
             state_map: an earlier map, which is shown again; None to make one.
         """
         found = self._with_map() if state_map is None else Shown(self.facts(), state_map)
-        return replace(found, plan=self._beside_plan(found.facts))
+        plan = self._beside_plan(found.facts)
+        return replace(found, plan=plan, plan_note=self._plan_note() if plan else "")
+
+    def _plan_note(self) -> str:
+        """What differs between the job and the one that was planned, as a sentence; empty if nothing does."""
+        job = replace(self._job.job, inputs=self._tally.log.grown_to or self._job.job.inputs)
+        planned = planned_job(self._plan or {})
+        apart = job.differences(planned, "the plan has") if planned else ""
+        return f"The job isn't the one that was planned: it has {apart}." if apart else ""
 
     def _beside_plan(self, facts: Facts) -> tuple[Beside, ...]:
         """The plan's figures beside the facts, once these are final."""

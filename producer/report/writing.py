@@ -48,13 +48,13 @@ class Written:
         page: the page.
         others: the points and the pictures.
         facts: what the page says.
-        warning: that the table has few of the job's ids, as a sentence; empty if it has most of them.
+        warnings: that the table has few of the job's ids, and that the plan is another job's, each as a sentence.
     """
 
     page: Path
     others: tuple[Path, ...]
     facts: Facts
-    warning: str
+    warnings: tuple[str, ...]
 
 
 def report_after_run(job: OpenJob, model: Path | str, *, verified: bool) -> str:
@@ -181,8 +181,8 @@ def write_report(
         others += _write_pictures(shown, path)
     publish_bytes(path, render(shown, source=source).encode())
     found = shown.state_map
-    warning = found.unmatched if found is not None and found.few_matched else ""
-    return Written(path, tuple(others), shown.facts, warning)
+    of_table = found.unmatched if found is not None and found.few_matched else ""
+    return Written(path, tuple(others), shown.facts, tuple(filter(None, (of_table, shown.plan_note))))
 
 
 def _write_pictures(shown: Shown, page: Path) -> list[Path]:

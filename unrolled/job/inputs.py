@@ -63,17 +63,22 @@ class Inputs:
             raise TypeError(f"{count!s:.80} is found; a count is expected")
         return cls(digest, count, tuple(str(name)[:LONG_NAME] for name in list(content["first"])[:FEW_NAMES]))
 
-    def beside(self, asked: Inputs) -> str:
-        """Both, for people: the first few of each, and the first names that differ if these don't show them."""
+    def beside(self, asked: Inputs, by: str = "you asked for") -> str:
+        """Both, for people: the first few of each, and the first names that differ if these don't show them.
+
+        Args:
+            asked: others.
+            by: what stands before each name of theirs.
+        """
         pairs = list(zip(self.first, asked.first, strict=False))
         apart = next((number for number, (mine, other) in enumerate(pairs) if mine != other), None)
         where = ""
         if apart is not None and apart >= _SHOWN:
             mine, other = pairs[apart]
-            where = f"; the {apart + 1}th is {mine}, and you asked for {other}"
+            where = f"; the {apart + 1}th is {mine}, and {by} {other}"
         elif apart is None and self.count == asked.count:
             where = "; they differ in what isn't shown"
-        return f"{self}; you asked for {asked}{where}"
+        return f"{self}; {by} {asked}{where}"
 
     def __str__(self) -> str:
         shown = self.first[:_SHOWN]

@@ -59,6 +59,38 @@ class Job:
         """The offer that a worker must make to compute the job."""
         return Offer(self.fingerprint, self.engine, self.arithmetic)
 
+    def to_json(self) -> dict[str, Any]:
+        """The identity as a dictionary for JSON."""
+        return {
+            "fingerprint": self.fingerprint,
+            "inputs": self.inputs.to_json(),
+            "engine": self.engine,
+            "arithmetic": self.arithmetic,
+            "live": self.live,
+            "options": self.options,
+        }
+
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> Job:
+        """Read an identity from an untrusted source.
+
+        Raises:
+            ValueError, TypeError, KeyError, AttributeError: it describes no job.
+        """
+        job = cls(
+            _text(found["fingerprint"], _FINGERPRINT),
+            Inputs.from_json(found["inputs"]),
+            _one_of(found["engine"], ENGINES),
+            _one_of(found["arithmetic"], ARITHMETICS),
+            found["live"] is True,
+            dict(found["options"]),
+        )
+        try:
+            job.offer  # noqa: B018 - checks that the engine has the arithmetic
+        except RequestError as error:
+            raise ValueError(str(error)) from error
+        return job
+
     def encode(self, key: str) -> bytes:
         """The content of `job.json`.
 
@@ -70,12 +102,7 @@ class Job:
             "format_version": FORMAT_VERSION,
             "id": self.id,
             "key": key,
-            "fingerprint": self.fingerprint,
-            "inputs": self.inputs.to_json(),
-            "engine": self.engine,
-            "arithmetic": self.arithmetic,
-            "live": self.live,
-            "options": self.options,
+            **self.to_json(),
         }
         return (json.dumps(content, indent=1) + "\n").encode()
 
@@ -101,30 +128,25 @@ class Job:
                     f"{name}: format version {found['format_version']!s:.20}; this release reads {FORMAT_VERSION}: "
                     "use the release of unrolled that wrote it"
                 )
-            job = cls(
-                _text(found["fingerprint"], _FINGERPRINT),
-                Inputs.from_json(found["inputs"]),
-                _one_of(found["engine"], ENGINES),
-                _one_of(found["arithmetic"], ARITHMETICS),
-                found["live"] is True,
-                dict(found["options"]),
-            )
-            job.offer  # noqa: B018 - checks that the engine has the arithmetic
+            job = cls.from_json(found)
             if found["id"] != job.id:
                 raise JobError(f"{name}: was changed since it was written; restore it, or use a new --out")
             return job, _text(found["key"], _KEY)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, RequestError) as error:
-            if isinstance(error, JobError):
-                raise
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise JobError(f"{name}: describes no job ({_why(error):.200}); restore it, or use a new --out") from error
 
-    def differences(self, other: Job) -> str:
-        """The differences to another job, for people; empty if the jobs are equal."""
+    def differences(self, other: Job, by: str = "you asked for") -> str:
+        """The differences to another job, for people; empty if the jobs are equal.
+
+        Args:
+            other: the other job.
+            by: what stands before each value of the other job.
+        """
         if self.fingerprint != other.fingerprint:
-            return f"another model (fingerprint {self.fingerprint}; you asked for {other.fingerprint})"
+            return f"another model (fingerprint {self.fingerprint}; {by} {other.fingerprint})"
         if self.inputs != other.inputs:
             relative = "names are relative to the working directory"
-            return f"other inputs ({self.inputs.beside(other.inputs)}; {relative})"
+            return f"other inputs ({self.inputs.beside(other.inputs, by)}; {relative})"
         mine = self.options | {"engine": self.engine, "arithmetic": self.arithmetic, "live": self.live}
         theirs = other.options | {"engine": other.engine, "arithmetic": other.arithmetic, "live": other.live}
         pairs = [(name, mine.get(name), theirs.get(name)) for name in sorted(mine.keys() | theirs.keys())]
@@ -133,7 +155,7 @@ class Job:
             pairs = [pair for pair in pairs if pair[0] not in _BY_OTHERS]
         if "follow" in apart:  # which says the same as `live`
             pairs = [pair for pair in pairs if pair[0] != "live"]
-        different = [f"{name} is {_shown(name, a)}; you asked for {_shown(name, b)}" for name, a, b in pairs if a != b]
+        different = [f"{name} is {_shown(name, a)}; {by} {_shown(name, b)}" for name, a, b in pairs if a != b]
         return f"other options ({', '.join(different)})" if different else ""
 
 

@@ -293,6 +293,20 @@ def check_is_local(path: str | os.PathLike[str]) -> None:
         )
 
 
+def check_is_writable(path: str | os.PathLike[str]) -> None:
+    """Refuse a place where no model directory can be made, before the model is computed.
+
+    Raises:
+        ModelError: it is below a file, or this user may not write there.
+    """
+    place = Path(path).absolute()
+    there = next(each for each in (place, *place.parents) if os.path.lexists(each))
+    if not there.is_dir():
+        raise ModelError(f"{path}: can't be made, because {there} is no directory; choose another")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ModelError(f"{path}: can't be written (no permission to write in {there}); choose another")
+
+
 def _config_of(directory: Path, text: bytes) -> ModelConfig:
     try:
         return ModelConfig.from_json(text)

@@ -22,7 +22,11 @@ _VALUES = {"ssl_cert_reqs": ("required", "optional", "none"), "ssl_check_hostnam
 #: host, password or path: kombu takes `;` for the end of one URL of several, and `urlsplit` drops tabs and line ends.
 _AMBIGUOUS = "#;"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_HOW = "in a password or a path, write @ as %40, / as %2F, : as %3A, # as %23, ? as %3F and ; as %3B"
+_HOW = (
+    "in a password or a path, write @ as %40, / as %2F, : as %3A, # as %23, ? as %3F, ; as %3B, [ as %5B and ] as %5D"
+)
+#: What a broker's URL begins with.
+_BEGINNINGS = f"{' or '.join(f'{scheme}://' for scheme in SCHEMES)}, such as redis://localhost:6379/0"
 #: Query options that name a file.
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 #: Query options with a secret for redis-py.
@@ -37,6 +41,8 @@ def check_broker_url(url: str) -> str:
             password in the URL.
     """
     url = _tidy(url)
+    if "://" not in url and "@" in url:
+        raise RequestError(f"broker URL (not shown): it doesn't begin with a scheme; allowed: {_BEGINNINGS}")
     if why := _why_ambiguous(url):
         # Where a password ends isn't certain, so nothing of the URL is shown.
         raise RequestError(f"broker URL (not shown): it has {why}, so it isn't certain what is the password; {_HOW}")
@@ -48,10 +54,7 @@ def check_broker_url(url: str) -> str:
         how = f"; {_HOW}" if "@" in url else ""
         if shown != known:
             how = "; what follows its : isn't shown, as it may be part of a password"
-        raise RequestError(
-            f"broker {shown!r}: {wrong}; allowed: {' or '.join(f'{s}://' for s in SCHEMES)}, "
-            f"such as redis://localhost:6379/0{how}"
-        )
+        raise RequestError(f"broker {shown!r}: {wrong}; allowed: {_BEGINNINGS}{how}")
     _check_options(url, parts.scheme, parts.query)
     return url
 
@@ -112,7 +115,7 @@ def _parts_of(url: str) -> tuple[SplitResult | None, str]:
     try:
         parts = urlsplit(url)
     except ValueError:
-        return None, "it isn't a URL"
+        return None, "it has a [ or ] that belongs to no IPv6 address" if {*"[]"} & {*url} else "it isn't a URL"
     if parts.scheme not in SCHEMES or not url.startswith(f"{parts.scheme}://"):
         return parts, "it doesn't begin with the scheme of a Redis server"
     if parts.scheme == "redis+socket":

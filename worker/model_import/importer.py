@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from unrolled.errors import ModelError
 from unrolled.job.directories import refuse_job, refuse_training
-from unrolled.model.directory import ModelDirectory, config_there, save_model
+from unrolled.model.directory import ModelDirectory, check_is_writable, config_there, save_model
 from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE
 from unrolled.model.weights import check_finite
 from unrolled.store.lock import lock_file
@@ -148,6 +148,7 @@ def import_model(
     # Over 40 lines: the steps of an import in their order, below the description of its arguments.
     refuse_job(directory)
     refuse_training(directory)
+    check_is_writable(directory)
     if options.tokenizer is None:
         _refuse_tokenizer_there(directory)
     _refuse_ids(options)

@@ -53,7 +53,7 @@ def render(shown: Shown, live_seconds: float = 0, source: str = "") -> str:
 <main>
 {map_section(shown)}
 <div id="numbers">
-{plan_section(shown.plan)}
+{plan_section(shown.plan, shown.plan_note)}
 {sections.lengths(facts)}
 {sections.time(facts)}
 {sections.trouble(facts)}

@@ -14,8 +14,13 @@ if TYPE_CHECKING:
 _HEADINGS = ("", "planned", "error of the sample", "was", "off")
 
 
-def plan_section(found: Sequence[Beside]) -> str:
-    """A table of planned values, their planned errors, the real values, and the differences."""
+def plan_section(found: Sequence[Beside], note: str = "") -> str:
+    """A table of planned values, their planned errors, the real values, and the differences.
+
+    Args:
+        found: the figures; nothing is shown without any.
+        note: a sentence about the plan as a whole; empty for none.
+    """
     if not found:
         return ""
     rows = [
@@ -30,8 +35,9 @@ def plan_section(found: Sequence[Beside]) -> str:
         for shown in [_shown(one.name)]
     ]
     about = "What `unrolled plan` said before the job. Seconds are from the first row to the last part."
+    warning = f'<p class="note">{text(note, 2000)}</p>' if note else ""
     return (
-        f"<section><header><h2>Plan and fact</h2><p>{text(about)}</p></header>"
+        f"<section><header><h2>Plan and fact</h2><p>{text(about)}</p>{warning}</header>"
         f"<div>{table(_HEADINGS, rows, range(1, len(_HEADINGS)), 'plan')}</div></section>"
     )
 

@@ -11,7 +11,7 @@ from support.parts import written
 from support.tokenizers import words
 
 from producer.enqueue.cutter import Cutter, cuts, shard_limits
-from producer.enqueue.submission import Submission
+from producer.enqueue.submission import Submission, prepare
 from producer.plan import timing
 from producer.plan.planning import make_plan
 from producer.sources.options import SourceOptions
@@ -220,3 +220,16 @@ def test_each_word_of_a_whole_input_counts_once(model, tmp_path):
     assert plan.input.exact
     assert plan.rows.words_read == pytest.approx(words_there, rel=0.01)
     assert plan.rows.unknown_share == pytest.approx(50_000 / words_there, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"pooling": ("mean", "last"), "layers": "all", "precision": "float16"}, {"positions": "last:2"}],
+)
+def test_a_plan_names_its_job(model, tmp_path, options):
+    """The job that the same request makes, so that a report can tell whether the two belong together."""
+    path = tmp_path / "rows.txt"
+    path.write_text("a b c\n")
+    found = plan_of(model, path, **options)
+    submission = Submission((str(path),), str(tmp_path / "out"), model, engine="fused", **options)
+    assert found.to_json()["job"] == json.loads(json.dumps(prepare(submission).job.job.to_json()))

@@ -1,6 +1,7 @@
 """A job read for its report: every number, the same bytes each time, and only what is new again."""
 
 import base64
+import html
 import json
 import zlib
 from dataclasses import replace
@@ -26,6 +27,9 @@ from unrolled.protocol.opening import open_job
 from unrolled.reading.dataset import open_dataset
 from unrolled.reading.outcome import failed_rows
 
+_OTHER_PLAN = (
+    'The job isn\'t the one that was planned: it has other options (pooling is ["none"]; the plan has ["mean"]).'
+)
 BAD_ROW = {"file": "f", "position": 3, "id": None, "reason": "not UTF-8"}
 
 
@@ -383,6 +387,13 @@ def test_the_plan_is_beside_the_fact(tmp_path):
     assert "Plan and fact" in page
     assert "+100.0 %" in page
     assert "Plan and fact" not in render(shown(job))
+    other = replace(job.job, options=job.job.options | {"pooling": ["mean"]})
+    for planned, note in ((job.job, ""), (other, _OTHER_PLAN)):
+        (tmp_path / "plan.json").write_text(json.dumps(plan | {"job": planned.to_json()}))
+        found = shown(job, plan=tmp_path / "plan.json")
+        assert found.plan_note == note
+        assert len(found.plan) == 3
+        assert (html.escape(_OTHER_PLAN) in render(found)) == bool(note)
     unfinished = make_job(tmp_path / "unfinished", shards=2)
     assert shown(unfinished, plan=tmp_path / "plan.json").plan == ()
     (tmp_path / "plan.json").write_text(json.dumps(plan | {"model": "cd" * 32}))

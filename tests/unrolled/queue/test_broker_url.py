@@ -40,7 +40,7 @@ def test_taken(url):
         ("redis://host:port/0", "port isn't a number from 1 to 65535"),
         ("redis://host:99999/0", "port isn't a number"),
         ("redis://host:0/0", "port isn't a number"),
-        ("redis://[::1/0", "isn't a URL"),
+        ("redis://[::1/0", r"a \[ or \] that belongs to no IPv6 address"),
         ("redis://host/zero", "doesn't end with the number of a database"),
         ("redis:6379", "doesn't begin with the scheme"),
         ("redis+socket://", "lacks the path of the socket"),
@@ -75,6 +75,22 @@ def test_what_can_be_read_in_two_ways_is_refused(url):
     with pytest.raises(RequestError, match=r"not shown.*isn't certain.*write @ as %40.*# as %23.*; as %3B") as caught:
         check_broker_url(url)
     assert not re.search("TopSecretPart|1234|abc", str(caught.value), re.IGNORECASE)
+
+
+@pytest.mark.parametrize("url", ["user:TopSecretPart@localhost:7711/0", "//:TopSecretPart@localhost", "redis:a@b"])
+def test_a_login_without_a_scheme_is_not_shown(url):
+    """What is missing is the scheme; the @ is in its place."""
+    with pytest.raises(RequestError, match=r"not shown\): it doesn't begin with a scheme; allowed: redis://") as caught:
+        check_broker_url(url)
+    assert "TopSecretPart" not in str(caught.value)
+
+
+@pytest.mark.parametrize("password", ["TopSecret[Part", "TopSecret]Part", "[TopSecret]Part"])
+def test_a_bracket_in_a_password_is_named(password):
+    """Only the address of an IPv6 host may have one."""
+    with pytest.raises(RequestError, match=r"a \[ or \] that belongs to no IPv6 address.* \[ as %5B") as caught:
+        check_broker_url(f"redis://:{password}@localhost:7711/0")
+    assert "TopSecret" not in str(caught.value)
 
 
 def test_what_is_hidden_is_said():

@@ -333,6 +333,23 @@ def test_importing_twice_changes_nothing_and_another_model_is_refused(tmp_path):
     assert "contains another model (config.json)" in compared.output
 
 
+def test_a_place_that_no_model_can_have_is_refused_first(tmp_path):
+    """Before the source is read, which may take minutes with its comparison."""
+    (tmp_path / "file").write_text("")
+    result = run(tmp_path / "none.keras", tmp_path / "file" / "in" / "model")
+    assert result.exit_code == 1, result.output
+    assert f"can't be made, because {tmp_path / 'file'} is no directory; choose another" in result.output
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="machine: root may write anywhere")
+def test_a_place_without_permission_is_refused_first(tmp_path):
+    """With the directory where it is missing."""
+    (tmp_path / "locked").mkdir(mode=0o500)
+    result = run(tmp_path / "none.keras", tmp_path / "locked" / "in" / "model")
+    assert result.exit_code == 1, result.output
+    assert f"no permission to write in {tmp_path / 'locked'}" in result.output
+
+
 def test_a_tokenizer_of_few_words_is_noted(tmp_path):
     """Most likely, it is that of another model."""
     for name, words in (("few", 3), ("most", 8)):

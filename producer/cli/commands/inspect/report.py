@@ -164,8 +164,8 @@ def report(
         click.echo(
             f"not in the report: other damaged files; `unrolled verify {as_argument(out)}` names them all", err=True
         )
-    if written.warning:
-        click.echo(f"warning: {written.warning}", err=True)
+    for warning in written.warnings:
+        click.echo(f"warning: {warning}", err=True)
     for path in (written.page, *written.others):
         click.echo(f"{path} ({size(path.stat().st_size)})")
     context.exit(ExitStatus.FAILED if damaged else ExitStatus.DONE)
