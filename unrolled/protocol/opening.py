@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from unrolled.errors import JobError
 from unrolled.job import names
 from unrolled.job.job import Job
+from unrolled.model.files import CONFIG_FILE, WEIGHTS_FILE
 from unrolled.patience import at_once
 from unrolled.protocol.log import Log, catch_up
 from unrolled.protocol.objects import Objects
@@ -71,6 +72,8 @@ def open_job(place: Path | str, steadily: Steadily = at_once) -> OpenJob:
     content = objects.read(names.JOB)
     if content is None:
         makes = "`unrolled run` or `unrolled enqueue` makes one"
+        if all(os.path.exists(os.path.join(place, name)) for name in (CONFIG_FILE, WEIGHTS_FILE)):  # noqa: PTH110, PTH118
+            makes = "it is the directory of a model; name the --out of a job"
         raise JobError(f"{objects.store}: no job here ({names.JOB} is missing); {makes}")
     job, key = Job.decode(f"{objects.store}/{names.JOB}", content)
     return OpenJob(job, key, objects)

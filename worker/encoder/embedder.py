@@ -64,6 +64,8 @@ class Embedder:
         for name, given in (("column", column), ("into", into), ("initial_states", initial_states)):
             if not isinstance(given, str) and not (given is None and name == "initial_states"):
                 raise ValueError(f"{name} is {given!r}; allowed: the name of a column")
+        if not into or into in (column, initial_states):
+            raise ValueError(f"into is {into!r}; allowed: a name that no column of the table has")
         if pooling is not None and pooling not in get_args(Pooling):
             raise ValueError(f"pooling is {pooling!r}; allowed: None, {', '.join(get_args(Pooling))}")
         options = engine_options(engine, arithmetic, threads, emulate=emulate)
@@ -88,7 +90,8 @@ class Embedder:
         Raises:
             TypeError: it is neither a table nor exports Arrow.
             KeyError: the table has no such column.
-            ValueError: it has the column of vectors already, or the model reads initial states and no column is named.
+            ValueError: it has the column of vectors already, or two columns of one name that is asked for; or the
+                model reads initial states, and no column is named.
             RowError: a row can't be used.
         """
         if not isinstance(table, pa.Table | pa.RecordBatch):
@@ -97,6 +100,8 @@ class Embedder:
         for column in (self._column, self._initial_states):
             if column is not None and column not in names:
                 raise KeyError(f"no column {column!r}; the table has {', '.join(names)}")
+            if column is not None and names.count(column) > 1:
+                raise ValueError(f"the table has {names.count(column)} columns {column!r}; give each a name of its own")
         if self._into in names:
             raise ValueError(f"the table has a column {self._into!r} already; name another one with `into`")
         vectors = self._loaded().encode(

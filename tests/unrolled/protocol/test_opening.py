@@ -89,6 +89,10 @@ def test_no_job_is_reported(tmp_path):
     (tmp_path / "part.parquet").touch()
     with pytest.raises(JobError, match=r"part\.parquet: is a file; name the directory of a job"):
         open_job(tmp_path / "part.parquet")
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).touch()
+    with pytest.raises(JobError, match=r"is missing\); it is the directory of a model; name the --out of a job"):
+        open_job(tmp_path)
 
 
 def test_a_longer_command_line_than_the_object_may_be(tmp_path):

@@ -77,6 +77,8 @@ def test_arguments(directory):
         ({"layer": [0, 1]}, r"layer is \[0, 1\]; allowed: "),
         ({"column": None}, "column is None; allowed: the name of a column"),
         ({"into": None}, "into is None; allowed: the name of a column"),
+        ({"into": ""}, "into is ''; allowed: a name that no column of the table has"),
+        ({"into": "text"}, "into is 'text'; allowed: a name that no column of the table has"),
         ({"initial_states": 5}, "initial_states is 5; allowed: the name of a column"),
     ],
 )
@@ -159,6 +161,11 @@ def test_one_model_for_all_threads(directory, wanted):
     [
         (pa.table({"body": ["a"]}), KeyError, "no column 'text'; the table has body"),
         (pa.table({"text": ["a"], "embedding": [1]}), ValueError, "has a column 'embedding' already"),
+        (
+            pa.table([["a"], ["b"]], names=["text", "text"]),
+            ValueError,
+            "has 2 columns 'text'; give each a name of its own",
+        ),
         (pa.table({"text": ["a", None]}), RowError, "row 1 has no text"),
         (pa.table({"text": [1.5]}), RowError, "row 0: "),
         (["a", "b"], TypeError, "can't add vectors to list; allowed: a table or a record batch of pyarrow, or what"),
