@@ -2,8 +2,8 @@
 
 A server that gives no answer at all is in the way, too, long before the client of its protocol gives up.
 
-Each trouble takes one line when it begins, one for each reason of another kind, and one when it is over, however many
-threads meet it and however often they try.
+Each trouble takes one line when it begins, one for each reason of another kind, one if an earlier reason is back to
+stay, and one when it is over, however many threads meet it and however often they try.
 """
 
 # Over 150 lines: trying again, and all that is said meanwhile.
@@ -14,7 +14,7 @@ import math
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from unrolled.errors import TransientError, reason_of
@@ -32,6 +32,8 @@ _NOT_DONE = "not done within {:g} s"
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 #: How long an action may take before that is said, where people watch.
 QUIET_SECONDS = 15.0
+#: How long a reason that was said before must have been the only one until it is said again.
+STAY_SECONDS = 20.0
 #: How often an action is tried whose failure may be its own fault.
 ATTEMPTS = 5
 
@@ -75,6 +77,39 @@ class _Try:
     is_named: bool = False
 
 
+@dataclass(slots=True)
+class _Trouble:
+    """What is in the way of an action.
+
+    Attributes:
+        since: when it began, on the monotonic clock.
+        reason: the last one.
+        about: as `Patience.until_done` takes it.
+        kinds: the kinds of errors that were said, the last one at the end.
+        kind: of the last error.
+        same_since: since when all errors are of that kind.
+    """
+
+    since: float
+    reason: str
+    about: str | None
+    kinds: list[type] = field(default_factory=list)
+    kind: type | None = None
+    same_since: float = 0.0
+
+    def meet(self, error: object) -> bool:
+        """Take in an error; whether to say it: the first of its kind, or one that stays after others were said."""
+        now, kind = time.monotonic(), type(error)
+        self.reason = str(error)
+        if kind is not self.kind:
+            self.kind, self.same_since = kind, now
+        # Two kinds may take turns: a server that was away refuses the login once it is back.
+        if kind in self.kinds and (kind is self.kinds[-1] or now - self.same_since < STAY_SECONDS):
+            return False
+        self.kinds = [*(one for one in self.kinds if one is not kind), kind]
+        return True
+
+
 class Patience:
     """Runs actions until they work, and says once what is in the way, and again if that changes.
 
@@ -97,9 +132,8 @@ class Patience:
         self._stopped = stopped
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._failing: dict[str, tuple[float, str, str | None]] = {}
+        self._failing: dict[str, _Trouble] = {}
         self._worked: dict[str, float] = {}  # when each trouble was over
-        self._said: dict[str, set[type]] = {}  # the kinds of reasons that were said of each trouble
         self._hoping: Counter[str] = Counter()  # callers that try an action again
         self._quiet_seconds = quiet_seconds
         self._running: dict[_Try, None] = {}  # in the order in which they began
@@ -178,7 +212,7 @@ class Patience:
         return action()
 
     def fails(self, what: str, error: object, about: str | None = None, began: float = math.inf) -> None:
-        """Say that something can't be done, unless that was said, for a reason of this kind, and it never worked since.
+        """Say that something can't be done, unless that was said, and the reason is still of the same kind.
 
         Args:
             what: names the action.
@@ -189,13 +223,10 @@ class Patience:
         with self._lock:
             if began < self._worked.get(what, -math.inf):
                 return
-            since, *_ = self._failing.get(what, (None,))
-            self._failing[what] = (time.monotonic() if since is None else since, str(error), about)
-            # Each kind once, since they may take turns: a server that was away refuses the login once it is back.
-            said = set[type]() if since is None else self._said.get(what, set())
-            is_new = type(error) not in said
-            self._said[what] = said | {type(error)}
-        if is_new:
+            trouble = self._failing.setdefault(what, _Trouble(time.monotonic(), str(error), about))
+            trouble.about = about
+            is_news = trouble.meet(error)
+        if is_news:
             self.say(f"can't {what}: {error}; trying again until it works")
 
     def _hope(self, what: str, step: int) -> None:
@@ -205,7 +236,6 @@ class Patience:
             if not self._hoping[what]:
                 del self._hoping[what]
                 self._failing.pop(what, None)
-                self._said.pop(what, None)
 
     def _begin(self, what: str, about: str | None) -> _Try:
         """Note a try that begins now, and see that somebody watches how long it takes."""
@@ -235,19 +265,19 @@ class Patience:
                     one.is_named = True
                 news = [one for one in silent if one.what not in self._failing]
                 for one in news:
-                    self._failing.setdefault(one.what, (one.began, _NOT_DONE.format(quiet_seconds), one.about))
+                    trouble = _Trouble(one.began, _NOT_DONE.format(quiet_seconds), one.about)
+                    self._failing.setdefault(one.what, trouble)
             for one in news:
                 self.say(f"can't {one.what}: {_NOT_DONE.format(quiet_seconds)}; waiting for it")
 
     def works(self, what: str) -> None:
         """Say that something can be done again, where `fails` said that it can't."""
         with self._lock:
-            since, *_ = self._failing.pop(what, (None,))
-            self._said.pop(what, None)
-            if since is not None:
+            trouble = self._failing.pop(what, None)
+            if trouble is not None:
                 self._worked[what] = time.monotonic()
-        if since is not None:
-            self.say(f"can {what} again, after {time.monotonic() - since:.0f} s")
+        if trouble is not None:
+            self.say(f"can {what} again, after {time.monotonic() - trouble.since:.0f} s")
 
     def troubles(self, but: str = "") -> list[tuple[str | None, str]]:
         """The actions that can't be done now: what each is about, and a text with the reason; the latest last.
@@ -256,5 +286,8 @@ class Patience:
             but: an action that is left out.
         """
         with self._lock:
-            found = [(what, reason, about) for what, (_, reason, about) in self._failing.items()]
-        return [(about, f"can't {what}: {reason}") for what, reason, about in found if what != but]
+            return [
+                (trouble.about, f"can't {what}: {trouble.reason}")
+                for what, trouble in self._failing.items()
+                if what != but
+            ]

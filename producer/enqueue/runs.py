@@ -126,7 +126,8 @@ class FileRun(Run):
         self._refuse_discarded()
         self._found = len(self.log.inputs)
         # Of an append that was interrupted, or that another process has begun, this run takes part in the rest.
-        self.appended_from = self._found if self.log.ended else (self.log.growths or [self._found])[-1]
+        is_begun = self.log.growths and not self.log.ended
+        self.appended_from = self.log.grown_from if is_begun else self._found
         return self._growth.ends(self.log)
 
     def run(self, cuts: Iterable[Make]) -> None:

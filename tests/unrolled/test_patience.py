@@ -100,6 +100,19 @@ def test_a_reason_of_another_kind_is_said_too(patience, said):
     assert said == [f"can't reach it: {why}; trying again until it works" for why in ("it is away", "it refuses")]
 
 
+def test_a_reason_that_is_back_to_stay_is_said_again(patience, said, monkeypatch):
+    """The last line says what is in the way now."""
+    patience.fails("reach it", ConnectionError("it is away"))
+    patience.fails("reach it", PermissionError("it refuses"))
+    monkeypatch.setattr("unrolled.patience.STAY_SECONDS", 0.0)
+    for _ in range(3):
+        patience.fails("reach it", ConnectionError("it is away"))
+    assert [line.split(";")[0].removeprefix("can't reach it: ") for line in said] == [
+        *("it is away", "it refuses", "it is away")
+    ]
+    assert patience.troubles() == [(None, "can't reach it: it is away")]
+
+
 def test_what_works_says_nothing(patience, said):
     """No trouble, no line."""
     assert patience.until_done("x", failing(0)) == 42

@@ -47,6 +47,8 @@ class Log:
         retried: shards whose failed rows were retried: source → the shard that has those rows.
         ended: whether the input was read to its end.
         growths: for each `append`, how many shards were cut from the input before it.
+        grown_from: how many shards were cut before the last `append` that found an end: later ones, if the input didn't
+            end between them, belong to what that one added.
         grown_to: the inputs since the last `append`; None before the first, while those of `job.json` count.
         cancelled: whether the waiting shards must not be computed.
         discarded: whether the job was discarded, so that none of its objects counts any more.
@@ -60,6 +62,7 @@ class Log:
         self.retried: dict[ShardId, ShardId] = {}
         self.ended = self.cancelled = self.discarded = False
         self.growths: list[int] = []
+        self.grown_from = 0
         self.grown_to: Inputs | None = None
         self.run = ""
         self._lives: dict[ShardId, int] = {}
@@ -104,6 +107,8 @@ class Log:
             case "append":
                 before = self.entries.columns["hash"][: self._entries_before[number]]
                 self.growths.append(int(np.count_nonzero(before < FIRST_RETRY)))
+                if self.ended or len(self.growths) == 1:
+                    self.grown_from = self.growths[-1]
                 self.grown_to, self.ended = segment.inputs, False
             case "end":
                 self.ended = True

@@ -111,8 +111,10 @@ def nearest(
     # Over 40 lines: half of it is the description of its arguments.
     if why := why_masked(query):
         raise ValueError(f"the query is a masked array: {why}")
+    _check(count, metric)
     wanted = _float32(query, metric)
-    _check(wanted, count, metric)
+    if not np.isfinite(wanted).all():
+        raise ValueError("the query contains NaN or an infinite number; only finite vectors have neighbours")
     count = int(count)
     best: list[tuple[float, int, str]] = []  # how near, minus the row's number, id: larger is nearer
     seen = 0
@@ -146,28 +148,24 @@ def _float32(query: Any, metric: Metric) -> NDArray[np.float32]:
         exact = given.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(f"the query is a {type(query).__name__}; give a row's id, or one vector of numbers") from error
-    with np.errstate(over="ignore", under="ignore"):
-        wanted = exact.astype(np.float32)
-    fits = np.isfinite(wanted).all() and (wanted.any() or not exact.any())
-    if fits or not np.isfinite(exact).all():
-        return wanted
-    if metric != "cosine":
-        if np.isfinite(wanted).all():  # zeros, as far as the vectors of a job can tell
-            return wanted
+    largest = np.abs(exact).max(initial=0.0)
+    limits = np.finfo(np.float32)
+    if metric == "cosine" and np.isfinite(largest) and largest and not limits.tiny <= largest <= limits.max:
+        exact = exact / largest
+    with np.errstate(over="ignore", under="ignore"):  # numbers that are too small are zeros for a job's vectors, too
+        wanted: NDArray[np.float32] = exact.astype(np.float32)
+    if np.isfinite(exact).all() and not np.isfinite(wanted).all():
         raise ValueError("the query has numbers that float32 can't hold; the metric cosine takes such a one")
-    scaled: NDArray[np.float32] = (exact / np.abs(exact).max()).astype(np.float32)
-    return scaled
+    return wanted
 
 
-def _check(query: NDArray[np.float32], count: int, metric: Metric) -> None:
+def _check(count: int, metric: Metric) -> None:
     if metric not in get_args(Metric):
         raise ValueError(f"metric is {metric!r}; allowed: {', '.join(get_args(Metric))}")
     if not isinstance(count, int | np.integer):
         raise TypeError(f"count is {count!r:.40}; a whole number is expected")
     if count < 1:
         raise ValueError(f"count is {count}; it must be at least 1")
-    if not np.isfinite(query).all():
-        raise ValueError("the query contains NaN or an infinite number; only finite vectors have neighbours")
 
 
 def _candidates(

@@ -210,12 +210,13 @@ class Records:
             lines: of a record.
             record: how that ended: with an error, which those that begin later have, too, or with a field's end.
         """
+        is_whole = isinstance(record, Unreadable) and record.reason == _OTHER_LINE_ENDS and self._is_whole(lines)
         rows_from, marked = (0, 0) if isinstance(record, Unreadable) else self._likeness(lines)
 
         def judge(place: int) -> list[str] | Unreadable:
             if isinstance(record, Unreadable):
-                is_own = record.reason == _OTHER_LINE_ENDS and "\r" in lines[place].rstrip("\r\n")
-                return record if is_own else self._misquoted()
+                has_own = record.reason == _OTHER_LINE_ENDS and "\r" in lines[place].rstrip("\r\n")
+                return record if has_own or is_whole else self._misquoted()
             count = len(lines) - place
             has_marks = marked > place and count < _MANY_LINES
             looks_like_rows = self._is_checked and count >= _LEAST_ROWS and rows_from <= place + 1 and not has_marks
@@ -226,6 +227,11 @@ class Records:
             return whole
 
         return judge
+
+    def _is_whole(self, lines: list[str]) -> bool:
+        """Whether lines are a record on several lines but for their carriage returns."""
+        record = _next(self._reader([line.replace("\r", "") for line in lines], 0))
+        return record is not None and not isinstance(record, Unreadable)
 
     def _likeness(self, lines: list[str]) -> tuple[int, int]:
         """From which line on each has the columns of a row, and the last one inside that has a quotation mark.

@@ -106,10 +106,11 @@ class _Search:
 
     def _nothing(self, key: str, before: int) -> Sequence[ObjectInfo]:
         url = self._bucket.url_of(key)
-        if why := "; ".join(self._notices[before:][:_SHOWN]):
+        why = "; ".join([*dict.fromkeys(self._notices[before:])][:_SHOWN])
+        if glob.has_magic(key):  # what is in a folder that is left out isn't compared with the pattern
+            raise RequestError(f"input {url}: no object matches this pattern{f' ({why})' * bool(why)}")
+        if why:
             raise RequestError(f"input {url}: all that could be read is left out: {why}")
-        if glob.has_magic(key):
-            raise RequestError(f"input {url}: no object matches this pattern")
         if not key or key.endswith("/"):
             raise RequestError(f"input {url}: no object below it to read")
         raise RequestError(f"input {url}: no such object, and none below {url}/")

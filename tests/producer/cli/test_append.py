@@ -129,6 +129,19 @@ def test_rows_of_an_append_that_was_interrupted_are_counted(broker):
     assert appended(broker) == NOTHING
 
 
+def test_rows_of_two_appends_without_an_end_between_them_are_counted_together(broker):
+    """However often the last run is interrupted."""
+    enqueue(broker)
+    log = Path("out") / "_unrolled" / "log"
+    write(50, file="b.jsonl", first=40)
+    write(60, file="c.jsonl", first=50)
+    assert appended(broker, "rows.jsonl", "b.jsonl") == "10 rows were appended"
+    for _ in range(2):
+        max(log.iterdir()).unlink()
+        assert appended(broker, "rows.jsonl", "b.jsonl", "c.jsonl") == "20 rows were appended"
+    assert appended(broker, "rows.jsonl", "b.jsonl", "c.jsonl") == NOTHING
+
+
 def test_the_number_of_rows_as_json(broker):
     """Null without --append."""
     assert json.loads(enqueue(broker, "--json").stdout)["added"] is None

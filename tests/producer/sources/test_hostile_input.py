@@ -159,6 +159,15 @@ def test_csv_whose_lines_end_with_carriage_returns(tmp_path):
         rows_of(path)
 
 
+@pytest.mark.parametrize("quotes", [None, True])
+def test_a_carriage_return_behind_a_field_on_several_lines(tmp_path, quotes):
+    """Its quotation marks are as they must be, so they aren't the reason."""
+    path = write(tmp_path / "a.csv", b'id,text,lang\n1,"two\nlines",en\rfr\n2,ok,en\n')
+    *bad, good = rows_of(path, quotes=quotes)
+    assert good.text == "ok"
+    assert {row.reason.split(";")[0] for row in bad} == {"not CSV: a carriage return inside a line"}
+
+
 def test_a_quote_that_is_text_swallows_no_row(tmp_path):
     """Of TSV without quoting, each row is read again that a quote before it would have swallowed."""
     content = b'id\ttext\n1\t"Hello the file\n2\tthe list\n3\t"World" the\n4\tof the\n5\t"the end\n6\tof"a\n'

@@ -259,7 +259,7 @@ def test_queries_that_float32_can_not_hold():
     vectors = np.random.default_rng(3).normal(size=(40, 8)).astype(np.float32)
     query = np.arange(8.0) + 1
     wanted = [near.id for near in nearest(batches_of(vectors), query, 5, "cosine")]
-    for factor in (1e39, 1e-50):
+    for factor in (1e39, 1e-44, 1e-50):
         assert [near.id for near in nearest(batches_of(vectors), query * factor, 5, "cosine")] == wanted
     with pytest.raises(ValueError, match="the query has numbers that float32 can't hold; the metric cosine"):
         nearest(batches_of(vectors), query * 1e39, 5, "dot")

@@ -62,7 +62,9 @@ def choose_by_graph(found: Found, asked: Asked) -> Stack:
     if not named:
         if usable and asked.top is None:
             stopped = [
-                names for names, way in ways.items() if isinstance(way, str) and not (asked.embedding or asked.vectors)
+                names
+                for names, way in ways.items()
+                if isinstance(way, str) and not (asked.embedding or asked.vectors or asked.one_hot)
             ]
             beside = [layer.name for stack in stacks for layer in stack.layers] + [
                 one for way in stopped for one in way

@@ -166,12 +166,13 @@ class _Way:
         self._ids = first.inputs if stack.table is None else stack.table.array.shape[0]
         self._ids = 0 if stack.vectors else self._ids
         self._is_one_hot = not stack.vectors and (stack.table is None or bool(stack.table.one_hot))
-        if self._is_one_hot:  # with --fold, the vectors of the ids are read before those of the first layer
-            self._widths.insert(0, self._ids)
         passes = [one for layer in stack.layers for one in layer.passes]
         gates = {count * one.units for one in passes for count in (3, 4)}
         self._states = {size for one in passes for size in (one.units, one.projection or one.units)} | gates
         self._states |= {layer.outputs for layer in stack.layers}
+        #: What a head may read: states, also several side by side, of all passes, or mean, largest and last.
+        self._for_heads = {count * layer.outputs for layer in stack.layers for count in range(1, _POOLED + 1)}
+        self._for_heads |= self._states
         self._modules: dict[str, list[Array]] = {}
         for array in rest:
             self._modules.setdefault(module_of(array.name)[0], []).append(array)
@@ -181,43 +182,42 @@ class _Way:
         steps = [step for array in self._rest for step in self._steps(array)]
         if self._stack.vectors:  # which may have any width
             steps += [replace(step, before=_IDS) for step in steps]
-        if self._is_one_hot:  # the vectors of ids may be wider than what the first layer reads
-            reached = self._reached_from_states(steps)
-            others = [step for step in steps if step.before not in {self._ids, *reached}]
-            others += [step for step in steps if self._reads_wider_ids(step) and not ends_with_head(step.array.name)]
-            steps += [replace(step, before=_IDS) for step in others]
-        on_way = self._on_way(steps)
+        widths = self._widths
+        if self._is_one_hot:  # the vectors of ids may be wider than what is read of them
+            widths = [self._ids, *widths]
+            known = {*widths, *self._for_heads}
+            steps += [
+                replace(step, before=_IDS)
+                for step in steps
+                if step.before not in known and not (ends_with_head(step.array.name) or self._is_next_in_head(step))
+            ]
+        on_way = _on_way(steps, widths)
         return [(array, why) for array in self._rest if (why := self._reason(array, on_way)) is not None]
 
     def before_the_first(self) -> list[Array]:
-        """The arrays that could turn wider one-hot vectors into what the first layer reads, or be the end of a head."""
+        """The arrays that could make one-hot vectors of other ids into what the first layer reads, or end a head.
+
+        Not among them is what is called as heads are and reads what heads read, as most models have it.
+        """
         if not self._is_one_hot or self._stack.table is not None:
             return []
-        steps = [step for array in self._rest if len(array.shape) == 2 for step in self._steps(array)]
         found = {
             id(step.array)
-            for step in steps
-            if step.before not in {_IDS, self._ids} and step.after == self._ids and not self._is_next_in_module(step)
+            for step in (step for array in self._rest for step in self._turns(array))
+            if step.after == self._ids != step.before
+            and not (ends_with_head(step.array.name) and step.before in self._for_heads)
+            and not self._is_next_in_head(step)
         }
         return [array for array in self._rest if id(array) in found]
 
-    def _reads_wider_ids(self, step: _Step) -> bool:
-        """Whether a matrix makes what the first layer reads of vectors that are as wide as the scores of a head."""
-        heads = (other for other in self._rest if other is not step.array and ends_with_head(other.name))
-        is_scored = any(len(head.shape) == 2 and step.before in head.shape for head in heads)
-        return step.after == self._ids < step.before and is_scored and not self._is_next_in_module(step)
-
-    def _is_next_in_module(self, step: _Step) -> bool:
-        """Whether a matrix reads what another one in the same module makes, as those of a head of two do."""
-        module = _module_around(step.array.name)
-        kin = (other for other in self._rest if other is not step.array and _module_around(other.name) == module)
-        return bool(module) and any(len(other.shape) == 2 and step.before in other.shape for other in kin)
-
-    def _reached_from_states(self, steps: list[_Step]) -> set[int]:
-        after: dict[int, set[int]] = {}
-        for step in steps:
-            after.setdefault(step.before, set()).add(step.after)
-        return set().union(*(_closure(width, after) for width in self._states))
+    def _is_next_in_head(self, step: _Step) -> bool:
+        """Whether a matrix in a module that is called as heads are reads what others there make of states."""
+        head = module_of(module_of(step.array.name)[0])[0]
+        if not ends_with_head(f"{head}."):
+            return False
+        kin = [one for one in self._rest if one is not step.array and _is_inside(one.name, head)]
+        made = _made_of(self._for_heads, [turn for one in kin for turn in self._turns(one)])
+        return step.before in made - self._for_heads
 
     def beside(self) -> list[Array]:
         """The arrays whose results fit a layer's input or state, but whose own inputs nothing here makes.
@@ -225,12 +225,7 @@ class _Way:
         Heads are among them, so they are no reason to refuse a file.
         """
         steps = [step for array in self._rest if len(array.shape) == 2 for step in self._steps(array)]
-        after: dict[int, set[int]] = {}
-        for step in steps:
-            after.setdefault(step.before, set()).add(step.after)
-        # A head may read several states side by side: of all passes, or the mean, the largest and the last.
-        outputs = {count * layer.outputs for layer in self._stack.layers for count in range(1, _POOLED + 1)}
-        made = set().union(*(_closure(width, after) for width in {_IDS, *self._widths, *self._states, *outputs}))
+        made = _made_of({_IDS, *self._widths, *self._for_heads}, steps)
         passes = [one for layer in self._stack.layers if not layer.given_state for one in layer.passes]
         starts = {size for one in passes for size in (one.units, one.projection or one.units)}
         wanted = {count * width for width in (*self._widths, *starts) for count in (1, 2)}
@@ -288,39 +283,60 @@ class _Way:
             return  # the scores of all ids
         kin = self._modules[module_of(array.name)[0]]
         biased = any(self._is_vector(one) and rows in one.shape for one in kin)
+        yield from self._turns(array)
+        if not (biased and self._axes != "inputs, outputs"):
+            yield _Step(array, _IDS, columns)
+
+    def _turns(self, array: Array) -> Iterator[_Step]:
+        """The ways in which an array can be the matrix of a Linear module."""
+        if len(array.shape) != 2 or self._is_vector(array):
+            return
+        rows, columns = array.shape
         usual = _is_usual(array.name)
         if self._axes != "inputs, outputs" or not usual:
             yield _Step(array, columns, rows)
         if self._axes != "outputs, inputs" or not usual:
             yield _Step(array, rows, columns)
-        if not (biased and self._axes != "inputs, outputs"):
-            yield _Step(array, _IDS, columns)
 
-    def _on_way(self, steps: list[_Step]) -> set[int]:
-        """The identities of the arrays with a step on a walk from a place on the way to that place or a later one."""
-        after: dict[int, set[int]] = {}
-        before: dict[int, set[int]] = {}
-        for step in steps:
-            after.setdefault(step.before, set()).add(step.after)
-            before.setdefault(step.after, set()).add(step.before)
-        parts = {count * width: width for width in self._widths for count in _SPLITS}
-        for whole, part in parts.items():
-            after.setdefault(whole, set()).add(part)
-            before.setdefault(part, set()).add(whole)
-        # A step is on a walk from an earlier place to a later one if the first place that leads to it isn't after the
-        # last place that it leads to.
-        first = dict.fromkeys(_closure(_IDS, after), 0)
-        last: dict[int, int] = {}
-        known: dict[int, tuple[set[int], set[int]]] = {}
-        for place, width in enumerate(self._widths):
-            if width not in known:
-                known[width] = _closure(width, after), _closure(width, before)
-            reached, leading = known[width]
-            for one in reached:
-                first.setdefault(one, place)
-            last |= dict.fromkeys(leading, place)
-        never = len(self._widths)
-        return {id(step.array) for step in steps if first.get(step.before, never) <= last.get(step.after, -1)}
+
+def _on_way(steps: list[_Step], widths: list[int]) -> set[int]:
+    """The identities of the arrays with a step on a walk from a place on the way to that place or a later one.
+
+    Args:
+        steps: what arrays can do.
+        widths: of the vectors in these places, in their order.
+    """
+    after: dict[int, set[int]] = {}
+    before: dict[int, set[int]] = {}
+    for step in steps:
+        after.setdefault(step.before, set()).add(step.after)
+        before.setdefault(step.after, set()).add(step.before)
+    parts = {count * width: width for width in widths for count in _SPLITS}
+    for whole, part in parts.items():
+        after.setdefault(whole, set()).add(part)
+        before.setdefault(part, set()).add(whole)
+    # A step is on a walk from an earlier place to a later one if the first place that leads to it isn't after the
+    # last place that it leads to.
+    first = dict.fromkeys(_closure(_IDS, after), 0)
+    last: dict[int, int] = {}
+    known: dict[int, tuple[set[int], set[int]]] = {}
+    for place, width in enumerate(widths):
+        if width not in known:
+            known[width] = _closure(width, after), _closure(width, before)
+        reached, leading = known[width]
+        for one in reached:
+            first.setdefault(one, place)
+        last |= dict.fromkeys(leading, place)
+    never = len(widths)
+    return {id(step.array) for step in steps if first.get(step.before, never) <= last.get(step.after, -1)}
+
+
+def _made_of(widths: Iterable[int], steps: Iterable[_Step]) -> set[int]:
+    """The widths of all that steps make of vectors of some widths, and these."""
+    after: dict[int, set[int]] = {}
+    for step in steps:
+        after.setdefault(step.before, set()).add(step.after)
+    return set().union(*(_closure(width, after) for width in widths))
 
 
 def _closure(start: int, edges: dict[int, set[int]]) -> set[int]:
@@ -334,12 +350,6 @@ def _closure(start: int, edges: dict[int, set[int]]) -> set[int]:
 
 def _is_inside(name: str, scope: str) -> bool:
     return name.startswith(scope) and name[len(scope) : len(scope) + 1] in ("", ".", "/")
-
-
-def _module_around(name: str) -> str:
-    """The module around an array's own: "head" for head.0.weight; "" if there is none."""
-    module = module_of(name)[0]
-    return module[: max(module.rfind("."), module.rfind("/"), 0)]
 
 
 def _is_usual(name: str) -> bool:

@@ -128,6 +128,9 @@ def test_the_files_of_a_model_are_no_input(folder, server, given):
     ("s3://BUCKET/out", "is the output directory of a job; to read objects in it, name them, such as its parts: 's3://BUCKET/out/*.parquet'"),
     ("s3://BUCKET/out/", "is the output directory of a job; to read objects in it, name them, such as its parts: 's3://BUCKET/out/*.parquet'"),
     ("s3://BUCKET/no/**", "no object matches this pattern"),
+    ("s3://BUCKET/**/*.typo", "no object matches this pattern (s3://BUCKET/out is the output directory"),
+    ("s3://BUCKET/model/**/*", "this pattern (s3://BUCKET/model/inner has a model, whose files are left out)"),
+    ("s3://BUCKET/model/", "all that could be read is left out: s3://BUCKET/model/inner has a model"),
     ("s3://no-such-bucket/a.txt", "404 NoSuchBucket; make the bucket, or correct its name"),
     ("s3://no-such-bucket/*.txt", "404 NoSuchBucket; make the bucket, or correct its name"),
     ("hdfs://host/a.txt", "hdfs:// is not a place for objects; allowed: a path, s3://, gs://, az://"),
@@ -143,10 +146,12 @@ def test_the_files_of_a_model_are_no_input(folder, server, given):
 def test_refusals(folder, server, url, message):
     """The text says what was found and what is allowed, and has no secret in it."""
     fill(folder, ["bad.gz", "bad.parquet", "out/_unrolled/job.json"])
+    fill(folder, ["model/inner/config.json", "model/inner/model.safetensors"])
     write(folder / "bad.csv", "a,b\n1,2\n")
     with pytest.raises((RequestError, TransientError)) as caught:
         check_inputs([url.replace("BUCKET", server.bucket)], SourceOptions())
     assert message.replace("BUCKET", server.bucket) in str(caught.value)
+    assert str(caught.value).count("are left out") <= 1
     assert "secret" not in str(caught.value)
 
 

@@ -1437,6 +1437,17 @@ def test_the_graph_is_run_with_drawn_initial_states(tmp_path):
     assert line.count("layer 0's backward c (4), from") == 1
 
 
+def test_one_hot_vectors_beside_an_embedding(tmp_path):
+    """What is advised without the option is taken with it."""
+    ids, vectors = text(), keras.Input((None, 10))
+    both = [lstm(name="a")(vectors), lstm(name="b")(words()(ids))]
+    keras.Model([vectors, ids], both).save(tmp_path / "model.keras")
+    with pytest.raises(ModelError, match=r"a reads.*: --one-hot.*If the states of the other layers.*: --layer b"):
+        imported(tmp_path / "model.keras", tmp_path / "model")
+    made = imported(tmp_path / "model.keras", tmp_path / "model", one_hot=True).made
+    assert [one.split(":")[0] for one in made.taken if "lstm" in one] == ["a"]
+
+
 def test_some_are_right():
     """A reader that refuses everything would pass most of these tests."""
     assert sum(one.outcome == RIGHT or one.then is not None for one in CASES) >= 12

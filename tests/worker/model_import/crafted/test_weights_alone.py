@@ -685,16 +685,20 @@ def linear_on_one_hot():
 
 
 def test_a_linear_module_that_reads_one_hot_vectors(tmp_path):
-    """With --fold its matrix becomes the embedding; without a head it could be the end of one itself, which is told."""
+    """With --fold its matrix becomes the embedding; without, the import stops, whatever else is there is called."""
     tensors = linear_on_one_hot()
     save_file(tensors, tmp_path / "model.safetensors")
     with pytest.raises(ImportRefusedError, match=r"p\.weight \(9, 50\) can turn what a layer reads into other vectors"):
         imported(tmp_path / "model.safetensors", tmp_path / "model", one_hot=True)
-    unnamed = {name.replace("fc.", "q."): array for name, array in tensors.items()}
-    save_file(unnamed, tmp_path / "unnamed.safetensors")
-    notes = imported(tmp_path / "unnamed.safetensors", tmp_path / "head", one_hot=True).made.notes
-    (note,) = (note for note in notes if "left out as a part of a head: p.weight (9, 50)" in note)
-    assert "it could also make what a reads of one-hot vectors of other ids: then --fold p, or NAME:tanh if" in note
+    for number, names in enumerate([("q.",), ("module.fc.", "module.p."), ("model.fc.", "model.p.")]):
+        other = {"fc.": names[0], "p.": names[-1] if len(names) > 1 else "p."}
+        renamed = {
+            next((name.replace(a, b) for a, b in other.items() if name.startswith(a)), name): array
+            for name, array in tensors.items()
+        }
+        save_file(renamed, tmp_path / f"{number}.safetensors")
+        with pytest.raises(ImportRefusedError, match=r"p\.weight \(9, 50\) can turn what a layer reads"):
+            imported(tmp_path / f"{number}.safetensors", tmp_path / "model", one_hot=True)
     done = imported(tmp_path / "model.safetensors", tmp_path / "model", one_hot=True, maps=("p:relu",), ids_from=0)
     assert (done.model.config.vocab_size, done.model.config.embedding_dim) == (50, 9)
     table = np.maximum(tensors["p.weight"].T + tensors["p.bias"], 0)
@@ -702,25 +706,54 @@ def test_a_linear_module_that_reads_one_hot_vectors(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("other", "stops"), [("q.weight", True), ("head.2.weight", False), ("out_layers.3.weight", False)]
+    ("modules", "told"),
+    [
+        ({"fc": (40, UNITS)}, []),
+        ({"head.0": (64, UNITS), "head.2": (40, 64)}, []),
+        ({"out_layers.0": (64, 2 * UNITS), "out_layers.1": (32, 64), "out_layers.3": (40, 32)}, []),
+        ({"score": (40, UNITS), "classifier": (5, UNITS)}, ["score"]),
+        ({"p": (40, UNITS), "fc": (UNITS, UNITS)}, ["p"]),
+        ({"fc1": (64, UNITS), "fc2": (40, 64)}, ["fc2"]),
+        ({"in_proj": (40, 100), "fc": (100, UNITS)}, ["in_proj"]),
+        ({"q": (40, 64)}, None),
+        ({"inp": (60, 100), "inp2": (40, 60), "fc": (100, UNITS)}, None),
+        ({"module.inp": (60, 100), "module.inp2": (40, 60), "module.fc": (100, UNITS)}, None),
+    ],
 )
-def test_heads_above_one_hot_vectors(tmp_path, other, stops):
-    """A matrix whose input no state leads to can't be one; what a head is called can, and so can its second module."""
+def test_modules_beside_one_hot_vectors(tmp_path, modules, told):
+    """What reads states is a head. What isn't called so could also be below the first layer: a note, or a refusal."""
     tensors = Tensors()
-    shapes = {other: (40, 64)}
-    if not stops:
-        shapes[other.replace("2", "0").replace("3", "0")] = (64, UNITS)
-    for name, shape in shapes.items():
-        tensors.add(name, *shape)
-        tensors.add(name.replace("weight", "bias"), shape[0])
+    for name, shape in modules.items():
+        tensors.add(f"{name}.weight", *shape)
+        tensors.add(f"{name}.bias", shape[0])
     torch_lstm(tensors, "a.", 40)
     save_file(tensors, tmp_path / "model.safetensors")
-    if stops:
-        with pytest.raises(ImportRefusedError, match=r"q\.weight .* can turn what a layer reads into other vectors"):
+    if told is None:
+        with pytest.raises(ImportRefusedError, match=r"can turn what a layer reads into other vectors.*--leave"):
             imported(tmp_path / "model.safetensors", tmp_path / "model", one_hot=True)
-    else:
-        notes = imported(tmp_path / "model.safetensors", tmp_path / "model", one_hot=True).made.notes
-        assert not any("left out as a part of a head" in note for note in notes)
+        return
+    notes = imported(tmp_path / "model.safetensors", tmp_path / "model", one_hot=True).made.notes
+    found = [note for note in notes if "left out as a part of a head" in note]
+    assert len(found) == len(told)
+    for name, note in zip(told, found, strict=True):
+        assert (
+            f"{name}.weight {modules[name]}. By its shape, it could also make what a reads of one-hot vectors" in note
+        )
+        assert f"of other ids: then --fold {name}, or NAME:tanh if a function follows it" in note
+
+
+def test_heads_beside_a_module_that_is_folded(tmp_path):
+    """What reads states, or mean and largest of them, is a head; so is an offset of its scores."""
+    tensors = Tensors()
+    for name, *shape in (
+        *(("p.weight", 16, 50), ("p.bias", 16), ("fc1.weight", 32, 2 * UNITS), ("fc1.bias", 32)),
+        *(("fc2.weight", 50, 32), ("fc2.bias", 50), ("out_bias", 50)),
+    ):
+        tensors.add(name, *shape)
+    torch_lstm(tensors, "a.", 16)
+    save_file(tensors, tmp_path / "model.safetensors")
+    done = imported(tmp_path / "model.safetensors", tmp_path / "model", one_hot=True, maps=("p",))
+    assert done.model.config.vocab_size in (49, 50)
 
 
 def test_a_linear_module_below_the_one_that_is_folded(tmp_path):
