@@ -1,8 +1,10 @@
 """The state of a training in one file, which appears whole or not at all.
 
-The tensors are those of `Network.state`. Everything else is JSON in the metadata of the safetensors file.
+The tensors are those of `Network.state`. Everything else is JSON in the metadata of the safetensors file, and with it a
+hash of the tensors, since the format has none: weights that a disk has changed would train on without a word.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from unrolled.errors import JobError
 from unrolled.store.publish import publish_bytes
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
-_KEY = "progress"
+_KEY, _HASH = "progress", "sha256"
 
 
 def save_state(path: Path, tensors: dict[str, NDArray[Any]], progress: dict[str, Any]) -> None:
@@ -32,7 +34,18 @@ def save_state(path: Path, tensors: dict[str, NDArray[Any]], progress: dict[str,
     """
     # Not ascontiguousarray, which turns a scalar into an array of one.
     arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-    publish_bytes(path, save(arrays, metadata={_KEY: json.dumps(progress)}))
+    # One entry, for safetensors writes several in any order: equal states are equal files.
+    publish_bytes(path, save(arrays, metadata={_KEY: json.dumps({**progress, _HASH: _hash_of(arrays)})}))
+
+
+def _hash_of(tensors: dict[str, NDArray[Any]]) -> str:
+    """A hash of the tensors' numbers."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        array = tensors[name]
+        found.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        found.update(np.asarray(array, order="C").reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
 
 
 def best_file(scratch: Path, epoch: int) -> Path:
@@ -74,6 +87,10 @@ def load_state(
     try:
         with safe_open(path, framework="numpy") as file:
             progress = json.loads(file.metadata()[_KEY])
-        return load_file(path), progress
+            wanted = progress.pop(_HASH, None)
+        tensors = load_file(path)
     except Exception as error:  # safetensors raises its own type, OSError or ValueError by version
         raise JobError(f"{path}: is not a whole checkpoint ({error}); {again}") from error
+    if wanted not in (None, _hash_of(tensors)):  # None: an earlier release wrote it
+        raise JobError(f"{path}: its numbers were changed since it was written; {again}")
+    return tensors, progress

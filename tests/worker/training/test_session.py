@@ -107,8 +107,14 @@ def test_a_checkpoint_comes_back(tmp_path):
     for name, array in tensors.items():
         np.testing.assert_array_equal(found[name], array)
         assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)
-    path.write_bytes(path.read_bytes()[:-3])
+    content = path.read_bytes()
+    path.write_bytes(content[:-3])
     with pytest.raises(JobError, match="is not a whole checkpoint"):
+        load_state(path)
+    path.write_bytes(content[:-3] + bytes([content[-3] ^ 1]) + content[-2:])
+    with pytest.raises(
+        JobError, match="its numbers were changed since it was written; remove it, and the training starts"
+    ):
         load_state(path)
 
 
