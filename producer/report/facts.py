@@ -103,7 +103,7 @@ class Shown:
         state_map: the map; None if there is none.
         without_map: why there is no map, as a sentence; empty if there is one.
         plan: the figures of the job's plan beside the facts; empty if there is no plan, or the job isn't finished.
-        plan_note: that the job isn't the one that was planned, as a sentence; empty if it is, or there is no plan.
+        plan_note: what differs between the job and the one that was planned, as a sentence; empty if nothing does.
     """
 
     facts: Facts

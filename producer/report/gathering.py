@@ -153,7 +153,7 @@ class Gathering:
         job = replace(self._job.job, inputs=self._tally.log.grown_to or self._job.job.inputs)
         planned = planned_job(self._plan or {})
         apart = job.differences(planned, "the plan has") if planned else ""
-        return f"The job isn't the one that was planned: it has {apart}." if apart else ""
+        return f"The plan may be another job's: this job has {apart}." if apart else ""
 
     def _beside_plan(self, facts: Facts) -> tuple[Beside, ...]:
         """The plan's figures beside the facts, once these are final."""

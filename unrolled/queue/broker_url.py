@@ -12,6 +12,7 @@ from unrolled.errors import RequestError
 
 #: URL schemes of a broker: TCP, TLS, Unix socket.
 SCHEMES = ("redis", "rediss", "redis+socket")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _DATABASE = re.compile(r"/?[0-9]*")
 #: Query options that Celery and redis-py interpret alike.
 _TLS_OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_password", "ssl_check_hostname")
@@ -41,7 +42,7 @@ def check_broker_url(url: str) -> str:
             password in the URL.
     """
     url = _tidy(url)
-    if "://" not in url and "@" in url:
+    if not _SCHEME.match(url) and "@" in url:
         raise RequestError(f"broker URL (not shown): it doesn't begin with a scheme; allowed: {_BEGINNINGS}")
     if why := _why_ambiguous(url):
         # Where a password ends isn't certain, so nothing of the URL is shown.

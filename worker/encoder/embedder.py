@@ -65,7 +65,7 @@ class Embedder:
             if not isinstance(given, str) and not (given is None and name == "initial_states"):
                 raise ValueError(f"{name} is {given!r}; allowed: the name of a column")
         if not into or into in (column, initial_states):
-            raise ValueError(f"into is {into!r}; allowed: a name that no column of the table has")
+            raise ValueError(f"into is {into!r}; allowed: a name that isn't empty, and that no column of the table has")
         if pooling is not None and pooling not in get_args(Pooling):
             raise ValueError(f"pooling is {pooling!r}; allowed: None, {', '.join(get_args(Pooling))}")
         options = engine_options(engine, arithmetic, threads, emulate=emulate)

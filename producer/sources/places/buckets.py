@@ -108,7 +108,9 @@ class _Search:
         url = self._bucket.url_of(key)
         why = "; ".join([*dict.fromkeys(self._notices[before:])][:_SHOWN])
         if glob.has_magic(key):  # what is in a folder that is left out isn't compared with the pattern
-            raise RequestError(f"input {url}: no object matches this pattern{f' ({why})' * bool(why)}")
+            raise RequestError(
+                f"input {url}: no object {'to read ' * bool(why)}matches this pattern{f' ({why})' * bool(why)}"
+            )
         if why:
             raise RequestError(f"input {url}: all that could be read is left out: {why}")
         if not key or key.endswith("/"):

@@ -27,9 +27,7 @@ from unrolled.protocol.opening import open_job
 from unrolled.reading.dataset import open_dataset
 from unrolled.reading.outcome import failed_rows
 
-_OTHER_PLAN = (
-    'The job isn\'t the one that was planned: it has other options (pooling is ["none"]; the plan has ["mean"]).'
-)
+_OTHER_PLAN = 'The plan may be another job\'s: this job has other options (pooling is ["none"]; the plan has ["mean"]).'
 BAD_ROW = {"file": "f", "position": 3, "id": None, "reason": "not UTF-8"}
 
 

@@ -77,7 +77,9 @@ def test_what_can_be_read_in_two_ways_is_refused(url):
     assert not re.search("TopSecretPart|1234|abc", str(caught.value), re.IGNORECASE)
 
 
-@pytest.mark.parametrize("url", ["user:TopSecretPart@localhost:7711/0", "//:TopSecretPart@localhost", "redis:a@b"])
+@pytest.mark.parametrize(
+    "url", ["user:TopSecretPart@localhost:7711/0", "//:TopSecretPart@localhost", "redis:a@b", "a:b://TopSecretPart@h"]
+)
 def test_a_login_without_a_scheme_is_not_shown(url):
     """What is missing is the scheme; the @ is in its place."""
     with pytest.raises(RequestError, match=r"not shown\): it doesn't begin with a scheme; allowed: redis://") as caught:

@@ -77,8 +77,8 @@ def test_arguments(directory):
         ({"layer": [0, 1]}, r"layer is \[0, 1\]; allowed: "),
         ({"column": None}, "column is None; allowed: the name of a column"),
         ({"into": None}, "into is None; allowed: the name of a column"),
-        ({"into": ""}, "into is ''; allowed: a name that no column of the table has"),
-        ({"into": "text"}, "into is 'text'; allowed: a name that no column of the table has"),
+        ({"into": ""}, "into is ''; allowed: a name that isn't empty, and that no column of the table has"),
+        ({"into": "text"}, "into is 'text'; allowed: a name that isn't empty, and that no column of the table has"),
         ({"initial_states": 5}, "initial_states is 5; allowed: the name of a column"),
     ],
 )

@@ -26,6 +26,12 @@ _JOINS = {
 }  # fmt: skip
 
 
+class _OfIds(str):
+    """The reason why a stack can't be meant: it reads ids, and the user says that rows are something else."""
+
+    __slots__ = ()
+
+
 _FOR_THE_OTHERS = "If the states of the other layers are what you want: "
 
 
@@ -64,7 +70,7 @@ def choose_by_graph(found: Found, asked: Asked) -> Stack:
             stopped = [
                 names
                 for names, way in ways.items()
-                if isinstance(way, str) and not (asked.embedding or asked.vectors or asked.one_hot)
+                if isinstance(way, str) and not (isinstance(way, _OfIds) or asked.embedding)
             ]
             beside = [layer.name for stack in stacks for layer in stack.layers] + [
                 one for way in stopped for one in way
@@ -589,9 +595,9 @@ class _Paths:
     def _why_changed(self, node: Node, layer: str) -> str | None:
         """Why ids aren't what an embedding or one-hot vectors are made of; None if they are."""
         if self._asked.vectors:
-            return f"--vectors: {layer} reads {node}, which makes vectors of ids; leave it out"
+            return _OfIds(f"--vectors: {layer} reads {node}, which makes vectors of ids; leave it out")
         if self._asked.one_hot and node.role == "table":
-            return f"--one-hot: {layer} reads {node}, which makes vectors of ids; leave it out"
+            return _OfIds(f"--one-hot: {layer} reads {node}, which makes vectors of ids; leave it out")
         source = self._graph.get(node.inputs[0]) if node.inputs else None
         if not node.inputs or (source is not None and source.role == "input"):
             return None

@@ -75,14 +75,16 @@ def check_leftovers(found: Found, stack: Stack, leave: Iterable[str], named: Ite
     if suspicious:
         raise ImportRefusedError(_refusal(suspicious, stack))
     found.notes += _notes_of_other_inputs(way.beside())
-    found.notes += _notes_of_one_hot(way.before_the_first(), stack.layers[0].name)
+    found.notes += _notes_of_one_hot(way.before_the_first(), stack)
 
 
-def _notes_of_one_hot(arrays: list[Array], reader: str) -> list[str]:
+def _notes_of_one_hot(arrays: list[Array], stack: Stack) -> list[str]:
+    reader = stack.layers[0].name if stack.table is None else stack.table.name
+    order = "" if stack.table is None else " before the others"
     return [
         f"left out as a part of a head: {array.name} {array.shape}. By its shape, it could also make what {reader} "
-        f"reads of one-hot vectors of other ids: then {advised('--fold', module_of(array.name)[0])}, or NAME:tanh if a "
-        "function follows it"
+        f"reads of one-hot vectors of other ids: then {advised('--fold', module_of(array.name)[0])}{order}, or "
+        "NAME:tanh if a function follows it"
         for array in arrays
     ]
 
@@ -171,8 +173,9 @@ class _Way:
         self._states = {size for one in passes for size in (one.units, one.projection or one.units)} | gates
         self._states |= {layer.outputs for layer in stack.layers}
         #: What a head may read: states, also several side by side, of all passes, or mean, largest and last.
-        self._for_heads = {count * layer.outputs for layer in stack.layers for count in range(1, _POOLED + 1)}
-        self._for_heads |= self._states
+        self._single = {size for one in passes for size in (one.units, one.projection or one.units)}
+        self._single |= {layer.outputs for layer in stack.layers}
+        self._for_heads = {count * size for size in self._single for count in range(1, _POOLED + 1)}
         self._modules: dict[str, list[Array]] = {}
         for array in rest:
             self._modules.setdefault(module_of(array.name)[0], []).append(array)
@@ -185,11 +188,11 @@ class _Way:
         widths = self._widths
         if self._is_one_hot:  # the vectors of ids may be wider than what is read of them
             widths = [self._ids, *widths]
-            known = {*widths, *self._for_heads}
+            in_heads = self._in_heads(steps) | {*widths}
             steps += [
                 replace(step, before=_IDS)
                 for step in steps
-                if step.before not in known and not (ends_with_head(step.array.name) or self._is_next_in_head(step))
+                if step.before not in in_heads and not (ends_with_head(step.array.name) or self._is_next_in_head(step))
             ]
         on_way = _on_way(steps, widths)
         return [(array, why) for array in self._rest if (why := self._reason(array, on_way)) is not None]
@@ -199,7 +202,7 @@ class _Way:
 
         Not among them is what is called as heads are and reads what heads read, as most models have it.
         """
-        if not self._is_one_hot or self._stack.table is not None:
+        if not self._is_one_hot:
             return []
         found = {
             id(step.array)
@@ -210,14 +213,24 @@ class _Way:
         }
         return [array for array in self._rest if id(array) in found]
 
+    def _in_heads(self, steps: Iterable[_Step]) -> set[int]:
+        """The widths of states and of what leftovers make of them, but for the scores of heads.
+
+        What reads as many numbers as there are scores more likely reads ids, as one-hot vectors, than several states.
+        """
+        turns = [turn for array in self._rest for turn in self._turns(array)]
+        scores = {turn.after for turn in turns if ends_with_head(turn.array.name)} - self._single
+        return _made_of(self._for_heads, (step for step in steps if not ends_with_head(step.array.name))) - scores
+
     def _is_next_in_head(self, step: _Step) -> bool:
         """Whether a matrix in a module that is called as heads are reads what others there make of states."""
         head = module_of(module_of(step.array.name)[0])[0]
         if not ends_with_head(f"{head}."):
             return False
         kin = [one for one in self._rest if one is not step.array and _is_inside(one.name, head)]
-        made = _made_of(self._for_heads, [turn for one in kin for turn in self._turns(one)])
-        return step.before in made - self._for_heads
+        turns = [turn for one in kin for turn in self._turns(one)]
+        made = _made_of(self._for_heads, turns)
+        return any(turn.after == step.before and turn.before in made for turn in turns)
 
     def beside(self) -> list[Array]:
         """The arrays whose results fit a layer's input or state, but whose own inputs nothing here makes.

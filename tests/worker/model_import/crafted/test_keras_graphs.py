@@ -1446,6 +1446,11 @@ def test_one_hot_vectors_beside_an_embedding(tmp_path):
         imported(tmp_path / "model.keras", tmp_path / "model")
     made = imported(tmp_path / "model.keras", tmp_path / "model", one_hot=True).made
     assert [one.split(":")[0] for one in made.taken if "lstm" in one] == ["a"]
+    low = lstm(name="low")(vectors)
+    main = lstm(name="main")(layers.Conv1D(4, 3, padding="causal", name="conv")(vectors))
+    keras.Model(vectors, [low, main]).save(tmp_path / "conv.keras")
+    with pytest.raises(ModelError, match=r"main reads conv \(Conv1D\).*If the states of the other layers.*--layer low"):
+        imported(tmp_path / "conv.keras", tmp_path / "conv", one_hot=True)
 
 
 def test_some_are_right():

@@ -685,20 +685,11 @@ def linear_on_one_hot():
 
 
 def test_a_linear_module_that_reads_one_hot_vectors(tmp_path):
-    """With --fold its matrix becomes the embedding; without, the import stops, whatever else is there is called."""
+    """With --fold its matrix becomes the embedding; without, the import stops."""
     tensors = linear_on_one_hot()
     save_file(tensors, tmp_path / "model.safetensors")
     with pytest.raises(ImportRefusedError, match=r"p\.weight \(9, 50\) can turn what a layer reads into other vectors"):
         imported(tmp_path / "model.safetensors", tmp_path / "model", one_hot=True)
-    for number, names in enumerate([("q.",), ("module.fc.", "module.p."), ("model.fc.", "model.p.")]):
-        other = {"fc.": names[0], "p.": names[-1] if len(names) > 1 else "p."}
-        renamed = {
-            next((name.replace(a, b) for a, b in other.items() if name.startswith(a)), name): array
-            for name, array in tensors.items()
-        }
-        save_file(renamed, tmp_path / f"{number}.safetensors")
-        with pytest.raises(ImportRefusedError, match=r"p\.weight \(9, 50\) can turn what a layer reads"):
-            imported(tmp_path / f"{number}.safetensors", tmp_path / "model", one_hot=True)
     done = imported(tmp_path / "model.safetensors", tmp_path / "model", one_hot=True, maps=("p:relu",), ids_from=0)
     assert (done.model.config.vocab_size, done.model.config.embedding_dim) == (50, 9)
     table = np.maximum(tensors["p.weight"].T + tensors["p.bias"], 0)
@@ -714,8 +705,17 @@ def test_a_linear_module_that_reads_one_hot_vectors(tmp_path):
         ({"score": (40, UNITS), "classifier": (5, UNITS)}, ["score"]),
         ({"p": (40, UNITS), "fc": (UNITS, UNITS)}, ["p"]),
         ({"fc1": (64, UNITS), "fc2": (40, 64)}, ["fc2"]),
+        ({"fc.0": (2 * UNITS, UNITS), "fc.3": (40, 2 * UNITS)}, []),
+        ({"mlp.0": (64, UNITS), "mlp.2": (40, 64)}, ["mlp.2"]),
+        ({"hidden": (64, 3 * UNITS), "predict": (40, 64)}, ["predict"]),
         ({"in_proj": (40, 100), "fc": (100, UNITS)}, ["in_proj"]),
+        ({"p": (40, 100), "q": (100, UNITS)}, ["p"]),
+        ({"p": (40, 100), "fc": (100, UNITS)}, None),
+        ({"module.p": (40, 100), "module.fc": (100, UNITS)}, None),
+        ({"model.p": (40, 100), "model.fc": (100, UNITS)}, None),
         ({"q": (40, 64)}, None),
+        ({"q": (40, 4 * UNITS)}, None),
+        ({"inp": (40, 2 * UNITS), "fc": (2 * UNITS, UNITS)}, None),
         ({"inp": (60, 100), "inp2": (40, 60), "fc": (100, UNITS)}, None),
         ({"module.inp": (60, 100), "module.inp2": (40, 60), "module.fc": (100, UNITS)}, None),
     ],
@@ -743,7 +743,7 @@ def test_modules_beside_one_hot_vectors(tmp_path, modules, told):
 
 
 def test_heads_beside_a_module_that_is_folded(tmp_path):
-    """What reads states, or mean and largest of them, is a head; so is an offset of its scores."""
+    """What reads states, or mean and largest of them, is a head; so is an offset of its scores. What isn't stops it."""
     tensors = Tensors()
     for name, *shape in (
         *(("p.weight", 16, 50), ("p.bias", 16), ("fc1.weight", 32, 2 * UNITS), ("fc1.bias", 32)),
@@ -754,6 +754,13 @@ def test_heads_beside_a_module_that_is_folded(tmp_path):
     save_file(tensors, tmp_path / "model.safetensors")
     done = imported(tmp_path / "model.safetensors", tmp_path / "model", one_hot=True, maps=("p",))
     assert done.model.config.vocab_size in (49, 50)
+    (note,) = (one for one in done.made.notes if "left out as a part of a head" in one)
+    assert "fc2.weight (50, 32). By its shape, it could also make what p reads of one-hot" in note
+    assert "--fold fc2 before the others" in note
+    tensors.add("q.weight", 50, 256)
+    save_file(tensors, tmp_path / "longer.safetensors")
+    with pytest.raises(ImportRefusedError, match=r"q\.weight \(50, 256\) can turn what a layer reads"):
+        imported(tmp_path / "longer.safetensors", tmp_path / "longer", one_hot=True, maps=("p",))
 
 
 def test_a_linear_module_below_the_one_that_is_folded(tmp_path):
