@@ -154,6 +154,15 @@ def printable(text: str) -> str:
 
 
 def as_argument(path: object) -> str:
-    """A path or URL as a word of a command, for a shell: quoted, and not taken for an option."""
+    """A path or URL as a word of a command, for a shell: quoted, printable, and not taken for an option."""
     text = str(path)
-    return quote(f"./{text}" if text.startswith("-") else text)
+    text = f"./{text}" if text.startswith("-") else text
+    return quote(text) if text.isprintable() else f"$'{''.join(map(_in_quotes, text))}'"
+
+
+def _in_quotes(char: str) -> str:
+    """A character between $' and ', as Bash, Zsh and the next POSIX shell read it."""
+    if char.isprintable():
+        return f"\\{char}" if char in "\\'" else char
+    errors = "surrogateescape" if "\udc80" <= char <= "\udcff" else "surrogatepass"
+    return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", errors))

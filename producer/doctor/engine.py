@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from producer.doctor.check import Check
-from producer.local.engine import ask_engine, has_tensorflow
+from producer.local.engine import ask_engine, has_tensorflow, why_no_tensorflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,14 +22,13 @@ def check_engine(*, alone: bool = False) -> Iterator[Check]:
     facts = ask_engine()
     if problem := facts["problem"]:
         advice = "the tensorflow engine computes on this machine, more slowly"
-        none = not has_tensorflow()
-        if none:
-            problem = f"{problem}; and TensorFlow is not installed"
-            advice = (
-                "`unrolled run`, `unrolled worker` and unrolled.load on this machine need an engine: this one, or pip "
-                "install 'unrolled[tensorflow]'"
-            )
-        yield Check("fused engine", "fail" if none and alone else "warn", problem, advice)
+        neither = why_no_tensorflow()
+        if neither:
+            problem = f"{problem}; and {neither}"
+            other = "install TensorFlow again" if has_tensorflow() else "pip install 'unrolled[tensorflow]'"
+            needing = "`unrolled run`, `unrolled worker` and unrolled.load on this machine"
+            advice = f"{needing} need an engine: this one, or {other}"
+        yield Check("fused engine", "fail" if neither and alone else "warn", problem, advice)
         return
     for arithmetic, found in facts["arithmetics"].items():
         yield _check_arithmetic(arithmetic, found)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from producer.jobs.job_stores import JobStores
 from producer.queue.copies import could_be_place
-from unrolled.errors import PayloadError, printable
+from unrolled.errors import PayloadError
 from unrolled.job.offer import Offer
 from unrolled.queue.ledger import MARKS, as_text
 from unrolled.queue.member import JOB_KEY, Member
@@ -124,9 +124,8 @@ def _job(ledger: Ledger, stores: JobStores, key: str, shards: _Shards, now: floa
     status = None if place is None else stores.status(place, key)
     if status and not status.ended:
         status = replace(status, fed=ledger.fed(key) is not None)
-    shown = None if place is None else printable(place)
     waited = None if shards.since is None else max(0.0, now - shards.since)
-    return QueuedJob(key, shown, ledger.offer, shards.waiting, shards.running, shards.since, waited, priority, status)
+    return QueuedJob(key, place, ledger.offer, shards.waiting, shards.running, shards.since, waited, priority, status)
 
 
 def _priority(raw: bytes | None) -> int:

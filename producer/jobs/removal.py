@@ -76,7 +76,7 @@ def _place(ledger: Ledger, job_key: str) -> str | None:
     if _is_there(place, job_key):
         raise OptionError(
             f"the job is at {printable(place)}, and its workers would queue its shards again; use `unrolled cancel "
-            f"{as_argument(printable(place))}` with the same broker and namespace"
+            f"{as_argument(place)}` with the same broker and namespace"
         )
     return place
 

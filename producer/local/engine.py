@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -11,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from producer.terminal.last_words import last_words
 from unrolled.errors import OptionError
 
 if TYPE_CHECKING:
@@ -30,6 +32,24 @@ _KERNEL = Path("engines", "fused", "_kernel.so")
 def has_tensorflow() -> bool:
     """Whether TensorFlow is installed; it isn't imported."""
     return find_spec("tensorflow") is not None
+
+
+def why_no_tensorflow() -> str:
+    """Why TensorFlow can't compute here; empty if it can be imported, which a process of its own tries for seconds."""
+    if not has_tensorflow():
+        return "TensorFlow is not installed"
+    command = [sys.executable, "-P", "-c", "import tensorflow"]
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=_SECONDS, env=environment
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"TensorFlow can't be imported ({error})"
+    if not done.returncode:
+        return ""
+    how = f"exit status {done.returncode}" if done.returncode > 0 else f"signal {-done.returncode}"
+    return f"TensorFlow can't be imported ({how}: {last_words(done.stderr) or 'no output'})"
 
 
 def local_engine() -> EngineName:

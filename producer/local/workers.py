@@ -15,6 +15,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Self
 
 from producer.local.watchdog import Watchdog
+from producer.terminal.last_words import last_words
 from producer.terminal.lines import warn
 from unrolled.errors import UnrolledError
 from unrolled.settings.machine_memory import memory_note
@@ -191,7 +192,7 @@ class Workers:
             died = f"workers {verb} {self._died} times (the last one: {_how(status)}), and were started again"
         if status < 0:  # one that ends by itself gives back what it holds
             lease = float(self._environment.get("UNROLLED_LEASE_SECONDS") or WorkerOptions().lease_seconds)
-            died += f"; what it held is queued again after {lease:g} seconds and a few more"
+            died += f"; what it held, if anything, is queued again after {lease:g} seconds and a few more"
         warn(f"{died}; its log: {self._log(number)}")
 
     def _fail(self, reason: str) -> None:
@@ -202,11 +203,11 @@ class Workers:
 
     def _last_words(self, number: int, status: int) -> str:
         log = self._log(number)
-        last = "no output"
+        last = ""
         with contextlib.suppress(OSError):
-            lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
             # `run` itself has set its workers' variables.
-            last = lines[-1].partition(" (set in the environment: ")[0] if lines else last
+            last = last_words(log.read_text(errors="replace")).partition(" (set in the environment: ")[0]
+        last = last or "no output"
         return f"the worker doesn't run ({_how(status)}): {last}{memory_note(last)}\nIts log: {log}"
 
     def _log(self, number: int) -> Path:

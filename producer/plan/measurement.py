@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from producer.terminal.last_words import last_words
 from unrolled.errors import UnrolledError
 from unrolled.job.payload import Payload, encode, strings
 from unrolled.tokenization.ragged import Ragged
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 #: A measurement that takes longer is given up.
 _LONGEST_SECONDS = 120.0
-_LAST_CHARACTERS = 500
+_LAST_CHARACTERS = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ class _LastWords(threading.Thread):
             self._last = (self._last + line)[-_LAST_CHARACTERS:]
 
     def text(self) -> str:
-        """The last line; empty where there is none."""
+        """The last line that says what went wrong; empty where there is none."""
         self.join(1)
-        lines = self._last.decode(errors="replace").strip().splitlines()
-        return f": {lines[-1]}" if lines else ""
+        found = last_words(self._last.decode(errors="replace"))
+        return f": {found}" if found else ""

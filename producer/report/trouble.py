@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 #: Different reasons that are distinguished, and the samples of each.
 MOST_REASONS, SAMPLES = 200, 3
 #: What differs between rows that are bad for one reason: numbers, and what is quoted; and the sign for it.
-_DIFFERENT = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?\d(?:[\d,.]*\d)?|…")
+_DIFFERENT = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?\d(?:[\d,.]*\d)?(?:e[-+]?\d+)?|…")
 
 
 @dataclass(slots=True)

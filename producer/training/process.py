@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from producer.sources.discovery import STANDARD_INPUT, discover
+from producer.terminal.last_words import last_words
 from producer.terminal.progress import progress
 from producer.terminal.signals import announce
 from producer.terminal.text import figure
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 #: File in the scratch directory with the standard error of the training process, TensorFlow's messages above all.
 LOG_FILE = "log"
+#: How much of the log's end is looked through for the reason why a training ended.
+_LAST_CHARACTERS = 1 << 14
 #: Time that a training has to save its state when it is stopped.
 _STOP_SECONDS = 60
 #: What is in a finished model's directory.
@@ -117,7 +120,7 @@ def _need_gpu(out: Path) -> None:
     if done.stdout:
         raise UnrolledError(json.loads(done.stdout)["text"])
     if done.returncode:
-        last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        last = last_words(done.stderr.decode(errors="replace"))
         raise UnrolledError(f"TensorFlow can't be started to look for a GPU: {last or f'status {done.returncode}'}")
 
 
@@ -222,9 +225,18 @@ def _train(out: Path, plan: FitPlan, device: str, threads: int | None, lock: Bin
     if process.returncode:
         raise UnrolledError(
             failure
-            or f"the training ended with status {process.returncode}, see {as_argument(log)}; "
+            or f"the training ended with status {process.returncode}{_end_of(log)}, see {as_argument(log)}; "
             "run the same command again to resume"
         )
+
+
+def _end_of(log: Path) -> str:
+    """What a log says at its end, behind a colon; empty where it says nothing."""
+    try:
+        said = last_words(log.read_text(errors="replace")[-_LAST_CHARACTERS:])
+    except OSError:
+        return ""
+    return f" ({said:.300})" if said else ""
 
 
 def _events(process: subprocess.Popen[bytes]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,6 +1,8 @@
 """Numbers of things are in the right form, and names from files steer no terminal."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,18 @@ def test_no_text_leaves_the_form_to_the_reader() -> None:
 def test_what_could_steer_a_terminal_is_spelled_out(text, shown):
     """Letters of all scripts are kept."""
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    "path", ["a b\tc", "it's\n", "back\\slash\x07", os.fsdecode(b"\xe9.txt"), "-\x1b[0m", "\u2028end"]
+)
+def test_an_argument_is_printable_and_names_the_path(path):
+    """What is shown with its signs spelled out can be typed as it is shown."""
+    word = as_argument(path)
+    assert word.isprintable()
+    printed = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, check=True).stdout
+    assert printed == os.fsencode(path if path[0] != "-" else f"./{path}")
+    assert as_argument("a\ud800").isprintable()
 
 
 def test_a_path_is_an_argument():

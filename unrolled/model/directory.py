@@ -47,7 +47,7 @@ from unrolled.errors import ModelError, RequestError, as_argument, from_extra
 from unrolled.model.cache import local_copy
 from unrolled.model.config import ModelConfig
 from unrolled.model.files import CONFIG_FILE, JOB_FILE, TOKENIZER_FILE, TRAINING_FOLDER, WEIGHTS_FILE, fingerprint_of
-from unrolled.model.weights import check_arrays, check_finite, check_header, check_stored
+from unrolled.model.weights import check_arrays, check_finite, check_header, check_stored, reading
 from unrolled.store.bucket_url import is_url, shown
 from unrolled.store.publish import publish_bytes
 from unrolled.tokenization.tokenizer import load_tokenizer
@@ -115,10 +115,8 @@ class ModelDirectory:
         check_header(self.path / WEIGHTS_FILE, self.config)
         from safetensors.numpy import load_file  # noqa: PLC0415 - in the extras; a reader of published files needs none
 
-        try:
+        with reading(self.path / WEIGHTS_FILE):
             weights: dict[str, NDArray[np.float32]] = load_file(self.path / WEIGHTS_FILE)
-        except Exception as error:  # safetensors raises its own type, OSError or ValueError by version
-            raise ModelError(f"{self.path / WEIGHTS_FILE}: can't be read ({error})") from error
         self.check_unchanged()
         check_finite(weights, self.path / WEIGHTS_FILE)
         return {name: weights[name] for name in self.config.shapes()}

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unrolled.errors import ModelError, from_extra
+from unrolled.settings.machine_memory import memory_note
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -81,14 +84,9 @@ def check_header(place: Path, config: ModelConfig) -> None:
     with from_extra("reading a model", "encode"):
         from safetensors import safe_open  # noqa: PLC0415 - in the extras; a reader of published files needs none
 
-    try:
-        with safe_open(place, framework="numpy") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - the file is not a dict
-            found = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
-    except FileNotFoundError as error:
-        raise ModelError(f"{place}: isn't there any more; restore it from your copy") from error
-    except Exception as error:  # safetensors raises its own type, OSError or ValueError by version
-        raise ModelError(f"{place}: is not a whole safetensors file ({error}); restore it from your copy") from error
+    with reading(place), safe_open(place, framework="numpy") as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - the file is not a dict
+        found = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
     _compare(found, {name: ("F32", shape) for name, shape in config.shapes().items()}, place)
 
 
@@ -105,18 +103,39 @@ def check_stored(place: Path) -> None:
     """
     from safetensors import safe_open  # noqa: PLC0415 - `check_header` has imported it
 
+    with reading(place), safe_open(place, framework="numpy") as file:
+        for name in file.keys():  # noqa: SIM118 - the file is not a dict
+            stored = file.get_slice(name)
+            rows, *width = stored.get_shape()
+            step = max(1, _BLOCK_NUMBERS // math.prod(width))
+            for start in range(0, rows, step):
+                check_finite({name: stored[start : min(rows, start + step)]}, place)
+
+
+@contextmanager
+def reading(place: Path) -> Iterator[None]:
+    """Say what is wrong with a safetensors file while it is read.
+
+    Raises:
+        ModelError: it isn't there, or isn't whole; or there is too little memory for it.
+    """
     try:
-        with safe_open(place, framework="numpy") as file:
-            for name in file.keys():  # noqa: SIM118 - the file is not a dict
-                stored = file.get_slice(name)
-                rows, *width = stored.get_shape()
-                step = max(1, _BLOCK_NUMBERS // math.prod(width))
-                for start in range(0, rows, step):
-                    check_finite({name: stored[start : min(rows, start + step)]}, place)
-    except ModelError:
+        yield
+    except (ModelError, KeyboardInterrupt, SystemExit):
         raise
-    except Exception as error:  # as in `check_header`
-        raise ModelError(f"{place}: can't be read ({error})") from error
+    except FileNotFoundError as error:
+        raise ModelError(f"{place}: isn't there any more; restore it from your copy") from error
+    except BaseException as error:  # safetensors raises its own type, OSError or ValueError by version
+        said = f"{type(error).__name__}: {error}"
+        if isinstance(error, Exception):
+            note = memory_note(said)
+        elif type(error).__name__ == "PanicException":  # no Exception: its library in Rust got no memory for an object
+            note = memory_note("MemoryError")
+        else:
+            raise
+        if note:
+            raise ModelError(f"{place}: can't be read{note}") from error
+        raise ModelError(f"{place}: is not a whole safetensors file ({error}); restore it from your copy") from error
 
 
 def _compare(found: _Kinds, expected: _Kinds, place: Path) -> None:

@@ -49,6 +49,15 @@ class Farewell:
             threading.Thread(target=self._watch, name="farewell", daemon=True).start()
 
     def _watch(self) -> None:
+        try:
+            self._wait_for_silence()
+        except OSError as error:  # no socket can be opened; the questions of others end by themselves
+            log.warning("can't see whether the broker answers while this worker ends: %s", error)
+            return
+        logging.shutdown()
+        os._exit(self._status())
+
+    def _wait_for_silence(self) -> None:
         with closing(Broker(self._url, FAREWELL_SECONDS)) as broker:
             answered = time.monotonic()
             while time.monotonic() - answered < FAREWELL_SECONDS:
@@ -67,5 +76,3 @@ class Farewell:
             broker.shown,
             FAREWELL_SECONDS,
         )
-        logging.shutdown()
-        os._exit(self._status())

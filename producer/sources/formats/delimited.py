@@ -229,7 +229,7 @@ class Records:
         return judge
 
     def _is_whole(self, lines: list[str]) -> bool:
-        """Whether lines, of which none looks like a row, are a record on several lines but for their carriage returns."""
+        """Whether lines that don't look like rows are a record on several lines but for their carriage returns."""
         if self.columns is not None and any(line.count(self._delimiter) == self.columns - 1 for line in lines[1:]):
             return False
         record = _next(self._reader([line.replace("\r", "") for line in lines], 0))

@@ -472,15 +472,34 @@ def test_an_engine_that_can_not_run_is_warned_of(monkeypatch):
     local_engine.ask_engine.cache_clear()
     monkeypatch.setattr(local_engine.sys, "executable", "/bin/false")
     [check] = check_engine()
-    assert (check.outcome, check.found) == ("warn", "it is not installed here, or can't be asked")
+    assert check.outcome == "warn"
+    assert check.found.startswith("it is not installed here, or can't be asked; and TensorFlow ")
 
 
 @pytest.mark.usefixtures("asked_anew")
-def test_without_any_engine_no_job_can_run_alone(monkeypatch):
-    """`unrolled run` would be refused; where a broker is named, other machines may compute."""
-    monkeypatch.setattr(local_engine.sys, "executable", "/bin/false")
-    monkeypatch.setattr("producer.doctor.engine.has_tensorflow", lambda: False)
-    assert [check.outcome for check in check_engine(alone=True)] == ["fail"]
-    assert [check.outcome for check in check_engine()] == ["warn"]
-    monkeypatch.setattr("producer.doctor.engine.has_tensorflow", lambda: True)
-    assert [check.outcome for check in check_engine(alone=True)] == ["warn"]
+@pytest.mark.parametrize(
+    ("tensorflow", "said"),
+    [
+        (None, "TensorFlow is not installed"),
+        ("", None),
+        (
+            "raise ImportError('libx.so is missing')",
+            "can't be imported (exit status 1: ImportError: libx.so is missing)",
+        ),
+        ("import os; os.abort()", "can't be imported (signal 6: no output)"),
+    ],
+)
+def test_without_any_engine_no_job_can_run_alone(monkeypatch, tmp_path, tensorflow, said):
+    """`unrolled run` would be refused; where a broker is named, other machines may compute. TensorFlow is tried."""
+    monkeypatch.setenv("UNROLLED_ISA", "mmx")
+    if tensorflow is None:
+        monkeypatch.setattr(local_engine, "find_spec", lambda _: None)
+    else:
+        (tmp_path / "tensorflow").mkdir()
+        (tmp_path / "tensorflow" / "__init__.py").write_text(tensorflow)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    for alone in (True, False):
+        (check,) = check_engine(alone=alone)
+        assert check.outcome == ("fail" if said and alone else "warn")
+        assert (said or "") in check.found
+        assert ("the tensorflow engine computes on this machine" in check.advice) == (said is None)

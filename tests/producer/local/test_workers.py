@@ -74,8 +74,8 @@ def test_a_worker_that_died_is_started_again(tmp_path, settings, capsys):
     assert gone([second])
     log = tmp_path / "worker-0.log"
     assert capsys.readouterr().err == (
-        "a worker died (signal 9), and was started again; what it held is queued again after 30 seconds and a few "
-        "more; "
+        "a worker died (signal 9), and was started again; what it held, if anything, is queued again "
+        "after 30 seconds and a few more; "
         f"its log: {log}\n"
     )
 

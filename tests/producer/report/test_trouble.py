@@ -14,11 +14,15 @@ def test_numbers_and_quotes_make_no_other_reason():
     for number in range(1000):
         reasons.add(bad(f"token id -{number} is negative in 'file {number}'", number))
         reasons.add(bad("not UTF-8"))
+        reasons.add(
+            bad(f"outputs has the number {number * 1000.5 if number % 2 else number * 1e20:g}; it ends at 65504")
+        )
         reasons.add(bad(f"duplicate id; a.txt row {number % 7} has it; allowed: 1"))
     reasons.add(bad("something else"))
     assert [(reason.text, reason.rows) for reason in reasons.by_rows()] == [
         ("duplicate id; a.txt row … has it; allowed: 1", 1000),
         ("not UTF-8", 1000),
+        ("outputs has the number …; it ends at 65504", 1000),
         ("token id … is negative in …", 1000),
         ("something else", 1),
     ]

@@ -167,6 +167,31 @@ def test_truncated_weights(model, keep):
         open_model(model.path)
 
 
+def test_too_little_memory_is_no_damage(tmp_path):
+    """The file is whole: the limit is named, and nothing about a copy."""
+    config = replace(STACKED, vocab_size=600_000)
+    save_model(tmp_path / "model", config, new_weights(config, 1))
+    code = """if True:
+        import resource, sys
+        import safetensors.numpy
+        from unrolled.model.directory import ModelDirectory, open_model
+        model = open_model(sys.argv[1])
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (8 << 20), -1))
+        for action in (lambda: open_model(sys.argv[1]), model.weights):
+            try:
+                action()
+            except Exception as error:
+                print(error)
+    """
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "model")], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert len(found) == 2
+    for line in found:
+        assert "model.safetensors: can't be read; there is not enough memory, because this process is limited" in line
+
+
 def test_foreign_weights(model):
     """Bytes of another format are refused, and a header with absurd sizes."""
     place = model.path / "model.safetensors"

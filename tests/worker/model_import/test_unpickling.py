@@ -127,6 +127,38 @@ def test_an_archive_is_read(tmp_path):
     assert found.read().tolist() == [[0, 3], [1, 4], [2, 5]]
 
 
+def plain_pickle(repeats=1, numbers=6):
+    """What pickle.dump makes of a dictionary of tensors: each storage is a file of torch.save, before it wrote zips."""
+    inner = io.BytesIO()
+    for facts in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
+        pickle.dump(facts, inner, 2)
+    Pickler(inner, 2).dump(Storage())
+    pickle.dump(["0"], inner, 2)
+    inner.write((6).to_bytes(8, "little") + np.arange(numbers, dtype="<f4").tobytes())
+    stored = named_as_pytorchs(inner.getvalue())
+
+    class Stored:
+        def __reduce__(self):
+            return (load_from_bytes, (stored,))
+
+    class Plain:
+        def __reduce__(self):
+            return (rebuild, (Stored(), 0, (3, 2), (1, 3), False, collections.OrderedDict()))
+
+    return named_as_pytorchs(pickle.dumps({f"x{number}": Plain() for number in range(repeats)}, 2))
+
+
+def test_tensors_that_torch_save_did_not_write(tmp_path):
+    """Their numbers are in the pickle; a damaged one is refused."""
+    (tmp_path / "model.pkl").write_bytes(plain_pickle(2))
+    loaded = load(tmp_path / "model.pkl")
+    for name in ("x0", "x1"):
+        assert loaded.array(name, loaded.content[name]).read().tolist() == [[0, 3], [1, 4], [2, 5]]
+    (tmp_path / "short.pkl").write_bytes(plain_pickle(numbers=5))
+    with pytest.raises(ImportRefusedError, match="it ends too early"):
+        load(tmp_path / "short.pkl")
+
+
 def test_modules_with_their_sources_are_inert():
     """As PyTorch stored them before it wrote zips: the class of an object is a reference."""
     made = io.BytesIO()
@@ -172,6 +204,21 @@ def rebuild(*_):
     """Stands for PyTorch's function of this name."""
 
 
+def load_from_bytes(*_):
+    """Stands for PyTorch's function of this name."""
+
+
+def named_as_pytorchs(content):
+    """A pickle with the names of PyTorch for what stands for its objects here."""
+    for ours, theirs in (
+        ("rebuild", b"torch._utils\n_rebuild_tensor_v2\n"),
+        ("Storage", b"torch\nFloatStorage\n"),
+        ("load_from_bytes", b"torch.storage\n_load_from_bytes\n"),
+    ):
+        content = content.replace(f"{__name__}\n{ours}\n".encode(), theirs)
+    return content
+
+
 class Pickler(pickle.Pickler):
     """Names the objects here as PyTorch's."""
 
@@ -183,8 +230,7 @@ def archive(path, change):
     """A file of torch.save with a tensor of six numbers."""
     made = io.BytesIO()
     Pickler(made, 2).dump({"x": Rebuild()})
-    content = made.getvalue().replace(f"{__name__}\nrebuild\n".encode(), b"torch._utils\n_rebuild_tensor_v2\n")
-    content = content.replace(f"{__name__}\nStorage\n".encode(), b"torch\nFloatStorage\n")
+    content = named_as_pytorchs(made.getvalue())
     files = {"m/data.pkl": content, "m/byteorder": b"little", "m/data/0": np.arange(6, dtype="<f4").tobytes()} | change
     with zipfile.ZipFile(path, "w") as packed:
         for name, one in files.items():

@@ -29,6 +29,8 @@ _OPTIMIZER = re.compile(
     r"(^|[./])(optim(izer)?s?(_state(s)?|_weights)?|exp_avg(_sq)?|max_exp_avg_sq|momentum_buffer|square_avg)([./]|$)",
     re.IGNORECASE,
 )
+#: Names of what weighs vectors, below the layers or above them.
+_WEIGHS = re.compile(r"att(n|ention)|gate|weigh(?!t)", re.IGNORECASE)
 #: A module may make several vectors at once, which its program then splits: gates, queries, keys and values.
 _SPLITS = (2, 3, 4)
 _IDS = -1
@@ -75,6 +77,7 @@ def check_leftovers(found: Found, stack: Stack, leave: Iterable[str], named: Ite
     if suspicious:
         raise ImportRefusedError(_refusal(suspicious, stack))
     found.notes += _notes_of_other_inputs(way.beside())
+    found.notes += _notes_of_weights(way.weighing())
     found.notes += _notes_of_one_hot(way.before_the_first(), stack)
 
 
@@ -89,18 +92,27 @@ def _notes_of_one_hot(arrays: list[Array], stack: Stack) -> list[str]:
     ]
 
 
-def _notes_of_other_inputs(beside: list[Array]) -> list[str]:
-    if not beside:
-        return []
-    shown = ", ".join(f"{array.name} {array.shape}" for array in beside[:_SHOWN])
-    more = f" and {len(beside) - _SHOWN} more" if len(beside) > _SHOWN else ""
-    note = (
-        f"left out as parts of a head: {shown}{more}. By their widths, they could also make the initial states of "
-        "layers, or change what a layer reads, from other inputs of the model (an image, a speaker, a mask). If the "
-        "source uses one so, its states differ from those here: compare a few rows (unrolled model compare), or save "
-        "the model with its graph (.keras, ONNX) and import that"
+def _notes_of_other_inputs(arrays: list[Array]) -> list[str]:
+    could = (
+        "By their widths, they could also make the initial states of layers, or change what a layer reads, from other "
+        "inputs of the model (an image, a speaker, a mask)"
     )
-    return [note]
+    return [_left_as_heads(arrays, could)] if arrays else []
+
+
+def _notes_of_weights(arrays: list[Array]) -> list[str]:
+    could = "By their shapes, they could also weigh what a layer reads (a gate, attention below it)"
+    return [_left_as_heads(arrays, could)] if arrays else []
+
+
+def _left_as_heads(arrays: list[Array], could: str) -> str:
+    shown = ", ".join(f"{array.name} {array.shape}" for array in arrays[:_SHOWN])
+    more = f" and {len(arrays) - _SHOWN} more" if len(arrays) > _SHOWN else ""
+    return (
+        f"left out as parts of a head: {shown}{more}. {could}. If the source uses one so, its states differ from those "
+        "here: compare a few rows (unrolled model compare), or save the model with its graph (.keras, ONNX) and import "
+        "that"
+    )
 
 
 def _refusal(suspicious: list[tuple[Array, str]], stack: Stack) -> str:
@@ -194,8 +206,34 @@ class _Way:
                 for step in steps
                 if step.before not in in_heads and not (ends_with_head(step.array.name) or self._is_next_in_head(step))
             ]
-        on_way = _on_way(steps, widths)
-        return [(array, why) for array in self._rest if (why := self._reason(array, on_way)) is not None]
+        why_on_way = dict.fromkeys(self._weights(are_explained=False), "can weigh what a layer reads")
+        turned = "can turn what a layer reads into other vectors, or add to it"
+        why_on_way |= dict.fromkeys(_on_way(steps, widths), turned)
+        return [(array, why) for array in self._rest if (why := self._reason(array, why_on_way)) is not None]
+
+    def _weights(self, *, are_explained: bool) -> set[int]:
+        """The identities of the arrays that could make one number for each token, as a weight of what a layer reads.
+
+        Args:
+            are_explained: of those that could also be a head, because they read states or what others make of these;
+                else of those that couldn't.
+        """
+        turns = [turn for array in self._rest for turn in self._turns(array)]
+        of_states = _made_of(self._for_heads, turns)
+        of_inputs = _made_of(self._widths, turns)
+        to_one = _made_of({1}, (replace(turn, before=turn.after, after=turn.before) for turn in turns))
+        return {
+            id(turn.array)
+            for turn in turns
+            if turn.before in of_inputs and turn.after in to_one and (turn.before in of_states) == are_explained
+        }
+
+    def weighing(self) -> list[Array]:
+        """The arrays that could weigh what a layer reads, or be heads, but aren't called as heads of scores are."""
+        found = self._weights(are_explained=True)
+        return [
+            one for one in self._rest if id(one) in found and (_WEIGHS.search(one.name) or not ends_with_head(one.name))
+        ]
 
     def before_the_first(self) -> list[Array]:
         """The arrays that could make one-hot vectors of other ids into what the first layer reads, or end a head.
@@ -243,10 +281,14 @@ class _Way:
         starts = {size for one in passes for size in (one.units, one.projection or one.units)}
         wanted = {count * width for width in (*self._widths, *starts) for count in (1, 2)}
         outside = {id(step.array) for step in steps if step.before not in made and step.after in wanted}
+        # The rows of a table, one for each speaker, may be initial states; of a matrix without a bias, only its name
+        # tells whether it is one.
+        tables = {id(step.array) for step in steps if step.before == _IDS and step.after in starts}
+        outside |= tables - {id(one) for one in self._rest if ends_with_head(one.name)}
         masks = {id(one) for one in self._rest if one.dtype and one.shape in {(width,) for width in self._widths}}
         return [array for array in self._rest if id(array) in outside | masks]
 
-    def _reason(self, array: Array, on_way: set[int]) -> str | None:
+    def _reason(self, array: Array, why_on_way: dict[int, str]) -> str | None:
         inside = next((one for one in self._stack.layers if one.scope and _is_inside(array.name, one.scope)), None)
         if inside is not None:
             return f"belongs to {inside.name}"
@@ -254,8 +296,8 @@ class _Way:
             return f"can't be read ({UNREAD})"
         if self._is_vector(array):
             return None if array.dtype and array.shape != (self._ids,) else self._reason_of_vector(array)
-        if id(array) in on_way:
-            return "can turn what a layer reads into other vectors, or add to it"
+        if id(array) in why_on_way:
+            return why_on_way[id(array)]
         sizes = set(array.shape) if len(array.shape) > 2 else {array.shape[-1]}
         if len(array.shape) > 2 and (len(array.shape) > _AXES or sizes & set(self._widths)):
             return "has an axis as long as the vectors that a layer reads, or many axes"
@@ -265,7 +307,7 @@ class _Way:
     def _reason_of_vector(self, array: Array) -> str | None:
         size = int(np.prod(array.shape, dtype=np.int64))
         kin = [other for other in self._modules[module_of(array.name)[0]] if other is not array]
-        if any(not self._is_vector(other) and size in other.shape for other in kin):
+        if any(not self._is_vector(other) and size in self._outputs_of(other) for other in kin):
             return None  # a bias; its matrix is judged
         if size == self._ids and not _BIAS.search(array.name) and size > 1:
             return "has one number for each id"
@@ -277,6 +319,11 @@ class _Way:
         if size in self._states and not (on_top and _is_usual(array.name)):
             return "is as long as a layer's states: an initial state, or a part of the cell"
         return None
+
+    def _outputs_of(self, matrix: Array) -> tuple[int, ...]:
+        """How long the bias of a matrix can be."""
+        ends = {"outputs, inputs": matrix.shape[:1], "inputs, outputs": matrix.shape[-1:]}
+        return ends.get(self._axes, matrix.shape)
 
     def _is_vector(self, array: Array) -> bool:
         """Whether it has one axis longer than 1; a matrix with one row or column has a module's usual name."""

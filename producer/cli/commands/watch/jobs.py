@@ -11,6 +11,7 @@ import click
 from producer.cli.options import json_option, namespace_option, need_broker, needed_broker_option
 from producer.jobs.queued_jobs import queued_jobs
 from producer.terminal.text import duration
+from unrolled.errors import printable
 from unrolled.queue.broker import Broker
 from unrolled.telemetry.json_text import json_text
 
@@ -60,4 +61,14 @@ def _cells(job: QueuedJob) -> tuple[object, ...]:
         if job.status.discarded:
             done = "discarded"
     since = "" if job.waited_seconds is None else duration(job.waited_seconds)
-    return job.job, job.offer.describe(), rows, done, job.running, job.waiting, since, job.priority, job.place or "?"
+    return (
+        job.job,
+        job.offer.describe(),
+        rows,
+        done,
+        job.running,
+        job.waiting,
+        since,
+        job.priority,
+        printable(job.place or "?"),
+    )

@@ -675,6 +675,73 @@ def test_a_file_whose_name_shows_no_format(tmp_path):
     assert imported(tmp_path / "0123abcd", tmp_path / "model").made.taken
 
 
+@pytest.mark.parametrize(
+    ("modules", "outcome"),
+    [
+        ({"gate": (1, WIDTH), "fc": (3, UNITS)}, "can weigh what a layer reads"),
+        ({"attn.0": (6, WIDTH), "attn.2": (1, 6), "fc": (3, UNITS)}, "can weigh what a layer reads"),
+        ({"value": (1, UNITS)}, None),
+        ({"hidden": (6, UNITS), "value": (1, 6)}, None),
+        ({"hidden": (WIDTH, UNITS), "value": (1, WIDTH)}, "value.weight (1, 4)"),
+        ({"hidden": (WIDTH, UNITS), "fc": (1, WIDTH)}, None),
+    ],
+)
+def test_numbers_that_may_weigh_what_a_layer_reads(tmp_path, modules, outcome):
+    """A module that reads what the layer reads, and no states, isn't a head; one that could be both is told of."""
+    tensors = embedded()[0]
+    for name, shape in modules.items():
+        tensors.add(f"{name}.weight", *shape)
+        tensors.add(f"{name}.bias", shape[0])
+    torch_lstm(tensors, "a.", WIDTH)
+    save_file(tensors, tmp_path / "model.safetensors")
+    if outcome and "can" in outcome:
+        with pytest.raises(ImportRefusedError, match=rf"\.weight \(.*\) {outcome}.*--leave"):
+            imported(tmp_path / "model.safetensors", tmp_path / "model")
+        return
+    notes = imported(tmp_path / "model.safetensors", tmp_path / "model").made.notes
+    told = [note for note in notes if "they could also weigh what a layer reads" in note]
+    assert [outcome in note for note in told] == [True] * (outcome is not None)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_gate_that_could_be_a_head(tmp_path, both):
+    """Where states are as wide as what the layer reads, shapes don't tell which; the name of a head does."""
+    tensors = embedded()[0]
+    name = "gate" if both else "fc"
+    tensors.add(f"{name}.weight", 1, UNITS)
+    tensors.add(f"{name}.bias", 1)
+    torch_lstm(tensors, "a.", WIDTH)
+    torch_lstm(tensors, "b.", UNITS)
+    save_file(tensors, tmp_path / "model.safetensors")
+    notes = imported(tmp_path / "model.safetensors", tmp_path / "model", layers=("a", "b")).made.notes
+    assert any("gate.weight (1, 5). By their shapes, they could also weigh" in note for note in notes) == both
+
+
+@pytest.mark.parametrize("name", ["label_emb", "speakers"])
+def test_a_table_whose_rows_may_be_initial_states(tmp_path, name):
+    """It is told of, as a Linear module is; a head without a bias is called as heads are."""
+    tensors = embedded()[0]
+    tensors.add(f"{name}.weight", 10, UNITS)
+    tensors.add("out.weight", 7, UNITS)
+    torch_lstm(tensors, "a.", WIDTH)
+    save_file(tensors, tmp_path / "model.safetensors")
+    notes = imported(tmp_path / "model.safetensors", tmp_path / "model").made.notes
+    (note,) = (note for note in notes if "they could also make the initial states of layers" in note)
+    assert f"{name}.weight (10, 5). By" in note
+    assert "out.weight" not in note
+
+
+def test_a_vector_that_is_no_bias_of_its_module(tmp_path):
+    """PyTorch's biases are as long as their matrices have rows."""
+    tensors = embedded()[0]
+    for name, *shape in (("adapter.weight", 3, WIDTH), ("adapter.bias", 3), ("adapter.gain", WIDTH)):
+        tensors.add(name, *shape)
+    torch_lstm(tensors, "a.", WIDTH)
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(ImportRefusedError, match=r"adapter\.gain \(4,\) is as long as the vectors that a layer reads"):
+        imported(tmp_path / "model.safetensors", tmp_path / "model")
+
+
 def linear_on_one_hot():
     """A Linear module reads one-hot vectors of 50 ids, and an LSTM what relu makes of its vectors."""
     tensors = Tensors()

@@ -4,7 +4,8 @@
     before  five pickles: a magic number, the protocol, facts about the machine, the object, and the storages' keys;
             then for each key, in order, the count as 8 bytes, little-endian, and the numbers
 
-Source: torch/serialization.py. A plain pickle, such as one of a dictionary of NumPy arrays, is read too.
+Source: torch/serialization.py. A plain pickle, such as one of a dictionary of NumPy arrays, is read too. In one
+of tensors, each storage is what torch.save made of it, in the format before the zip (torch/storage.py).
 """
 
 # Over 150 lines: two formats of one kind of file, which share how numbers are found and checked.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -22,7 +23,7 @@ import numpy as np
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import UNKNOWN, Array, own_float32
 from worker.model_import.limits import MOST_JSON_BYTES, check_array, check_count, most_unpacked
-from worker.model_import.readers.torch.unpickling import OtherTensor, PickledArray, Storage, Tensor, read_pickle
+from worker.model_import.readers.torch.unpickling import Inert, OtherTensor, PickledArray, Storage, Tensor, read_pickle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +93,9 @@ def _load_zip(path: Path, archive: zipfile.ZipFile) -> Loaded:
 
 
 def _load_before(path: Path, file: BinaryIO) -> Loaded:
-    content, _ = read_pickle(file)
+    size = file.seek(0, 2)
+    file.seek(0)
+    content, _ = read_pickle(file, _stored_within(size))
     places: dict[str, tuple[int, int]] = {}  # of each storage its first byte and its size in bytes
     if content == _MAGIC:
         read_pickle(file)
@@ -102,16 +105,44 @@ def _load_before(path: Path, file: BinaryIO) -> Loaded:
         places = _places(file, kinds, keys if isinstance(keys, list) else [])
 
     def read(storage: Storage, first: int, count: int) -> bytes:
+        if storage.content is not None:
+            return storage.content[first : first + count]
         with path.open("rb") as again:
             again.seek(places[storage.key][0] + first)
             return again.read(count)
 
     def check(storage: Storage) -> int:
+        if storage.content is not None:
+            return len(storage.content)
         if storage.key not in places:
             raise ImportRefusedError(f"its numbers {storage.key:.80} aren't there; get a fresh copy")
         return places[storage.key][1]
 
     return Loaded(content, partial(_array_of, check, read))
+
+
+def _stored_within(most_bytes: int) -> Callable[[Any], Any]:
+    """Gives the storages of a plain pickle of tensors; together they can't have more bytes than the file."""
+    left = most_bytes
+
+    def stored(given: Any) -> Any:
+        nonlocal left
+        if not isinstance(given, bytes | bytearray):
+            return Inert()
+        left -= len(given)
+        if left < 0:
+            raise ImportRefusedError("its pickle reads more than it contains; get a fresh copy")
+        file = io.BytesIO(given)
+        magic, _protocol, _machine = (read_pickle(file)[0] for _ in range(3))
+        storage, kinds = read_pickle(file)
+        keys, _ = read_pickle(file)
+        places = _places(file, kinds, keys if isinstance(keys, list) else [])
+        if magic != _MAGIC or not isinstance(storage, Storage) or storage.key not in places:
+            return Inert()
+        start, size = places[storage.key]
+        return replace(storage, content=bytes(given[start : start + size]))
+
+    return stored
 
 
 def _places(file: BinaryIO, kinds: dict[str, str], keys: list[Any]) -> dict[str, tuple[int, int]]:

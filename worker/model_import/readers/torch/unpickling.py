@@ -34,17 +34,19 @@ STORAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """The numbers of one or several tensors, stored elsewhere in the file.
+    """The numbers of one or several tensors.
 
     Attributes:
         kind: one of the values of `STORAGES`.
         key: its name in the file.
         numbers: how many there are.
+        content: their bytes, where they are in the pickle; None where they are elsewhere in the file.
     """
 
     kind: str
     key: str
     numbers: int
+    content: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +215,15 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, stored: Callable[[Any], Any] | None) -> None:
         super().__init__(file)
+        self._stored = stored
         self._classes: dict[tuple[str, str], type] = {}
         self.storages: dict[str, str] = {}
 
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("torch.storage", "_load_from_bytes") and self._stored is not None:
+            return _fresh(self._stored)
         if (known := _KNOWN.get((module, name))) is not None:
             # A function of its own, because a pickle may set attributes of what it is given.
             return known if isinstance(known, type) else _fresh(known)
@@ -246,8 +251,13 @@ def _fresh(function: Callable[..., Any]) -> Callable[..., Any]:
     return fresh
 
 
-def read_pickle(file: BinaryIO) -> tuple[Any, dict[str, str]]:
+def read_pickle(file: BinaryIO, stored: Callable[[Any], Any] | None = None) -> tuple[Any, dict[str, str]]:
     """Read one pickle from the file's position on; the file is then behind it.
+
+    Args:
+        file: with the pickle.
+        stored: gives the `Storage` of what torch.save has made of one, which is what pickles of tensors contain that
+            torch.save didn't write; None to take these for inert objects.
 
     Returns:
         The object: numbers, texts, lists and dictionaries as they are, tensors and arrays as records, and anything else
@@ -260,7 +270,7 @@ def read_pickle(file: BinaryIO) -> tuple[Any, dict[str, str]]:
     try:
         _check_operations(file)
         file.seek(start)
-        unpickler = _Unpickler(file)
+        unpickler = _Unpickler(file, stored)
         return unpickler.load(), unpickler.storages
     except ImportRefusedError:
         raise

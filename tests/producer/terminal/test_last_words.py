@@ -1,0 +1,38 @@
+"""What a process said last of what went wrong."""
+
+import subprocess
+import sys
+
+import pytest
+
+from producer.terminal.last_words import last_words
+
+ABSL = """2026-01-01 00:00:00: I core.cc:1] starting
+F0000 00:00:1.2 71 env.cc:410] Check failed: -1 != path_length (-1 vs. -1)
+*** Check failure stack trace: ***
+    @     0x7f0000000000  (unknown)
+    @           0x5883cc  (unknown)
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("printed", "last"),
+    [
+        ("", ""),
+        ("\n \n", ""),
+        ("one\ntwo \n\n", "two"),
+        (ABSL, "F0000 00:00:1.2 71 env.cc:410] Check failed: -1 != path_length (-1 vs. -1)"),
+        ("    @ 0x5883cc  (unknown)\n", "@ 0x5883cc  (unknown)"),
+    ],
+)
+def test_frames_of_a_stack_are_no_reason(printed, last):
+    """The line before them is, as absl writes it; where there is nothing else, the last one."""
+    assert last_words(printed) == last
+
+
+def test_a_fault_that_python_reports():
+    """Its line comes before the frames of all threads."""
+    code = "import faulthandler, os; faulthandler.enable(); os.abort()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert last_words(done.stderr) == "Fatal Python error: Aborted"
