@@ -11,6 +11,7 @@ import redis
 
 from producer.doctor.broker_settings import check_settings
 from producer.doctor.check import Check
+from producer.queue.queue_status import why_no_writes
 from unrolled.errors import BrokerError, printable
 from unrolled.job.offer import Offer
 from unrolled.queue.broker import AWAY
@@ -70,6 +71,12 @@ def check_keys(broker: Broker, namespace: str) -> Iterator[Check]:
         more = f", and so are {len(wrong) - 1} more" if len(wrong) > 1 else ""
         advice = "delete it: everything in it is entered again by workers, and by `unrolled wait` of each job"
         yield Check("queue", "fail", printable(f"the key {wrong[0]} is of another kind than Unrolled's{more}"), advice)
+
+
+def check_writes(broker: Broker, namespace: str) -> Iterator[Check]:
+    """Say if a broker takes no writes now, though it answers; no check if it does."""
+    if why := why_no_writes(broker.client, f"{namespace}:offers"):
+        yield Check("queue", "fail", f"the broker {why[0]}", why[1])
 
 
 def _wrong_keys(client: Any, namespace: str, offer: Offer) -> list[str]:

@@ -33,8 +33,7 @@ def check_workers(
     offer: Offer | str | None,
     stats: Mapping[str, Any] | None,
     job_key: str | None = None,
-    *,
-    is_full: bool = False,
+    why_silent: tuple[str, str] | None = None,
 ) -> Iterator[Check]:
     """Whether those alive can do the work.
 
@@ -43,36 +42,39 @@ def check_workers(
         offer: what must be offered; a fingerprint for a model in any arithmetic, None for anything.
         stats: what Celery's remote control answered, by worker; None where it couldn't be asked.
         job_key: of the job whose directory was named; None for what is in the way of any.
-        is_full: whether the broker's memory is full, so that it takes no worker's word.
+        why_silent: why the broker takes no worker's word, and what to do; None if it takes it.
     """
     silent = [worker for worker in workers if worker.is_lost and _serves(worker, offer)]
     workers = [worker for worker in workers if not worker.is_lost]
     serving = [worker for worker in workers if _serves(worker, offer)]
     what = offer.describe() if isinstance(offer, Offer) else f"model {offer[:SHORT]}…" if offer else "any model"
-    if not serving and is_full:
-        found = f"none says that it offers {what}; the broker is full, so workers that are alive can't say so"
-        yield Check("workers", "unknown", found, "raise the broker's maxmemory")
+    if not serving and why_silent:
+        why, advice = why_silent
+        found = f"none says that it offers {what}; the broker {why}, so workers that are alive can't say so"
+        yield Check("workers", "unknown", found, advice)
     elif not serving:
         others = f", {len(workers)} for other jobs" if workers else ""
         how = f" --engine {offer.engine} --arithmetic {offer.arithmetic}" if isinstance(offer, Offer) else ""
         others += f"; {_names(silent)} did, last heard of {_age(silent)} ago" if silent else ""
         yield Check("workers", "warn", f"none offers {what}{others}", f"start one: unrolled worker --model DIR{how}")
     else:
-        yield _check_serving(serving, offer, what, is_full=is_full)
+        yield _check_serving(serving, offer, what, why_silent)
         yield _check_leases(serving)
         yield from _check_crowd(workers)
         yield from _check_troubles(serving, job_key)
-    if workers and not is_full:
+    if workers and not why_silent:
         yield _check_pools(stats, any(worker.is_late for worker in workers))
 
 
-def _check_serving(workers: Sequence[WorkerStatus], offer: Offer | str | None, what: str, *, is_full: bool) -> Check:
+def _check_serving(
+    workers: Sequence[WorkerStatus], offer: Offer | str | None, what: str, why_silent: tuple[str, str] | None
+) -> Check:
     """Whether those that offer what is asked for are well, and compute what a job asks for that names nothing else."""
     found = f"{len(workers)} offer {what}: {_names(workers)}"
     if late := [worker for worker in workers if worker.is_late]:
         advice = "such a worker is dead, hangs, or can't reach the broker; its log says more"
-        if is_full:
-            advice = "the broker is full, so workers that are alive can't say so; raise its maxmemory"
+        if why_silent:
+            advice = f"the broker {why_silent[0]}, so workers that are alive can't say so; {why_silent[1]}"
         return Check("workers", "warn", f"{found}; no sign of life from {_names(late)} for {_age(late)}", advice)
     offers = {(worker.offer.engine, worker.offer.arithmetic) for worker in workers if worker.offer}
     if isinstance(offer, str) and _USUAL not in offers:

@@ -26,10 +26,10 @@ def diagnose(status: JobStatus) -> dict[str, str]:
 
     The kinds: "cancelled", "away" (the broker), "dead" (shards), "gone" (shards of which neither rows nor part can be
     seen), "blind" (neither a broker nor a run is known), "lost" (shards that Redis forgot), "copy" (workers compute it
-    in another place), "worker" (none serves the model), "starting" (the workers of an `unrolled run`), "trouble" (in a
-    worker's way), "unseen" (rows that a worker missed), "moved" (workers look for it in another place), "silent" (a
-    worker), "turn" (other jobs are computed), "producer" (something is in its way), "strays" (rows that a dead run has
-    read), "input" (not read to its end).
+    in another place), "full" and "declined" (the broker takes nothing), "worker" (none serves the model), "starting"
+    (the workers of an `unrolled run`), "trouble" (in a worker's way), "unseen" (rows that a worker missed), "moved"
+    (workers look for it in another place), "silent" (a worker), "turn" (other jobs are computed), "producer"
+    (something is in its way), "strays" (rows that a dead run has read), "input" (not read to its end).
     """
     # Over 40 lines: a text for each kind, in the order in which they are shown.
     found = {}
@@ -71,7 +71,7 @@ def diagnose(status: JobStatus) -> dict[str, str]:
             f": if no {commands} is at work on it,",
         )
         # A broker that has lost shards has lost the producer's sign, too; it shows itself again within seconds.
-        is_known = status.queue and "full" not in found and not (status.lost or status.may_be_lost)
+        is_known = status.queue and not {"full", "declined"} & found.keys() and not (status.lost or status.may_be_lost)
         found["input"] = (
             f"the input hasn't been read to its end{shown if is_known else unknown} "
             "run the same command again to resume it (or restore the files of its log, if some are missing)"
@@ -114,7 +114,7 @@ def left_behind(parts: int) -> str:
 def _in_the_queue(status: JobStatus, queue: QueueStatus) -> dict[str, str]:
     """The lines about what the broker knows."""
     found = {}
-    if status.lost:
+    if status.lost and not queue.declines:  # it may have been asked to take them, and didn't
         them = "it" if status.lost == 1 else "them"
         found["lost"] = (
             f"{counted(status.lost, 'waiting shard is', 'waiting shards are')} not in Redis: it lost {them}, or "

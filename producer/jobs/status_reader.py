@@ -157,6 +157,7 @@ class StatusReader:
             find_original(self._job, asked.place),
             (asked.place or "")[:MOST_PLACE_CHARACTERS] if was_moved(self._job, asked.place) else None,
             asked.memory_share,
+            asked.declines,
         )
 
     def _missing(self, asked: Asked, shards: ShardSet) -> int:

@@ -46,6 +46,7 @@ _WORKER_SECONDS = 10.0
 #: How long the rows and parts of all shards that wait must be out of sight, while no worker computes them, before the
 #: wait is given up. A network file system may hide new files for a minute.
 GONE_SECONDS = 90.0
+_ENTER = "enter again in Redis what it lost"
 _STILL_LOST = (
     "{} that Redis has as done. If it stays so: `unrolled cancel {}`, and then the same `unrolled run` or `unrolled "
     "enqueue`, queues {} again"
@@ -204,7 +205,7 @@ def _clean_up(queue: ShardQueue | None, job: OpenJob, log: Log) -> None:
 def _tell_again(queue: ShardQueue, job: OpenJob, log: Log, teller: _Teller) -> Log:
     """Enter again in Redis what it lost; nothing of a job that somebody removes, which no worker could open.
 
-    It is tried once: the next look tries again, and says what is in the way.
+    It is tried once: the next look says what is in the way, and tries again.
 
     Returns:
         The log to give to the next call.
@@ -218,8 +219,10 @@ def _tell_again(queue: ShardQueue, job: OpenJob, log: Log, teller: _Teller) -> L
                 ledger.cancel()  # this is a copy, and what the broker knows is what was done there
             log = trusted_log(log, job.objects, ledger)
             update_ledger(log, job.objects, ledger)
-    except (BrokerError, TransientError):
+    except (BrokerError, TransientError) as error:
+        teller.refused = error
         return log
+    teller.refused = None
     if ledger.sent:
         were = counted(ledger.sent, "waiting shard was", "waiting shards were")
         lost, sent = ("it", "it was") if ledger.sent == 1 else ("them", "they were")
@@ -233,10 +236,14 @@ class _Teller:
     Args:
         patience: says it.
         patience_seconds: kind of thing → how long it must have been in the way; 0 where a kind isn't named.
+
+    Attributes:
+        refused: why what Redis lost couldn't be entered again; None if it could, or nothing was lost.
     """
 
     def __init__(self, patience: Patience, patience_seconds: Mapping[str, float]) -> None:
         self.say = patience.say
+        self.refused: Exception | None = None
         self._patience = patience
         self._patience_seconds = patience_seconds
         self._since: dict[str, float] = {}
@@ -267,7 +274,12 @@ class _Teller:
         if is_hopeless and not is_held and now - self._gone_at >= GONE_SECONDS:
             raise JobError(f"{status.out}: {diagnose(status)['gone']}")
         ways = {kind: text for kind, text in diagnose(status).items() if kind not in ("away", "blind", "cancelled")}
-        if status.lost:
+        is_declined = "declined" in ways  # which says why nothing can be entered
+        if self.refused and status.lost and not is_declined:
+            self._patience.fails(_ENTER, self.refused)
+        else:
+            self._patience.works(_ENTER)
+        if status.lost and not (self.refused or is_declined):
             waits, them = counted(status.lost, "shard waits", "shards wait"), "it" if status.lost == 1 else "them"
             ways["lost"] = _STILL_LOST.format(waits, as_argument(status.out), them)
         self._had_worker |= status.queue is not None and "worker" not in ways

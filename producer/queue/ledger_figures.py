@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from producer.queue.queue_status import is_full
+from producer.queue.queue_status import why_silent
 from producer.queue.worker_status import WorkerStatus
 from unrolled.errors import BrokerAwayError, BrokerError
 from unrolled.job.offer import Offer
@@ -108,7 +108,7 @@ class LedgerFigures:
                 pipe.exists(ledger.keys.ledger)
             used = dict(zip(ledgers, pipe.execute(), strict=True))
             ledgers.sort(key=lambda ledger: not (used[ledger] or ledger.offer in alive))
-        nothing_known = None if is_full(client) else 0  # a full broker takes no worker's word
+        nothing_known = None if why_silent(client, self._namespace) else 0  # a full broker takes no worker's word
         return {
             ledger.offer.short: _Queue(
                 ledger.counts(), ledger.oldest_seconds(), alive.count(ledger.offer) or nothing_known

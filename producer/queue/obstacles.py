@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
     """Lines that say why the shards of a job wait and what helps, by kind; none if all is well.
 
-    The kinds: "copy" (workers compute the job in another place), "full" (the broker's memory), "worker" (none serves
-    the model), "trouble" (in a worker's way), "unseen" (rows that a worker missed, perhaps before they were made
-    again), "moved" (workers look for the job in another place), "silent" (a worker), "turn" (other jobs are computed).
+    The kinds: "copy" (workers compute the job in another place), "full" (the broker's memory), "declined" (the broker
+    takes no writes), "worker" (none serves the model), "trouble" (in a worker's way), "unseen" (rows that a worker
+    missed, perhaps before they were made again), "moved" (workers look for the job in another place), "silent" (a
+    worker), "turn" (other jobs are computed).
 
     Args:
         offer: what the job asks workers for.
@@ -69,8 +70,12 @@ def _at_the_broker(offer: Offer, queue: QueueStatus) -> dict[str, str]:
             f"the broker uses {100 * share:.0f} % of its maxmemory: while it is full, nothing can be queued, and "
             "workers that are alive can't say so; raise its maxmemory"
         )
+    elif queue.declines:
+        found["declined"] = (
+            f"the broker {queue.declines}; until then, nothing can be queued, and workers that are alive can't say so"
+        )
     alive = [worker.offer for worker in queue.workers if not worker.is_lost]
-    if offer not in alive and "full" not in found:
+    if offer not in alive and not {"full", "declined"} & found.keys():
         found["worker"] = no_worker(offer, alive)
     return found
 

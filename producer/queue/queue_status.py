@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from producer.queue.worker_status import WorkerStatus
 from unrolled.queue.broker import AWAY
+from unrolled.queue.broker_errors import declines
 
 if TYPE_CHECKING:
     import redis
@@ -35,6 +36,7 @@ class QueueStatus:
         original: the place where workers compute the job, if this one is a copy; otherwise None.
         moved_from: the place where workers look for the job, if this machine doesn't see it there; otherwise None.
         memory_share: the share of its maxmemory that the broker uses; None if it has no maxmemory, or doesn't say.
+        declines: why the broker takes no writes now, and what to do; None if it takes them.
     """
 
     running: int
@@ -46,6 +48,7 @@ class QueueStatus:
     original: str | None = None
     moved_from: str | None = None
     memory_share: float | None = None
+    declines: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Asked:
         others_running: shards of other jobs of the offer under a lease.
         others_queued: those that wait for a worker.
         place: path or URL of the job's store, as it was registered; None if there is none.
-        memory_share: see `QueueStatus`.
+        memory_share, declines: see `QueueStatus`.
         fed: what is in the way of the producer that is at work on the job, "" if nothing is; None without a producer.
         away: why the broker couldn't be asked.
     """
@@ -73,6 +76,7 @@ class Asked:
     others_queued: int = 0
     place: str | None = None
     memory_share: float | None = None
+    declines: str | None = None
     fed: str | None = None
     away: str | None = None
 
@@ -93,6 +97,7 @@ def ask(ledger: Ledger, job_key: str, *, named: bool = False) -> Asked:
     (known,) = ledger.known([job_key])
     left = 0 if known.mark is None else known.left
     running, others_running = ledger.running(job_key)
+    declined = why_no_writes(ledger.client, ledger.keys.offers)
     others_queued = max(0, ledger.counts().shards - left - others_running)
     return Asked(
         left if waiting is None else len(waiting),
@@ -103,6 +108,7 @@ def ask(ledger: Ledger, job_key: str, *, named: bool = False) -> Asked:
         others_queued,
         ledger.place_of(job_key),
         memory_share(ledger.client),
+        None if declined is None else "; ".join(declined),
         ledger.fed(job_key),
     )
 
@@ -117,6 +123,27 @@ def memory_share(client: redis.Redis) -> float | None:
     return None
 
 
-def is_full(client: redis.Redis) -> bool:
-    """Whether a broker has no memory left, so that it knows of no worker any more: it refuses their heartbeats."""
-    return (memory_share(client) or 0.0) >= FULL_SHARE
+def why_no_writes(client: redis.Redis, offers: str) -> tuple[str, str] | None:
+    """Why a broker takes no writes now, and what to do; None if it takes them, or this user may not try.
+
+    Args:
+        client: of the broker.
+        offers: the key with all offers. An empty text, which is none, is taken out of it: nothing changes.
+    """
+    try:
+        client.srem(offers, "")
+    except AWAY as error:
+        return declines(error)
+    return None
+
+
+def why_silent(client: redis.Redis, namespace: str) -> tuple[str, str] | None:
+    """Why a broker may know of no worker though some are alive: it refuses their heartbeats. And what to do.
+
+    Args:
+        client: of the broker.
+        namespace: prefix of every key.
+    """
+    if (memory_share(client) or 0.0) >= FULL_SHARE:
+        return "is full", "raise its maxmemory"
+    return why_no_writes(client, f"{namespace}:offers")

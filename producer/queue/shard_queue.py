@@ -303,8 +303,8 @@ class JobQueue(JobLedger):
             if asked.left:
                 others = asked.others_running, asked.others_queued
                 workers = tuple(map(self._without_old_place, asked.workers))
-                queued, share = asked.left - running, asked.memory_share
-                status = QueueStatus(running, queued, 0, workers, *others, memory_share=share)
+                queued, share, declines = asked.left - running, asked.memory_share, asked.declines
+                status = QueueStatus(running, queued, 0, workers, *others, memory_share=share, declines=declines)
                 found = obstacles(self._queue.ledger.offer, self._job_key, status)
                 return [line for kind, line in found.items() if kind != "unseen"]
         return []

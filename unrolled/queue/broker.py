@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from unrolled.errors import BrokerAwayError, BrokerRefusesError
-from unrolled.queue.broker_errors import advice, is_forbidden, refusal, refuses
+from unrolled.queue.broker_errors import advice, declines, is_forbidden, refusal, refuses
 from unrolled.queue.broker_url import check_broker_url, client_url, without_secret
 from unrolled.queue.ledger import Ledger
 
@@ -87,6 +87,9 @@ class Broker:
             if "'maxmemory'" in str(error):
                 full = f"broker {self.shown} is full: it uses as much memory as it may"
                 raise BrokerAwayError(full, "raise its maxmemory") from error
+            if declined := declines(error):
+                meaning, remedy = declined
+                raise BrokerAwayError(f"broker {self.shown} {meaning}", remedy) from error
             if "WRONGTYPE" in str(error):
                 wrong = f"broker {self.shown} has a key of another kind than Unrolled's ({error})"
                 raise BrokerAwayError(wrong, MEND_KEY) from error

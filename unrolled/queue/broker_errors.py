@@ -49,6 +49,29 @@ _LOGIN = "check the user and password in --broker, and that user's permissions"
 _UNHEARD = ("closed by server", "reset by peer", "Timeout connecting", "WRONG_VERSION_NUMBER", "RECORD_LAYER")
 
 
+#: Answers of a server that is there and does nothing now: a part of each, what it means, and what to do.
+_DECLINES = (
+    ("NOREPLICAS", "takes no writes", "connect its replicas, or lower its min-replicas-to-write"),
+    ("MISCONF", "takes no writes", "make its disk writable, with room; its log says more"),
+    ("read only replica", "takes no writes", "name the primary server in --broker"),
+    ("READONLY", "takes no writes", "name the primary server in --broker"),
+    ("max number of clients", "takes no more connections", "raise its maxclients, or close connections of others"),
+)
+
+
+def declines(error: BaseException) -> tuple[str, str] | None:
+    """What a server that is there doesn't do now, with its own words, and what to do; None for other errors.
+
+    Args:
+        error: an error from redis-py or kombu. The errors that caused it count too.
+    """
+    for cause in _causes(error):
+        for sign, meaning, remedy in _DECLINES:
+            if sign in str(cause):
+                return f"{meaning} now ({str(cause).rstrip('.')})", remedy
+    return None
+
+
 def refuses(error: BaseException) -> bool:
     """Whether trying again is useless, because the broker rejects this user or its certificate isn't trusted.
 

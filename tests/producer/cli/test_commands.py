@@ -201,7 +201,7 @@ def test_status_as_json_is_one_object(tmp_path, broker):
     assert (found["shards"], found["waiting"], found["complete"]) == (3, 3, False)
     assert found["queue"] == {
         "running": 0, "queued": 0, "missing": 3, "workers": [], "others_running": 0, "others_queued": 0,
-        "original": None, "moved_from": None, "memory_share": None,
+        "original": None, "moved_from": None, "memory_share": None, "declines": None,
     }  # fmt: skip
     assert len(found["diagnosis"]) == 2
 
@@ -404,6 +404,23 @@ def test_wait_ends_in_time_if_redis_takes_no_entry(tmp_path, broker, ledger):
     finally:
         ledger.client.config_set("maxmemory", "0")
     assert result.exit_code == 124
+
+
+def test_wait_says_that_redis_takes_no_writes(tmp_path, broker, ledger):
+    """And not that it has what it doesn't take as done, or that no worker is alive; then it goes on."""
+    job = make_job(tmp_path, shards=2)
+    ledger.client.config_set("min-replicas-to-write", 1)
+    lines = Lines({"takes no writes now": lambda: ledger.client.config_set("min-replicas-to-write", 0)})
+    try:
+        with Working(ledger, job):
+            status = wait.wait_for_job(job, broker.url, NAMESPACE, lines, until=time.monotonic() + 60)
+    finally:
+        ledger.client.config_set("min-replicas-to-write", 0)
+    assert status.complete
+    said = "\n".join(lines.lines)
+    assert said.startswith("the broker takes no writes now (NOREPLICAS ")
+    assert "as done" not in said
+    assert "none is alive" not in said.partition("entered now")[0]
 
 
 def test_wait_enters_again_what_redis_lost(tmp_path, broker, ledger):

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from support.jobs import FINGERPRINT, finished_job, make_job, publish_shard, waiting
 
-from producer.doctor.broker import _ASKED, BINDINGS, check_broker, check_keys
+from producer.doctor.broker import _ASKED, BINDINGS, check_broker, check_keys, check_writes
 from producer.doctor.engine import check_engine
 from producer.doctor.model import check_model
 from producer.doctor.output import check_output, file_system
 from producer.doctor.software import check_software
 from producer.doctor.workers import check_workers
 from producer.local import engine as local_engine
+from producer.queue.queue_status import why_silent
 from producer.queue.worker_status import WorkerStatus
 from unrolled.job import names
 from unrolled.job.offer import ARITHMETICS, Offer
@@ -349,13 +350,32 @@ def test_a_worker_that_is_silent_for_half_a_lease_is_named(seconds, outcome):
     )
 
 
+def test_a_broker_that_takes_no_writes_fails(broker):
+    """It answers, but nothing can be queued, and workers can't say that they are alive."""
+    server = Broker(broker.url)
+    assert list(check_writes(server, "test")) == []
+    server.client.config_set("min-replicas-to-write", 1)
+    try:
+        (check,) = check_writes(server, "test")
+        silent = why_silent(server.client, "test")
+    finally:
+        server.client.config_set("min-replicas-to-write", 0)
+    assert check.outcome == "fail"
+    assert check.found.startswith("the broker takes no writes now (NOREPLICAS ")
+    assert check.advice == "connect its replicas, or lower its min-replicas-to-write"
+    (workers,) = check_workers([], OFFER, None, why_silent=silent)
+    assert workers.outcome == "unknown"
+    assert "none is alive" not in workers.found
+    assert why_silent(server.client, "test") is None
+
+
 def test_workers_that_a_full_broker_hides_are_not_missed():
     """They may be alive: none has to be started."""
     for known in ([], [worker(Offer("cd" * 32, "fused", "float32"))], [worker(silent_seconds=31)]):
-        (check,) = check_workers(known, OFFER, None, is_full=True)
-        assert (check.outcome, check.advice) == ("unknown", "raise the broker's maxmemory")
+        (check,) = check_workers(known, OFFER, None, why_silent=("is full", "raise its maxmemory"))
+        assert (check.outcome, check.advice) == ("unknown", "raise its maxmemory")
         assert check.found.endswith("the broker is full, so workers that are alive can't say so")
-    late, *_ = check_workers([worker(silent_seconds=16)], OFFER, None, is_full=True)
+    late, *_ = check_workers([worker(silent_seconds=16)], OFFER, None, why_silent=("is full", "raise its maxmemory"))
     said = "the broker is full, so workers that are alive can't say so; raise its maxmemory"
     assert (late.outcome, late.advice) == ("warn", said)
 

@@ -564,6 +564,21 @@ def test_a_full_broker_is_named_instead_of_missing_workers(job, server, ledger):
     assert ("full" in found, "none is alive" in found["worker"]) == (False, True)
 
 
+def test_a_broker_that_takes_no_writes_is_named_instead_of_missing_workers(tmp_path, server):
+    """Nor has it lost what it never had: who wants to queue that is told why it doesn't take it."""
+    job = make_job(tmp_path)
+    server.client.config_set("min-replicas-to-write", 1)
+    try:
+        found = diagnose(StatusReader(job, server, "test").read())
+    finally:
+        server.client.config_set("min-replicas-to-write", 0)
+    assert list(found) == ["declined"]
+    assert found["declined"].startswith("the broker takes no writes now (NOREPLICAS ")
+    assert "; connect its replicas, or lower its min-replicas-to-write; until then" in found["declined"]
+    found = diagnose(StatusReader(job, server, "test").read())
+    assert list(found) == ["lost", "worker"]
+
+
 def test_another_job_is_computed_first(tmp_path, server, ledger):
     """While no shard of this job runs, a line says how many of other jobs run and wait."""
     first, second = make_job(tmp_path / "first"), make_job(tmp_path / "second", shards=1)

@@ -57,6 +57,24 @@ def test_a_full_broker_is_not_called_away():
     assert str(found) == f"broker {SHOWN} is full: it uses as much memory as it may; raise its maxmemory"
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (redis.ResponseError("NOREPLICAS Not enough good replicas to write."), "takes no writes now (NOREPLICAS Not"),
+        (redis.ResponseError("MISCONF Redis is configured to save RDB snapshots"), "its disk writable, with room"),
+        (redis.ReadOnlyError("You can't write against a read only replica."), "name the primary server in --broker"),
+        (redis.ConnectionError("max number of clients reached"), "takes no more connections now (max number of"),
+    ],
+)
+def test_a_broker_that_takes_nothing_is_not_called_away(error, said):
+    """It is there; its own words are in the line, and what helps."""
+    found = explained(error, answered=True)
+    assert isinstance(found, TransientError)
+    assert said in str(found)
+    assert "is away" not in str(found)
+    assert "start it" not in str(found)
+
+
 def test_a_broker_with_a_key_of_another_kind_is_not_called_away():
     """It answers, and a person can mend it."""
     found = explained(redis.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"))

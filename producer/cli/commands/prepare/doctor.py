@@ -15,7 +15,7 @@ from celery import Celery
 
 from producer.cli.exit_status import ExitStatus
 from producer.cli.options import broker_option, json_option, namespace_option
-from producer.doctor.broker import SOCKET_SECONDS, check_broker, check_keys
+from producer.doctor.broker import SOCKET_SECONDS, check_broker, check_keys, check_writes
 from producer.doctor.bucket import check_bucket
 from producer.doctor.check import Check
 from producer.doctor.engine import check_engine
@@ -27,7 +27,7 @@ from producer.doctor.output import check_output
 from producer.doctor.software import check_software
 from producer.doctor.workers import check_workers
 from producer.local.broker_record import find_broker
-from producer.queue.queue_status import is_full
+from producer.queue.queue_status import why_silent
 from producer.queue.worker_status import WorkerStatus
 from unrolled.errors import BrokerError, BrokerRefusesError, OptionError, TransientError, UnrolledError, printable
 from unrolled.job import names
@@ -183,6 +183,7 @@ def examine(
         yield check
     if reached:
         yield from check_keys(server, namespace)
+        yield from check_writes(server, namespace)
         offer: Offer | str | None = opened.fingerprint if opened else None
         if job:
             offer = job.job.offer
@@ -202,7 +203,7 @@ def _examine_workers(
     try:
         with server.asked():
             facts = alive_workers(server.client, namespace)
-            full = is_full(server.client)
+            silent = why_silent(server.client, namespace)
     except BrokerError as error:
         is_final = isinstance(error, BrokerRefusesError)  # then a job is refused, too
         yield Check(
@@ -213,8 +214,8 @@ def _examine_workers(
         )
         return
     workers = [WorkerStatus.parse(name, fact) for name, fact in sorted(facts.items())]
-    stats = _celery_stats(broker, namespace) if workers and not full else None
-    yield from check_workers(workers, offer, stats, job_key, is_full=full)
+    stats = _celery_stats(broker, namespace) if workers and not silent else None
+    yield from check_workers(workers, offer, stats, job_key, silent)
 
 
 def _celery_stats(broker: str, namespace: str) -> dict[str, Any] | None:
