@@ -139,9 +139,11 @@ def job_at(out: str) -> OpenJob:
         store = open_store(out)
         if store.read(names.JOB, 0, 1) is not None or not any(names.parts_in(store.list())):
             raise
+        has_records = any(True for _ in store.list(names.LOG))
+        way = "Restore that file from a copy" if has_records else f"Copy the directory {names.FOLDER} too"
         raise JobError(
-            f"{out}: contains parts, but not the records of their job ({names.JOB} is missing). Copy the directory "
-            f"{names.FOLDER} too; `unrolled neighbours`, and unrolled.open in Python, need only the parts"
+            f"{out}: contains parts, but not the records of their job ({names.JOB} is missing). {way}; `unrolled "
+            "neighbours`, and unrolled.open in Python, need only the parts"
         ) from error
 
 

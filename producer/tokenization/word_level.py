@@ -81,7 +81,7 @@ def fit(texts: Iterable[str], vocab_size: int, oov_token: str | None = None) -> 
         number += 1
     total, distinct = counts.total(), len(counts)
     if not counts:
-        raise RequestError(f"no word was found in {number} texts; there is nothing to make a vocabulary of")
+        raise RequestError(f"no word was found in {counted(number, 'text')}; there is nothing to make a vocabulary of")
     unknown = 0 if oov_token is None else counts.pop(oov_token, 0)  # it has an id already
     # nlargest keeps the order of equals, and a Counter has the order of first occurrence, as Keras has. Sorting would
     # need twice the memory for a corpus with very many different words.

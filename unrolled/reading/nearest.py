@@ -145,7 +145,9 @@ def _float32(query: Any, metric: Metric) -> NDArray[np.float32]:
         given = np.asarray(query)
         if given.dtype.kind == "c":
             raise TypeError("complex")  # noqa: TRY301 - NumPy would drop the imaginary parts
-        exact = given.astype(np.float64)
+        exact = given.astype(np.float64)  # None would become NaN
+        if given.ndim != 1 or (given.dtype.kind == "O" and any(one is None for one in given)):
+            raise TypeError("no vector")  # noqa: TRY301 - as above
     except (TypeError, ValueError) as error:
         raise TypeError(f"the query is a {type(query).__name__}; give a row's id, or one vector of numbers") from error
     largest = np.abs(exact).max(initial=0.0)

@@ -26,9 +26,11 @@ def to_padded(batch: Batch, column: str = "outputs") -> tuple[NDArray[np.float32
             where a vector is; time is the length of the longest row as it came in.
 
     Raises:
+        TypeError: this is no batch.
         ValueError: the column has one vector for each row.
         KeyError: the job did not store the column.
     """
+    _check_batch(batch)
     vectors = batch[column]
     if not all(each.per_token for each in batch.columns if each.name == column):
         raise ValueError(f"column {column!r} has one vector for each row; it needs no padding: batch[{column!r}]")
@@ -59,9 +61,11 @@ def pooled(batch: Batch, how: Pooling, layer: int | None = None) -> NDArray[np.f
         float32 (rows, units). A row without real tokens has no vector: NaN, unless the job stored zeros there.
 
     Raises:
+        TypeError: this is no batch.
         ValueError: `how` is none of the four.
         KeyError: the job stored neither this pooling nor the tokens' vectors of this layer.
     """
+    _check_batch(batch)
     if how not in get_args(Pooling):
         raise ValueError(f"pooling {how!r} is unknown; allowed: {', '.join(get_args(Pooling))}")
     if (stored := column_name(how, layer)) in batch.vectors:
@@ -72,6 +76,13 @@ def pooled(batch: Batch, how: Pooling, layer: int | None = None) -> NDArray[np.f
             f" {', '.join(batch.vectors)}: {_advice(batch.vectors, how, layer)}"
         )
     return pool_rows(batch[of_tokens], batch.offsets, how)
+
+
+def _check_batch(given: object) -> None:
+    if not isinstance(given, Batch):
+        raise TypeError(
+            f"this is a {type(given).__name__}; allowed: a batch, which `unrolled.open(OUT).batches()` gives"
+        )
 
 
 def _advice(stored: Iterable[str], how: str, layer: int | None) -> str:

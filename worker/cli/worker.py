@@ -13,6 +13,7 @@ import click
 from unrolled.errors import BrokenWorkerError, OptionError, RequestError
 from unrolled.job.output_root import OutputRoot
 from unrolled.model.directory import open_model
+from unrolled.process.open_files import allow_open_files
 from unrolled.settings.flags import check_companion, flags
 from unrolled.telemetry import tracing
 from unrolled.telemetry.health_file import check_health_file
@@ -59,6 +60,7 @@ def worker(context: click.Context, /, log_level: str, **options: Any) -> None:
     if settings.health_file:
         check_health_file(settings.health_file)
     start_log(settings.log_format, log_level)
+    allow_open_files()
     for line in too_much(settings):
         _log.warning(line)
     if settings.metrics_port is not None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from inspect import signature
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -77,6 +77,23 @@ def load(
     """
     options = engine_options(engine, arithmetic, threads, emulate=emulate)
     return Encoder(open_model(checked_model(model)), options, os.fspath(model))
+
+
+class _How(NamedTuple):
+    """How rows are encoded: the options of `Encoder.encode`, checked.
+
+    Attributes:
+        columns: the vectors that are wanted.
+        is_one: whether the result is that of one column, rather than a dictionary.
+        output, normalize, add_special_tokens, progress: as `Encoder.encode` takes them.
+    """
+
+    columns: tuple[VectorColumn, ...]
+    is_one: bool
+    output: Output
+    normalize: bool
+    add_special_tokens: bool
+    progress: Progress
 
 
 class Encoder:
@@ -169,17 +186,8 @@ class Encoder:
             MemoryError: the results don't fit into memory; `encode_batches` computes rows in batches.
         """
         # Over 40 lines: most of it is the description of its arguments.
-        (found,) = self._encoded(
-            rows,
-            None,
-            initial_states=initial_states,
-            pooling=pooling,
-            layers=layers,
-            output=output,
-            normalize=normalize,
-            add_special_tokens=add_special_tokens,
-            progress=progress,
-        )
+        how = self._how(pooling, layers, output, normalize, add_special_tokens, progress)
+        (found,) = self._encoded(rows, initial_states, how, None)
         return found
 
     def tokenize(self, rows: Any, *, add_special_tokens: bool = True) -> list[NDArray[np.int32]]:
@@ -211,30 +219,32 @@ class Encoder:
             initial_states: those of the rows, for a model that reads them; read one by one as the rows are.
             options: those of `encode`.
 
-        Yields:
-            For each batch of consecutive rows what `encode` returns for them.
+        Returns:
+            An iterator: for each batch of consecutive rows what `encode` returns for them.
 
         Raises:
-            ValueError: `batch_rows` is not a whole number from 1; or, after the last batch, there are more initial
-                states than rows.
+            ValueError: an argument isn't allowed; or, after the last batch, there are more initial states than rows.
             TypeError: this is one row and not several, or a table.
             RowError: as `encode`; the number of the row counts from the beginning of its batch.
         """
-        # Over 40 lines: half of it is the description of its arguments.
         batch_rows = plain_value(batch_rows)
         if type(batch_rows) is not int or batch_rows < 1:
             raise ValueError(f"batch_rows is {batch_rows!r}; allowed: a whole number from 1")
         if unknown := options.keys() - signature(self.encode).parameters.keys():
             raise TypeError(f"encode_batches() has no option {min(unknown)!r}; it has those of encode()")
-        options.setdefault("progress", False)
+        refuse_set(initial_states, "initial_states")
+        return self._batches(rows, initial_states, batch_rows, self._how(**{"progress": False, **options}))
+
+    def _batches(
+        self, rows: Iterable[Any], initial_states: Iterable[Any] | None, batch_rows: int, how: _How
+    ) -> Iterator[Any]:
         batch: list[Any] = []
         size, width = 0, self._model.config.given_dim
-        refuse_set(initial_states, "initial_states")
         left = None if initial_states is None else map(plain, initial_states)
 
         def encoded() -> Iterator[Any]:
             states = None if left is None else list(islice(left, len(batch)))
-            return self._encoded(batch, _BATCH_BYTES, initial_states=states, **options)
+            return self._encoded(batch, states, how, _BATCH_BYTES)
 
         for row in each_row(rows, is_vector if self._model.config.vector_dim is not None else lambda _: False):
             batch.append(row)
@@ -255,23 +265,16 @@ class Encoder:
         """The model's place only: the model is loaded again when the pickle is read."""
         return _reload, (self._place, self._model.fingerprint, self._options)
 
-    def _encoded(
+    def _how(
         self,
-        rows: Any,
-        most_bytes: int | None,
-        *,
-        initial_states: Any = None,
         pooling: Pooling | None = None,
         layers: Layers = "last",
         output: Output = "numpy",
         normalize: bool = False,
         add_special_tokens: bool = True,
         progress: Progress = None,
-    ) -> Iterator[Any]:
-        """Yield what `encode` returns, given its arguments, for as many rows at a time as have `most_bytes` of vectors.
-
-        A single row may have more; None is no limit.
-        """
+    ) -> _How:
+        """The options of `encode`, checked; errors are those of `encode`."""
         columns, is_one = self._columns(pooling, layers)
         if output not in get_args(Output):
             raise ValueError(f"output is {output!r}; allowed: {', '.join(get_args(Output))}")
@@ -281,37 +284,35 @@ class Encoder:
         progress = plain_value(progress)
         if not (progress is None or callable(progress)):
             progress = checked_switch(progress, "if no function, progress")
-        found = self._read(rows, add_special_tokens=add_special_tokens)
+        return _How(columns, is_one, output, normalize, add_special_tokens, progress)
+
+    def _encoded(self, rows: Any, initial_states: Any, how: _How, most_bytes: int | None) -> Iterator[Any]:
+        """Yield what `encode` returns for as many rows at a time as have `most_bytes` of vectors.
+
+        A single row may have more; None is no limit.
+        """
+        found = self._read(rows, add_special_tokens=how.add_special_tokens)
         found = with_initial_states(found, initial_states, self._model.config.given_dim)
         # The bytes of vectors up to the end of each row.
-        ends = np.sum([column.width * 4 * _ends(found.real, column) for column in columns], axis=0)
+        ends = np.sum([column.width * 4 * _ends(found.real, column) for column in how.columns], axis=0)
         for start, stop in runs(ends, most_bytes) or [(0, 0)]:
             some = Rows(found.real.take(start, stop), found.single)
             # Not kept by a name here, while the next ones are computed.
-            yield self._results(some, columns, progress, output, normalize=normalize, is_one=is_one)
+            yield self._results(some, how)
 
-    def _results(
-        self,
-        rows: Rows,
-        columns: tuple[VectorColumn, ...],
-        progress: Progress,
-        output: Output,
-        *,
-        normalize: bool,
-        is_one: bool,
-    ) -> Any:
+    def _results(self, rows: Rows, how: _How) -> Any:
         """The result of the only column, or a dictionary with the result of each by its layer."""
         results = {}
-        for column, vectors in zip(columns, self._compute(rows.real, columns, progress), strict=True):
-            kept = normalized(vectors) if normalize else vectors
+        for column, vectors in zip(how.columns, self._compute(rows.real, how.columns, how.progress), strict=True):
+            kept = normalized(vectors) if how.normalize else vectors
             result = (
-                token_vectors(kept, rows.real.offsets, output)
+                token_vectors(kept, rows.real.offsets, how.output)
                 if column.per_token
-                else row_vectors(kept, rows.real.lengths == 0, output)
+                else row_vectors(kept, rows.real.lengths == 0, how.output)
             )
             number = column.layer_of(len(self._model.config.layers))
             results[number] = result[0] if rows.single else result
-        return next(iter(results.values())) if is_one else results
+        return next(iter(results.values())) if how.is_one else results
 
     def _read(self, rows: Any, *, add_special_tokens: bool) -> Rows:
         config = self._model.config

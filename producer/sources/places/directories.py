@@ -34,7 +34,10 @@ def find_files(given: str, notices: list[str]) -> Iterator[LocalFile]:
         try:
             file = LocalFile.of(path)
         except OSError as error:
-            raise RequestError(f"input {shown(path)}: {error.strerror}") from error
+            why = error.strerror
+            if isinstance(error, FileNotFoundError) and os.path.islink(path):  # noqa: PTH114 - as below
+                why = f"is a symbolic link to {shown(os.path.realpath(path))}, which doesn't exist"
+            raise RequestError(f"input {shown(path)}: {why}") from error
         if os.path.isdir(path):  # noqa: PTH112 - names stay as given
             raise RequestError(f"input {file.name}: is a directory")
         if not os.access(path, os.R_OK):

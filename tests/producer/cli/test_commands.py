@@ -278,17 +278,21 @@ def test_a_directory_without_a_job_is_an_error(tmp_path, command):
     )
 
 
-@pytest.mark.parametrize("command", ["status", "verify", "show"])
-def test_parts_that_were_copied_without_their_job(tmp_path, command):
+@pytest.mark.parametrize(("command", "has_log"), [("status", False), ("verify", True), ("show", False)])
+def test_parts_that_were_copied_without_their_job(tmp_path, command, has_log):
     """The error doesn't advise a command that would refuse the directory."""
     finished_job(tmp_path / "out")
     (tmp_path / "copy").mkdir()
+    if has_log:
+        shutil.copytree(tmp_path / "out" / "_unrolled" / "log", tmp_path / "copy" / "_unrolled" / "log")
     for path in (tmp_path / "out").glob("*.parquet"):
         shutil.copy(path, tmp_path / "copy")
     result = run(command, tmp_path / "copy")
     assert result.exit_code == 1
     assert "contains parts, but not the records of their job (_unrolled/job.json is missing)" in result.stderr
     assert result.stderr.endswith("`unrolled neighbours`, and unrolled.open in Python, need only the parts\n")
+    assert ("Copy the directory _unrolled too" in result.stderr) == (not has_log)
+    assert ("Restore that file from a copy" in result.stderr) == has_log
     named = next(open_dataset(tmp_path / "copy").rows()).id
     assert run("neighbours", tmp_path / "copy", "--id", named).exit_code == 0
 

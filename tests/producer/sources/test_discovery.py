@@ -231,7 +231,7 @@ def test_inputs_that_are_not_there(tmp_path):
         (["with\0nul"], "no such file"),
         ([f"{tmp_path}/*.no"], "no file matches this pattern"),
         ([f"{tmp_path}/empty"], "has no file"),
-        ([f"{tmp_path}/broken.txt"], "No such file"),
+        ([f"{tmp_path}/broken.txt"], f"is a symbolic link to {tmp_path}/gone, which doesn't exist"),
     ]:
         with pytest.raises(RequestError) as caught:
             check_inputs(given_inputs, SourceOptions())

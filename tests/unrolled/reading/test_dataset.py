@@ -390,6 +390,10 @@ def test_a_missing_column_is_reported(tmp_path):
         unrolled.to_padded(batch)
     with pytest.raises(ValueError, match=r"'mean' has one vector for each row; .*batch\['mean'\]"):
         unrolled.to_padded(batch, "mean")
+    for other in (unrolled.open(tmp_path), row, None):
+        for call in (unrolled.to_padded, lambda other: unrolled.pooled(other, "mean")):
+            with pytest.raises(TypeError, match=rf"this is a {type(other).__name__}; allowed: a batch, which "):
+                call(other)
 
 
 def test_a_stored_pooling_is_taken_as_it_is(tmp_path):

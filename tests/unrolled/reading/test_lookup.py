@@ -232,6 +232,9 @@ def test_neighbours_of_a_row_without_a_stored_vector(tmp_path):
     [
         ({"count": 0}, "count is 0; it must be at least 1"),
         ({"count": 2.5}, r"count is 2\.5; a whole number is expected"),
+        ({"query": None}, "the query is a NoneType; give a row's id, or one vector of numbers"),
+        ({"query": [1.0, None, 2.0]}, "the query is a list; give a row's id, or one vector of numbers"),
+        ({"query": 7}, "the query is a int; give a row's id, or one vector of numbers"),
         ({"query": ["a", "b"]}, "the query is a list; give a row's id, or one vector of numbers"),
         ({"count": 0, "query": "rows.txt#0"}, "count is 0; it must be at least 1"),
         ({"count": -3, "query": "rows.txt#0"}, "count is -3; it must be at least 1"),

@@ -353,7 +353,9 @@ def test_batches(encoder):
     np.testing.assert_array_equal(found, encoder.encode([[1 + n % 9] for n in range(1, 7)], pooling="last"))
     assert [len(batch) for batch in encoder.encode_batches(ROWS, batch_rows=3)] == [3, 1]
     with pytest.raises(ValueError, match="batch_rows is 0"):
-        next(encoder.encode_batches(ROWS, batch_rows=0))
+        encoder.encode_batches(ROWS, batch_rows=0)
+    with pytest.raises(ValueError, match="pooling is 'x'; allowed: None, mean"):
+        encoder.encode_batches(ROWS, pooling="x")
 
 
 @pytest.mark.parametrize(
