@@ -36,11 +36,13 @@ def test_a_file_is_published_and_replaced(tmp_path):
     [
         (errno.ENOSPC, "free some space"),
         (errno.EDQUOT, "quota"),
+        (errno.EFBIG, "raise the limit of the size of files"),
+        (errno.EMFILE, "ulimit -n"),
         (errno.EACCES, "let this user write"),
         (errno.EROFS, "mount it writable"),
         (errno.ESTALE, "mount the directory again"),
         (errno.EIO, "check the disk"),
-        (errno.EFBIG, "check the directory"),
+        (errno.ENOSYS, "check the directory"),
     ],
 )
 def test_a_refusing_system_leaves_the_old_file(tmp_path, number, advice):

@@ -124,6 +124,13 @@ def test_residual_sums_are_the_users_word(tmp_path):
         imported(source, tmp_path / "refused", residual=("zzz",))
 
 
+@pytest.mark.parametrize("name", ["model", "model.bin", "model.pt", "model.safetensors"])
+def test_safetensors_are_known_by_their_content(name, tmp_path):
+    """Some tools name them as PyTorch's files."""
+    (tmp_path / name).write_bytes((MODELS / "lstm1.safetensors").read_bytes())
+    assert imported(tmp_path / name, tmp_path / "out").format == "safetensors state dict"
+
+
 def test_half_precision_is_read(tmp_path):
     """float16 and bfloat16 become float32."""
     tensors = load_file(MODELS / "lstm1.safetensors")

@@ -24,6 +24,9 @@ _ADVICE = {
     errno.EISDIR: "remove the directory",
     errno.ESTALE: "mount the directory again",
     errno.EIO: "check the disk",
+    errno.EFBIG: "raise the limit of the size of files (`ulimit -f`), or use a file system that takes such files",
+    errno.EMFILE: "raise this process's limit of open files, with `ulimit -n`",
+    errno.ENFILE: "raise the machine's limit of open files",
 }
 #: What helps where something can't be read, by the error's number.
 READING = {errno.EACCES: "let this user read it", errno.EPERM: "let this user read it"}

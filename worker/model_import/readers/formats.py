@@ -153,8 +153,9 @@ def _format_of(source: Path) -> str:
         return _format_of_zip(source)
     if head.startswith(_PICKLE) and suffix not in (".onnx", ".safetensors"):
         return "torch"  # as PyTorch wrote before it wrote zips, or another pickle
-    # Safetensors begins with the length of a JSON object, in eight bytes.
-    kind = _BY_NAME.get(suffix, "safetensors" if head[8:10] == _SAFETENSORS else None)
+    # Safetensors begins with the length of a JSON object, in eight bytes; some tools name it .bin.
+    by_name = _BY_NAME.get(suffix)
+    kind = "safetensors" if head[8:10] == _SAFETENSORS and by_name in (None, "torch") else by_name
     if kind is None:
         raise ImportRefusedError(f"has none of the formats that can be imported; give {_ALLOWED}")
     return kind
