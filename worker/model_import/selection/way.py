@@ -1,0 +1,298 @@
+"""The way from the ids to the states, and what leftovers of a file with only weights could do on it.
+
+What counts is a chain of widths: an array is suspicious if it can lead from a vector on the way (or from ids) back to a
+vector on the way, alone or through other leftovers. Between the layers of one nn.LSTM there is nothing, and above the
+last layer everything is a head.
+"""
+
+# Over 150 lines: one rule, in the order in which an array is judged.
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from worker.model_import.found import UNKNOWN, UNREAD, Array, Found
+from worker.model_import.selection.names import ends_with_head, module_of
+from worker.model_import.selection.stack import Stack
+
+#: Last parts of names that modules of the frameworks give to their arrays. Any other is a parameter of its own.
+_USUAL = re.compile(
+    r"^(\d+|.*weight|.*bias|.*kernel|w|b|gamma|beta|(running|moving)_(mean|var|variance)|embeddings)(:\d+)?$",
+    re.IGNORECASE,
+)
+_BIAS = re.compile(r"(^|[._/])(b|.*bias)(:\d+)?$", re.IGNORECASE)
+#: Names of what weighs vectors, below the layers or above them.
+_WEIGHS = re.compile(r"att(n|ention)|gate|weigh(?!t)", re.IGNORECASE)
+#: A module may make several vectors at once, which its program then splits: gates, queries, keys and values.
+_SPLITS = (2, 3, 4)
+_IDS = -1
+#: How many vectors of the states a head may read side by side.
+_POOLED = 3
+#: The most axes of a convolution's array, and more.
+_AXES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One way in which an array can turn a vector of one width (or an id) into a vector of another."""
+
+    array: Array
+    before: int
+    after: int
+
+
+class Way:
+    """The widths from the ids to the last layer, and the steps that leftovers could add to them.
+
+    Args:
+        found: the file.
+        stack: what will be imported.
+        rest: the arrays to judge.
+    """
+
+    def __init__(self, found: Found, stack: Stack, rest: list[Array]) -> None:
+        self._rest, self._stack, self._axes = rest, stack, found.matrix_axes
+        first, *others = stack.layers
+        #: The widths where something could be: before the first layer, and between layers of different modules.
+        self._widths = [first.inputs, *(layer.inputs for layer in others if layer.below is None)]
+        # A program that computes a cell step by step may change its states before the next step reads them.
+        self._widths += [layer.outputs for layer in stack.layers if layer.is_cell]
+        #: How many ids there are; 0 if rows contain vectors.
+        self._ids = first.inputs if stack.table is None else stack.table.array.shape[0]
+        self._ids = 0 if stack.vectors else self._ids
+        self._is_one_hot = not stack.vectors and (stack.table is None or bool(stack.table.one_hot))
+        passes = [one for layer in stack.layers for one in layer.passes]
+        gates = {count * one.units for one in passes for count in (3, 4)}
+        self._single = {size for one in passes for size in (one.units, one.projection or one.units)}
+        self._single |= {layer.outputs for layer in stack.layers}
+        self._states = self._single | gates
+        #: What a head may read: states, also several side by side, of all passes, or mean, largest and last.
+        self._for_heads = {count * size for size in self._single for count in range(1, _POOLED + 1)}
+        self._modules: dict[str, list[Array]] = {}
+        for array in rest:
+            self._modules.setdefault(module_of(array.name)[0], []).append(array)
+
+    def suspicious(self) -> list[tuple[Array, str]]:
+        """The arrays that could be between ids and states, each with the reason."""
+        steps = [step for array in self._rest for step in self._steps(array)]
+        if self._stack.vectors:  # which may have any width
+            steps += [replace(step, before=_IDS) for step in steps]
+        widths = self._widths
+        if self._is_one_hot:  # the vectors of ids may be wider than what is read of them
+            widths = [self._ids, *widths]
+            in_heads = self._in_heads(steps) | {*widths}
+            steps += [
+                replace(step, before=_IDS)
+                for step in steps
+                if step.before not in in_heads and not (ends_with_head(step.array.name) or self._is_next_in_head(step))
+            ]
+        why_on_way = dict.fromkeys(self._weights(are_explained=False), "can weigh what a layer reads")
+        turned = "can turn what a layer reads into other vectors, or add to it"
+        why_on_way |= dict.fromkeys(_on_way(steps, widths), turned)
+        return [(array, why) for array in self._rest if (why := self._reason(array, why_on_way)) is not None]
+
+    def _weights(self, *, are_explained: bool) -> set[int]:
+        """The identities of the arrays that could make one number for each token, as a weight of what a layer reads.
+
+        Args:
+            are_explained: of those that could also be a head, because they read states or what others make of these;
+                else of those that couldn't.
+        """
+        turns = [turn for array in self._rest for turn in self._turns(array)]
+        of_states = _made_of(self._for_heads, turns)
+        of_inputs = _made_of(self._widths, turns)
+        to_one = _made_of({1}, (replace(turn, before=turn.after, after=turn.before) for turn in turns))
+        return {
+            id(turn.array)
+            for turn in turns
+            if turn.before in of_inputs and turn.after in to_one and (turn.before in of_states) == are_explained
+        }
+
+    def weighing(self) -> list[Array]:
+        """The arrays that could weigh what a layer reads, or be heads, but aren't called as heads of scores are."""
+        found = self._weights(are_explained=True)
+        return [
+            one for one in self._rest if id(one) in found and (_WEIGHS.search(one.name) or not ends_with_head(one.name))
+        ]
+
+    def before_the_first(self) -> list[Array]:
+        """The arrays that could make one-hot vectors of other ids into what the first layer reads, or end a head.
+
+        Not among them is what is called as heads are and reads what heads read, as most models have it.
+        """
+        if not self._is_one_hot:
+            return []
+        found = {
+            id(step.array)
+            for step in (step for array in self._rest for step in self._turns(array))
+            if step.after == self._ids != step.before
+            and not (ends_with_head(step.array.name) and step.before in self._for_heads)
+            and not self._is_next_in_head(step)
+        }
+        return [array for array in self._rest if id(array) in found]
+
+    def _in_heads(self, steps: Iterable[_Step]) -> set[int]:
+        """The widths of states and of what leftovers make of them, but for the scores of heads.
+
+        What reads as many numbers as there are scores more likely reads ids, as one-hot vectors, than several states.
+        """
+        turns = [turn for array in self._rest for turn in self._turns(array)]
+        scores = {turn.after for turn in turns if ends_with_head(turn.array.name)} - self._single
+        return _made_of(self._for_heads, (step for step in steps if not ends_with_head(step.array.name))) - scores
+
+    def _is_next_in_head(self, step: _Step) -> bool:
+        """Whether a matrix in a module that is called as heads are reads what others there make of states."""
+        head = module_of(module_of(step.array.name)[0])[0]
+        if not ends_with_head(f"{head}."):
+            return False
+        kin = [one for one in self._rest if one is not step.array and _is_inside(one.name, head)]
+        turns = [turn for one in kin for turn in self._turns(one)]
+        made = _made_of(self._for_heads, turns)
+        return any(turn.after == step.before and turn.before in made for turn in turns)
+
+    def beside(self) -> list[Array]:
+        """The arrays whose results fit a layer's input or state, but whose own inputs nothing here makes.
+
+        Heads are among them, so they are no reason to refuse a file.
+        """
+        steps = [step for array in self._rest if len(array.shape) == 2 for step in self._steps(array)]
+        made = _made_of({_IDS, *self._widths, *self._for_heads}, steps)
+        passes = [one for layer in self._stack.layers if not layer.given_state for one in layer.passes]
+        starts = {size for one in passes for size in (one.units, one.projection or one.units)}
+        wanted = {count * width for width in (*self._widths, *starts) for count in (1, 2)}
+        outside = {id(step.array) for step in steps if step.before not in made and step.after in wanted}
+        # The rows of a table, one for each speaker, may be initial states; of a matrix without a bias, only its name
+        # tells whether it is one.
+        tables = {id(step.array) for step in steps if step.before == _IDS and step.after in starts}
+        outside |= tables - {id(one) for one in self._rest if ends_with_head(one.name)}
+        masks = {id(one) for one in self._rest if one.dtype and one.shape in {(width,) for width in self._widths}}
+        return [array for array in self._rest if id(array) in outside | masks]
+
+    def _reason(self, array: Array, why_on_way: dict[int, str]) -> str | None:
+        inside = next((one for one in self._stack.layers if one.scope and _is_inside(array.name, one.scope)), None)
+        if inside is not None:
+            return f"belongs to {inside.name}"
+        if array.dtype == UNKNOWN:
+            return f"can't be read ({UNREAD})"
+        if self._is_vector(array):
+            return None if array.dtype and array.shape != (self._ids,) else self._reason_of_vector(array)
+        if id(array) in why_on_way:
+            return why_on_way[id(array)]
+        sizes = set(array.shape) if len(array.shape) > 2 else {array.shape[-1]}
+        if len(array.shape) > 2 and (len(array.shape) > _AXES or sizes & set(self._widths)):
+            return "has an axis as long as the vectors that a layer reads, or many axes"
+        can_start = not _is_usual(array.name) and sizes & (self._states | set(self._widths))
+        return "can be the initial states of layers" if can_start else None
+
+    def _reason_of_vector(self, array: Array) -> str | None:
+        size = int(np.prod(array.shape, dtype=np.int64))
+        kin = [other for other in self._modules[module_of(array.name)[0]] if other is not array]
+        if any(not self._is_vector(other) and size in self._outputs_of(other) for other in kin):
+            return None  # a bias; its matrix is judged
+        if size == self._ids and not _BIAS.search(array.name) and size > 1:
+            return "has one number for each id"
+        if size == 1:
+            return "can scale vectors"
+        if size in self._widths:
+            return "is as long as the vectors that a layer reads: a normalization, a scale or an initial state"
+        on_top = size == self._stack.layers[-1].outputs and any(other.shape == array.shape for other in kin)
+        if size in self._states and not (on_top and _is_usual(array.name)):
+            return "is as long as a layer's states: an initial state, or a part of the cell"
+        return None
+
+    def _outputs_of(self, matrix: Array) -> tuple[int, ...]:
+        """How long the bias of a matrix can be."""
+        ends = {"outputs, inputs": matrix.shape[:1], "inputs, outputs": matrix.shape[-1:]}
+        return ends.get(self._axes, matrix.shape)
+
+    def _is_vector(self, array: Array) -> bool:
+        """Whether it has one axis longer than 1; a matrix with one row or column has a module's usual name."""
+        if len(array.shape) < 2:
+            return True
+        return sum(size > 1 for size in array.shape) < 2 and not _is_usual(array.name)
+
+    def _steps(self, array: Array) -> Iterator[_Step]:
+        if self._is_vector(array):
+            return
+        if len(array.shape) > 2:  # a convolution: which axes are in and out depends on the framework
+            sizes = set(array.shape[:_AXES])
+            yield from (_Step(array, one, two) for one in sizes for two in sizes)
+            return
+        rows, columns = array.shape
+        if rows == self._ids != columns and ends_with_head(array.name):
+            return  # the scores of all ids
+        kin = self._modules[module_of(array.name)[0]]
+        biased = any(self._is_vector(one) and rows in one.shape for one in kin)
+        yield from self._turns(array)
+        if not (biased and self._axes != "inputs, outputs"):
+            yield _Step(array, _IDS, columns)
+
+    def _turns(self, array: Array) -> Iterator[_Step]:
+        """The ways in which an array can be the matrix of a Linear module."""
+        if len(array.shape) != 2 or self._is_vector(array):
+            return
+        rows, columns = array.shape
+        usual = _is_usual(array.name)
+        if self._axes != "inputs, outputs" or not usual:
+            yield _Step(array, columns, rows)
+        if self._axes != "outputs, inputs" or not usual:
+            yield _Step(array, rows, columns)
+
+
+def _on_way(steps: list[_Step], widths: list[int]) -> set[int]:
+    """The identities of the arrays with a step on a walk from a place on the way to that place or a later one.
+
+    Args:
+        steps: what arrays can do.
+        widths: of the vectors in these places, in their order.
+    """
+    after: dict[int, set[int]] = {}
+    before: dict[int, set[int]] = {}
+    for step in steps:
+        after.setdefault(step.before, set()).add(step.after)
+        before.setdefault(step.after, set()).add(step.before)
+    parts = {count * width: width for width in widths for count in _SPLITS}
+    for whole, part in parts.items():
+        after.setdefault(whole, set()).add(part)
+        before.setdefault(part, set()).add(whole)
+    # A step is on a walk from an earlier place to a later one if the first place that leads to it isn't after the
+    # last place that it leads to.
+    first = dict.fromkeys(_closure(_IDS, after), 0)
+    last: dict[int, int] = {}
+    known: dict[int, tuple[set[int], set[int]]] = {}
+    for place, width in enumerate(widths):
+        if width not in known:
+            known[width] = _closure(width, after), _closure(width, before)
+        reached, leading = known[width]
+        for one in reached:
+            first.setdefault(one, place)
+        last |= dict.fromkeys(leading, place)
+    never = len(widths)
+    return {id(step.array) for step in steps if first.get(step.before, never) <= last.get(step.after, -1)}
+
+
+def _made_of(widths: Iterable[int], steps: Iterable[_Step]) -> set[int]:
+    """The widths of all that steps make of vectors of some widths, and these."""
+    after: dict[int, set[int]] = {}
+    for step in steps:
+        after.setdefault(step.before, set()).add(step.after)
+    return set().union(*(_closure(width, after) for width in widths))
+
+
+def _closure(start: int, edges: dict[int, set[int]]) -> set[int]:
+    reached, waiting = {start}, [start]
+    while waiting:
+        new = edges.get(waiting.pop(), set()) - reached
+        reached |= new
+        waiting += new
+    return reached
+
+
+def _is_inside(name: str, scope: str) -> bool:
+    return name.startswith(scope) and name[len(scope) : len(scope) + 1] in ("", ".", "/")
+
+
+def _is_usual(name: str) -> bool:
+    return _USUAL.match(module_of(name)[1]) is not None
