@@ -261,6 +261,7 @@ class _Teller:
         Raises:
             JobError: all that waits has been out of sight for too long, and no worker computes it.
         """
+        # Over 40 lines: what ends the wait, what passes by itself, and what is said once.
         if status.away:
             self._patience.fails("see the queue", status.away)
         else:
