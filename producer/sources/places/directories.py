@@ -14,6 +14,7 @@ from producer.sources.places.local_file import LocalFile, shown
 from unrolled.errors import RequestError
 from unrolled.job.names import JOB, part_object, parts_in
 from unrolled.model.files import CONFIG_FILE, TRAINING_FOLDER, WEIGHTS_FILE
+from unrolled.store.disk.path_limits import why_home
 from unrolled.store.patterns import is_private, matching_paths
 
 #: How many reasons are shown where all that matches a pattern is left out.
@@ -88,7 +89,8 @@ def _matching(pattern: str, notices: list[str]) -> Iterator[str]:
     except OSError as error:
         raise RequestError(f"input {shown(str(error.filename))}: {error.strerror}") from error
     if not matches:
-        raise RequestError(f"input {shown(pattern)}: no file matches this pattern")
+        home = f"; {why}" if (why := why_home(pattern)) else ""
+        raise RequestError(f"input {shown(pattern)}: no file matches this pattern{home}")
     path, before = None, len(notices)
     for match in _without_outputs(matches, pattern, notices):
         for path in _walk(match, notices) if os.path.isdir(match) else (match,):  # noqa: PTH112 - names stay as given
@@ -122,6 +124,8 @@ def _why_absent(path: str) -> str:
         return str(error.strerror)
     except (OSError, ValueError):
         pass
+    if why := why_home(path):
+        return f"no such file or directory; {why}"
     return "no such file or directory"
 
 

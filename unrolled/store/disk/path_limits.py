@@ -16,7 +16,10 @@ _SHOWN = 60
 
 
 def refuse_impossible(place: str | Path) -> None:
-    """Refuse a path that is too long, or that symbolic links lead round in a circle, or to nothing.
+    """Refuse a path that is too long, that links lead round in a circle or to nothing, or that begins with `~`.
+
+    The shell puts the home directory in place of `~` at the beginning of a word, but not in `--out=~/out`, nor within
+    quotes; a directory of that name that is there may be meant.
 
     Args:
         place: a path; it may not exist.
@@ -29,6 +32,8 @@ def refuse_impossible(place: str | Path) -> None:
     if len(shown) > _SHOWN:
         shown = f"{shown[: _SHOWN // 2]}…{shown[-_SHOWN // 3 :]}"
     there = _nearest(path, shown)
+    if why := why_home(os.fspath(place)):
+        raise OptionError(f"{shown}: {why}")
     _refuse_to_nothing(path, shown)
     names, whole = _limit(there, "PC_NAME_MAX", _NAME_BYTES), _limit(there, "PC_PATH_MAX", _PATH_BYTES)
     for name in path.parts:
@@ -40,6 +45,16 @@ def refuse_impossible(place: str | Path) -> None:
         raise OptionError(
             f"{shown}: the path has {size:,} bytes, and may have {whole - _OWN_BYTES:,}; choose a shorter one"
         )
+
+
+def why_home(place: str) -> str:
+    """What is wrong with a path that begins with `~`, which the shell has left; empty if nothing is."""
+    if place.split("/", maxsplit=1)[0] != "~" or os.path.lexists("~"):
+        return ""
+    home = f"$HOME{place[1:]}"
+    return (
+        f"its ~ isn't the home directory here, because the shell takes it so only at a word's beginning: write {home}"
+    )
 
 
 def _nearest(path: Path, shown: str) -> Path:
