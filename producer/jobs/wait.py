@@ -121,7 +121,7 @@ def wait_for_job(
             teller.tell(status, is_last=is_over)
             if queue is None:
                 teller.say_once("blind", BLIND.format(place=job.place))
-            if queue and status.lost:
+            if queue and status.lost and not (status.queue and status.queue.declines):
                 log = _tell_again(queue, job, log, teller)
             if is_over:
                 return status

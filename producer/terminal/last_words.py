@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 
 #: Lines in which a crash lists where it happened: those of absl's logging and of Python's faulthandler.
-_PLACE = re.compile(r"\s*@ +0x|\*\*\* |\s+File \"|Current thread |Thread 0x|Extension modules: |<no Python frame>")
+_PLACE = re.compile(
+    r"(PC: )?@ +(0x|\.\.\.)|\*\*\* |File \"|Current thread |Thread 0x|Extension modules: |<no Python frame>|\.\.\.$"
+)
 
 
 def last_words(printed: str) -> str:
     """The last line that isn't blank and isn't a part of a list of stack frames; empty where there is none."""
-    lines = [line for line in printed.splitlines() if line.strip()]
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
     told = [line for line in lines if not _PLACE.match(line)] or lines
-    return told[-1].strip() if told else ""
+    return told[-1] if told else ""

@@ -123,8 +123,14 @@ def reading(place: Path) -> Iterator[None]:
         yield
     except (ModelError, KeyboardInterrupt, SystemExit):
         raise
-    except FileNotFoundError as error:
-        raise ModelError(f"{place}: isn't there any more; restore it from your copy") from error
+    except FileNotFoundError as error:  # of any file that can't be opened, by version
+        try:
+            place.open("rb").close()
+        except FileNotFoundError:
+            raise ModelError(f"{place}: isn't there any more; restore it from your copy") from error
+        except OSError as reason:
+            raise ModelError(f"{place}: can't be read ({reason.strerror})") from reason
+        raise ModelError(f"{place}: can't be read ({error})") from error
     except BaseException as error:  # safetensors raises its own type, OSError or ValueError by version
         said = f"{type(error).__name__}: {error}"
         if isinstance(error, Exception):
@@ -135,6 +141,8 @@ def reading(place: Path) -> Iterator[None]:
             raise
         if note:
             raise ModelError(f"{place}: can't be read{note}") from error
+        if isinstance(error, OSError) and error.errno:
+            raise ModelError(f"{place}: can't be read ({error.strerror})") from error
         raise ModelError(f"{place}: is not a whole safetensors file ({error}); restore it from your copy") from error
 
 

@@ -6,9 +6,9 @@ import resource
 
 from unrolled.errors import UnrolledError
 
-#: Files that a worker has open, with room for those of its threads: below that it would wait without a word, since
-#: Celery tries again and again what it can't open.
-LEAST = 64
+#: Files that a worker has open: below that it would wait without a word, since Celery tries again and again what it
+#: can't open.
+LEAST = 48
 _ENOUGH = 4096
 
 

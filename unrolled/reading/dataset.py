@@ -525,6 +525,7 @@ class Dataset:
             KeyError: no row has the id, or the job doesn't have the column.
             ValueError: an argument isn't allowed, a column must be named, the vector is of another width, or the row
                 has no token, or none at a stored position, and so no vector.
+            TypeError: the query is neither an id nor a vector.
             FileFormatError: a file turns out to be damaged.
         """
         # Over 40 lines: half of it is the description of its arguments.

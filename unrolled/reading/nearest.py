@@ -153,7 +153,7 @@ def _float32(query: Any, metric: Metric) -> NDArray[np.float32]:
     largest = np.abs(exact).max(initial=0.0)
     limits = np.finfo(np.float32)
     if metric == "cosine" and np.isfinite(largest) and largest and not limits.tiny <= largest <= limits.max:
-        exact = exact / largest
+        exact = np.ldexp(exact, -int(np.frexp(largest)[1]))  # by a power of two, which rounds nothing
     with np.errstate(over="ignore", under="ignore"):  # numbers that are too small are zeros for a job's vectors, too
         wanted: NDArray[np.float32] = exact.astype(np.float32)
     if np.isfinite(exact).all() and not np.isfinite(wanted).all():

@@ -233,10 +233,12 @@ class Encoder:
         if unknown := options.keys() - signature(self.encode).parameters.keys():
             raise TypeError(f"encode_batches() has no option {min(unknown)!r}; it has those of encode()")
         refuse_set(initial_states, "initial_states")
-        return self._batches(rows, initial_states, batch_rows, self._how(**{"progress": False, **options}))
+        how = self._how(**{"progress": False, **options})
+        each = each_row(rows, is_vector if self._model.config.vector_dim is not None else lambda _: False)
+        return self._batches(each, initial_states, batch_rows, how)
 
     def _batches(
-        self, rows: Iterable[Any], initial_states: Iterable[Any] | None, batch_rows: int, how: _How
+        self, rows: Iterator[Any], initial_states: Iterable[Any] | None, batch_rows: int, how: _How
     ) -> Iterator[Any]:
         batch: list[Any] = []
         size, width = 0, self._model.config.given_dim
@@ -246,7 +248,7 @@ class Encoder:
             states = None if left is None else list(islice(left, len(batch)))
             return self._encoded(batch, states, how, _BATCH_BYTES)
 
-        for row in each_row(rows, is_vector if self._model.config.vector_dim is not None else lambda _: False):
+        for row in rows:
             batch.append(row)
             size += (len(row) if hasattr(row, "__len__") else 0) * (self._model.config.vector_dim or 1) + width
             if len(batch) == batch_rows or size >= _BATCH_SIZE:

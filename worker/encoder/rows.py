@@ -69,7 +69,7 @@ def read_rows(given: Any, tokenize: Callable[[Sequence[str]], Iterator[list[int]
 
 
 def each_row(given: Any, is_vector: Callable[[Any], bool]) -> Iterator[Any]:
-    """Yield rows one by one, for the batches of `Encoder.encode_batches`.
+    """The rows one by one, for the batches of `Encoder.encode_batches`.
 
     Args:
         given: the rows.
@@ -86,6 +86,10 @@ def each_row(given: Any, is_vector: Callable[[Any], bool]) -> Iterator[Any]:
         kind = "one text" if isinstance(given, str) else f"a {type(given).__name__}"
         raise TypeError(f"rows are {kind}; {_SEVERAL}")
     refuse_set(given, "rows")
+    return _several(given, is_vector)
+
+
+def _several(given: Iterable[Any], is_vector: Callable[[Any], bool]) -> Iterator[Any]:
     for row in map(plain, given):
         if isinstance(row, int | np.integer) or is_vector(row):
             raise TypeError(f"rows are one row of token ids or of vectors; {_SEVERAL}")

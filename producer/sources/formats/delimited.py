@@ -230,7 +230,7 @@ class Records:
 
     def _is_whole(self, lines: list[str]) -> bool:
         """Whether lines that don't look like rows are a record on several lines but for their carriage returns."""
-        if self.columns is not None and any(line.count(self._delimiter) == self.columns - 1 for line in lines[1:]):
+        if len(lines) >= _LEAST_ROWS and self._likeness(lines)[0] <= 1:
             return False
         record = _next(self._reader([line.replace("\r", "") for line in lines], 0))
         return record is not None and not isinstance(record, Unreadable)

@@ -24,6 +24,12 @@ F0000 00:00:1.2 71 env.cc:410] Check failed: -1 != path_length (-1 vs. -1)
         ("one\ntwo \n\n", "two"),
         (ABSL, "F0000 00:00:1.2 71 env.cc:410] Check failed: -1 != path_length (-1 vs. -1)"),
         ("    @ 0x5883cc  (unknown)\n", "@ 0x5883cc  (unknown)"),
+        ("reason\n  PC: @ 0x58  f()\n    @ ... and at least 5 more frames\n", "reason"),
+        (
+            "No module named 'x'\n\nCurrent thread 0x1 (most recent call first):\n  <no Python frame>\n",
+            "No module named 'x'",
+        ),
+        ('Fatal Python error: Aborted\n\nThread 0x1:\n  File "a", line 1\n  ...\n', "Fatal Python error: Aborted"),
     ],
 )
 def test_frames_of_a_stack_are_no_reason(printed, last):

@@ -20,10 +20,10 @@ CODE = """if True:
 @pytest.mark.parametrize(
     ("soft", "hard", "said"),
     [
-        (40, 40, "this process may have 40 files open, and a worker needs 64: raise the limit, with `ulimit -n 1024`"),
+        (40, 40, "this process may have 40 files open, and a worker needs 48: raise the limit, with `ulimit -n 1024`"),
         (40, 500, "500 500"),
         (300, 500, "500 500"),
-        (64, 64, "64 64"),
+        (48, 48, "48 48"),
     ],
 )
 def test_the_limit_is_raised_as_far_as_it_may_be(soft, hard, said):

@@ -356,6 +356,8 @@ def test_batches(encoder):
         encoder.encode_batches(ROWS, batch_rows=0)
     with pytest.raises(ValueError, match="pooling is 'x'; allowed: None, mean"):
         encoder.encode_batches(ROWS, pooling="x")
+    with pytest.raises(TypeError, match="rows are one text"):
+        encoder.encode_batches("a text")
 
 
 @pytest.mark.parametrize(

@@ -151,11 +151,13 @@ def _format_of(source: Path) -> str:
         return "hdf5"
     if head.startswith(_ZIP):
         return _format_of_zip(source)
-    if head.startswith(_PICKLE) and suffix not in (".onnx", ".safetensors"):
-        return "torch"  # as PyTorch wrote before it wrote zips, or another pickle
-    # Safetensors begins with the length of a JSON object, in eight bytes; some tools name it .bin.
+    # Safetensors begins with the length of a JSON object, in eight bytes, which may look like a pickle's first; some
+    # tools name it .bin.
     by_name = _BY_NAME.get(suffix)
-    kind = "safetensors" if head[8:10] == _SAFETENSORS and by_name in (None, "torch") else by_name
+    is_safetensors = head[8:10] == _SAFETENSORS and by_name in (None, "torch")
+    if head.startswith(_PICKLE) and by_name not in ("onnx", "safetensors") and not is_safetensors:
+        return "torch"  # as PyTorch wrote before it wrote zips, or another pickle
+    kind = "safetensors" if is_safetensors else by_name
     if kind is None:
         raise ImportRefusedError(f"has none of the formats that can be imported; give {_ALLOWED}")
     return kind

@@ -259,7 +259,8 @@ class _Paths:
             return names, f"--layer: {' '.join(named)} don't read each other; {last.target} reads {below}"
         problem = self._why_cut(layers[0], origin)
         if problem is not None:
-            return names, problem
+            is_of_ids = (self._asked.vectors or self._asked.one_hot) and self._reads_ids(nodes[-1].name)
+            return names, _OfIds(problem) if is_of_ids else problem
         table = self._found.tables[self._graph[origin.name].target or ""] if origin.role == "table" else None
         vectors = origin.role == "input" and self._asked.vectors
         maps = () if vectors else tuple(link.node for link in origin.links)
@@ -482,6 +483,12 @@ class _Paths:
             waiting += new
         return [node for node in self._whole.values() if node.name in reached]
 
+    def _reads_ids(self, name: str) -> bool:
+        """Whether a node reads embeddings of the model's inputs only, and none of these inputs itself."""
+        before = self._before(name)
+        of_tables = {one.name for node in before if node.role == "table" for one in self._before(node.name)}
+        return bool(of_tables) and all(node.name in of_tables for node in before if node.role == "input")
+
     def _origin(self, name: str) -> _Origin:
         """Follow the way down from a node, through functions and sums."""
         links: list[_Link] = []
@@ -595,9 +602,9 @@ class _Paths:
     def _why_changed(self, node: Node, layer: str) -> str | None:
         """Why ids aren't what an embedding or one-hot vectors are made of; None if they are."""
         if self._asked.vectors:
-            return _OfIds(f"--vectors: {layer} reads {node}, which makes vectors of ids; leave it out")
+            return f"--vectors: {layer} reads {node}, which makes vectors of ids; leave it out"
         if self._asked.one_hot and node.role == "table":
-            return _OfIds(f"--one-hot: {layer} reads {node}, which makes vectors of ids; leave it out")
+            return f"--one-hot: {layer} reads {node}, which makes vectors of ids; leave it out"
         source = self._graph.get(node.inputs[0]) if node.inputs else None
         if not node.inputs or (source is not None and source.role == "input"):
             return None

@@ -101,13 +101,17 @@ class Way:
                 else of those that couldn't.
         """
         turns = [turn for array in self._rest for turn in self._turns(array)]
-        of_states = _made_of(self._for_heads, turns)
+        # Another array may make vectors of that width: the layer of a head before its last.
+        made = {width for width in self._widths if any(width == turn.after for turn in turns)}
+        read_by_heads = {width for width in self._widths if any(width % size == 0 for size in self._single)}
+        explained = {*self._for_heads, *made, *read_by_heads}
+        of_heads = _made_of(explained, turns)
         of_inputs = _made_of(self._widths, turns)
         to_one = _made_of({1}, (replace(turn, before=turn.after, after=turn.before) for turn in turns))
         return {
             id(turn.array)
             for turn in turns
-            if turn.before in of_inputs and turn.after in to_one and (turn.before in of_states) == are_explained
+            if turn.before in of_inputs and turn.after in to_one and (turn.before in of_heads) == are_explained
         }
 
     def weighing(self) -> list[Array]:
@@ -189,7 +193,9 @@ class Way:
     def _reason_of_vector(self, array: Array) -> str | None:
         size = int(np.prod(array.shape, dtype=np.int64))
         kin = [other for other in self._modules[module_of(array.name)[0]] if other is not array]
-        if any(not self._is_vector(other) and size in self._outputs_of(other) for other in kin):
+        is_bias = "bias" in module_of(array.name)[1].lower() or _BIAS.search(array.name)
+        lengths = (other.shape if is_bias else self._outputs_of(other) for other in kin if not self._is_vector(other))
+        if any(size in one for one in lengths):
             return None  # a bias; its matrix is judged
         if size == self._ids and not _BIAS.search(array.name) and size > 1:
             return "has one number for each id"
@@ -203,7 +209,9 @@ class Way:
         return None
 
     def _outputs_of(self, matrix: Array) -> tuple[int, ...]:
-        """How long the bias of a matrix can be."""
+        """How long a vector without the name of a bias can be in the module of a matrix, to be a bias of it."""
+        if len(matrix.shape) != 2 or not _is_usual(matrix.name):
+            return matrix.shape
         ends = {"outputs, inputs": matrix.shape[:1], "inputs, outputs": matrix.shape[-1:]}
         return ends.get(self._axes, matrix.shape)
 

@@ -1453,6 +1453,15 @@ def test_one_hot_vectors_beside_an_embedding(tmp_path):
         imported(tmp_path / "conv.keras", tmp_path / "conv", one_hot=True)
 
 
+def test_rows_of_vectors_beside_convolved_embeddings(tmp_path):
+    """What reads embeddings alone can't be meant by --vectors, whatever is between."""
+    ids, vectors = text(), keras.Input((None, 10))
+    convolved = layers.Conv1D(4, 3, padding="causal")(words()(ids))
+    keras.Model([vectors, ids], [lstm(name="a")(vectors), lstm(name="b")(convolved)]).save(tmp_path / "model.keras")
+    made = imported(tmp_path / "model.keras", tmp_path / "model", vectors=True).made
+    assert [one.split(":")[0] for one in made.taken if "lstm" in one] == ["a"]
+
+
 def test_some_are_right():
     """A reader that refuses everything would pass most of these tests."""
     assert sum(one.outcome == RIGHT or one.then is not None for one in CASES) >= 12

@@ -684,6 +684,8 @@ def test_a_file_whose_name_shows_no_format(tmp_path):
         ({"hidden": (6, UNITS), "value": (1, 6)}, None),
         ({"hidden": (WIDTH, UNITS), "value": (1, WIDTH)}, "value.weight (1, 4)"),
         ({"hidden": (WIDTH, UNITS), "fc": (1, WIDTH)}, None),
+        ({"fc1": (WIDTH, UNITS + 2), "fc2": (1, WIDTH)}, None),
+        ({"mlp.0": (WIDTH, 4 * UNITS), "mlp.1": (1, WIDTH)}, "mlp.1.weight (1, 4)"),
     ],
 )
 def test_numbers_that_may_weigh_what_a_layer_reads(tmp_path, modules, outcome):
@@ -729,6 +731,16 @@ def test_a_table_whose_rows_may_be_initial_states(tmp_path, name):
     (note,) = (note for note in notes if "they could also make the initial states of layers" in note)
     assert f"{name}.weight (10, 5). By" in note
     assert "out.weight" not in note
+
+
+def test_a_bias_of_another_side(tmp_path):
+    """A transposed convolution's weight has the axis of its outputs second."""
+    tensors = embedded()[0]
+    tensors.add("up.weight", 7, UNITS, 2)
+    tensors.add("up.bias", UNITS)
+    torch_lstm(tensors, "a.", WIDTH)
+    save_file(tensors, tmp_path / "model.safetensors")
+    assert "up.bias" in imported(tmp_path / "model.safetensors", tmp_path / "model").made.left
 
 
 def test_a_vector_that_is_no_bias_of_its_module(tmp_path):
