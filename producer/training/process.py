@@ -195,7 +195,7 @@ def _changed(out: Path, record: dict[str, Any]) -> str:
 
 
 def _train(out: Path, plan: FitPlan, device: str, threads: int | None, lock: BinaryIO) -> None:
-    command = [sys.executable, "-P", "-m", "worker.training", "--device", device]
+    command = [sys.executable, "-P", "-m", "worker.training", "--device", device, "--parent", str(os.getpid())]
     if threads is not None:
         command += ["--threads", str(threads)]
     command += ["--", str(out)]  # which may begin with a dash

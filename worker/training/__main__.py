@@ -1,9 +1,9 @@
 """`python -m worker.training DIRECTORY` runs the training that `unrolled model fit` has prepared there.
 
 It reports its progress as JSON lines on standard output, each with an "event": begin, step, validation, epoch, done or
-error. It ends when standard output is closed, so it doesn't outlive the command that started it, even if that was
-killed. The command holds the lock of the training, and this process inherits it. On SIGINT, SIGTERM and SIGHUP it saves
-its state first. With --check-device it only tells whether it could use the device.
+error. It doesn't outlive the command that started it, even if that was killed: Linux ends it then, and elsewhere it
+ends at its next report. The command holds the lock of the training, and this process inherits it. On SIGINT, SIGTERM
+and SIGHUP it saves its state first. With --check-device it only tells whether it could use the device.
 
     session        epochs, early stopping, resuming
     device         the device on which TensorFlow trains
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.errors import JobError, UnrolledError
+from unrolled.process.parent import end_with_parent
 from unrolled.training.plan import SCRATCH, FitPlan
 from unrolled.training.token_store import TokenStore
 from worker.training.record import save_result
@@ -44,7 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--check-device", action="store_true")
+    parser.add_argument("--parent", type=int)
     given = parser.parse_args(arguments)
+    if given.parent is not None:
+        end_with_parent(given.parent)  # at once: what is imported next takes many seconds
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # which it is under nohup
