@@ -42,6 +42,8 @@ class StatusReader:
         broker: where the job is queued; None to look at the store alone.
         namespace: prefix of every key there.
         is_fed: says whether an `unrolled run` is known to be at work on the job.
+        since: an earlier look, from which on the speed counts, too: its time on the monotonic clock, and the real
+            tokens that were done then.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class StatusReader:
         broker: Broker | None = None,
         namespace: str = "",
         is_fed: Callable[[], bool] = lambda: False,
+        since: tuple[float, int] | None = None,
     ) -> None:
         self.log = Log()
         self._job = job
@@ -62,7 +65,7 @@ class StatusReader:
         self._deaths: dict[Life, str] = {}
         self._damaged: dict[Life, bool] = {}
         self._lacked: dict[Life, float] = {}  # since when, on the monotonic clock
-        self._looks: deque[tuple[float, int]] = deque()
+        self._looks: deque[tuple[float, int]] = deque([since] if since else [])
 
     def read(self) -> JobStatus:
         """The status now; where the broker is away, as far as the store shows it.

@@ -69,6 +69,7 @@ def wait_for_job(
     every_seconds: float = 0.5,
     figures: ProducerFigures | None = None,
     is_fed: Callable[[], bool] = lambda: False,
+    since: tuple[float, int] | None = None,
 ) -> JobStatus:
     """Wait until the job is finished. A broker or a store that is away is waited for.
 
@@ -81,6 +82,7 @@ def wait_for_job(
         every_seconds: between two looks, at least.
         figures: receive how far the job is.
         is_fed: see `StatusReader`.
+        since: see `StatusReader`.
 
     Returns:
         The job's last status.
@@ -95,7 +97,7 @@ def wait_for_job(
     patience = Patience(bar.warn, quiet_seconds=QUIET_SECONDS)
     queue = ShardQueue(broker, namespace, job.job.offer, patience) if broker else None
     seen = job.with_patience(partial(_in_time, until + _LATE_SECONDS, job.objects.steadily))
-    reader = StatusReader(seen, queue.broker if queue else None, namespace, is_fed)
+    reader = StatusReader(seen, queue.broker if queue else None, namespace, is_fed, since)
     teller = _Teller(patience, PATIENCE_SECONDS)
     log, status, first = Log(), None, time.monotonic()
     with contextlib.closing(queue) if queue else contextlib.nullcontext():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -47,13 +48,14 @@ def queue_and_wait(
     """
     if sys.stderr.isatty():
         return _on_screen(prepared, url, namespace, max_queued_tokens, priority, crew, figures)
+    since = time.monotonic(), StatusReader(prepared.job).read().tokens_done  # workers compute while the input is read
     summary = enqueue(prepared, url, namespace, max_queued_tokens, priority, None, figures, starts_workers=True)
     if crew.failure:  # a live input was ended by it, in order
         raise crew.failure
     job = prepared.job
     is_new = summary.sent or summary.known < summary.shards or not summary.rows
     with progress("computing" if is_new or not StatusReader(job).read().complete else "published already") as bar:
-        status = wait_for_job(job, url, namespace, bar, is_fed=lambda: True, figures=figures)
+        status = wait_for_job(job, url, namespace, bar, is_fed=lambda: True, figures=figures, since=since)
         return summary, status
 
 

@@ -67,8 +67,8 @@ def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
         tokenizer = Tokenizer.from_str(Path(path).read_text(encoding="utf-8-sig"))
     except Exception as error:  # tokenizers raises plain Exception
         raise ModelError(
-            f"{path} is not a tokenizer file ({error}); make one with `unrolled tokenizer fit`, or copy one in "
-            "Hugging Face tokenizers format"
+            f"{path} is not a tokenizer file of Hugging Face tokenizers ({error}); restore the model's own from your "
+            "copy. For a model that isn't trained, `unrolled tokenizer fit --overwrite` makes one"
         ) from error
     check_vocabulary(tokenizer, vocab_size, str(path))
     if settings := settings_left_out(tokenizer):

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -106,8 +107,12 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
 
 def test_the_line_of_json_says_what_the_verification_found(place):
     """A program reads no other output; the problems are those of `verify --json`."""
+    began = time.monotonic()
     whole = unrolled(*command("--json", "--no-report"), cwd=place)
-    assert (whole.returncode, json.loads(whole.stdout)["verified"]) == (0, True), whole.stderr
+    found = json.loads(whole.stdout)
+    assert (whole.returncode, found["verified"]) == (0, True), whole.stderr
+    # Of all that was computed, also what was while the input was read.
+    assert found["tokens_per_second"] * (time.monotonic() - began) >= found["tokens_done"]
     part = min((place / "out").glob("*.parquet"))
     part.write_bytes(part.read_bytes()[:-40])
     done = unrolled(*command("--json", "--no-report"), cwd=place)

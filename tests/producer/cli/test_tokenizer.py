@@ -243,3 +243,22 @@ def test_fit_shows_how_much_it_has_read(tmp_path, corpus, monkeypatch):
     size = corpus.stat().st_size
     assert result.stderr.splitlines()[-1] == f"counting words: {size} of {size} bytes (100 %)"
     assert json.loads(result.stdout)["words"] == 6
+
+
+@pytest.mark.parametrize("with_texts", [True, False])
+def test_a_trained_model_keeps_its_tokenizer(tmp_path, corpus, model, with_texts):
+    """Another one would make its vectors meaningless; its own, and any for a model that was trained with ids, fits."""
+    if with_texts:
+        assert run("fit", corpus, "--out", model).exit_code == 0
+    trained = open_model(model).fingerprint
+    (model / "training.json").write_text(json.dumps({"fingerprint": trained}))
+    other = tmp_path / "other.txt"
+    other.write_text("c b\n")
+    for texts in (corpus, other):
+        result = run("fit", texts, "--out", model, "--overwrite")
+        refused = with_texts and texts == other
+        assert result.exit_code == refused, result.output
+        assert ("was trained with another tokenizer (training.json is there)" in result.stderr) == refused
+        assert ("gives meaningless vectors" in result.stderr) == (not with_texts)
+        if with_texts:
+            assert open_model(model).fingerprint == trained

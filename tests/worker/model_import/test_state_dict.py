@@ -276,9 +276,20 @@ def test_the_dictionaries_of_a_checkpoint():
     one = np.ones(1)
     model = {"rnn.weight_ih_l0": one, "emb.weight": one}
     training = {"state": {0: {"exp_avg": one}}, "param_groups": []}
-    tensors, optimizers = tensors_of({"epoch": 1, "state_dict": model, "opt": training, "h0": one}, np.ndarray)
+    measured = {
+        "loss": np.array(0.4),
+        "train_losses": np.ones(5),
+        "callbacks": {"Stopping{'mode': 'min'}": {"best": one}},
+    }
+    tensors, beside = tensors_of(
+        {"epoch": 1, "state_dict": model, "opt": training, "h0": np.ones(5), **measured}, np.ndarray
+    )
     assert list(tensors) == ["h0", "rnn.weight_ih_l0", "emb.weight"]
-    assert optimizers == ["opt"]
+    assert sorted(beside) == [
+        "callbacks.Stopping{'mode': 'min'}.best (beside the state dict)", "loss (beside the state dict)",
+        "opt (optimizer)", "train_losses (beside the state dict)",
+    ]  # fmt: skip
+    assert list(tensors_of(model | {"scale": one, "loss": one}, np.ndarray)[0]) == [*model, "scale", "loss"]
     tensors, _ = tensors_of({"model": model, "ema": {"rnn.weight_ih_l0": one}}, np.ndarray)
     assert list(tensors) == ["model.rnn.weight_ih_l0", "model.emb.weight", "ema.rnn.weight_ih_l0"]
     endless = {}

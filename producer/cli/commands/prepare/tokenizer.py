@@ -3,10 +3,12 @@
 # Over 150 lines: two commands that share their options, their target and their report; `fit_command` has over 40, most
 # of them its options and its help.
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +20,7 @@ from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
 from producer.sources.rows import SourceRow
 from producer.terminal.text import percent
-from unrolled.errors import JobError, OptionError, RequestError
+from unrolled.errors import JobError, ModelError, OptionError, RequestError
 from unrolled.job.directories import refuse_job
 from unrolled.job.offer import SHORT
 from unrolled.patience import Patience
@@ -222,11 +224,19 @@ def _save(made: "Tokenizer", target: Path, room: int | None) -> None:
 
     if room is not None:
         check_vocabulary(made, room, "the new tokenizer")
+    content = (made.to_str(pretty=True) + "\n").encode()
+    trained = None if room is None else _fingerprint_trained(target.parent)
+    if trained is not None and trained not in _with_and_without(target.parent, content):
+        raise ModelError(
+            f"{target.parent} was trained with another tokenizer ({RECORD_FILE} is there), and its vectors would be "
+            f"meaningless with this one: restore {FILE_NAME} from your copy, or fit the texts of the training with its "
+            "options; for another model, give another --out"
+        )
     before = None if room is None else open_model(target.parent).fingerprint
-    publish_bytes(target, (made.to_str(pretty=True) + "\n").encode())
+    publish_bytes(target, content)
     if before is None or (now := open_model(target.parent).fingerprint) == before:
         return
-    if not (target.parent / RECORD_FILE).exists():
+    if now != trained:
         click.echo(
             "texts have this tokenizer's ids now: a model that was trained with other ids gives meaningless vectors",
             err=True,
@@ -236,6 +246,28 @@ def _save(made: "Tokenizer", target: Path, room: int | None) -> None:
         "only with a directory that has the old files",
         err=True,
     )
+
+
+def _fingerprint_trained(model: Path) -> str | None:
+    """The fingerprint that a model had when `unrolled model fit` had trained it; None if that didn't make it."""
+    try:
+        return str(json.loads((model / RECORD_FILE).read_bytes())["fingerprint"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""  # a record that can't be read is one all the same
+
+
+def _with_and_without(model: Path, tokenizer: bytes) -> tuple[str, str]:
+    """The fingerprints of a model with a tokenizer, and without any: one may be trained with ids alone."""
+    from unrolled.model.files import CONFIG_FILE, WEIGHTS_FILE, fingerprint_of  # noqa: PLC0415 - as in `_save`
+
+    with TemporaryDirectory() as scratch:
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
+            (Path(scratch) / name).symlink_to((model / name).absolute())
+        without = fingerprint_of(Path(scratch))
+        (Path(scratch) / FILE_NAME).write_bytes(tokenizer)
+        return fingerprint_of(Path(scratch)), without
 
 
 def _report(summary: dict[str, object], as_json: bool) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,35 +44,36 @@ def read_torch(path: Path) -> Found:
             f"it contains a {name:.200}, not a dictionary of arrays. A whole module needs its program, which isn't run "
             "here; if you trust the file, load it, save torch.save(model.state_dict(), …) and import that"
         )
-    tensors, optimizers = tensors_of(loaded.content, (Tensor, OtherTensor, PickledArray))
+    tensors, beside = tensors_of(loaded.content, (Tensor, OtherTensor, PickledArray))
     arrays = [loaded.array(name, tensor) for name, tensor in tensors.items()]
     found = (
         read_character_model(loaded.content, arrays)
         or read_laser(loaded.content, arrays)
         or find_modules(arrays, "PyTorch state dict")
     )
-    found.left += [f"{name} (optimizer)" for name in optimizers]
+    found.left += beside
     return found
 
 
 def tensors_of(loaded: Any, kind: type | tuple[type, ...]) -> tuple[dict[str, Any], list[str]]:
-    """The tensors in the nested dictionaries and lists of a checkpoint, by name, and the names of optimizers' states.
+    """The tensors in the nested dictionaries and lists of a checkpoint, by name, and what was left beside the model.
 
     The dictionary with the recurrent modules is the state dict, and its tensors have their own names. All others, and
     all tensors if there are several such dictionaries (a model and its average), have the dictionary's name before
-    their own.
+    their own. Left are the states of optimizers; and, outside of the state dict, single numbers and lists of what a
+    training has measured, such as losses.
 
     Args:
         loaded: what the file contains.
         kind: the class of tensors.
     """
     places: list[tuple[str, dict[str, Any]]] = []
-    optimizers = []
+    beside = []
     waiting, seen = deque([("", loaded, 0)]), {id(loaded)}
     while waiting:
         path, value, depth = waiting.popleft()
         if isinstance(value, dict) and "param_groups" in value and "state" in value:
-            optimizers.append(path or "state")
+            beside.append(f"{path or 'state'} (optimizer)")
             continue
         parts = value if isinstance(value, dict) else {at: part for at, part in enumerate(value) if not _is_fact(part)}
         tensors = {str(name): part for name, part in parts.items() if isinstance(part, kind)}
@@ -82,11 +85,22 @@ def tensors_of(loaded: Any, kind: type | tuple[type, ...]) -> tuple[dict[str, An
                 seen.add(id(part))
                 waiting.append((f"{path}.{name}".strip("."), part, depth + 1))
     models = [path for path, tensors in places if any(is_recurrent(name) for name in tensors)]
-    return {
-        name if [path] == models else f"{path}.{name}".strip("."): tensor
-        for path, tensors in places
-        for name, tensor in tensors.items()
-    }, optimizers
+    found = {}
+    for path, tensors in places:
+        for name, tensor in tensors.items():
+            full = f"{path}.{name}".strip(".")
+            if models and path not in models and _is_measured(name, tensor):
+                beside.append(f"{full} (beside the state dict)")
+            else:
+                found[name if [path] == models else full] = tensor
+    return found, beside
+
+
+def _is_measured(name: str, tensor: Any) -> bool:
+    """Whether a tensor outside of a state dict is a number, or a list of numbers, about the training."""
+    if isinstance(tensor, OtherTensor):  # whose shape may not be known
+        return False
+    return prod(tensor.shape) == 1 or (len(tensor.shape) == 1 and _MEASURED.search(name) is not None)
 
 
 def _is_fact(value: Any) -> bool:
@@ -94,6 +108,8 @@ def _is_fact(value: Any) -> bool:
     return isinstance(value, Tensor) and value.shape == ()
 
 
+#: Names of what a training measures.
+_MEASURED = re.compile(r"loss|acc|err|metric|score|perplexity|ppl|history|curve|step|epoch|time|lr|rate", re.IGNORECASE)
 #: How deep the dictionaries and lists of a checkpoint may be nested.
 _DEPTH = 6
 
