@@ -1,5 +1,7 @@
 """PyTorch's state dicts: `.pt` and other pickles, and `.safetensors`."""
 
+# Over 150 lines: two formats of one kind of file, and what a checkpoint has beside the model.
+
 from __future__ import annotations
 
 import json
