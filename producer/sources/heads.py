@@ -193,6 +193,7 @@ def _json_holds_text(lines: list[bytes | LongLine], source: SourceFile, options:
         if options.format is None and ".json" in (name.suffix, PurePath(name.stem).suffix):
             # With this extension, the file may be one JSON value instead of lines.
             raise DamagedInputError(
-                f"is not JSON lines (first line: {error}); write one object on each line, or give --format"
+                f"is not JSON lines (first line: {error}); write one object on each line, as `jq -c .` does, or give "
+                "--format"
             ) from error
         return options.kind == "text"

@@ -97,7 +97,10 @@ def create_job(place: Path | str, job: Job, steadily: Steadily = at_once, *, app
     content = objects.read(names.JOB)
     if content is None:
         if found := sorted(name for name in objects.list(names.PARTS) if name.endswith(".parquet"))[:3]:
-            raise JobError(f"{objects.store}: holds {', '.join(found)} and no job; use an empty directory for --out")
+            lost = f"restore {names.JOB} from a copy, or " if any(True for _ in objects.list(names.LOG)) else ""
+            raise JobError(
+                f"{objects.store}: holds {', '.join(found)} and no job; {lost}use an empty directory for --out"
+            )
         if is_url(os.fspath(place)):  # a disk's links never replace anything
             steadily(f"write to {objects.store}", lambda: check_creates_once(objects.store))
         content = objects.settle(names.JOB, job.encode(secrets.token_hex(8)))  # one of two processes creates it

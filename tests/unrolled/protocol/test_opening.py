@@ -79,6 +79,10 @@ def test_other_files_are_not_taken_for_parts(tmp_path):
     with pytest.raises(JobError, match=r"holds theirs\.parquet and no job; use an empty directory"):
         create_job(tmp_path, job_of())
     assert not (tmp_path / names.FOLDER).exists()
+    (tmp_path / names.LOG).mkdir(parents=True)
+    (tmp_path / names.LOG / "000000.jsonl").touch()
+    with pytest.raises(JobError, match=r"no job; restore _unrolled/job\.json from a copy, or use an empty directory"):
+        create_job(tmp_path, job_of())
 
 
 def test_no_job_is_reported(tmp_path):

@@ -42,6 +42,10 @@ def read_torch(path: Path) -> Found:
     if not isinstance(loaded.content, dict):
         what = type(loaded.content)
         name = f"{what.__module__}.{what.__qualname__}" if isinstance(loaded.content, Inert) else what.__name__
+        if isinstance(loaded.content, list | tuple):
+            raise ImportRefusedError(
+                f"it contains a {name}, not a dictionary of arrays; save the state dict in it alone"
+            )
         raise ImportRefusedError(
             f"it contains a {name:.200}, not a dictionary of arrays. A whole module needs its program, which isn't run "
             "here; if you trust the file, load it, save torch.save(model.state_dict(), …) and import that"
