@@ -16,7 +16,7 @@ from producer.jobs.screen import JobScreen
 from producer.jobs.status_reader import StatusReader
 from producer.jobs.wait import PATIENCE_SECONDS, wait_for_job
 from producer.terminal.progress import progress
-from unrolled.errors import UnrolledError
+from unrolled.errors import TransientError, UnrolledError
 from unrolled.queue.broker import Broker
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ def queue_and_wait(
     """
     if sys.stderr.isatty():
         return _on_screen(prepared, url, namespace, max_queued_tokens, priority, crew, figures)
-    since = time.monotonic(), StatusReader(prepared.job).read().tokens_done  # workers compute while the input is read
+    since = None
+    with suppress(TransientError):  # a store that is away is waited for below
+        since = time.monotonic(), StatusReader(prepared.job).read().tokens_done  # workers compute while input is read
     summary = enqueue(prepared, url, namespace, max_queued_tokens, priority, None, figures, starts_workers=True)
     if crew.failure:  # a live input was ended by it, in order
         raise crew.failure

@@ -6,7 +6,8 @@ import re
 
 #: Lines in which a crash lists where it happened: those of absl's logging and of Python's faulthandler.
 _PLACE = re.compile(
-    r"(PC: )?@ +(0x|\.\.\.)|\*\*\* |File \"|Current thread |Thread 0x|Extension modules: |<no Python frame>|\.\.\.$"
+    r"(PC: )?@ +(0x|\.\.\.)|\*\*\* .*stack trace|File \"|Current thread |Thread 0x|Extension modules: |\.\.\.$"
+    r"|<no Python frame>"
 )
 
 

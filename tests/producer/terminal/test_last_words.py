@@ -24,6 +24,7 @@ F0000 00:00:1.2 71 env.cc:410] Check failed: -1 != path_length (-1 vs. -1)
         ("one\ntwo \n\n", "two"),
         (ABSL, "F0000 00:00:1.2 71 env.cc:410] Check failed: -1 != path_length (-1 vs. -1)"),
         ("    @ 0x5883cc  (unknown)\n", "@ 0x5883cc  (unknown)"),
+        ("*** SIGSEGV received at time=1 ***\nPC: @ 0x1 f()\n    @ 0x7 g()\n", "*** SIGSEGV received at time=1 ***"),
         ("reason\n  PC: @ 0x58  f()\n    @ ... and at least 5 more frames\n", "reason"),
         (
             "No module named 'x'\n\nCurrent thread 0x1 (most recent call first):\n  <no Python frame>\n",

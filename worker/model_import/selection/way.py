@@ -88,38 +88,43 @@ class Way:
                 for step in steps
                 if step.before not in in_heads and not (ends_with_head(step.array.name) or self._is_next_in_head(step))
             ]
-        why_on_way = dict.fromkeys(self._weights(are_explained=False), "can weigh what a layer reads")
+        wide = self._of_heads(widely=True)
+        weights = (id(array) for array, width in self._weights() if width not in wide)
+        why_on_way = dict.fromkeys(weights, "can weigh what a layer reads")
         turned = "can turn what a layer reads into other vectors, or add to it"
         why_on_way |= dict.fromkeys(_on_way(steps, widths), turned)
         return [(array, why) for array in self._rest if (why := self._reason(array, why_on_way)) is not None]
 
-    def _weights(self, *, are_explained: bool) -> set[int]:
-        """The identities of the arrays that could make one number for each token, as a weight of what a layer reads.
+    def _weights(self) -> Iterator[tuple[Array, int]]:
+        """The arrays that could make one number for each token, as a weight of what a layer reads, and what they read.
 
-        Args:
-            are_explained: of those that could also be a head, because they read states or what others make of these;
-                else of those that couldn't.
+        That may be a head, too, if it could also be a state or what another array makes.
         """
         turns = [turn for array in self._rest for turn in self._turns(array)]
-        # Another array may make vectors of that width: the layer of a head before its last.
-        made = {width for width in self._widths if any(width == turn.after for turn in turns)}
-        read_by_heads = {width for width in self._widths if any(width % size == 0 for size in self._single)}
-        explained = {*self._for_heads, *made, *read_by_heads}
-        of_heads = _made_of(explained, turns)
         of_inputs = _made_of(self._widths, turns)
         to_one = _made_of({1}, (replace(turn, before=turn.after, after=turn.before) for turn in turns))
-        return {
-            id(turn.array)
-            for turn in turns
-            if turn.before in of_inputs and turn.after in to_one and (turn.before in of_heads) == are_explained
-        }
+        return ((turn.array, turn.before) for turn in turns if turn.before in of_inputs and turn.after in to_one)
+
+    def _of_heads(self, *, widely: bool) -> set[int]:
+        """The widths that heads may read: states, what other arrays make, and what follows from these.
+
+        Args:
+            widely: whether any number of states side by side is one of these.
+        """
+        turns = [turn for array in self._rest for turn in self._turns(array)]
+        made = {width for width in self._widths if any(width == turn.after for turn in turns)}
+        many = {width for width in self._widths if any(width % size == 0 for size in self._single)} if widely else set()
+        return _made_of({*self._for_heads, *made, *many}, turns)
 
     def weighing(self) -> list[Array]:
-        """The arrays that could weigh what a layer reads, or be heads, but aren't called as heads of scores are."""
-        found = self._weights(are_explained=True)
-        return [
-            one for one in self._rest if id(one) in found and (_WEIGHS.search(one.name) or not ends_with_head(one.name))
-        ]
+        """The arrays that could weigh what a layer reads, or be heads; but not what is called and made as heads are."""
+        usual, wide = self._of_heads(widely=False), self._of_heads(widely=True)
+        found = {
+            id(array)
+            for array, width in self._weights()
+            if width in wide and (width not in usual or _WEIGHS.search(array.name) or not ends_with_head(array.name))
+        }
+        return [one for one in self._rest if id(one) in found]
 
     def before_the_first(self) -> list[Array]:
         """The arrays that could make one-hot vectors of other ids into what the first layer reads, or end a head.
@@ -193,9 +198,7 @@ class Way:
     def _reason_of_vector(self, array: Array) -> str | None:
         size = int(np.prod(array.shape, dtype=np.int64))
         kin = [other for other in self._modules[module_of(array.name)[0]] if other is not array]
-        is_bias = "bias" in module_of(array.name)[1].lower() or _BIAS.search(array.name)
-        lengths = (other.shape if is_bias else self._outputs_of(other) for other in kin if not self._is_vector(other))
-        if any(size in one for one in lengths):
+        if any(not self._is_vector(other) and size in self._outputs_of(other, array) for other in kin):
             return None  # a bias; its matrix is judged
         if size == self._ids and not _BIAS.search(array.name) and size > 1:
             return "has one number for each id"
@@ -208,12 +211,14 @@ class Way:
             return "is as long as a layer's states: an initial state, or a part of the cell"
         return None
 
-    def _outputs_of(self, matrix: Array) -> tuple[int, ...]:
-        """How long a vector without the name of a bias can be in the module of a matrix, to be a bias of it."""
-        if len(matrix.shape) != 2 or not _is_usual(matrix.name):
-            return matrix.shape
-        ends = {"outputs, inputs": matrix.shape[:1], "inputs, outputs": matrix.shape[-1:]}
-        return ends.get(self._axes, matrix.shape)
+    def _outputs_of(self, matrix: Array, bias: Array) -> tuple[int, ...]:
+        """How long a vector in the module of a matrix can be, to be its bias.
+
+        PyTorch's are as long as its matrices have rows. Convolutions have the axis of their outputs anywhere, and so
+        have the arrays of Keras's EinsumDense; attention's bias_k and bias_v are rows of their own.
+        """
+        is_row = len(matrix.shape) == 2 and self._axes == "outputs, inputs" and _is_usual(matrix.name)
+        return matrix.shape[:1] if is_row and module_of(bias.name)[1] not in ("bias_k", "bias_v") else matrix.shape
 
     def _is_vector(self, array: Array) -> bool:
         """Whether it has one axis longer than 1; a matrix with one row or column has a module's usual name."""

@@ -23,6 +23,7 @@ from producer.terminal.text import percent
 from unrolled.errors import JobError, ModelError, OptionError, RequestError
 from unrolled.job.directories import refuse_job
 from unrolled.job.offer import SHORT
+from unrolled.model.files import CONFIG_FILE, WEIGHTS_FILE, fingerprint_of
 from unrolled.patience import Patience
 from unrolled.store.disk.path_limits import refuse_impossible
 from unrolled.store.publish import publish_bytes
@@ -186,6 +187,8 @@ def _target(out: Path, overwrite: bool) -> tuple[Path, int | None]:
 
     check_is_local(out)
     refuse_impossible(out)
+    if out.name == FILE_NAME and (out.parent / CONFIG_FILE).is_file() and (out.parent / WEIGHTS_FILE).is_file():
+        out = out.parent  # the model's own
     room, target = None, out
     if out.is_dir():
         refuse_job(out)
@@ -226,11 +229,12 @@ def _save(made: "Tokenizer", target: Path, room: int | None) -> None:
         check_vocabulary(made, room, "the new tokenizer")
     content = (made.to_str(pretty=True) + "\n").encode()
     trained = None if room is None else _fingerprint_trained(target.parent)
-    if trained is not None and trained not in _with_and_without(target.parent, content):
+    if trained is not None and not (_is_same(made, target) or trained in _with_and_without(target.parent, content)):
         raise ModelError(
-            f"{target.parent} was trained with another tokenizer ({RECORD_FILE} is there), and its vectors would be "
-            f"meaningless with this one: restore {FILE_NAME} from your copy, or fit the texts of the training with its "
-            "options; for another model, give another --out"
+            f"{target.parent} was trained by `unrolled model fit` ({RECORD_FILE} is there), and only the tokenizer of "
+            "its training gives its vectors a meaning; this one isn't known to be that. Restore "
+            f"{FILE_NAME} from your copy, or make it as the training did: of the same texts with the same options, or "
+            "from the file of --tokenizer. For another model, give another --out"
         )
     before = None if room is None else open_model(target.parent).fingerprint
     publish_bytes(target, content)
@@ -258,10 +262,17 @@ def _fingerprint_trained(model: Path) -> str | None:
         return ""  # a record that can't be read is one all the same
 
 
+def _is_same(made: "Tokenizer", target: Path) -> bool:
+    """Whether a file is a tokenizer that gives the same ids, however it is written."""
+    from tokenizers import Tokenizer  # noqa: PLC0415 - other commands start without it
+
+    with suppress(Exception):  # tokenizers raises plain Exception
+        return bool(Tokenizer.from_file(str(target)).to_str() == made.to_str())
+    return False
+
+
 def _with_and_without(model: Path, tokenizer: bytes) -> tuple[str, str]:
     """The fingerprints of a model with a tokenizer, and without any: one may be trained with ids alone."""
-    from unrolled.model.files import CONFIG_FILE, WEIGHTS_FILE, fingerprint_of  # noqa: PLC0415 - as in `_save`
-
     with TemporaryDirectory() as scratch:
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             (Path(scratch) / name).symlink_to((model / name).absolute())

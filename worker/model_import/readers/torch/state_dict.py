@@ -8,7 +8,6 @@ import json
 import re
 from collections import deque
 from dataclasses import replace
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,8 +65,8 @@ def tensors_of(loaded: Any, kind: type | tuple[type, ...]) -> tuple[dict[str, An
 
     The dictionary with the recurrent modules is the state dict, and its tensors have their own names. All others, and
     all tensors if there are several such dictionaries (a model and its average), have the dictionary's name before
-    their own. Left are the states of optimizers; and, outside of the state dict, single numbers and lists of what a
-    training has measured, such as losses.
+    their own. Left are the states of optimizers; and, outside of the state dict, numbers that a training has measured,
+    such as losses.
 
     Args:
         loaded: what the file contains.
@@ -95,7 +94,7 @@ def tensors_of(loaded: Any, kind: type | tuple[type, ...]) -> tuple[dict[str, An
     for path, tensors in places:
         for name, tensor in tensors.items():
             full = f"{path}.{name}".strip(".")
-            if models and path not in models and _is_measured(name, tensor):
+            if models and path not in models and _is_measured(full, tensor):
                 beside.append(f"{full} (beside the state dict)")
             else:
                 found[name if [path] == models else full] = tensor
@@ -103,10 +102,8 @@ def tensors_of(loaded: Any, kind: type | tuple[type, ...]) -> tuple[dict[str, An
 
 
 def _is_measured(name: str, tensor: Any) -> bool:
-    """Whether a tensor outside of a state dict is a number, or a list of numbers, about the training."""
-    if isinstance(tensor, OtherTensor):  # whose shape may not be known
-        return False
-    return prod(tensor.shape) == 1 or (len(tensor.shape) == 1 and _MEASURED.search(name) is not None)
+    """Whether a tensor outside of a state dict is a number, or a list of numbers, that a training has measured."""
+    return len(tensor.shape) < 2 and _MEASURED.search(name) is not None and not isinstance(tensor, OtherTensor)
 
 
 def _is_fact(value: Any) -> bool:
@@ -114,8 +111,10 @@ def _is_fact(value: Any) -> bool:
     return isinstance(value, Tensor) and value.shape == ()
 
 
-#: Names of what a training measures.
-_MEASURED = re.compile(r"loss|acc|err|metric|score|perplexity|ppl|history|curve|step|epoch|time|lr|rate", re.IGNORECASE)
+#: Names of what a training measures, and of what Lightning keeps of its callbacks.
+_MEASURED = re.compile(
+    r"^callbacks\.|(^|[._])(loss(es)?|acc(uracy)?|metrics?|scores?|perplexity|ppl)(_history)?$", re.IGNORECASE
+)
 #: How deep the dictionaries and lists of a checkpoint may be nested.
 _DEPTH = 6
 
