@@ -71,6 +71,8 @@ def differences(before: dict[str, Any], asked: dict[str, Any]) -> str:
     names = before.keys() | asked.keys()
     if before.get("inputs") != asked.get("inputs"):
         names -= {"files"}  # the sizes and times of other files say nothing more
+    if sizes_of(before) == sizes_of(asked) and {**before, "files": None} != {**asked, "files": None}:
+        names -= {"files"}  # another time alone: whether the rows are others isn't known
     for name in sorted(names):
         one, other = before.get(name), asked.get(name)
         if name == "inputs":
@@ -80,6 +82,11 @@ def differences(before: dict[str, Any], asked: dict[str, Any]) -> str:
         else:
             found.append(_difference(name, one, other))
     return "; ".join(filter(None, found))
+
+
+def sizes_of(words: dict[str, Any]) -> dict[str, Any]:
+    """The names and the sizes of the inputs in a request's JSON values, without their times."""
+    return {"files": [state[:2] for state in words.get("files", ())]}
 
 
 def _difference(name: str, before: object, asked: object) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from producer.sources.reading import InputPlan, read_batches
 from producer.terminal.progress import reading
 from producer.tokenization.tokenize import tokenize
-from producer.training.request import FitRequest, differences
+from producer.training.request import FitRequest, differences, sizes_of
 from producer.training.rows import Seen, rows_with_targets
 from producer.training.words import text_of, words_of
 from unrolled.errors import JobError
@@ -38,7 +38,7 @@ def resumed(
         JobError: it is the training of another command, or of another corpus; the text says what differs.
         UnrolledError: an input can't be read.
     """
-    touched = _sizes(found.request) == _sizes(words)
+    touched = {**found.request, **sizes_of(found.request)} == {**words, **sizes_of(words)}
     if touched and _has_same_rows(request, plan, found, say):
         say("inputs have another time than when this training began, and the same rows: it resumes")
         found = replace(found, request=words)
@@ -51,11 +51,6 @@ def resumed(
         f"{request.out}: contains an unfinished training with {differences(found.request, words)}; {advice}choose "
         f"another --out, or remove {request.out / SCRATCH} to start again"
     )
-
-
-def _sizes(words: dict[str, Any]) -> dict[str, Any]:
-    """A request with the names and the sizes of its inputs alone."""
-    return {**words, "files": [state[:2] for state in words.get("files", ())]}
 
 
 def _has_same_rows(request: FitRequest, plan: InputPlan, found: FitPlan, say: Callable[[str], None]) -> bool:

@@ -1,5 +1,7 @@
 """Creating a job in a store, and opening one that exists."""
 
+# Over 150 lines: two ways to a job, and each reason for which it isn't the one that is asked for.
+
 from __future__ import annotations
 
 import os
@@ -107,13 +109,28 @@ def create_job(place: Path | str, job: Job, steadily: Steadily = at_once, *, app
     else:
         objects.sync(names.FOLDER)  # its creator may have died before it was durable
     there, key = Job.decode(f"{objects.store}/{names.JOB}", content)
-    now = there
-    if job.inputs != there.inputs and not there.live:
-        log = Log()
-        catch_up(log, objects)
-        now = replace(there, inputs=log.grown_to or there.inputs)
+    now = there if job.inputs == there.inputs or there.live else _grown(there, objects)
     refuse_other_job(str(objects.store), now, job, append=append)
     return OpenJob(there, key, objects)
+
+
+def _grown(job: Job, objects: Objects) -> Job:
+    """A job with the inputs that it has by now.
+
+    Raises:
+        JobError: only its log shows where these ended before, and the log is lost.
+        TransientError: the store can't be read now.
+    """
+    log = Log()
+    catch_up(log, objects)
+    if not log.length and any(True for _ in names.parts_in(objects.list(names.PARTS))):
+        # Cut without these ends, the rows would be in other shards, beside those that are there.
+        raise JobError(
+            f"{objects.store}: the files of its log ({names.LOG}) are lost, and parts of it are there. Restore them "
+            f"from a copy; without one, run the command with which the job began, of {job.inputs} alone and without "
+            "--append, and after it this one with --append"
+        )
+    return replace(job, inputs=log.grown_to or job.inputs)
 
 
 def refuse_other_job(place: str, job: Job, asked: Job, *, append: bool) -> None:

@@ -224,8 +224,10 @@ class Heartbeat:
         self._log_next = time.monotonic() + PROGRESS_SECONDS
 
     def _warn_of_other_offers(self) -> None:
-        """Report once that shards wait for an offer that isn't this worker's."""
-        for offer in self._ledger.other_offers() - self._other_offers:
+        """Report once that shards wait for an offer that isn't this worker's, and that no living worker has."""
+        new = self._ledger.other_offers() - self._other_offers
+        served = {facts["offer"] for facts in self._ledger.workers().values()} if new else set()
+        for offer in {one for one in new if str(one) not in served}:
             self._other_offers.add(offer)
             log.warning(
                 "shards wait for %s; this worker offers %s and leaves them alone: start a worker with their --model, "

@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import shutil
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -140,6 +141,27 @@ def test_rows_of_two_appends_without_an_end_between_them_are_counted_together(br
         max(log.iterdir()).unlink()
         assert appended(broker, "rows.jsonl", "b.jsonl", "c.jsonl") == "20 rows were appended"
     assert appended(broker, "rows.jsonl", "b.jsonl", "c.jsonl") == NOTHING
+
+
+def test_a_grown_job_whose_log_is_lost(broker):
+    """Cut without its ends, its rows would be in other shards, beside the parts: the advice brings it back."""
+    inputs = ("rows.jsonl", "b.jsonl")
+    write(45, file="b.jsonl", first=40)
+    enqueue(broker)
+    assert appended(broker, *inputs) == "5 rows were appended"
+    job = open_job("out")
+    shards = [*log_of(job).inputs]
+    for shard in shards:
+        (Path("out") / names.part_object(shard)).touch()
+    shutil.rmtree("out/_unrolled/log")
+    for options in ((), ("--append",)):
+        result = enqueue(broker, *inputs, *options)
+        assert result.exit_code == 1
+        assert "the files of its log (_unrolled/log) are lost" in result.stderr
+        assert "of rows.jsonl alone and without --append" in result.stderr
+    assert enqueue(broker).exit_code == 0
+    assert enqueue(broker, *inputs, "--append").exit_code == 0
+    assert [*log_of(open_job("out")).inputs] == shards
 
 
 def test_the_number_of_rows_as_json(broker):

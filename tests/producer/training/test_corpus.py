@@ -210,6 +210,10 @@ def test_inputs_that_only_look_changed_are_the_same_corpus(field, tmp_path):
     plan, content = prepare(request, said.append), corpus.read_bytes()
     stored, said[:] = (tmp_path / "out" / SCRATCH / "train.arrow").stat(), []
     os.utime(corpus, (1, 1))
+    other = replace(request, training={**request.training, "learning_rate": 0.3})
+    with pytest.raises(JobError, match=r"with (no )?--learning-rate") as caught:
+        prepare(other, said.append)
+    assert "changed" not in str(caught.value)  # which isn't known of another time alone
     resumed = prepare(request, said.append)
     assert replace(resumed, request=plan.request) == plan
     assert said == ["inputs have another time than when this training began, and the same rows: it resumes"]

@@ -446,9 +446,10 @@ def test_a_worker_computes_no_other_arithmetic_and_no_other_engine(site):
     """Jobs of one model that ask for other offers wait, untouched, while this worker computes its own."""
     rows = make_rows(4)
     worker = site.worker().wait_ready()
-    strangers = []
-    for engine, arithmetic in (("fused", "bfloat16"), ("tensorflow", "float32")):
-        strangers.append(enqueue_for(site, Offer(site.model.fingerprint, engine, arithmetic), rows))
+    served = Offer("cd" * 32, "fused", "float32")  # which another worker computes, so it isn't reported
+    Broker(site.broker_url).ledger(NAMESPACE, served, 600.0).beat("host-9", {"lease_seconds": 600.0})
+    others = [Offer(site.model.fingerprint, *of) for of in (("fused", "bfloat16"), ("tensorflow", "float32"))]
+    strangers = [enqueue_for(site, offer, rows) for offer in (served, *others)]
     job = site.enqueue(rows)
     site.wait_done(job)
     check_outputs(job, rows)

@@ -44,6 +44,8 @@ def check_leftovers(found: Found, stack: Stack, leave: Iterable[str], named: Ite
             found.left.append(f"{array.name} (--leave)")
         elif _OPTIMIZER.search(array.name):
             found.left.append(f"{array.name} (optimizer)")
+        elif array.name.startswith("metrics/"):  # of a model that Keras has compiled and fitted
+            found.left.append(f"{array.name} (metric)")
         elif (
             known is not None and not array.dtype and array.shape == known.shape and np.array_equal(array.read(), known)
         ):

@@ -16,6 +16,7 @@ import numpy as np
 from worker.model_import.found import UNKNOWN, UNREAD, Array, Found
 from worker.model_import.selection.names import ends_with_head, module_of
 from worker.model_import.selection.stack import Stack
+from worker.model_import.token_maps import Dense
 
 #: Last parts of names that modules of the frameworks give to their arrays. Any other is a parameter of its own.
 _USUAL = re.compile(
@@ -55,8 +56,13 @@ class Way:
     def __init__(self, found: Found, stack: Stack, rest: list[Array]) -> None:
         self._rest, self._stack, self._axes = rest, stack, found.matrix_axes
         first, *others = stack.layers
-        #: The widths where something could be: before the first layer, and between layers of different modules.
+        #: The widths where something could be, in their order: before the first layer, and between layers of different
+        #: modules.
         self._widths = [first.inputs, *(layer.inputs for layer in others if layer.below is None)]
+        # And below each Linear module that is folded, or computed with vectors of rows.
+        linear = [node.map.inputs for node in (*stack.maps, *stack.below) if isinstance(node.map, Dense)]
+        below = [] if stack.table is None or not stack.maps else [stack.table.array.shape[1]]
+        self._widths = [*dict.fromkeys([*below, *linear]), *self._widths]
         # A program that computes a cell step by step may change its states before the next step reads them.
         self._widths += [layer.outputs for layer in stack.layers if layer.is_cell]
         #: How many ids there are; 0 if rows contain vectors.

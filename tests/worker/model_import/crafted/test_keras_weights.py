@@ -1,5 +1,6 @@
 """Crafted Keras files of weights alone: the rule for what is left over is that of state dicts."""
 
+import h5py
 import numpy as np
 import pytest
 from support.crafted import RIGHT, Cases, check
@@ -160,6 +161,20 @@ def test_two_embeddings_of_one_name(tmp_path):
         imported(source, tmp_path / "refused")
     options = {"embedding": "embedding/vars/0", "leave": ("inner/layers/embedding",)}
     assert_same(own, states_of(imported(source, tmp_path / "model", **options), ROWS))
+
+
+def test_metrics_of_a_fitted_model_are_left(tmp_path):
+    """Keras 2 stores total and count of its losses beside the weights."""
+    source = tmp_path / "net.weights.h5"
+    own = saved(source, "embedding", embedding=layers.Embedding(10, 4))
+    with h5py.File(source, "r+") as file:
+        file.create_dataset("metrics/mean/vars/0", data=np.float32(3.0))
+        file.create_dataset("metrics/mean/vars/1", data=np.float32(7.0))
+    done = imported(source, tmp_path / "model")
+    assert_same(own, states_of(done, ROWS))
+    assert [left for left in done.made.left if "metric" in left] == [
+        f"metrics/mean/vars/{at} (metric)" for at in (0, 1)
+    ]
 
 
 def test_some_are_right():

@@ -52,6 +52,13 @@ def tokens_taken_for_rows():
     return graph, graph.lstm(graph.embed())
 
 
+@case(r"reads dropout\d+ \(Dropout\): it is in training mode.*export the model after model.eval\(\)", suffix=".onnx")
+def dropout_that_is_switched_on():
+    graph = Graph()
+    dropped = graph.add("Dropout", graph.embed(), graph.constant(0.5, np.float32), graph.constant(1, np.bool_))
+    return graph, graph.flat(graph.lstm(graph.time_first(dropped)))
+
+
 @case(r"reads 'b', so it seems to read along the rows of a batch", suffix=".onnx")
 def tokens_taken_for_rows_by_short_names():
     graph = Graph(shape=("b", "t"))

@@ -821,6 +821,42 @@ def test_modules_beside_one_hot_vectors(tmp_path, modules, told):
         assert f"of other ids: then --fold {name}, or NAME:tanh if a function follows it" in note
 
 
+@pytest.mark.parametrize("vectors", [False, True])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        (None, None),
+        ("norm.weight", (7,)),
+        ("gain", (7,)),
+        ("pos.weight", (50, 7)),
+        ("conv.weight", (7, 7, 3)),
+        ("again.weight", (7, 7)),
+        ("gate.weight", (1, 7)),
+        ("between.weight", (6,)),
+        ("narrow.weight", (3, 7)),
+    ],
+)
+def test_what_is_below_a_module_that_is_folded(tmp_path, name, shape, vectors):
+    """It changes what that reads, as it would what the first layer reads: the import stops, as without --fold."""
+    tensors = Tensors()
+    if not vectors:
+        tensors.add("emb.weight", 11, 7)
+    for module, *size in (("low.weight", 6, 7), ("low.bias", 6), ("proj.weight", WIDTH, 6), ("proj.bias", WIDTH)):
+        tensors.add(module, *size)
+    if name is not None:
+        tensors.add(name, *shape)
+    if name == "narrow.weight":
+        tensors.add("wide.weight", 7, 3)
+    torch_lstm(tensors, "a.", WIDTH)
+    save_file(tensors, tmp_path / "model.safetensors")
+    options = {"maps": ("low:relu", "proj:relu"), "vectors": vectors}
+    if name is None:
+        assert imported(tmp_path / "model.safetensors", tmp_path / "model", **options).made.left == []
+        return
+    with pytest.raises(ImportRefusedError, match=rf"{name} .*--leave {name.removesuffix('.weight')}"):
+        imported(tmp_path / "model.safetensors", tmp_path / "model", **options)
+
+
 def test_heads_beside_a_module_that_is_folded(tmp_path):
     """What reads states, or mean and largest of them, is a head; so is an offset of its scores. What isn't stops it."""
     tensors = Tensors()

@@ -299,6 +299,8 @@ class _Reader:
         read = (*dynamic, *(inner.reads if inner else ()))
         recurs = inner is not None or node.op_type == "RNN"
         why = why_no_map(node, dynamic, self._constants) if role == "other" else ""
+        if node.op_type == "Dropout" and role == "other":
+            why = "it is in training mode, and drops numbers at random: export the model after model.eval()"
         quantized: Quantized = "weights" if role == "map" and self._has_integers(inputs) else ""
         self._nodes |= {
             each: Node(
