@@ -71,9 +71,7 @@ def differences(before: dict[str, Any], asked: dict[str, Any]) -> str:
     names = before.keys() | asked.keys()
     if before.get("inputs") != asked.get("inputs"):
         names -= {"files"}  # the sizes and times of other files say nothing more
-    if sizes_of(before) == sizes_of(asked) and {**before, "files": None} != {**asked, "files": None}:
-        names -= {"files"}  # another time alone: whether the rows are others isn't known
-    for name in sorted(names):
+    for name in sorted(names - {"files"}):
         one, other = before.get(name), asked.get(name)
         if name == "inputs":
             found.append(_other_inputs(one, other))
@@ -81,6 +79,10 @@ def differences(before: dict[str, Any], asked: dict[str, Any]) -> str:
             found += [_difference(key, one.get(key), other.get(key)) for key in sorted(one.keys() | other.keys())]
         else:
             found.append(_difference(name, one, other))
+    found = [*filter(None, found)]
+    # Of another time alone it isn't known whether the rows are others.
+    if "files" in names and not (found and sizes_of(before) == sizes_of(asked)):
+        found.append(_difference("files", before.get("files"), asked.get("files")))
     return "; ".join(filter(None, found))
 
 

@@ -109,13 +109,13 @@ def create_job(place: Path | str, job: Job, steadily: Steadily = at_once, *, app
     else:
         objects.sync(names.FOLDER)  # its creator may have died before it was durable
     there, key = Job.decode(f"{objects.store}/{names.JOB}", content)
-    now = there if job.inputs == there.inputs or there.live else _grown(there, objects)
+    now = there if job.inputs == there.inputs or there.live else _grown(there, job, objects)
     refuse_other_job(str(objects.store), now, job, append=append)
     return OpenJob(there, key, objects)
 
 
-def _grown(job: Job, objects: Objects) -> Job:
-    """A job with the inputs that it has by now.
+def _grown(job: Job, asked: Job, objects: Objects) -> Job:
+    """A job with the inputs that it has by now, where others are asked for.
 
     Raises:
         JobError: only its log shows where these ended before, and the log is lost.
@@ -123,12 +123,13 @@ def _grown(job: Job, objects: Objects) -> Job:
     """
     log = Log()
     catch_up(log, objects)
-    if not log.length and any(True for _ in names.parts_in(objects.list(names.PARTS))):
+    has_parts = any(True for _ in names.parts_in(objects.list(names.PARTS)))
+    if not log.length and has_parts and asked.inputs.continues(job.inputs):
         # Cut without these ends, the rows would be in other shards, beside those that are there.
         raise JobError(
             f"{objects.store}: the files of its log ({names.LOG}) are lost, and parts of it are there. Restore them "
             f"from a copy; without one, run the command with which the job began, of {job.inputs} alone and without "
-            "--append, and after it this one with --append"
+            "--append, and after it each that added to the job, with --append, in the order in which they did"
         )
     return replace(job, inputs=log.grown_to or job.inputs)
 

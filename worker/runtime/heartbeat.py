@@ -39,6 +39,8 @@ LONGEST_PAUSE_SECONDS = 2.0
 LONGEST_POOL_SECONDS = 3600.0
 #: Seconds between two lines in the log about progress.
 PROGRESS_SECONDS = 60.0
+#: Seconds until a worker looks again whether others still compute what it leaves alone: the list of all is long.
+SERVED_SECONDS = 60.0
 #: The most troubles that a heartbeat reports, and the longest text of each.
 MOST_TROUBLES, TROUBLE_CHARACTERS = 10, 500
 #: How often a shard is sent again before that is a warning, and the most shards that are counted.
@@ -96,6 +98,7 @@ class Heartbeat:
         self._failures: dict[str, str] = {}
         self._sent_again: dict[Member, int] = {}  # how often, the latest last
         self._other_offers: set[Offer] = set()
+        self._served: dict[Offer, float] = {}  # by others: when that is looked at again
         self._health_file = HealthFile(settings.health_file) if settings.health_file else None
         if self._health_file:
             self._health_file.claim()
@@ -225,8 +228,10 @@ class Heartbeat:
 
     def _warn_of_other_offers(self) -> None:
         """Report once that shards wait for an offer that isn't this worker's, and that no living worker has."""
-        new = self._ledger.other_offers() - self._other_offers
+        now = time.monotonic()
+        new = {one for one in self._ledger.other_offers() - self._other_offers if now >= self._served.get(one, now)}
         served = {facts["offer"] for facts in self._ledger.workers().values()} if new else set()
+        self._served |= {one: now + SERVED_SECONDS for one in new if str(one) in served}
         for offer in {one for one in new if str(one) not in served}:
             self._other_offers.add(offer)
             log.warning(

@@ -145,22 +145,24 @@ def test_rows_of_two_appends_without_an_end_between_them_are_counted_together(br
 
 def test_a_grown_job_whose_log_is_lost(broker):
     """Cut without its ends, its rows would be in other shards, beside the parts: the advice brings it back."""
-    inputs = ("rows.jsonl", "b.jsonl")
+    grown = [("rows.jsonl",), ("rows.jsonl", "b.jsonl"), ("rows.jsonl", "b.jsonl", "c.jsonl")]
     write(45, file="b.jsonl", first=40)
-    enqueue(broker)
-    assert appended(broker, *inputs) == "5 rows were appended"
+    write(50, file="c.jsonl", first=45)
+    for inputs in grown:
+        enqueue(broker, *inputs, *(["--append"] * (len(inputs) > 1)))
     job = open_job("out")
     shards = [*log_of(job).inputs]
     for shard in shards:
         (Path("out") / names.part_object(shard)).touch()
     shutil.rmtree("out/_unrolled/log")
     for options in ((), ("--append",)):
-        result = enqueue(broker, *inputs, *options)
+        result = enqueue(broker, *grown[-1], *options)
         assert result.exit_code == 1
         assert "the files of its log (_unrolled/log) are lost" in result.stderr
-        assert "of rows.jsonl alone and without --append" in result.stderr
-    assert enqueue(broker).exit_code == 0
-    assert enqueue(broker, *inputs, "--append").exit_code == 0
+        assert "of rows.jsonl alone and without --append, and after it each that added to the job" in result.stderr
+    assert "other inputs" in enqueue(broker, "b.jsonl").stderr
+    for inputs in grown:
+        assert enqueue(broker, *inputs, *(["--append"] * (len(inputs) > 1))).exit_code == 0
     assert [*log_of(open_job("out")).inputs] == shards
 
 

@@ -268,5 +268,14 @@ def test_a_trained_model_keeps_its_tokenizer(tmp_path, corpus, model, with_texts
         assert run("fit", other, "--out", model / "tokenizer.json", "--overwrite").exit_code == 1
         own = json.loads((model / "tokenizer.json").read_text())
         (model / "tokenizer.json").write_text(json.dumps(own))  # the same ids in other bytes
-        (model / "training.json").write_text(json.dumps({"fingerprint": open_model(model).fingerprint}))
-        assert run("fit", corpus, "--out", model, "--overwrite").exit_code == 0
+        before = open_model(model).fingerprint
+        (model / "training.json").write_text(json.dumps({"fingerprint": before}))
+        result = run("fit", corpus, "--out", model, "--overwrite")
+        assert (result.exit_code, result.stderr, open_model(model).fingerprint) == (0, "", before)
+
+
+def test_a_directory_of_another_program_is_none_of_a_model(tmp_path, corpus):
+    """Its file is written, as any other is."""
+    (tmp_path / "config.json").write_text('{"model_type": "lstm"}')
+    (tmp_path / "model.safetensors").touch()
+    assert run("fit", corpus, "--out", tmp_path / "tokenizer.json", "--vocab-size", 5).exit_code == 0

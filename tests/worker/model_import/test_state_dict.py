@@ -279,6 +279,8 @@ def test_the_dictionaries_of_a_checkpoint():
     measured = {
         "loss": np.array(0.4),
         "train_losses": np.ones(5),
+        "best_acc1": np.array(0.5),
+        "val_loss_min": one,
         "callbacks": {"Stopping{'mode': 'min'}": {"best": one}},
         "head": {"bias": one},
     }
@@ -286,10 +288,11 @@ def test_the_dictionaries_of_a_checkpoint():
         {"epoch": 1, "state_dict": model, "opt": training, "h0": np.ones(5), **measured}, np.ndarray
     )
     assert list(tensors) == ["h0", "rnn.weight_ih_l0", "emb.weight", "head.bias"]
-    assert sorted(beside) == [
+    assert sorted(beside) == sorted([
         "callbacks.Stopping{'mode': 'min'}.best (beside the state dict)", "loss (beside the state dict)",
-        "opt (optimizer)", "train_losses (beside the state dict)",
-    ]  # fmt: skip
+        "best_acc1 (beside the state dict)", "opt (optimizer)", "train_losses (beside the state dict)",
+        "val_loss_min (beside the state dict)",
+    ])  # fmt: skip
     assert list(tensors_of(model | {"scale": one, "loss": one}, np.ndarray)[0]) == [*model, "scale", "loss"]
     others = {
         "model": model,
@@ -297,8 +300,9 @@ def test_the_dictionaries_of_a_checkpoint():
         "x.timescale": np.ones(5),
         "filter_rate": np.ones(5),
         "step_loss": np.ones((5, 2)),
+        "attention": {"score": np.ones(5)},
     }
-    assert len(tensors_of(others, np.ndarray)[0]) == 6
+    assert len(tensors_of(others, np.ndarray)[0]) == 7
     tensors, _ = tensors_of({"model": model, "ema": {"rnn.weight_ih_l0": one}}, np.ndarray)
     assert list(tensors) == ["model.rnn.weight_ih_l0", "model.emb.weight", "ema.rnn.weight_ih_l0"]
     endless = {}

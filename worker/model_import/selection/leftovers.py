@@ -19,6 +19,8 @@ _OPTIMIZER = re.compile(
     r"(^|[./])(optim(izer)?s?(_state(s)?|_weights)?|exp_avg(_sq)?|max_exp_avg_sq|momentum_buffer|square_avg)([./]|$)",
     re.IGNORECASE,
 )
+#: Of a model that Keras has compiled and fitted.
+_METRIC = re.compile(r"metrics/.+/vars/\d+$")
 _SHOWN = 5
 
 
@@ -44,7 +46,7 @@ def check_leftovers(found: Found, stack: Stack, leave: Iterable[str], named: Ite
             found.left.append(f"{array.name} (--leave)")
         elif _OPTIMIZER.search(array.name):
             found.left.append(f"{array.name} (optimizer)")
-        elif array.name.startswith("metrics/"):  # of a model that Keras has compiled and fitted
+        elif _METRIC.match(array.name):
             found.left.append(f"{array.name} (metric)")
         elif (
             known is not None and not array.dtype and array.shape == known.shape and np.array_equal(array.read(), known)

@@ -62,7 +62,7 @@ class Way:
         # And below each Linear module that is folded, or computed with vectors of rows.
         linear = [node.map.inputs for node in (*stack.maps, *stack.below) if isinstance(node.map, Dense)]
         below = [] if stack.table is None or not stack.maps else [stack.table.array.shape[1]]
-        self._widths = [*dict.fromkeys([*below, *linear]), *self._widths]
+        self._widths = [*below, *linear, *self._widths]
         # A program that computes a cell step by step may change its states before the next step reads them.
         self._widths += [layer.outputs for layer in stack.layers if layer.is_cell]
         #: How many ids there are; 0 if rows contain vectors.

@@ -300,7 +300,7 @@ class _Reader:
         recurs = inner is not None or node.op_type == "RNN"
         why = why_no_map(node, dynamic, self._constants) if role == "other" else ""
         if node.op_type == "Dropout" and role == "other":
-            why = "it is in training mode, and drops numbers at random: export the model after model.eval()"
+            why = "it isn't known to be switched off, as it is after training: export the model after model.eval()"
         quantized: Quantized = "weights" if role == "map" and self._has_integers(inputs) else ""
         self._nodes |= {
             each: Node(

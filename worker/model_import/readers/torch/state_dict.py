@@ -8,6 +8,7 @@ import json
 import re
 from collections import deque
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,16 +95,20 @@ def tensors_of(loaded: Any, kind: type | tuple[type, ...]) -> tuple[dict[str, An
     for path, tensors in places:
         for name, tensor in tensors.items():
             full = f"{path}.{name}".strip(".")
-            if models and path not in models and _is_measured(full, tensor):
+            if models and path not in models and _is_measured(path, name, tensor):
                 beside.append(f"{full} (beside the state dict)")
             else:
                 found[name if [path] == models else full] = tensor
     return found, beside
 
 
-def _is_measured(name: str, tensor: Any) -> bool:
+def _is_measured(path: str, name: str, tensor: Any) -> bool:
     """Whether a tensor outside of a state dict is a number, or a list of numbers, that a training has measured."""
-    return len(tensor.shape) < 2 and _MEASURED.search(name) is not None and not isinstance(tensor, OtherTensor)
+    place = path.partition(".")[0]
+    if len(tensor.shape) > 1 or isinstance(tensor, OtherTensor) or place not in _ABOUT_TRAINING:
+        return False
+    words = set(re.split(r"[^a-z]+", name.lower()))
+    return place == "callbacks" or bool(words & (_MEASURED | (_COUNTED if prod(tensor.shape) == 1 else set())))
 
 
 def _is_fact(value: Any) -> bool:
@@ -111,10 +116,13 @@ def _is_fact(value: Any) -> bool:
     return isinstance(value, Tensor) and value.shape == ()
 
 
-#: Names of what a training measures, and of what Lightning keeps of its callbacks.
-_MEASURED = re.compile(
-    r"^callbacks\.|(^|[._])(loss(es)?|acc(uracy)?|metrics?|scores?|perplexity|ppl)(_history)?$", re.IGNORECASE
-)
+#: Where a checkpoint has what a training has measured, and the words in the names of that, and of single numbers.
+_ABOUT_TRAINING = ("", "callbacks", "metrics", "history", "logs", "results", "stats")
+_MEASURED = {
+    "loss", "losses", "acc", "accs", "accuracy", "accuracies", "metric", "metrics", "score", "scores", "perplexity",
+    "ppl", "f", "auc", "bleu", "times",
+}  # fmt: skip
+_COUNTED = {"best", "epoch", "epochs", "step", "steps", "iteration", "iterations", "lr", "time"}
 #: How deep the dictionaries and lists of a checkpoint may be nested.
 _DEPTH = 6
 
