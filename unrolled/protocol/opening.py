@@ -123,8 +123,8 @@ def _grown(job: Job, asked: Job, objects: Objects) -> Job:
     """
     log = Log()
     catch_up(log, objects)
-    has_parts = any(True for _ in names.parts_in(objects.list(names.PARTS)))
-    if not log.length and has_parts and asked.inputs.continues(job.inputs):
+    is_lost = not log.length and asked.inputs.continues(job.inputs)
+    if is_lost and any(True for _ in names.parts_in(objects.list(names.PARTS))):
         # Cut without these ends, the rows would be in other shards, beside those that are there.
         raise JobError(
             f"{objects.store}: the files of its log ({names.LOG}) are lost, and parts of it are there. Restore them "
