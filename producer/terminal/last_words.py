@@ -9,12 +9,15 @@ _PLACE = re.compile(
     r"(PC: )?@ +(0x|\.\.\.)|\*\*\* .*stack trace|File \"|Current thread |Thread 0x|Extension modules: |\.\.\.$"
     r"|<no Python frame>"
 )
+#: A signal that has ended the process, and lines that say why it was sent.
+_SIGNAL = re.compile(r"\*\*\* (SIG\w+ received|Aborted at)")
+_FATAL = re.compile(r"^F\d{4} |Check failed|^Fatal |^terminate called|^what\(\):")
 
 
 def last_words(printed: str) -> str:
     """The last line that isn't blank and isn't a part of a list of stack frames; empty where there is none."""
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
     told = [line for line in lines if not _PLACE.match(line)] or lines
-    # A signal is the reason only where nothing else is.
-    told = [line for line in told if not line.startswith("*** ")] or told
+    if told and _SIGNAL.match(told[-1]):  # which follows from a reason, where that was printed
+        told = [line for line in told if _FATAL.search(line)] or told
     return told[-1] if told else ""

@@ -274,6 +274,20 @@ def test_a_trained_model_keeps_its_tokenizer(tmp_path, corpus, model, with_texts
         assert (result.exit_code, result.stderr, open_model(model).fingerprint) == (0, "", before)
 
 
+def test_the_bytes_of_a_training_come_back(corpus, model):
+    """Where the tokenizer was only written in another way, the command of the training makes its model again."""
+    assert run("fit", corpus, "--out", model).exit_code == 0
+    trained = open_model(model).fingerprint
+    (model / "training.json").write_text(json.dumps({"fingerprint": trained}))
+    (model / "tokenizer.json").write_text(json.dumps(json.loads((model / "tokenizer.json").read_text())))
+    assert open_model(model).fingerprint != trained
+    assert run("fit", corpus, "--out", model, "--overwrite").exit_code == 0
+    assert open_model(model).fingerprint == trained
+    (model / "config.json").write_text("{")
+    result = run("fit", corpus, "--out", model / "tokenizer.json", "--overwrite")
+    assert (result.exit_code, "is not JSON" in result.output) == (1, True)
+
+
 def test_a_directory_of_another_program_is_none_of_a_model(tmp_path, corpus):
     """Its file is written, as any other is."""
     (tmp_path / "config.json").write_text('{"model_type": "lstm"}')

@@ -301,8 +301,17 @@ def test_the_dictionaries_of_a_checkpoint():
         "filter_rate": np.ones(5),
         "step_loss": np.ones((5, 2)),
         "attention": {"score": np.ones(5)},
+        "time_scale": one,
+        "score_norm.weight": np.ones(5),
+        "step_size": one,
     }
-    assert len(tensors_of(others, np.ndarray)[0]) == 7
+    assert len(tensors_of(others, np.ndarray)[0]) == 10
+    for around in (
+        {"checkpoint": {"model": model, "train_losses": np.ones(5)}},
+        {"model": model, "val_metrics": {"acc": np.ones(5)}},
+    ):
+        tensors, beside = tensors_of(around, np.ndarray)
+        assert (list(tensors), len(beside)) == ([*model], 1)
     tensors, _ = tensors_of({"model": model, "ema": {"rnn.weight_ih_l0": one}}, np.ndarray)
     assert list(tensors) == ["model.rnn.weight_ih_l0", "model.emb.weight", "ema.rnn.weight_ih_l0"]
     endless = {}

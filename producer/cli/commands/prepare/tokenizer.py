@@ -183,13 +183,12 @@ def _target(out: Path, overwrite: bool) -> tuple[Path, int | None]:
         ModelError: the directory contains no model that can be used.
         OptionError: the model in it reads vectors, or nothing can be at this path.
     """
-    from unrolled.model.directory import check_is_local, config_there, open_model  # noqa: PLC0415 - other commands start without it
+    from unrolled.model.directory import check_is_local, open_model  # noqa: PLC0415 - other commands start without it
 
     check_is_local(out)
     refuse_impossible(out)
-    with suppress(ModelError):  # of another program
-        if out.name == FILE_NAME and config_there(out.parent) is not None and (out.parent / WEIGHTS_FILE).is_file():
-            out = out.parent  # the model's own
+    if out.name == FILE_NAME and (out.parent / WEIGHTS_FILE).is_file() and not _is_of_others(out.parent):
+        out = out.parent  # the model's own
     room, target = None, out
     if out.is_dir():
         refuse_job(out)
@@ -211,6 +210,19 @@ def _target(out: Path, overwrite: bool) -> tuple[Path, int | None]:
     return target, room
 
 
+def _is_of_others(directory: Path) -> bool:
+    """Whether a directory has no model of this product: no configuration, or one that another program has written."""
+    if (directory / RECORD_FILE).exists():
+        return False
+    try:
+        found = json.loads((directory / CONFIG_FILE).read_bytes())
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError, RecursionError):
+        return False  # which is said when it is opened
+    return isinstance(found, dict) and "format_version" not in found
+
+
 def _is_tokenizer(path: Path) -> bool:
     """Whether a file is a tokenizer, rather than a corpus or a model's weights."""
     from tokenizers import Tokenizer  # noqa: PLC0415 - other commands start without it
@@ -229,10 +241,11 @@ def _save(made: "Tokenizer", target: Path, room: int | None) -> None:
     if room is not None:
         check_vocabulary(made, room, "the new tokenizer")
     content = (made.to_str(pretty=True) + "\n").encode()
-    if room is not None and _is_same(made, target):
-        return  # perhaps in other bytes, which would make another model
     trained = None if room is None else _fingerprint_trained(target.parent)
-    if trained is not None and trained not in _with_and_without(target.parent, content):
+    possible = () if room is None else _with_and_without(target.parent, content)
+    if room is not None and trained not in possible[:1] and _is_same(made, target):
+        return  # in other bytes, which would only make another model
+    if trained is not None and trained not in possible:
         raise ModelError(
             f"{target.parent} was trained by `unrolled model fit` ({RECORD_FILE} is there), and only the tokenizer of "
             "its training gives its vectors a meaning; this one isn't known to be that. Restore "

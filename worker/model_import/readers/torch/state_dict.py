@@ -95,20 +95,22 @@ def tensors_of(loaded: Any, kind: type | tuple[type, ...]) -> tuple[dict[str, An
     for path, tensors in places:
         for name, tensor in tensors.items():
             full = f"{path}.{name}".strip(".")
-            if models and path not in models and _is_measured(path, name, tensor):
+            if models and path not in models and _is_measured(path, name, tensor, models):
                 beside.append(f"{full} (beside the state dict)")
             else:
                 found[name if [path] == models else full] = tensor
     return found, beside
 
 
-def _is_measured(path: str, name: str, tensor: Any) -> bool:
-    """Whether a tensor outside of a state dict is a number, or a list of numbers, that a training has measured."""
-    place = path.partition(".")[0]
-    if len(tensor.shape) > 1 or isinstance(tensor, OtherTensor) or place not in _ABOUT_TRAINING:
+def _is_measured(path: str, name: str, tensor: Any, models: list[str]) -> bool:
+    """Whether a tensor outside of the state dicts is a number, or a list of numbers, that a training has measured."""
+    if len(tensor.shape) > 1 or isinstance(tensor, OtherTensor):
         return False
-    words = set(re.split(r"[^a-z]+", name.lower()))
-    return place == "callbacks" or bool(words & (_MEASURED | (_COUNTED if prod(tensor.shape) == 1 else set())))
+    if path.partition(".")[0] == "callbacks":  # of Lightning
+        return True
+    # A list of numbers may be a parameter, unless it is beside the model or with its like.
+    is_known = prod(tensor.shape) == 1 or any(f"{model}.".startswith(f"{path}." if path else "") for model in models)
+    return _MEASURED.fullmatch(name) is not None and (is_known or _ABOUT_TRAINING.search(path) is not None)
 
 
 def _is_fact(value: Any) -> bool:
@@ -116,13 +118,14 @@ def _is_fact(value: Any) -> bool:
     return isinstance(value, Tensor) and value.shape == ()
 
 
-#: Where a checkpoint has what a training has measured, and the words in the names of that, and of single numbers.
-_ABOUT_TRAINING = ("", "callbacks", "metrics", "history", "logs", "results", "stats")
-_MEASURED = {
-    "loss", "losses", "acc", "accs", "accuracy", "accuracies", "metric", "metrics", "score", "scores", "perplexity",
-    "ppl", "f", "auc", "bleu", "times",
-}  # fmt: skip
-_COUNTED = {"best", "epoch", "epochs", "step", "steps", "iteration", "iterations", "lr", "time"}
+#: Names of what a training measures, and of dictionaries with such.
+_MEASURED = re.compile(
+    r"((train(ing)?|val(id(ation)?)?|test|dev|eval|best|last|current|total|running|avg|mean|min|max|epoch|global)_?)*"
+    r"(loss(es)?|acc(s|uracy|uracies)?|error|metrics?|scores?|perplexity|ppl|f1|auc|bleu|wer|cer|epochs?|steps?"
+    r"|iterations?|lr|learning_rate|times?)\d*(_(min|max|best|avg|mean|history|list|curve))*",
+    re.IGNORECASE,
+)
+_ABOUT_TRAINING = re.compile(r"(^|[._])(metrics?|history|logs?|results?|stats?|loss(es)?|state)$", re.IGNORECASE)
 #: How deep the dictionaries and lists of a checkpoint may be nested.
 _DEPTH = 6
 
