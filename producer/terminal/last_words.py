@@ -11,7 +11,10 @@ _PLACE = re.compile(
 )
 #: A signal that has ended the process, and lines that say why it was sent.
 _SIGNAL = re.compile(r"\*\*\* (SIG\w+ received|Aborted at)")
-_FATAL = re.compile(r"^F\d{4} |Check failed|^Fatal |^terminate called|^what\(\):")
+_FATAL = re.compile(
+    r"^F\d{4} |^\S+ \S+: F \S+:\d+\]|Check failed|^Fatal |^terminate called|^what\(\):"
+    r"|^((malloc|free)\(\)|double free|corrupted size)"
+)
 
 
 def last_words(printed: str) -> str:
@@ -19,5 +22,6 @@ def last_words(printed: str) -> str:
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
     told = [line for line in lines if not _PLACE.match(line)] or lines
     if told and _SIGNAL.match(told[-1]):  # which follows from a reason, where that was printed
-        told = [line for line in told if _FATAL.search(line)] or told
+        earlier = [at for at, line in enumerate(told[:-1]) if _SIGNAL.match(line)]  # of a process before this one
+        told = [line for line in told[earlier[-1] + 1 if earlier else 0 :] if _FATAL.search(line)] or told
     return told[-1] if told else ""

@@ -26,6 +26,8 @@ F0000 00:00:1.2 71 env.cc:410] Check failed: -1 != path_length (-1 vs. -1)
             f"{ABSL}*** SIGABRT received at time=1 on cpu 5 ***\n",
             "F0000 00:00:1.2 71 env.cc:410] Check failed: -1 != path_length (-1 vs. -1)",
         ),
+        (f"{ABSL}*** SIGABRT received ***\nstarted again\n*** SIGSEGV received ***\n", "*** SIGSEGV received ***"),
+        ("malloc(): corrupted top size\n*** SIGABRT received ***\n", "malloc(): corrupted top size"),
         ("loading\n*** stack smashing detected ***: terminated\n", "*** stack smashing detected ***: terminated"),
         ("a warning\n*** SIGSEGV received at time=1 ***\n", "*** SIGSEGV received at time=1 ***"),
         (ABSL, "F0000 00:00:1.2 71 env.cc:410] Check failed: -1 != path_length (-1 vs. -1)"),

@@ -302,10 +302,13 @@ def test_the_dictionaries_of_a_checkpoint():
         "step_loss": np.ones((5, 2)),
         "attention": {"score": np.ones(5)},
         "time_scale": one,
+        "mse_loss": np.ones(5),
         "score_norm.weight": np.ones(5),
         "step_size": one,
     }
-    assert len(tensors_of(others, np.ndarray)[0]) == 10
+    assert len(tensors_of(others, np.ndarray)[0]) == 11
+    named = ("mse_loss", "best_f1_score", "word_acc", "r2_score", "best_rmse", "loss_train", "prec1", "n_iter")
+    assert [*tensors_of({"model": model} | dict.fromkeys(named, one), np.ndarray)[0]] == [*model]
     for around in (
         {"checkpoint": {"model": model, "train_losses": np.ones(5)}},
         {"model": model, "val_metrics": {"acc": np.ones(5)}},

@@ -4,6 +4,8 @@ Weights alone don't show how data flows. So each array that is left over must be
 name; any other is a refusal, until the user says `--leave`. `way` judges which is which.
 """
 
+# Over 150 lines: what is left over, and all that is said of it.
+
 import re
 from collections.abc import Iterable
 
@@ -11,7 +13,7 @@ import numpy as np
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Found
-from worker.model_import.selection.names import advised, module_of, scope_of
+from worker.model_import.selection.names import advised, ends_with_head, is_of_a_module, module_of, scope_of
 from worker.model_import.selection.stack import Stack
 from worker.model_import.selection.way import Way
 
@@ -60,10 +62,38 @@ def check_leftovers(found: Found, stack: Stack, leave: Iterable[str], named: Ite
     way = Way(found, stack, unclear)
     suspicious = way.suspicious()
     if suspicious:
-        raise ImportRefusedError(_refusal(suspicious, stack))
+        named = [array.name for array, _ in suspicious]
+        leavable = dict.fromkeys(_leavable(name, named, unclear, stack, found.matrix_axes) for name in named)
+        raise ImportRefusedError(_refusal(suspicious, stack, [*leavable]))
     found.notes += _notes_of_other_inputs(way.beside())
     found.notes += _notes_of_weights(way.weighing())
+    found.notes += _notes_of_tables(found, stack, unclear)
     found.notes += _notes_of_one_hot(way.before_the_first(), stack)
+
+
+def _notes_of_tables(found: Found, stack: Stack, rest: list[Array]) -> list[str]:
+    """A note on other tables of ids: their vectors may be added to those of the embedding, or be beside them."""
+    left = {one.name for one in rest}
+    others = [table.array for table in found.tables.values() if table is not stack.table and table.array.name in left]
+    told = " ".join(found.notes)
+    new = [one for one in others if f"{one.name} {one.shape}" not in told and not ends_with_head(one.name)]
+    if not new or stack.table is None:
+        return []
+    uses = f"adds such vectors to those of {stack.table.name}, or joins them"
+    return [f"left out: {_shown(new)}. {_compared_if(uses)}"]
+
+
+def _compared_if(uses: str) -> str:
+    """What to do if the source uses an array that is left out."""
+    return (
+        f"If the source {uses}, its states differ from those here: compare a few rows (unrolled model compare), or "
+        "save the model with its graph (.keras, ONNX) and import that"
+    )
+
+
+def _shown(arrays: list[Array]) -> str:
+    more = f" and {len(arrays) - _SHOWN} more" if len(arrays) > _SHOWN else ""
+    return ", ".join(f"{array.name} {array.shape}" for array in arrays[:_SHOWN]) + more
 
 
 def _notes_of_one_hot(arrays: list[Array], stack: Stack) -> list[str]:
@@ -91,20 +121,24 @@ def _notes_of_weights(arrays: list[Array]) -> list[str]:
 
 
 def _left_as_heads(arrays: list[Array], could: str) -> str:
-    shown = ", ".join(f"{array.name} {array.shape}" for array in arrays[:_SHOWN])
-    more = f" and {len(arrays) - _SHOWN} more" if len(arrays) > _SHOWN else ""
-    return (
-        f"left out as parts of a head: {shown}{more}. {could}. If the source uses one so, its states differ from those "
-        "here: compare a few rows (unrolled model compare), or save the model with its graph (.keras, ONNX) and import "
-        "that"
-    )
+    return f"left out as parts of a head: {_shown(arrays)}. {could}. {_compared_if('uses one so')}"
 
 
-def _refusal(suspicious: list[tuple[Array, str]], stack: Stack) -> str:
+def _leavable(name: str, suspicious: list[str], rest: list[Array], stack: Stack, axes: str) -> str:
+    """What --leave may name for an array: its module, if all in it belongs to what the refusal names, or the array."""
+    module = module_of(name)[0]
+    modules = {module_of(one)[0] for one in suspicious}
+    taken = [layer.name for layer in stack.layers] + ([] if stack.table is None else [stack.table.name])
+    inside = {name, *(one.name for one in rest if _is_within(one.name, module))}
+    others = [one for one in inside.difference(suspicious) if module_of(one)[0] not in modules]
+    is_whole = not others and all(is_of_a_module(one, axes) for one in inside)
+    return module if is_whole and not any(_is_within(one, module) for one in taken) else name
+
+
+def _refusal(suspicious: list[tuple[Array, str]], stack: Stack, leavable: list[str]) -> str:
     shown = "; ".join(f"{array.name} {array.shape} {why}" for array, why in suspicious[:_SHOWN])
     more = f"; and {len(suspicious) - _SHOWN} more" if len(suspicious) > _SHOWN else ""
-    modules = dict.fromkeys(module_of(array.name)[0] for array, _ in suspicious)
-    options = advised("--leave", *[*modules][:_SHOWN])
+    options = advised("--leave", *leavable[:_SHOWN])
     source, below = ("vectors of the rows", "input") if stack.vectors else ("ids", "embedding")
     return (
         f"weights alone don't show how data flows, and these could be between the {source} and the states of "

@@ -30,6 +30,11 @@ def family(name: str) -> str:
 
 #: The last parts of arrays' names that follow "_" where a name has no other separator: fc_w, fc_b.
 _ENDS = re.compile(r"^(?P<module>.+)_(?P<last>w|b|weight|bias|kernel|gamma|beta|W)$")
+#: Last parts of names that modules of the frameworks give to their arrays.
+_USUAL = re.compile(
+    r"^(\d+|.*weight|.*bias|.*kernel|w|b|gamma|beta|(running|moving)_(mean|var|variance)|num_batches_tracked|embeddings)(:\d+)?$",
+    re.IGNORECASE,
+)
 _HEADS = re.compile(r"decod|head|out|proj|soft|logit|classif|generator|linear|^fc|dense|attn|attention", re.IGNORECASE)
 _STRONG = re.compile(r"emb|wte|lookup|vocab", re.IGNORECASE)
 _WEAK = re.compile(r"token|word|char|encoder|table|glove|^W$", re.IGNORECASE)
@@ -43,6 +48,18 @@ def module_of(name: str) -> tuple[str, str]:
         return name[:at], name[at + 1 :]
     short = _ENDS.match(name)
     return (short["module"], short["last"]) if short else (name, name)
+
+
+def is_of_a_module(name: str, axes: str) -> bool:
+    """Whether an array is called as a framework's module calls its arrays; any other is a parameter of its own.
+
+    Args:
+        name: the array's.
+        axes: those of the file's matrices, as in `Found`.
+    """
+    last = module_of(name)[1]
+    is_in_list = last.isdecimal() and axes == "outputs, inputs"  # a ParameterList, of PyTorch
+    return _USUAL.match(last) is not None and not is_in_list
 
 
 def scope_of(name: str) -> str:

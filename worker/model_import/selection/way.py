@@ -14,20 +14,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from worker.model_import.found import UNKNOWN, UNREAD, Array, Found
-from worker.model_import.selection.names import ends_with_head, module_of
+from worker.model_import.selection.names import ends_with_head, is_of_a_module, module_of, says_embedding
 from worker.model_import.selection.stack import Stack
 from worker.model_import.token_maps import Dense
 
-#: Last parts of names that modules of the frameworks give to their arrays. Any other is a parameter of its own.
-_USUAL = re.compile(
-    r"^(\d+|.*weight|.*bias|.*kernel|w|b|gamma|beta|(running|moving)_(mean|var|variance)|embeddings)(:\d+)?$",
-    re.IGNORECASE,
-)
 _BIAS = re.compile(r"(^|[._/])(b|.*bias)(:\d+)?$", re.IGNORECASE)
+#: Of a parameter of its own that may be a bias: b_word, b1.
+_OWN_BIAS = re.compile(r"(^|[._/])b([_\d]|$)|bias", re.IGNORECASE)
 #: Names of what weighs vectors, below the layers or above them.
 _WEIGHS = re.compile(r"att(n|ention)|gate|weigh(?!t)", re.IGNORECASE)
+#: Names of what makes the states that layers start from, and of what reads other inputs.
+_STARTS = re.compile(
+    r"init|latent|start|bridge|image|img|visual|speaker|style|cond|(^|[./_])([hc]_?0|z)([./_]|$)", re.IGNORECASE
+)
 #: A module may make several vectors at once, which its program then splits: gates, queries, keys and values.
 _SPLITS = (2, 3, 4)
+#: What a batch normalization keeps; a `.weights.h5` only numbers its four arrays.
+_RUNNING = {"running_mean", "running_var", "moving_mean", "moving_variance"}
 _IDS = -1
 #: How many vectors of the states a head may read side by side.
 _POOLED = 3
@@ -70,7 +73,7 @@ class Way:
         self._ids = 0 if stack.vectors else self._ids
         self._is_one_hot = not stack.vectors and (stack.table is None or bool(stack.table.one_hot))
         passes = [one for layer in stack.layers for one in layer.passes]
-        gates = {count * one.units for one in passes for count in (3, 4)}
+        gates = {(3 if one.kind == "gru" else 4) * one.units for one in passes}
         self._single = {size for one in passes for size in (one.units, one.projection or one.units)}
         self._single |= {layer.outputs for layer in stack.layers}
         self._states = self._single | gates
@@ -170,20 +173,32 @@ class Way:
     def beside(self) -> list[Array]:
         """The arrays whose results fit a layer's input or state, but whose own inputs nothing here makes.
 
+        What reads vectors that are only as wide as states may be among them, too, if it isn't called as heads are.
         Heads are among them, so they are no reason to refuse a file.
         """
         steps = [step for array in self._rest if len(array.shape) == 2 for step in self._steps(array)]
-        made = _made_of({_IDS, *self._widths, *self._for_heads}, steps)
-        passes = [one for layer in self._stack.layers if not layer.given_state for one in layer.passes]
-        starts = {size for one in passes for size in (one.units, one.projection or one.units)}
-        wanted = {count * width for width in (*self._widths, *starts) for count in (1, 2)}
-        outside = {id(step.array) for step in steps if step.before not in made and step.after in wanted}
+        of_ids = [step for step in steps if step.before != _IDS or step.array.shape[0] == self._ids]
+        made = _made_of({_IDS, *self._widths, *self._for_heads}, of_ids)
+        layers = [layer for layer in self._stack.layers if not layer.given_state]
+        passes = [one for layer in layers for one in layer.passes]
+        # A state, those of all layers or directions side by side, and cells beside them.
+        counts = {count * many for count in (1, 2) for many in (1, len(layers), len(passes))}
+        starts = {
+            count * size for one in passes for size in (one.units, one.projection or one.units) for count in counts
+        }
+        wanted = starts | {count * width for width in self._widths for count in (1, 2)}
+        fitting = [step for step in steps if step.after in wanted]
+        outside = {id(step.array) for step in fitting if step.before not in made or self._is_aside(step)}
         # The rows of a table, one for each speaker, may be initial states; of a matrix without a bias, only its name
         # tells whether it is one.
         tables = {id(step.array) for step in steps if step.before == _IDS and step.after in starts}
-        outside |= tables - {id(one) for one in self._rest if ends_with_head(one.name)}
+        heads = {id(one) for one in self._rest if _is_of_head(one.name) and not _is_table(one)}
+        outside |= tables - heads
         masks = {id(one) for one in self._rest if one.dtype and one.shape in {(width,) for width in self._widths}}
         return [array for array in self._rest if id(array) in outside | masks]
+
+    def _is_aside(self, step: _Step) -> bool:
+        return step.before != _IDS and not _is_of_head(step.array.name)
 
     def _reason(self, array: Array, why_on_way: dict[int, str]) -> str | None:
         inside = next((one for one in self._stack.layers if one.scope and _is_inside(array.name, one.scope)), None)
@@ -198,13 +213,14 @@ class Way:
         sizes = set(array.shape) if len(array.shape) > 2 else {array.shape[-1]}
         if len(array.shape) > 2 and (len(array.shape) > _AXES or sizes & set(self._widths)):
             return "has an axis as long as the vectors that a layer reads, or many axes"
-        can_start = not _is_usual(array.name) and sizes & (self._states | set(self._widths))
+        can_start = not is_of_a_module(array.name, self._axes) and sizes & (self._states | set(self._widths))
         return "can be the initial states of layers" if can_start else None
 
     def _reason_of_vector(self, array: Array) -> str | None:
         size = int(np.prod(array.shape, dtype=np.int64))
         kin = [other for other in self._modules[module_of(array.name)[0]] if other is not array]
-        if any(not self._is_vector(other) and size in self._outputs_of(other, array) for other in kin):
+        may_be_bias = is_of_a_module(array.name, self._axes) or _OWN_BIAS.search(array.name) or _is_of_head(array.name)
+        if may_be_bias and any(not self._is_vector(one) and size in self._outputs_of(one, array) for one in kin):
             return None  # a bias; its matrix is judged
         if size == self._ids and not _BIAS.search(array.name) and size > 1:
             return "has one number for each id"
@@ -212,8 +228,11 @@ class Way:
             return "can scale vectors"
         if size in self._widths:
             return "is as long as the vectors that a layer reads: a normalization, a scale or an initial state"
-        on_top = size == self._stack.layers[-1].outputs and any(other.shape == array.shape for other in kin)
-        if size in self._states and not (on_top and _is_usual(array.name)):
+        like = [module_of(other.name)[1] for other in kin if other.shape == array.shape]
+        # A batch normalization isn't a part of a cell: those are in the layer's module.
+        is_batch_norm = _RUNNING & {*like, module_of(array.name)[1]} or sum(name.isdecimal() for name in like) == 3
+        is_norm = size == self._stack.layers[-1].outputs or is_batch_norm
+        if size in self._states and not (like and is_norm and is_of_a_module(array.name, self._axes)):
             return "is as long as a layer's states: an initial state, or a part of the cell"
         return None
 
@@ -223,14 +242,14 @@ class Way:
         PyTorch's are as long as its matrices have rows. Convolutions have the axis of their outputs anywhere, and so
         have the arrays of Keras's EinsumDense; attention's bias_k and bias_v are rows of their own.
         """
-        is_row = len(matrix.shape) == 2 and self._axes == "outputs, inputs" and _is_usual(matrix.name)
+        is_row = len(matrix.shape) == 2 and self._axes == "outputs, inputs" and is_of_a_module(matrix.name, self._axes)
         return matrix.shape[:1] if is_row and module_of(bias.name)[1] not in ("bias_k", "bias_v") else matrix.shape
 
     def _is_vector(self, array: Array) -> bool:
         """Whether it has one axis longer than 1; a matrix with one row or column has a module's usual name."""
         if len(array.shape) < 2:
             return True
-        return sum(size > 1 for size in array.shape) < 2 and not _is_usual(array.name)
+        return sum(size > 1 for size in array.shape) < 2 and not is_of_a_module(array.name, self._axes)
 
     def _steps(self, array: Array) -> Iterator[_Step]:
         if self._is_vector(array):
@@ -253,7 +272,7 @@ class Way:
         if len(array.shape) != 2 or self._is_vector(array):
             return
         rows, columns = array.shape
-        usual = _is_usual(array.name)
+        usual = is_of_a_module(array.name, self._axes)
         if self._axes != "inputs, outputs" or not usual:
             yield _Step(array, columns, rows)
         if self._axes != "outputs, inputs" or not usual:
@@ -309,9 +328,15 @@ def _closure(start: int, edges: dict[int, set[int]]) -> set[int]:
     return reached
 
 
+def _is_of_head(name: str) -> bool:
+    """Whether an array's path is called as heads are, and not as what makes initial states."""
+    modules = re.split(r"[./]", module_of(name)[0])
+    return any(ends_with_head(f"{module}.") for module in modules) and _STARTS.search(name) is None
+
+
+def _is_table(array: Array) -> bool:
+    return says_embedding(module_of(array.name)[0], array.shape)
+
+
 def _is_inside(name: str, scope: str) -> bool:
     return name.startswith(scope) and name[len(scope) : len(scope) + 1] in ("", ".", "/")
-
-
-def _is_usual(name: str) -> bool:
-    return _USUAL.match(module_of(name)[1]) is not None

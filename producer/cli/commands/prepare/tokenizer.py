@@ -242,7 +242,7 @@ def _save(made: "Tokenizer", target: Path, room: int | None) -> None:
         check_vocabulary(made, room, "the new tokenizer")
     content = (made.to_str(pretty=True) + "\n").encode()
     trained = None if room is None else _fingerprint_trained(target.parent)
-    possible = () if room is None else _with_and_without(target.parent, content)
+    possible = () if trained is None else _with_and_without(target.parent, content)
     if room is not None and trained not in possible[:1] and _is_same(made, target):
         return  # in other bytes, which would only make another model
     if trained is not None and trained not in possible:

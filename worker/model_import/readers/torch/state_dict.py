@@ -108,8 +108,10 @@ def _is_measured(path: str, name: str, tensor: Any, models: list[str]) -> bool:
         return False
     if path.partition(".")[0] == "callbacks":  # of Lightning
         return True
+    if prod(tensor.shape) == 1:
+        return _MEASURED_ONCE.fullmatch(name) is not None
     # A list of numbers may be a parameter, unless it is beside the model or with its like.
-    is_known = prod(tensor.shape) == 1 or any(f"{model}.".startswith(f"{path}." if path else "") for model in models)
+    is_known = any(f"{model}.".startswith(f"{path}." if path else "") for model in models)
     return _MEASURED.fullmatch(name) is not None and (is_known or _ABOUT_TRAINING.search(path) is not None)
 
 
@@ -118,13 +120,19 @@ def _is_fact(value: Any) -> bool:
     return isinstance(value, Tensor) and value.shape == ()
 
 
-#: Names of what a training measures, and of dictionaries with such.
+#: What a training measures, as the last word of a name, and words after it.
+_MEASURE = (
+    r"(loss(es)?|acc(s|uracy|uracies)?|error|metrics?|scores?|perplexity|ppl|f1|auc|bleu|wer|cer|rmse|mse|mae|precision"
+    r"|recall|prec|epochs?|steps?|iter(ation)?s?|lr|learning_rate|times?)@?\d*"
+    r"(_(min|max|best|avg|mean|history|list|curve|train|val|valid|test))*"
+)
+#: Names of lists of it, and of dictionaries with such; and of a single number, before which there may be any words.
 _MEASURED = re.compile(
     r"((train(ing)?|val(id(ation)?)?|test|dev|eval|best|last|current|total|running|avg|mean|min|max|epoch|global)_?)*"
-    r"(loss(es)?|acc(s|uracy|uracies)?|error|metrics?|scores?|perplexity|ppl|f1|auc|bleu|wer|cer|epochs?|steps?"
-    r"|iterations?|lr|learning_rate|times?)\d*(_(min|max|best|avg|mean|history|list|curve))*",
+    + _MEASURE,
     re.IGNORECASE,
 )
+_MEASURED_ONCE = re.compile(rf"({_MEASURED.pattern})|(\w+_)?{_MEASURE}", re.IGNORECASE)
 _ABOUT_TRAINING = re.compile(r"(^|[._])(metrics?|history|logs?|results?|stats?|loss(es)?|state)$", re.IGNORECASE)
 #: How deep the dictionaries and lists of a checkpoint may be nested.
 _DEPTH = 6
