@@ -19,17 +19,22 @@ BLIND = (
     "no broker is named, and no `unrolled run` is seen at work on {place}: only its files are watched. Name the broker "
     "(--broker redis://HOST:6379/0, or UNROLLED_BROKER), or give the same `unrolled run` again"
 )
+ELSEWHERE = (
+    "an `unrolled run` with a broker and workers of its own is at work on it, so the broker that is named isn't asked; "
+    "leave out --broker (and UNROLLED_BROKER) to see the run's"
+)
 
 
 def diagnose(status: JobStatus) -> dict[str, str]:
     """Lines that say what keeps a job from its end and which command helps, by kind; none if all is well.
 
     The kinds: "cancelled", "away" (the broker), "dead" (shards), "gone" (shards of which neither rows nor part can be
-    seen), "blind" (neither a broker nor a run is known), "lost" (shards that Redis forgot), "copy" (workers compute it
-    in another place), "full" and "declined" (the broker takes nothing), "worker" (none serves the model), "starting"
-    (the workers of an `unrolled run`), "trouble" (in a worker's way), "unseen" (rows that a worker missed), "moved"
-    (workers look for it in another place), "silent" (a worker), "turn" (other jobs are computed), "producer"
-    (something is in its way), "strays" (rows that a dead run has read), "input" (not read to its end).
+    seen), "blind" (neither a broker nor a run is known), "elsewhere" (a run computes it, with another broker), "lost"
+    (shards that Redis forgot), "copy" (workers compute it in another place), "full" and "declined" (the broker takes
+    nothing), "worker" (none serves the model), "starting" (the workers of an `unrolled run`), "trouble" (in a worker's
+    way), "unseen" (rows that a worker missed), "moved" (workers look for it in another place), "silent" (a worker),
+    "turn" (other jobs are computed), "producer" (something is in its way), "strays" (rows that a dead run has read),
+    "input" (not read to its end).
     """
     # Over 40 lines: a text for each kind, in the order in which they are shown.
     found = {}
@@ -82,6 +87,8 @@ def diagnose(status: JobStatus) -> dict[str, str]:
 def _of_waiting(status: JobStatus) -> dict[str, str]:
     if status.queue:
         return _in_the_queue(status, status.queue)
+    if status.run_elsewhere:
+        return {"elsewhere": ELSEWHERE}
     return {} if status.away or status.has_run else {"blind": BLIND.format(place=status.out)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from unrolled.job.segment import MOST_ENTRIES
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 ON_THEIR_WAY = MOST_ENTRIES
 #: Seconds after which none of them is on its way any more: the ledger is the next thing that a producer does.
 WAY_SECONDS = 3.0
+
+
+class OwnRun(Enum):
+    """Whether an `unrolled run` with a broker and workers of its own is seen at work on a job, and who is asked."""
+
+    UNSEEN = "unseen"
+    HERE = "here"  #: seen, and the broker that is asked is its own, or none is asked
+    ELSEWHERE = "elsewhere"  #: seen, and another broker was named, which knows nothing of what it does
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +56,9 @@ class JobStatus:
         fed: whether its input is read by an `unrolled run` or `unrolled enqueue` that is known to be at work on it.
         hindered: what is in the way of the command that reads its input; "" where nothing is known to be.
         has_run: whether an `unrolled run` is known to be at work on it.
+        run_elsewhere: whether it is, and has another broker than the one that was named, which isn't asked meanwhile.
         tokens_per_second: over the last files; None where there are too few to tell.
-        queue: what the broker knows; None where none was named, or it is away.
+        queue: what the broker knows; None where none was named, or it is away or isn't asked.
         away: why the broker couldn't be asked.
         death: why one of the dead shards was given up; None where none is dead.
     """
@@ -80,6 +90,7 @@ class JobStatus:
     fed: bool = False
     hindered: str = ""
     has_run: bool = False
+    run_elsewhere: bool = False
     tokens_per_second: float | None = None
     queue: QueueStatus | None = None
     away: str | None = None

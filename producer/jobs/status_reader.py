@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from producer.jobs.decisions import has_damaged_rows
-from producer.jobs.status import WAY_SECONDS, JobStatus
+from producer.jobs.status import WAY_SECONDS, JobStatus, OwnRun
 from producer.jobs.tally import Tally
 from producer.queue.copies import MOST_PLACE_CHARACTERS, find_original, was_moved
 from producer.queue.queue_status import Asked, QueueStatus, ask
@@ -41,7 +41,8 @@ class StatusReader:
         job: whose status.
         broker: where the job is queued; None to look at the store alone.
         namespace: prefix of every key there.
-        is_fed: says whether an `unrolled run` is known to be at work on the job.
+        own_run: says whether an `unrolled run` with a broker of its own is at work on the job. While it has another
+            broker than this one, this one isn't asked.
         since: an earlier look, from which on the speed counts, too: its time on the monotonic clock, and the real
             tokens that were done then.
     """
@@ -51,13 +52,13 @@ class StatusReader:
         job: OpenJob,
         broker: Broker | None = None,
         namespace: str = "",
-        is_fed: Callable[[], bool] = lambda: False,
+        own_run: Callable[[], OwnRun] = lambda: OwnRun.UNSEEN,
         since: tuple[float, int] | None = None,
     ) -> None:
         self.log = Log()
         self._job = job
         self._broker = broker
-        self._is_fed = is_fed
+        self._own_run = own_run
         self._tally = Tally(self.log, job.objects, live=job.job.live)
         self._ledger = broker.ledger(namespace, job.job.offer) if broker else None
         self._was_let_in = False
@@ -75,13 +76,14 @@ class StatusReader:
             TransientError: the store can't be read now.
             BrokerRefusesError: the broker doesn't let this user in or do this, and never did.
         """
+        run = self._own_run()
         # In this order: what the log names and the ledger lacks is published or dead by then.
-        asked = self._ask(named=False)
+        asked = None if run is OwnRun.ELSEWHERE else self._ask(named=False)
         self._tally.look()
         if asked and asked.left < len(self._tally.waiting):  # some are lost, or a count was spoilt
             asked = self._ask(named=True)
             self._tally.look()
-        return self._status(asked)
+        return self._status(asked, run)
 
     def _ask(self, *, named: bool) -> Asked | None:
         if self._broker is None or self._ledger is None:
@@ -97,14 +99,14 @@ class StatusReader:
         self._was_let_in = True
         return found
 
-    def _status(self, asked: Asked | None) -> JobStatus:
+    def _status(self, asked: Asked | None, run: OwnRun) -> JobStatus:
         # Over 40 lines: every fact of a status, in its order.
         log, job, tally = self.log, self._job, self._tally
         failed = self._count_failed()
         retried = [log.entries[shard] for source, shard in log.retried.items() if source in tally.published]
         waiting_again = [entry for entry in retried if entry.shard not in tally.published]
         tokens_done = tally.done.tokens - sum(entry.tokens for entry in waiting_again)
-        gone, has_run = tally.gone, self._is_fed()
+        gone, has_run = tally.gone, run is not OwnRun.UNSEEN
         status = JobStatus(
             out=job.place,
             job=job.key,
@@ -133,6 +135,7 @@ class StatusReader:
             fed=(has_run or (asked is not None and asked.fed is not None)) and not log.ended,
             hindered=printable((asked.fed or "")[:500]) if asked and not log.ended else "",
             has_run=has_run,
+            run_elsewhere=run is OwnRun.ELSEWHERE,
             tokens_per_second=self._speed(tokens_done, over=tally.finished),
             queue=self._queue(asked) if asked and asked.away is None else None,
             away=asked.away if asked else None,

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from producer.jobs.diagnosis import BLIND, diagnose
+from producer.jobs.status import OwnRun
 from producer.jobs.status_reader import StatusReader
 from producer.queue.copies import is_finished_elsewhere
 from producer.queue.shard_queue import ShardQueue
@@ -68,7 +69,7 @@ def wait_for_job(
     until: float = math.inf,
     every_seconds: float = 0.5,
     figures: ProducerFigures | None = None,
-    is_fed: Callable[[], bool] = lambda: False,
+    own_run: Callable[[], OwnRun] = lambda: OwnRun.UNSEEN,
     since: tuple[float, int] | None = None,
 ) -> JobStatus:
     """Wait until the job is finished. A broker or a store that is away is waited for.
@@ -81,7 +82,7 @@ def wait_for_job(
         until: when to give up, on the monotonic clock.
         every_seconds: between two looks, at least.
         figures: receive how far the job is.
-        is_fed: see `StatusReader`.
+        own_run: see `StatusReader`.
         since: see `StatusReader`.
 
     Returns:
@@ -97,7 +98,7 @@ def wait_for_job(
     patience = Patience(bar.warn, quiet_seconds=QUIET_SECONDS)
     queue = ShardQueue(broker, namespace, job.job.offer, patience) if broker else None
     seen = job.with_patience(partial(_in_time, until + _LATE_SECONDS, job.objects.steadily))
-    reader = StatusReader(seen, queue.broker if queue else None, namespace, is_fed, since)
+    reader = StatusReader(seen, queue.broker if queue else None, namespace, own_run, since)
     teller = _Teller(patience, PATIENCE_SECONDS)
     log, status, first = Log(), None, time.monotonic()
     with contextlib.closing(queue) if queue else contextlib.nullcontext():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from producer.jobs.status import OwnRun
 from unrolled.errors import JobError, RequestError
 from unrolled.job import names
 from unrolled.queue.broker_url import check_broker_url, without_secret
@@ -73,12 +74,20 @@ def _answers(path: str) -> bool:
     return True
 
 
-def is_run_alive(out: str) -> bool:
-    """Whether an `unrolled run` with a broker of its own is at work on a job on this machine."""
+def own_run(out: str, broker: str | None) -> OwnRun:
+    """Whether an `unrolled run` with a broker of its own is at work on a job on this machine.
+
+    Args:
+        out: the job's output directory, or the URL of a prefix in a bucket.
+        broker: the URL of the broker that is asked about the job; None where none is.
+    """
     try:
-        return find_broker(None, out) is not None
+        its = find_broker(None, out)
     except JobError:
-        return False
+        return OwnRun.UNSEEN
+    if its is None:
+        return OwnRun.UNSEEN
+    return OwnRun.HERE if broker in (None, its) else OwnRun.ELSEWHERE
 
 
 def check_alone(job: OpenJob) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from producer.enqueue.session import enqueue
 from producer.jobs.screen import JobScreen
+from producer.jobs.status import OwnRun
 from producer.jobs.status_reader import StatusReader
 from producer.jobs.wait import PATIENCE_SECONDS, wait_for_job
 from producer.terminal.progress import progress
@@ -57,7 +58,7 @@ def queue_and_wait(
     job = prepared.job
     is_new = summary.sent or summary.known < summary.shards or not summary.rows
     with progress("computing" if is_new or not StatusReader(job).read().complete else "published already") as bar:
-        status = wait_for_job(job, url, namespace, bar, is_fed=lambda: True, figures=figures, since=since)
+        status = wait_for_job(job, url, namespace, bar, own_run=_is_this, figures=figures, since=since)
         return summary, status
 
 
@@ -73,14 +74,18 @@ def _on_screen(
     """Queue the input and wait, on one screen that shows the workers from the start."""
     job = prepared.job
     with JobScreen(prepared.submission.out, patience_seconds=PATIENCE_SECONDS) as screen:
-        with closing(Broker(url)) as broker, _watched(StatusReader(job, broker, namespace, lambda: True), screen):
+        with closing(Broker(url)) as broker, _watched(StatusReader(job, broker, namespace, _is_this), screen):
             summary = enqueue(
                 prepared, url, namespace, max_queued_tokens, priority, screen, figures, starts_workers=True
             )
         if crew.failure:
             raise crew.failure
-        waited = wait_for_job(job, url, namespace, screen, is_fed=lambda: True, figures=figures)
+        waited = wait_for_job(job, url, namespace, screen, own_run=_is_this, figures=figures)
         return summary, waited
+
+
+def _is_this() -> OwnRun:
+    return OwnRun.HERE
 
 
 @contextmanager

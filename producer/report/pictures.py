@@ -82,13 +82,17 @@ def _draw_map(axes: Any, found: StateMap) -> None:
         from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize  # noqa: PLC0415 - slow to load, and not always installed
 
         scale = LinearSegmentedColormap.from_list("length", [_LOW, _HIGH])
-        real = shade.values[np.isfinite(shade.values)]
+        known = np.isfinite(shade.values)
+        real = shade.values[known]
         norm = (LogNorm if shade.logarithmic else Normalize)(real.min(), real.max()) if len(real) else None
-        dots = axes.scatter(x, y, c=shade.values, cmap=scale, norm=norm, **style)
-        bar = axes.figure.colorbar(dots, ax=axes, shrink=0.5, aspect=30, label=_plain(shade.title))
+        axes.scatter(x[~known], y[~known], color=_GROUPS[-1], **style)
+        dots = axes.scatter(x[known], y[known], c=real, cmap=scale, norm=norm, **style)
+        without = "" if known.all() else f"; grey: none ({np.count_nonzero(~known):,})"
+        bar = axes.figure.colorbar(dots, ax=axes, shrink=0.5, aspect=30, label=_plain(shade.title) + without)
         bar.outline.set_visible(False)
     kind = "token" if found.of_tokens else "row"
-    axes.set(aspect="equal", xticks=[], yticks=[], xlabel=_wrapped(found.note))
+    axes.set(aspect="equal", xticks=[], yticks=[])
+    axes.figure.supxlabel(_wrapped(found.note), fontsize=9, color=_SOFT)  # as wide as the picture, not the axes
     axes.set_title(f"{counted(len(found), kind)} by {found.title} of {found.column}", loc="left", fontweight="bold")
 
 

@@ -160,7 +160,8 @@ def _tokenizer(request: FitRequest, plan: InputPlan, say: Callable[[str], None])
         if request.tokenizer is None and request.vocab_size is not None:
             return None, request.vocab_size
     if request.tokenizer is not None:
-        tokenizer = load_tokenizer(request.tokenizer, 2**31 - 2)
+        remedy = "give --tokenizer a tokenizer.json; without the option, one is made from the words of the corpus"
+        tokenizer = load_tokenizer(request.tokenizer, 2**31 - 2, remedy)
         largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=1)
         if (request.vocab_size or largest) < largest:
             raise OptionError(

@@ -9,7 +9,6 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -31,16 +30,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# How many row groups are mixed when rows are shuffled; each has about 16 MB.
-_MIXED = 4
+# Vectors that are read, and whose rows are mixed, when rows are shuffled: four row groups of the usual size.
+_MIXED_BYTES = 64_000_000
+# Groups of rows of about one length that are made of such rows, at least: of few rows, lengths in a group differ much.
+_GROUPS = 16
+# Row groups that are read before they are asked for, and what the id of a row takes.
+_AHEAD, _ID_BYTES = 4, 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Examples:
     """Rows of a job, to iterate over once per epoch. Rows without a vector, or without a label, are left out.
 
-    Memory holds at most eight row groups of about 16 MB each, however large the job is: four whose rows are mixed, and
-    four that a thread reads meanwhile.
+    Memory holds rows of at most about 64 MB that are mixed, and four row groups of about 16 MB that a thread reads
+    meanwhile, however large the job is.
 
     Attributes:
         dataset: from `unrolled.open`.
@@ -53,9 +56,10 @@ class Examples:
         share: which rows, as a part of [0, 1): each row's place there is a hash of its id. So (0, 0.8) and (0.8, 1) are
             two sets without a common row, and the same ones in every program.
         seed: shuffles the rows, another way in each epoch; None keeps their order. Row groups come in a random order,
-            and the rows of four at a time are mixed.
+            and the rows of 64 MB at a time are mixed: of four row groups, or of more if they are small.
         group_rows: puts rows of about one length together, this many at a time, so that a batch of as many rows needs
-            little padding; the groups come in a random order. 0 leaves the rows as they are; it needs a seed.
+            little padding; the groups come in a random order. Rows are read on until there are 16 groups, or 64 MB.
+            0 leaves the rows as they are; it needs a seed.
         epoch: the number of the epoch.
         worker: which of `workers` this is, from 0; each gets other rows.
         workers: among how many processes the rows are divided.
@@ -233,14 +237,27 @@ class Examples:
 
     def _mixtures(self) -> Iterator[list[_Rows]]:
         """The row groups of this worker, some at a time if they are shuffled."""
-        step = 1 if self.seed is None else _MIXED
-        with contextlib.closing(_read_ahead(self._rows, self._pieces(), step)) as groups:
-            while some := list(islice(groups, step)):
+        ahead = 1 if self.seed is None else _AHEAD
+        with contextlib.closing(_read_ahead(self._rows, self._pieces(), ahead)) as groups:
+            some: list[_Rows] = []
+            read = held = wanted = 0
+            for rows in groups:
+                some.append(rows)
+                read, held, wanted = read + rows.read_bytes, held + rows.held_bytes, wanted + len(rows.wanted)
+                is_mixed = read >= _MIXED_BYTES and (wanted >= _GROUPS * self.group_rows or held >= _MIXED_BYTES)
+                if is_mixed or self.seed is None:
+                    yield some
+                    some, read, held, wanted = [], 0, 0, 0
+            if some:
                 yield some
 
     def _rows(self, piece: _Piece) -> _Rows:
         rows = self.dataset.row_group(piece.group, ("id", self._counted, self.column))
-        return _Rows.of(piece.group, rows, self._wanted(rows, piece))
+        found = _Rows.of(piece.group, rows, self._wanted(rows, piece))
+        if self.column in {column.name for column in self.dataset.columns}:
+            return found
+        counts = numbers(rows.column(1) if self._counted == "length" else rows.column(1).value_lengths())
+        return found._replace(read_bytes=int(counts.sum()) * found.vectors.itemsize * found.vectors.shape[1])
 
     def _pieces(self) -> list[_Piece]:
         """The rows of this worker in the order of the epoch: an equal part of all, which may begin in a row group."""
@@ -304,27 +321,48 @@ class _Piece(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """One row group, decoded: its number, its ids, its vectors, and the rows that are wanted."""
+    """One row group, decoded: its number, its ids, its vectors, the rows that are wanted, and what was read for it."""
 
     number: int
     ids: list[str]
     vectors: NDArray[np.floating[Any]]
     offsets: list[int] | None
     wanted: NDArray[np.int64]
+    read_bytes: int
+
+    @property
+    def held_bytes(self) -> int:
+        """What it takes in memory."""
+        return self.vectors.nbytes + _ID_BYTES * len(self.ids)
 
     @classmethod
     def of(cls, number: int, rows: pa.RecordBatch, wanted: NDArray[np.int64]) -> _Rows:
         ids, lists = _texts(rows.column(0)), rows.column(2)
         if pa.types.is_fixed_size_list(lists.type):
-            return cls(number, ids, row_vectors(lists), None, wanted)
+            whole = row_vectors(lists)
+            if len(wanted) < len(ids) // 2:  # the others needn't be kept
+                return cls(
+                    number, [ids[row] for row in wanted.tolist()], whole[wanted], None, _all(wanted), whole.nbytes
+                )
+            return cls(number, ids, whole, None, wanted, whole.nbytes)
         vectors = lists.flatten()
         values = numbers(vectors.flatten()).reshape(-1, vectors.type.list_size)
-        return cls(number, ids, values, offsets_of(numbers(lists.value_lengths())).tolist(), wanted)
+        lengths = numbers(lists.value_lengths())
+        if len(wanted) < len(ids) // 2:
+            is_kept = np.zeros(len(ids), bool)
+            is_kept[wanted] = True
+            kept, ids, read = values[np.repeat(is_kept, lengths)], [ids[row] for row in wanted.tolist()], values.nbytes
+            return cls(number, ids, kept, offsets_of(lengths[wanted]).tolist(), _all(wanted), read)
+        return cls(number, ids, values, offsets_of(lengths).tolist(), wanted, values.nbytes)
 
     def example(self, row: int, label: Callable[[str], Any]) -> Example:
         name = self.ids[row]
         vectors = self.vectors[row] if self.offsets is None else self.vectors[self.offsets[row] : self.offsets[row + 1]]
         return Example(name, vectors, label(name))
+
+
+def _all(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.arange(len(rows))
 
 
 def _check_epoch(epoch: Any) -> None:

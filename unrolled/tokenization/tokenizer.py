@@ -45,7 +45,14 @@ def _survive_forks() -> None:
     )
 
 
-def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
+#: What to do if the tokenizer of a model's directory can't be read.
+_RESTORE = (
+    "restore the model's own from your copy. For a model that isn't trained, `unrolled tokenizer fit --overwrite` "
+    "makes one"
+)
+
+
+def load_tokenizer(path: Path, vocab_size: int, remedy: str = _RESTORE) -> "Tokenizer":
     """Load a Hugging Face tokenizer file for a model.
 
     Truncation and padding are switched off, even if the file asks for them: tokens are neither dropped nor added. A
@@ -54,6 +61,7 @@ def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
     Args:
         path: tokenizer.json.
         vocab_size: the model's vocab_size; ids 1..vocab_size are words, 0 is padding.
+        remedy: what the user should do if it is no tokenizer.
 
     Raises:
         ModelError: the file can't be read, or its ids don't fit the model.
@@ -66,10 +74,7 @@ def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
     try:
         tokenizer = Tokenizer.from_str(Path(path).read_text(encoding="utf-8-sig"))
     except Exception as error:  # tokenizers raises plain Exception
-        raise ModelError(
-            f"{path} is not a tokenizer file of Hugging Face tokenizers ({error}); restore the model's own from your "
-            "copy. For a model that isn't trained, `unrolled tokenizer fit --overwrite` makes one"
-        ) from error
+        raise ModelError(f"{path} is not a tokenizer file of Hugging Face tokenizers ({error}); {remedy}") from error
     check_vocabulary(tokenizer, vocab_size, str(path))
     if settings := settings_left_out(tokenizer):
         _warn(f"{path}: {settings}")

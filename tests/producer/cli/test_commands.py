@@ -23,9 +23,11 @@ from support.bucket_server import client_environment
 from support.jobs import decide, finished_job, job_of, log_of, make_job, publish_shard, published, record_death, waiting
 from support.processes import make_model
 
+from producer.cli.exit_status import ExitStatus
 from producer.cli.root import cli
 from producer.jobs import decisions, wait
 from producer.jobs.removal import remove_key
+from producer.jobs.status import OwnRun
 from producer.local.broker_record import BROKER_FILE
 from producer.terminal.progress import Progress
 from unrolled.errors import FileFormatError, JobError, TransientError, UnrolledError
@@ -437,6 +439,30 @@ def test_wait_enters_again_what_redis_lost(tmp_path, broker, ledger):
     assert (len(published(job)), waiting(job)) == (5, [])
 
 
+def test_another_broker_than_that_of_a_run_at_work(tmp_path, broker, ledger):
+    """It is neither said to have lost the shards nor given them, until the run is over."""
+    job = make_job(tmp_path, shards=5)
+    ledger.beat("host-1", {})
+    with TemporaryDirectory(dir="/tmp") as folder, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{folder}/socket")
+        server.listen()
+        (tmp_path / BROKER_FILE).write_text(f"redis+socket://{folder}/socket\n")
+        shown = run_with(broker, "status", tmp_path, "--once").stdout
+        found = json.loads(run_with(broker, "status", tmp_path, "--json", "--once").stdout)
+        waited = run_with(broker, "wait", tmp_path, "--timeout", "2")
+        entered = ledger.client.keys(f"{NAMESPACE}*{job.key}*")
+    assert "shards  0 done, 5 waiting" in shown
+    assert "→ an `unrolled run` with a broker and workers of its own is at work on it" in shown
+    assert (found["has_run"], found["run_elsewhere"], found["queue"]) == (True, True, None)
+    assert all("leave out --broker (and UNROLLED_BROKER)" in text for text in (shown, waited.stderr))
+    assert waited.exit_code == ExitStatus.TIMED_OUT
+    assert entered == []
+    with Working(ledger, job):
+        result = run_with(broker, "wait", tmp_path, "--timeout", "60")
+    assert result.exit_code == 0
+    assert "5 waiting shards were not in Redis, and entered now" in result.stderr
+
+
 def test_wait_enters_again_what_redis_lost_of_a_stream_whose_producer_died(tmp_path, broker, ledger):
     """The input hasn't ended, and no producer will enter its shards; `status` says what does."""
     job = make_job(tmp_path, shards=5, ended=False, live=True)
@@ -741,10 +767,13 @@ def test_a_run_that_waits_for_its_own_workers_asks_for_none(tmp_path, broker, mo
     """They take long to start on a busy machine, and another one couldn't reach its broker."""
     monkeypatch.setitem(wait.PATIENCE_SECONDS, "starting", 0)
     job = make_job(tmp_path, shards=1)
-    for is_run, said in (True, "no worker is ready yet"), (False, "no worker offers what this job asks for"):
+    for run, said in (
+        (OwnRun.HERE, "no worker is ready yet"),
+        (OwnRun.UNSEEN, "no worker offers what this job asks for"),
+    ):
         lines = Lines()
         until = time.monotonic() + 1
-        wait.wait_for_job(job, broker.url, NAMESPACE, lines, until=until, is_fed=lambda is_run=is_run: is_run)
+        wait.wait_for_job(job, broker.url, NAMESPACE, lines, until=until, own_run=lambda run=run: run)
         assert [line for line in lines.lines if "no worker" in line and said in line]
         assert len([line for line in lines.lines if "no worker" in line]) == 1
 

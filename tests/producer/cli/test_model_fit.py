@@ -247,6 +247,14 @@ def test_a_second_signal_is_no_failure_of_the_training(place):
         assert "Run the same command again and it resumes." in process.stderr.read()
 
 
+def test_a_corpus_in_place_of_a_tokenizer(place):
+    """There is no model yet whose tokenizer could be restored."""
+    done = unrolled("model", "fit", "corpus.jsonl", "--out", "none", "--tokenizer", "corpus.jsonl", cwd=place)
+    assert done.returncode == 1
+    assert "corpus.jsonl is not a tokenizer file of Hugging Face tokenizers (" in done.stderr
+    assert "; give --tokenizer a tokenizer.json; without the option, one is made from the words of the" in done.stderr
+
+
 def test_a_damaged_tokenizer_is_not_trained_for(place):
     """The model would get it, and no text could be read by it."""
     with Crew() as crew:

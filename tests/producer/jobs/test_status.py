@@ -14,7 +14,7 @@ from producer.enqueue.shard import make_shard
 from producer.jobs import decisions, status_reader
 from producer.jobs.decisions import retry
 from producer.jobs.diagnosis import diagnose
-from producer.jobs.status import WAY_SECONDS
+from producer.jobs.status import WAY_SECONDS, OwnRun
 from producer.jobs.status_reader import StatusReader
 from producer.queue.worker_status import WorkerStatus
 from unrolled.errors import BrokerRefusesError, JobError, TransientError
@@ -246,7 +246,7 @@ def test_a_long_pool_is_named(job, server, ledger):
 
 def test_a_run_starts_its_own_workers(job, server):
     """Nobody needs to start one for it."""
-    read = StatusReader(job, server, "test", lambda: True).read
+    read = StatusReader(job, server, "test", lambda: OwnRun.HERE).read
     assert set(diagnose(read())) & {"worker", "starting"} == {"starting"}
     assert "worker" in diagnose(StatusReader(job, server, "test").read())
 
@@ -414,7 +414,7 @@ def test_a_run_at_work_is_not_called_broken_off(tmp_path):
     """While it waits for more input, all that was read may be published."""
     job = make_job(tmp_path, shards=1, ended=False)
     publish_shard(job, *waiting(job))
-    status = StatusReader(job, is_fed=lambda: True).read()
+    status = StatusReader(job, own_run=lambda: OwnRun.HERE).read()
     assert (status.fed, diagnose(status)) == (True, {})
 
 

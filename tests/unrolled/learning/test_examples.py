@@ -137,6 +137,54 @@ def test_rows_of_one_length_come_together(dataset, rows, group_rows):
     assert places[5] - tokens < 0.7 * (places[0] - tokens)
 
 
+def batch_spread(examples, rows):
+    """The mean of the differences between the longest and the shortest row of a batch."""
+    return np.mean([np.ptp(batch.mask.sum(axis=1)) for batch in examples.batches(rows)])
+
+
+@pytest.fixture(scope="module")
+def small_parts(tmp_path_factory):
+    """300 rows of lengths from 1 to 60 in 100 parts, as small as those of a stream."""
+    out = tmp_path_factory.mktemp("small")
+    lengths = np.random.default_rng(0).integers(1, 61, (100, 3))
+    for shard in range(100):
+        write_part(out, shard, [f"{shard}.{row}" for row in range(3)], lengths[shard], 3)
+    return unrolled.open(out)
+
+
+@pytest.mark.parametrize("share", [(0, 1), (0, 0.3)])
+def test_rows_of_small_row_groups_come_together(small_parts, share):
+    """They are mixed until there are many groups: also those of a small share, of which the others aren't kept."""
+    examples = Examples(small_parts, seed=1, group_rows=5, share=share)
+    assert batch_spread(examples, 5) < 0.2 * batch_spread(Examples(small_parts, seed=1, share=share), 5)
+    by_id = {row.id: row.outputs for row in small_parts}
+    for example in examples:
+        np.testing.assert_array_equal(example.vectors, by_id[example.id])
+    means = Examples(small_parts, column="mean", seed=1, share=share)
+    assert sorted(ids(means)) == sorted(ids(examples))
+    for example in means:
+        np.testing.assert_allclose(example.vectors, by_id[example.id].mean(axis=0), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("column", ["outputs", "mean"])
+def test_not_more_is_mixed_than_was_read(small_parts, monkeypatch, column):
+    """The bytes that are read for a mixture are those of its tokens, whatever is made of them."""
+    sizes = []
+    mixtures = Examples._mixtures
+    monkeypatch.setattr(importlib.import_module("unrolled.learning.examples"), "_MIXED_BYTES", 10_000)
+
+    def seen(examples):
+        for rows in mixtures(examples):
+            sizes.append([one.read_bytes for one in rows])
+            yield rows
+
+    monkeypatch.setattr(Examples, "_mixtures", seen)
+    assert len(ids(Examples(small_parts, column=column, seed=1))) == 300
+    assert [sum(each) >= 10_000 for each in sizes[:-1]] == [True] * (len(sizes) - 1)
+    assert all(sum(each[:-1]) < 10_000 for each in sizes)
+    assert sum(map(sum, sizes)) == small_parts.tokens * 3 * 4
+
+
 LABELS = {"mapping": dict, "arrow": lambda m: pa.table({"i": [*m], "l": [*m.values()]}),
           "polars": lambda m: pl.DataFrame({"i": [*m], "l": [*m.values()]}),
           "series": pd.Series,

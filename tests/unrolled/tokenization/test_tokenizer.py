@@ -45,8 +45,10 @@ def test_no_tokenizer_file(tmp_path, content):
     path = tmp_path / "tokenizer.json"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ModelError, match="is not a tokenizer file"):
+    with pytest.raises(ModelError, match=r"is not a tokenizer file .*; restore the model's own"):
         load_tokenizer(path, 9)
+    with pytest.raises(ModelError, match=r"is not a tokenizer file .*; name another$"):
+        load_tokenizer(path, 9, "name another")
 
 
 def test_a_byte_order_mark(tmp_path):

@@ -13,7 +13,7 @@ from producer.cli.options import broker_option, job_at, json_option, namespace_o
 from producer.cli.status_report import as_line, report
 from producer.jobs.status import WAY_SECONDS
 from producer.jobs.status_reader import StatusReader
-from producer.local.broker_record import find_broker, is_run_alive
+from producer.local.broker_record import find_broker, own_run
 from unrolled.queue.broker import Broker
 from unrolled.settings.worker_options import DAY
 
@@ -62,7 +62,7 @@ def status(
     """
     job = job_at(out)
     broker = find_broker(broker, job.place)
-    reader = StatusReader(job, Broker(broker) if broker else None, namespace, partial(is_run_alive, job.place))
+    reader = StatusReader(job, Broker(broker) if broker else None, namespace, partial(own_run, job.place, broker))
     live = sys.stdout.isatty() and not as_json
     if not (live if watch is None else watch):
         found = _look(reader)

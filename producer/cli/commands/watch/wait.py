@@ -24,7 +24,7 @@ from producer.cli.options import (
 from producer.cli.status_report import as_line
 from producer.jobs.diagnosis import revival
 from producer.jobs.wait import wait_for_job
-from producer.local.broker_record import find_broker, is_run_alive
+from producer.local.broker_record import find_broker, own_run
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.progress import progress
 from unrolled.errors import TransientError, as_argument, counted
@@ -90,16 +90,17 @@ def wait(
     figures = ProducerFigures()
     try:
         job = job_at(out)
+        broker = find_broker(broker, job.place)
         with served(figures.collect, metrics_port, metrics_address), about(job=job.key), progress("done") as bar:
             found = wait_for_job(
                 job,
-                find_broker(broker, job.place),
+                broker,
                 namespace,
                 bar,
                 until=until,
                 every_seconds=every_seconds,
                 figures=figures,
-                is_fed=partial(is_run_alive, job.place),
+                own_run=partial(own_run, job.place, broker),
             )
     except TransientError as error:
         if time.monotonic() < until:

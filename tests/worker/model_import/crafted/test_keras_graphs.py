@@ -1437,6 +1437,27 @@ def test_the_graph_is_run_with_drawn_initial_states(tmp_path):
     assert line.count("layer 0's backward c (4), from") == 1
 
 
+def test_a_graph_that_takes_no_row_of_one_token(tmp_path):
+    """CategoryEncoding takes a single id for a whole row; the other rows are compared."""
+    found = next(one for one in CASES if one.name == "category_encoding_in_the_graph")
+    source, _ = write(found, tmp_path)
+    parity = imported(source, tmp_path / "model", parity=1e-5).parity
+    assert (parity.whole, parity.comparisons[0].left) == (True, "the file's graph in Keras")
+
+
+def test_why_a_graph_is_not_run(tmp_path, monkeypatch):
+    """It is rebuilt by then, and Keras's first line names only the layer that was called."""
+    ids = text()
+    keras.Model(ids, lstm()(words()(ids))).save(tmp_path / "model.keras")
+
+    def fails(*_):
+        raise ValueError("Exception encountered when calling Functional.call().\n\n\x1b[1mits reason\x1b[0m\nmore")
+
+    monkeypatch.setattr("worker.model_import.parity.frameworks.keras_graph._run", fails)
+    parity = imported(tmp_path / "model.keras", tmp_path / "model", parity=1e-5).parity
+    assert [why for why in parity.missing if "the file's graph in Keras: Keras can't run it (its reason)" in why]
+
+
 def test_one_hot_vectors_beside_an_embedding(tmp_path):
     """What is advised without the option is taken with it."""
     ids, vectors = text(), keras.Input((None, 10))

@@ -8,6 +8,7 @@ file can name initializers, regularizers and functions of any package, and none 
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,7 @@ def run_keras(
     """The outputs of the rows whose lengths the graph takes, by their numbers, (time, outputs).
 
     Raises:
-        ImportRefusedError: the graph can't be rebuilt; the text is the reason.
+        ImportRefusedError: the graph can't be rebuilt or run; the text is the reason.
     """
     gates = {one.gates for layer in stack.layers for one in layer.passes}
     if own.version.partition(".")[0] in ("1", "2") and gates != {"sigmoid"}:
@@ -74,17 +75,25 @@ def run_keras(
         raise ImportRefusedError(f"{stack.end} is one of several calls or cells, which aren't run one by one")
     above, end = _outermost(own.model, own.paths[stack.end])
     *_, last = own.paths[stack.last]
+    what = "rebuild"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras's, about NumPy and about its own defaults
             model = _rebuilt(_inner(own.model, above), end, last)
             _set_weights(model, own, tuple(above))
+            what = "run"
             return _run(model, stack, rows, begun)
     except ImportRefusedError:
         raise
     except Exception as error:  # Keras raises errors of its own, of TensorFlow's and of Python's
-        text = str(error).strip().splitlines()
-        raise ImportRefusedError(f"Keras can't rebuild it ({(text or [type(error).__name__])[0][:200]})") from error
+        raise ImportRefusedError(f"Keras can't {what} it ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    """An error's first line that says why; before it, Keras says which layer was called, and may colour that."""
+    lines = [re.sub(r"\x1b\[[\d;]*m", "", line).strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith("Exception encountered when calling")]
+    return (told or [type(error).__name__])[0][:200]
 
 
 def _outermost(model: Mapping[str, Any], path: Sequence[str]) -> tuple[list[str], str]:
@@ -250,6 +259,7 @@ def _within(layer: Any) -> Any:
 
 def _run(model: Any, stack: Stack, rows: Sequence[NDArray[Any]], begun: Float32 | None) -> dict[int, Float32]:
     made = {}
+    failed: Exception | None = None
     states = states_by_tensor(stack, begun)
     others = [one for one in model.inputs if (one.name, 0) not in states]
     if len(others) != 1 or len(model.inputs) != 1 + len(states):
@@ -269,8 +279,16 @@ def _run(model: Any, stack: Stack, rows: Sequence[NDArray[Any]], begun: Float32 
             # The other row of the batch starts from other states.
             pairs = {name: np.stack([each[number], -each[number]]) for (name, _), each in states.items()}
             given = [pairs.get(one.name, given) for one in model.inputs]
-        outputs = np.asarray(keras.ops.convert_to_numpy(model(given)), np.float32)[0]
+        try:
+            outputs = np.asarray(keras.ops.convert_to_numpy(model(given)), np.float32)[0]
+        except Exception as error:
+            if len(row) > 1:
+                raise
+            failed = error  # CategoryEncoding takes a single id for a whole row: the source can't compute it either
+            continue
         made[number] = outputs[::-1] if turned else outputs
+    if failed and not made:
+        raise failed
     if not made:
         raise ImportRefusedError("it takes rows of a fixed length only, and none here has it")
     return made
