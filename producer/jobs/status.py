@@ -1,5 +1,7 @@
 """How far a job is: the facts, and what follows from them."""
 
+# Over 150 lines: all facts of a job, each with what it means.
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -16,6 +16,7 @@ from producer.jobs.status_reader import StatusReader
 from producer.queue.copies import is_finished_elsewhere
 from producer.queue.shard_queue import ShardQueue
 from producer.terminal.progress import Progress
+from producer.terminal.text import figure
 from unrolled.errors import BrokerError, FileFormatError, JobError, PayloadError, TransientError, as_argument, counted
 from unrolled.job import names
 from unrolled.job.directories import is_job
@@ -184,12 +185,13 @@ def _show(bar: Progress | JobScreen, figures: ProducerFigures | None, status: Jo
     if figures:
         figures.looked(status)
     if isinstance(bar, Progress):
+        dead = f"{figure(status.dead_tokens)} tokens in dead shards" if status.dead_tokens else ""
         bar.update(
             done_tokens=status.tokens_done,
             done_rows=status.rows_done,
             total_tokens=status.tokens - status.dead_tokens,
             working=status.at_work,
-            more=status.long_pool,
+            more=", ".join(filter(None, [dead, status.long_pool])),
         )
     else:
         bar.show(status)

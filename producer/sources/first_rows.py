@@ -14,6 +14,7 @@ from producer.sources.formats.jsonl import json_parser
 from producer.sources.formats.lines import read_lines, text_parser
 from producer.sources.options import SourceOptions
 from producer.sources.rows import BadRow, SourceBatch
+from unrolled.tokenization.token_ids import NO_INTEGER
 
 #: Rows of an input of which one at least must be usable.
 _FIRST_ROWS = 1000
@@ -97,10 +98,8 @@ def check_rows(
 
 def _advice(source: SourceFile, first: BadRow, kind: str, *, is_json: bool) -> str:
     """What to do about an input whose first rows are bad."""
-    if first.reason.startswith("not UTF-8") and source.format not in ("parquet", "arrow"):
-        return f"Convert {source.label} to UTF-8 (iconv -f ISO-8859-1 -t UTF-8, if it is Latin-1)"
-    if first.reason.startswith(NOT_SPACED):
-        return f"Write the ids in {source.label} so, or give them as lists in JSON lines or Parquet"
+    if advice := _of_reason(source, first):
+        return advice
     if is_json:
         return f"{source.label} looks like JSON lines: give --format jsonl"
     if source.format == "fasta":
@@ -110,3 +109,16 @@ def _advice(source: SourceFile, first: BadRow, kind: str, *, is_json: bool) -> s
     if first.reason.startswith("has no ") and NO_STATE in first.reason:
         option = "--initial-state-field"
     return f"Correct the options that say how {source.label} is read, such as {option}, or the file"
+
+
+def _of_reason(source: SourceFile, first: BadRow) -> str:
+    """What to do if the reason says it; else empty."""
+    if first.reason.startswith("not UTF-8") and source.format not in ("parquet", "arrow"):
+        return f"Convert {source.label} to UTF-8 (iconv -f ISO-8859-1 -t UTF-8, if it is Latin-1)"
+    if "(--max-row-bytes)" in first.reason:
+        return f"Give a larger --max-row-bytes, or shorten the rows of {source.label}"
+    if first.reason.startswith("token '") and NO_INTEGER in first.reason:
+        return f"If {source.label} has texts, give --kind text; if it has ids, correct the file"
+    if first.reason.startswith(NOT_SPACED):
+        return f"Write the ids in {source.label} so, or give them as lists in JSON lines or Parquet"
+    return ""

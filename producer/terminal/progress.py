@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PLAIN_EVERY_SECONDS = 5.0
+#: A line that says what the last one said is printed after this time alone.
+STILL_SECONDS = 60.0
 
 
 class Progress:
@@ -113,7 +115,8 @@ class Progress:
         facts += f", {fact}" if fact else ""
         self._bar.update(self._task, facts=facts)
         self._shown = f"{task.description}: {facts}"
-        if not self._drawn and self._clock() - self._shown_at >= PLAIN_EVERY_SECONDS:
+        every = PLAIN_EVERY_SECONDS if self._shown != self._said else STILL_SECONDS
+        if not self._drawn and self._clock() - self._shown_at >= every:
             self._print()
 
     def say(self, line: str) -> None:

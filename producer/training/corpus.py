@@ -20,6 +20,7 @@ from unrolled.errors import OptionError, RequestError, counted
 from unrolled.model.files import PLAN_FILE, TOKENIZER_FILE
 from unrolled.patience import Patience
 from unrolled.store.publish import publish_bytes
+from unrolled.tokenization.token_ids import NO_INTEGER
 from unrolled.tokenization.tokenizer import load_tokenizer
 from unrolled.training.plan import (
     DIVERGED_FILE,
@@ -185,9 +186,10 @@ def _tokenizer(request: FitRequest, plan: InputPlan, say: Callable[[str], None])
 
 def _check_sides(train: TokenStoreWriter, validation: TokenStoreWriter, options: FitOptions, seen: Seen) -> None:
     if seen.bad > seen.rows:
+        option = "--kind" if NO_INTEGER in seen.reason else "--vocab-size"
         raise RequestError(
             f"{seen.bad:,} of {counted(seen.bad + seen.rows, 'row')} can't be used{seen.reason}. Correct the options, "
-            "such as --vocab-size, or leave these rows out of the corpus"
+            f"such as {option}, or leave these rows out of the corpus"
         )
     for purpose, side in (("learn from", train), ("hold out", validation)):
         if not side.rows:

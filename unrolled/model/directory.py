@@ -49,6 +49,7 @@ from unrolled.model.config import ModelConfig
 from unrolled.model.files import CONFIG_FILE, JOB_FILE, TOKENIZER_FILE, TRAINING_FOLDER, WEIGHTS_FILE, fingerprint_of
 from unrolled.model.weights import check_arrays, check_finite, check_header, check_stored, reading
 from unrolled.store.bucket_url import is_url, shown
+from unrolled.store.disk.path_limits import whole_home
 from unrolled.store.publish import publish_bytes
 from unrolled.tokenization.tokenizer import load_tokenizer
 
@@ -204,6 +205,8 @@ def config_there(path: str | os.PathLike[str]) -> ModelConfig | None:
 
 def _why_no_directory(path: Path) -> str:
     """Why a path isn't that of a directory, and how to make a model directory."""
+    if why := whole_home(str(path)):
+        return f"does not exist; {why}"
     if not path.exists():
         return f"does not exist; check the path, or make a model there with: unrolled model new {as_argument(path)} …"
     if path.suffix not in _IMPORTED:

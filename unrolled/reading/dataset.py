@@ -37,6 +37,7 @@ from unrolled.reading.pooling import pool_rows
 from unrolled.reading.tables import duckdb_table, record_batches, row_group, table_schema
 from unrolled.reading.transforms import Pooling, pooled
 from unrolled.store.bucket_url import is_url
+from unrolled.store.disk.path_limits import whole_home
 from unrolled.store.patterns import HIDDEN, matching_paths
 from unrolled.store.place import absolute, open_store
 from unrolled.tokenization.ragged import runs
@@ -230,7 +231,10 @@ def _check_exists(place: str) -> None:
             if place.endswith(".parquet") or Path(place).is_dir():
                 return
             found = "is a file"
-        raise FileFormatError(f"{place}: {found}; name the output directory of a job, or its .parquet files")
+        found += (
+            f"; {why}" if (why := whole_home(place)) else "; name the output directory of a job, or its .parquet files"
+        )
+        raise FileFormatError(f"{place}: {found}")
 
 
 def _part_at(path: str) -> Part:

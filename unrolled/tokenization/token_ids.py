@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from unrolled.errors import RowError, shortened
 
+#: In the reason of a row whose tokens aren't all integers.
+NO_INTEGER = "not an integer"
 # Longer values are cut in messages.
 _SHOWN_BITS = 128
 _SHOWN_CHARACTERS = 60
@@ -70,7 +72,7 @@ def _checked_row(row: object, vocab_size: int) -> NDArray[np.int32] | RowError:
         text = "; make a text of bytes with decode()" if isinstance(row, bytes) else ""
         return RowError(f"its tokens are {shown(row)}; allowed: a list of integers{text}")
     at = next(at for at, found in enumerate(row) if type(found) is not int or not 0 <= found <= vocab_size)
-    what = "" if type(row[at]) is int else "not an integer; "
+    what = "" if type(row[at]) is int else f"{NO_INTEGER}; "
     return RowError(f"token {shown(row[at])} at position {at} (from 0); {what}allowed: 0 (padding) and 1..{vocab_size}")
 
 

@@ -45,11 +45,7 @@ def _survive_forks() -> None:
     )
 
 
-#: What to do if the tokenizer of a model's directory can't be read.
-_RESTORE = (
-    "restore the model's own from your copy. For a model that isn't trained, `unrolled tokenizer fit --overwrite` "
-    "makes one"
-)
+_RESTORE = "restore the model's own; for one that isn't trained, `unrolled tokenizer fit --overwrite` makes a tokenizer"
 
 
 def load_tokenizer(path: Path, vocab_size: int, remedy: str = _RESTORE) -> "Tokenizer":

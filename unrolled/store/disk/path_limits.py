@@ -57,6 +57,11 @@ def why_home(place: str) -> str:
     )
 
 
+def whole_home(place: str) -> str:
+    """What a program should give for a path that begins with `~`, which nothing has replaced; empty for others."""
+    return f"its ~ isn't the home directory here: give {os.path.expanduser(place)}" if why_home(place) else ""  # noqa: PTH111 - Path's fails where no home is known
+
+
 def _nearest(path: Path, shown: str) -> Path:
     """The path, or the nearest directory above it that can be looked at.
 

@@ -62,11 +62,8 @@ def check_leftovers(found: Found, stack: Stack, leave: Iterable[str], named: Ite
     way = Way(found, stack, unclear)
     suspicious = way.suspicious()
     if suspicious:
-        named = [array.name for array, _ in suspicious]
-        leavable = dict.fromkeys(_leavable(name, named, unclear, stack, found.matrix_axes) for name in named)
-        raise ImportRefusedError(_refusal(suspicious, stack, [*leavable]))
-    found.notes += _notes_of_other_inputs(way.beside())
-    found.notes += _notes_of_weights(way.weighing())
+        raise ImportRefusedError(_refusal(suspicious, stack, unclear, found.matrix_axes))
+    found.notes += [*_notes_of_other_inputs(way.beside()), *_notes_of_weights(way.weighing())]
     found.notes += _notes_of_tables(found, stack, unclear)
     found.notes += _notes_of_one_hot(way.before_the_first(), stack)
 
@@ -135,10 +132,12 @@ def _leavable(name: str, suspicious: list[str], rest: list[Array], stack: Stack,
     return module if is_whole and not any(_is_within(one, module) for one in taken) else name
 
 
-def _refusal(suspicious: list[tuple[Array, str]], stack: Stack, leavable: list[str]) -> str:
+def _refusal(suspicious: list[tuple[Array, str]], stack: Stack, rest: list[Array], axes: str) -> str:
     shown = "; ".join(f"{array.name} {array.shape} {why}" for array, why in suspicious[:_SHOWN])
     more = f"; and {len(suspicious) - _SHOWN} more" if len(suspicious) > _SHOWN else ""
-    options = advised("--leave", *leavable[:_SHOWN])
+    named = [array.name for array, _ in suspicious]
+    leavable = dict.fromkeys(_leavable(name, named, rest, stack, axes) for name in named)
+    options = advised("--leave", *[*leavable][:_SHOWN])
     source, below = ("vectors of the rows", "input") if stack.vectors else ("ids", "embedding")
     return (
         f"weights alone don't show how data flows, and these could be between the {source} and the states of "
