@@ -340,7 +340,9 @@ def test_wait_ends_with_1_where_shards_are_dead(tmp_path):
     assert result.exit_code == 1
     found = json.loads(result.stdout)
     assert (found["dead"], found["finished"], found["complete"]) == (1, True, False)
-    lines = run("wait", tmp_path).stdout.splitlines()
+    waited = run("wait", tmp_path)
+    assert "done: 0 tokens, 0 rows, 4 tokens in dead shards\n" in waited.stderr
+    lines = waited.stdout.splitlines()
     assert lines[0] == f"{tmp_path}: finished, not complete"
     assert lines[-1] == f"1 shard is dead; when the cause is gone: unrolled retry {tmp_path}"
     assert run("status", tmp_path).stdout.startswith(f"{tmp_path}: finished, not complete; job ")

@@ -169,6 +169,16 @@ def test_plain_lines_come_at_most_every_five_seconds(capsys):
     ]
 
 
+def test_a_line_that_says_nothing_new_comes_once_a_minute(capsys):
+    """A log of a night isn't filled by it, and shows that the wait goes on."""
+    clock = Clock()
+    shown = Progress("done", 1_000, clock=clock)
+    for _ in range(130):
+        clock.now += 1
+        shown.update(done_tokens=0, working=False)
+    assert capsys.readouterr().err.splitlines() == ["done: 0 of 1,000 tokens (0 %)"] * 3
+
+
 def test_elsewhere_than_on_a_terminal_there_is_no_bar(capsys):
     """A log gets lines; a line that is said is printed at once."""
     with progress("queueing") as shown:

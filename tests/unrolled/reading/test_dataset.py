@@ -22,7 +22,7 @@ from support.ragged_rows import info_of, ragged
 import unrolled
 from producer.enqueue.shard import make_shard
 from producer.sources.rows import BadRow
-from unrolled.errors import FileFormatError
+from unrolled.errors import FileFormatError, UnrolledError
 from unrolled.format.positions import Positions
 from unrolled.job import names
 from unrolled.job.segment import Segment
@@ -479,6 +479,15 @@ def test_a_misspelt_path_is_named(tmp_path, name, make):
     with pytest.raises(FileFormatError, match=re.escape(f"{path}: {found}; name the output directory")) as error:
         unrolled.open(make(path))
     assert (error.value.__cause__, error.value.__context__) == (None, None)
+
+
+def test_the_home_directory_is_a_shell_s(tmp_path, monkeypatch):
+    """Python opens `~` as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    said = f"~/vectors: does not exist; its ~ isn't the home directory here: give {tmp_path}/vectors"
+    for read in (unrolled.open, unrolled.load):
+        with pytest.raises(UnrolledError, match=re.escape(said)):
+            read("~/vectors")
 
 
 def test_jobs_without_a_row(tmp_path):
