@@ -335,7 +335,7 @@ def _is_of_head(name: str) -> bool:
 
 
 def _is_table(array: Array) -> bool:
-    return says_embedding(module_of(array.name)[0], array.shape)
+    return len(array.shape) == 2 and says_embedding(module_of(array.name)[0], array.shape)
 
 
 def _is_inside(name: str, scope: str) -> bool:

@@ -46,6 +46,7 @@ def written(tmp_path, arrays, *, layers=1, both=False, prefix="", module=torch_l
         (2, False, {"condition.weight": (3, 4 * UNITS)}, ["condition"]),
         (1, False, {"image.weight": (9 * UNITS, 64)}, []),
         (1, False, {"attention.v.weight": (3, UNITS)}, []),
+        (1, False, {"word_attn.weight": (9, UNITS)}, []),  # with a bias of one axis
         (1, False, {"decoder.speaker_emb.weight": (3, UNITS)}, ["speaker_emb"]),
     ],
 )
