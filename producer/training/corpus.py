@@ -186,10 +186,12 @@ def _tokenizer(request: FitRequest, plan: InputPlan, say: Callable[[str], None])
 
 def _check_sides(train: TokenStoreWriter, validation: TokenStoreWriter, options: FitOptions, seen: Seen) -> None:
     if seen.bad > seen.rows:
-        option = "--kind" if NO_INTEGER in seen.reason else "--vocab-size"
+        way = "Correct the options, such as --vocab-size"
+        if NO_INTEGER in seen.reason:
+            way = "Give --kind text if these are texts" if "token '" in seen.reason else "Write ids as integers"
         raise RequestError(
-            f"{seen.bad:,} of {counted(seen.bad + seen.rows, 'row')} can't be used{seen.reason}. Correct the options, "
-            f"such as {option}, or leave these rows out of the corpus"
+            f"{seen.bad:,} of {counted(seen.bad + seen.rows, 'row')} can't be used{seen.reason}. {way}, or leave these "
+            "rows out of the corpus"
         )
     for purpose, side in (("learn from", train), ("hold out", validation)):
         if not side.rows:

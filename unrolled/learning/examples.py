@@ -34,15 +34,17 @@ if TYPE_CHECKING:
 _MIXED_BYTES = 64_000_000
 # Groups of rows of about one length that are made of such rows, at least: of few rows, lengths in a group differ much.
 _GROUPS = 16
-# Row groups that are read before they are asked for, and what the id of a row takes.
-_AHEAD, _ID_BYTES = 4, 100
+# Row groups that are read before they are asked for.
+_AHEAD = 4
+# What the id of a row takes, and the example that is made of one.
+_ID_BYTES, _EXAMPLE_BYTES = 100, 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Examples:
     """Rows of a job, to iterate over once per epoch. Rows without a vector, or without a label, are left out.
 
-    Memory holds rows of at most about 64 MB that are mixed, and four row groups of about 16 MB that a thread reads
+    Memory holds rows of about 64 MB that are mixed, and four row groups of about 16 MB that a thread reads
     meanwhile, however large the job is.
 
     Attributes:
@@ -56,7 +58,7 @@ class Examples:
         share: which rows, as a part of [0, 1): each row's place there is a hash of its id. So (0, 0.8) and (0.8, 1) are
             two sets without a common row, and the same ones in every program.
         seed: shuffles the rows, another way in each epoch; None keeps their order. Row groups come in a random order,
-            and the rows of 64 MB at a time are mixed: of four row groups, or of more if they are small.
+            and the rows of about 64 MB of vectors at a time are mixed; less of them if vectors are short.
         group_rows: puts rows of about one length together, this many at a time, so that a batch of as many rows needs
             little padding; the groups come in a random order. Rows are read on until there are 16 groups, or 64 MB.
             0 leaves the rows as they are; it needs a seed.
@@ -244,8 +246,8 @@ class Examples:
             for rows in groups:
                 some.append(rows)
                 read, held, wanted = read + rows.read_bytes, held + rows.held_bytes, wanted + len(rows.wanted)
-                is_mixed = read >= _MIXED_BYTES and (wanted >= _GROUPS * self.group_rows or held >= _MIXED_BYTES)
-                if is_mixed or self.seed is None:
+                is_enough = read >= _MIXED_BYTES and wanted >= _GROUPS * self.group_rows
+                if is_enough or held >= _MIXED_BYTES or self.seed is None:
                     yield some
                     some, read, held, wanted = [], 0, 0, 0
             if some:
@@ -332,15 +334,15 @@ class _Rows(NamedTuple):
 
     @property
     def held_bytes(self) -> int:
-        """What it takes in memory."""
-        return self.vectors.nbytes + _ID_BYTES * len(self.ids)
+        """What it takes in memory, with its examples."""
+        return self.vectors.nbytes + _ID_BYTES * len(self.ids) + _EXAMPLE_BYTES * len(self.wanted)
 
     @classmethod
     def of(cls, number: int, rows: pa.RecordBatch, wanted: NDArray[np.int64]) -> _Rows:
         ids, lists = _texts(rows.column(0)), rows.column(2)
         if pa.types.is_fixed_size_list(lists.type):
             whole = row_vectors(lists)
-            if len(wanted) < len(ids) // 2:  # the others needn't be kept
+            if 2 * len(wanted) <= len(ids):  # the others needn't be kept
                 return cls(
                     number, [ids[row] for row in wanted.tolist()], whole[wanted], None, _all(wanted), whole.nbytes
                 )
@@ -348,7 +350,7 @@ class _Rows(NamedTuple):
         vectors = lists.flatten()
         values = numbers(vectors.flatten()).reshape(-1, vectors.type.list_size)
         lengths = numbers(lists.value_lengths())
-        if len(wanted) < len(ids) // 2:
+        if 2 * len(wanted) <= len(ids):
             is_kept = np.zeros(len(ids), bool)
             is_kept[wanted] = True
             kept, ids, read = values[np.repeat(is_kept, lengths)], [ids[row] for row in wanted.tolist()], values.nbytes

@@ -264,7 +264,16 @@ def test_another_training_takes_the_place_of_one_that_diverged(tmp_path):
             "--kind tokens reads token ids, and the largest one isn't known; give it with --vocab-size",
         ),
         ([[1, 2], [99], [99]], {}, r"2 of 3 rows can't be used; first: row 1 of .*token 99 at.*such as --vocab-size"),
-        ([["ab"], ["cd"]], {}, r"2 of 2 rows can't be used; first: row 0 of .*not an integer.*such as --kind, or"),
+        (
+            [["ab"], ["cd"]],
+            {},
+            r"2 of 2 rows can't be used; first: row 0 of .*not an integer.*Give --kind text if these are",
+        ),
+        (
+            [[1.5], [2.5]],
+            {},
+            r"2 of 2 rows can't be used; .*not an integer.*Write ids as integers, or leave these rows",
+        ),
         ([[1, 2]], {}, "there is no row to hold out: the corpus has 1 row, and only those of 2 tokens or more count"),
         ([[1]] * 9, {}, "there is no row to learn from"),
         (IDS, {"training": {"epochs": 0}}, "--epochs is 0"),

@@ -168,10 +168,13 @@ def test_rows_of_small_row_groups_come_together(small_parts, share):
 
 @pytest.mark.parametrize("column", ["outputs", "mean"])
 def test_not_more_is_mixed_than_was_read(small_parts, monkeypatch, column):
-    """The bytes that are read for a mixture are those of its tokens, whatever is made of them."""
+    """The bytes that are read for a mixture are those of its tokens, whatever is made of them; rows take some, too."""
     sizes = []
     mixtures = Examples._mixtures
-    monkeypatch.setattr(importlib.import_module("unrolled.learning.examples"), "_MIXED_BYTES", 10_000)
+    module = importlib.import_module("unrolled.learning.examples")
+    monkeypatch.setattr(module, "_MIXED_BYTES", 10_000)
+    monkeypatch.setattr(module, "_ID_BYTES", 0)
+    monkeypatch.setattr(module, "_EXAMPLE_BYTES", 0)
 
     def seen(examples):
         for rows in mixtures(examples):
@@ -183,6 +186,10 @@ def test_not_more_is_mixed_than_was_read(small_parts, monkeypatch, column):
     assert [sum(each) >= 10_000 for each in sizes[:-1]] == [True] * (len(sizes) - 1)
     assert all(sum(each[:-1]) < 10_000 for each in sizes)
     assert sum(map(sum, sizes)) == small_parts.tokens * 3 * 4
+    sizes.clear()
+    monkeypatch.setattr(module, "_EXAMPLE_BYTES", 2_000)
+    assert len(ids(Examples(small_parts, column=column, seed=1))) == 300
+    assert {len(each) for each in sizes} <= {1, 2}
 
 
 LABELS = {"mapping": dict, "arrow": lambda m: pa.table({"i": [*m], "l": [*m.values()]}),

@@ -13,7 +13,7 @@ import numpy as np
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Found
-from worker.model_import.selection.names import advised, ends_with_head, is_of_a_module, module_of, scope_of
+from worker.model_import.selection.names import advised, is_of_a_module, may_be_table, module_of, scope_of
 from worker.model_import.selection.stack import Stack
 from worker.model_import.selection.way import Way
 
@@ -23,7 +23,8 @@ _OPTIMIZER = re.compile(
 )
 #: Of a model that Keras has compiled and fitted.
 _METRIC = re.compile(r"metrics/.+/vars/\d+$")
-_SHOWN = 5
+#: How many arrays a refusal shows, and for how many it looks for the names that --leave takes.
+_SHOWN, _ADVISED = 5, 200
 
 
 def check_leftovers(found: Found, stack: Stack, leave: Iterable[str], named: Iterable[str]) -> None:
@@ -40,11 +41,12 @@ def check_leftovers(found: Found, stack: Stack, leave: Iterable[str], named: Ite
     """
     rest = [*found.rest, *(table.array for table in found.tables.values() if table is not stack.table)]
     _check_names(rest, leave)
+    is_left = set[str]().union(*(_within(name, rest) for name in leave))
     table = None if stack.table is None else stack.table.array
     known = table.read() if table is not None and any(one.shape == table.shape for one in rest) else None
     unclear = []
     for array in rest:
-        if any(_is_within(array.name, name) for name in leave):
+        if array.name in is_left:
             found.left.append(f"{array.name} (--leave)")
         elif _OPTIMIZER.search(array.name):
             found.left.append(f"{array.name} (optimizer)")
@@ -59,7 +61,7 @@ def check_leftovers(found: Found, stack: Stack, leave: Iterable[str], named: Ite
         else:
             unclear.append(array)
             found.left.append(array.name)
-    way = Way(found, stack, unclear)
+    way = Way(found, stack, unclear, (one for one in rest if one.name in is_left))
     suspicious = way.suspicious()
     if suspicious:
         raise ImportRefusedError(_refusal(suspicious, stack, unclear, found.matrix_axes))
@@ -73,7 +75,7 @@ def _notes_of_tables(found: Found, stack: Stack, rest: list[Array]) -> list[str]
     left = {one.name for one in rest}
     others = [table.array for table in found.tables.values() if table is not stack.table and table.array.name in left]
     told = " ".join(found.notes)
-    new = [one for one in others if f"{one.name} {one.shape}" not in told and not ends_with_head(one.name)]
+    new = [one for one in others if f"{one.name} {one.shape}" not in told and may_be_table(one.name, one.shape)]
     if not new or stack.table is None:
         return []
     uses = f"adds such vectors to those of {stack.table.name}, or joins them"
@@ -125,18 +127,17 @@ def _leavable(name: str, suspicious: list[str], rest: list[Array], stack: Stack,
     """What --leave may name for an array: its module, if all in it belongs to what the refusal names, or the array."""
     module = module_of(name)[0]
     modules = {module_of(one)[0] for one in suspicious}
-    taken = [layer.name for layer in stack.layers] + ([] if stack.table is None else [stack.table.name])
-    inside = {name, *(one.name for one in rest if _is_within(one.name, module))}
+    inside = {name, *_within(module, rest)}
     others = [one for one in inside.difference(suspicious) if module_of(one)[0] not in modules]
-    is_whole = not others and all(is_of_a_module(one, axes) for one in inside)
-    return module if is_whole and not any(_is_within(one, module) for one in taken) else name
+    is_whole = not others and (inside <= {*suspicious} or all(is_of_a_module(one, axes) for one in inside))
+    return module if is_whole and module not in stack.modules_around else name
 
 
 def _refusal(suspicious: list[tuple[Array, str]], stack: Stack, rest: list[Array], axes: str) -> str:
     shown = "; ".join(f"{array.name} {array.shape} {why}" for array, why in suspicious[:_SHOWN])
     more = f"; and {len(suspicious) - _SHOWN} more" if len(suspicious) > _SHOWN else ""
     named = [array.name for array, _ in suspicious]
-    leavable = dict.fromkeys(_leavable(name, named, rest, stack, axes) for name in named)
+    leavable = dict.fromkeys(_leavable(name, named, rest, stack, axes) for name in named[:_ADVISED])
     options = advised("--leave", *[*leavable][:_SHOWN])
     source, below = ("vectors of the rows", "input") if stack.vectors else ("ids", "embedding")
     return (
@@ -150,13 +151,19 @@ def _refusal(suspicious: list[tuple[Array, str]], stack: Stack, rest: list[Array
 
 def _check_names(rest: list[Array], leave: Iterable[str]) -> None:
     for name in leave:
-        if not any(_is_within(array.name, name) for array in rest):
+        if not _within(name, rest):
             names = ", ".join(array.name for array in rest[:20]) or "nothing"
             raise ImportRefusedError(f"--leave {name}: no array that is left over has this name; left over: {names}")
 
 
-def _is_within(name: str, scope: str) -> bool:
-    return name == scope or (name.startswith(scope) and name[len(scope)] in "./_:")
+def _within(scope: str, rest: list[Array]) -> set[str]:
+    """The names of the array of this name or, if none has it, of those in the module of this name.
+
+    Names without any other separator have "_" in its place: fc_w is in fc, if nothing is in fc by a point.
+    """
+    found = {one.name for one in rest if one.name == scope}
+    found = found or {one.name for one in rest if one.name.startswith((f"{scope}.", f"{scope}/"))}
+    return found or {one.name for one in rest if one.name.startswith((f"{scope}_", f"{scope}:"))}
 
 
 def _is_of_others(name: str, found: Found, stack: Stack, named: Iterable[str]) -> bool:

@@ -32,7 +32,7 @@ def family(name: str) -> str:
 _ENDS = re.compile(r"^(?P<module>.+)_(?P<last>w|b|weight|bias|kernel|gamma|beta|W)$")
 #: Last parts of names that modules of the frameworks give to their arrays.
 _USUAL = re.compile(
-    r"^(\d+|.*weight|.*bias|.*kernel|w|b|gamma|beta|(running|moving)_(mean|var|variance)|num_batches_tracked|embeddings)(:\d+)?$",
+    r"^(\d+|.*weight(_(g|v|u|orig))?|original\d|.*bias|.*kernel|w|b|gamma|beta|(running|moving)_(mean|var|variance)|num_batches_tracked|embeddings)(:\d+)?$",
     re.IGNORECASE,
 )
 _HEADS = re.compile(r"decod|head|out|proj|soft|logit|classif|generator|linear|^fc|dense|attn|attention", re.IGNORECASE)
@@ -70,6 +70,12 @@ def scope_of(name: str) -> str:
 def ends_with_head(name: str) -> bool:
     """Whether an array's module is called as heads are."""
     return _HEADS.search(re.split(r"[./]", module_of(name)[0])[-1]) is not None
+
+
+def may_be_table(name: str, shape: tuple[int, ...]) -> bool:
+    """Whether an array may be a table of ids by its name, also one of places, tags or segments."""
+    last = re.split(r"[./]", module_of(name)[0])[-1]
+    return len(shape) == 2 and (_STRONG.search(last) is not None or says_embedding(last, shape))
 
 
 def says_embedding(name: str, shape: tuple[int, ...]) -> bool:

@@ -1,5 +1,6 @@
 """The user's request for a selection, and its result: an embedding and the recurrent layers on top of it."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -125,6 +126,12 @@ class Stack:
     def input_dim(self) -> int:
         """Width of the vectors that the first of `chain` reads."""
         return input_dim_of(self.chain)
+
+    @property
+    def modules_around(self) -> set[str]:
+        """The modules that contain an array that is imported, by their names; "" is the whole model."""
+        names = [layer.name for layer in self.layers] + ([] if self.table is None else [self.table.name])
+        return {"", *(name[: found.start()] for name in names for found in re.finditer(r"[./]", name))}
 
     @property
     def one_hot_dim(self) -> int:

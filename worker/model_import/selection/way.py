@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from worker.model_import.found import UNKNOWN, UNREAD, Array, Found
-from worker.model_import.selection.names import ends_with_head, is_of_a_module, module_of, says_embedding
+from worker.model_import.selection.names import ends_with_head, is_of_a_module, may_be_table, module_of
 from worker.model_import.selection.stack import Stack
 from worker.model_import.token_maps import Dense
 
@@ -23,7 +23,9 @@ _BIAS = re.compile(r"(^|[._/])(b|.*bias)(:\d+)?$", re.IGNORECASE)
 _OWN_BIAS = re.compile(r"(^|[._/])b([_\d]|$)|bias", re.IGNORECASE)
 #: Names of what weighs vectors, below the layers or above them.
 _WEIGHS = re.compile(r"att(n|ention)|gate|weigh(?!t)", re.IGNORECASE)
-#: Names of what makes the states that layers start from, and of what reads other inputs.
+#: Names of states that layers start from.
+_STATE = re.compile(r"init|hidden|state|cell|memory|(^|[._/])[hc](x|_?0)?([._/]|$)", re.IGNORECASE)
+#: Names of what makes them, and of what reads other inputs.
 _STARTS = re.compile(
     r"init|latent|start|bridge|image|img|visual|speaker|style|cond|(^|[./_])([hc]_?0|z)([./_]|$)", re.IGNORECASE
 )
@@ -54,9 +56,10 @@ class Way:
         found: the file.
         stack: what will be imported.
         rest: the arrays to judge.
+        left: arrays that are left out whatever they are; each may be of one module with those to judge.
     """
 
-    def __init__(self, found: Found, stack: Stack, rest: list[Array]) -> None:
+    def __init__(self, found: Found, stack: Stack, rest: list[Array], left: Iterable[Array]) -> None:
         self._rest, self._stack, self._axes = rest, stack, found.matrix_axes
         first, *others = stack.layers
         #: The widths where something could be, in their order: before the first layer, and between layers of different
@@ -80,8 +83,9 @@ class Way:
         #: What a head may read: states, also several side by side, of all passes, or mean, largest and last.
         self._for_heads = {count * size for size in self._single for count in range(1, _POOLED + 1)}
         self._modules: dict[str, list[Array]] = {}
-        for array in rest:
+        for array in (*rest, *left):
             self._modules.setdefault(module_of(array.name)[0], []).append(array)
+        self._around = stack.modules_around
 
     def suspicious(self) -> list[tuple[Array, str]]:
         """The arrays that could be between ids and states, each with the reason."""
@@ -192,13 +196,30 @@ class Way:
         # The rows of a table, one for each speaker, may be initial states; of a matrix without a bias, only its name
         # tells whether it is one.
         tables = {id(step.array) for step in steps if step.before == _IDS and step.after in starts}
-        heads = {id(one) for one in self._rest if _is_of_head(one.name) and not _is_table(one)}
+        heads = {id(one) for one in self._rest if self._is_of_head(one.name) and not may_be_table(one.name, one.shape)}
         outside |= tables - heads
         masks = {id(one) for one in self._rest if one.dtype and one.shape in {(width,) for width in self._widths}}
         return [array for array in self._rest if id(array) in outside | masks]
 
     def _is_aside(self, step: _Step) -> bool:
-        return step.before != _IDS and not _is_of_head(step.array.name)
+        return step.before != _IDS and not self._is_of_head(step.array.name)
+
+    def _is_of_head(self, name: str) -> bool:
+        """Whether an array's modules are called as heads are, and not as what makes initial states.
+
+        Those that the layers are in, too, say nothing.
+        """
+        module = module_of(name)[0]
+        whole = max((one for one in self._around if f"{module}.".startswith(f"{one}.")), key=len, default="")
+        own = re.split(r"[./]", module[len(whole) :].strip("./"))
+        return any(ends_with_head(f"{one}.") for one in own) and _STARTS.search(name) is None
+
+    def _may_be_bias(self, array: Array) -> bool:
+        """Whether a vector may be the bias of a matrix in its module, by its name and by what else is in there."""
+        module, last = module_of(array.name)
+        if is_of_a_module(array.name, self._axes) or _OWN_BIAS.search(array.name) or self._is_of_head(array.name):
+            return True
+        return module not in self._around and _STATE.search(last) is None
 
     def _reason(self, array: Array, why_on_way: dict[int, str]) -> str | None:
         inside = next((one for one in self._stack.layers if one.scope and _is_inside(array.name, one.scope)), None)
@@ -219,8 +240,9 @@ class Way:
     def _reason_of_vector(self, array: Array) -> str | None:
         size = int(np.prod(array.shape, dtype=np.int64))
         kin = [other for other in self._modules[module_of(array.name)[0]] if other is not array]
-        may_be_bias = is_of_a_module(array.name, self._axes) or _OWN_BIAS.search(array.name) or _is_of_head(array.name)
-        if may_be_bias and any(not self._is_vector(one) and size in self._outputs_of(one, array) for one in kin):
+        if self._may_be_bias(array) and any(
+            not self._is_vector(one) and size in self._outputs_of(one, array) for one in kin
+        ):
             return None  # a bias; its matrix is judged
         if size == self._ids and not _BIAS.search(array.name) and size > 1:
             return "has one number for each id"
@@ -326,16 +348,6 @@ def _closure(start: int, edges: dict[int, set[int]]) -> set[int]:
         reached |= new
         waiting += new
     return reached
-
-
-def _is_of_head(name: str) -> bool:
-    """Whether an array's path is called as heads are, and not as what makes initial states."""
-    modules = re.split(r"[./]", module_of(name)[0])
-    return any(ends_with_head(f"{module}.") for module in modules) and _STARTS.search(name) is None
-
-
-def _is_table(array: Array) -> bool:
-    return len(array.shape) == 2 and says_embedding(module_of(array.name)[0], array.shape)
 
 
 def _is_inside(name: str, scope: str) -> bool:

@@ -79,7 +79,24 @@ def test_an_initial_state_is_no_bias_of_another_parameter(tmp_path, shape, besid
         imported(source, tmp_path / "model")
 
 
-@pytest.mark.parametrize("name", ["word.b_word", "model.bias", "attention.shift"])
+@pytest.mark.parametrize("prefix", ["decoder.", "generator.output."])
+@pytest.mark.parametrize("name", ["hx", "state0", "hidden", "init_h"])
+def test_a_module_around_the_layers_is_no_head_by_its_name(tmp_path, prefix, name):
+    """A decoder has its own initial state."""
+    source = written(tmp_path, {name: (1, 1, UNITS), "W": (UNITS, 9)}, prefix=prefix)
+    with pytest.raises(ImportRefusedError, match=rf"{prefix}{name} .* is as long as a layer's states"):
+        imported(source, tmp_path / "model")
+
+
+def test_what_a_decoder_reads_of_other_inputs(tmp_path):
+    """Its own name is called as heads are, and says nothing of the modules in it."""
+    source = written(tmp_path, {"features.weight": (UNITS, 2 * UNITS), "out.weight": (4, UNITS)}, prefix="decoder.")
+    notes = " ".join(imported(source, tmp_path / "model").made.notes)
+    assert "decoder.features.weight (5, 10). By their widths" in notes
+    assert "decoder.out.weight" not in notes
+
+
+@pytest.mark.parametrize("name", ["word.b_word", "model.bias", "attention.shift", "pool.context", "att.u"])
 def test_a_bias_of_another_parameter(tmp_path, name):
     """Its name says so, or that it is of a head."""
     module = name.rpartition(".")[0]
@@ -91,7 +108,7 @@ def test_a_bias_of_another_parameter(tmp_path, name):
 def test_initial_states_in_a_list_of_parameters(tmp_path, shape):
     """PyTorch's ParameterList calls its arrays by numbers."""
     source = written(tmp_path, {"init.0": shape, "init.1": shape}, layers=2)
-    with pytest.raises(ImportRefusedError, match=r"init\.0 .*initial state.*--leave init\.0 --leave init\.1"):
+    with pytest.raises(ImportRefusedError, match=r"init\.0 .*initial state.*: --leave init\. If"):
         imported(source, tmp_path / "model")
 
 
@@ -145,6 +162,32 @@ def test_a_module_with_more_than_the_refusal_names_is_not_advised(tmp_path):
     arrays = {"side.scale": (WIDTH,), "side.deep.fc.weight": (4, UNITS)}
     with pytest.raises(ImportRefusedError, match=r"--leave side\.scale\."):
         imported(written(tmp_path, arrays), tmp_path / "model")
+
+
+def test_a_name_of_an_array_leaves_out_that_array(tmp_path):
+    """And not those whose names begin with it; a name of a module, all in it by a point."""
+    arrays = {"h0": (1, 1, UNITS), "h0_proj.weight": (9, UNITS), "fc.weight": (4, UNITS), "fc_norm.weight": (9,)}
+    source = written(tmp_path, arrays)
+    left = imported(source, tmp_path / "model", leave=("h0", "fc")).made.left
+    told = {name.removesuffix(" (--leave)") for name in left if name.endswith("(--leave)")}
+    assert told == {"h0", "fc.weight", "fc.bias"}
+
+
+def test_a_bias_whose_matrix_is_left_out(tmp_path):
+    """It is still the bias of that matrix."""
+    arrays = {"hidden.weight_g": (UNITS, 1), "hidden.weight_v": (UNITS, WIDTH), "hidden.bias": (UNITS,)}
+    source = written(tmp_path, arrays)
+    left = imported(source, tmp_path / "model", leave=("hidden.weight_v", "hidden.weight_g")).made.left
+    assert "hidden.bias" in left
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("transitions", False), ("headline_embedding.weight", True), ("crf.trans.weight", False)]
+)
+def test_what_may_be_a_table_by_its_name(tmp_path, name, told):
+    """A square matrix of a CRF isn't one, though no module has made it; a word in a word isn't a head's."""
+    notes = imported(written(tmp_path, {name: (3, 3)}), tmp_path / "model").made.notes
+    assert any(f"left out: {name}" in note for note in notes) == told
 
 
 def test_integers_of_a_batch_normalization_do_not_hide_its_name(tmp_path):
