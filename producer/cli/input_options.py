@@ -84,7 +84,7 @@ _JOB: dict[str, Decorator] = {
     ),
     "shard_tokens": click.option(
         "--shard-tokens", type=click.IntRange(1),
-        show_default="as many as make files of about 64 MiB in float32, but at most 262,144",
+        show_default="as many as make files of about 64 MiB in float32, but at most 262,144 (all pooled: 131,072)",
         help="Largest number of tokens in a shard, and so in a file. A shard has at most 65,536 rows, too.",
     ),
     "layers": click.option(

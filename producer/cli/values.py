@@ -26,6 +26,16 @@ class NamedPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class Word(click.types.StringParamType):
+    """A text that isn't empty."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse an empty text, such as that of a variable of the shell that isn't set."""
+        if value == "":
+            self.fail("it is empty; is a variable missing?", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class FiniteNumber(click.FloatRange):
     """A number with a fraction, within bounds or not: no infinity, and no nan, which is in each of click's ranges."""
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -73,7 +74,8 @@ def check_output(path: Path, model: ModelDirectory | None, mounts: Path = Path("
             os.fsync(file.fileno())
     except OSError as error:
         found = f"{missing}{place}: can't be written: {error.strerror}"
-        yield Check("output directory", "fail", found, f"choose another directory, or make {place} writable")
+        way = "free some space" if error.errno == errno.ENOSPC else f"make {place} writable"
+        yield Check("output directory", "fail", found, f"{way}, or choose another directory")
         return
     yield Check("output directory", "ok", f"{missing}{place}: can be written")
     yield from check_disk(place)

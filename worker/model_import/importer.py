@@ -302,10 +302,14 @@ def _notes_of_states(found: Found, stack: Stack) -> list[str]:
     """Notes about arrays that the user had left out and that have the shape of the layers' first states."""
     passes = [one for layer in stack.layers for one in layer.passes]
     widths = {size for one in passes for size in (one.units, one.projection)}
+    zero = (
+        "and rows begin with states of zero. If the source begins them with this array (a learned initial state), its "
+        "states differ from those here: then save the model with its graph (ONNX), and import that, or let each row "
+        "bring the state (--initial-states)"
+    )
+    brought = "and rows bring their initial states. If the source begins them with this array, give it in each row"
     return [
-        f"{one.name} {one.shape} is left out, and rows begin with states of zero. If the source begins them with this "
-        "array (a learned initial state), its states differ from those here: then save the model with its graph "
-        "(ONNX), and import that"
+        f"{one.name} {one.shape} is left out, {brought if all(layer.given_state for layer in stack.layers) else zero}"
         for one in found.rest
         if f"{one.name} (--leave)" in found.left
         and one.shape[-1:]

@@ -109,6 +109,8 @@ def test_fit_into_a_model(corpus, model):
 
 def test_a_word_of_the_texts_as_the_token_for_others(corpus, tmp_path):
     """It is told, because the word can't be told from those outside the vocabulary any more."""
+    empty = run("fit", corpus, "--out", tmp_path / "none.json", "--vocab-size", 9, "--oov", "")
+    assert (empty.exit_code, "is a variable missing?" in empty.stderr) == (2, True)
     told = run("fit", corpus, "--out", tmp_path / "a.json", "--vocab-size", 9, "--oov", "cat").stderr
     assert "--oov cat: " in told
     assert "of the texts " in told

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from support.browser import Browser, need_browser
+from support.processes import make_model
 from support.shell import ENGINE, unrolled
 
 from unrolled.reading.dataset import open_dataset
@@ -62,6 +63,15 @@ def open_report(page, profile):
         assert (browser.errors, browser.requests) == ([], [])
     finally:
         browser.close()
+
+
+def test_a_model_s_directory_is_refused(tmp_path):
+    """Its files would lie among those of the demonstration; nothing is written."""
+    make_model(tmp_path / "model")
+    done = unrolled("demo", "model", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "model: contains config.json, as the directory of a model does; name another one" in done.stderr
+    assert not (tmp_path / "model" / "docstrings.jsonl").exists()
 
 
 def test_a_step_that_fails_ends_the_demo(tmp_path, corpus):

@@ -181,7 +181,7 @@ def test_a_directory_that_can_be_written_passes(tmp_path):
 def test_a_place_that_cannot_be_written_fails():
     """Not even by root."""
     (check,) = check_output(Path("/proc/out"), None)
-    assert (check.outcome, check.advice) == ("fail", "choose another directory, or make /proc writable")
+    assert (check.outcome, check.advice) == ("fail", "make /proc writable, or choose another directory")
     assert check.found.startswith("/proc/out doesn't exist yet; /proc: can't be written: ")
 
 

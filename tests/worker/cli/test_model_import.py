@@ -250,6 +250,10 @@ def test_a_first_state_that_is_left_out_is_noted(tmp_path):
     assert result.exit_code == 0, result.output
     (line,) = (line for line in result.output.splitlines()[1:] if "initial state" in line)
     assert line.startswith(f"note  h0 (1, 1, {width}) is left out, and rows begin with states of zero. If the source")
+    assert line.endswith("or let each row bring the state (--initial-states)")
+    brought = run(*arguments[:1], tmp_path / "brought", *arguments[2:], "--leave", "h0", "--initial-states").output
+    (line,) = (line for line in brought.splitlines() if line.startswith("note  h0"))
+    assert "is left out, and rows bring their initial states. If the source begins them with this array, give" in line
 
 
 @pytest.mark.parametrize("option", ["--no-parity", "--ids-from=0"])

@@ -58,6 +58,8 @@ def test_heads_are_left(tmp_path):
     ("case", "lacking", "named"),
     [
         ("lstm2", ["rnn.bias_hh_l1"], "bias_hh_l1"),
+        ("lstm1", ["rnn.bias_hh_l0"], "bias_hh_l0"),
+        ("lstm2", ["rnn.bias_ih_l0", "rnn.bias_ih_l1"], "bias_ih_l0"),
         ("lstm2", ["rnn.bias_ih_l0", "rnn.bias_hh_l0"], "bias_ih_l0"),
         ("gru1_bidirectional", ["rnn.bias_ih_l0_reverse", "rnn.bias_hh_l0_reverse"], "bias_ih_l0_reverse"),
     ],
@@ -68,6 +70,16 @@ def test_a_module_has_all_its_biases_or_none(case, lacking, named, tmp_path):
     save_file({name: array for name, array in tensors.items() if name not in lacking}, tmp_path / "part.safetensors")
     with pytest.raises(ImportRefusedError, match=f"has biases, but not {named}: the file is a part of the model"):
         imported(tmp_path / "part.safetensors", tmp_path / "model")
+
+
+def test_a_cell_with_one_bias(tmp_path):
+    """A program of one's own may have written it so; it may be a part of one of PyTorch's cells, too."""
+    tensors = load_file(MODELS / "lstm1.safetensors")
+    cell = {name.replace("_l0", "").replace("rnn.", "cell."): array for name, array in tensors.items()}
+    for lacking, told in ((), False), (("cell.bias_ih",), True), (("cell.bias_ih", "cell.bias_hh"), False):
+        save_file({name: array for name, array in cell.items() if name not in lacking}, tmp_path / "cell.safetensors")
+        notes = imported(tmp_path / "cell.safetensors", tmp_path / f"model{len(lacking)}").made.notes
+        assert any("cell has one bias, and PyTorch's own cells have two" in note for note in notes) == told
 
 
 def test_a_zero_row_is_paddings(tmp_path):

@@ -26,6 +26,7 @@ class Bomb:
 def arrays():
     random = np.random.default_rng(0)
     shapes = {"emb.weight": (10, 4), "rnn.weight_ih_l0": (20, 4), "rnn.weight_hh_l0": (20, 5), "rnn.bias_ih_l0": (20,)}
+    shapes |= {"rnn.bias_hh_l0": (20,)}
     return {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
 
 

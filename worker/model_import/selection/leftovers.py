@@ -40,8 +40,7 @@ def check_leftovers(found: Found, stack: Stack, leave: Iterable[str], named: Ite
         ImportRefusedError: some array could be, or `leave` names nothing that is left over.
     """
     rest = [*found.rest, *(table.array for table in found.tables.values() if table is not stack.table)]
-    _check_names(rest, leave)
-    is_left = set[str]().union(*(_within(name, rest) for name in leave))
+    is_left = _named(leave, rest)
     table = None if stack.table is None else stack.table.array
     known = table.read() if table is not None and any(one.shape == table.shape for one in rest) else None
     unclear = []
@@ -149,11 +148,20 @@ def _refusal(suspicious: list[tuple[Array, str]], stack: Stack, rest: list[Array
     )
 
 
-def _check_names(rest: list[Array], leave: Iterable[str]) -> None:
+def _named(leave: Iterable[str], rest: list[Array]) -> set[str]:
+    """The names of the arrays that --leave names.
+
+    Raises:
+        ImportRefusedError: an option names none.
+    """
+    found = set()
     for name in leave:
-        if not _within(name, rest):
+        inside = _within(name, rest)
+        if not inside:
             names = ", ".join(array.name for array in rest[:20]) or "nothing"
             raise ImportRefusedError(f"--leave {name}: no array that is left over has this name; left over: {names}")
+        found |= inside
+    return found
 
 
 def _within(scope: str, rest: list[Array]) -> set[str]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from unrolled.errors import as_argument
+from unrolled.errors import OptionError, as_argument
 from unrolled.job.directories import refuse_place
 from unrolled.job.offer import ENGINES
+from unrolled.model.files import CONFIG_FILE
 
 if TYPE_CHECKING:
     from producer.demo.neighbours import Place
@@ -52,6 +53,8 @@ def demo(directory: Path, engine: str | None, epochs: int) -> None:
     if str(directory).startswith("-"):  # as of ./-x; each step takes it as an argument
         directory = directory.absolute()
     refuse_place(str(directory / "vectors"))
+    if (directory / CONFIG_FILE).exists():
+        raise OptionError(f"{directory}: contains {CONFIG_FILE}, as the directory of a model does; name another one")
     corpus, model, out = (directory / name for name in ("docstrings.jsonl", "model", "vectors"))
     _write_corpus(corpus)
     sizes = [word for pair in _MODEL.items() for word in pair]

@@ -11,6 +11,7 @@ import click
 
 from producer.cli.input_options import named_fields, source_options
 from producer.cli.options import json_option
+from producer.cli.values import Word
 from producer.sources.options import SourceOptions
 from producer.training.request import DEFAULT_VOCABULARY, FitRequest
 from unrolled.errors import OptionError
@@ -44,6 +45,7 @@ _TRAINING = tuple(name for name in declared(FitOptions) if name != "vocab_size")
 )
 @click.option(
     "--oov",
+    type=Word(),
     metavar="TOKEN",
     default="drop",
     show_default=True,

@@ -24,7 +24,7 @@ from worker.model_import.readers.onnx.recurrent import GATES
 from worker.model_import.selection.initial_states import states_by_tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -59,13 +59,11 @@ def run_onnx(
     """
     # Over 40 lines: half of it is the description of its arguments.
     model = load(own.path)
-    cut = _cut(model, stack.end, own.path.parent)
+    given = states_by_tensor(stack, begun)
+    cut = _cut(model, stack.end, own.path.parent, given)
     ids, lengths, states = _inputs(cut, found, stack)
     if stack.vectors and _rank(ids) != 3:
         raise ImportRefusedError(f"its input {ids.name} has {_rank(ids)} axes, and not those of rows of vectors")
-    given = states_by_tensor(stack, begun)
-    if not {name for name, _ in given} <= {one.name for one in states}:
-        raise ImportRefusedError("its graph computes states that rows bring")
     reason = "its inputs or outputs have shapes that are not those of rows of ids"
     # If the graph doesn't show it, a recurrent operator's outputs do by their shape, and those of a function don't.
     known = own.tokens_first.get(ids.name)
@@ -100,14 +98,22 @@ def run_onnx(
     raise ImportRefusedError(reason)
 
 
-def _cut(model: Any, end: str, directory: Path) -> Any:
-    """The part of a graph that computes one tensor, with all its arrays."""
+def _cut(model: Any, end: str, directory: Path, given: Mapping[tuple[str, int], Float32]) -> Any:
+    """The part of a graph that computes one tensor, with all its arrays.
+
+    Args:
+        model: the file's.
+        end: name of the tensor.
+        directory: where the file is.
+        given: the states that rows bring: their tensors become inputs, whatever the graph computes them from.
+    """
     # Over 40 lines: the nodes that are needed, and then all that they need.
     nodes = list(model.graph.node)  # protobuf may make new objects for each look
     made = {name: node for node in nodes for name in node.output if name}
     # A node without a first output has a name, as the reader has it.
     named = {node.name or f"{node.op_type}_{number}": node for number, node in enumerate(nodes)}
     made |= {name: node for name, node in named.items() if not any(node.output[:1])}
+    begun = {name: states.shape[1] for (name, _), states in given.items()}
     needed: set[int] = set()
     waiting, names = [end], set[str]()
     while waiting:
@@ -116,7 +122,7 @@ def _cut(model: Any, end: str, directory: Path) -> Any:
             continue
         names.add(name)
         node = made.get(name)
-        if node is None:
+        if node is None or name in begun:
             continue
         known = node.domain in ("", "ai.onnx") or is_quantized_lstm(node)
         if not known or any(one.HasField("g") or one.graphs for one in node.attribute):
@@ -129,6 +135,9 @@ def _cut(model: Any, end: str, directory: Path) -> Any:
     kept.graph.name = "cut"
     kept.graph.node.extend(node for node in nodes if id(node) in needed)
     kept.graph.input.extend(one for one in model.graph.input if one.name in names)
+    for name in [name for name in begun if name in names and name in made]:
+        shape = [1 + max(side for other, side in given if other == name), "rows", begun[name]]
+        kept.graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
     constants = Constants(model.graph, directory)
     stored = [tensor.name for tensor in model.graph.initializer if tensor.name in names]
     arrays = {name: constants.get(name) for name in stored}

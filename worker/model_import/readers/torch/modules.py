@@ -23,6 +23,9 @@ _NORMS = (
     "by its names, the layer-normalized LSTM of PyTorch's examples (custom_lstms.py): the next step reads the "
     "normalized cell state, and norms add 1e-5 to variances"
 )
+_ONE_BIAS = "{} has one bias, and PyTorch's own cells have two: if the file is a part of the model, get all of it"
+#: The end of the names of nn.LSTM's and nn.GRU's arrays, which a cell's don't have.
+_OF_NN = re.compile(r"_l\d+(_reverse)?(_raw|_orig|_v|_g)?$")
 _RAW = (
     "{} is imported: the weights before dropout, as fastai's AWD-LSTM stores them; an array of the same name without "
     "_raw is left out"
@@ -164,6 +167,8 @@ def _add_module(
         else:
             both = [one for one in (ahead, back) if one is not None]
             notes = [_NORMS] if any(one.norm for one in both) else []
+            halves = [one for one in both if not one.norm and ("b_ih" in one.parts) != ("b_hh" in one.parts)]
+            notes += [_ONE_BIAS.format(name)] * bool(halves)
             notes += [
                 _RAW.format(array.name) for one in both for array in one.parts.values() if array.name.endswith("_raw")
             ]
@@ -187,8 +192,14 @@ def _why_incomplete(passes: Iterable[tuple[int, bool]]) -> str | None:
 
 
 def _why_without_bias(passes: Mapping[tuple[int, bool], Mapping[str, Array]]) -> str | None:
-    """Why the passes of a module lack a bias, by numbers of layers and directions; or None. All have the same ones."""
+    """Why the passes of a module lack a bias, by numbers of layers and directions; or None. All have the same ones.
+
+    PyTorch's nn.LSTM and nn.GRU have both biases or none; a cell of another program may have one.
+    """
     biases = {bias for parts in passes.values() for bias in ("b_ih", "b_hh") if bias in parts}
+    names = [array.name for parts in passes.values() for array in parts.values()]
+    if biases and any(_OF_NN.search(name) for name in names):
+        biases = {"b_ih", "b_hh"}
     for (number, back), parts in sorted(passes.items()):
         for bias in sorted(biases - parts.keys(), reverse=True):
             name = f"bias_{bias[2:]}_l{number}{'_reverse' * back}"
