@@ -74,7 +74,7 @@ def check_output(path: Path, model: ModelDirectory | None, mounts: Path = Path("
             os.fsync(file.fileno())
     except OSError as error:
         found = f"{missing}{place}: can't be written: {error.strerror}"
-        way = "free some space" if error.errno == errno.ENOSPC else f"make {place} writable"
+        way = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"make {place} writable"
         yield Check("output directory", "fail", found, f"{way}, or choose another directory")
         return
     yield Check("output directory", "ok", f"{missing}{place}: can be written")

@@ -120,7 +120,10 @@ def _of_reason(source: SourceFile, first: BadRow) -> str:
     if first.reason.startswith("token '") and NO_INTEGER in first.reason:
         if source.format == "text" or source.format in DELIMITERS:
             return f"If {source.label} has texts, give --kind text; if it has ids, correct the file"
-        return f"If {source.label} has lists of words, join each list into one text with blanks, and give --kind text"
+        return (
+            f"If {source.label} has lists of words, join each list into one text, with blanks, and give --kind text; "
+            "if it has ids, write them as integers"
+        )
     if first.reason.startswith(NOT_SPACED):
         return f"Write the ids in {source.label} so, or give them as lists in JSON lines or Parquet"
     return ""

@@ -188,7 +188,9 @@ def _check_sides(train: TokenStoreWriter, validation: TokenStoreWriter, options:
     if seen.bad > seen.rows:
         way = "Correct the options, such as --vocab-size"
         if NO_INTEGER in seen.reason:
-            way = "Give --kind text if these are texts" if "token '" in seen.reason else "Write ids as integers"
+            way = "Write ids as integers"
+        if "token '" in seen.reason or "tokens are '" in seen.reason:
+            way = f"If these are texts, give --kind text, and lists of words as one text each; if not: {way}"
         raise RequestError(
             f"{seen.bad:,} of {counted(seen.bad + seen.rows, 'row')} can't be used{seen.reason}. {way}, or leave these "
             "rows out of the corpus"

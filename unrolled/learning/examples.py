@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 # Vectors that are read, and whose rows are mixed, when rows are shuffled: four row groups of the usual size.
 _MIXED_BYTES = 64_000_000
-# Groups of rows of about one length that are made of such rows, at least: of few rows, lengths in a group differ much.
-_GROUPS = 16
+# Rows that are mixed at least, and groups of rows of about one length that are made of them: in few groups, lengths
+# differ much.
+_FEWEST, _GROUPS = 1000, 16
 # Row groups that are read before they are asked for.
 _AHEAD = 4
 # What the id of a row takes, and the example that is made of one.
@@ -58,10 +59,10 @@ class Examples:
         share: which rows, as a part of [0, 1): each row's place there is a hash of its id. So (0, 0.8) and (0.8, 1) are
             two sets without a common row, and the same ones in every program.
         seed: shuffles the rows, another way in each epoch; None keeps their order. Row groups come in a random order,
-            and the rows of about 64 MB of vectors at a time are mixed; less of them if vectors are short.
+            and rows are mixed: those of 64 MB of vectors that are read, and at least 1000, if they fit into 64 MB.
         group_rows: puts rows of about one length together, this many at a time, so that a batch of as many rows needs
-            little padding; the groups come in a random order. Rows are read on until there are 16 groups, or 64 MB.
-            0 leaves the rows as they are; it needs a seed.
+            little padding; the groups come in a random order. Rows are read on until there are 16 groups, if
+            they fit into 64 MB. 0 leaves the rows as they are; it needs a seed.
         epoch: the number of the epoch.
         worker: which of `workers` this is, from 0; each gets other rows.
         workers: among how many processes the rows are divided.
@@ -246,7 +247,7 @@ class Examples:
             for rows in groups:
                 some.append(rows)
                 read, held, wanted = read + rows.read_bytes, held + rows.held_bytes, wanted + len(rows.wanted)
-                is_enough = read >= _MIXED_BYTES and wanted >= _GROUPS * self.group_rows
+                is_enough = read >= _MIXED_BYTES and wanted >= max(_FEWEST, _GROUPS * self.group_rows)
                 if is_enough or held >= _MIXED_BYTES or self.seed is None:
                     yield some
                     some, read, held, wanted = [], 0, 0, 0

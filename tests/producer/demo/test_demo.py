@@ -70,7 +70,7 @@ def test_a_model_s_directory_is_refused(tmp_path):
     make_model(tmp_path / "model")
     done = unrolled("demo", "model", cwd=tmp_path)
     assert done.returncode == 2
-    assert "model: contains config.json, as the directory of a model does; name another one" in done.stderr
+    assert "model: contains a model (config.json); name another directory for the demonstration" in done.stderr
     assert not (tmp_path / "model" / "docstrings.jsonl").exists()
 
 

@@ -267,7 +267,7 @@ def test_another_training_takes_the_place_of_one_that_diverged(tmp_path):
         (
             [["ab"], ["cd"]],
             {},
-            r"2 of 2 rows can't be used; first: row 0 of .*not an integer.*Give --kind text if these are",
+            r"2 of 2 rows can't be used; first: row 0 of .*not an integer.*give --kind text, and lists",
         ),
         (
             [[1.5], [2.5]],

@@ -173,6 +173,7 @@ def test_not_more_is_mixed_than_was_read(small_parts, monkeypatch, column):
     mixtures = Examples._mixtures
     module = importlib.import_module("unrolled.learning.examples")
     monkeypatch.setattr(module, "_MIXED_BYTES", 10_000)
+    monkeypatch.setattr(module, "_FEWEST", 0)
     monkeypatch.setattr(module, "_ID_BYTES", 0)
     monkeypatch.setattr(module, "_EXAMPLE_BYTES", 0)
 

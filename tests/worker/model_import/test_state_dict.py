@@ -76,6 +76,10 @@ def test_a_cell_with_one_bias(tmp_path):
     """A program of one's own may have written it so; it may be a part of one of PyTorch's cells, too."""
     tensors = load_file(MODELS / "lstm1.safetensors")
     cell = {name.replace("_l0", "").replace("rnn.", "cell."): array for name, array in tensors.items()}
+    short = {name.replace("weight", "w").replace("bias", "b"): array for name, array in tensors.items()}
+    save_file({name: array for name, array in short.items() if "b_hh" not in name}, tmp_path / "short.safetensors")
+    notes = imported(tmp_path / "short.safetensors", tmp_path / "short", embedding="embedding").made.notes
+    assert any("rnn has one bias, and PyTorch's own cells have two" in note for note in notes)
     for lacking, told in ((), False), (("cell.bias_ih",), True), (("cell.bias_ih", "cell.bias_hh"), False):
         save_file({name: array for name, array in cell.items() if name not in lacking}, tmp_path / "cell.safetensors")
         notes = imported(tmp_path / "cell.safetensors", tmp_path / f"model{len(lacking)}").made.notes

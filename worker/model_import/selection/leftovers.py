@@ -13,7 +13,14 @@ import numpy as np
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Found
-from worker.model_import.selection.names import advised, is_of_a_module, may_be_table, module_of, scope_of
+from worker.model_import.selection.names import (
+    advised,
+    ends_with_head,
+    is_of_a_module,
+    may_be_table,
+    module_of,
+    scope_of,
+)
 from worker.model_import.selection.stack import Stack
 from worker.model_import.selection.way import Way
 
@@ -74,7 +81,7 @@ def _notes_of_tables(found: Found, stack: Stack, rest: list[Array]) -> list[str]
     left = {one.name for one in rest}
     others = [table.array for table in found.tables.values() if table is not stack.table and table.array.name in left]
     told = " ".join(found.notes)
-    new = [one for one in others if f"{one.name} {one.shape}" not in told and may_be_table(one.name, one.shape)]
+    new = [one for one in others if f"{one.name} {one.shape}" not in told and _is_of_ids(one)]
     if not new or stack.table is None:
         return []
     uses = f"adds such vectors to those of {stack.table.name}, or joins them"
@@ -87,6 +94,12 @@ def _compared_if(uses: str) -> str:
         f"If the source {uses}, its states differ from those here: compare a few rows (unrolled model compare), or "
         "save the model with its graph (.keras, ONNX) and import that"
     )
+
+
+def _is_of_ids(array: Array) -> bool:
+    """Whether a matrix is called as embeddings are or, if it isn't as heads are, as a module's only array."""
+    is_only = module_of(array.name)[1] in ("weight", "0", "embeddings", "embeddings:0")
+    return may_be_table(array.name, array.shape) or (is_only and not ends_with_head(array.name))
 
 
 def _shown(arrays: list[Array]) -> str:

@@ -32,9 +32,11 @@ def family(name: str) -> str:
 _ENDS = re.compile(r"^(?P<module>.+)_(?P<last>w|b|weight|bias|kernel|gamma|beta|W)$")
 #: Last parts of names that modules of the frameworks give to their arrays.
 _USUAL = re.compile(
-    r"^(\d+|.*weight(_(g|v|u|orig))?|original\d|.*bias|.*kernel|w|b|gamma|beta|(running|moving)_(mean|var|variance)|num_batches_tracked|embeddings)(:\d+)?$",
+    r"^(\d+|.*weight(_(g|v|u|orig))?|original\d?|0\._[uv]|.*bias|.*kernel|w|b|gamma|beta|(running|moving)_(mean|var|variance)|num_batches_tracked|embeddings)(:\d+)?$",
     re.IGNORECASE,
 )
+#: An array from which PyTorch's parametrizations make a module's weight.
+_MADE = re.compile(r"^(?P<module>.+)\.parametrizations\.\w+\.(?P<last>.+)$")
 _HEADS = re.compile(r"decod|head|out|proj|soft|logit|classif|generator|linear|^fc|dense|attn|attention", re.IGNORECASE)
 _STRONG = re.compile(r"emb|wte|lookup|vocab", re.IGNORECASE)
 _WEAK = re.compile(r"token|word|char|encoder|table|glove|^W$", re.IGNORECASE)
@@ -43,6 +45,8 @@ _ASIDE = re.compile(r"pos|segment|type", re.IGNORECASE)
 
 def module_of(name: str) -> tuple[str, str]:
     """The module of an array, and the array's name in it: ("fc", "weight") for fc.weight, and ("fc", "w") for fc_w."""
+    if made := _MADE.match(name):
+        return made["module"], made["last"]
     at = max(name.rfind("."), name.rfind("/"))
     if at > 0:
         return name[:at], name[at + 1 :]
@@ -73,7 +77,7 @@ def ends_with_head(name: str) -> bool:
 
 
 def may_be_table(name: str, shape: tuple[int, ...]) -> bool:
-    """Whether an array may be a table of ids by its name, also one of places, tags or segments."""
+    """Whether an array may be a table of ids by its name, whatever it is of."""
     last = re.split(r"[./]", module_of(name)[0])[-1]
     return len(shape) == 2 and (_STRONG.search(last) is not None or says_embedding(last, shape))
 

@@ -23,8 +23,10 @@ _BIAS = re.compile(r"(^|[._/])(b|.*bias)(:\d+)?$", re.IGNORECASE)
 _OWN_BIAS = re.compile(r"(^|[._/])b([_\d]|$)|bias", re.IGNORECASE)
 #: Names of what weighs vectors, below the layers or above them.
 _WEIGHS = re.compile(r"att(n|ention)|gate|weigh(?!t)", re.IGNORECASE)
-#: Names of states that layers start from.
-_STATE = re.compile(r"init|hidden|state|cell|memory|(^|[._/])[hc](x|_?0)?([._/]|$)", re.IGNORECASE)
+#: Names of an attention's vectors in modules of their own.
+_ATTENDS = re.compile(r"^(u|v|w|q|context|query|score|att(n|ention)?)(_?(vector|vec|weights?))?\d*$", re.IGNORECASE)
+#: Names of what belongs to the matrix of its module, by weight norm and spectral norm.
+_PART = re.compile(r"^(weight_[guv]|original0|0\._[uv])$")
 #: Names of what makes them, and of what reads other inputs.
 _STARTS = re.compile(
     r"init|latent|start|bridge|image|img|visual|speaker|style|cond|(^|[./_])([hc]_?0|z)([./_]|$)", re.IGNORECASE
@@ -60,7 +62,7 @@ class Way:
     """
 
     def __init__(self, found: Found, stack: Stack, rest: list[Array], left: Iterable[Array]) -> None:
-        self._rest, self._stack, self._axes = rest, stack, found.matrix_axes
+        self._stack, self._axes = stack, found.matrix_axes
         first, *others = stack.layers
         #: The widths where something could be, in their order: before the first layer, and between layers of different
         #: modules.
@@ -85,6 +87,8 @@ class Way:
         self._modules: dict[str, list[Array]] = {}
         for array in (*rest, *left):
             self._modules.setdefault(module_of(array.name)[0], []).append(array)
+        self._left = {id(array) for arrays in self._modules.values() for array in arrays} - {id(one) for one in rest}
+        self._rest = [array for array in rest if not self._is_part(array)]
         self._around = stack.modules_around
 
     def suspicious(self) -> list[tuple[Array, str]]:
@@ -210,16 +214,26 @@ class Way:
         Those that the layers are in, too, say nothing.
         """
         module = module_of(name)[0]
-        whole = max((one for one in self._around if f"{module}.".startswith(f"{one}.")), key=len, default="")
+        whole = max((one for one in self._around if _is_inside(module, one)), key=len, default="")
         own = re.split(r"[./]", module[len(whole) :].strip("./"))
         return any(ends_with_head(f"{one}.") for one in own) and _STARTS.search(name) is None
 
-    def _may_be_bias(self, array: Array) -> bool:
+    def _is_part(self, array: Array) -> bool:
+        """Whether a vector belongs to a matrix of its module, which is judged."""
+        module, last = module_of(array.name)
+        is_vector = sum(size > 1 for size in array.shape) < 2
+        return bool(_PART.match(last) and is_vector and any(len(one.shape) > 1 for one in self._modules[module]))
+
+    def _is_bias(self, array: Array, size: int) -> bool:
         """Whether a vector may be the bias of a matrix in its module, by its name and by what else is in there."""
         module, last = module_of(array.name)
-        if is_of_a_module(array.name, self._axes) or _OWN_BIAS.search(array.name) or self._is_of_head(array.name):
-            return True
-        return module not in self._around and _STATE.search(last) is None
+        usual = is_of_a_module(array.name, self._axes) or _OWN_BIAS.search(array.name) is not None
+        attends = module not in self._around and size not in self._widths and _ATTENDS.match(last) is not None
+        if not (usual or attends or self._is_of_head(array.name)):
+            return False
+        # A matrix that the user leaves out shows no more than that of its bias.
+        kin = [one for one in self._modules[module] if one is not array and (usual or id(one) not in self._left)]
+        return any(not self._is_vector(one) and size in self._outputs_of(one, array) for one in kin)
 
     def _reason(self, array: Array, why_on_way: dict[int, str]) -> str | None:
         inside = next((one for one in self._stack.layers if one.scope and _is_inside(array.name, one.scope)), None)
@@ -239,11 +253,9 @@ class Way:
 
     def _reason_of_vector(self, array: Array) -> str | None:
         size = int(np.prod(array.shape, dtype=np.int64))
+        if self._is_bias(array, size):
+            return None  # its matrix is judged
         kin = [other for other in self._modules[module_of(array.name)[0]] if other is not array]
-        if self._may_be_bias(array) and any(
-            not self._is_vector(one) and size in self._outputs_of(one, array) for one in kin
-        ):
-            return None  # a bias; its matrix is judged
         if size == self._ids and not _BIAS.search(array.name) and size > 1:
             return "has one number for each id"
         if size == 1:

@@ -12,7 +12,7 @@ import click
 from unrolled.errors import OptionError, as_argument
 from unrolled.job.directories import refuse_place
 from unrolled.job.offer import ENGINES
-from unrolled.model.files import CONFIG_FILE
+from unrolled.model.files import CONFIG_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from producer.demo.neighbours import Place
@@ -53,8 +53,10 @@ def demo(directory: Path, engine: str | None, epochs: int) -> None:
     if str(directory).startswith("-"):  # as of ./-x; each step takes it as an argument
         directory = directory.absolute()
     refuse_place(str(directory / "vectors"))
-    if (directory / CONFIG_FILE).exists():
-        raise OptionError(f"{directory}: contains {CONFIG_FILE}, as the directory of a model does; name another one")
+    if all((directory / name).exists() for name in (CONFIG_FILE, WEIGHTS_FILE)):
+        raise OptionError(
+            f"{directory}: contains a model ({CONFIG_FILE}); name another directory for the demonstration"
+        )
     corpus, model, out = (directory / name for name in ("docstrings.jsonl", "model", "vectors"))
     _write_corpus(corpus)
     sizes = [word for pair in _MODEL.items() for word in pair]

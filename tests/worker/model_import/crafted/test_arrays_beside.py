@@ -182,7 +182,47 @@ def test_a_bias_whose_matrix_is_left_out(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("transitions", False), ("headline_embedding.weight", True), ("crf.trans.weight", False)]
+    "arrays",
+    [
+        {"pre.gain": (WIDTH,), "pre.weight": (WIDTH, 40)},
+        {"learned.begin": (UNITS,), "learned.W": (UNITS, 40)},
+        {"boot.vec": (1, UNITS), "boot.W": (UNITS, 40)},
+    ],
+)
+def test_a_vector_beside_a_matrix_is_not_always_its_bias(tmp_path, arrays):
+    """Only by its name; that of an attention's vector is one."""
+    with pytest.raises(ImportRefusedError, match=rf"{next(iter(arrays))} .* is as long as"):
+        imported(written(tmp_path, arrays), tmp_path / "model")
+
+
+def test_a_matrix_that_is_left_out_shows_nothing_of_a_vector_beside_it(tmp_path):
+    """But for its bias."""
+    source = written(tmp_path, {"gate.alpha": (UNITS,), "gate.weight": (UNITS, WIDTH)})
+    with pytest.raises(ImportRefusedError, match=r"gate\.alpha .* is as long as a layer's states"):
+        imported(source, tmp_path / "model", leave=("gate.weight",))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("fc.weight_g", "fc.weight_v", None),
+        ("fc.parametrizations.weight.original0", "fc.parametrizations.weight.original1", None),
+        ("fc.weight_u", "fc.weight_orig", "fc.weight_v"),
+        ("fc.parametrizations.weight.0._u", "fc.parametrizations.weight.original", "fc.parametrizations.weight.0._v"),
+    ],
+)
+def test_weights_of_a_head_in_two_parts(tmp_path, names):
+    """As weight norm and spectral norm store them, in both of PyTorch's ways; nothing is said of a head."""
+    scale, matrix, other = names
+    is_norm = other is None
+    arrays = {scale: (UNITS, 1) if is_norm else (UNITS,), matrix: (UNITS, UNITS), "fc.bias": (UNITS,)}
+    done = imported(written(tmp_path, arrays if is_norm else arrays | {other: (UNITS,)}), tmp_path / "model")
+    assert not any("parts of a head" in note for note in done.made.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("transitions", False), ("headline_embedding.weight", True), ("pos.weight", True), ("tags.weight", True)],
 )
 def test_what_may_be_a_table_by_its_name(tmp_path, name, told):
     """A square matrix of a CRF isn't one, though no module has made it; a word in a word isn't a head's."""

@@ -1247,6 +1247,17 @@ def test_the_note_about_first_states(tmp_path):
     assert done.parity.whole
 
 
+def test_a_state_that_a_layer_below_makes(tmp_path):
+    """The graph is run from the state on, though the layer that makes it is run, too; its own states are zero."""
+    graph = Graph()
+    x = graph.time_first(graph.embed())
+    made = graph.lstm(x, outputs=3)
+    upper = graph.lstm(graph.add("Squeeze", made, graph.constant([1])), 5, more=("", f"{made}_1", f"{made}_2"))
+    (tmp_path / "model.onnx").write_bytes(graph.model(upper).SerializeToString())
+    done = imported(tmp_path / "model.onnx", tmp_path / "model", initial_states=True, parity=1e-5)
+    assert (done.parity.whole, done.parity.missing) == (True, [])
+
+
 @pytest.mark.parametrize("sides", [1, 2])
 @pytest.mark.parametrize(("given", "other"), [("h", ""), ("c", ""), ("h", "zeros"), ("c", "zeros")])
 def test_one_of_two_initial_states_is_an_input(tmp_path, given, other, sides):

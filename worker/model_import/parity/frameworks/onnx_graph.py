@@ -135,9 +135,7 @@ def _cut(model: Any, end: str, directory: Path, given: Mapping[tuple[str, int], 
     kept.graph.name = "cut"
     kept.graph.node.extend(node for node in nodes if id(node) in needed)
     kept.graph.input.extend(one for one in model.graph.input if one.name in names)
-    for name in [name for name in begun if name in names and name in made]:
-        shape = [1 + max(side for other, side in given if other == name), "rows", begun[name]]
-        kept.graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+    _give(kept, {name: width for name, width in begun.items() if name in names and name in made}, given)
     constants = Constants(model.graph, directory)
     stored = [tensor.name for tensor in model.graph.initializer if tensor.name in names]
     arrays = {name: constants.get(name) for name in stored}
@@ -154,6 +152,21 @@ def _cut(model: Any, end: str, directory: Path, given: Mapping[tuple[str, int], 
                 node.output[0] = output
     kept.graph.output.append(onnx.ValueInfoProto(name=output))  # ONNX Runtime finds the type
     return kept
+
+
+def _give(cut: Any, begun: Mapping[str, int], given: Iterable[tuple[str, int]]) -> None:
+    """Make inputs of tensors that a graph computes.
+
+    Args:
+        cut: the graph, which may have nodes that make them, because it needs what else these make.
+        begun: the tensors, with their widths.
+        given: them and others, with the numbers of their directions.
+    """
+    for node in cut.graph.node:
+        node.output[:] = [f"{name} in the file" if name in begun else name for name in node.output]
+    for name, width in begun.items():
+        shape: list[str | int | None] = [1 + max(side for other, side in given if other == name), "rows", width]
+        cut.graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
 
 
 def _inputs(cut: Any, found: Found, stack: Stack) -> tuple[Any, list[Any], list[Any]]:

@@ -25,7 +25,7 @@ _NORMS = (
 )
 _ONE_BIAS = "{} has one bias, and PyTorch's own cells have two: if the file is a part of the model, get all of it"
 #: The end of the names of nn.LSTM's and nn.GRU's arrays, which a cell's don't have.
-_OF_NN = re.compile(r"_l\d+(_reverse)?(_raw|_orig|_v|_g)?$")
+_OF_NN = re.compile(r"(weight|bias)_(ih|hh)_l\d+(_reverse)?(_raw|_orig|_v|_g)?$")
 _RAW = (
     "{} is imported: the weights before dropout, as fastai's AWD-LSTM stores them; an array of the same name without "
     "_raw is left out"
