@@ -221,5 +221,7 @@ completed(cli)
 
 def main() -> NoReturn:
     """Entry point of `unrolled`."""
+    # Of this command and what it starts, whatever the user's own programs compute with; Keras's files aren't changed.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     cli.main(prog_name="unrolled")
     raise AssertionError  # click has exited

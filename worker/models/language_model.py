@@ -59,7 +59,7 @@ class LanguageModel:
         self.num_lstm_layers = num_lstm_layers
         self._tokenizer_path: Path | None = None
         self._embedding = keras.layers.Embedding(
-            vocab_size + 1, width, embeddings_initializer="uniform", mask_zero=True
+            vocab_size + 1, width, embeddings_initializer="uniform", mask_zero=True, dtype="float32"
         )
         self._embedding.build((None, None))
         self._cells = [self.make_lstm_cell(KEEP_PROBABILITY) for _ in range(num_lstm_layers)]
@@ -125,7 +125,7 @@ class LanguageModel:
         Returns:
             A `keras.layers.LSTMCell` of `num_lstm_units` units. It is not built, and not part of the model's stack.
         """
-        return keras.layers.LSTMCell(self.num_lstm_units, dropout=1.0 - dropout_keep_prob)
+        return keras.layers.LSTMCell(self.num_lstm_units, dropout=1.0 - dropout_keep_prob, dtype="float32")
 
     def stacked_lstm_cells(self, is_training: bool) -> Any:
         """The model's cells as one `keras.layers.StackedRNNCells`.
@@ -140,7 +140,7 @@ class LanguageModel:
         for cell in self._cells:
             # New cells would have new weights, so only the rate changes.
             cell.dropout = 1.0 - dropout_keep_prob
-        return keras.layers.StackedRNNCells(self._cells)
+        return keras.layers.StackedRNNCells(self._cells, dtype="float32")
 
     def get_input_embeddings(self, input_sequences: Any) -> Any:
         """The embeddings, float32 (batch, time, embedding_dim), of int ids (batch, time) in 0..vocab_size."""

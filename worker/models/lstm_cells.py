@@ -36,7 +36,7 @@ class ClippedLSTMCell(keras.layers.LSTMCell):  # type: ignore[misc]  # TensorFlo
         projection_clip: float | None = None,
         recurrent_activation: Any = "sigmoid",
     ) -> None:
-        super().__init__(units, recurrent_activation=recurrent_activation)
+        super().__init__(units, recurrent_activation=recurrent_activation, dtype="float32")
         self._clips = cell_clip, projection_clip
         self._projects = projection is not None
         self.output_size = projection or units
@@ -124,7 +124,7 @@ class NormedLSTMCell(keras.layers.LSTMCell):  # type: ignore[misc]  # TensorFlow
     """
 
     def __init__(self, units: int, *, carries: bool, epsilon: float) -> None:
-        super().__init__(units)
+        super().__init__(units, dtype="float32")
         self._carries = carries
         self._epsilon = epsilon
 

@@ -11,6 +11,8 @@ import os
 import tempfile
 from typing import TYPE_CHECKING
 
+from unrolled.errors import BrokenWorkerError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -38,12 +40,40 @@ def without_chatter() -> Iterator[None]:
             os.close(kept)
 
 
+def _other_backend(name: str) -> BrokenWorkerError:
+    return BrokenWorkerError(
+        f"Keras computes with {name} in this program, and this needs Keras on TensorFlow: set the variable "
+        "KERAS_BACKEND=tensorflow before Keras is imported, or choose the fused engine"
+    )
+
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read when TensorFlow is imported
-with without_chatter():
-    import keras
-    import tensorflow as tf
+try:
+    with without_chatter():
+        import keras
+        import tensorflow as tf
 
-    # The first look for GPUs has a message of its own where there is none.
-    tf.config.list_physical_devices()
+        # The first look for GPUs has a message of its own where there is none.
+        tf.config.list_physical_devices()
+except ImportError as error:  # what its settings name isn't there
+    if error.name in ("jax", "torch", "openvino"):
+        raise _other_backend(error.name) from error
+    raise
+if keras.backend.backend() != "tensorflow":
+    raise _other_backend(keras.backend.backend())
 
-__all__ = ["keras", "tf"]
+
+@contextlib.contextmanager
+def in_float32() -> Iterator[None]:
+    """Have Keras make layers and optimizers in float32 in a block, whatever keras.json or the program has chosen."""
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before[0])
+        keras.config.set_dtype_policy(before[1])
+
+
+__all__ = ["in_float32", "keras", "tf"]

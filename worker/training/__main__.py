@@ -80,6 +80,7 @@ def _fit(directory: Path, device: str, threads: int | None, asked: list[int]) ->
     if plan is None:
         raise JobError(f"{directory}: no training is prepared there; start one with `unrolled model fit`")
     # Imported late, so that a bad argument fails before TensorFlow's ten-second import.
+    from worker.models.tensorflow import in_float32  # noqa: PLC0415 - see above
     from worker.training.device import start_tensorflow  # noqa: PLC0415 - see above
     from worker.training.network import Network  # noqa: PLC0415 - see above
 
@@ -88,7 +89,8 @@ def _fit(directory: Path, device: str, threads: int | None, asked: list[int]) ->
     logits = unigram_logits(train, size)
     unigrams = unigram_perplexity(logits, validation)
     where = start_tensorflow(device, threads)
-    network = Network(plan.options, logits)
+    with in_float32():
+        network = Network(plan.options, logits)
     session = Session(plan, scratch, train, validation, network, report, lambda: bool(asked))
     at = session.progress
     report(

@@ -145,7 +145,7 @@ class Network:
 
 def _layer_of(cell: Any) -> Any:
     """A `keras.layers.LSTM` that uses the weights of a cell."""
-    layer = keras.layers.LSTM(cell.units, return_sequences=True, return_state=True)
+    layer = keras.layers.LSTM(cell.units, return_sequences=True, return_state=True, dtype="float32")
     layer.cell = cell
     layer.built = True
     return layer

@@ -84,7 +84,8 @@ def _needs_cell(layer: LayerConfig) -> bool:
 
 
 def _keras_layer(layer: LayerConfig, *, cudnn: bool) -> Any:
-    both: dict[str, Any] = {"return_sequences": True, "return_state": True}
+    # Not the type that a program has chosen for Keras's layers, such as mixed_float16.
+    both: dict[str, Any] = {"return_sequences": True, "return_state": True, "dtype": "float32"}
     if _needs_cell(layer):
         return keras.layers.RNN(_cell(layer), **both)
     # True rather than "auto": a GPU on which cuDNN doesn't run is an error, and must not be slow in silence.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from worker.models.tensorflow import keras
+from worker.models.tensorflow import in_float32, keras
 
 if TYPE_CHECKING:
     from worker.model_import.found import Float32, Layer, Pass
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def run(layer: Layer, inputs: Float32) -> Float32:
     """Run a layer, from (time, D) to (time, outputs); with go_backwards the last token's output comes first."""
-    made = _built(layer)
+    with in_float32():
+        made = _built(layer)
     states = [array.read()[None] for one in layer.passes for array in one.first]
     given = {"initial_state": states} if states else {}
     return np.asarray(keras.ops.convert_to_numpy(made(inputs[None], **given))[0], np.float32)

@@ -29,7 +29,7 @@ from worker.model_import.readers.keras.layers import THROUGH
 from worker.model_import.readers.keras.maps import MAPS, OPERATIONS
 from worker.model_import.readers.keras.tensors import tensors_in
 from worker.model_import.selection.initial_states import states_by_tensor
-from worker.models.tensorflow import keras
+from worker.models.tensorflow import in_float32, keras
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +77,7 @@ def run_keras(
     *_, last = own.paths[stack.last]
     what = "rebuild"
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), in_float32():
             warnings.simplefilter("ignore")  # Keras's, about NumPy and about its own defaults
             model = _rebuilt(_inner(own.model, above), end, last)
             _set_weights(model, own, tuple(above))
