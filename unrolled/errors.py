@@ -91,6 +91,10 @@ class BrokerAwayError(BrokerError, TransientError):
     """The broker gives no answer, or can't take anything now."""
 
 
+class BrokerDeclinesError(BrokerAwayError):
+    """The broker answers, but takes nothing now, or doesn't let in a user whom it let in before."""
+
+
 class BrokerRefusesError(BrokerError):
     """The broker answers, but doesn't let this user in, or doesn't let it do what is needed."""
 

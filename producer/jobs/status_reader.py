@@ -45,6 +45,10 @@ class StatusReader:
             broker than this one, this one isn't asked.
         since: an earlier look, from which on the speed counts, too: its time on the monotonic clock, and the real
             tokens that were done then.
+
+    Attributes:
+        log: the job's, as far as it was read.
+        away: why the broker couldn't be asked at the last look; None if it was, or there is none.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class StatusReader:
         self._tally = Tally(self.log, job.objects, live=job.job.live)
         self._ledger = broker.ledger(namespace, job.job.offer) if broker else None
         self._was_let_in = False
+        self.away: BrokerError | None = None
         self._failed: dict[ShardId, int] = {}
         self._deaths: dict[Life, str] = {}
         self._damaged: dict[Life, bool] = {}
@@ -88,12 +93,14 @@ class StatusReader:
     def _ask(self, *, named: bool) -> Asked | None:
         if self._broker is None or self._ledger is None:
             return None
+        self.away = None
         try:
             with self._broker.asked():
                 found = ask(self._ledger, self._job.key, named=named)
         except BrokerError as error:
             # A broker that let this user in before may have been started again without its list of users.
             if isinstance(error, BrokerAwayError) or self._was_let_in:
+                self.away = error
                 return Asked(away=str(error))
             raise
         self._was_let_in = True

@@ -122,7 +122,7 @@ def wait_for_job(
             if status.finished:
                 return status
             is_over = time.monotonic() >= until
-            teller.tell(status, is_last=is_over)
+            teller.tell(status, reader.away, is_last=is_over)
             if queue is None:
                 teller.say_once("blind", BLIND.format(place=job.place))
             if queue and status.lost and not (status.queue and status.queue.declines):
@@ -256,19 +256,20 @@ class _Teller:
         self._gone, self._gone_at = 0, time.monotonic()
         self._had_worker = False
 
-    def tell(self, status: JobStatus, *, is_last: bool) -> None:
+    def tell(self, status: JobStatus, away: Exception | None, *, is_last: bool) -> None:
         """Say what is new in a status.
 
         Args:
             status: what was found.
+            away: why the broker couldn't be asked; None if it was.
             is_last: whether the wait is over: all that is in the way is said then, but for what `wait` mends itself.
 
         Raises:
             JobError: all that waits has been out of sight for too long, and no worker computes it.
         """
         # Over 40 lines: what ends the wait, what passes by itself, and what is said once.
-        if status.away:
-            self._patience.fails("see the queue", status.away)
+        if away:
+            self._patience.fails("see the queue", away)
         else:
             self._patience.works("see the queue")
         now = time.monotonic()

@@ -127,12 +127,18 @@ def refuse_job(directory: Path) -> None:
     """Refuse a directory for a model where a job is.
 
     Raises:
-        ModelError: it is the directory of a job.
+        ModelError: it is the directory of a job, or inside one.
         OptionError: it is no path that a directory can have.
     """
     refuse_impossible(directory)
     if (directory / names.FOLDER).exists():
         raise ModelError(f"{directory}: contains a job ({names.FOLDER}), not a model; use another directory")
+    for above in Path(os.path.abspath(directory)).parents:  # noqa: PTH100 - not where links lead
+        if (above / names.JOB).exists():
+            raise ModelError(
+                f"{directory}: is inside the directory of a job ({above}), which is for its parts alone; use another "
+                "directory"
+            )
 
 
 def refuse_training(directory: Path) -> None:

@@ -13,7 +13,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from unrolled.errors import BrokerAwayError, BrokerRefusesError
+from unrolled.errors import BrokerAwayError, BrokerDeclinesError, BrokerRefusesError
 from unrolled.queue.broker_errors import advice, declines, is_forbidden, refusal, refuses
 from unrolled.queue.broker_url import check_broker_url, client_url, without_secret
 from unrolled.queue.ledger import Ledger
@@ -86,13 +86,13 @@ class Broker:
                 raise BrokerRefusesError(f"broker {self.shown} refuses: {meaning}", remedy) from error
             if "'maxmemory'" in str(error):
                 full = f"broker {self.shown} is full: it uses as much memory as it may"
-                raise BrokerAwayError(full, "raise its maxmemory") from error
+                raise BrokerDeclinesError(full, "raise its maxmemory") from error
             if declined := declines(error):
                 meaning, remedy = declined
-                raise BrokerAwayError(f"broker {self.shown} {meaning}", remedy) from error
+                raise BrokerDeclinesError(f"broker {self.shown} {meaning}", remedy) from error
             if "WRONGTYPE" in str(error):
                 wrong = f"broker {self.shown} has a key of another kind than Unrolled's ({error})"
-                raise BrokerAwayError(wrong, MEND_KEY) from error
+                raise BrokerDeclinesError(wrong, MEND_KEY) from error
             # A server that has answered speaks the protocol of the URL.
             way = "" if self._answered else advice(self._url, error) or "start it, or correct --broker"
             raise BrokerAwayError(f"broker {self.shown} is away ({error})", way) from error
@@ -119,7 +119,7 @@ class Broker:
                     return action()
             except BrokerRefusesError as error:
                 if self._answered and not is_forbidden(error):
-                    raise BrokerAwayError(error.found, error.advice) from error
+                    raise BrokerDeclinesError(error.found, error.advice) from error
                 raise
 
         return patience.until_done(what, attempt)

@@ -24,6 +24,7 @@ _FOREIGN = {
     b"Obj\x01": "an Avro file; convert it to Parquet",
     b"\x89HDF\r\n": "an HDF5 file; convert it to Parquet",
     b"\x93NUMPY": "a NumPy file; convert it to Parquet",
+    **{b"\x80%c" % protocol: "a Python pickle; write its rows as JSON lines or Parquet" for protocol in range(2, 6)},
 }
 #: The last one begins an Arrow stream.
 _TABLES = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow"}

@@ -616,6 +616,34 @@ def test_wait_rides_over_a_broker_that_refuses_for_a_while(tmp_path, broker, led
     assert "secret" not in str(lines.lines)
 
 
+def test_wait_says_that_a_broker_which_is_back_refuses_the_login(tmp_path, broker, ledger):
+    """It comes back with an old list of users: what was said of the time before isn't so any more."""
+
+    def let_in():
+        Broker(broker.url).client.execute_command("ACL", "SETUSER", "known", "on", ">secret", "~*", "&*", "+@all")
+
+    class EndsAfterALook(Lines):
+        def update(self, **_):
+            if not self.lines:
+                broker.kill()
+
+    def come_back():
+        let_in()
+        working.start()
+
+    let_in()
+    job = make_job(tmp_path)
+    working = Working(ledger, job)
+    lines = EndsAfterALook({"is away": broker.start, "refuses": come_back})
+    url, until = broker.url.replace("redis+socket://", "redis+socket://known:secret@"), time.monotonic() + 60
+    status = wait.wait_for_job(job, url, NAMESPACE, lines, until=until, every_seconds=0.05)
+    working.stopped.set()
+    working.join()
+    assert status.complete
+    seen = [line for line in lines.lines if "see the queue" in line]
+    assert [part in line for part, line in zip(("is away", "refuses", "again, after"), seen, strict=True)] == [True] * 3
+
+
 def test_a_broker_that_refuses_from_the_last_part_on(tmp_path, broker, ledger):
     """The job is complete: what the broker still knows of it does no harm."""
 

@@ -6,6 +6,7 @@ import io
 import json
 import lzma
 import os
+import pickle
 import random
 import sys
 import threading
@@ -211,6 +212,7 @@ def test_some_wrong_bytes_make_some_rows_bad(tmp_path):
     (b"\x7fELF\x02\x01\x01" + bytes(9), "is not text"),
     (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is not text"),
     (b"%PDF-1.7\n%\xe2\xe3\n", "is a PDF document"),
+    *((pickle.dumps(["a text", "another"] * 99, protocol), "is a Python pickle") for protocol in range(2, 6)),
 ])  # fmt: skip
 @pytest.mark.parametrize("name", ["rnd.bin", "a.txt", "a.jsonl", "a.csv"])
 def test_binary_files(tmp_path, name, content, message):

@@ -233,6 +233,11 @@ def test_no_model_is_made_in_the_directory_of_a_job(tmp_path, monkeypatch, comma
     assert result.exit_code == 1
     assert "OUT: contains a job (_unrolled), not a model; use another directory" in result.stderr
     assert sorted((tmp_path / "OUT").rglob("*")) == before
+    inside = "OUT/tokenizer.json" if command[0] == "tokenizer" else "OUT/inside"
+    result = run(*(inside if word == "OUT" else word for word in command))
+    assert result.exit_code == 1
+    assert f"{inside}: is inside the directory of a job ({tmp_path}/OUT), which is for its parts alone" in result.stderr
+    assert sorted((tmp_path / "OUT").rglob("*")) == before
 
 
 COMMANDS = [

@@ -6,6 +6,7 @@ import redis
 
 from unrolled.errors import BrokerAwayError, BrokerRefusesError, RequestError, TransientError
 from unrolled.job.offer import Offer
+from unrolled.patience import Patience
 from unrolled.queue.broker import AWAY, Broker
 from unrolled.queue.ledger import Counts
 
@@ -141,3 +142,26 @@ def test_a_url_of_another_kind_is_refused_before_anything_is_connected():
     """Its password is left out of the text."""
     with pytest.raises(RequestError, match=r"amqp://guest:\*\*\*@localhost"):
         Broker("amqp://guest:hunter2@localhost//")
+
+
+def test_what_is_in_the_way_of_a_broker_that_comes_back_is_said(broker):
+    """It was away, has an old list of users then, and lets this user in at last: each is a line."""
+    said, admin = [], Broker(broker.url)
+    user = ("ACL", "SETUSER", "known", "on", ">secret", "~*", "&*", "+@all")
+
+    def say(line):
+        said.append(line)
+        if "is away" in line:
+            broker.start()
+        if "refuses" in line:
+            admin.client.execute_command(*user)
+
+    admin.client.execute_command(*user)
+    server = Broker(broker.url.replace("redis+socket://", "redis+socket://known:secret@"))
+    patience = Patience(say)
+    server.until_done(patience, "reach the broker", server.client.ping)
+    broker.kill()
+    assert server.until_done(patience, "reach the broker", server.client.ping)
+    parts = ("is away", "refuses", "can reach the broker again")
+    assert [part in line for part, line in zip(parts, said, strict=True)] == [True] * 3
+    server.close()

@@ -192,8 +192,8 @@ def _target(out: Path, overwrite: bool) -> tuple[Path, int | None]:
     if out.name == FILE_NAME and (out.parent / WEIGHTS_FILE).is_file() and not _is_of_others(out.parent):
         out = out.parent  # the model's own
     room, target = None, out
+    refuse_job(out)
     if out.is_dir():
-        refuse_job(out)
         config, target = open_model(out).config, out / FILE_NAME
         if config.vector_dim is not None:
             raise OptionError(
