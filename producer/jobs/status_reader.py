@@ -81,6 +81,7 @@ class StatusReader:
             TransientError: the store can't be read now.
             BrokerRefusesError: the broker doesn't let this user in or do this, and never did.
         """
+        self.away = None
         run = self._own_run()
         # In this order: what the log names and the ledger lacks is published or dead by then.
         asked = None if run is OwnRun.ELSEWHERE else self._ask(named=False)
@@ -93,7 +94,6 @@ class StatusReader:
     def _ask(self, *, named: bool) -> Asked | None:
         if self._broker is None or self._ledger is None:
             return None
-        self.away = None
         try:
             with self._broker.asked():
                 found = ask(self._ledger, self._job.key, named=named)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -32,7 +33,6 @@ from unrolled.store.posix import PosixStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -50,8 +50,6 @@ THREADS = 2
 _OTHER_ROWS = "holds other rows than were cut; restore the part from a copy"
 #: Entries handed to the threads at a time, so that memory stays flat whatever the number of shards.
 _AT_A_TIME = 256
-#: Folders below one in the output directory that are looked at.
-_MOST_FOLDERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,8 @@ class Verification:
         tokens: real tokens in whole parts.
         files: whole parts.
         problems: all that must not be; none where the job is complete and sound.
-        beside: what else is in the directory and not hidden, with which pandas and pyarrow can't read all of it.
+        beside: files and folders (with a slash) beside the parts, but for hidden ones; of a bucket, files alone. Those
+            who read all of the directory read them, too, or fail on them.
     """
 
     rows_in: int
@@ -145,8 +144,7 @@ def verify_job(job: OpenJob, each: Callable[[int, int], None] = lambda *_: None)
     if missing is None:  # otherwise the parts may be of the shards that the missing segments name
         unknown = (shard for shard in parts.unknown if shard not in log.entries)
         problems += _strays(unknown, parts.others, ended=log.ended, live=job.job.live)
-    others, beside = _beside(objects.store, parts.others)
-    problems += [Problem(name, "pandas and pyarrow read it with the job's parts; move it elsewhere") for name in others]
+    beside = _beside(objects.store, parts.others)
     rows_in = _rows_in(log)
     if not problems and rows + quarantined + failed != rows_in:
         came = f"{counted(rows_in, 'row')} went in, {rows + quarantined + failed:,} came out"
@@ -179,38 +177,18 @@ def _strays(parts: Iterable[ShardId], others: Iterable[str], *, ended: bool, liv
             yield Problem(name, "is a visible temporary file; move it elsewhere")
 
 
-def _beside(store: Store, others: Iterable[str]) -> tuple[list[str], list[str]]:
-    """What is in a directory beside the parts and the job's folder, and not hidden from those who read all of it.
+def _beside(store: Store, others: Iterable[str]) -> list[str]:
+    """What is beside the parts and the job's folder, and not hidden from those who read all of a directory.
 
     Args:
-        store: the directory; of a bucket, only `others` are known.
+        store: the directory; of a bucket, folders aren't looked for.
         others: the names of its files that aren't parts.
-
-    Returns:
-        The first Parquet file below each folder, and the names of other files and folders.
     """
-    tables, beside = [], [name for name in others if _is_seen(name) and not name.endswith((".parquet", ".tmp"))]
-    for folder in sorted(store.path.iterdir()) if isinstance(store, PosixStore) else []:
-        if _is_seen(folder.name) and folder.is_dir():
-            if table := _table_below(folder):
-                tables.append(f"{folder.name}/{table}")
-            else:
-                beside.append(f"{folder.name}/")
-    return tables, sorted(beside)
-
-
-def _is_seen(name: str) -> bool:
-    """Whether pandas and pyarrow read a file of this name in a directory."""
-    return not name.startswith(("_", "."))
-
-
-def _table_below(folder: Path) -> str | None:
-    """The first Parquet file below a folder that is found, as a path from there; None if there is none."""
-    for place, folders, files in islice(os.walk(folder), _MOST_FOLDERS):
-        folders[:] = sorted(filter(_is_seen, folders))
-        if table := min((name for name in files if _is_seen(name) and name.endswith(".parquet")), default=None):
-            return os.path.relpath(os.path.join(place, table), folder)  # noqa: PTH118 - as `os.walk` has them
-    return None
+    names = [name for name in others if not name.endswith((".parquet", ".tmp"))]  # which are problems
+    if isinstance(store, PosixStore):
+        with suppress(OSError), os.scandir(store.path) as entries:  # of which there may be a million: no stat of each
+            names += [f"{entry.name}/" for entry in entries if entry.is_dir()]
+    return sorted(name for name in names if not name.startswith(("_", ".")))
 
 
 def _of_job(job: OpenJob, log: Log, chapters: Iterable[str], missing: str | None) -> Iterator[Problem]:

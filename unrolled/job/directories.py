@@ -127,12 +127,14 @@ def refuse_job(directory: Path) -> None:
     """Refuse a directory for a model where a job is.
 
     Raises:
-        ModelError: it is the directory of a job, or inside one.
+        ModelError: it is the directory of a job, or inside one, where no model is yet.
         OptionError: it is no path that a directory can have.
     """
     refuse_impossible(directory)
     if (directory / names.FOLDER).exists():
         raise ModelError(f"{directory}: contains a job ({names.FOLDER}), not a model; use another directory")
+    if (directory / CONFIG_FILE).exists() or _has_training(directory):
+        return  # the job may have been made around it
     for above in Path(os.path.abspath(directory)).parents:  # noqa: PTH100 - not where links lead
         if (above / names.JOB).exists():
             raise ModelError(

@@ -57,7 +57,7 @@ try:
         tf.config.list_physical_devices()
 except ImportError as error:  # what its settings name isn't there
     if error.name in ("jax", "torch", "openvino"):
-        raise _other_backend(error.name) from error
+        raise _other_backend(os.environ.get("KERAS_BACKEND") or error.name) from error
     raise
 if keras.backend.backend() != "tensorflow":
     raise _other_backend(keras.backend.backend())

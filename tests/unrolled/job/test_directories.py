@@ -11,8 +11,8 @@ from support.shell import make_model, write_rows
 
 from producer.cli.root import cli
 from producer.jobs.decisions import discard
-from unrolled.errors import JobError, OptionError, TransientError
-from unrolled.job.directories import refuse_place
+from unrolled.errors import JobError, ModelError, OptionError, TransientError
+from unrolled.job.directories import refuse_job, refuse_place
 
 NEW = ("--vocab-size", "9", "--max-length", "9", "--lstm-units", "2", "--lstm-layers", "1")
 
@@ -277,3 +277,12 @@ def test_a_path_that_no_directory_can_have(tmp_path, monkeypatch, command):
         result = run(*command, out)
         assert (result.exit_code, result.stderr.count("\n"), message in result.stderr) == (2, 1, True), result.output
         assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_model_around_which_a_job_was_made_goes_on(tmp_path):
+    """It may get a tokenizer, and its training is said to be done."""
+    make_model(tmp_path / "model")
+    finished_job(tmp_path)
+    refuse_job(tmp_path / "model")
+    with pytest.raises(ModelError, match=r"is inside the directory of a job"):
+        refuse_job(tmp_path / "other")

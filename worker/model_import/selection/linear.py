@@ -46,6 +46,12 @@ def _take(found: Found, name: str, function: str) -> Linear:
     matrices = [array for array in parts if len(array.shape) == 2]
     biases = [array for array in parts if len(array.shape) == 1]
     if len(matrices) != 1 or len(biases) > 1 or len(parts) > 2 or any(array.dtype for array in parts):
+        if parts:
+            shown = names_of(array.name for array in parts)
+            raise ImportRefusedError(
+                f"--fold {name}: {shown} aren't the weight and the bias of one Linear module. If its weight is made of "
+                "several arrays (weight norm, parametrizations), remove that in PyTorch, and save the model again"
+            )
         known = names_of(dict.fromkeys(module_of(array.name)[0] for array in arrays if len(array.shape) == 2))
         raise ImportRefusedError(f"--fold {name}: there is no Linear module of this name; left over are {known}")
     turned = found.matrix_axes != "inputs, outputs"

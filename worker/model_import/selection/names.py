@@ -32,7 +32,7 @@ def family(name: str) -> str:
 _ENDS = re.compile(r"^(?P<module>.+)_(?P<last>w|b|weight|bias|kernel|gamma|beta|W)$")
 #: Last parts of names that modules of the frameworks give to their arrays.
 _USUAL = re.compile(
-    r"^(\d+|.*weight(_(g|v|u|orig))?|original\d?|0\._[uv]|.*bias|.*kernel|w|b|gamma|beta|(running|moving)_(mean|var|variance)|num_batches_tracked|embeddings)(:\d+)?$",
+    r"^(\d+|.*weight(_(g|v|u|orig))?|original\d?|0\.(_[uv]|base)|.*bias|.*kernel|w|b|gamma|beta|(running|moving)_(mean|var|variance)|num_batches_tracked|embeddings)(:\d+)?$",
     re.IGNORECASE,
 )
 #: An array from which PyTorch's parametrizations make a module's weight.

@@ -111,7 +111,8 @@ def run(
     job = open_again(submission.out)
     found = verify_job(job)
     if as_json:
-        verified = {"verified": not found.problems, "problems": [asdict(problem) for problem in found.problems]}
+        problems = [asdict(problem) for problem in found.problems]
+        verified = {"verified": not problems, "problems": problems, "beside": found.beside}
         coverage = {"without_tokens": cut.without_tokens, "unknown_share": cut.unknown_share}
         click.echo(as_line(status, **coverage, unknown_noun=cut.unknown_noun, added=cut.added, **verified))
     else:

@@ -31,8 +31,8 @@ def verify(context: click.Context, *, out: str, as_json: bool) -> None:
     """Check that every input row is published exactly once.
 
     Reads every file and compares it with the rows that were read from the input: rows in = rows out + quarantine, the
-    right rows in the right order, every bit as it was published, no missing part, and no Parquet file that isn't the
-    job's. No broker is needed. Problems are listed, and the exit status is then 1.
+    right rows in the right order, every bit as it was published, no missing part, and no .parquet file beside the parts
+    that isn't the job's. No broker is needed. Problems are listed, and the exit status is then 1.
 
     \b
     Examples:
@@ -69,5 +69,5 @@ def report(found: Verification, out: str) -> str:
     if found.beside:
         first = ", ".join(map(printable, found.beside[:_ALIKE_SHOWN]))
         more = f" and {len(found.beside) - _ALIKE_SHOWN:,} more" if len(found.beside) > _ALIKE_SHOWN else ""
-        lines.append(f"→ beside the parts: {first}{more}. pandas and pyarrow may not read the directory with it")
+        lines.append(f"→ beside the parts: {first}{more}. pandas and pyarrow read what is there, too, or fail on it")
     return "\n".join(lines)

@@ -57,7 +57,7 @@ def test_an_import_compares_in_float32(policy, tmp_path):
     assert (keras.config.dtype_policy().name, keras.config.floatx()) == (policy, "float16")
 
 
-@pytest.fixture(params=["torch", ""])
+@pytest.fixture(params=["torch", "numpy", ""])
 def others(request, tmp_path, monkeypatch):
     """The settings of a user whose variable or keras.json names a backend that isn't there, and another type."""
     (tmp_path / "keras.json").write_text('{"floatx": "float16", "backend": "jax"}')

@@ -109,6 +109,14 @@ def square_linear_module_between_embedding_and_layer():
     return tensors, lambda row: run(np.maximum(rows[row] @ one.T + shift, 0))
 
 
+@case(r"--fold pre: pre.weight_g, .* aren't the weight and the bias of one Linear module", maps=("pre",))
+def linear_module_with_weight_norm():
+    tensors, own, *_ = plain()
+    tensors.add("pre.weight_g", WIDTH, 1)
+    tensors.add("pre.weight_v", WIDTH, WIDTH)
+    return tensors, own
+
+
 @case(r"--fold none: there is no Linear module of this name; left over are .*head", maps=("none",))
 def linear_module_that_is_not_there():
     tensors, own, *_ = plain()
