@@ -102,6 +102,8 @@ def _advice(source: SourceFile, first: BadRow, kind: str, *, is_json: bool) -> s
         return advice
     if is_json:
         return f"{source.label} looks like JSON lines: give --format jsonl"
+    if first.reason.startswith("token '") and NO_INTEGER in first.reason:
+        return _of_words(source)
     if source.format == "fasta":
         return f"Correct {source.label}, or give --format if it has another one"
     is_about_ids = first.reason.startswith(NO_ID) and source.format != "text"
@@ -111,19 +113,22 @@ def _advice(source: SourceFile, first: BadRow, kind: str, *, is_json: bool) -> s
     return f"Correct the options that say how {source.label} is read, such as {option}, or the file"
 
 
+def _of_words(source: SourceFile) -> str:
+    """What to do about an input whose token ids are words."""
+    if source.format == "text" or source.format in DELIMITERS:
+        return f"If {source.label} has texts, give --kind text; if it has ids, correct the file"
+    return (
+        f"If {source.label} has lists of words, join each list into one text, with blanks, and give --kind text; if it "
+        "has ids, write them as integers"
+    )
+
+
 def _of_reason(source: SourceFile, first: BadRow) -> str:
     """What to do if the reason says it; else empty."""
     if first.reason.startswith("not UTF-8") and source.format not in ("parquet", "arrow"):
         return f"Convert {source.label} to UTF-8 (iconv -f ISO-8859-1 -t UTF-8, if it is Latin-1)"
     if "(--max-row-bytes)" in first.reason:
         return f"Give a larger --max-row-bytes, or shorten the rows of {source.label}"
-    if first.reason.startswith("token '") and NO_INTEGER in first.reason:
-        if source.format == "text" or source.format in DELIMITERS:
-            return f"If {source.label} has texts, give --kind text; if it has ids, correct the file"
-        return (
-            f"If {source.label} has lists of words, join each list into one text, with blanks, and give --kind text; "
-            "if it has ids, write them as integers"
-        )
     if first.reason.startswith(NOT_SPACED):
         return f"Write the ids in {source.label} so, or give them as lists in JSON lines or Parquet"
     return ""

@@ -449,6 +449,17 @@ def piped(monkeypatch):
         ([BAD] * 9000, {"format": "jsonl"}, "^input -: none of its first 1,000 rows can be used; row 0: "),
         ([BAD], {"format": "jsonl"}, "^input -: its only row can't be used; row 0: "),
         (["5 x", "7 9999"], {"kind": "tokens"}, "^input -: none of its first 2 rows can be used; row 0: "),
+        (["the cat"], {"kind": "tokens"}, "If - has texts, give --kind text; if it has ids, correct the file$"),
+        (
+            ['{"tokens": ["the", "cat"]}'],
+            {"format": "jsonl"},
+            "If - has lists of words, join each list into one text, .*; if it has ids, write them as integers$",
+        ),
+        (
+            ["the cat"],
+            {"max_row_bytes": 3, "kind": "tokens"},
+            "Give a larger --max-row-bytes, or shorten the rows of -$",
+        ),
     ],
 )
 def test_standard_input_of_which_no_row_can_be_used_is_refused(submission, piped, lines, chosen, message):
