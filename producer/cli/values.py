@@ -26,7 +26,7 @@ class NamedPath(click.Path):
         return super().convert(value, param, ctx)
 
 
-class Word(click.types.StringParamType):
+class NonEmptyText(click.types.StringParamType):
     """A text that isn't empty."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

@@ -77,8 +77,8 @@ class Verification:
         tokens: real tokens in whole parts.
         files: whole parts.
         problems: all that must not be; none where the job is complete and sound.
-        beside: files and folders (with a slash) beside the parts, but for hidden ones; of a bucket, files alone. Those
-            who read all of the directory read them, too, or fail on them.
+        beside: files and folders (with a slash) beside the parts, but for hidden ones; of a bucket, files alone. A
+            program that reads the whole directory reads them, too, or fails on them.
     """
 
     rows_in: int
@@ -178,7 +178,7 @@ def _strays(parts: Iterable[ShardId], others: Iterable[str], *, ended: bool, liv
 
 
 def _beside(store: Store, others: Iterable[str]) -> list[str]:
-    """What is beside the parts and the job's folder, and not hidden from those who read all of a directory.
+    """What is beside the parts and the job's folder, and not hidden from programs that read a whole directory.
 
     Args:
         store: the directory; of a bucket, folders aren't looked for.

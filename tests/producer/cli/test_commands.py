@@ -587,11 +587,24 @@ def test_wait_rides_over_a_broker_that_is_away(tmp_path, broker, ledger):
     assert line.startswith("3 waiting shards were not in Redis, and entered now: it had lost them, or isn't the broker")
 
 
+def let_in(broker):
+    """Let a user in; a broker that is started again has forgotten it."""
+    Broker(broker.url).client.execute_command("ACL", "SETUSER", "known", "on", ">secret", "~*", "&*", "+@all")
+
+
+def waited_as_known_user(broker, job, working, lines):
+    """What `wait` says of the queue to a user with a password, until the job is complete."""
+    url, until = broker.url.replace("redis+socket://", "redis+socket://known:secret@"), time.monotonic() + 60
+    status = wait.wait_for_job(job, url, NAMESPACE, lines, until=until, every_seconds=0.05)
+    working.stopped.set()
+    working.join()
+    assert status.complete
+    assert "secret" not in str(lines.lines)
+    return [line for line in lines.lines if "see the queue" in line]
+
+
 def test_wait_rides_over_a_broker_that_refuses_for_a_while(tmp_path, broker, ledger):
     """One that let this user in before, and that is started again without its list of users."""
-
-    def let_in():
-        ledger.client.execute_command("ACL", "SETUSER", "known", "on", ">secret", "~*", "&*", "+@all")
 
     class RefusesAfterALook(Lines):
         def update(self, **_):
@@ -599,28 +612,19 @@ def test_wait_rides_over_a_broker_that_refuses_for_a_while(tmp_path, broker, led
                 ledger.client.execute_command("ACL", "DELUSER", "known")
 
     def come_back():
-        let_in()
+        let_in(broker)
         working.start()
 
-    let_in()
+    let_in(broker)
     job = make_job(tmp_path)
-    working, lines = Working(ledger, job), RefusesAfterALook({"refuses": come_back})
-    url, until = broker.url.replace("redis+socket://", "redis+socket://known:secret@"), time.monotonic() + 60
-    status = wait.wait_for_job(job, url, NAMESPACE, lines, until=until, every_seconds=0.05)
-    working.stopped.set()
-    working.join()
-    assert status.complete
-    seen = [line for line in lines.lines if "see the queue" in line]
+    working = Working(ledger, job)
+    seen = waited_as_known_user(broker, job, working, RefusesAfterALook({"refuses": come_back}))
     assert "refuses" in seen[0]
     assert seen[1].startswith("can see the queue again, after ")
-    assert "secret" not in str(lines.lines)
 
 
 def test_wait_says_that_a_broker_which_is_back_refuses_the_login(tmp_path, broker, ledger):
     """It comes back with an old list of users: what was said of the time before isn't so any more."""
-
-    def let_in():
-        Broker(broker.url).client.execute_command("ACL", "SETUSER", "known", "on", ">secret", "~*", "&*", "+@all")
 
     class EndsAfterALook(Lines):
         def update(self, **_):
@@ -628,19 +632,14 @@ def test_wait_says_that_a_broker_which_is_back_refuses_the_login(tmp_path, broke
                 broker.kill()
 
     def come_back():
-        let_in()
+        let_in(broker)
         working.start()
 
-    let_in()
+    let_in(broker)
     job = make_job(tmp_path)
     working = Working(ledger, job)
     lines = EndsAfterALook({"is away": broker.start, "refuses": come_back})
-    url, until = broker.url.replace("redis+socket://", "redis+socket://known:secret@"), time.monotonic() + 60
-    status = wait.wait_for_job(job, url, NAMESPACE, lines, until=until, every_seconds=0.05)
-    working.stopped.set()
-    working.join()
-    assert status.complete
-    seen = [line for line in lines.lines if "see the queue" in line]
+    seen = waited_as_known_user(broker, job, working, lines)
     assert [part in line for part, line in zip(("is away", "refuses", "again, after"), seen, strict=True)] == [True] * 3
 
 

@@ -73,7 +73,7 @@ def test_a_module_has_all_its_biases_or_none(case, lacking, named, tmp_path):
 
 
 def test_a_cell_with_one_bias(tmp_path):
-    """A program of one's own may have written it so; it may be a part of one of PyTorch's cells, too."""
+    """It may be a cell that the user's program defines, or one of PyTorch's that has lost the other bias."""
     tensors = load_file(MODELS / "lstm1.safetensors")
     cell = {name.replace("_l0", "").replace("rnn.", "cell."): array for name, array in tensors.items()}
     short = {name.replace("weight", "w").replace("bias", "b"): array for name, array in tensors.items()}

@@ -27,7 +27,7 @@ _WEIGHS = re.compile(r"att(n|ention)|gate|weigh(?!t)", re.IGNORECASE)
 _ATTENDS = re.compile(r"^(u|v|w|q|context|query|score|att(n|ention)?)(_?(vector|vec|weights?))?\d*$", re.IGNORECASE)
 #: Names of what belongs to the matrix of its module, by weight norm and spectral norm.
 _PART = re.compile(r"^(weight_[guv]|original0|0\._[uv])$")
-#: Names of what makes them, and of what reads other inputs.
+#: Names of what makes the states that layers start from, and of what reads other inputs.
 _STARTS = re.compile(
     r"init|latent|start|bridge|image|img|visual|speaker|style|cond|(^|[./_])([hc]_?0|z)([./_]|$)", re.IGNORECASE
 )
@@ -231,7 +231,7 @@ class Way:
         attends = module not in self._around and size not in self._widths and _ATTENDS.match(last) is not None
         if not (usual or attends or self._is_of_head(array.name)):
             return False
-        # A matrix that the user leaves out shows no more than that of its bias.
+        # Beside a matrix that the user leaves out, only what is called a bias is taken for one.
         kin = [one for one in self._modules[module] if one is not array and (usual or id(one) not in self._left)]
         return any(not self._is_vector(one) and size in self._outputs_of(one, array) for one in kin)
 

@@ -11,7 +11,7 @@ import click
 
 from producer.cli.input_options import named_fields, source_options
 from producer.cli.options import json_option
-from producer.cli.values import Word
+from producer.cli.values import NonEmptyText
 from producer.sources.options import SourceOptions
 from producer.training.request import DEFAULT_VOCABULARY, FitRequest
 from unrolled.errors import OptionError
@@ -45,7 +45,7 @@ _TRAINING = tuple(name for name in declared(FitOptions) if name != "vocab_size")
 )
 @click.option(
     "--oov",
-    type=Word(),
+    type=NonEmptyText(),
     metavar="TOKEN",
     default="drop",
     show_default=True,

@@ -15,7 +15,7 @@ import click
 
 from producer.cli.input_options import named_fields, source_options
 from producer.cli.options import json_option
-from producer.cli.values import Word
+from producer.cli.values import NonEmptyText
 from producer.sources.notices import notices_of_words
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
@@ -71,7 +71,7 @@ _overwrite: "Decorator" = click.option("--overwrite", is_flag=True, help="Replac
 )
 @click.option(
     "--oov",
-    type=Word(),
+    type=NonEmptyText(),
     metavar="TOKEN",
     default="drop",
     show_default=True,
