@@ -129,6 +129,8 @@ def _of_reason(source: SourceFile, first: BadRow) -> str:
         return f"Convert {source.label} to UTF-8 (iconv -f ISO-8859-1 -t UTF-8, if it is Latin-1)"
     if "(--max-row-bytes)" in first.reason:
         return f"Give a larger --max-row-bytes, or shorten the rows of {source.label}"
+    if source.format == "jsonl" and first.reason.startswith("not JSON"):
+        return f"Give --format if {source.label} isn't JSON lines; else correct the file"
     if first.reason.startswith(NOT_SPACED):
         return f"Write the ids in {source.label} so, or give them as lists in JSON lines or Parquet"
     return ""

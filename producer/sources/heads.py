@@ -95,23 +95,34 @@ def _head_of_table(place: Place, source: SourceFile, options: SourceOptions) -> 
 
 @contextmanager
 def _advised(head: bytes, source: SourceFile) -> Iterator[None]:
-    """Say what to do with JSON whose lines aren't objects, but one array together, or an array each."""
+    """Say what to do with JSON that isn't an object on each line, or that is taken for a table."""
     try:
         yield
     except DamagedInputError as error:
-        if source.format != "jsonl" or not head.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"["):
+        text = head.removeprefix(BYTE_ORDER_MARK).lstrip()
+        if source.format in DELIMITERS and looks_like_json(text):
+            found = f"is read as {source.format.upper()}, but looks like JSON lines: give --format jsonl"
+            raise DamagedInputError(found) from error
+        if source.format != "jsonl" or not (text.startswith(b"[") or _is_object_of_lines(text)):
             raise
-        found, program = _program(head.removeprefix(BYTE_ORDER_MARK).lstrip())
+        found, program = _program(text)
         raise DamagedInputError(
             f"{found}; allowed: JSON lines, with one object on each line. Convert it: {_converting(source, program)}"
         ) from error
 
 
-def _program(head: bytes) -> tuple[str, str]:
-    """What an input of arrays is, and the program of jq that makes objects of it; by the first array that isn't empty.
+def _is_object_of_lines(text: bytes) -> bool:
+    """Whether a JSON object begins that takes several lines, as programs write it for people."""
+    return text.split(b"\n", 1)[0].strip() == b"{"
 
-    An array of many lines may have anything in it, most likely objects.
+
+def _program(head: bytes) -> tuple[str, str]:
+    """What an input is that isn't JSON lines, and the program of jq that makes objects of it.
+
+    Arrays are told by the first one that isn't empty. One of many lines may have anything in it, most likely objects.
     """
+    if head.startswith(b"{"):
+        return "has JSON objects of several lines each", "."
     for line in head.splitlines()[:_FIRST_LINES]:
         try:
             array = json.loads(line)

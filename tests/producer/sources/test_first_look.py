@@ -108,6 +108,32 @@ def test_arrays_of_other_things(tmp_path, monkeypatch, content, found, program):
     )
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+@pytest.mark.parametrize(
+    "content", ['{"id": 1, "text": "x, y"}\n', '\ufeff{"text": "x"}\n{"text": "y"}', '{"a": 1}\n' * 9]
+)
+def test_json_lines_that_are_named_as_a_table(tmp_path, name, content):
+    said = refusal(write(tmp_path / name, content))
+    assert said.endswith(f"{name}: is read as {name[2:].upper()}, but looks like JSON lines: give --format jsonl")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_json_objects_of_several_lines(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / name, '{\n  "text": "x"\n}\n{\n  "text": "y"\n}\n')
+    lines = "a.jsonl" if name == "a.json" else "a-1.jsonl"
+    assert refusal(name) == (
+        f"input {name}: has JSON objects of several lines each; allowed: JSON lines, with one object on each line. "
+        f"Convert it: jq -c '.' {name} > {lines}"
+    )
+
+
+def test_a_table_that_is_named_as_json_lines(tmp_path):
+    said = refusal(write(tmp_path / "a.jsonl", "id,text\n1,x\n"))
+    assert "not JSON" in said
+    assert said.endswith("a.jsonl isn't JSON lines; else correct the file")
+
+
 @pytest.mark.parametrize(("name", "content", "advice"), [
     ("a.csv", "id;text\n1;x\n", "separated by ';'; convert it, such as by pandas.read_csv"),
     ("a.csv", "id\ttext\n1\tx\n", "separated by tabs; give --format tsv"),
