@@ -82,7 +82,9 @@ def _tables(workers: Sequence[WorkerStatus], offer: Offer, width: int | None) ->
             duration(worker.plan_seconds),
             duration(worker.compute_seconds),
             duration(worker.write_seconds),
-            f"{100 * worker.computed_share:.0f} % of tokens",
+            f"{100 * worker.computed_share:.0f} % of tokens"
+            if worker.computed_share <= 1
+            else f"{worker.computed_share:.1f} steps a token",  # with padding
         )
         for worker in workers
         if worker.computed_share

@@ -162,6 +162,7 @@ def test_status_with_a_broker_shows_workers_and_a_diagnosis(tmp_path, broker, le
     ledger.beat("host-1", {"tokens_per_second": 79_200, "busy_share": 0.97, "on_board": 1})
     seconds = {"read_seconds": 1.2, "plan_seconds": 0.7, "compute_seconds": 340, "write_seconds": 95}
     ledger.beat("host-2", {"computed_share": 0.924, **seconds})
+    ledger.beat("host-3", {"computed_share": 8.52, **seconds})  # it pads its batches
     record_death(job, third)
     result = run_with(broker, "status", tmp_path)
     assert result.output.splitlines()[3:] == [
@@ -170,9 +171,11 @@ def test_status_with_a_broker_shows_workers_and_a_diagnosis(tmp_path, broker, le
         "worker  offers      seen     tokens/s when busy  busy  shards",
         "host-1  this job's  0 s ago  79.2k               97 %       1",
         "host-2  this job's  0 s ago  0                   0 %        0",
+        "host-3  this job's  0 s ago  0                   0 %        0",
         "",
         "worker  read  plan  compute     write       computed",
         "host-2  1 s   1 s   5 min 40 s  1 min 35 s  92 % of tokens",
+        "host-3  1 s   1 s   5 min 40 s  1 min 35 s  8.5 steps a token",
         (
             f"→ 1 shard was given up (its worker died 3 times); each reason is in {tmp_path}/_unrolled/dead; "
             f"when the cause is gone: unrolled retry {tmp_path}"

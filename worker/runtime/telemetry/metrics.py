@@ -186,10 +186,15 @@ def progress_line(before: Mapping[str, float], now: Mapping[str, float]) -> str 
     return (
         f"{counted(span['shards'], 'shard')}, {counted(span['tokens'], 'token')} in {span['up_seconds']:.0f} s: "
         f"engine busy {rates['busy_share']:.0%}, {_rate(rates['tokens_per_second'])} tokens/s, "
-        f"{rates['computed_share']:.0%} of them computed; seconds in {seconds}; "
+        f"{_computed(rates['computed_share'])}; seconds in {seconds}; "
         f"shards waited {span['room_wait_seconds']:.1f} s for memory, "
         f"{span['engine_wait_seconds']:.1f} s for the engine"
     )
+
+
+def _computed(share: float) -> str:
+    """The steps that were computed, beside the tokens; padding makes them more."""
+    return f"{share:.0%} of them computed" if share <= 1 else f"{share:.1f} steps computed for each, with padding"
 
 
 def _rate(per_second: float) -> str:

@@ -81,6 +81,13 @@ def test_a_line_for_the_log_tells_of_the_time_between():
     )
 
 
+def test_padding_is_no_share_of_the_tokens():
+    metrics = Metrics()
+    before = metrics.snapshot()
+    metrics.computed(rows=1, seconds=2.0, stats=PoolStats(100, 852))
+    assert "tokens/s, 8.5 steps computed for each, with padding; seconds" in progress_line(before, metrics.snapshot())
+
+
 def test_a_low_rate_is_no_standstill():
     """An engine that took its time to start gave few tokens a second, not none."""
     metrics = Metrics()
