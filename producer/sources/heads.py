@@ -62,7 +62,7 @@ def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head
     with place.open(at_once) as file:
         raw = raw_chunks(file)
         beginning = next(raw, b"")
-        check_compression(beginning[:16], source.compression)
+        check_compression(beginning, source.compression)
         chunks = unpacked(chain([beginning], raw) if beginning else raw, source.compression)
         head = next(chunks, b"")
         check_content(head, source.format, is_named=options.format is not None)
@@ -119,7 +119,8 @@ def _is_object_of_lines(text: bytes) -> bool:
 def _program(head: bytes) -> tuple[str, str]:
     """What an input is that isn't JSON lines, and the program of jq that makes objects of it.
 
-    Arrays are told by the first one that isn't empty. One of many lines may have anything in it, most likely objects.
+    An array is judged by the first one that isn't empty. One of many lines may have anything in it,
+    most likely objects.
     """
     if head.startswith(b"{"):
         return "has JSON objects of several lines each", "."

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unrolled.errors import ModelError, from_extra
 from unrolled.settings.machine_memory import memory_note
+from unrolled.store.disk.git_lfs import IS_POINTER, LFS_HEAD_BYTES, is_lfs_pointer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,7 +144,15 @@ def reading(place: Path) -> Iterator[None]:
             raise ModelError(f"{place}: can't be read{note}") from error
         if isinstance(error, OSError) and error.errno:
             raise ModelError(f"{place}: can't be read ({error.strerror})") from error
-        raise ModelError(f"{place}: is not a whole safetensors file ({error}); restore it from your copy") from error
+        raise ModelError(f"{place}: {_fault(place, error)}") from error
+
+
+def _fault(place: Path, error: BaseException) -> str:
+    """What is wrong with a file that safetensors can't read, and what to do."""
+    with suppress(OSError), place.open("rb") as file:
+        if is_lfs_pointer(file.read(LFS_HEAD_BYTES)):
+            return IS_POINTER
+    return f"is not a whole safetensors file ({error}); restore it from your copy"
 
 
 def _compare(found: _Kinds, expected: _Kinds, place: Path) -> None:

@@ -4,6 +4,7 @@ from producer.sources.errors import DamagedInputError
 from producer.sources.formats.encoding import check_encoding, check_line_ends
 from producer.sources.options import Compression, Format
 from producer.sources.streams.compression import sniff
+from unrolled.store.disk.git_lfs import IS_POINTER, is_lfs_pointer
 
 _COMPRESSED = "-compressed; unpack it, or compress it with gzip or zstd instead"
 _ARCHIVE = "archive; unpack it, and give the files in it"
@@ -36,7 +37,7 @@ def check_compression(first: bytes, compression: Compression) -> None:
     """Check that a file is compressed as its name says.
 
     Args:
-        first: its first bytes as they are stored.
+        first: its first bytes as they are stored, 64 or more if there are so many.
         compression: by its name.
 
     Raises:
@@ -46,9 +47,15 @@ def check_compression(first: bytes, compression: Compression) -> None:
     if found == compression:
         return
     if found == "none":
+        _refuse_pointer(first)
         start = f"begins with {first[:4].hex(' ')}" if first else "is empty"
         raise DamagedInputError(f"is named as {compression}, but {start}; rename or replace it")
     raise DamagedInputError(f"is {found} by its content, but not by its name; end its name in .gz or .zst")
+
+
+def _refuse_pointer(head: bytes) -> None:
+    if is_lfs_pointer(head):
+        raise DamagedInputError(IS_POINTER)
 
 
 def check_content(
@@ -69,6 +76,8 @@ def check_content(
     Raises:
         DamagedInputError: they can't; the text says what they are, and what to do.
     """
+    if format != "text" or not is_named:
+        _refuse_pointer(head)
     if format in ("parquet", "arrow"):
         magic = b"PAR1" if format == "parquet" else b""
         if not head.startswith(magic) or not head:

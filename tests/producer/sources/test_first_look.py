@@ -108,6 +108,15 @@ def test_arrays_of_other_things(tmp_path, monkeypatch, content, found, program):
     )
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.csv", "a.jsonl", "a.parquet", "a.fasta", "a.parquet.zst"])
+def test_a_pointer_of_git_lfs(tmp_path, name):
+    """It stands for the file in a clone; as a text it is read if the user says that it is one."""
+    path = write(tmp_path / name, f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4' * 64}\nsize 9\n")
+    assert refusal(path).endswith(": it is a pointer of Git LFS, not the file itself: run git lfs pull")
+    if name == "a.txt":
+        assert len(rows_of(path, format="text")) == 3
+
+
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
 @pytest.mark.parametrize(
     "content", ['{"id": 1, "text": "x, y"}\n', '\ufeff{"text": "x"}\n{"text": "y"}', '{"a": 1}\n' * 9]

@@ -192,6 +192,15 @@ def test_too_little_memory_is_no_damage(tmp_path):
         assert "model.safetensors: can't be read; there is not enough memory, because this process is limited" in line
 
 
+def test_a_pointer_of_git_lfs_in_the_place_of_the_weights(model):
+    """A clone without `git lfs pull` has the file, so it isn't damaged."""
+    (model.path / "model.safetensors").write_text(
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4' * 64}\n"
+    )
+    with pytest.raises(ModelError, match=r"model.safetensors: it is a pointer of Git LFS.*run git lfs pull$"):
+        open_model(model.path)
+
+
 def test_foreign_weights(model):
     """Bytes of another format are refused, and a header with absurd sizes."""
     place = model.path / "model.safetensors"

@@ -11,6 +11,7 @@ from unrolled.errors import ModelError
 from unrolled.model.directory import config_there
 from unrolled.model.files import WEIGHTS_FILE
 from unrolled.store.bucket_url import is_url, shown
+from unrolled.store.disk.git_lfs import IS_POINTER, is_lfs_pointer
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Found
 from worker.model_import.limits import check_count
@@ -165,10 +166,8 @@ def _format_of(source: Path) -> str:
 
 def _refuse_stand_in(source: Path, head: bytes) -> None:
     """Refuse a file that isn't the model itself, but a pointer to it, a web page, or a part of it."""
-    if head.startswith(b"version https://git-lfs"):
-        raise ImportRefusedError(
-            "it is a pointer of Git LFS, not the file itself: run git lfs pull, and import it then"
-        )
+    if is_lfs_pointer(head):
+        raise ImportRefusedError(f"{IS_POINTER}, and import it then")
     if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
         raise ImportRefusedError("it is a web page, not a model; download the file itself")
     part = _PART.search(source.name)
