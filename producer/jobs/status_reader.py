@@ -48,7 +48,7 @@ class StatusReader:
 
     Attributes:
         log: the job's, as far as it was read.
-        away: why the broker couldn't be asked at the last look; None if it was, or there is none.
+        away: why the broker couldn't be asked at the last look; None if it was, or wasn't meant to be.
     """
 
     def __init__(

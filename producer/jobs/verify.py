@@ -187,7 +187,11 @@ def _beside(store: Store, others: Iterable[str]) -> list[str]:
     names = [name for name in others if not name.endswith((".parquet", ".tmp"))]  # which are problems
     if isinstance(store, PosixStore):
         with suppress(OSError), os.scandir(store.path) as entries:  # of which there may be a million: no stat of each
-            names += [f"{entry.name}/" for entry in entries if entry.is_dir()]
+            for entry in entries:
+                if entry.is_dir():
+                    names.append(f"{entry.name}/")
+                elif not entry.is_file():  # a pipe, or a link to nothing
+                    names.append(entry.name)
     return sorted(name for name in names if not name.startswith(("_", ".")))
 
 

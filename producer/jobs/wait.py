@@ -261,7 +261,7 @@ class _Teller:
 
         Args:
             status: what was found.
-            away: why the broker couldn't be asked; None if it was.
+            away: why the broker couldn't be asked; None if it was, or wasn't meant to be.
             is_last: whether the wait is over: all that is in the way is said then, but for what `wait` mends itself.
 
         Raises:
@@ -270,7 +270,7 @@ class _Teller:
         # Over 40 lines: what ends the wait, what passes by itself, and what is said once.
         if away:
             self._patience.fails("see the queue", away)
-        else:
+        elif not status.run_elsewhere:
             self._patience.works("see the queue")
         now = time.monotonic()
         if status.gone != self._gone or status.queue is None:

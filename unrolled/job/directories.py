@@ -15,7 +15,7 @@ from pathlib import Path
 
 from unrolled.errors import JobError, ModelError, OptionError, TransientError
 from unrolled.job import names
-from unrolled.model.files import CONFIG_FILE, TRAINING_FILES, TRAINING_FOLDER, WEIGHTS_FILE
+from unrolled.model.files import CONFIG_FILE, PLAN_FILE, TRAINING_FILES, TRAINING_FOLDER, WEIGHTS_FILE
 from unrolled.store.bucket_url import BucketUrl, is_url
 from unrolled.store.disk.path_limits import refuse_impossible
 from unrolled.store.place import open_bucket
@@ -133,7 +133,8 @@ def refuse_job(directory: Path) -> None:
     refuse_impossible(directory)
     if (directory / names.FOLDER).exists():
         raise ModelError(f"{directory}: contains a job ({names.FOLDER}), not a model; use another directory")
-    if (directory / CONFIG_FILE).exists() or _has_training(directory):
+    has_model = all((directory / name).exists() for name in (CONFIG_FILE, WEIGHTS_FILE))
+    if has_model or (directory / TRAINING_FOLDER / PLAN_FILE).exists():
         return  # the job may have been made around it
     for above in Path(os.path.abspath(directory)).parents:  # noqa: PTH100 - not where links lead
         if (above / names.JOB).exists():

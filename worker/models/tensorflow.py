@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -40,9 +41,11 @@ def without_chatter() -> Iterator[None]:
             os.close(kept)
 
 
-def _other_backend(name: str) -> BrokenWorkerError:
+def _other_backend() -> BrokenWorkerError:
+    config = sys.modules.get("keras.src.backend.config")  # is there although the backend may not be
+    name = config.backend() if config else os.environ.get("KERAS_BACKEND") or "another backend"
     return BrokenWorkerError(
-        f"Keras computes with {name} in this program, and this needs Keras on TensorFlow: set the variable "
+        f"Keras is set to compute with {name} in this program, and this needs Keras on TensorFlow: set the variable "
         "KERAS_BACKEND=tensorflow before Keras is imported, or choose the fused engine"
     )
 
@@ -57,10 +60,14 @@ try:
         tf.config.list_physical_devices()
 except ImportError as error:  # what its settings name isn't there
     if error.name in ("jax", "torch", "openvino"):
-        raise _other_backend(os.environ.get("KERAS_BACKEND") or error.name) from error
+        raise _other_backend() from error
+    raise
+except ValueError as error:
+    if "Unable to import backend" in str(error):
+        raise _other_backend() from error
     raise
 if keras.backend.backend() != "tensorflow":
-    raise _other_backend(keras.backend.backend())
+    raise _other_backend()
 
 
 @contextlib.contextmanager

@@ -590,6 +590,22 @@ def test_wait_rides_over_a_broker_that_is_away(tmp_path, broker, ledger):
     assert line.startswith("3 waiting shards were not in Redis, and entered now: it had lost them, or isn't the broker")
 
 
+def test_a_broker_that_is_not_asked_is_not_said_to_be_back(tmp_path, broker):
+    """It is still away when an `unrolled run` with another broker begins to work on the job."""
+    job, found = make_job(tmp_path, shards=3), [OwnRun.UNSEEN]
+    broker.kill()
+    lines = Lines(
+        {
+            "is away": lambda: found.append(OwnRun.ELSEWHERE),
+            "isn't asked": lambda: [publish_shard(job, shard) for shard in waiting(job)],
+        }
+    )
+    wait.wait_for_job(
+        job, broker.url, NAMESPACE, lines, until=time.monotonic() + 60, every_seconds=0.05, own_run=lambda: found[-1]
+    )
+    assert [line for line in lines.lines if "see the queue" in line] == lines.lines[:1]
+
+
 def let_in(broker):
     """Let a user in; a broker that is started again has forgotten it."""
     Broker(broker.url).client.execute_command("ACL", "SETUSER", "known", "on", ">secret", "~*", "&*", "+@all")

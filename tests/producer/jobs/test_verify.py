@@ -1,6 +1,7 @@
 """Verifying a job, and finding out about everything that can be wrong with one."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -681,5 +682,8 @@ def test_what_is_beside_the_parts_is_named(tmp_path):
         (tmp_path / folder).mkdir()
         shutil.copy(next(tmp_path.glob("*.parquet")), tmp_path / folder)
     (tmp_path / "README.md").write_text("#")
+    (tmp_path / "gone").symlink_to("nothing")
+    (tmp_path / "linked").symlink_to("old")
+    os.mkfifo(tmp_path / "pipe")
     found = verify_job(job)
-    assert (found.problems, found.beside) == ((), ("README.md", "old/"))
+    assert (found.problems, found.beside) == ((), ("README.md", "gone", "linked/", "old/", "pipe"))

@@ -13,6 +13,7 @@ from producer.cli.root import cli
 from producer.jobs.decisions import discard
 from unrolled.errors import JobError, ModelError, OptionError, TransientError
 from unrolled.job.directories import refuse_job, refuse_place
+from unrolled.model.files import CONFIG_FILE
 
 NEW = ("--vocab-size", "9", "--max-length", "9", "--lstm-units", "2", "--lstm-layers", "1")
 
@@ -284,5 +285,9 @@ def test_a_model_around_which_a_job_was_made_goes_on(tmp_path):
     make_model(tmp_path / "model")
     finished_job(tmp_path)
     refuse_job(tmp_path / "model")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / CONFIG_FILE).write_text("{}")
+    (tmp_path / "other" / "_fit").mkdir()
+    (tmp_path / "other" / "_fit" / "lock").touch()
     with pytest.raises(ModelError, match=r"is inside the directory of a job"):
         refuse_job(tmp_path / "other")

@@ -235,7 +235,9 @@ def _original(
     rounds = f"computes in {stack.precision}" if stack.precision else rounds
     alone = ""
     if not (isinstance(own, str) or rounds or own.keys() & kept):  # rows of a fixed length
-        alone = f"it computes rows of {counted(max(map(len, own.values())), 'token')} alone: {_NO_ERROR}"
+        of = {len(outputs) for outputs in own.values()}
+        which = f"rows of {counted(max(of), 'token')} alone" if len(of) == 1 else "no row that is compared"
+        alone = f"it computes {which}: {_NO_ERROR}"
         if not any(padded[number - count].number in kept for number in own if number >= count):
             own = alone
     made = _Original({}, {}, {}, [f"{name}: {alone}"] if alone else [], not (alone or isinstance(own, str)))

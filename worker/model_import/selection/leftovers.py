@@ -70,7 +70,7 @@ def check_leftovers(found: Found, stack: Stack, leave: Iterable[str], named: Ite
     way = Way(found, stack, unclear, (one for one in rest if one.name in is_left))
     suspicious = way.suspicious()
     if suspicious:
-        raise ImportRefusedError(_refusal(suspicious, stack, unclear, found.matrix_axes))
+        raise ImportRefusedError(_refusal(suspicious, stack, unclear, rest, found.matrix_axes))
     found.notes += [*_notes_of_other_inputs(way.beside()), *_notes_of_weights(way.weighing())]
     found.notes += _notes_of_tables(found, stack, unclear)
     found.notes += _notes_of_one_hot(way.before_the_first(), stack)
@@ -135,21 +135,27 @@ def _left_as_heads(arrays: list[Array], could: str) -> str:
     return f"left out as parts of a head: {_shown(arrays)}. {could}. {_compared_if('uses one so')}"
 
 
-def _leavable(name: str, suspicious: list[str], rest: list[Array], stack: Stack, axes: str) -> str:
+def _leavable(
+    name: str, suspicious: list[str], unclear: list[Array], rest: list[Array], stack: Stack, axes: str
+) -> str:
     """What --leave may name for an array: its module, if all in it belongs to what the refusal names, or the array."""
     module = module_of(name)[0]
+    if name not in _within(module, rest):
+        return name  # attn_w, where there is an attn.weight too
     modules = {module_of(one)[0] for one in suspicious}
-    inside = {name, *_within(module, rest)}
+    inside = {name, *_within(module, unclear)}
     others = [one for one in inside.difference(suspicious) if module_of(one)[0] not in modules]
     is_whole = not others and (inside <= {*suspicious} or all(is_of_a_module(one, axes) for one in inside))
     return module if is_whole and module not in stack.modules_around else name
 
 
-def _refusal(suspicious: list[tuple[Array, str]], stack: Stack, rest: list[Array], axes: str) -> str:
+def _refusal(
+    suspicious: list[tuple[Array, str]], stack: Stack, unclear: list[Array], rest: list[Array], axes: str
+) -> str:
     shown = "; ".join(f"{array.name} {array.shape} {why}" for array, why in suspicious[:_SHOWN])
     more = f"; and {len(suspicious) - _SHOWN} more" if len(suspicious) > _SHOWN else ""
     named = [array.name for array, _ in suspicious]
-    leavable = dict.fromkeys(_leavable(name, named, rest, stack, axes) for name in named[:_ADVISED])
+    leavable = dict.fromkeys(_leavable(name, named, unclear, rest, stack, axes) for name in named[:_ADVISED])
     options = advised("--leave", *[*leavable][:_SHOWN])
     source, below = ("vectors of the rows", "input") if stack.vectors else ("ids", "embedding")
     return (

@@ -69,5 +69,7 @@ def report(found: Verification, out: str) -> str:
     if found.beside:
         first = ", ".join(map(printable, found.beside[:_ALIKE_SHOWN]))
         more = f" and {len(found.beside) - _ALIKE_SHOWN:,} more" if len(found.beside) > _ALIKE_SHOWN else ""
-        lines.append(f"→ beside the parts: {first}{more}. pandas and pyarrow read what is there, too, or fail on it")
+        lines.append(
+            f"→ beside the parts: {first}{more}. pandas and pyarrow may read what is there, too, or fail on it"
+        )
     return "\n".join(lines)

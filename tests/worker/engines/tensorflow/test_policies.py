@@ -1,5 +1,6 @@
 """What a program has set for Keras's own layers changes nothing here: they compute in float32, on TensorFlow."""
 
+import json
 import subprocess
 import sys
 
@@ -57,13 +58,16 @@ def test_an_import_compares_in_float32(policy, tmp_path):
     assert (keras.config.dtype_policy().name, keras.config.floatx()) == (policy, "float16")
 
 
-@pytest.fixture(params=["torch", "numpy", ""])
+@pytest.fixture(
+    params=[("torch", "jax"), ("numpy", "jax"), ("theano", "jax"), ("", "jax"), ("", "numpy"), ("", "theano")]
+)
 def others(request, tmp_path, monkeypatch):
     """The settings of a user whose variable or keras.json names a backend that isn't there, and another type."""
-    (tmp_path / "keras.json").write_text('{"floatx": "float16", "backend": "jax"}')
+    variable, in_file = request.param
+    (tmp_path / "keras.json").write_text(json.dumps({"floatx": "float16", "backend": in_file}))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setenv("KERAS_BACKEND", request.param)
-    return request.param or "jax"
+    monkeypatch.setenv("KERAS_BACKEND", variable)
+    return variable or in_file
 
 
 @pytest.mark.usefixtures("others")
@@ -88,4 +92,5 @@ def test_another_backend_in_a_program_is_named(others, tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path, env=environment()
     )
     assert done.returncode == 1
-    assert f"Keras computes with {others} in this program, and this needs Keras on TensorFlow: set the" in done.stderr
+    said = f"Keras is set to compute with {others} in this program, and this needs Keras on TensorFlow: set the"
+    assert said in done.stderr

@@ -157,6 +157,24 @@ def test_what_the_refusal_advises_to_leave(tmp_path):
     assert {name.split(" ")[0] for name in left if "(--leave)" not in name} == {"model.fc.weight", "model.fc.bias"}
 
 
+@pytest.mark.parametrize("arrays", [
+    {"attn.weight": (1, UNITS), "attn.bias": (1,), "attn_weight": (UNITS,)},
+    {"side.weight": (9, 8), "side_weight": (1,)},
+])  # fmt: skip
+def test_a_parameter_that_is_called_as_a_module_is(tmp_path, arrays):
+    """The name of the module would leave out the arrays in it, and not this one."""
+    tensors = Tensors()
+    tensors.add("embedding.weight", 30, WIDTH)
+    torch_lstm(tensors, "rnn.", WIDTH)
+    for name, shape in arrays.items():
+        tensors.add(name, *shape)
+    source, (*_, last) = tmp_path / "model.safetensors", arrays
+    save_file(tensors, source)
+    with pytest.raises(ImportRefusedError, match=rf"--leave {last}\."):
+        imported(source, tmp_path / "model")
+    assert f"{last} (--leave)" in imported(source, tmp_path / "model", leave=(last,)).made.left
+
+
 def test_a_module_with_more_than_the_refusal_names_is_not_advised(tmp_path):
     """Its Linear module of a head is in it, too."""
     arrays = {"side.scale": (WIDTH,), "side.deep.fc.weight": (4, UNITS)}
