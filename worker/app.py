@@ -63,7 +63,9 @@ class WorkerApp(Celery):  # type: ignore[misc]  # Celery is untyped
     @property
     def ending(self) -> int:
         """The exit status of a worker that was stopped."""
-        return EXIT_BROKEN if self.assembly and self.assembly.broken else 0
+        if self.assembly and self.assembly.broken:
+            return EXIT_BROKEN
+        return EXIT_UNUSABLE if self.assembly and self.assembly.refused else 0
 
     def send_hint(self, member: Member) -> None:
         """Send one shard's message."""

@@ -414,6 +414,27 @@ def test_the_wrong_rights(tmp_path, guarded):
         check_silent(WRONG, text)
 
 
+@pytest.mark.parametrize(("login", "said"), [
+    (f"{NAMESPACE}-worker:{quote(WRONG, safe='')}@", "refuses: invalid username-password pair"),
+    ("", "refuses: it wants a password, and the URL has none; set UNROLLED_BROKER="),
+    (f"{NAMESPACE}-producer:{quote(PASSWORDS['PRODUCER'], safe='')}@", "refuses: "),
+])  # fmt: skip
+def test_a_broker_that_comes_after_its_worker_and_refuses_it(tmp_path, guarded, login, said):
+    """It ends as one that was refused at its start, as both are where a machine starts them together."""
+    site = Site(tmp_path, guarded.url, NAMESPACE)
+    guarded.kill()
+    try:
+        worker = site.worker(broker=guarded.url.replace("://", f"://{login}"), health_file=tmp_path / "health")
+        eventually(lambda: "can't send the heartbeat" in worker.log, "the worker to notice")
+        guarded.start()
+        assert worker.wait() == os.EX_TEMPFAIL, worker.log
+    finally:
+        site.close()
+    assert worker.log.count(said) == 1, worker.log
+    assert not (tmp_path / "health").exists()
+    check_silent(WRONG, worker.log)
+
+
 def test_rights_that_come_and_go(tmp_path, guarded):
     """A worker whose rights are taken away holds, says so in a few lines, and goes on when it has them again."""
     with open_product(tmp_path, guarded) as product, guarded.admin() as admin:

@@ -11,11 +11,10 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
-from unrolled.errors import BrokenWorkerError, BrokerAwayError, TransientError, counted
+from unrolled.errors import BrokenWorkerError, BrokerAwayError, BrokerRefusesError, TransientError, counted
 from unrolled.job.offer import SHORT, Offer
 from unrolled.patience import Patience
-from unrolled.queue.broker import AWAY, SOCKET_SECONDS, Broker
-from unrolled.queue.messages import control_channel
+from unrolled.queue.broker import AWAY, Broker
 from unrolled.telemetry.server import MetricsServer
 from unrolled.telemetry.tracing import start_tracing
 from worker.engines.choice import choose_engine
@@ -24,6 +23,7 @@ from worker.pool.buffers import Buffers
 from worker.pool.pool import Pool
 from worker.runtime.heartbeat import Heartbeat
 from worker.runtime.job_registry import Jobs
+from worker.runtime.login import Login
 from worker.runtime.shard_service import ShardService
 from worker.runtime.telemetry.figures import Now, figures
 from worker.runtime.telemetry.metrics import Metrics
@@ -68,6 +68,7 @@ class Assembly:
         # Over 40 lines: the parts of a worker are made in the order in which they need each other.
         broker = Broker(settings.broker)
         self.broken: BrokenWorkerError | None = None
+        self.refused: BrokerRefusesError | None = None
         self._breaking = threading.Lock()
         self._stopping: threading.Timer | None = None
         self._stop_worker = stop_worker
@@ -104,7 +105,10 @@ class Assembly:
             "threads": getattr(engine, "threads", None),
             "lease_seconds": settings.lease_seconds,
         }
-        self._heartbeat = Heartbeat(settings, ledger, self.service, self._pool, metrics, self._patience, about, send)
+        login = Login(broker, settings.namespace)
+        self._heartbeat = Heartbeat(
+            settings, ledger, self.service, self._pool, metrics, self._patience, about, send, login, self._on_refused
+        )
         self._labels = {
             "offer": ledger.offer.short,  # as in the figures of the queue
             "model": model.fingerprint[:SHORT],
@@ -114,7 +118,10 @@ class Assembly:
             "kernel": str(getattr(engine, "isa", engine.name)),
             "threads": str(getattr(engine, "threads", "")),
         }
-        self._check_broker(broker)
+        try:
+            login.check()
+        except BrokerAwayError as error:
+            log.warning("%s; trying again until it works", error)
         self._server: MetricsServer | None = None
         if settings.metrics_port is not None:
             self._server = MetricsServer(self.figures, settings.metrics_port, settings.metrics_address)
@@ -188,18 +195,12 @@ class Assembly:
         self._stop_service()
         self._stop_worker()
 
+    def _on_refused(self, error: BrokerRefusesError) -> None:
+        """End, as a worker does that is refused before it starts: this one has got no shard either."""
+        self.refused = error
+        log.critical("%s", error)
+        self._stop_worker()
+
     def _stop_service(self) -> None:
         self._on_stopping()
         self.service.stop()
-
-    def _check_broker(self, broker: Broker) -> None:
-        """Check that the broker accepts this user and lets it receive messages, which a producer's user may not do."""
-        try:
-            with broker.asked():
-                broker.client.rpop(f"{self._settings.namespace}:nothing")
-                database = broker.client.get_connection_kwargs().get("db") or 0
-                with broker.client.pubsub() as subscriber:  # type: ignore[no-untyped-call]  # redis-py is untyped here
-                    subscriber.psubscribe(control_channel(self._settings.namespace, database))
-                    subscriber.get_message(timeout=SOCKET_SECONDS)
-        except BrokerAwayError as error:
-            log.warning("%s; trying again until it works", error)

@@ -13,13 +13,13 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from unrolled.errors import counted
+from unrolled.errors import BrokerError, BrokerRefusesError, counted
 from unrolled.queue.broker import AWAY
 from unrolled.telemetry.health_file import HealthFile
 from worker.runtime.telemetry.metrics import progress_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from unrolled.job.offer import Offer
     from unrolled.patience import Patience
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from unrolled.queue.ledger import Ledger
     from unrolled.queue.member import Member
     from worker.pool.pool import Pool
+    from worker.runtime.login import Login
     from worker.runtime.shard_service import ShardService
     from worker.runtime.telemetry.metrics import Metrics
     from worker.settings import Settings
@@ -63,6 +64,8 @@ class Heartbeat:
         patience: reports problems once.
         about: facts about this worker, sent with each beat.
         send: sends one shard's message.
+        login: explains the broker's errors.
+        on_refused: called if the broker is there at last, and doesn't accept the login; there are no beats then.
 
     Raises:
         OptionError: another worker has the health file.
@@ -78,6 +81,8 @@ class Heartbeat:
         patience: Patience,
         about: dict[str, object],
         send: Send,
+        login: Login,
+        on_refused: Callable[[BrokerRefusesError], None],
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -87,6 +92,8 @@ class Heartbeat:
         self._patience = patience
         self._about = about
         self._send = send
+        self._login = login
+        self._on_refused = on_refused
         self._pause = min(LONGEST_PAUSE_SECONDS, settings.lease_seconds / 4)
         self._stopped = threading.Event()
         self._threads = [
@@ -127,8 +134,12 @@ class Heartbeat:
     def _run(self) -> None:
         while True:
             try:
-                self._beat()
-            except AWAY as error:
+                with self._login.asked():
+                    self._beat()
+            except BrokerError as error:
+                if isinstance(error, BrokerRefusesError) and not self._login.accepted:
+                    self._on_refused(error)
+                    return
                 self._patience.fails(_BEAT, error)
             except Exception as error:  # noqa: BLE001 - leases must be renewed, whatever else goes wrong
                 self._log_failure("heartbeat", error)

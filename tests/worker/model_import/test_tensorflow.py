@@ -12,6 +12,7 @@ from worker.model_import.readers.tensorflow.saved_model import read_saved_model
 
 tf = pytest.importorskip("tensorflow")
 keras = pytest.importorskip("keras")
+types_pb2 = pytest.importorskip("tensorflow.core.framework.types_pb2")
 saved_model_pb2 = pytest.importorskip("tensorflow.core.protobuf.saved_model_pb2")
 layers = keras.layers
 # Keras's variables warn with NumPy 2.
@@ -357,6 +358,67 @@ def test_activations_of_each_layer(tmp_path):
         imported(alone, tmp_path / "refused", gates="hard_sigmoid")
     for gates in ("sigmoid", None):
         assert imported(alone, tmp_path / f"{gates}", gates=gates).model.config.layers[0].gates == "sigmoid"
+
+
+def as_keras_2_saves(saved, *names):
+    """Put the loops of some layers where Keras 2 has those of layers that cuDNN can run: in functions without variables.
+
+    A function that isn't saved by itself has the other layers' loops once more, with other names of variables.
+    """
+    model = saved_model_pb2.SavedModel.FromString((saved / "saved_model.pb").read_bytes())
+    library = model.meta_graphs[0].graph_def.library
+    (whole,) = [one for one in library.function if any(node.op == "While" for node in one.node_def)]
+    for name in names:
+        alone = library.function.add()
+        alone.CopyFrom(whole)
+        alone.signature.name = f"standard_{name}"
+        of_it = [node for node in whole.node_def if f"/{name}" in node.name]
+        assert any(node.op == "While" for node in of_it)
+        del alone.node_def[:], alone.signature.input_arg[:]
+        alone.node_def.extend(of_it)
+        read = {one.partition(":")[0] for node in of_it for one in node.input}
+        for other in sorted(read - {node.name for node in of_it}):
+            alone.signature.input_arg.add(name=other, type=types_pb2.DT_FLOAT)
+        for node in of_it:
+            whole.node_def.remove(node)
+    inner = library.function.add()
+    inner.CopyFrom(whole)
+    inner.signature.name = "inner"
+    (saved / "saved_model.pb").write_bytes(model.SerializeToString())
+    return saved
+
+
+@pytest.mark.parametrize(
+    ("given", "backward"),
+    [
+        ([lambda: layers.Bidirectional(lstm()), lambda: lstm(name="plain")], []),
+        ([lambda: lstm(name="plain"), lambda: layers.Bidirectional(lstm())], []),
+        ([lambda: layers.Bidirectional(lstm()), lambda: lstm(name="plain", go_backwards=True)], [1]),
+        ([lambda: lstm(go_backwards=True), lambda: lstm(name="plain")], [0]),
+        ([lambda: lstm(go_backwards=True), lambda: lstm(name="plain", go_backwards=True)], [0, 1]),
+    ],
+)
+def test_layers_that_cudnn_runs_beside_others(given, backward, tmp_path):
+    """The reversal of one isn't taken for another's."""
+    saved = as_keras_2_saves(exported(tmp_path / "saved", *(make() for make in given)), "plain")
+    found = read_saved_model(saved, None, None)
+    assert [at for at, layer in enumerate(found.layers.values()) if layer.problem] == backward
+
+
+def test_activations_of_layers_that_cudnn_runs(tmp_path):
+    """It runs tanh and sigmoid alone; a layer that was unrolled has no loop either, so of several it isn't clear."""
+    hard = {"recurrent_activation": "hard_sigmoid"}
+    given = [layers.Bidirectional(lstm(**hard), name="hard"), lstm(name="plain"), layers.GRU(4, name="other")]
+    saved = as_keras_2_saves(exported(tmp_path / "saved", *given), "plain", "other")
+    found = read_saved_model(saved, "hard_sigmoid", None)
+    assert [layer.passes[0].gates for layer in found.layers.values()] == ["hard_sigmoid", "sigmoid", "sigmoid"]
+    assert "hard: activations tanh and hard_sigmoid (as you said)" in found.notes
+    found = read_saved_model(saved, None, None)
+    assert [name for name, layer in found.layers.items() if layer.problem] == ["hard"]
+    given = [lstm(**hard, name="hard"), lstm(name="plain"), lstm(name="too")]
+    saved = as_keras_2_saves(exported(tmp_path / "two", *given), "plain", "too")
+    with pytest.raises(ImportRefusedError, match=r"doesn't show which of plain, too compute other functions than"):
+        read_saved_model(saved, "hard_sigmoid", None)
 
 
 @pytest.mark.parametrize("above", ["strides", "cut"])

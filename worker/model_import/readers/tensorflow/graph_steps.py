@@ -43,15 +43,16 @@ def judge_steps(model: Any, found: Found, gates: str | None) -> None:
     own = {layer.name: _loops_of(layer, functions) for layer in layers}
     plain = [layer for layer in layers if own[layer.name] and all(map(_is_plain, own[layer.name]))]
     # Older files don't show the variables of a loop. Then there is a plain loop for each layer, or any may be its.
-    owned = {loop.variables for loops in own.values() for loop in loops}
-    strays = [[loop for loop in loops if loop.variables not in owned] for loops in functions]
+    strays = _strays(functions, list(chain(*own.values())))
     for layer in layers:
         if own[layer.name]:
             _judge_direction(layer, [_loops_of(layer, [loops]) for loops in functions], layer.backward is not None)
         else:
             _judge_direction(layer, strays, sum(one.backward is not None for one in layers if not own[one.name]))
     if gates is not None:
-        _say_gates(found, gates, [] if gates == "sigmoid" else plain)
+        without = [layer for layer in layers if not own[layer.name]]
+        shown = plain + (_shown_by(strays, without) if len(without) < len(layers) else [])
+        _say_gates(found, gates, [] if gates == "sigmoid" else shown)
         return
     covered = any(_covers(loops, layers) for loops in functions)
     for layer in layers:
@@ -63,6 +64,51 @@ def judge_steps(model: Any, found: Found, gates: str | None) -> None:
             "activations tanh and sigmoid are assumed, TensorFlow's defaults: the graph doesn't show a plain step of "
             "an LSTM or GRU for each layer. To prove them, compare a few rows of your program (unrolled model compare)"
         )
+
+
+def _strays(functions: Iterable[Iterable[Loop]], owned: list[Loop]) -> list[list[Loop]]:
+    """Of each function, the loops that may be those of a layer without loops of its own.
+
+    A layer with loops of its own has them in functions that aren't saved by themselves, too, where the names of the
+    variables aren't known; other layers' loops read no variables there.
+    """
+    known = {loop.variables for loop in owned}
+    alike = [(loop.operations, loop.backward) for loop in owned]
+    return [
+        [
+            loop
+            for loop in loops
+            if loop.variables not in known and not (loop.variables and (loop.operations, loop.backward) in alike)
+        ]
+        for loops in functions
+    ]
+
+
+def _shown_by(strays: Iterable[Iterable[Loop]], layers: Iterable[Layer]) -> list[Layer]:
+    """Those of the layers without loops of their own that compute tanh and sigmoid, as all of the loops do.
+
+    In a file in which other layers have such loops, the layers without are those that TensorFlow runs by cuDNN where it
+    can, which is for these functions alone; or they are unrolled, with any functions.
+
+    Raises:
+        ImportRefusedError: several of a kind may be either.
+    """
+    loops = list(chain(*strays))
+    if not all(map(_is_plain, loops)):
+        return []
+    shown = []
+    for at, kind in enumerate(("lstm", "gru")):
+        some = [layer for layer in layers if layer.passes[0].kind == kind]
+        if not any((_cells(loop.operations) or (0, 0))[at] for loop in loops):
+            continue
+        if len(some) > 1:
+            raise ImportRefusedError(
+                f"the graph doesn't show which of {', '.join(layer.name for layer in some)} compute other functions "
+                "than tanh and sigmoid. Save the model with its configuration (model.save('model.keras')), and import "
+                "that file"
+            )
+        shown += some
+    return shown
 
 
 def _loops_of(layer: Layer, functions: Iterable[Iterable[Loop]]) -> list[Loop]:
