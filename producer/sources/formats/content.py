@@ -8,6 +8,7 @@ from unrolled.store.disk.git_lfs import IS_POINTER, is_lfs_pointer
 
 _COMPRESSED = "-compressed; unpack it, or compress it with gzip or zstd instead"
 _ARCHIVE = "archive; unpack it, and give the files in it"
+_FEATHER_1 = b"FEA1"
 _FOREIGN = {
     b"PK\x03\x04": f"a zip {_ARCHIVE}; export what an office program saved as one (.xlsx, .docx) as CSV or text",
     b"7z\xbc\xaf\x27\x1c": f"a 7z {_ARCHIVE}",
@@ -20,6 +21,10 @@ _FOREIGN = {
     b"\0\0\xfe\xff": "UTF-32 text; convert it (iconv -f UTF-32 -t UTF-8)",
     b"\xff\xfe": "UTF-16 text; convert it (iconv -f UTF-16 -t UTF-8)",
     b"\xfe\xff": "UTF-16 text; convert it (iconv -f UTF-16 -t UTF-8)",
+    _FEATHER_1: (
+        "Feather of version 1; write it again as version 2 (pyarrow.feather.write_feather(pyarrow.feather.read_table("
+        "FILE), NEW))"
+    ),
     b"SQLite format 3\0": "an SQLite database; export its rows, as CSV for example",
     b"%PDF-": "a PDF document; extract its text",
     b"Obj\x01": "an Avro file; convert it to Parquet",
@@ -53,6 +58,15 @@ def check_compression(first: bytes, compression: Compression) -> None:
     raise DamagedInputError(f"is {found} by its content, but not by its name; end its name in .gz or .zst")
 
 
+def _check_table(head: bytes, format: Format) -> None:  # noqa: A002 - the option's name
+    if head.startswith(_FEATHER_1):
+        raise DamagedInputError(f"is {_FOREIGN[_FEATHER_1]}")
+    magic = b"PAR1" if format == "parquet" else b""
+    if not head.startswith(magic) or not head:
+        article = "an" if format == "arrow" else "a"
+        raise DamagedInputError(f"is not {article} {format} file: it begins with {head[:4].hex(' ') or 'nothing'}")
+
+
 def _refuse_pointer(head: bytes) -> None:
     if is_lfs_pointer(head):
         raise DamagedInputError(IS_POINTER)
@@ -79,10 +93,7 @@ def check_content(
     if format != "text" or not is_named:
         _refuse_pointer(head)
     if format in ("parquet", "arrow"):
-        magic = b"PAR1" if format == "parquet" else b""
-        if not head.startswith(magic) or not head:
-            article = "an" if format == "arrow" else "a"
-            raise DamagedInputError(f"is not {article} {format} file: it begins with {head[:4].hex(' ') or 'nothing'}")
+        _check_table(head, format)
         return
     for magic, what in _FOREIGN.items():
         if head.startswith(magic):

@@ -149,6 +149,8 @@ def _damage(doing: str) -> Iterator[None]:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         if isinstance(error, MemoryError):  # for a large row, or because its damage makes it look large
             reason += memory_note("MemoryError")
+        else:
+            reason = f"{reason.rstrip('.')}. If the file is damaged, get a fresh copy"
         raise DamagedInputError(f"{doing}: {reason}") from error
 
 

@@ -194,6 +194,8 @@ REFUSED = [
     ("a.parquet", b"", "is not a parquet file"),
     ("a.parquet", b"PAR1 and nothing else PAR1", "can't be opened as parquet"),
     ("a.parquet", b"ORC", "is not a parquet file: it begins with 4f 52 43"),
+    ("a.feather", b"FEA1\0\0", "is Feather of version 1; write it again as version 2 (pyarrow.feather.write_feather"),
+    ("a.txt", b"FEA1\0\0", "is Feather of version 1"),
     ("a.arrow", b"ARROW1\0\0nothing", "can't be opened as arrow"),
     ("a.csv", b"", "is empty; the first line must name the columns"),
     ("a.csv", b"a,b\n1,2\n", "has no column 'text' or 'tokens'; columns found: 'a', 'b'"),

@@ -361,7 +361,7 @@ def test_activations_of_each_layer(tmp_path):
 
 
 def as_keras_2_saves(saved, *names):
-    """Put the loops of some layers where Keras 2 has those of layers that cuDNN can run: in functions without variables.
+    """Put the loops of some layers where Keras 2 has those that cuDNN can run: in functions without variables.
 
     A function that isn't saved by itself has the other layers' loops once more, with other names of variables.
     """

@@ -1,5 +1,7 @@
 """What the loops in a SavedModel's graph show of its layers: which functions they compute, and in which direction."""
 
+# Over 150 lines: directions and functions are judged by the same loops.
+
 from __future__ import annotations
 
 from itertools import chain
