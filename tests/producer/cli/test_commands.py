@@ -1563,7 +1563,7 @@ def test_readers_say_that_no_part_is_published_yet(tmp_path):
     )
 
 
-@pytest.mark.parametrize(("answer", "status"), [("n\n", 1), ("\n", 1), ("", 2)])
+@pytest.mark.parametrize(("answer", "status"), [("n\n", 1), ("\n", 1), ("ls\ny\n", 1), ("", 2)])
 def test_discard_asks_first(tmp_path, answer, status):
     """Whatever isn't a yes keeps the job. Without an answer, the command lacks --yes."""
     job = finished_job(tmp_path, shards=1)

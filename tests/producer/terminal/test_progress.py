@@ -33,6 +33,8 @@ class Clock:
             (1_200_000, 31_000, 2_400_000, 80_000.0),
             "1.20M of 2.40M tokens (50 %), 31.0k rows, 80.0k tokens/s, 15 s left",
         ),
+        ((2, 1, 300_000, 1.0), "2 of 300k tokens (0 %), 1 row, 1 tokens/s"),
+        ((300, 1, 300_000, 100.0), "300 of 300k tokens (0 %), 1 row, 100 tokens/s, 49 min 57 s left"),
         ((5, None, 5, 2.0), "5 of 5 tokens (100 %), 2 tokens/s"),
         ((6, None, 5, 0.0), "6 of 5 tokens (100 %), 0 tokens/s"),
     ],

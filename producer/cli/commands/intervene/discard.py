@@ -119,9 +119,10 @@ def _confirm(place: str, parts: int) -> None:
     """
     included = f", {counted(parts, 'part')} included" if parts else " (no part is published)"
     try:
-        is_confirmed = click.confirm(f"Delete the job in {place}{included}?", err=True)
+        question = f"Delete the job in {place}{included}? [y/N]"
+        answer = click.prompt(question, default="", show_default=False, err=True)
     except click.Abort as error:  # there was no answer, so the question's line has no end yet
         click.echo(err=True)
         raise OptionError("nothing is deleted; to delete the job without a question, give --yes") from error
-    if not is_confirmed:
+    if answer.strip().lower() not in ("y", "yes"):  # asked once: the next line may be one of a script
         raise JobError(f"{place}: nothing is deleted")
