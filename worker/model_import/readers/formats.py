@@ -159,6 +159,8 @@ def _format_of(source: Path) -> str:
     if head.startswith(_PICKLE) and by_name not in ("onnx", "safetensors") and not is_safetensors:
         return "torch"  # as PyTorch wrote before it wrote zips, or another pickle
     kind = "safetensors" if is_safetensors else by_name
+    if kind is None and source.name.endswith(".index.json"):
+        raise ImportRefusedError(f"it is the list of a model's parts; for what to do with them, give {source.parent}")
     if kind is None:
         raise ImportRefusedError(f"has none of the formats that can be imported; give {_ALLOWED}")
     return kind

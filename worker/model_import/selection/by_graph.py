@@ -32,6 +32,8 @@ class _OfIds(str):
     __slots__ = ()
 
 
+#: How many nodes an error names that --top may name.
+_SHOWN_TOPS = 8
 _FOR_THE_OTHERS = "If the states of the other layers are what you want: "
 
 
@@ -154,6 +156,11 @@ class _Origin:
     why: str = ""
 
 
+def _may_be_top(origin: _Origin) -> bool:
+    """Whether a node with this origin makes other vectors of a recurrent layer's."""
+    return origin.role == "layer" and bool(origin.links or origin.added)
+
+
 def _described(origin: _Origin) -> str:
     return origin.name + (f": {origin.why}" if origin.why else "")
 
@@ -215,7 +222,7 @@ class _Paths:
         """The layer below a node, and what is between."""
         nodes = [node.name for node in self._graph.values() if name in (node.name, node.label)]
         origins = [self._origin(node) for node in nodes]
-        if len(origins) != 1 or origins[0].role != "layer" or not (origins[0].links or origins[0].added):
+        if len(origins) != 1 or not _may_be_top(origins[0]):
             raise ImportRefusedError(f"--top {name}: {self._why_no_top(nodes, origins)}")
         return origins[0]
 
@@ -228,7 +235,9 @@ class _Paths:
         """Why nodes of one name, whose vectors have these origins, can't be the top, and what can be."""
         advice = "name a Dense layer, a normalization, an activation or a sum above a recurrent layer"
         if not nodes:
-            return f"there is no such node; {advice}"
+            able = [node.name for node in self._graph.values() if _may_be_top(self._origin(node.name))]
+            names = ", ".join(able[:_SHOWN_TOPS]) + (", …" if len(able) > _SHOWN_TOPS else "")
+            return f"there is no such node; {advice}" + (f", such as {names}" if able else "")
         if len(nodes) > 1:
             return f"{len(nodes)} nodes have this name; name one of them: {', '.join(nodes)}"
         node, origin = self._graph[nodes[0]], origins[0]

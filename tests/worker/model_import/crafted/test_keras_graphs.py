@@ -184,10 +184,17 @@ def recurrent_layer_is_no_top():
     return ids, layers.Dense(9)(lstm(name="gru")(words(**MASKED)(ids)))
 
 
-@case(r"--top nothing: there is no such node", suffix=".keras", top="nothing")
+@case(r"--top nothing: there is no such node; name a .* recurrent layer \(", suffix=".keras", top="nothing")
 def top_that_is_not_there():
     ids = text()
     return ids, lstm()(words(**MASKED)(ids))
+
+
+@case(r"--top nothing: there is no such node; .* recurrent layer, such as norm, soft$", suffix=".keras", top="nothing")
+def top_that_is_called_otherwise():
+    ids = text()
+    norm = layers.LayerNormalization(name="norm")(lstm()(words(**MASKED)(ids)))
+    return ids, layers.Dense(3, activation="softmax")(layers.Activation("tanh", name="soft")(norm))
 
 
 @case(r"top \(LSTM\) reads elu \(Dense\).*--layer low", then={"layers": ("low",)}, suffix=".keras")

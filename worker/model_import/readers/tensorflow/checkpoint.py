@@ -111,7 +111,7 @@ def read_variables(prefix: Path) -> Variables:
     except ModuleNotFoundError as error:
         raise refuse_missing("TensorFlow", "pip install 'unrolled[tensorflow]'") from error
     if not prefix.with_name(f"{prefix.name}.index").exists():
-        raise ImportRefusedError(f"{prefix}.index: can't be read (No such file or directory)")
+        raise ImportRefusedError("can't be read (No such file or directory)")
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         shapes, kinds = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
