@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 PLAIN_EVERY_SECONDS = 5.0
 #: A line that says what the last one said is printed after this time alone.
 STILL_SECONDS = 60.0
-#: How many times more there may be in all than is done, where the time left is told.
-_TELLING = 1000
+#: The time left is shown where there are at most so many times more tokens in all than are done.
+_FEW = 1000
 
 
 class Progress:
@@ -157,7 +157,7 @@ def facts_of(
 ) -> str:
     """How far something is, such as "1.20M of 2.40M tokens (50 %), 31.0k rows, 79.2k tokens/s, 15 s left".
 
-    The time left is told once 0.1 % is done: a few tokens that came first say little about the speed.
+    The time left is shown once 0.1 % is done: a few tokens that came first say little about the speed.
 
     Args:
         tokens: real tokens done.
@@ -176,7 +176,7 @@ def facts_of(
         facts.append(figure_of(rows, "rows"))
     if tokens_per_second is not None:
         facts.append(f"{figure(tokens_per_second)} {unit}/s")
-    if total_tokens and tokens_per_second and total_tokens / _TELLING <= tokens < total_tokens:
+    if total_tokens and tokens_per_second and total_tokens / _FEW <= tokens < total_tokens:
         facts.append(f"{duration(max(0.0, total_tokens - tokens - since) / tokens_per_second)} left {of}".rstrip())
     return ", ".join(facts)
 

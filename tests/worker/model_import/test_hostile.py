@@ -482,6 +482,13 @@ def test_directories_name_the_file_to_give(names, reason, tmp_path):
         imported(tmp_path / "one", tmp_path / "made")
 
 
+def test_the_list_of_a_models_parts_is_no_model(tmp_path):
+    """Whose directory gets the advice."""
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {}}')
+    with pytest.raises(ImportRefusedError, match=rf"the list of a model's parts; for .* give {tmp_path}$"):
+        imported(tmp_path / "model.safetensors.index.json", tmp_path / "made")
+
+
 @pytest.mark.parametrize(
     ("names", "reason"),
     [

@@ -184,7 +184,7 @@ def recurrent_layer_is_no_top():
     return ids, layers.Dense(9)(lstm(name="gru")(words(**MASKED)(ids)))
 
 
-@case(r"--top nothing: there is no such node; name a .* recurrent layer \(", suffix=".keras", top="nothing")
+@case(r"--top nothing: there is no such node; name a .* recurrent layer$", suffix=".keras", top="nothing")
 def top_that_is_not_there():
     ids = text()
     return ids, lstm()(words(**MASKED)(ids))
