@@ -171,6 +171,7 @@ class AssemblyStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is 
         app: WorkerApp = parent.app
         if app.assembly:
             app.assembly.stop()
+        parent.exitcode = app.ending or parent.exitcode  # for Celery's own command line
 
 
 def _wake_at_signals(hub: Any) -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from producer.jobs.damage import explain_damage, explain_damaged_rows, explain_stray, read_once
@@ -144,7 +145,7 @@ def verify_job(job: OpenJob, each: Callable[[int, int], None] = lambda *_: None)
     if missing is None:  # otherwise the parts may be of the shards that the missing segments name
         unknown = (shard for shard in parts.unknown if shard not in log.entries)
         problems += _strays(unknown, parts.others, ended=log.ended, live=job.job.live)
-    beside = _beside(objects.store, parts.others)
+    beside = [name for name in _beside(objects.store, parts.others) if name not in {one.where for one in problems}]
     rows_in = _rows_in(log)
     if not problems and rows + quarantined + failed != rows_in:
         came = f"{counted(rows_in, 'row')} went in, {rows + quarantined + failed:,} came out"
@@ -188,9 +189,12 @@ def _beside(store: Store, others: Iterable[str]) -> list[str]:
     if isinstance(store, PosixStore):
         with suppress(OSError), os.scandir(store.path) as entries:  # of which there may be a million: no stat of each
             for entry in entries:
-                if entry.is_dir():
+                path = Path(entry.path)
+                if entry.is_symlink() and not path.exists():
+                    names.append(entry.name)
+                elif entry.is_dir():
                     names.append(f"{entry.name}/")
-                elif not entry.is_file():  # a pipe, or a link to nothing
+                elif not entry.is_file():  # a pipe
                     names.append(entry.name)
     return sorted(name for name in names if not name.startswith(("_", ".")))
 

@@ -284,7 +284,7 @@ class _Teller:
         is_declined = "declined" in ways  # which says why nothing can be entered
         if self.refused and status.lost and not is_declined:
             self._patience.fails(_ENTER, self.refused)
-        else:
+        elif not status.run_elsewhere:
             self._patience.works(_ENTER)
         if status.lost and not (self.refused or is_declined):
             waits, them = counted(status.lost, "shard waits", "shards wait"), "it" if status.lost == 1 else "them"

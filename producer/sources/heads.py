@@ -70,7 +70,7 @@ def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head
             instead = "in FASTA, it is so without it" if source.format == "fasta" else "--id-field for other formats"
             raise DamagedInputError(f"is {source.format}; --id-first-word is for plain text, {instead}")
         if source.format not in ("parquet", "arrow"):
-            with _advised(head, source):
+            with _advised(head, source, options):
                 holds_text = _lines_hold_text(head, source, options)
                 looks_like = look_of_text(head, source, options)
                 batches = read_rows(source, chain([head], chunks), options)
@@ -94,13 +94,13 @@ def _head_of_table(place: Place, source: SourceFile, options: SourceOptions) -> 
 
 
 @contextmanager
-def _advised(head: bytes, source: SourceFile) -> Iterator[None]:
+def _advised(head: bytes, source: SourceFile, options: SourceOptions) -> Iterator[None]:
     """Say what to do with JSON that isn't an object on each line, or that is taken for a table."""
     try:
         yield
     except DamagedInputError as error:
         text = head.removeprefix(BYTE_ORDER_MARK).lstrip()
-        if source.format in DELIMITERS and looks_like_json(text):
+        if source.format in DELIMITERS and has_header(options) and looks_like_json(text):
             found = f"is read as {source.format.upper()}, but looks like JSON lines: give --format jsonl"
             raise DamagedInputError(found) from error
         if source.format != "jsonl" or not (text.startswith(b"[") or _is_object_of_lines(text)):

@@ -113,7 +113,7 @@ class PosixStore:
             with entries:
                 for entry in entries:  # of which there may be a million
                     name = entry.name
-                    if name[0] != "." and entry.is_file():
+                    if name[0] != "." and _is_file(entry):
                         yield beginning + name
 
     def delete(self, name: str) -> None:
@@ -193,3 +193,12 @@ def _fill(file: BinaryIO, content: Content) -> None:
         fill(file, content, cached=False)
     else:
         fill(file, lambda file: file.write(content), cached=True)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link to itself
+            return False
+        raise

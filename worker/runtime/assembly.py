@@ -196,9 +196,10 @@ class Assembly:
         self._stop_worker()
 
     def _on_refused(self, error: BrokerRefusesError) -> None:
-        """End, as a worker does that is refused before it starts: this one has got no shard either."""
+        """End, as a worker does that is refused before it starts; what it has got meanwhile is given back."""
         self.refused = error
         log.critical("%s", error)
+        self._stop_service()
         self._stop_worker()
 
     def _stop_service(self) -> None:

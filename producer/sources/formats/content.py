@@ -8,7 +8,7 @@ from unrolled.store.disk.git_lfs import IS_POINTER, is_lfs_pointer
 
 _COMPRESSED = "-compressed; unpack it, or compress it with gzip or zstd instead"
 _ARCHIVE = "archive; unpack it, and give the files in it"
-_FEATHER_1 = b"FEA1"
+_FEATHER_1 = b"FEA1\0\0\0\0"
 _FOREIGN = {
     b"PK\x03\x04": f"a zip {_ARCHIVE}; export what an office program saved as one (.xlsx, .docx) as CSV or text",
     b"7z\xbc\xaf\x27\x1c": f"a 7z {_ARCHIVE}",

@@ -684,6 +684,21 @@ def test_what_is_beside_the_parts_is_named(tmp_path):
     (tmp_path / "README.md").write_text("#")
     (tmp_path / "gone").symlink_to("nothing")
     (tmp_path / "linked").symlink_to("old")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "gone.parquet").symlink_to("nothing")
     os.mkfifo(tmp_path / "pipe")
     found = verify_job(job)
-    assert (found.problems, found.beside) == ((), ("README.md", "gone", "linked/", "old/", "pipe"))
+    assert (found.problems, found.beside) == (
+        (),
+        ("README.md", "gone", "gone.parquet", "linked/", "loop", "old/", "pipe"),
+    )
+
+
+def test_what_is_a_problem_is_not_named_twice(tmp_path):
+    """A part that is a link to nothing."""
+    job = finished_job(tmp_path)
+    part = next(tmp_path.glob("*.parquet"))
+    part.unlink()
+    part.symlink_to("nothing")
+    found = verify_job(job)
+    assert ([one.where for one in found.problems], found.beside) == ([part.name], ())
