@@ -310,7 +310,7 @@ def _notes_of_states(found: Found, stack: Stack) -> list[str]:
     brought = "and rows bring their initial states. If the source begins them with this array, give it in each row"
     return [
         f"{one.name} {one.shape} is left out, {brought if all(layer.given_state for layer in stack.layers) else zero}"
-        for one in found.rest
+        for one in (*found.rest, *(table.array for table in found.tables.values()))
         if f"{one.name} (--leave)" in found.left
         and one.shape[-1:]
         and one.shape[-1] in widths

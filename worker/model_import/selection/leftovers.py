@@ -6,6 +6,7 @@ name; any other is a refusal, until the user says `--leave`. `way` judges which 
 
 # Over 150 lines: what is left over, and all that is said of it.
 
+import math
 import re
 from collections.abc import Iterable
 
@@ -158,13 +159,31 @@ def _refusal(
     leavable = dict.fromkeys(_leavable(name, named, unclear, rest, stack, axes) for name in named[:_ADVISED])
     options = advised("--leave", *[*leavable][:_SHOWN])
     source, below = ("vectors of the rows", "input") if stack.vectors else ("ids", "embedding")
+    begun = _if_states([array.name for array, _ in suspicious if _may_be_states(array, stack, axes)][:_SHOWN])
     return (
         f"weights alone don't show how data flows, and these could be between the {source} and the states of "
         f"{stack.layers[-1].name}: {shown}{more}. If they aren't used there (a head, attention on top, a decoder): "
         f"{options}. If one is a Linear module between the {below} and the first layer: --fold NAME, or "
-        "--fold NAME:tanh if a function follows it. If they are used otherwise, weights alone can't be imported: save "
-        "the model with its graph (.keras, ONNX) and import that"
+        f"--fold NAME:tanh if a function follows it.{begun} If they are used otherwise, weights alone can't be "
+        "imported: save the model with its graph (.keras, ONNX) and import that"
     )
+
+
+def _if_states(names: list[str]) -> str:
+    """What to do if these arrays are the first states of layers; nothing if there are none."""
+    if not names:
+        return ""
+    are, them = ("begins", "it") if len(names) == 1 else ("begin", "them")
+    leave = advised("--leave", *names)
+    return f" If {' and '.join(names)} {are} the layers' states: --initial-states {leave}, and each row brings {them}."
+
+
+def _may_be_states(array: Array, stack: Stack, axes: str) -> bool:
+    """Whether an array has the shape of the layers' first states, and isn't called as a module's arrays are."""
+    passes = [one for layer in stack.layers for one in layer.passes]
+    widths = {size for one in passes for size in (one.units, one.projection)}
+    is_wide = bool(array.shape) and array.shape[-1] in widths and math.prod(array.shape[:-1]) <= len(passes)
+    return is_wide and not is_of_a_module(array.name, axes)
 
 
 def _named(leave: Iterable[str], rest: list[Array]) -> set[str]:

@@ -157,6 +157,29 @@ def test_what_the_refusal_advises_to_leave(tmp_path):
     assert {name.split(" ")[0] for name in left if "(--leave)" not in name} == {"model.fc.weight", "model.fc.bias"}
 
 
+@pytest.mark.parametrize("shape", [(2, 1, UNITS), (2, UNITS), (1, 1, UNITS), (UNITS,)])
+def test_learned_initial_states_whose_rows_can_bring_them(tmp_path, shape):
+    """The refusal says how, also where their shape could be that of something else; and it works."""
+    tensors = Tensors()
+    tensors.add("embedding.weight", 30, UNITS)
+    for layer in (0, 1):
+        torch_lstm(tensors, "rnn.", UNITS, layer=layer)
+    for name in ("h0", "c0"):
+        tensors.add(name, *shape)
+    tensors.add("fc.weight", 4, UNITS)
+    tensors.add("fc.bias", 4)
+    source = tmp_path / "model.safetensors"
+    save_file(tensors, source)
+    with pytest.raises(ImportRefusedError) as raised:
+        imported(source, tmp_path / "model")
+    advice = (
+        "If c0 and h0 begin the layers' states: --initial-states --leave c0 --leave h0, and each row brings them. If"
+    )
+    assert advice in str(raised.value) or advice.replace("c0 and h0", "h0 and c0") in str(raised.value)
+    made = imported(source, tmp_path / "model", leave=("c0", "h0"), initial_states=True).made
+    assert any("rows bring their initial states" in note for note in made.notes)
+
+
 @pytest.mark.parametrize("arrays", [
     {"attn.weight": (1, UNITS), "attn.bias": (1,), "attn_weight": (UNITS,)},
     {"side.weight": (9, 8), "side_weight": (1,)},
