@@ -14,6 +14,11 @@ def with_hint(error: click.NoSuchOption) -> click.NoSuchOption:
     if context is None:
         return error
     name, command = error.option_name, context.command
+    root = context.find_root()
+    if context is not root and any(name in option.opts for option in root.command.params):
+        words = context.command_path.partition(" ")[2]
+        hint = f"{error.message} It comes before the command's name: {root.info_name} {name} {words} …"
+        return click.NoSuchOption(name, hint, ctx=context)
     if isinstance(command, click.Group) and variable_of(name.removeprefix("--").replace("-", "_")) in KNOWN:
         hint = f"{error.message} A command's options come after its name: {context.command_path} COMMAND {name} …"
         return click.NoSuchOption(name, hint, ctx=context)

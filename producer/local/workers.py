@@ -20,6 +20,7 @@ from producer.terminal.lines import warn
 from unrolled.errors import UnrolledError
 from unrolled.settings.machine_memory import memory_note
 from unrolled.settings.worker_options import WorkerOptions
+from unrolled.store.disk.refusals import explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -83,10 +84,12 @@ class Workers:
         """Start the workers.
 
         Raises:
+            TransientError: the logs' directory can't be made.
             UnrolledError: the logs can't be written, or no process can be started.
         """
         try:
-            self._logs.mkdir(exist_ok=True)
+            with explained(f"create {self._logs}"):
+                self._logs.mkdir(exist_ok=True)
             for number in range(len(self._processes)):
                 self._start(number)
             self._thread.start()

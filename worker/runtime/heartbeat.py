@@ -126,9 +126,12 @@ class Heartbeat:
         self._log_progress()
         if self._health_file:
             self._health_file.remove()
+        if not self._login.accepted:
+            return  # there was no beat
         try:
-            self._ledger.leave(self._service.holder)
-        except AWAY as error:
+            with self._login.asked():
+                self._ledger.leave(self._service.holder)
+        except BrokerError as error:
             log.info("couldn't remove this worker's heartbeat: %s; it expires by itself", error)
 
     def _run(self) -> None:

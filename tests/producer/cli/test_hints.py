@@ -14,6 +14,8 @@ from producer.cli.root import cli
     ("words", "said"),
     [
         ("run -o x", "No such option '-o'. Did you mean --out or --output-root?"),
+        ("run a.txt --debug", "No such option '--debug'. It comes before the command's name: unrolled --debug run …"),
+        ("model show m --debug", "before the command's name: unrolled --debug model show …"),
         ("-v", "No such option '-v'. Did you mean --version?"),
         ("--model x run", "options come after its name: unrolled COMMAND --model …"),
         ("model --lstm-units 3 new", "options come after its name: unrolled model COMMAND --lstm-units …"),

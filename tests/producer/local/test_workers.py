@@ -15,7 +15,7 @@ from support.shell import ENGINE, REPOSITORY, children, environment, gone, make_
 
 from producer.local.deaths import Deaths, Settled
 from producer.local.workers import UNUSABLE, Workers, _own_port
-from unrolled.errors import UnrolledError
+from unrolled.errors import TransientError, UnrolledError
 
 DEATHS = Deaths(2, 3, lambda: Settled(0, 0))
 
@@ -161,6 +161,9 @@ def test_logs_that_can_not_be_written_are_an_error(tmp_path, settings):
     with pytest.raises(UnrolledError, match=r"the workers can't be started: .*worker-1\.log"):
         Workers(2, settings, tmp_path, never, DEATHS, unchanged).__enter__()
     assert psutil.Process().children() == before
+    (tmp_path / "file").touch()
+    with pytest.raises(TransientError, match=r"cannot create .*/file/logs: Not a directory; "):
+        Workers(2, settings, tmp_path / "file" / "logs", never, DEATHS, unchanged).__enter__()
 
 
 OWNER = """

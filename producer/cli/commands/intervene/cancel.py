@@ -44,7 +44,8 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
       unrolled cancel --key 0f3a5c7e9b1d2468 --broker redis://localhost:6379/0
     """
     if (out is None) == (key is None):
-        raise click.UsageError("name the job by its directory OUT, or by --key if that is gone")
+        both = "" if out is None else ", and not by both"
+        raise click.UsageError(f"name the job by its directory OUT, or by --key if that is gone{both}")
     if out is None:
         _cancel_by_key(str(key), broker, namespace, as_json=as_json)
     else:
@@ -117,7 +118,7 @@ def _cancel_by_key(key: str, broker: str | None, namespace: str, *, as_json: boo
         return
     none_left = f"{key}: no shard of it was left; the broker doesn't list the job any more"
     click.echo(_taken(key, count) if count else none_left)
-    if place is not None:
+    if place is not None and count:
         click.echo(
             f"a worker that can open {printable(place)} queues them again; if there is one, cancel the job there"
         )
