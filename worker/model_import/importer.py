@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import tempfile
 import time
@@ -26,6 +25,7 @@ from worker.model_import.readers import resets
 from worker.model_import.readers.formats import read_source
 from worker.model_import.selection.choice import choose
 from worker.model_import.selection.initial_states import bring_states
+from worker.model_import.selection.leftovers import has_shape_of_states
 from worker.model_import.selection.stack import Asked, AskedPadding
 from worker.model_import.tokenizer_file import own_tokenizer, read_tokenizer
 
@@ -300,8 +300,6 @@ def _in_source(name: str, stack: Stack, made: Assembled) -> str:
 
 def _notes_of_states(found: Found, stack: Stack) -> list[str]:
     """Notes about arrays that the user had left out and that have the shape of the layers' first states."""
-    passes = [one for layer in stack.layers for one in layer.passes]
-    widths = {size for one in passes for size in (one.units, one.projection)}
     zero = (
         "and rows begin with states of zero. If the source begins them with this array (a learned initial state), its "
         "states differ from those here: then save the model with its graph (ONNX), and import that, or let each row "
@@ -311,8 +309,5 @@ def _notes_of_states(found: Found, stack: Stack) -> list[str]:
     return [
         f"{one.name} {one.shape} is left out, {brought if all(layer.given_state for layer in stack.layers) else zero}"
         for one in (*found.rest, *(table.array for table in found.tables.values()))
-        if f"{one.name} (--leave)" in found.left
-        and one.shape[-1:]
-        and one.shape[-1] in widths
-        and math.prod(one.shape[:-1]) <= len(passes)
+        if f"{one.name} (--leave)" in found.left and has_shape_of_states(one, stack)
     ]

@@ -23,6 +23,8 @@ _ALLOWED = (
     "a directory of .npy files), ONNX (.onnx), or an ELMo (weights.hdf5 with options.json, or the directory of both)"
 )
 _HDF5, _ZIP, _PICKLE, _SAFETENSORS = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80", b'{"'
+#: Bytes of a list of a model's parts that are looked at.
+_LIST_BYTES = 1 << 20
 #: How the names of a model's parts end.
 _PART = re.compile(r"-(?P<number>\d{5})-of-(?P<count>\d{5})\.\w+$")
 #: The graph in a file of torch.export, since PyTorch 2.7 and before.
@@ -159,11 +161,16 @@ def _format_of(source: Path) -> str:
     if head.startswith(_PICKLE) and by_name not in ("onnx", "safetensors") and not is_safetensors:
         return "torch"  # as PyTorch wrote before it wrote zips, or another pickle
     kind = "safetensors" if is_safetensors else by_name
-    if kind is None and source.name.endswith(".index.json"):
-        raise ImportRefusedError(f"it is the list of a model's parts; for what to do with them, give {source.parent}")
+    if kind is None and suffix == ".json" and _lists_parts(source):
+        raise ImportRefusedError("it is the list of a model's parts; give the directory in which they all are")
     if kind is None:
         raise ImportRefusedError(f"has none of the formats that can be imported; give {_ALLOWED}")
     return kind
+
+
+def _lists_parts(source: Path) -> bool:
+    with source.open("rb") as file:
+        return b'"weight_map"' in file.read(_LIST_BYTES)
 
 
 def _refuse_stand_in(source: Path, head: bytes) -> None:

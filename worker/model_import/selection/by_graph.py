@@ -3,6 +3,7 @@
 # Over 150 lines: the walk from a layer to the ids, with a reason for each place where it can end.
 
 from collections.abc import Container, Hashable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -226,6 +227,16 @@ class _Paths:
             raise ImportRefusedError(f"--top {name}: {self._why_no_top(nodes, origins)}")
         return origins[0]
 
+    def _works_as_top(self, origin: _Origin) -> bool:
+        """Whether a node with this origin can be named by --top, with the layers that are asked for."""
+        stack = self.back_from(origin, list(self._asked.layers))[1] if _may_be_top(origin) else ""
+        if isinstance(stack, Stack):
+            with suppress(ImportRefusedError):  # a layer above it reads its states
+                if not self._asked.layers:
+                    self.check_top(stack)
+                return True
+        return False
+
     def _can_be_top(self, node: Node, stack: Stack) -> bool:
         """Whether a node above a stack can be its top, if the user names it beside what was asked for."""
         origin = self._origin(node.name)
@@ -235,7 +246,7 @@ class _Paths:
         """Why nodes of one name, whose vectors have these origins, can't be the top, and what can be."""
         advice = "name a Dense layer, a normalization, an activation or a sum above a recurrent layer"
         if not nodes:
-            able = [node.name for node in self._graph.values() if _may_be_top(self._origin(node.name))]
+            able = [node.name for node in self._graph.values() if self._works_as_top(self._origin(node.name))]
             names = ", ".join(able[:_SHOWN_TOPS]) + (", …" if len(able) > _SHOWN_TOPS else "")
             return f"there is no such node; {advice}" + (f", such as {names}" if able else "")
         if len(nodes) > 1:

@@ -180,10 +180,15 @@ def _if_states(names: list[str]) -> str:
 
 def _may_be_states(array: Array, stack: Stack, axes: str) -> bool:
     """Whether an array has the shape of the layers' first states, and isn't called as a module's arrays are."""
+    return not is_of_a_module(array.name, axes) and has_shape_of_states(array, stack)
+
+
+def has_shape_of_states(array: Array, stack: Stack) -> bool:
+    """Whether an array may be the first states of layers by its shape, those of an LSTM's cells included."""
     passes = [one for layer in stack.layers for one in layer.passes]
     widths = {size for one in passes for size in (one.units, one.projection)}
-    is_wide = bool(array.shape) and array.shape[-1] in widths and math.prod(array.shape[:-1]) <= len(passes)
-    return is_wide and not is_of_a_module(array.name, axes)
+    most = sum(2 if one.kind == "lstm" else 1 for one in passes)
+    return bool(array.shape) and array.shape[-1] in widths and math.prod(array.shape[:-1]) <= most
 
 
 def _named(leave: Iterable[str], rest: list[Array]) -> set[str]:

@@ -190,6 +190,13 @@ def top_that_is_not_there():
     return ids, lstm()(words(**MASKED)(ids))
 
 
+@case(r"--top nothing: there is no such node; .* recurrent layer, such as head$", suffix=".keras", top="nothing")
+def top_above_the_last_layer():
+    ids = text()
+    low = layers.Dense(5, name="mid")(lstm(name="a")(words(**MASKED)(ids)))
+    return ids, layers.Dense(3, name="head")(lstm(4, name="b")(low))
+
+
 @case(r"--top nothing: there is no such node; .* recurrent layer, such as norm, soft$", suffix=".keras", top="nothing")
 def top_that_is_called_otherwise():
     ids = text()

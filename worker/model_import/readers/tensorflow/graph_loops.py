@@ -1,5 +1,7 @@
 """The loops over tokens in a SavedModel's graph: each with its variables, the operations of its step, its direction."""
 
+# Over 150 lines: loops, and the ways on which what they read is reversed.
+
 from __future__ import annotations
 
 from collections import Counter
@@ -10,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 _LOOPS = ("While", "StatelessWhile")
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+_COPIES = ("Identity", "ReadVariableOp")
 _LIST = "TensorListFromTensor"
 _REVERSALS = frozenset({"Reverse", "ReverseSequence", "ReverseV2"})
 #: What they return has the sizes of what they read alone.
@@ -44,10 +48,11 @@ def read_loops(model: Any) -> list[list[Loop]]:
     """
     functions = []
     for graph in model.meta_graphs:
-        steps = _steps(graph)
-        for function in graph.graph_def.library.function:
+        steps, library = _steps(graph), graph.graph_def.library.function
+        cells = _cells(graph, steps)
+        for function in library:
             found: dict[frozenset[str], Loop] = {}
-            for loop in _loops(graph, function, steps):
+            for loop in _loops(graph, function, steps, cells):
                 other = found.setdefault(loop.variables, loop)
                 found[loop.variables] = replace(loop, backward=loop.backward or other.backward)
             functions.append([*found.values()])
@@ -64,14 +69,40 @@ def _steps(graph: Any) -> dict[str, Counter[str]]:
     }
 
 
-def _loops(graph: Any, function: Any, steps: Mapping[str, Counter[str]]) -> Iterator[Loop]:
+def _cells(graph: Any, steps: Mapping[str, Counter[str]]) -> dict[str, list[Loop]]:
+    """The functions with loops that get the values of variables; Keras 2 has layers in them that cuDNN can run."""
+    found = {one.signature.name: [*_loops(graph, one, steps, {})] for one in graph.graph_def.library.function}
+    return {name: loops for name, loops in found.items() if loops and not any(loop.variables for loop in loops)}
+
+
+def _loops(
+    graph: Any, function: Any, steps: Mapping[str, Counter[str]], cells: Mapping[str, list[Loop]]
+) -> Iterator[Loop]:
+    """The loops of a function, and those of `cells` that it calls with the values of its variables."""
     found = [node for node in function.node_def if node.op in _LOOPS and node.attr["body"].func.name in steps]
-    if not found:
+    calls = [node for node in function.node_def if node.op in _CALLS and node.attr["f"].func.name in cells]
+    if not found and not calls:
         return
-    names, reversed_ = _variables(graph, function), _reversed(function)
+    nodes, names = {node.name: node for node in function.node_def}, _variables(graph, function)
+    reversed_ = _reversed(function, {name for name, loops in cells.items() if any(loop.backward for loop in loops)})
     for node in found:
         read = frozenset(names[one] for one in node.input if one in names)
         yield Loop(read, steps[node.attr["body"].func.name], True in reversed_.get(node.name, ()))
+    for node in calls:
+        read = frozenset(names[one] for one in (_copied(nodes, one) for one in node.input) if one in names)
+        if read:
+            for loop in cells[node.attr["f"].func.name]:
+                yield Loop(read, loop.operations, True in reversed_.get(node.name, ()))
+
+
+def _copied(nodes: Mapping[str, Any], name: str) -> str:
+    """The name of what a node's input is a copy of."""
+    for _ in range(len(nodes)):  # TensorFlow writes no circle
+        node = nodes.get(name.partition(":")[0])
+        if node is None or node.op not in _COPIES or not node.input:
+            break
+        name = node.input[0]
+    return name.partition(":")[0]
 
 
 def _variables(graph: Any, function: Any) -> dict[str, str]:
@@ -90,8 +121,13 @@ def _variables(graph: Any, function: Any) -> dict[str, str]:
     return names
 
 
-def _reversed(function: Any) -> dict[str, frozenset[bool]]:
-    """Of each node of a function, whether it is reversed: both, if it is made of both; nothing, if it has no order."""
+def _reversed(function: Any, turning: Collection[str]) -> dict[str, frozenset[bool]]:
+    """Of each node of a function, whether it is reversed: both, if it is made of both; nothing, if it has no order.
+
+    Args:
+        function: which one.
+        turning: names of the functions that reverse what they get.
+    """
     from tensorflow.core.framework import types_pb2  # noqa: PLC0415 - TensorFlow takes seconds to import
 
     nodes = {node.name: node for node in function.node_def}
@@ -107,7 +143,9 @@ def _reversed(function: Any) -> dict[str, frozenset[bool]]:
         if nodes[name].op in _LOOPS:  # its states are in no order of tokens: what it reads step by step is a list
             sources = [one for one in sources if one in nodes and nodes[one].op == _LIST] or sources
         ways = frozenset[bool]().union(*(made.get(one, ()) for one in sources))
-        turns = _turns(nodes[name], nodes.get(next(reversed(read[name]), "")))
+        turns = _turns(nodes[name], nodes.get(next(reversed(read[name]), ""))) or (
+            nodes[name].op in _CALLS and nodes[name].attr["f"].func.name in turning
+        )
         made[name] = frozenset() if nodes[name].op in _SIZES else frozenset(way != turns for way in ways)
     return made
 

@@ -1,7 +1,5 @@
 """What the loops in a SavedModel's graph show of its layers: which functions they compute, and in which direction."""
 
-# Over 150 lines: directions and functions are judged by the same loops.
-
 from __future__ import annotations
 
 from itertools import chain
@@ -26,8 +24,6 @@ _OTHERS = frozenset({
 })  # fmt: skip
 #: Those of them that make a hard_sigmoid.
 _HARD = frozenset({"ClipByValue", "HardSigmoid", "Maximum", "Minimum", "Relu6"})
-#: In the order of `_cells`.
-_KINDS = ("lstm", "gru")
 _SEEN = "activations tanh and sigmoid, as the graph's steps compute"
 
 
@@ -47,82 +43,27 @@ def judge_steps(model: Any, found: Found, gates: str | None) -> None:
     own = {layer.name: _loops_of(layer, functions) for layer in layers}
     plain = [layer for layer in layers if own[layer.name] and all(map(_is_plain, own[layer.name]))]
     # Older files don't show the variables of a loop. Then there is a plain loop for each layer, or any may be its.
-    without = [layer for layer in layers if not own[layer.name]]
-    strays = _strays(functions, list(chain(*own.values())), without)
+    owned = {loop.variables for loops in own.values() for loop in loops}
+    strays = [[loop for loop in loops if loop.variables not in owned] for loops in functions]
     for layer in layers:
         if own[layer.name]:
             _judge_direction(layer, [_loops_of(layer, [loops]) for loops in functions], layer.backward is not None)
         else:
-            _judge_direction(layer, strays, sum(one.backward is not None for one in without))
+            _judge_direction(layer, strays, sum(one.backward is not None for one in layers if not own[one.name]))
     if gates is not None:
-        if gates != "sigmoid" and len(without) < len(layers):
-            plain += _shown_by(strays, without)
-        _say_gates(found, gates, [] if gates == "sigmoid" else plain)
+        seen = [layer for layer in layers if own[layer.name] and all(_cells(one.operations) for one in own[layer.name])]
+        _say_gates(found, gates, [] if gates == "sigmoid" else seen)
         return
     covered = any(_covers(loops, layers) for loops in functions)
     for layer in layers:
         _judge_functions(layer, own[layer.name] or ([] if covered else chain(*strays)))
     if all(layer in plain or (covered and not own[layer.name]) for layer in layers):
         found.notes.append(_SEEN)
-    else:
+    elif not any(layer.problem for layer in layers):
         found.notes.append(
             "activations tanh and sigmoid are assumed, TensorFlow's defaults: the graph doesn't show a plain step of "
             "an LSTM or GRU for each layer. To prove them, compare a few rows of your program (unrolled model compare)"
         )
-
-
-def _strays(functions: Iterable[Iterable[Loop]], owned: list[Loop], without: list[Layer]) -> list[list[Loop]]:
-    """Of each function, the loops that may be those of a layer without loops of its own.
-
-    A layer with loops of its own has them in functions that aren't saved by themselves, too, where the names of the
-    variables aren't known. These can be left out if the others read no variables, as those that cuDNN may replace.
-
-    Args:
-        functions: the loops of each.
-        owned: those whose variables are a layer's.
-        without: the layers that have none of these.
-    """
-    known = {loop.variables for loop in owned}
-    strays = [[loop for loop in loops if loop.variables not in known] for loops in functions]
-    bare = [loop for loops in strays for loop in loops if not loop.variables]
-    kinds = [layer.passes[0].kind for layer in without]
-    if len({*kinds}) < len(kinds) or not all(_has(kind, bare) for kind in kinds):
-        return strays  # one that isn't there may be unrolled, or in a function of the program's own
-    alike = [(loop.operations, loop.backward) for loop in owned]
-    return [
-        [loop for loop in loops if not (loop.variables and (loop.operations, loop.backward) in alike)]
-        for loops in strays
-    ]
-
-
-def _has(kind: str, loops: Iterable[Loop]) -> bool:
-    """Whether one of the steps computes cells of a kind."""
-    return any((_cells(loop.operations) or (0, 0))[_KINDS.index(kind)] for loop in loops)
-
-
-def _shown_by(strays: Iterable[Iterable[Loop]], layers: Iterable[Layer]) -> list[Layer]:
-    """Those of the layers without loops of their own that compute tanh and sigmoid, as loops without variables do.
-
-    In a file in which other layers have loops of their own, these are of layers that TensorFlow runs by cuDNN where it
-    can, which is for these functions alone; a layer that is unrolled has no loop, and any functions. Where several of a
-    kind may be either, they get a problem.
-    """
-    bare = [loop for loop in chain(*strays) if not loop.variables]
-    if not all(map(_is_plain, bare)):
-        return []
-    shown = []
-    for kind in _KINDS:
-        some = [layer for layer in layers if layer.passes[0].kind == kind]
-        if not _has(kind, bare):
-            continue
-        shown += some
-        for layer in some if len(some) > 1 else ():
-            layer.problem = layer.problem or (
-                f"the graph doesn't show which of {', '.join(one.name for one in some)} compute other functions than "
-                "tanh and sigmoid. Save the model with its configuration (model.save('model.keras')), and import that "
-                "file"
-            )
-    return shown
 
 
 def _loops_of(layer: Layer, functions: Iterable[Iterable[Loop]]) -> list[Loop]:
@@ -147,18 +88,12 @@ def _say_gates(found: Found, gates: str, plain: list[Layer]) -> None:
 
 
 def _judge_direction(layer: Layer, functions: Iterable[Iterable[Loop]], expected: int) -> None:
-    """Refuse a layer if more loops in a function read backward than the names of the variables show.
-
-    Args:
-        layer: which one.
-        functions: the loops that are or may be its own.
-        expected: how many of them may.
-    """
+    """Refuse a layer if more of its loops in a function read backward than the names of the variables show."""
     if any(sum(loop.backward for loop in loops) > expected for loops in functions):
         layer.problem = layer.problem or (
-            "the graph reverses what it reads, or may do so (go_backwards, or a reversal in your program), which a "
-            "file without the model's configuration doesn't show well enough. Save the model with it "
-            "(model.save('model.keras')), and import that file"
+            "the graph reverses what it reads (go_backwards, or a reversal in your program), which a file without the "
+            "model's configuration doesn't show well enough. Save the model with it (model.save('model.keras')), and "
+            "import that file"
         )
 
 
