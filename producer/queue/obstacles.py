@@ -51,13 +51,19 @@ def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
         )
     if silent := _silent([worker for worker in queue.workers if worker.offer == offer]):
         found["silent"] = silent
-    if queue.queued and not queue.running and queue.others_running:
+    if queue.queued and not queue.running and queue.others_running and _may_come(offer, job_key, queue):
         found["turn"] = (
             f"the workers compute other jobs: {counted(queue.others_running, 'shard')} of those "
             f"{'runs' if queue.others_running == 1 else 'run'}, and {queue.others_queued:,} wait; this job's turn "
             "comes when a worker is free"
         )
     return found
+
+
+def _may_come(offer: Offer, job_key: str, queue: QueueStatus) -> bool:
+    """Whether a job's turn can come: a worker that is alive hasn't met trouble with this very job."""
+    alive = [worker for worker in queue.workers if worker.offer == offer and not worker.is_lost]
+    return any(all(job != job_key for job, _ in worker.troubles) for worker in alive)
 
 
 def _at_the_broker(offer: Offer, queue: QueueStatus) -> dict[str, str]:

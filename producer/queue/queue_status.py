@@ -36,7 +36,7 @@ class QueueStatus:
         original: the place where workers compute the job, if this one is a copy; otherwise None.
         moved_from: the place where workers look for the job, if this machine doesn't see it there; otherwise None.
         memory_share: the share of its maxmemory that the broker uses; None if it has no maxmemory, or doesn't say.
-        declines: why the broker takes no writes now, and what to do; None if it takes them.
+        declines: why the broker takes no writes now, and what to do; None if it takes them, or is full.
     """
 
     running: int

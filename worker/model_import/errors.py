@@ -19,6 +19,10 @@ class ImportRefusedError(ModelError):
         super().__init__(printable(text))
 
 
+class ContradictionError(ImportRefusedError):
+    """The file can't be computed by any program, because its parts don't fit each other."""
+
+
 def refuse_missing(package: str, extra: str) -> ImportRefusedError:
     """The error for a format whose package isn't installed; `extra` says how to install it."""
     return ImportRefusedError(f"this format needs {package}, which isn't installed: {extra}")

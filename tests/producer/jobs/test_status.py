@@ -595,6 +595,13 @@ def test_another_job_is_computed_first(tmp_path, server, ledger):
     assert diagnose(status) == {"turn": turn}
     assert "turn" not in diagnose(replace(status, gone=1))  # nothing could be computed then
     assert "turn" in diagnose(replace(status, gone=1, shards=2))
+    for troubles, has_turn in (
+        ([(second.key, "not below its root")], False),
+        ([(first.key, "full"), (None, "x")], True),
+    ):
+        ledger.beat("host-1", {"troubles": troubles})
+        assert ("turn" in diagnose(StatusReader(second, server, "test").read())) == has_turn
+    ledger.beat("host-1", {})
     assert diagnose(StatusReader(first, server, "test").read()) == {}
 
 

@@ -32,6 +32,15 @@ def test_a_place_that_cannot_serve(tmp_path, option, name, found):
         worker.main(words, standalone_mode=False)
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="machine: root may write anywhere")
+@pytest.mark.parametrize(("name", "found"), [("new", "write in its directory"), ("file", "write it")])
+def test_a_health_file_that_this_user_may_not_write(tmp_path, name, found):
+    (tmp_path / "file").touch(mode=0o444)
+    tmp_path.chmod(0o555)
+    with pytest.raises(OptionError, match=f"{name}: this user may not {found}; name a new file in a directory that"):
+        check_health_file(tmp_path / name)
+
+
 @pytest.mark.parametrize("content", ["", '{"on_board": 3}', None])
 def test_a_health_file_that_a_worker_wrote_may_be_written_again(tmp_path, content):
     """An absent file, an empty one and a worker's own are accepted, before and after writing."""

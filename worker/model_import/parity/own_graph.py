@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from worker.model_import.errors import ImportRefusedError
+from worker.model_import.errors import ContradictionError, ImportRefusedError
 from worker.model_import.found import Equations, KerasGraph, OnnxGraph
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def run_own(
         from worker.model_import.parity.frameworks.keras_graph import run_keras  # noqa: PLC0415 - only one framework is imported
 
         return name, run_keras(own, stack, rows, begun)
+    except ContradictionError:
+        raise
     except ImportRefusedError as error:
         # Keras itself can't load some HDF5 files that it writes, those with a mask among them.
         way_out = "; a file that your Keras saves as .keras may be run" if "HDF5" in found.format else ""

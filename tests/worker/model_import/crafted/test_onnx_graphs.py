@@ -820,6 +820,33 @@ def one_hot_in_the_graph():
     return graph, graph.lstm(graph.time_first(x), 10)
 
 
+@case(suffix=".onnx", run=True)
+def one_hot_by_comparison():
+    graph = Graph()
+    x = graph.add("Equal", graph.add("Unsqueeze", "ids", graph.constant([-1])), graph.constant([*range(10)]))
+    x = graph.add("Cast", graph.add("Cast", x, to=TensorProto.INT64), to=TensorProto.FLOAT)
+    return graph, graph.lstm(graph.time_first(x), 10)
+
+
+@case(r"reads equal\d+ \(Equal\)", suffix=".onnx")
+def one_hot_by_comparison_with_other_numbers():
+    graph = Graph()
+    x = graph.add("Equal", graph.add("Unsqueeze", "ids", graph.constant([-1])), graph.constant([*range(1, 11)]))
+    return graph, graph.lstm(graph.time_first(graph.add("Cast", x, to=TensorProto.FLOAT)), 10)
+
+
+@case(
+    r"the file contradicts itself.* initial_h of a layer has 7 numbers, and its states have 5\.",
+    suffix=".onnx",
+    parity=1e-5,
+)
+def states_of_another_width_than_the_layers():
+    graph = Graph()
+    x = graph.time_first(graph.embed())
+    states = [graph.add("Expand", graph.constant(0.0, np.float32), graph.constant([1, 1, size])) for size in (7, 7)]
+    return graph, graph.lstm(x, more=("", *states))
+
+
 @case(suffix=".onnx", parity=1e-5, run=True)
 def one_hot_ids_times_a_matrix():
     graph = Graph()

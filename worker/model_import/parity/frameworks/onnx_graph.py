@@ -7,6 +7,7 @@ The graph comes from a stranger, so it runs in a process of its own, with limits
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from worker.model_import.errors import ImportRefusedError
+from worker.model_import.errors import ContradictionError, ImportRefusedError
 from worker.model_import.readers.onnx.constants import Constants
 from worker.model_import.readers.onnx.file import load
 from worker.model_import.readers.onnx.quantized import DOMAIN, is_quantized_lstm
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
     from worker.model_import.selection.stack import Stack
 
 _SECONDS = 300
+#: What ONNX Runtime says of a layer that starts from states of another width than its own.
+_STATES = re.compile(r"Input (initial_[hc]) must have shape \{(?:\d+,)*(\d+)\}\. Actual: ?\{(?:\d+,)*(\d+)\}")
+_CONTRADICTS = (
+    "the file contradicts itself, so ONNX Runtime refuses it: the {0} of a layer has {2} numbers, and its states have "
+    "{1}. PyTorch's exporter with dynamo=True writes a layer with proj_size so; export it with dynamo=False, or import "
+    "its state dict"
+)
 #: An ONNX file can't be larger, and arrays from other files are put into the cut one.
 _MOST_BYTES = 2**31 - 2**20
 
@@ -89,6 +97,8 @@ def run_onnx(
             }
         try:
             made = _run(cut, feeds) if feeds else {}
+        except ContradictionError:
+            raise
         except ImportRefusedError as error:
             reason, made = str(error), {}
         found_rows = {number: _row(output, len(rows[number])) for number, output in made.items()}
@@ -276,6 +286,8 @@ def _run(model: Any, feeds: dict[int, dict[str, NDArray[Any]]]) -> dict[int, NDA
         except subprocess.TimeoutExpired as error:
             raise ImportRefusedError(f"ONNX Runtime took longer than {_SECONDS} s") from error
         if done.returncode:
+            if (found := _STATES.search(done.stderr)) and found[2] != found[3]:
+                raise ContradictionError(_CONTRADICTS.format(*found.groups()))
             lines = [line for line in done.stderr.splitlines() if line.strip()]
             raise ImportRefusedError(f"ONNX Runtime refuses it ({(lines or ['it ended without a word'])[-1][:200]})")
         return {number: np.load(place / f"made{number}.npy", allow_pickle=False) for number in feeds}

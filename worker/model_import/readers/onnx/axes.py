@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from worker.model_import.readers.onnx.maps import is_width_1
 from worker.model_import.readers.onnx.sizes import REST, sizes_from
 
@@ -128,6 +130,21 @@ class AxesOfGraph:
 
     def _onehot(self, _: Any, before: Axes, __: dict[str, Any]) -> Axes:
         return None if before is None else (*before, "f")
+
+    def _equal(self, node: Any, _: Axes, __: dict[str, Any]) -> Axes:
+        ids = next((axes for name in node.input if (axes := self.of(name)) is not None), None)
+        return (*ids[:-1], "f") if ids is not None and self.compares_with_all(node) else None
+
+    def compares_with_all(self, node: Any) -> bool:
+        """Whether an operator Equal makes one-hot vectors: it compares each id with 0, 1, 2 and so on."""
+        ids = [name for name in node.input if self._constants.shape(name) is None]
+        numbers = [self._constants.get(name) for name in node.input if name not in ids]
+        if len(ids) != 1 or len(numbers) != 1 or (self.of(ids[0]) or ())[-1:] != ("1",):
+            return False
+        found = numbers[0]
+        if found is None or not found.ndim or not found.size == found.shape[-1] > 1:
+            return False
+        return bool(np.array_equal(found.ravel(), np.arange(found.size)))
 
     def _same(self, _: Any, before: Axes, __: dict[str, Any]) -> Axes:
         return before

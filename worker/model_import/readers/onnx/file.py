@@ -334,6 +334,8 @@ class _Reader:
             return "add"
         if node.op_type == "OneHot" and self._is_one_hot(node):
             return "onehot"
+        if node.op_type == "Equal" and self._axes.compares_with_all(node):
+            return "onehot"
         return "through" if node.op_type in THROUGH and self._changes_nothing(node) else "other"
 
     def _is_one_hot(self, node: Any) -> bool:
@@ -348,7 +350,8 @@ class _Reader:
             axes = (self._axes.of(node.input[0]) if node.input else None) or ()
             kind = _kind_of_cast(node)
             if "f" in axes:
-                return kind in _FLOATS or kind in LOW_TYPES
+                is_whole = kind in _INTEGERS and self._source(node.input[0])[1] == "onehot"
+                return is_whole or kind in _FLOATS or kind in LOW_TYPES
             return kind in _FLOATS or kind in _INTEGERS or (kind in LOW_TYPES and not axes)
         if node.op_type == "Dropout" and len(node.input) > 2 and node.input[2]:
             training = self._constants.get(node.input[2])
