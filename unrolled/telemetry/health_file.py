@@ -99,7 +99,7 @@ def check_health_file(path: Path) -> None:
         found = "is a pipe, a socket or a device, and no file"
     elif path.is_file() and not _may_be_replaced(path):
         found = "exists, and no worker has written it"
-    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+    elif not os.access(path if path.exists() else path.resolve().parent, os.W_OK):
         found = "this user may not write it" if path.exists() else "this user may not write in its directory"
     elif path.is_file() and not _is_free(path):
         found = _SHARED

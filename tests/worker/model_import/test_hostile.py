@@ -485,7 +485,7 @@ def test_directories_name_the_file_to_give(names, reason, tmp_path):
 def test_the_list_of_a_models_parts_is_no_model(tmp_path):
     """Whose directory gets the advice."""
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {}}')
-    with pytest.raises(ImportRefusedError, match=r"the list of a model's parts; give the directory in"):
+    with pytest.raises(ImportRefusedError, match=r"the list of a model's parts; to learn what to do"):
         imported(tmp_path / "model.safetensors.index.json", tmp_path / "made")
     (tmp_path / "vocab.json").write_text("{}")
     with pytest.raises(ImportRefusedError, match=r"has none of the formats"):

@@ -162,7 +162,7 @@ def _format_of(source: Path) -> str:
         return "torch"  # as PyTorch wrote before it wrote zips, or another pickle
     kind = "safetensors" if is_safetensors else by_name
     if kind is None and suffix == ".json" and _lists_parts(source):
-        raise ImportRefusedError("it is the list of a model's parts; give the directory in which they all are")
+        raise ImportRefusedError("it is the list of a model's parts; to learn what to do with them, give the directory")
     if kind is None:
         raise ImportRefusedError(f"has none of the formats that can be imported; give {_ALLOWED}")
     return kind

@@ -1347,3 +1347,12 @@ def test_one_slope_for_all_channels_of_an_old_opset(tmp_path):
 def test_some_are_right():
     """A reader that refuses everything would pass most of these tests."""
     assert sum(one.outcome == RIGHT or one.then is not None for one in CASES) >= 10
+
+
+def test_an_initial_state_of_any_width_is_no_contradiction(tmp_path):
+    """The file doesn't say how wide it is, so what is given for it may not fit."""
+    graph = Graph()
+    graph.inputs.insert(0, helper.make_tensor_value_info("h", TensorProto.FLOAT, (1, "batch", "hidden")))
+    output = graph.lstm(graph.time_first(graph.embed()), more=("", "h", "h"))
+    (tmp_path / "model.onnx").write_bytes(graph.model(output).SerializeToString())
+    assert imported(tmp_path / "model.onnx", tmp_path / "model", parity=1e-5).model.config.output_dim == 5

@@ -96,7 +96,7 @@ def run_onnx(
                 **{one.name: _typed(_started(one, size, given, number), one) for one in states},
             }
         try:
-            made = _run(cut, feeds) if feeds else {}
+            made = _run(cut, feeds, has_states=bool(states)) if feeds else {}
         except ContradictionError:
             raise
         except ImportRefusedError as error:
@@ -273,7 +273,7 @@ def _row(output: NDArray[Any], length: int) -> Float32 | None:
     return None
 
 
-def _run(model: Any, feeds: dict[int, dict[str, NDArray[Any]]]) -> dict[int, NDArray[Any]]:
+def _run(model: Any, feeds: dict[int, dict[str, NDArray[Any]]], *, has_states: bool) -> dict[int, NDArray[Any]]:
     with tempfile.TemporaryDirectory(prefix="unrolled-import-", ignore_cleanup_errors=True) as scratch:
         place = Path(scratch)
         onnx.save(model, place / "cut.onnx")
@@ -286,7 +286,8 @@ def _run(model: Any, feeds: dict[int, dict[str, NDArray[Any]]]) -> dict[int, NDA
         except subprocess.TimeoutExpired as error:
             raise ImportRefusedError(f"ONNX Runtime took longer than {_SECONDS} s") from error
         if done.returncode:
-            if (found := _STATES.search(done.stderr)) and found[2] != found[3]:
+            found = None if has_states else _STATES.search(done.stderr)  # states that are fed may be ours
+            if found and found[2] != found[3]:
                 raise ContradictionError(_CONTRADICTS.format(*found.groups()))
             lines = [line for line in done.stderr.splitlines() if line.strip()]
             raise ImportRefusedError(f"ONNX Runtime refuses it ({(lines or ['it ended without a word'])[-1][:200]})")

@@ -8,6 +8,7 @@ numbers) or "1". None means that the file alone doesn't show it: a Reshape to si
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +42,7 @@ class AxesOfGraph:
         self._known: dict[str, Axes] = {}
         self._sizes: dict[str, list[Any]] = {}
         self._inputs: dict[str, str] = {}
+        self._counts: dict[str, bool] = {}  # whether constants are 0, 1, 2 and so on
         for value in constants.inputs:
             kind = value.type.tensor_type
             sizes = list(kind.shape.dim) if kind.HasField("shape") else []
@@ -137,14 +139,17 @@ class AxesOfGraph:
 
     def compares_with_all(self, node: Any) -> bool:
         """Whether an operator Equal makes one-hot vectors: it compares each id with 0, 1, 2 and so on."""
-        ids = [name for name in node.input if self._constants.shape(name) is None]
-        numbers = [self._constants.get(name) for name in node.input if name not in ids]
+        shapes = {name: self._constants.shape(name) for name in node.input}
+        ids, numbers = ([name for name in shapes if (shapes[name] is None) == is_ids] for is_ids in (True, False))
         if len(ids) != 1 or len(numbers) != 1 or (self.of(ids[0]) or ())[-1:] != ("1",):
             return False
-        found = numbers[0]
-        if found is None or not found.ndim or not found.size == found.shape[-1] > 1:
+        shape = shapes[numbers[0]] or (0,)
+        if not math.prod(shape) == shape[-1] > 1:
             return False
-        return bool(np.array_equal(found.ravel(), np.arange(found.size)))
+        if numbers[0] not in self._counts:
+            found = self._constants.get(numbers[0])
+            self._counts[numbers[0]] = found is not None and np.array_equal(found.ravel(), np.arange(found.size))
+        return self._counts[numbers[0]]
 
     def _same(self, _: Any, before: Axes, __: dict[str, Any]) -> Axes:
         return before

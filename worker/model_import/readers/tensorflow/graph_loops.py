@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 _LOOPS = ("While", "StatelessWhile")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-_COPIES = ("Identity", "ReadVariableOp")
+_COPIES = ("Cast", "Identity", "ReadVariableOp")
 _LIST = "TensorListFromTensor"
 _REVERSALS = frozenset({"Reverse", "ReverseSequence", "ReverseV2"})
 #: What they return has the sizes of what they read alone.
@@ -48,9 +48,9 @@ def read_loops(model: Any) -> list[list[Loop]]:
     """
     functions = []
     for graph in model.meta_graphs:
-        steps, library = _steps(graph), graph.graph_def.library.function
+        steps = _steps(graph)
         cells = _cells(graph, steps)
-        for function in library:
+        for function in graph.graph_def.library.function:
             found: dict[frozenset[str], Loop] = {}
             for loop in _loops(graph, function, steps, cells):
                 other = found.setdefault(loop.variables, loop)
@@ -69,40 +69,45 @@ def _steps(graph: Any) -> dict[str, Counter[str]]:
     }
 
 
-def _cells(graph: Any, steps: Mapping[str, Counter[str]]) -> dict[str, list[Loop]]:
-    """The functions with loops that get the values of variables; Keras 2 has layers in them that cuDNN can run."""
+def _cells(graph: Any, steps: Mapping[str, Counter[str]]) -> dict[str, Loop]:
+    """The loops of functions that get the values of variables: Keras 2 has each layer that cuDNN can run in one."""
     found = {one.signature.name: [*_loops(graph, one, steps, {})] for one in graph.graph_def.library.function}
-    return {name: loops for name, loops in found.items() if loops and not any(loop.variables for loop in loops)}
+    return {name: loops[0] for name, loops in found.items() if len(loops) == 1 and not loops[0].variables}
 
 
-def _loops(
-    graph: Any, function: Any, steps: Mapping[str, Counter[str]], cells: Mapping[str, list[Loop]]
-) -> Iterator[Loop]:
-    """The loops of a function, and those of `cells` that it calls with the values of its variables."""
+def _loops(graph: Any, function: Any, steps: Mapping[str, Counter[str]], cells: Mapping[str, Loop]) -> Iterator[Loop]:
+    """The loops of a function, and those of the cells that it calls with the values of its variables."""
     found = [node for node in function.node_def if node.op in _LOOPS and node.attr["body"].func.name in steps]
     calls = [node for node in function.node_def if node.op in _CALLS and node.attr["f"].func.name in cells]
     if not found and not calls:
         return
-    nodes, names = {node.name: node for node in function.node_def}, _variables(graph, function)
-    reversed_ = _reversed(function, {name for name, loops in cells.items() if any(loop.backward for loop in loops)})
+    names, made = _variables(graph, function), _reversed(function, cells)
     for node in found:
         read = frozenset(names[one] for one in node.input if one in names)
-        yield Loop(read, steps[node.attr["body"].func.name], True in reversed_.get(node.name, ()))
+        yield Loop(read, steps[node.attr["body"].func.name], True in made.get(node.name, ()))
+    if not calls or function.signature.name not in graph.object_graph_def.concrete_functions:
+        return
+    copied = _copies(function)
     for node in calls:
-        read = frozenset(names[one] for one in (_copied(nodes, one) for one in node.input) if one in names)
-        if read:
-            for loop in cells[node.attr["f"].func.name]:
-                yield Loop(read, loop.operations, True in reversed_.get(node.name, ()))
+        sources = [copied.get(one.partition(":")[0], one.partition(":")[0]) for one in node.input]
+        if read := frozenset(names[one] for one in sources if one in names):
+            yield Loop(read, cells[node.attr["f"].func.name].operations, True in made.get(node.name, ()))
 
 
-def _copied(nodes: Mapping[str, Any], name: str) -> str:
-    """The name of what a node's input is a copy of."""
-    for _ in range(len(nodes)):  # TensorFlow writes no circle
-        node = nodes.get(name.partition(":")[0])
-        if node is None or node.op not in _COPIES or not node.input:
-            break
-        name = node.input[0]
-    return name.partition(":")[0]
+def _copies(function: Any) -> dict[str, str]:
+    """The nodes that copy or read another one, by their names: the name of what they have in the end."""
+    reads = {
+        node.name: node.input[0].partition(":")[0] for node in function.node_def if node.op in _COPIES and node.input
+    }
+    ends: dict[str, str] = {}
+    for name in reads:
+        way: list[str] = []
+        at = name
+        while at in reads and at not in ends and len(way) <= len(reads):  # TensorFlow writes no circle
+            way.append(at)
+            at = reads[at]
+        ends |= dict.fromkeys(way, ends.get(at, at))
+    return ends
 
 
 def _variables(graph: Any, function: Any) -> dict[str, str]:
@@ -121,12 +126,12 @@ def _variables(graph: Any, function: Any) -> dict[str, str]:
     return names
 
 
-def _reversed(function: Any, turning: Collection[str]) -> dict[str, frozenset[bool]]:
+def _reversed(function: Any, cells: Mapping[str, Loop]) -> dict[str, frozenset[bool]]:
     """Of each node of a function, whether it is reversed: both, if it is made of both; nothing, if it has no order.
 
     Args:
         function: which one.
-        turning: names of the functions that reverse what they get.
+        cells: the loops of functions that it may call; their first input is what they read step by step.
     """
     from tensorflow.core.framework import types_pb2  # noqa: PLC0415 - TensorFlow takes seconds to import
 
@@ -142,10 +147,10 @@ def _reversed(function: Any, turning: Collection[str]) -> dict[str, frozenset[bo
         sources = read[name]
         if nodes[name].op in _LOOPS:  # its states are in no order of tokens: what it reads step by step is a list
             sources = [one for one in sources if one in nodes and nodes[one].op == _LIST] or sources
+        cell = cells.get(nodes[name].attr["f"].func.name) if nodes[name].op in _CALLS else None
+        sources = sources if cell is None else sources[:1]
         ways = frozenset[bool]().union(*(made.get(one, ()) for one in sources))
-        turns = _turns(nodes[name], nodes.get(next(reversed(read[name]), ""))) or (
-            nodes[name].op in _CALLS and nodes[name].attr["f"].func.name in turning
-        )
+        turns = _turns(nodes[name], nodes.get(next(reversed(read[name]), ""))) if cell is None else cell.backward
         made[name] = frozenset() if nodes[name].op in _SIZES else frozenset(way != turns for way in ways)
     return made
 

@@ -24,6 +24,10 @@ _OTHERS = frozenset({
 })  # fmt: skip
 #: Those of them that make a hard_sigmoid.
 _HARD = frozenset({"ClipByValue", "HardSigmoid", "Maximum", "Minimum", "Relu6"})
+_BACKWARD = (
+    "(go_backwards, or a reversal in your program), which a file without the model's configuration doesn't show well "
+    "enough. Save the model with it (model.save('model.keras')), and import that file"
+)
 _SEEN = "activations tanh and sigmoid, as the graph's steps compute"
 
 
@@ -47,7 +51,9 @@ def judge_steps(model: Any, found: Found, gates: str | None) -> None:
     strays = [[loop for loop in loops if loop.variables not in owned] for loops in functions]
     for layer in layers:
         if own[layer.name]:
-            _judge_direction(layer, [_loops_of(layer, [loops]) for loops in functions], layer.backward is not None)
+            forward = set() if layer.forward is None else {one.name for one in layer.forward.parts.values()}
+            if any(loop.backward for loop in own[layer.name] if loop.variables & forward):
+                layer.problem = layer.problem or f"the graph reverses what it reads {_BACKWARD}"
         else:
             _judge_direction(layer, strays, sum(one.backward is not None for one in layers if not own[one.name]))
     if gates is not None:
@@ -88,12 +94,10 @@ def _say_gates(found: Found, gates: str, plain: list[Layer]) -> None:
 
 
 def _judge_direction(layer: Layer, functions: Iterable[Iterable[Loop]], expected: int) -> None:
-    """Refuse a layer if more of its loops in a function read backward than the names of the variables show."""
+    """Refuse a layer without loops of its own if more loops in a function read backward than such layers may have."""
     if any(sum(loop.backward for loop in loops) > expected for loops in functions):
         layer.problem = layer.problem or (
-            "the graph reverses what it reads (go_backwards, or a reversal in your program), which a file without the "
-            "model's configuration doesn't show well enough. Save the model with it (model.save('model.keras')), and "
-            "import that file"
+            f"the graph reverses what some layer reads, and doesn't show that it isn't this one {_BACKWARD}"
         )
 
 
