@@ -10,12 +10,10 @@ import json
 import os
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, BinaryIO
+from pathlib import Path
+from typing import BinaryIO
 
 from unrolled.errors import OptionError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _KEY = "on_board"
 #: Bytes of a larger file than any of this kind.
@@ -99,7 +97,7 @@ def check_health_file(path: Path) -> None:
         found = "is a pipe, a socket or a device, and no file"
     elif path.is_file() and not _may_be_replaced(path):
         found = "exists, and no worker has written it"
-    elif not os.access(path if path.exists() else path.resolve().parent, os.W_OK):
+    elif not os.access(path if path.exists() else Path(os.path.realpath(path)).parent, os.W_OK):
         found = "this user may not write it" if path.exists() else "this user may not write in its directory"
     elif path.is_file() and not _is_free(path):
         found = _SHARED

@@ -41,6 +41,12 @@ def test_a_health_file_that_this_user_may_not_write(tmp_path, name, found):
         check_health_file(tmp_path / name)
 
 
+def test_a_health_file_that_is_a_link_to_itself_is_no_crash(tmp_path):
+    """The worker's log says that it can't be written."""
+    (tmp_path / "loop").symlink_to("loop")
+    check_health_file(tmp_path / "loop")
+
+
 @pytest.mark.parametrize("content", ["", '{"on_board": 3}', None])
 def test_a_health_file_that_a_worker_wrote_may_be_written_again(tmp_path, content):
     """An absent file, an empty one and a worker's own are accepted, before and after writing."""

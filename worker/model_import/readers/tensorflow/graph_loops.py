@@ -71,7 +71,11 @@ def _steps(graph: Any) -> dict[str, Counter[str]]:
 
 def _cells(graph: Any, steps: Mapping[str, Counter[str]]) -> dict[str, Loop]:
     """The loops of functions that get the values of variables: Keras 2 has each layer that cuDNN can run in one."""
-    found = {one.signature.name: [*_loops(graph, one, steps, {})] for one in graph.graph_def.library.function}
+    found = {
+        one.signature.name: [*_loops(graph, one, steps, {})]
+        for one in graph.graph_def.library.function
+        if [each.name for each in one.signature.input_arg[:1]] == ["inputs"]  # else one of the program's own
+    }
     return {name: loops[0] for name, loops in found.items() if len(loops) == 1 and not loops[0].variables}
 
 

@@ -1,5 +1,7 @@
 """What the loops in a SavedModel's graph show of its layers: which functions they compute, and in which direction."""
 
+# Over 150 lines: directions and functions are judged by the same loops.
+
 from __future__ import annotations
 
 from itertools import chain
@@ -28,6 +30,10 @@ _BACKWARD = (
     "(go_backwards, or a reversal in your program), which a file without the model's configuration doesn't show well "
     "enough. Save the model with it (model.save('model.keras')), and import that file"
 )
+_NOT_BACKWARD = (
+    "its name is that of a bidirectional layer's pass, and the graph reverses nothing that it reads. Save the model "
+    "with its configuration (model.save('model.keras')), and import that file"
+)
 _SEEN = "activations tanh and sigmoid, as the graph's steps compute"
 
 
@@ -51,9 +57,7 @@ def judge_steps(model: Any, found: Found, gates: str | None) -> None:
     strays = [[loop for loop in loops if loop.variables not in owned] for loops in functions]
     for layer in layers:
         if own[layer.name]:
-            forward = set() if layer.forward is None else {one.name for one in layer.forward.parts.values()}
-            if any(loop.backward for loop in own[layer.name] if loop.variables & forward):
-                layer.problem = layer.problem or f"the graph reverses what it reads {_BACKWARD}"
+            _judge_passes(layer, own[layer.name])
         else:
             _judge_direction(layer, strays, sum(one.backward is not None for one in layers if not own[one.name]))
     if gates is not None:
@@ -91,6 +95,18 @@ def _say_gates(found: Found, gates: str, plain: list[Layer]) -> None:
     found.notes.append(f"{', '.join(layer.name for layer in others)}: {note}" if plain else note)
     if plain:
         found.notes.append(f"{', '.join(layer.name for layer in plain)}: {_SEEN}")
+
+
+def _judge_passes(layer: Layer, loops: list[Loop]) -> None:
+    """Refuse a layer if its own loops read in another direction than the names of the variables show."""
+    ways = [
+        [loop.backward for loop in loops if one and loop.variables & {array.name for array in one.parts.values()}]
+        for one in (layer.forward, layer.backward)
+    ]
+    if any(ways[0]):
+        layer.problem = layer.problem or f"the graph reverses what it reads {_BACKWARD}"
+    if ways[1] and not any(ways[1]):
+        layer.problem = layer.problem or _NOT_BACKWARD
 
 
 def _judge_direction(layer: Layer, functions: Iterable[Iterable[Loop]], expected: int) -> None:
