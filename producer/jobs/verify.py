@@ -145,7 +145,8 @@ def verify_job(job: OpenJob, each: Callable[[int, int], None] = lambda *_: None)
     if missing is None:  # otherwise the parts may be of the shards that the missing segments name
         unknown = (shard for shard in parts.unknown if shard not in log.entries)
         problems += _strays(unknown, parts.others, ended=log.ended, live=job.job.live)
-    beside = [name for name in _beside(objects.store, parts.others) if name not in {one.where for one in problems}]
+    named = {problem.where for problem in problems}
+    beside = [name for name in _beside(objects.store, parts.others) if name not in named]
     rows_in = _rows_in(log)
     if not problems and rows + quarantined + failed != rows_in:
         came = f"{counted(rows_in, 'row')} went in, {rows + quarantined + failed:,} came out"
@@ -189,8 +190,7 @@ def _beside(store: Store, others: Iterable[str]) -> list[str]:
     if isinstance(store, PosixStore):
         with suppress(OSError), os.scandir(store.path) as entries:  # of which there may be a million: no stat of each
             for entry in entries:
-                path = Path(entry.path)
-                if entry.is_symlink() and not path.exists():
+                if entry.is_symlink() and not Path(entry.path).exists():
                     names.append(entry.name)
                 elif entry.is_dir():
                     names.append(f"{entry.name}/")

@@ -36,7 +36,7 @@ class Login:
 
         Raises:
             BrokerAwayError: it doesn't answer, or can't accept anything now.
-            BrokerRefusesError: it doesn't.
+            BrokerRefusesError: it doesn't let this user in, or doesn't let it receive messages.
         """
         with self._broker.asked():
             client = self._broker.client

@@ -611,6 +611,19 @@ def let_in(broker):
     Broker(broker.url).client.execute_command("ACL", "SETUSER", "known", "on", ">secret", "~*", "&*", "+@all")
 
 
+def known_user(tmp_path, broker, ledger):
+    """A job of a user who was let in, who works on it, and what lets the user in again and starts the work."""
+
+    def come_back():
+        let_in(broker)
+        working.start()
+
+    let_in(broker)
+    job = make_job(tmp_path)
+    working = Working(ledger, job)
+    return job, working, come_back
+
+
 def waited_as_known_user(broker, job, working, lines):
     """What `wait` says of the queue to a user with a password, until the job is complete."""
     url, until = broker.url.replace("redis+socket://", "redis+socket://known:secret@"), time.monotonic() + 60
@@ -630,13 +643,7 @@ def test_wait_rides_over_a_broker_that_refuses_for_a_while(tmp_path, broker, led
             if not self.lines:
                 ledger.client.execute_command("ACL", "DELUSER", "known")
 
-    def come_back():
-        let_in(broker)
-        working.start()
-
-    let_in(broker)
-    job = make_job(tmp_path)
-    working = Working(ledger, job)
+    job, working, come_back = known_user(tmp_path, broker, ledger)
     seen = waited_as_known_user(broker, job, working, RefusesAfterALook({"refuses": come_back}))
     assert "refuses" in seen[0]
     assert seen[1].startswith("can see the queue again, after ")
@@ -650,13 +657,7 @@ def test_wait_says_that_a_broker_which_is_back_refuses_the_login(tmp_path, broke
             if not self.lines:
                 broker.kill()
 
-    def come_back():
-        let_in(broker)
-        working.start()
-
-    let_in(broker)
-    job = make_job(tmp_path)
-    working = Working(ledger, job)
+    job, working, come_back = known_user(tmp_path, broker, ledger)
     lines = EndsAfterALook({"is away": broker.start, "refuses": come_back})
     seen = waited_as_known_user(broker, job, working, lines)
     assert [part in line for part, line in zip(("is away", "refuses", "again, after"), seen, strict=True)] == [True] * 3
