@@ -362,6 +362,21 @@ def test_activations_of_each_layer(tmp_path):
         assert imported(alone, tmp_path / f"{gates}", gates=gates).model.config.layers[0].gates == "sigmoid"
 
 
+@pytest.mark.parametrize("activation", ["relu", "linear", "sigmoid"])
+def test_the_gates_that_are_said_do_not_hide_another_activation(activation, tmp_path):
+    """Neither beside a layer that has these gates, nor in one that has them itself."""
+    hard = {"recurrent_activation": "hard_sigmoid"}
+    for name, given in (
+        ("beside", [lstm(**hard), lstm(activation=activation)]),
+        ("itself", [lstm(**hard), lstm(**hard, activation=activation)]),
+    ):
+        found = read_saved_model(exported(tmp_path / name, *given), "hard_sigmoid_keras3", None)
+        right, wrong = found.layers.values()
+        assert right.problem is None
+        assert "the graph's steps compute" in wrong.problem
+        assert "which one it is" not in wrong.problem
+
+
 def as_keras_2_saves(saved):
     """Put loops where Keras 2 has those that cuDNN can run: in functions of their own, which get the variables' values.
 

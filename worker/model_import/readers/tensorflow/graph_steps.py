@@ -63,6 +63,9 @@ def judge_steps(model: Any, found: Found, gates: str | None) -> None:
     if gates is not None:
         seen = [layer for layer in layers if own[layer.name] and all(_cells(one.operations) for one in own[layer.name])]
         _say_gates(found, gates, [] if gates == "sigmoid" else seen)
+        for layer in layers if gates != "sigmoid" else []:
+            if layer not in seen and not all(_is_hard(one.operations) for one in own[layer.name]):
+                _judge_functions(layer, own[layer.name])
         return
     covered = any(_covers(loops, layers) for loops in functions)
     for layer in layers:
@@ -118,11 +121,12 @@ def _judge_direction(layer: Layer, functions: Iterable[Iterable[Loop]], expected
 
 
 def _judge_functions(layer: Layer, loops: Iterable[Loop]) -> None:
-    others = sorted({text for loop in loops for text in _other_functions(loop.operations)})
+    steps = [loop.operations for loop in loops]
+    others = sorted({text for step in steps for text in _other_functions(step)})
     if not others or layer.problem:
         return
     say = "add --recurrent-activation sigmoid if these operations are in another part of the model"
-    if _HARD.intersection(others):
+    if all(_is_hard(step) for step in steps if _other_functions(step)):
         hard = "hard_sigmoid (Keras 2), hard_sigmoid_keras3"
         say = f"say which one it is: {say.replace('sigmoid', f'{hard}, or sigmoid', 1)}"
     layer.problem = (
@@ -139,6 +143,12 @@ def _cells(step: Counter[str]) -> tuple[int, int] | None:
     if _OTHERS & step.keys() or lstms < 0 or grus < 0 or not lstms + grus:
         return None
     return lstms, grus
+
+
+def _is_hard(step: Counter[str]) -> bool:
+    """Whether a step may be that of cells with tanh and hard_sigmoid, which is neither a Sigmoid nor a Relu."""
+    others = _OTHERS & step.keys()
+    return step["Tanh"] > 0 == step["Sigmoid"] and bool(others) and _HARD.issuperset(others)
 
 
 def _is_plain(loop: Loop) -> bool:
@@ -159,4 +169,5 @@ def _other_functions(step: Counter[str]) -> list[str]:
     if _cells(step) is not None:
         return []
     others = sorted(_OTHERS & step.keys())
-    return others or [f"{step['Sigmoid']} times Sigmoid and {step['Tanh']} times Tanh"]
+    times = f"{step['Sigmoid']} times Sigmoid and {step['Tanh']} times Tanh"
+    return [*others, times] if _HARD.issuperset(others) and not _is_hard(step) else others
