@@ -266,6 +266,19 @@ class OnnxGraph:
 
 
 @dataclass(frozen=True, slots=True)
+class SavedGraph:
+    """A SavedModel whose graph TensorFlow may be able to run; it doesn't show which of its tensors are states.
+
+    Attributes:
+        path: of its directory.
+        length: tokens in the rows that it takes; None if it takes rows of any length, or doesn't say.
+    """
+
+    path: Path
+    length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Equations:
     """The program of a file whose computation is known, in plain float64.
 
@@ -336,6 +349,7 @@ class Found:
         lengths: tokens in a row of the source, where that is fixed, by the nodes (inputs, embeddings) that fix it.
         zero_is_padding: whether row 0 of an embedding is padding by the custom of this format.
         notes: assumptions that had to be made.
+        unproven: those of them that a run of the file's graph proves.
         why_empty: why there is no layer, if the file shows more than that.
         leaves_open: the options of an import whose answers about the cells this file lacks, so that its reader takes
             them: "--recurrent-activation", "--forget-bias".
@@ -356,9 +370,15 @@ class Found:
     lengths: dict[str, int] = field(default_factory=dict)
     zero_is_padding: bool = False
     notes: list[str] = field(default_factory=list)
+    unproven: list[str] = field(default_factory=list)
     why_empty: str | None = None
     leaves_open: frozenset[str] = frozenset()
-    own: KerasGraph | OnnxGraph | Equations | None = None
+    own: KerasGraph | OnnxGraph | SavedGraph | Equations | None = None
     alphabet: Alphabet | None = None
     words: Words | None = None
     above: tuple[Node, ...] = ()
+
+    @property
+    def weights_alone(self) -> bool:
+        """Whether the file doesn't say how its layers are connected, as a SavedModel's graph does only if it is run."""
+        return self.graph is None and not isinstance(self.own, Equations)

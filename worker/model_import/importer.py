@@ -185,9 +185,10 @@ def import_model(
             parity = _compared(found, stack, made, tokenizer, directory.parent, options)
         except ModelError as error:
             raise ImportRefusedError(f"{source} ({found.format}): {error}") from error
+    is_shown = not found.weights_alone or (parity is not None and parity.whole)
+    made.notes += [] if is_shown else found.unproven
     model = save_model(directory, made.config, made.weights, tokenizer)
-    caution = _ARRAYS_ALONE if found.graph is None and found.own is None else ""
-    return Imported(model, found.format, made, parity, caution)
+    return Imported(model, found.format, made, parity, "" if is_shown else _ARRAYS_ALONE)
 
 
 def _refuse_other_model(directory: Path, config: ModelConfig) -> None:

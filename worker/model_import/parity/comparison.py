@@ -26,8 +26,9 @@ from unrolled.tokenization.vectors import VectorRow, numbered
 from worker.engines.fused.library import why_unavailable
 from worker.engines.padded import make_padded
 from worker.model_import.errors import ImportRefusedError
+from worker.model_import.found import SavedGraph
 from worker.model_import.parity.original import find_original, run_stack
-from worker.model_import.parity.own_graph import NO_GRAPH, run_own
+from worker.model_import.parity.own_graph import NO_GRAPH, NO_RUN, OTHER_STATES, run_own
 from worker.model_import.parity.padded_rows import padded_rows
 from worker.model_import.parity.plain_arithmetic import last_states
 from worker.model_import.selection.initial_states import ZEROS, starts_of
@@ -59,6 +60,9 @@ MOST_ALLOWED_SHARE = 0.5
 #: The largest differences from a graph that rounds vectors, as a share of the outputs. In 8 bits, models of random
 #: weights have 0.002 to 0.006, and dksplit 0.008; reading a wrong axis, layer or gate makes more than 0.5.
 MOST_ROUNDED_SHARE = 0.1
+#: The largest difference of states that are looked for in a graph, as a share of the outputs: of many tensors, one may
+#: come near to small numbers.
+SOUGHT_SHARE = 1e-3
 #: Why rows aren't compared.
 _NO_ERROR = "float32's rounding can make differences there that an error would make"
 
@@ -142,13 +146,21 @@ def compare(
     """
     # Over 40 lines: half of it is the description of its arguments.
     config, weights = model.config, model.weights()
-    rows, source_rows, real = _rows(config, stack, ids_from, padding)
+    saved = found.own if isinstance(found.own, SavedGraph) else None
+    rows, source_rows, real = _rows(config, stack, ids_from, padding, None if saved is None else saved.length)
     begun = _begun(config, stack, len(rows))
     padded = [] if unpadded or padding is not None else padded_rows(found, stack, source_rows)
     exact = _plain(config, weights, rows, begun, np.float64)
     roundings = _roundings(exact, _plain(config, weights, rows, begun, np.float32))
     kept = _comparable(exact, roundings, bound)
-    original = _original(found, stack, source_rows, rows if stack.vectors else source_rows, padded, begun, kept)
+    unmasked = rows if stack.vectors else source_rows
+    if saved is None:
+        original = _original(found, stack, source_rows, unmasked, padded, begun, kept)
+    else:
+        wanted = _of(exact, kept)
+        least = min(bound, SOUGHT_SHARE * _root_mean_square(wanted))
+        limit = max(least, *(ROUNDINGS * roundings[number] for number in kept))
+        original = _sought(saved, stack, source_rows, unmasked, real, begun, wanted, limit)
     missing = original.missing
     made = {name: _real(states, real) for name, states in original.exact.items()} | {PLAIN: exact}
     if amplifying := roundings.keys() - kept:
@@ -259,6 +271,65 @@ def _original(
             )
     if not made.exact:
         _run_layers(stack, unmasked, begun, made)
+    return made
+
+
+def _sought(
+    own: SavedGraph,
+    stack: Stack,
+    source_rows: Sequence[NDArray[Any]],
+    unmasked: Sequence[NDArray[Any]],
+    real: Sequence[NDArray[np.bool_] | slice],
+    begun: Float32 | None,
+    wanted: dict[int, Float32],
+    limit: float,
+) -> _Original:
+    """Find the states among what a graph computes; if it can't be run, run the framework's layers.
+
+    Args:
+        own: the file.
+        stack: the layers.
+        source_rows: rows as the graph reads them.
+        unmasked: see `_original`.
+        real: where the rows have the model's tokens.
+        begun: the initial states that the rows bring, (rows, numbers); None if they bring none.
+        wanted: the states of the rows that show errors, (time, outputs), by their numbers.
+        limit: the largest difference of the same states.
+
+    Raises:
+        ImportRefusedError: the file alone leaves doubts, and its graph can't be run.
+        ModelError: the graph has other states.
+    """
+    # Over 40 lines: half of it is the description of its arguments.
+    from worker.model_import.parity.frameworks.saved_model_graph import run_saved_graph  # noqa: PLC0415 - it needs TensorFlow
+
+    name = "the file's graph in TensorFlow"
+    try:
+        if begun is not None:
+            raise ImportRefusedError("rows bring the states that layers start from")  # noqa: TRY301 - one of the reasons
+        rows = {number: source_rows[number] for number in wanted}
+        seen = run_saved_graph(own, stack, rows, real, wanted, limit)
+        difference = max(float(np.abs(states - wanted[number]).max()) for number, states in seen.states.items())
+        is_other = not (seen.precision or difference <= limit)
+        if stack.vectors and is_other:
+            # What the user calls the vectors that the first layer reads may be made within the graph.
+            raise ImportRefusedError("it makes other states of these vectors")  # noqa: TRY301
+    except ImportRefusedError as error:
+        if stack.doubts:
+            raise ImportRefusedError(
+                f"{'; '.join(stack.doubts)}. Only a run of {name} can prove it, and there is none: {error}"
+            ) from error
+        made = _Original({}, {}, {}, [NO_RUN.format(name, error)], whole=False)
+        _run_layers(stack, unmasked, begun, made)
+        return made
+    if is_other:
+        raise ModelError(OTHER_STATES.format(name, stack.layers[-1].name, difference, limit))
+    made = _Original({}, {}, {}, seen.missing, whole=True)
+    if seen.precision:
+        made.rounded[f"{name}, which computes in {seen.precision},"] = seen.states
+        _run_layers(stack, unmasked, begun, made)
+    else:
+        made.exact[name] = seen.states
     return made
 
 
@@ -380,13 +451,13 @@ def run_engine(
 
 
 def _rows(
-    config: ModelConfig, stack: Stack, ids_from: int, padding: Padding | None
+    config: ModelConfig, stack: Stack, ids_from: int, padding: Padding | None, length: int | None
 ) -> tuple[list[NDArray[Any]], list[NDArray[Any]], list[NDArray[np.bool_] | slice]]:
     """Random rows for the model, the same rows for the source, and where these have the model's tokens.
 
-    There is one row more if the source has a fixed length.
+    There is one row more if the source has a fixed length: that of the stack, or `length`.
     """
-    random, length = np.random.default_rng(0), stack.length
+    random, length = np.random.default_rng(0), stack.length or length
     lengths: tuple[int, ...] = LENGTHS
     if padding is not None:
         length, lengths = padding.length, tuple(one for one in LENGTHS if one < padding.length)

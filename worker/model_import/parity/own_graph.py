@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from worker.model_import.errors import ContradictionError, ImportRefusedError
-from worker.model_import.found import Equations, KerasGraph, OnnxGraph
+from worker.model_import.found import Equations, KerasGraph, OnnxGraph, SavedGraph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     from worker.model_import.selection.stack import Stack
 
 NO_GRAPH = "how data flows through the model: the file has no graph; compare a few rows: unrolled model compare"
+#: Why the graph of a file that shows no layers isn't run.
+NO_RUN = "how data flows through the model: {0} isn't run ({1}); compare a few rows: unrolled model compare"
+#: Why the states that the names of variables show can't be those of the graph.
+OTHER_STATES = (
+    "{0}, run with random rows, has the states of {1} as imported nowhere: the nearest differ by {2:.1e}, and rounding "
+    "allows {3:.1e}. So it changes the ids, has something between the layers, or other activations or directions than "
+    "the names of its variables show. Save the model with its configuration (model.save('model.keras')), and import "
+    "that file. Nothing was written; if only its ids are others than the layers', --no-parity imports the layers, and "
+    "unrolled model compare compares them with rows of your program"
+)
 
 
 def run_own(
@@ -45,7 +55,7 @@ def run_own(
     """
     # Over 40 lines: half of it is the description of its arguments.
     own = found.own
-    if own is None:
+    if own is None or isinstance(own, SavedGraph):
         return "the file's graph", "no framework here can run it"
     if isinstance(own, Equations):
         return own.name, own.run(rows, len(stack.layers))

@@ -34,7 +34,7 @@ def choose_by_widths(found: Found, asked: Asked) -> Stack:
     _check_whole_modules(layers)
     between = [f"{one.name} and {other.name}" for one, other in pairwise(layers) if other.below != one.name]
     if between:
-        found.notes.append(
+        found.unproven.append(
             f"weights alone don't show whether a function, such as relu, is between {', '.join(between[:5])}"
             f"{', …' if len(between) > 5 else ''}"
         )

@@ -87,12 +87,14 @@ def _mark_residual(found: Found, stack: Stack, residual: tuple[str, ...]) -> Non
             )
         stack.residual[names.index(name)] = True
     if found.graph is None and any(layer.inputs == layer.outputs for layer in stack.layers) and not residual:
-        found.notes.append("weights alone don't show whether a layer's input is added to its output: --residual NAME")
+        found.unproven.append(
+            "weights alone don't show whether a layer's input is added to its output: --residual NAME"
+        )
     last = stack.layers[-1]
     if (
         found.graph is None and found.matrix_axes == "inputs, outputs" and len(last.passes) > 1
     ):  # of Keras; a layer above shows it
-        found.notes.append(
+        found.unproven.append(
             f"the outputs of {last.name}'s two directions are side by side: weights alone don't show merge_mode, and "
             "concat is assumed, Keras's default"
         )

@@ -32,7 +32,7 @@ def bring_states(found: Found) -> None:
     Raises:
         ImportRefusedError: no layer starts from such a state.
     """
-    alone = found.graph is None and found.own is None
+    alone = found.weights_alone
     chosen = [layer for layer in found.layers.values() if alone or layer.starts]
     if not chosen:
         raise ImportRefusedError(

@@ -75,6 +75,7 @@ class Variables(NamedTuple):
         graph: the objects that have them, a TrackableObjectGraph; None if the checkpoint has none.
         reader: TensorFlow's.
         stored_bytes: the size of the files.
+        names: of the arrays, by their keys.
         unclear: the name of a recurrent layer's variable whose scope several variables share, and that is in lists of
             variables alone; or None.
     """
@@ -84,6 +85,7 @@ class Variables(NamedTuple):
     graph: Any
     reader: Any
     stored_bytes: int
+    names: dict[str, str]
     unclear: str | None = None
 
     def of_object(self, names: Sequence[str]) -> Array | None:
@@ -125,6 +127,7 @@ def read_variables(prefix: Path) -> Variables:
     numbers = {key: shapes[key] for key in sorted(shapes, key=natural) if kinds[key] not in (tf.string, tf.variant)}
     copies = _copies(numbers)
     stored: dict[str, Array] = {}
+    names_of: dict[str, str] = {}
     names, unclear = ({}, None) if graph is None else _full_names(graph, copies)
     times = Counter(names.get(key, key.removesuffix(_VALUE)) for key in numbers if key not in copies)
     for key in numbers:
@@ -132,9 +135,10 @@ def read_variables(prefix: Path) -> Variables:
         name = name if times[name] == 1 else key.removesuffix(_VALUE)
         if key not in copies:
             shape = check_array(key, tuple(shapes[key]), 4, stored_bytes)
+            names_of[key] = name
             stored[name] = _array(name, shape, kinds[key], _reading(reader, key))
     left = [key.removesuffix(_VALUE) for key in copies]
-    return Variables(list(stored.values()), left, graph, reader, stored_bytes, unclear)
+    return Variables(list(stored.values()), left, graph, reader, stored_bytes, names_of, unclear)
 
 
 def _array(name: str, shape: tuple[int, ...], kind: Any, read: Callable[[], Float32]) -> Array:

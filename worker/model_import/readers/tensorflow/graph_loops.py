@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 _LOOPS = ("While", "StatelessWhile")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+_CUDNN = frozenset({"CudnnRNN", "CudnnRNNV2", "CudnnRNNV3"})
+#: The inputs of these: the rows' vectors, two states, all weights.
+_CUDNN_WEIGHTS = 3
+#: What these compute in a step, by their attribute, with the operations that a loop's step has for it.
+_CUDNN_STEPS = {
+    b"lstm": Counter(Sigmoid=3, Tanh=2, Mul=3, MatMul=2),
+    b"gru": Counter(Sigmoid=2, Tanh=1, Mul=3, Sub=1, MatMul=2),
+}
 _COPIES = ("Cast", "Identity", "ReadVariableOp")
 _LIST = "TensorListFromTensor"
 _REVERSALS = frozenset({"Reverse", "ReverseSequence", "ReverseV2"})
@@ -26,7 +34,9 @@ _FORWARD = frozenset({False})
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """A loop whose step multiplies matrices, which is taken for a cell's. A step may compute several cells.
+    """A loop whose step multiplies matrices, which is taken for a cell's, or a layer that cuDNN computes.
+
+    A step may compute several cells.
 
     Attributes:
         variables: names of the variables that it reads; of its function's arguments, if the file doesn't show which
@@ -83,12 +93,17 @@ def _loops(graph: Any, function: Any, steps: Mapping[str, Counter[str]], cells: 
     """The loops of a function, and those of the cells that it calls with the values of its variables."""
     found = [node for node in function.node_def if node.op in _LOOPS and node.attr["body"].func.name in steps]
     calls = [node for node in function.node_def if node.op in _CALLS and node.attr["f"].func.name in cells]
-    if not found and not calls:
+    of_cudnn = [node for node in function.node_def if node.op in _CUDNN and len(node.input) > _CUDNN_WEIGHTS]
+    if not found and not calls and not of_cudnn:
         return
     names, made = _variables(graph, function), _reversed(function, cells)
     for node in found:
         read = frozenset(names[one] for one in node.input if one in names)
         yield Loop(read, steps[node.attr["body"].func.name], True in made.get(node.name, ()))
+    for node in of_cudnn:
+        read = frozenset(names[one] for one in _above(function, node.input[_CUDNN_WEIGHTS]) if one in names)
+        step = _CUDNN_STEPS.get(node.attr["rnn_mode"].s or b"lstm", Counter())
+        yield Loop(read, step, True in made.get(node.name, ()))
     if not calls or function.signature.name not in graph.object_graph_def.concrete_functions:
         return
     copied = _copies(function)
@@ -96,6 +111,19 @@ def _loops(graph: Any, function: Any, steps: Mapping[str, Counter[str]], cells: 
         sources = [copied.get(one.partition(":")[0], one.partition(":")[0]) for one in node.input]
         if read := frozenset(names[one] for one in sources if one in names):
             yield Loop(read, cells[node.attr["f"].func.name].operations, True in made.get(node.name, ()))
+
+
+def _above(function: Any, name: str) -> set[str]:
+    """The names of all nodes and arguments that a tensor is computed from."""
+    nodes = {node.name: node for node in function.node_def}
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        at = waiting.pop().partition(":")[0]
+        if at not in found:
+            found.add(at)
+            waiting += [one for one in (nodes[at].input if at in nodes else ()) if one[:1] != "^"]
+    return found
 
 
 def _copies(function: Any) -> dict[str, str]:
@@ -152,7 +180,8 @@ def _reversed(function: Any, cells: Mapping[str, Loop]) -> dict[str, frozenset[b
         if nodes[name].op in _LOOPS:  # its states are in no order of tokens: what it reads step by step is a list
             sources = [one for one in sources if one in nodes and nodes[one].op == _LIST] or sources
         cell = cells.get(nodes[name].attr["f"].func.name) if nodes[name].op in _CALLS else None
-        sources = sources if cell is None else sources[:1]
+        # The first input of a layer that cuDNN computes has the tokens' vectors, too.
+        sources = sources[:1] if cell is not None or nodes[name].op in _CUDNN else sources
         ways = frozenset[bool]().union(*(made.get(one, ()) for one in sources))
         turns = _turns(nodes[name], nodes.get(next(reversed(read[name]), ""))) if cell is None else cell.backward
         made[name] = frozenset() if nodes[name].op in _SIZES else frozenset(way != turns for way in ways)

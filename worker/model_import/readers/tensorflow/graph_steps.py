@@ -70,10 +70,11 @@ def judge_steps(model: Any, found: Found, gates: str | None) -> None:
     covered = any(_covers(loops, layers) for loops in functions)
     for layer in layers:
         _judge_functions(layer, own[layer.name] or ([] if covered else chain(*strays)))
-    if all(layer in plain or (covered and not own[layer.name]) for layer in layers):
+    unseen = [layer for layer in layers if layer not in plain and not (covered and not own[layer.name])]
+    if not unseen:
         found.notes.append(_SEEN)
-    elif not any(layer.problem for layer in layers):
-        found.notes.append(
+    elif not all(layer.problem for layer in unseen):
+        found.unproven.append(
             "activations tanh and sigmoid are assumed, TensorFlow's defaults: the graph doesn't show a plain step of "
             "an LSTM or GRU for each layer. To prove them, compare a few rows of your program (unrolled model compare)"
         )

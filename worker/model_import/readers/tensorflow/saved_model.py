@@ -1,10 +1,11 @@
-"""TensorFlow's SavedModels: their variables; the graph is read, never run."""
+"""TensorFlow's SavedModels: their variables; no graph is run here."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from worker.model_import.errors import ImportRefusedError
+from worker.model_import.found import SavedGraph
 from worker.model_import.limits import MOST_JSON_BYTES
 from worker.model_import.readers.keras.layers import find_model
 from worker.model_import.readers.keras.saved_metadata import read_metadata
@@ -50,7 +51,9 @@ def read_saved_model(path: Path, gates: str | None, forget_bias: float | None) -
 
         return find_model(saved.model, weights_of, "Keras 2 SavedModel", "2")
     found = find_by_names(stored, "TensorFlow SavedModel", forget_bias)
-    judge_steps(_read_graph(path / "saved_model.pb"), found, gates)
+    model = read_graph(path / "saved_model.pb")
+    judge_steps(model, found, gates)
+    found.own = SavedGraph(path, _length(model))
     return found
 
 
@@ -80,7 +83,19 @@ def _in_keras_order(arrays: list[Array]) -> list[Array]:
     return sorted(arrays, key=place)
 
 
-def _read_graph(path: Path) -> Any:
+def _length(model: Any) -> int | None:
+    """The number of tokens in a row, if all signatures say the same."""
+    shapes = [
+        [axis.size for axis in one.tensor_shape.dim]
+        for graph in model.meta_graphs
+        for signature in graph.signature_def.values()
+        for one in signature.inputs.values()
+    ]
+    found = {shape[1] for shape in shapes if len(shape) > 1}
+    return length if len(found) == 1 and (length := found.pop()) > 0 else None
+
+
+def read_graph(path: Path) -> Any:
     """Read the graph, a SavedModel of TensorFlow's protocol buffers.
 
     Raises:

@@ -1,0 +1,215 @@
+"""SavedModels whose graph is run: the states are looked for among all that it computes."""
+
+import sys
+
+import numpy as np
+import pytest
+from support.imported import imported
+
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.parity.frameworks import saved_model_graph
+from worker.model_import.readers.tensorflow.saved_model import read_saved_model
+
+tf = pytest.importorskip("tensorflow")
+keras = pytest.importorskip("keras")
+layers = keras.layers
+
+WHOLE = {"return_sequences": True}
+#: Weights that are large enough for a wrong activation or direction to show.
+DRAWN = {"kernel_initializer": keras.initializers.RandomNormal(0, 0.8, seed=3)}
+
+
+def lstm(units=5, **given):
+    return layers.LSTM(units, **(WHOLE | DRAWN | given))
+
+
+def exported(path, *given, shape=(None,), dtype="int32", below=None):
+    """A SavedModel of an embedding and layers, without their configuration."""
+    embedding = [layers.Embedding(10, 4, embeddings_initializer=keras.initializers.RandomNormal(0, 1, seed=1))]
+    below = embedding if below is None else below
+    keras.Sequential([layers.Input(shape, dtype=dtype), *below, *given]).export(path, verbose=False)
+    return path
+
+
+@tf.keras.utils.register_keras_serializable("unrolled-tests")
+class Own(layers.Layer):
+    """A function of the program's own, in a function of TensorFlow: nothing but a run shows it."""
+
+    def __init__(self, function, **given):
+        super().__init__(**given)
+        self.function = tf.function(function)
+
+    def call(self, vectors):
+        return self.function(vectors)
+
+
+def reverse(vectors):
+    return tf.reverse(vectors, [1])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [lambda: layers.Bidirectional(lstm()), lambda: lstm(6)],
+        [lambda: layers.Bidirectional(layers.GRU(5, **WHOLE, **DRAWN))],
+        [lambda: Own(lambda vectors: tf.transpose(vectors, [1, 0, 2])), lambda: lstm(4), lambda: lstm(4)],
+        [lambda: Own(reverse), lambda: Own(reverse), lstm],
+        [lambda: lstm(4, unroll=True), lambda: lstm(4)],
+    ],
+)
+def test_states_that_the_graph_computes(given, tmp_path):
+    """Then the whole is proven, and nothing is called an assumption."""
+    made = [one() for one in given]
+    shape = (6,) if any(getattr(one, "unroll", False) for one in made) else (None,)
+    saved = exported(tmp_path / "saved", *made, shape=shape)
+    names = [name for name, layer in read_saved_model(saved, None, None).layers.items() if not layer.problem]
+    done = imported(saved, tmp_path / "model", layers=names, parity=1e-5)
+    assert done.parity.whole
+    assert done.parity.comparisons[0].left == "the file's graph in TensorFlow"
+    assert not done.parity.missing
+    assert not done.caution
+    assert not [note for note in done.made.notes if "assumed" in note or "weights alone" in note]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [lambda: Own(reverse), lstm],
+        [lambda: Own(lambda vectors: 2 * vectors), lstm],
+        [lstm, lambda: Own(tf.nn.relu), lstm],
+        [lambda: lstm(activation="relu", unroll=True)],
+        [lambda: lstm(go_backwards=True, unroll=True)],
+    ],
+)
+def test_states_that_it_does_not_compute(given, tmp_path):
+    """What neither names nor loops show is refused; without the run, the file is taken for arrays alone."""
+    made = [one() for one in given]
+    shape = (6,) if any(getattr(one, "unroll", False) for one in made) else (None,)
+    saved = exported(tmp_path / "saved", *made, shape=shape)
+    names = [*read_saved_model(saved, None, None).layers]
+    with pytest.raises(ImportRefusedError, match=r"has the states of \S+ as imported nowhere: the nearest differ by"):
+        imported(saved, tmp_path / "model", layers=names, parity=1e-5)
+    assert not (tmp_path / "model").exists()
+    assert "arrays alone" in imported(saved, tmp_path / "model", layers=names, parity=None).caution
+
+
+def test_the_last_states_alone(tmp_path):
+    """A graph may have no others; and it may join the directions in another way than side by side."""
+    for name, layer in (
+        ("last", layers.Bidirectional(lstm(return_sequences=False))),
+        ("sum", layers.Bidirectional(lstm(), merge_mode="sum")),
+    ):
+        done = imported(exported(tmp_path / name, layer), tmp_path / f"{name}-model", parity=1e-5)
+        assert done.parity.whole
+        missing = " ".join(done.parity.missing)
+        assert "merge_mode" in missing
+        assert ("only the states after each row's last token" in missing) == (name == "last")
+
+
+def test_rows_with_lengths_and_of_one_length(tmp_path):
+    """The graph gets the lengths of rows that it asks for, and rows of the length that it takes."""
+    ids, lengths = keras.Input((9,), dtype="int32"), keras.Input((), dtype="int32", name="lengths")
+    mask = layers.Lambda(lambda given: tf.sequence_mask(given[0], tf.shape(given[1])[1]))([lengths, ids])
+    made = lstm()(layers.Embedding(10, 4)(ids), mask=mask)
+    keras.Model([ids, lengths], made).export(tmp_path / "saved", verbose=False)
+    done = imported(tmp_path / "saved", tmp_path / "model", parity=1e-5)
+    assert done.parity.whole
+    assert len(done.parity.comparisons[0].rows) == 1
+
+
+def test_rows_of_vectors(tmp_path):
+    """What the user calls the vectors that the layer reads may be made in the graph, so nothing is said against it."""
+    for name, below in (("plain", []), ("twice", [Own(lambda vectors: 2 * vectors)])):
+        saved = exported(tmp_path / name, lstm(), shape=(None, 3), dtype="float32", below=below)
+        done = imported(saved, tmp_path / f"{name}-model", vectors=True, parity=1e-5)
+        assert done.parity.whole == (name == "plain")
+        assert (name == "plain") != ("it makes other states of these vectors" in " ".join(done.parity.missing))
+
+
+def test_graphs_that_compute_in_float16(tmp_path):
+    """Their states are near; another direction isn't."""
+    half = {"dtype": "mixed_float16"}
+    done = imported(exported(tmp_path / "saved", lstm(**half)), tmp_path / "model", parity=1e-5)
+    assert done.parity.whole
+    assert 0 < done.parity.rounded_share < 0.02
+    saved = exported(tmp_path / "reversed", Own(reverse), lstm(**half))
+    with pytest.raises(ImportRefusedError, match="which computes in float16, and plain float64 arithmetic differ by"):
+        imported(saved, tmp_path / "refused", parity=1e-5)
+
+
+def test_graphs_that_do_more_than_compute_are_not_run(tmp_path):
+    """A graph that writes a file is read only, and its file isn't written."""
+    (tmp_path / "work").mkdir()
+    target = tmp_path / "work" / "written"
+
+    def written(vectors):
+        with tf.control_dependencies([tf.io.write_file(str(target), "x")]):
+            return tf.identity(vectors)
+
+    saved = exported(tmp_path / "saved", Own(written), lstm())
+    target.unlink(missing_ok=True)
+    done = imported(saved, tmp_path / "model", parity=1e-5)
+    assert not target.exists()
+    assert not done.parity.whole
+    assert "it has an operation that isn't run here (WriteFile)" in done.parity.missing[0]
+    assert "arrays alone" in done.caution
+    tf.saved_model.load(str(saved)).signatures["serving_default"](tf.constant([[1, 2]]))
+    assert target.exists(), "the graph would have written it"
+
+
+def test_a_graph_without_end_is_stopped(tmp_path, monkeypatch):
+    """The import goes on without it."""
+    monkeypatch.setattr(saved_model_graph, "_SECONDS", 8)
+
+    def endless(vectors):
+        return tf.while_loop(lambda _: True, lambda one: (one + 1,), (vectors,))[0]
+
+    done = imported(exported(tmp_path / "saved", Own(endless), lstm()), tmp_path / "model", parity=1e-5)
+    assert not done.parity.whole
+    assert "TensorFlow took longer than 8 s" in done.parity.missing[0]
+
+
+def test_a_tensorflow_1_graph(tmp_path):
+    """Variables that aren't resources, and a loop of the graph's own."""
+    random = np.random.default_rng(5)
+    arrays = {"embedding": (10, 4), "rnn/lstm_cell/kernel": (9, 20), "rnn/lstm_cell/bias": (20,)}
+    for name, backward in (("forward", False), ("backward", True)):
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            table, kernel, bias = (
+                tf.compat.v1.get_variable(
+                    one, initializer=random.normal(0, 0.7, shape).astype(np.float32), use_resource=False
+                )
+                for one, shape in arrays.items()
+            )
+            ids = tf.compat.v1.placeholder(tf.int32, [None, None])
+            vectors = tf.transpose(tf.gather(table, ids), [1, 0, 2])
+            vectors = tf.reverse(vectors, [0]) if backward else vectors
+
+            def step(states, vector, kernel=kernel, bias=bias):
+                i, j, f, o = tf.split(tf.concat([vector, states[1]], 1) @ kernel + bias, 4, 1)
+                cell = states[0] * tf.sigmoid(f + 1.0) + tf.sigmoid(i) * tf.tanh(j)
+                return cell, tf.tanh(cell) * tf.sigmoid(o)
+
+            zeros = tf.zeros([tf.shape(ids)[0], 5])
+            states = tf.scan(step, vectors, (zeros, zeros))[1]
+            session.run(tf.compat.v1.global_variables_initializer())
+            tf.compat.v1.saved_model.simple_save(session, str(tmp_path / name), {"ids": ids}, {"states": states})
+    assert imported(tmp_path / "forward", tmp_path / "model", parity=1e-5).parity.whole
+    with pytest.raises(ImportRefusedError, match="has the states of rnn/lstm_cell as imported nowhere"):
+        imported(tmp_path / "backward", tmp_path / "refused", parity=1e-5)
+
+
+def test_layers_that_a_gpu_computes(tmp_path, monkeypatch):
+    """Their operation can't be run without one; it shows directions and functions as a loop does."""
+    found = {}
+    for name, given in (("forward", lstm()), ("backward", lstm(go_backwards=True))):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys.modules["keras.src.backend.tensorflow.rnn"], "_is_gpu_available", lambda: True)
+            saved = exported(tmp_path / name, lstm(name="below"), given)
+        found[name] = read_saved_model(saved, None, None)
+        assert b"CudnnRNNV3" in (saved / "saved_model.pb").read_bytes()
+    assert [layer.problem for layer in found["forward"].layers.values()] == [None, None]
+    assert "activations tanh and sigmoid, as the graph's steps compute" in found["forward"].notes
+    below, above = found["backward"].layers.values()
+    assert below.problem is None
+    assert "reverses what it reads" in above.problem

@@ -1,0 +1,206 @@
+"""The signatures of a SavedModel, each cut to what computes it, if that is arithmetic.
+
+A graph can read and write files, so it may only have operations that compute. The functions for loading and saving
+aren't called: variables are read from the checkpoint.
+"""
+
+# Over 150 lines: a cut, what may be in it, and its variables' places in the checkpoint.
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.readers.tensorflow.object_graph import key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_PLAIN, _RESOURCES = ("Variable", "VariableV2"), "VarHandleOp"
+_PRODUCTS = ("BatchMatMulV2", "Einsum", "MatMul")
+#: What a node says of where it is computed, near a variable, and of shapes, which the importer of a graph compares.
+_HINTS = ("_class", "_output_shapes")
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+#: The operations that are run: none of them reads or writes anything but tensors and variables.
+_RUN = frozenset({
+    "Abs", "Add", "AddN", "AddV2", "All", "Any", "ArgMax", "ArgMin", "Assert", "Atan", "AvgPool", "BatchMatMul",
+    "BatchMatMulV2", "BatchMatMulV3", "BiasAdd", "BroadcastArgs", "BroadcastTo", "Cast", "Ceil", "ClipByValue",
+    "Concat", "ConcatV2", "Const", "Conv1D", "Conv2D", "Cos", "Cumsum", "DepthwiseConv2dNative", "Div", "DivNoNan",
+    "Einsum", "Elu", "EmptyTensorList", "EnsureShape", "Enter", "Equal", "Erf", "Erfc", "Exit", "Exp", "ExpandDims",
+    "Expm1", "Fill", "FloorDiv", "FloorMod", "FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "Gather",
+    "GatherNd", "GatherV2", "Greater", "GreaterEqual", "Identity", "IdentityN", "If", "InvertPermutation", "IsFinite",
+    "IsInf", "IsNan", "LeakyRelu", "Less", "LessEqual", "LinSpace", "Log", "Log1p", "LogSoftmax", "LogicalAnd",
+    "LogicalNot", "LogicalOr", "LoopCond", "MatMul", "MatrixBandPart", "Max", "MaxPool", "Maximum", "Mean", "Merge",
+    "Min", "Minimum", "MirrorPad", "Mod", "Mul", "MulNoNan", "Neg", "NextIteration", "NoOp", "NotEqual", "OneHot",
+    "OnesLike", "Pack", "Pad", "PadV2", "PartitionedCall", "Placeholder", "PlaceholderWithDefault", "Pow",
+    "PreventGradient", "Prod", "Range", "Rank", "ReadVariableOp", "RealDiv", "Reciprocal", "RefEnter", "RefExit",
+    "RefIdentity", "RefSwitch", "Relu", "Relu6", "Reshape", "ResourceGather", "ResourceGatherNd", "Reverse",
+    "ReverseSequence", "ReverseV2", "Round", "Rsqrt", "Select", "SelectV2", "Selu", "SequenceMask", "Shape", "ShapeN",
+    "Sigmoid", "Sign", "Sin", "Size", "Slice", "Snapshot", "Softmax", "Softplus", "Softsign", "Split", "SplitV",
+    "Sqrt", "Square", "SquaredDifference", "Squeeze", "StatefulPartitionedCall", "StatelessIf", "StatelessWhile",
+    "StopGradient", "StridedSlice", "Sub", "Sum", "Switch", "Tan", "Tanh", "TensorArrayCloseV3", "TensorArrayGatherV3",
+    "TensorArrayReadV3", "TensorArrayScatterV3", "TensorArraySizeV3", "TensorArrayV3", "TensorArrayWriteV3",
+    "TensorListElementShape", "TensorListFromTensor", "TensorListGather", "TensorListGetItem", "TensorListLength",
+    "TensorListPopBack", "TensorListPushBack", "TensorListReserve", "TensorListResize",
+    "TensorListScatterIntoExistingList", "TensorListSetItem", "TensorListStack", "TensorScatterUpdate", "Tile",
+    "TopKV2", "Transpose", "TruncateDiv", "Unpack", "VarHandleOp", "Variable", "VariableV2", "Where", "While",
+    "ZerosLike",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The part of a graph that computes a signature's outputs.
+
+    Attributes:
+        name: of the signature.
+        graph: a GraphDef.
+        inputs: name, shape (with None for any size; None for any shape) and type of each input, and whether it is the
+            lengths of rows.
+        outputs: names of the tensors.
+        plain: the keys in the checkpoint of variables that nodes read as tensors, by the names of their nodes.
+        resources: and of those that are resources.
+        precision: a type with fewer digits than float32 that matrices are multiplied in, or "".
+    """
+
+    name: str
+    graph: Any
+    inputs: list[dict[str, Any]]
+    outputs: list[str]
+    plain: dict[str, str]
+    resources: dict[str, str]
+    precision: str
+
+    @property
+    def rows(self) -> Mapping[str, Any]:
+        """The input that has the rows."""
+        (found,) = (one for one in self.inputs if not one["lengths"])
+        return found
+
+
+def cut_signature(graph: Any, name: str, objects: Any) -> Cut:
+    """The part of a graph that computes a signature.
+
+    Args:
+        graph: a MetaGraphDef.
+        name: of the signature.
+        objects: of the checkpoint, a TrackableObjectGraph; None if it has none.
+
+    Raises:
+        ImportRefusedError: it has operations that aren't run here, or other inputs than rows and their lengths.
+    """
+    signature = graph.signature_def[name]
+    inputs = [_input(one) for _, one in sorted(signature.inputs.items())]
+    if sum(not one["lengths"] for one in inputs) != 1:
+        raise ImportRefusedError(f"its signature {name} has other inputs than rows and their lengths")
+    given = {one["name"].partition(":")[0] for one in inputs}
+    nodes = {node.name: node for node in graph.graph_def.node}
+    waiting = [one.name.partition(":")[0] for _, one in sorted(signature.outputs.items())]
+    kept: dict[str, Any] = {}
+    while waiting:
+        at = waiting.pop()
+        if at in kept or at in given or at not in nodes:
+            continue
+        kept[at] = nodes[at]
+        waiting += [one.partition(":")[0].removeprefix("^") for one in nodes[at].input]
+    functions = _reached(graph, kept.values())
+    for node in (*kept.values(), *(node for one in functions for node in one.node_def)):
+        if node.op not in _RUN or (node.op == "Placeholder" and node.name in kept):
+            raise ImportRefusedError(f"it has an operation that isn't run here ({node.op})")
+    variables = _variables(graph, kept, objects)
+    made = type(graph.graph_def)()
+    made.versions.CopyFrom(graph.graph_def.versions)
+    made.node.extend(node for node in kept.values() if node.name not in variables)
+    made.library.function.extend(functions)
+    for node in (*made.node, *(node for one in made.library.function for node in one.node_def)):
+        for hint in _HINTS:
+            node.attr.pop(hint, None)
+        node.device = ""
+    outputs = [one.name for _, one in sorted(signature.outputs.items())]
+    plain = {one: key for one, key in variables.items() if kept[one].op in _PLAIN}
+    resources = {one: key for one, key in variables.items() if kept[one].op == _RESOURCES}
+    return Cut(name, made, inputs, outputs, plain, resources, _precision(made))
+
+
+def _precision(graph: Any) -> str:
+    from tensorflow.core.framework import types_pb2  # noqa: PLC0415 - TensorFlow takes seconds to import
+
+    names = {types_pb2.DT_HALF: "float16", types_pb2.DT_BFLOAT16: "bfloat16"}
+    nodes = [*graph.node, *(node for one in graph.library.function for node in one.node_def)]
+    found = {names.get(node.attr["T"].type, "") for node in nodes if node.op in _PRODUCTS}
+    return max(found, default="")
+
+
+def _input(info: Any) -> dict[str, Any]:
+    """What a TensorInfo says of an input."""
+    from tensorflow.core.framework import types_pb2  # noqa: PLC0415 - TensorFlow takes seconds to import
+
+    shape = (
+        None
+        if info.tensor_shape.unknown_rank
+        else [None if one.size < 0 else one.size for one in info.tensor_shape.dim]
+    )
+    counts = info.dtype in (types_pb2.DT_INT32, types_pb2.DT_INT64)
+    return {
+        "name": info.name,
+        "shape": shape,
+        "dtype": info.dtype,
+        "lengths": counts and shape is not None and len(shape) == 1,
+    }
+
+
+def _reached(graph: Any, nodes: Iterable[Any]) -> list[Any]:
+    """The functions that nodes call, and those that these call."""
+    library = {one.signature.name: one for one in graph.graph_def.library.function}
+    found: dict[str, Any] = {}
+    waiting = [*nodes]
+    while waiting:
+        node = waiting.pop()
+        attributes = [*node.attr.values()]
+        names = [each.func.name for each in attributes] + [one.name for each in attributes for one in each.list.func]
+        for name in (node.op, *names):
+            if name in library and name not in found:
+                found[name] = library[name]
+                waiting += library[name].node_def
+    return [*found.values()]
+
+
+def _variables(graph: Any, nodes: Mapping[str, Any], objects: Any) -> dict[str, str]:
+    """The key in the checkpoint of each variable among nodes, by the node's name."""
+    found = {
+        name: node.attr["shared_name"].s.decode("utf-8", "replace") or name
+        for name, node in nodes.items()
+        if node.op in (*_PLAIN, _RESOURCES)
+    }
+    if objects is None:
+        return found
+    saved = graph.object_graph_def
+    paths = _paths(saved)
+    keys: dict[str, str] = {}
+    for node in nodes.values():
+        called = node.attr["f"].func.name
+        if node.op in _CALLS and called in saved.concrete_functions:
+            # What a function captures comes after its inputs.
+            given = [one.partition(":")[0] for one in node.input if one[:1] != "^"]
+            for name, number in zip(
+                reversed(given), reversed(saved.concrete_functions[called].bound_inputs), strict=False
+            ):
+                key = key_of(objects, paths[number]) if number in paths else None
+                if name in found and key is not None:
+                    keys[name] = key
+    if unknown := sorted(found.keys() - keys):
+        raise ImportRefusedError(f"it doesn't show which variable {unknown[0]} is")
+    return keys
+
+
+def _paths(saved: Any) -> dict[int, tuple[str, ...]]:
+    """The names of the attributes from the saved object to each object, by its number."""
+    found: dict[int, tuple[str, ...]] = {0: ()}
+    waiting = [0]
+    for number in waiting:
+        for child in saved.nodes[number].children if number < len(saved.nodes) else ():
+            if child.node_id not in found and 0 <= child.node_id < len(saved.nodes):
+                found[child.node_id] = (*found[number], child.local_name)
+                waiting.append(child.node_id)
+    return found
