@@ -84,7 +84,7 @@ def _row_lines(plan: Plan) -> Iterator[str]:
             "(max_length of the model); they are computed whole"
         )
     if rows.empty.value >= _ONE_ROW:
-        yield f"empty     {about(rows.empty)} {_rows_have(rows.empty)} no token, and so no vector"
+        yield f"empty     {about(rows.empty)} {_rows_have(rows.empty)} no token, and so no state"
     if rows.padding_share:
         yield f"padding   {percent(rows.padding_share)} of the tokens are padding (0, or masked), and have no vector"
     if rows.quarantined.value >= _ONE_ROW:

@@ -25,7 +25,7 @@ class Summary:
         shards: cut from the input.
         known: those of them that an earlier run had queued.
         elsewhere: those that another process has queued: a second producer, or a worker that knew the job.
-        without_tokens: good rows without a real token, which have no vector.
+        without_tokens: good rows without a real token, which have no state.
         gaps: rows of token ids with padding between tokens.
         unknown_share: share of the texts' words that are not in the vocabulary, also of rows whose id was there before;
             None where there is no word, or none can be unknown.
@@ -71,7 +71,7 @@ class Summary:
         lines = lines_of_unknown(self.unknown_share, self.unknown_noun, f"{this}{bad}")
         if self.without_tokens:
             rows = counted(self.without_tokens, f"row{this} has", f"rows{this} have")
-            lines.append(f"{rows} no token, and so no vector (length is 0)")
+            lines.append(f"{rows} no token, and so no state (length is 0)")
         if self.gaps:
             lines.append(line_of_gaps(self.gaps))
         return lines

@@ -97,7 +97,9 @@ def check_health_file(path: Path) -> None:
         found = "is a pipe, a socket or a device, and no file"
     elif path.is_file() and not _may_be_replaced(path):
         found = "exists, and no worker has written it"
-    elif not os.access(path if path.exists() else Path(os.path.realpath(path)).parent, os.W_OK):
+    elif not (directory := Path(os.path.realpath(path)).parent).is_dir():
+        found = "it is a link into a directory that doesn't exist"
+    elif not os.access(path if path.exists() else directory, os.W_OK):
         found = "this user may not write it" if path.exists() else "this user may not write in its directory"
     elif path.is_file() and not _is_free(path):
         found = _SHARED

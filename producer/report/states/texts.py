@@ -17,7 +17,7 @@ LONGEST_TEXT, LONGEST_ID = 240, 160
 #: Tokens of a row that are kept for its text; of a token's surroundings, those before and those after it.
 TOKENS_SHOWN, BEFORE, AFTER = 48, 8, 4
 # Controls can't be shown; those that turn the direction of what follows could hide a part of a text.
-_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff\ufffe\uffff]")
+_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\ufffe\uffff]")
 
 
 def shown(text: str, longest: int = LONGEST_TEXT) -> str:
@@ -33,7 +33,7 @@ def shown_ends(text: str, longest: int) -> str:
 
 
 def _shown(text: str) -> str:
-    return _UNSHOWN.sub(lambda found: " " if found[0] in "\t\n\r" else f"\\u{ord(found[0]):04x}", text)
+    return _UNSHOWN.sub(lambda found: " " if found[0] in "\t\n\r\u2028\u2029" else f"\\u{ord(found[0]):04x}", text)
 
 
 class Words:

@@ -501,7 +501,7 @@ def test_rows_that_can_not_be_used_go_to_quarantine_with_reasons(place, broker, 
     assert result.stdout == (
         "13 rows with 4 tokens in 1 shard; 1 is queued\n"
         "8 rows are in quarantine, with reasons: unrolled quarantine out\n"
-        "3 rows have no token, and so no vector (length is 0)\n"
+        "3 rows have no token, and so no state (length is 0)\n"
         "1 row contains the padding id 0 between tokens; if 0 is a token of yours, see "
         "docs/token_ids.md\n"
     )
@@ -536,7 +536,7 @@ def test_words_that_the_model_does_not_know_are_counted(place, broker):
     found = enqueue(broker, "rows.txt").stdout.splitlines()
     assert found[1:] == [
         "40.0 % of the words are not in the model's vocabulary",
-        "1 row has no token, and so no vector (length is 0)",
+        "1 row has no token, and so no state (length is 0)",
     ]
 
 

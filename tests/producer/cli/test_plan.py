@@ -49,7 +49,7 @@ def test_a_plan_is_read_by_people(text, model):
     assert "rows      4" in lines
     assert "tokens    44" in lines
     assert "longer    1 row has more than 12 tokens (max_length of the model); they are computed whole" in lines
-    assert "empty     1 row has no token, and so no vector" in lines
+    assert "empty     1 row has no token, and so no state" in lines
     assert any("last" in line and "every token" in line and "*" in line for line in lines)
     assert lines[-1] == "time      not known: not measured"
     assert "made for such texts" not in result.output

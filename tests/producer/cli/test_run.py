@@ -80,7 +80,7 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
         "out: complete\n"
         f"1,000 rows are published, in {len(files)} files\n"
         "2 rows are in quarantine, with reasons: unrolled quarantine out\n"
-        "200 rows have no token, and so no vector (length is 0)\n"
+        "200 rows have no token, and so no state (length is 0)\n"
         "400 rows contain the padding id 0 between tokens; if 0 is a token of yours, see "
         "docs/token_ids.md\n"
         f"out: verified; 1,002 rows in, 1,000 out in {len(files)} whole files (1,400 tokens), 2 in quarantine\n"

@@ -47,6 +47,12 @@ def test_a_health_file_that_is_a_link_to_itself_is_no_crash(tmp_path):
     check_health_file(tmp_path / "loop")
 
 
+def test_a_health_file_that_is_a_link_into_no_directory(tmp_path):
+    (tmp_path / "link").symlink_to("gone/file")
+    with pytest.raises(OptionError, match="link: it is a link into a directory that doesn't exist; name a new file"):
+        check_health_file(tmp_path / "link")
+
+
 @pytest.mark.parametrize("content", ["", '{"on_board": 3}', None])
 def test_a_health_file_that_a_worker_wrote_may_be_written_again(tmp_path, content):
     """An absent file, an empty one and a worker's own are accepted, before and after writing."""

@@ -247,6 +247,29 @@ def test_a_layer_between_is_refused(tmp_path):
         imported(tmp_path / "between.safetensors", tmp_path / "model")
 
 
+def test_a_linear_module_between_layers_of_other_widths(tmp_path):
+    """The refusal names it, and not the option that was given."""
+    shapes = {"emb.weight": (10, 4), "lin.weight": (5, 6), "lin.bias": (5,)}
+    for name, inputs, units, ends in (("one", 4, 3, ("", "_reverse")), ("two", 5, 4, ("",))):
+        for end in ends:
+            shapes |= {
+                f"{name}.weight_ih_l0{end}": (4 * units, inputs),
+                f"{name}.weight_hh_l0{end}": (4 * units, units),
+            }
+            shapes |= {f"{name}.bias_{kind}_l0{end}": (4 * units,) for kind in ("ih", "hh")}
+    tensors = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    save_file(tensors, tmp_path / "between.safetensors")
+    for given in ({}, {"leave": ("lin",)}):
+        with pytest.raises(
+            ImportRefusedError, match=r"has width 6; lin\.weight \(5, 6\) may be between them, .* up to one"
+        ):
+            imported(tmp_path / "between.safetensors", tmp_path / "model", layers=("one", "two"), **given)
+    with pytest.raises(
+        ImportRefusedError, match=r"lin reads vectors 6 wide, .* and --fold is for a module between the"
+    ):
+        imported(tmp_path / "between.safetensors", tmp_path / "model", layers=("one", "two"), maps=("lin:relu",))
+
+
 def test_one_hot(tmp_path):
     """With --one-hot, the vectors are ids, and the source's id k becomes k + 1."""
     tensors = load_file(MODELS / "lstm1.safetensors")

@@ -5,7 +5,7 @@
 from collections.abc import Container, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from unrolled.model.token_map import ACTIVATIONS
 from worker.model_import import token_maps
@@ -246,7 +246,8 @@ class _Paths:
         """Why nodes of one name, whose vectors have these origins, can't be the top, and what can be."""
         advice = "name a Dense layer, a normalization, an activation or a sum above a recurrent layer"
         if not nodes:
-            able = [node.name for node in self._graph.values() if self._works_as_top(self._origin(node.name))]
+            working = (node.name for node in self._graph.values() if self._works_as_top(self._origin(node.name)))
+            able = [*islice(working, _SHOWN_TOPS + 1)]  # each look goes down the whole graph
             names = ", ".join(able[:_SHOWN_TOPS]) + (", …" if len(able) > _SHOWN_TOPS else "")
             return f"there is no such node; {advice}" + (f", such as {names}" if able else "")
         if len(nodes) > 1:

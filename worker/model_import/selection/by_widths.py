@@ -126,6 +126,11 @@ def _table_for(found: Found, reader: str, width: int, asked: Asked) -> Table | N
             f"it has the embeddings {names}, all of the width that {reader} reads; say which: --embedding NAME"
         )
     wide = ", ".join(f"{table.name} ({table.array.shape[1]} wide)" for table in found.tables.values() if table.named)
+    if wide and asked.maps:
+        raise ImportRefusedError(
+            f"{reader} reads vectors {width} wide, but the embeddings are {wide}, and --fold is for a module between "
+            "the embedding and the first layer; leave it out"
+        )
     if wide:
         raise ImportRefusedError(
             f"{reader} reads vectors {width} wide, but the embeddings are {wide}. If a Linear module is between them: "

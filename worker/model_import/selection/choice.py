@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.found import Found
+from worker.model_import.found import Found, Layer
 from worker.model_import.selection.by_graph import choose_by_graph
 from worker.model_import.selection.by_widths import choose_by_widths
 from worker.model_import.selection.leftovers import check_leftovers
@@ -41,7 +41,7 @@ def choose(found: Found, asked: Asked) -> Stack:
     for layer in stack.layers:
         if layer.problem:
             raise ImportRefusedError(f"{layer.name}: {layer.problem}")
-    _check_widths(stack)
+    _check_widths(found, stack)
     return stack
 
 
@@ -120,7 +120,19 @@ def _mark_clips(found: Found, stack: Stack, asked: Asked) -> None:
             raise ImportRefusedError(f"{option} {given:g}: not every layer has such a state; leave it out")
 
 
-def _check_widths(stack: Stack) -> None:
+def _between(found: Found, name: str, width: int, layer: Layer) -> str:
+    """What to do about a layer that reads vectors of another width than the one before it, or the embedding, makes."""
+    fitting = [one for one in found.rest if sorted(one.shape) == sorted((width, layer.inputs))]
+    if name not in found.layers or not fitting:
+        return "name the layers that read each other with --layer, first to last"
+    return (
+        f"{fitting[0].name} {fitting[0].shape} may be between them, which weights alone don't show. Import a file with "
+        f"the model's graph (ONNX, .keras), or the layers up to {name} alone; if {layer.name} reads another layer, "
+        "name those that read each other, first to last"
+    )
+
+
+def _check_widths(found: Found, stack: Stack) -> None:
     # The width after functions is checked when they are computed.
     before = None if stack.table is None or stack.maps else (stack.table.name, stack.table.array.shape[1])
     if any(step.node is not None for step in stack.steps):
@@ -129,7 +141,7 @@ def _check_widths(stack: Stack) -> None:
         if before is not None and before[1] != layer.inputs:
             raise ImportRefusedError(
                 f"{layer.name} reads vectors of width {layer.inputs}, but the output of {before[0]} has width "
-                f"{before[1]}; name the layers that read each other with --layer, first to last"
+                f"{before[1]}; {_between(found, *before, layer)}"
             )
         if residual and layer.inputs != layer.outputs:
             raise ImportRefusedError(

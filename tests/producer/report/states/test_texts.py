@@ -9,6 +9,7 @@ def test_what_is_shown_is_one_line_without_tricks():
     """Controls and turners of direction are spelled out, and what is long is cut."""
     assert shown("a\nb\tc") == "a b c"
     assert shown("\u202eabc\x1b[2J\x00") == "\\u202eabc\\u001b[2J\\u0000"
+    assert shown("one\ttwo\r\nthree\u2028four\u2029five") == "one two  three four five"
     assert shown("x" * 300, 10) == "xxxxxxxxx…"
     assert [shown_ends("a" * 99 + "b" * 99, longest) for longest in (5, 6)] == ["aa…bb", "aaa…bb"]
     assert shown_ends("\0" + 9 * "x", 10) == "\\u0000xxxxxxxxx"

@@ -828,6 +828,14 @@ def one_hot_by_comparison():
     return graph, graph.lstm(graph.time_first(x), 10)
 
 
+@case(suffix=".onnx", run=True)
+def one_hot_by_comparison_in_bytes():
+    graph = Graph()
+    x = graph.add("Equal", graph.add("Unsqueeze", "ids", graph.constant([-1])), graph.constant([*range(10)]))
+    x = graph.add("Cast", graph.add("Cast", x, to=TensorProto.UINT8), to=TensorProto.FLOAT)
+    return graph, graph.lstm(graph.time_first(x), 10)
+
+
 @case(r"reads equal\d+ \(Equal\)", suffix=".onnx")
 def one_hot_by_comparison_with_other_numbers():
     graph = Graph()

@@ -3,6 +3,8 @@
 A graph doesn't say which of its tensors are a layer's states, so these are looked for among all that it computes.
 """
 
+# Over 150 lines: the signatures that are tried, and what one process is given and gives back.
+
 from __future__ import annotations
 
 import json
@@ -74,6 +76,7 @@ def run_saved_graph(
     Raises:
         ImportRefusedError: no signature can be run; the text is the reason.
     """
+    # Over 40 lines: half of it is the description of its arguments.
     model, prefix = read_graph(own.path / "saved_model.pb"), own.path / "variables" / "variables"
     stored = read_variables(prefix)
     needed = {array.name for one in stack.layers[-1].passes for array in one.parts.values()}
@@ -121,6 +124,7 @@ def _run(
     wanted: Mapping[int, Float32],
     limit: float,
 ) -> Seen:
+    # Over 40 lines: what the process is given, its end, and what it gives back.
     *_, step = stack.chain
     total = next(iter(wanted.values())).shape[1]
     if cut.precision:  # rather all states with differences such as its rounding makes than the last ones alone

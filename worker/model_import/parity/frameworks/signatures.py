@@ -90,6 +90,7 @@ def cut_signature(graph: Any, name: str, objects: Any) -> Cut:
     Raises:
         ImportRefusedError: it has operations that aren't run here, or other inputs than rows and their lengths.
     """
+    # Over 40 lines: the checks of one cut, in their order.
     signature = graph.signature_def[name]
     inputs = [_input(one) for _, one in sorted(signature.inputs.items())]
     if sum(not one["lengths"] for one in inputs) != 1:

@@ -37,6 +37,8 @@ THROUGH = {"Cast", "Dropout", "Identity", "Reshape", "Squeeze", "Transpose", "Un
 
 #: Element types that a Cast may have without changing ids or vectors: integers of 32 and 64 bits, and floats of these.
 _INTEGERS, _FLOATS = {6, 7}, {1, 11}
+#: Types that hold zeros and ones.
+_WHOLE = {2, 3, 4, 5, 6, 7, 12, 13}
 _STANDARD = ("", "ai.onnx")
 _NO_OPERATOR = (
     "it contains no operator LSTM or GRU. A layer that is written as other operations, as PyTorch exports LSTMCell, "
@@ -350,7 +352,7 @@ class _Reader:
             axes = (self._axes.of(node.input[0]) if node.input else None) or ()
             kind = _kind_of_cast(node)
             if "f" in axes:
-                is_whole = kind in _INTEGERS and self._source(node.input[0])[1] == "onehot"
+                is_whole = kind in _WHOLE and self._source(node.input[0])[1] == "onehot"
                 return is_whole or kind in _FLOATS or kind in LOW_TYPES
             return kind in _FLOATS or kind in _INTEGERS or (kind in LOW_TYPES and not axes)
         if node.op_type == "Dropout" and len(node.input) > 2 and node.input[2]:

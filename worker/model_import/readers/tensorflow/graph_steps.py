@@ -48,6 +48,7 @@ def judge_steps(model: Any, found: Found, gates: str | None) -> None:
     Raises:
         ImportRefusedError: the user says another activation than all layers have.
     """
+    # Over 40 lines: the judgements of all layers, which share what the graph's loops show.
     functions = read_loops(model)
     layers = [*found.layers.values()]
     own = {layer.name: _loops_of(layer, functions) for layer in layers}
