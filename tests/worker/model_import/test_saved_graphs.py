@@ -103,7 +103,7 @@ def test_the_last_states_alone(tmp_path):
         assert done.parity.whole
         missing = " ".join(done.parity.missing)
         assert "merge_mode" in missing
-        assert ("only the states after each row's last token" in missing) == (name == "last")
+        assert ("the states of all tokens but each row's last" in missing) == (name == "last")
 
 
 def test_rows_with_lengths_and_of_one_length(tmp_path):
@@ -115,6 +115,37 @@ def test_rows_with_lengths_and_of_one_length(tmp_path):
     done = imported(tmp_path / "saved", tmp_path / "model", parity=1e-5)
     assert done.parity.whole
     assert len(done.parity.comparisons[0].rows) == 1
+
+
+def test_other_inputs_and_seeds(tmp_path):
+    """Other inputs get ones; seeds that the graph counts up are left alone."""
+    ids, others = keras.Input((None,), dtype="int32"), keras.Input((3,))
+    states = lstm(recurrent_dropout=0.2)(layers.Embedding(10, 4)(ids))
+    made = layers.Concatenate()([layers.GlobalMaxPooling1D()(states), others])
+    keras.Model([others, ids], layers.Dense(2)(made)).export(tmp_path / "saved", verbose=False)
+    assert b"AssignVariableOp" in (tmp_path / "saved" / "saved_model.pb").read_bytes()
+    done = imported(tmp_path / "saved", tmp_path / "model", parity=1e-5)
+    assert done.parity.whole
+    assert not done.parity.missing
+    # With several inputs, it isn't known that the rows are the layer's.
+    made = layers.Concatenate()(
+        [layers.GlobalMaxPooling1D()(lstm()(Own(reverse)(layers.Embedding(10, 4)(ids)))), others]
+    )
+    keras.Model([others, ids], layers.Dense(2)(made)).export(tmp_path / "other", verbose=False)
+    done = imported(tmp_path / "other", tmp_path / "other-model", parity=1e-5)
+    assert not done.parity.whole
+    assert "has other inputs, and may read these rows in another way" in done.parity.missing[0]
+
+
+def test_a_sum_that_the_user_names(tmp_path):
+    ids = keras.Input((None,), dtype="int32")
+    vectors = layers.Embedding(10, 4)(ids)
+    sums = layers.Add()([lstm(4, name="below")(vectors), vectors])
+    keras.Model(ids, lstm(4, name="above")(sums)).export(tmp_path / "saved", verbose=False)
+    given = {"layers": ("below", "above"), "parity": 1e-5}
+    with pytest.raises(ImportRefusedError, match=r"the states of above as imported nowhere.*a sum: --residual NAME"):
+        imported(tmp_path / "saved", tmp_path / "model", **given)
+    assert imported(tmp_path / "saved", tmp_path / "model", **given, residual=("below",)).parity.whole
 
 
 def test_rows_of_vectors(tmp_path):

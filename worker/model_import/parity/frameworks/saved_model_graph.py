@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from worker.model_import.found import Float32, SavedGraph
     from worker.model_import.parity.frameworks.signatures import Cut
+    from worker.model_import.readers.tensorflow.checkpoint import Variables
     from worker.model_import.selection.stack import Stack
 
 _SECONDS = 300
@@ -36,7 +37,7 @@ _PROCESS = "worker.model_import.parity.frameworks.saved_model_process"
 _VECTORS = 3
 #: The differences that a type of 8 or 11 bits makes, as a share of the states.
 _ROUNDED_SHARE = 0.05
-_LAST = "only the states after each row's last token: the graph has no others"
+_LAST = "the states of all tokens but each row's last (or first, if read backward): the graph doesn't have them"
 _APART = "whether the graph joins the directions side by side, as here (merge_mode concat): it has no such tensor"
 
 
@@ -77,28 +78,43 @@ def run_saved_graph(
         ImportRefusedError: no signature can be run; the text is the reason.
     """
     # Over 40 lines: half of it is the description of its arguments.
-    model, prefix = read_graph(own.path / "saved_model.pb"), own.path / "variables" / "variables"
+    prefix = own.path / "variables" / "variables"
     stored = read_variables(prefix)
     needed = {array.name for one in stack.layers[-1].passes for array in one.parts.values()}
-    reason, best, nearest = "it has no signature that computes the last layer", None, float("inf")
-    for graph in model.meta_graphs:
-        for name in (one for one, signature in sorted(graph.signature_def.items()) if signature.inputs):
+    signatures, reason = _signatures(own, stored, needed)
+    best, nearest = None, float("inf")
+    for cuts in signatures:
+        for cut in cuts:
             try:
-                cut = cut_signature(graph, name, stored.graph)
-                if needed - {stored.names.get(key) for key in (*cut.plain.values(), *cut.resources.values())}:
-                    continue
                 seen = _run(cut, stack, prefix, _as_read(cut, stack, rows), real, wanted, limit)
             except ImportRefusedError as error:
                 reason = str(error)
                 continue
             difference = max(float(np.abs(made - wanted[number]).max()) for number, made in seen.states.items())
-            if best is None or difference < nearest:
+            if difference <= limit:
+                return seen
+            if len(cuts) > 1:
+                reason = f"its signature {cut.name} has other inputs, and may read these rows in another way"
+            elif difference < nearest:
                 best, nearest = seen, difference
-            if nearest <= limit:
-                return best
     if best is None:
         raise ImportRefusedError(reason)
     return best
+
+
+def _signatures(own: SavedGraph, stored: Variables, needed: set[str]) -> tuple[list[list[Cut]], str]:
+    """The signatures that compute with some variables, each with the rows in each of its inputs; why others can't."""
+    found, reason = [], "it has no signature that computes the last layer"
+    for graph in read_graph(own.path / "saved_model.pb").meta_graphs:
+        for name in sorted(graph.signature_def):
+            try:
+                cut = cut_signature(graph, name, stored.graph)
+            except ImportRefusedError as error:
+                reason = str(error)
+                continue
+            if not needed - {stored.names.get(key) for key in (*cut.plain.values(), *cut.resources.values())}:
+                found.append(cut.each_input())
+    return found, reason
 
 
 def _as_read(cut: Cut, stack: Stack, rows: Mapping[int, NDArray[Any]]) -> Mapping[int, NDArray[Any]]:

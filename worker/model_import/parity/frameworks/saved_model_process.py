@@ -139,18 +139,26 @@ def _computed(
     options = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
     with tf.compat.v1.Session(graph=graph, config=options) as session:
         for number, row in rows.items():
-            (shape,) = (one["shape"] for one in plan["inputs"] if not one["lengths"])
+            (shape,) = (one["shape"] for one in plan["inputs"] if one["given"] == "rows")
             batch = _batch(row, shape, rows_first=rows_first)
             if batch is not None:
                 count = batch.shape[0 if rows_first else 1]
                 feeds = {
-                    tensor.name: (np.full(count, len(row)) if one["lengths"] else batch).astype(
-                        tensor.dtype.as_numpy_dtype
-                    )
+                    tensor.name: _given(one, batch, count, len(row)).astype(tensor.dtype.as_numpy_dtype)
                     for tensor, one in zip(inputs, plan["inputs"], strict=True)
                 }
                 made[number] = session.run(wanted, feeds)
     return made
+
+
+def _given(one: Mapping[str, Any], batch: NDArray[Any], count: int, length: int) -> NDArray[Any]:
+    """What an input is given, see `Cut`."""
+    if one["given"] == "rows":
+        return batch
+    if one["given"] == "lengths":
+        return np.full(count, length)
+    sizes = [size or (length if axis else count) for axis, size in enumerate(one["shape"] or [])]
+    return np.full(sizes, one["given"] == "ones")
 
 
 def _batch(row: NDArray[Any], shape: Sequence[int | None] | None, *, rows_first: bool) -> NDArray[Any] | None:

@@ -8,7 +8,7 @@ aren't called: variables are read from the checkpoint.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from worker.model_import.errors import ImportRefusedError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _PLAIN, _RESOURCES = ("Variable", "VariableV2"), "VarHandleOp"
+#: They change nothing but the seeds of random numbers if these are whole numbers, and are left out.
+_ASSIGNMENTS = ("AssignAddVariableOp", "AssignVariableOp")
 _PRODUCTS = ("BatchMatMulV2", "Einsum", "MatMul")
 #: What a node says of where it is computed, near a variable, and of shapes, which the importer of a graph compares.
 _HINTS = ("_class", "_output_shapes")
@@ -38,11 +40,13 @@ _RUN = frozenset({
     "RefIdentity", "RefSwitch", "Relu", "Relu6", "Reshape", "ResourceGather", "ResourceGatherNd", "Reverse",
     "ReverseSequence", "ReverseV2", "Round", "Rsqrt", "Select", "SelectV2", "Selu", "SequenceMask", "Shape", "ShapeN",
     "Sigmoid", "Sign", "Sin", "Size", "Slice", "Snapshot", "Softmax", "Softplus", "Softsign", "Split", "SplitV",
-    "Sqrt", "Square", "SquaredDifference", "Squeeze", "StatefulPartitionedCall", "StatelessIf", "StatelessWhile",
-    "StopGradient", "StridedSlice", "Sub", "Sum", "Switch", "Tan", "Tanh", "TensorArrayCloseV3", "TensorArrayGatherV3",
-    "TensorArrayReadV3", "TensorArrayScatterV3", "TensorArraySizeV3", "TensorArrayV3", "TensorArrayWriteV3",
-    "TensorListElementShape", "TensorListFromTensor", "TensorListGather", "TensorListGetItem", "TensorListLength",
-    "TensorListPopBack", "TensorListPushBack", "TensorListReserve", "TensorListResize",
+    "Sqrt", "Square", "SquaredDifference", "Squeeze", "StatefulPartitionedCall", "StatelessIf",
+    "StatelessRandomGetAlg", "StatelessRandomGetKeyCounter", "StatelessRandomGetKeyCounterAlg",
+    "StatelessRandomNormalV2", "StatelessRandomUniform", "StatelessRandomUniformIntV2", "StatelessRandomUniformV2",
+    "StatelessWhile", "StopGradient", "StridedSlice", "Sub", "Sum", "Switch", "Tan", "Tanh", "TensorArrayCloseV3",
+    "TensorArrayGatherV3", "TensorArrayReadV3", "TensorArrayScatterV3", "TensorArraySizeV3", "TensorArrayV3",
+    "TensorArrayWriteV3", "TensorListElementShape", "TensorListFromTensor", "TensorListGather", "TensorListGetItem",
+    "TensorListLength", "TensorListPopBack", "TensorListPushBack", "TensorListReserve", "TensorListResize",
     "TensorListScatterIntoExistingList", "TensorListSetItem", "TensorListStack", "TensorScatterUpdate", "Tile",
     "TopKV2", "Transpose", "TruncateDiv", "Unpack", "VarHandleOp", "Variable", "VariableV2", "Where", "While",
     "ZerosLike",
@@ -56,8 +60,8 @@ class Cut:
     Attributes:
         name: of the signature.
         graph: a GraphDef.
-        inputs: name, shape (with None for any size; None for any shape) and type of each input, and whether it is the
-            lengths of rows.
+        inputs: name, shape (with None for any size; None for any shape) and type of each input, and what is given to
+            it: "rows", "lengths" of rows, "ones", or "zeros" (to one that turns training on).
         outputs: names of the tensors.
         plain: the keys in the checkpoint of variables that nodes read as tensors, by the names of their nodes.
         resources: and of those that are resources.
@@ -75,8 +79,18 @@ class Cut:
     @property
     def rows(self) -> Mapping[str, Any]:
         """The input that has the rows."""
-        (found,) = (one for one in self.inputs if not one["lengths"])
+        (found,) = (one for one in self.inputs if one["given"] == "rows")
         return found
+
+    def each_input(self) -> list[Cut]:
+        """The same with the rows in each input that may have them."""
+        able = [number for number, one in enumerate(self.inputs) if one["given"] == "ones"]
+        return [
+            replace(
+                self, inputs=[one | {"given": "rows"} if at == number else one for at, one in enumerate(self.inputs)]
+            )
+            for number in able
+        ]
 
 
 def cut_signature(graph: Any, name: str, objects: Any) -> Cut:
@@ -88,13 +102,11 @@ def cut_signature(graph: Any, name: str, objects: Any) -> Cut:
         objects: of the checkpoint, a TrackableObjectGraph; None if it has none.
 
     Raises:
-        ImportRefusedError: it has operations that aren't run here, or other inputs than rows and their lengths.
+        ImportRefusedError: it has operations that aren't run here.
     """
     # Over 40 lines: the checks of one cut, in their order.
     signature = graph.signature_def[name]
     inputs = [_input(one) for _, one in sorted(signature.inputs.items())]
-    if sum(not one["lengths"] for one in inputs) != 1:
-        raise ImportRefusedError(f"its signature {name} has other inputs than rows and their lengths")
     given = {one["name"].partition(":")[0] for one in inputs}
     nodes = {node.name: node for node in graph.graph_def.node}
     waiting = [one.name.partition(":")[0] for _, one in sorted(signature.outputs.items())]
@@ -107,13 +119,13 @@ def cut_signature(graph: Any, name: str, objects: Any) -> Cut:
         waiting += [one.partition(":")[0].removeprefix("^") for one in nodes[at].input]
     functions = _reached(graph, kept.values())
     for node in (*kept.values(), *(node for one in functions for node in one.node_def)):
-        if node.op not in _RUN or (node.op == "Placeholder" and node.name in kept):
+        if (node.op not in _RUN and not _is_of_seeds(node)) or (node.op == "Placeholder" and node.name in kept):
             raise ImportRefusedError(f"it has an operation that isn't run here ({node.op})")
     variables = _variables(graph, kept, objects)
     made = type(graph.graph_def)()
     made.versions.CopyFrom(graph.graph_def.versions)
     made.node.extend(node for node in kept.values() if node.name not in variables)
-    made.library.function.extend(functions)
+    made.library.function.extend(_without_seeds(one) for one in functions)
     for node in (*made.node, *(node for one in made.library.function for node in one.node_def)):
         for hint in _HINTS:
             node.attr.pop(hint, None)
@@ -122,6 +134,31 @@ def cut_signature(graph: Any, name: str, objects: Any) -> Cut:
     plain = {one: key for one, key in variables.items() if kept[one].op in _PLAIN}
     resources = {one: key for one, key in variables.items() if kept[one].op == _RESOURCES}
     return Cut(name, made, inputs, outputs, plain, resources, _precision(made))
+
+
+def _is_of_seeds(node: Any) -> bool:
+    from tensorflow.core.framework import types_pb2  # noqa: PLC0415 - TensorFlow takes seconds to import
+
+    whole = (types_pb2.DT_INT32, types_pb2.DT_INT64, types_pb2.DT_UINT32, types_pb2.DT_UINT64)
+    return node.op in _ASSIGNMENTS and node.attr["dtype"].type in whole
+
+
+def _without_seeds(function: Any) -> Any:
+    """A function without the assignments of new seeds; its order of effects isn't needed, because it has no others."""
+    left = {node.name for node in function.node_def if _is_of_seeds(node)}
+    made = type(function)()
+    made.CopyFrom(function)
+    made.control_ret.clear()
+    made.signature.ClearField("control_output")
+    kept = [node for node in made.node_def if node.name not in left]
+    for node in kept:
+        read = [one for one in node.input if one.partition(":")[0].removeprefix("^") not in left]
+        node.ClearField("input")
+        node.input.extend(read)
+    copies = [type(node).FromString(node.SerializeToString()) for node in kept]
+    made.ClearField("node_def")
+    made.node_def.extend(copies)
+    return made
 
 
 def _precision(graph: Any) -> str:
@@ -142,12 +179,13 @@ def _input(info: Any) -> dict[str, Any]:
         if info.tensor_shape.unknown_rank
         else [None if one.size < 0 else one.size for one in info.tensor_shape.dim]
     )
+    turns = info.dtype == types_pb2.DT_BOOL and shape == []
     counts = info.dtype in (types_pb2.DT_INT32, types_pb2.DT_INT64)
     return {
         "name": info.name,
         "shape": shape,
         "dtype": info.dtype,
-        "lengths": counts and shape is not None and len(shape) == 1,
+        "given": "lengths" if counts and shape is not None and len(shape) == 1 else "zeros" if turns else "ones",
     }
 
 
