@@ -8,6 +8,7 @@ from support.imported import imported
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.parity.frameworks import saved_model_graph
+from worker.model_import.parity.own_graph import NO_PADDING
 from worker.model_import.readers.tensorflow.saved_model import read_saved_model
 
 tf = pytest.importorskip("tensorflow")
@@ -66,7 +67,7 @@ def test_states_that_the_graph_computes(given, tmp_path):
     done = imported(saved, tmp_path / "model", layers=names, parity=1e-5)
     assert done.parity.whole
     assert done.parity.comparisons[0].left == "the file's graph in TensorFlow"
-    assert not done.parity.missing
+    assert done.parity.missing == [NO_PADDING]
     assert not done.caution
     assert not [note for note in done.made.notes if "assumed" in note or "weights alone" in note]
 
@@ -117,6 +118,30 @@ def test_rows_with_lengths_and_of_one_length(tmp_path):
     assert len(done.parity.comparisons[0].rows) == 1
 
 
+def test_a_model_that_reads_all_tokens_but_the_last(tmp_path):
+    """As language models do that predict the next token."""
+    ids = keras.Input((None,), dtype="int32")
+    keras.Model(ids, lstm()(layers.Embedding(10, 4)(ids[:, :-1]))).export(tmp_path / "saved", verbose=False)
+    done = imported(tmp_path / "saved", tmp_path / "model", parity=1e-5)
+    assert done.parity.whole
+    assert "the states of each row's last token" in done.parity.missing[0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [((1,), "rows of one token alone"), ((3, 4), "reads something else than these rows"), ((10**7,), "takes none of")],
+)
+def test_rows_that_show_nothing(shape, reason, tmp_path):
+    """A graph of single tokens, of rows of rows, or of rows that would take too long."""
+    ids = keras.Input(shape, dtype="int32")
+    vectors = layers.Embedding(10, 4)(ids)
+    words = layers.TimeDistributed(lstm(return_sequences=False)) if len(shape) > 1 else lstm()
+    keras.Model(ids, words(vectors)).export(tmp_path / "saved", verbose=False)
+    done = imported(tmp_path / "saved", tmp_path / "model", parity=1e-5)
+    assert not done.parity.whole
+    assert reason in done.parity.missing[0]
+
+
 def test_other_inputs_and_seeds(tmp_path):
     """Other inputs get ones; seeds that the graph counts up are left alone."""
     ids, others = keras.Input((None,), dtype="int32"), keras.Input((3,))
@@ -126,7 +151,7 @@ def test_other_inputs_and_seeds(tmp_path):
     assert b"AssignVariableOp" in (tmp_path / "saved" / "saved_model.pb").read_bytes()
     done = imported(tmp_path / "saved", tmp_path / "model", parity=1e-5)
     assert done.parity.whole
-    assert not done.parity.missing
+    assert done.parity.missing == [NO_PADDING]
     # With several inputs, it isn't known that the rows are the layer's.
     made = layers.Concatenate()(
         [layers.GlobalMaxPooling1D()(lstm()(Own(reverse)(layers.Embedding(10, 4)(ids)))), others]
@@ -163,9 +188,15 @@ def test_graphs_that_compute_in_float16(tmp_path):
     done = imported(exported(tmp_path / "saved", lstm(**half)), tmp_path / "model", parity=1e-5)
     assert done.parity.whole
     assert 0 < done.parity.rounded_share < 0.02
-    saved = exported(tmp_path / "reversed", Own(reverse), lstm(**half))
-    with pytest.raises(ImportRefusedError, match="which computes in float16, and plain float64 arithmetic differ by"):
-        imported(saved, tmp_path / "refused", parity=1e-5)
+    below = [layers.Embedding(10, 4, embeddings_initializer=keras.initializers.RandomNormal(0, 1, seed=1), **half)]
+    done = imported(exported(tmp_path / "below", lstm(), below=below), tmp_path / "of-below", parity=1e-5)
+    assert done.parity.rounded.left == "the file's graph in TensorFlow, which computes in float16,"
+    for name, given in (
+        ("reversed", (Own(reverse), lstm(**half))),
+        ("above", (Own(lambda vectors: 1.01 * vectors), lstm(), layers.Dense(2, **half))),
+    ):
+        with pytest.raises(ImportRefusedError, match="imported nowhere: the nearest differ by"):
+            imported(exported(tmp_path / name, *given), tmp_path / "refused", parity=1e-5)
 
 
 def test_graphs_that_do_more_than_compute_are_not_run(tmp_path):

@@ -28,7 +28,7 @@ from worker.engines.padded import make_padded
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import SavedGraph
 from worker.model_import.parity.original import find_original, run_stack
-from worker.model_import.parity.own_graph import NO_GRAPH, NO_RUN, OTHER_STATES, run_own
+from worker.model_import.parity.own_graph import NO_GRAPH, NO_PADDING, NO_RUN, OTHER_STATES, run_own
 from worker.model_import.parity.padded_rows import padded_rows
 from worker.model_import.parity.plain_arithmetic import last_states
 from worker.model_import.selection.initial_states import ZEROS, starts_of
@@ -160,7 +160,9 @@ def compare(
         wanted = _of(exact, kept)
         least = min(bound, SOUGHT_SHARE * _root_mean_square(wanted))
         limit = max(least, *(ROUNDINGS * roundings[number] for number in kept))
-        original = _sought(saved, stack, source_rows, unmasked, real, begun, wanted, limit)
+        original = _sought(
+            saved, stack, source_rows, unmasked, real, begun, wanted, limit, padded=unpadded or padding is not None
+        )
     missing = original.missing
     made = {name: _real(states, real) for name, states in original.exact.items()} | {PLAIN: exact}
     if amplifying := roundings.keys() - kept:
@@ -283,6 +285,8 @@ def _sought(
     begun: Float32 | None,
     wanted: dict[int, Float32],
     limit: float,
+    *,
+    padded: bool,
 ) -> _Original:
     """Find the states among what a graph computes; if it can't be run, run the framework's layers.
 
@@ -295,23 +299,24 @@ def _sought(
         begun: the initial states that the rows bring, (rows, numbers); None if they bring none.
         wanted: the states of the rows that show errors, (time, outputs), by their numbers.
         limit: the largest difference of the same states.
+        padded: whether the rows are padded, or the user wants the vectors of rows without padding.
 
     Raises:
         ImportRefusedError: the file alone leaves doubts, and its graph can't be run.
         ModelError: the graph has other states.
     """
     # Over 40 lines: half of it is the description of its arguments.
-    from worker.model_import.parity.frameworks.saved_model_graph import run_saved_graph  # noqa: PLC0415 - it needs TensorFlow
+    from worker.model_import.parity.frameworks.saved_model_graph import largest, run_saved_graph  # noqa: PLC0415 - it needs TensorFlow
 
     name = "the file's graph in TensorFlow"
     try:
         if begun is not None:
             raise ImportRefusedError("rows bring the states that layers start from")  # noqa: TRY301 - one of the reasons
+        if not np.isfinite(limit):
+            raise ImportRefusedError("the model's states aren't numbers")  # noqa: TRY301
         rows = {number: source_rows[number] for number in wanted}
         seen = run_saved_graph(own, stack, rows, real, wanted, limit)
-        difference = max(float(np.abs(states - wanted[number]).max()) for number, states in seen.states.items())
-        is_other = not (seen.precision or difference <= limit)
-        if stack.vectors and is_other:
+        if stack.vectors and not seen.is_same:
             # What the user calls the vectors that the first layer reads may be made within the graph.
             raise ImportRefusedError("it makes other states of these vectors")  # noqa: TRY301
     except ImportRefusedError as error:
@@ -322,9 +327,11 @@ def _sought(
         made = _Original({}, {}, {}, [NO_RUN.format(name, error)], whole=False)
         _run_layers(stack, unmasked, begun, made)
         return made
-    if is_other:
+    if not seen.is_same:
+        difference = largest(seen.states, wanted)
         raise ModelError(OTHER_STATES.format(name, stack.layers[-1].name, difference, limit))
-    made = _Original({}, {}, {}, seen.missing, whole=True)
+    unpadded = [] if padded or stack.vectors else [NO_PADDING]
+    made = _Original({}, {}, {}, [*seen.missing, *unpadded], whole=True)
     if seen.precision:
         made.rounded[f"{name}, which computes in {seen.precision},"] = seen.states
         _run_layers(stack, unmasked, begun, made)

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 NO_GRAPH = "how data flows through the model: the file has no graph; compare a few rows: unrolled model compare"
 #: Why the graph of a file that shows no layers isn't run.
 NO_RUN = "how data flows through the model: {0} isn't run ({1}); compare a few rows: unrolled model compare"
+#: What a run of rows without padding doesn't show.
+NO_PADDING = (
+    "rows with padding: if your program pads rows and doesn't mask the padding, its states may be others "
+    "(--pad LENGTH, or compare a few rows: unrolled model compare)"
+)
 #: Why the states that the names of variables show can't be those of the graph.
 OTHER_STATES = (
     "{0}, run with random rows, has the states of {1} as imported nowhere: the nearest differ by {2:.1e}, and rounding "

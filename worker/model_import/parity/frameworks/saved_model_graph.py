@@ -8,9 +8,11 @@ A graph doesn't say which of its tensors are a layer's states, so these are look
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,12 +34,19 @@ if TYPE_CHECKING:
     from worker.model_import.readers.tensorflow.checkpoint import Variables
     from worker.model_import.selection.stack import Stack
 
+#: For all signatures together.
 _SECONDS = 300
+#: A line that names an error: "tensorflow.python.framework.errors_impl.InvalidArgumentError: …".
+_ERROR = re.compile(r"[\w.]*(Error|Exception)\b")
+#: Tokens of the longest row, at least.
+_FEWEST = 2
 _PROCESS = "worker.model_import.parity.frameworks.saved_model_process"
-_VECTORS = 3
-#: The differences that a type of 8 or 11 bits makes, as a share of the states.
-_ROUNDED_SHARE = 0.05
-_LAST = "the states of all tokens but each row's last (or first, if read backward): the graph doesn't have them"
+#: The differences that a type makes, as a share of the largest state: float16 has 11 bits, bfloat16 8.
+_ROUNDED_SHARES = {"": 0.0, "float16": 0.01, "bfloat16": 0.05}
+_MISSING = {
+    "last": "the states of all tokens but each row's last (or first, if read backward): the graph doesn't have them",
+    "but_last": "the states of each row's last token: the graph doesn't read it",
+}
 _APART = "whether the graph joins the directions side by side, as here (merge_mode concat): it has no such tensor"
 
 
@@ -48,12 +57,14 @@ class Seen:
     Attributes:
         states: of each row that it takes, (time, outputs), by the rows' numbers: those that are nearest to the wanted.
         missing: what they don't show, one text each.
-        precision: see `Cut`.
+        precision: a type with fewer digits than float32 that the graph computes in, if they aren't the same; or "".
+        is_same: whether they differ from the wanted by no more than the limit, or than rounding to `precision` does.
     """
 
     states: dict[int, Float32]
     missing: list[str]
     precision: str
+    is_same: bool
 
 
 def run_saved_graph(
@@ -82,21 +93,21 @@ def run_saved_graph(
     stored = read_variables(prefix)
     needed = {array.name for one in stack.layers[-1].passes for array in one.parts.values()}
     signatures, reason = _signatures(own, stored, needed)
-    best, nearest = None, float("inf")
+    best: Seen | None = None
+    until = time.monotonic() + _SECONDS
     for cuts in signatures:
         for cut in cuts:
             try:
-                seen = _run(cut, stack, prefix, _as_read(cut, stack, rows), real, wanted, limit)
+                seen = _run(cut, stack, prefix, _as_read(cut, stack, rows), real, wanted, limit, until)
             except ImportRefusedError as error:
                 reason = str(error)
                 continue
-            difference = max(float(np.abs(made - wanted[number]).max()) for number, made in seen.states.items())
-            if difference <= limit:
+            if seen.is_same:
                 return seen
             if len(cuts) > 1:
                 reason = f"its signature {cut.name} has other inputs, and may read these rows in another way"
-            elif difference < nearest:
-                best, nearest = seen, difference
+            elif best is None or largest(seen.states, wanted) < largest(best.states, wanted):
+                best = seen
     if best is None:
         raise ImportRefusedError(reason)
     return best
@@ -120,15 +131,18 @@ def _signatures(own: SavedGraph, stored: Variables, needed: set[str]) -> tuple[l
 def _as_read(cut: Cut, stack: Stack, rows: Mapping[int, NDArray[Any]]) -> Mapping[int, NDArray[Any]]:
     """The rows as a signature reads them: ids, or vectors."""
     shape = cut.rows["shape"]
-    if not stack.vectors and shape is not None and len(shape) == _VECTORS:
-        width = stack.one_hot_dim
-        # The row after the last one is a vector of zeros, for the id -1.
-        rows = {number: np.eye(width + 1, width, dtype=np.float32)[row] for number, row in rows.items()}
-    (like, *_) = rows.values()
-    rank = 1 + like.ndim
-    if shape is not None and (len(shape) != rank or shape[2:] not in ([], [None], [like.shape[-1]])):
-        raise ImportRefusedError(f"its signature {cut.name} reads something else than these rows")
-    return rows
+    width = stack.input_dim if stack.vectors else stack.one_hot_dim if stack.table is None else None
+    if shape is not None and not (len(shape) == 2 if width is None else len(shape) == 3 and shape[2] in (None, width)):
+        is_of_ids = width is not None and not stack.vectors and len(shape) == 2  # it makes the vectors itself
+        if not is_of_ids:
+            raise ImportRefusedError(f"its signature {cut.name} reads something else than these rows")
+        return rows
+    if width is None or stack.vectors:
+        return rows
+    made = {number: np.zeros((len(row), width), np.float32) for number, row in rows.items()}
+    for number, row in rows.items():
+        made[number][np.flatnonzero(row >= 0), row[row >= 0]] = 1.0  # -1 is a vector of zeros
+    return made
 
 
 def _run(
@@ -139,12 +153,12 @@ def _run(
     real: Sequence[NDArray[np.bool_] | slice],
     wanted: Mapping[int, Float32],
     limit: float,
+    until: float,
 ) -> Seen:
     # Over 40 lines: what the process is given, its end, and what it gives back.
     *_, step = stack.chain
+    most = max(float(np.abs(states).max()) for states in wanted.values())
     total = next(iter(wanted.values())).shape[1]
-    if cut.precision:  # rather all states with differences such as its rounding makes than the last ones alone
-        limit = max(limit, *(_ROUNDED_SHARE * float(np.abs(states).max()) for states in wanted.values()))
     passes = () if step.layer is None or step.source is not None else step.layer.passes
     plan = {
         "inputs": cut.inputs,
@@ -153,7 +167,7 @@ def _run(
         "plain": cut.plain,
         "resources": cut.resources,
         "widths": [one.projection or one.units for one in passes] or [total],
-        "limit": limit,
+        "limits": {name: max(limit, share * most) for name, share in _ROUNDED_SHARES.items()},
         "size_bytes": sum(piece.stat().st_size for piece in prefix.parent.glob(f"{prefix.name}.data-*")),
     }
     arrays: dict[str, Any] = {f"row{number}": row for number, row in rows.items()}
@@ -166,20 +180,34 @@ def _run(
         np.savez(place / "rows.npz", **arrays)
         command = [sys.executable, "-P", "-m", _PROCESS, scratch]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+            left = max(0.0, until - time.monotonic())
+            done = subprocess.run(command, capture_output=True, text=True, timeout=left, check=False)
         except subprocess.TimeoutExpired as error:
             raise ImportRefusedError(f"TensorFlow took longer than {_SECONDS} s") from error
         if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            raise ImportRefusedError(f"TensorFlow can't run it ({(lines or ['it ended without a word'])[-1][:200]})")
+            raise ImportRefusedError(f"TensorFlow can't run it ({_reason(done.stderr)})")
         about = json.loads((place / "found.json").read_text("utf-8"))
-        if not about["rows"]:
-            raise ImportRefusedError("it takes none of the rows that would show an error")
-        if not about["found"]:
-            raise ImportRefusedError("none of its tensors has the shape of the states")
+        if "reason" in about:
+            raise ImportRefusedError(about["reason"])
         with np.load(place / "made.npz", allow_pickle=False) as made:
             states = {int(name): np.asarray(made[name], np.float32) for name in made.files}
-    return Seen(states, [_APART] * about["apart"] + [_LAST] * about["last"], cut.precision)
+    if max(map(len, states.values())) < _FEWEST:
+        raise ImportRefusedError("it takes rows of one token alone, which don't show what a state does to the next")
+    ways = about["ways"]
+    missing = [_APART] * (len(ways) > 1) + [text for way, text in _MISSING.items() if way in ways]
+    return Seen(states, missing, about["precision"], about["is_same"])
+
+
+def largest(states: Mapping[int, Float32], wanted: Mapping[int, Float32]) -> float:
+    """The largest difference of states from the wanted ones of the same rows."""
+    return max(float(np.abs(made - wanted[number]).max()) for number, made in states.items())
+
+
+def _reason(written: str) -> str:
+    """What an error says in the end, without the places in TensorFlow's own code."""
+    lines = [line.strip() for line in written.splitlines() if line.strip()]
+    named = [line for line in lines if _ERROR.match(line)]
+    return (named or lines or ["it ended without a word"])[-1][:200]
 
 
 def _mask(real: NDArray[np.bool_] | slice, length: int) -> NDArray[np.bool_]:

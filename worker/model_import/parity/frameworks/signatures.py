@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.readers.tensorflow.object_graph import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 _PLAIN, _RESOURCES = ("Variable", "VariableV2"), "VarHandleOp"
 #: They change nothing but the seeds of random numbers if these are whole numbers, and are left out.
 _ASSIGNMENTS = ("AssignAddVariableOp", "AssignVariableOp")
-_PRODUCTS = ("BatchMatMulV2", "Einsum", "MatMul")
 #: What a node says of where it is computed, near a variable, and of shapes, which the importer of a graph compares.
 _HINTS = ("_class", "_output_shapes")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
@@ -65,7 +63,6 @@ class Cut:
         outputs: names of the tensors.
         plain: the keys in the checkpoint of variables that nodes read as tensors, by the names of their nodes.
         resources: and of those that are resources.
-        precision: a type with fewer digits than float32 that matrices are multiplied in, or "".
     """
 
     name: str
@@ -74,7 +71,6 @@ class Cut:
     outputs: list[str]
     plain: dict[str, str]
     resources: dict[str, str]
-    precision: str
 
     @property
     def rows(self) -> Mapping[str, Any]:
@@ -118,8 +114,8 @@ def cut_signature(graph: Any, name: str, objects: Any) -> Cut:
         kept[at] = nodes[at]
         waiting += [one.partition(":")[0].removeprefix("^") for one in nodes[at].input]
     functions = _reached(graph, kept.values())
-    for node in (*kept.values(), *(node for one in functions for node in one.node_def)):
-        if (node.op not in _RUN and not _is_of_seeds(node)) or (node.op == "Placeholder" and node.name in kept):
+    for node in (*kept.values(), *(node for one in functions for node in one.node_def if not _is_of_seeds(node))):
+        if node.op not in _RUN or (node.op == "Placeholder" and node.name in kept):
             raise ImportRefusedError(f"it has an operation that isn't run here ({node.op})")
     variables = _variables(graph, kept, objects)
     made = type(graph.graph_def)()
@@ -133,7 +129,7 @@ def cut_signature(graph: Any, name: str, objects: Any) -> Cut:
     outputs = [one.name for _, one in sorted(signature.outputs.items())]
     plain = {one: key for one, key in variables.items() if kept[one].op in _PLAIN}
     resources = {one: key for one, key in variables.items() if kept[one].op == _RESOURCES}
-    return Cut(name, made, inputs, outputs, plain, resources, _precision(made))
+    return Cut(name, made, inputs, outputs, plain, resources)
 
 
 def _is_of_seeds(node: Any) -> bool:
@@ -159,15 +155,6 @@ def _without_seeds(function: Any) -> Any:
     made.ClearField("node_def")
     made.node_def.extend(copies)
     return made
-
-
-def _precision(graph: Any) -> str:
-    from tensorflow.core.framework import types_pb2  # noqa: PLC0415 - TensorFlow takes seconds to import
-
-    names = {types_pb2.DT_HALF: "float16", types_pb2.DT_BFLOAT16: "bfloat16"}
-    nodes = [*graph.node, *(node for one in graph.library.function for node in one.node_def)]
-    found = {names.get(node.attr["T"].type, "") for node in nodes if node.op in _PRODUCTS}
-    return max(found, default="")
 
 
 def _input(info: Any) -> dict[str, Any]:
@@ -215,31 +202,41 @@ def _variables(graph: Any, nodes: Mapping[str, Any], objects: Any) -> dict[str, 
     if objects is None:
         return found
     saved = graph.object_graph_def
-    paths = _paths(saved)
+    keys_of = _keys(saved, objects)
     keys: dict[str, str] = {}
     for node in nodes.values():
         called = node.attr["f"].func.name
         if node.op in _CALLS and called in saved.concrete_functions:
             # What a function captures comes after its inputs.
             given = [one.partition(":")[0] for one in node.input if one[:1] != "^"]
-            for name, number in zip(
-                reversed(given), reversed(saved.concrete_functions[called].bound_inputs), strict=False
-            ):
-                key = key_of(objects, paths[number]) if number in paths else None
-                if name in found and key is not None:
-                    keys[name] = key
+            bound = saved.concrete_functions[called].bound_inputs
+            for name, number in zip(reversed(given), reversed(bound), strict=False):
+                if name in found and number in keys_of:
+                    keys[name] = keys_of[number]
     if unknown := sorted(found.keys() - keys):
         raise ImportRefusedError(f"it doesn't show which variable {unknown[0]} is")
     return keys
 
 
-def _paths(saved: Any) -> dict[int, tuple[str, ...]]:
-    """The names of the attributes from the saved object to each object, by its number."""
-    found: dict[int, tuple[str, ...]] = {0: ()}
-    waiting = [0]
-    for number in waiting:
-        for child in saved.nodes[number].children if number < len(saved.nodes) else ():
-            if child.node_id not in found and 0 <= child.node_id < len(saved.nodes):
-                found[child.node_id] = (*found[number], child.local_name)
-                waiting.append(child.node_id)
-    return found
+def _keys(saved: Any, objects: Any) -> dict[int, str]:
+    """The key in the checkpoint of each variable of a SavedModel, by the variable's number: both have the same names.
+
+    Args:
+        saved: the objects of the SavedModel, a SavedObjectGraph.
+        objects: those of the checkpoint, a TrackableObjectGraph.
+    """
+    keys: dict[int, str] = {}
+    seen = {0}
+    waiting = [(0, 0)]
+    for number, other in waiting:
+        if number >= len(saved.nodes) or other >= len(objects.nodes):
+            continue
+        for one in objects.nodes[other].attributes:
+            if one.name == "VARIABLE_VALUE":
+                keys[number] = one.checkpoint_key
+        places = {child.local_name: child.node_id for child in objects.nodes[other].children}
+        for child in saved.nodes[number].children:
+            if child.local_name in places and child.node_id not in seen and child.node_id >= 0:
+                seen.add(child.node_id)
+                waiting.append((child.node_id, places[child.local_name]))
+    return keys

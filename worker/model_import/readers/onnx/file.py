@@ -38,7 +38,7 @@ THROUGH = {"Cast", "Dropout", "Identity", "Reshape", "Squeeze", "Transpose", "Un
 #: Element types that a Cast may have without changing ids or vectors: integers of 32 and 64 bits, and floats of these.
 _INTEGERS, _FLOATS = {6, 7}, {1, 11}
 #: Types that hold zeros and ones.
-_WHOLE = {2, 3, 4, 5, 6, 7, 12, 13}
+_WHOLE = {2, 3, 4, 5, 6, 7, 9, 12, 13}
 _STANDARD = ("", "ai.onnx")
 _NO_OPERATOR = (
     "it contains no operator LSTM or GRU. A layer that is written as other operations, as PyTorch exports LSTMCell, "

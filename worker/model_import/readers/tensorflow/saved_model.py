@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from worker.model_import.found import Array, Found
     from worker.model_import.readers.tensorflow.checkpoint import Variables
 
+#: Tokens in a row that is compared, at most: a step of the plain arithmetic takes a tenth of a millisecond and more.
+_LONGEST = 4096
 _MOST_GRAPH_BYTES = 32 * MOST_JSON_BYTES
 #: The variables of Keras's layers, in the order in which a layer makes its own.
 _ORDER = (
@@ -84,7 +86,7 @@ def _in_keras_order(arrays: list[Array]) -> list[Array]:
 
 
 def _length(model: Any) -> int | None:
-    """The number of tokens in a row, if all signatures say the same."""
+    """The number of tokens in a row, if all signatures say the same, and it isn't too large for a comparison."""
     shapes = [
         [axis.size for axis in one.tensor_shape.dim]
         for graph in model.meta_graphs
@@ -92,7 +94,7 @@ def _length(model: Any) -> int | None:
         for one in signature.inputs.values()
     ]
     found = {shape[1] for shape in shapes if len(shape) > 1}
-    return length if len(found) == 1 and (length := found.pop()) > 0 else None
+    return length if len(found) == 1 and 0 < (length := found.pop()) <= _LONGEST else None
 
 
 def read_graph(path: Path) -> Any:
