@@ -28,7 +28,7 @@ from producer.cli.catalogue import (
 )
 from producer.cli.exit_status import ExitStatus, exit_help
 from producer.cli.hints import with_hint
-from producer.cli.repeated import refuse_repeated
+from producer.cli.slips import refuse_slips
 from producer.cli.variables import origin, warn_of_unknown
 from producer.terminal.lines import tell
 from producer.terminal.signals import Terminated, interruptible, terminable
@@ -78,7 +78,7 @@ class LazyGroup(click.Group):
         name, command, rest = super().resolve_command(ctx, args)
         if name and command and not ctx.resilient_parsing:
             warn_of_unknown(rest, os.environ)
-            refuse_repeated(ctx, name, command, rest)
+            refuse_slips(ctx, name, command, rest)
         if name in ENDED_IN_ORDER and not ctx.resilient_parsing:
             ctx.with_resource(terminable())
         return name, command, rest

@@ -27,6 +27,18 @@ from producer.cli.root import cli
         ("run a -- --out b --out c", "Missing option '--model'"),
         ("model new m --lstm-units 3 --lstm-units 4 --lstm-units 3", "--lstm-units is given 3 times; give it once"),
         ("worker --model a --model b", "--model is given 2 times; give it once"),
+        (
+            "run a --model m --out --pooling mean",
+            "--out has no value: the next word, --pooling, is an option; if it is",
+        ),
+        (
+            "run a --model m --out --no-report",
+            "--no-report, is an option; if it is meant as the value, write --out=--no-",
+        ),
+        ("run a --out b --model --out=c", "--model has no value: the next word, --out=c, is an option"),
+        ("model new --lstm-units --vocab-size 3 m", "--lstm-units has no value: the next word, --vocab-size, is an"),
+        ("run a --out=--pooling", "Missing option '--model'"),
+        ("run -- --out --pooling", "Missing option '--model'"),
         ("rum", "Did you mean 'run'?"),
         ("import m.keras", "No such command 'import'. Did you mean 'model import' or 'tokenizer import'?"),
         ("fit rows", "No such command 'fit'. Did you mean 'model fit' or 'tokenizer fit'?"),

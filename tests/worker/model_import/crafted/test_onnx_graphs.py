@@ -573,6 +573,18 @@ def expanded(graph, state, *parts):
 
 
 @case(suffix=".onnx", parity=1e-5)
+def first_states_that_are_expanded_to_a_number_of_rows():
+    """As the first exporter writes expand(-1, len(rows), -1)."""
+    graph = Graph()
+    shape = graph.constant([-1, 1, -1])
+    ones = graph.add("ConstantOfShape", graph.constant([3]), value=numpy_helper.from_array(np.array([1])))
+    lacks = graph.add("Equal", shape, graph.add("Mul", ones, graph.constant(-1)))
+    sizes = graph.add("Where", lacks, ones, shape)
+    states = [graph.add("Expand", graph.weights(1, 1, 5), sizes) for _ in range(2)]
+    return graph, graph.lstm(graph.time_first(graph.embed()), more=("", *states))
+
+
+@case(suffix=".onnx", parity=1e-5)
 def first_states_of_the_first_exporter_that_are_expanded():
     graph = Graph()
     states = expanded(graph, graph.weights(1, 1, 5), 1, "rows", 5), expanded(graph, graph.weights(5), -1, "rows", -1)

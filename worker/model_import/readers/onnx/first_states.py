@@ -147,7 +147,9 @@ class _Repeated:
             case "Reshape" if (shape := self._constants.get(node.input[1])) is not None and shape.tolist() == [-1]:
                 return self._sizes(node.input[0], depth + 1)
             case "ConstantOfShape":  # as many numbers as a shape has
-                shape = self._constants.maker(node.input[0])
+                known, shape = self._constants.get(node.input[0]), self._constants.maker(node.input[0])
+                if known is not None and known.size == 1 and 0 <= known.item() <= _MOST_SIZES:
+                    return [int(self._constants.fill(node))] * int(known.item())
                 if shape is not None and shape.op_type == "Shape":
                     return [int(self._constants.fill(node))] * len(self._sizes(shape.input[0], depth + 1))
             case "Where":  # PyTorch puts 1 in the place of -1
