@@ -33,6 +33,8 @@ _GIVEN, _ENTER, _EXIT = ("Const", "Placeholder"), ("Enter", "RefEnter"), ("Exit"
 _MOST_ROWS = 512
 #: Tensors of a row's size; a graph with more is one of very many steps.
 _MOST_TENSORS = 4096
+#: How lines begin that TensorFlow writes around the reason of an error.
+_AROUND = ("Graph execution error", "Detected at node", "<stack traces", "[[{{", "Original stack trace")
 #: The types with fewer digits than float32, by TensorFlow's numbers.
 _HALF = {19: "float16", 14: "bfloat16"}
 
@@ -141,7 +143,9 @@ def _computed(
             try:
                 made[number] = session.run(fetched, feeds)
             except (tf.errors.OpError, ValueError) as error:  # it may need longer rows
-                reason = f"TensorFlow can't run it ({(str(error).strip() or 'no reason').splitlines()[0][:200]})"
+                lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+                told = [line for line in lines if not line.startswith(_AROUND)]
+                reason = f"TensorFlow can't run it ({(told or lines or ['no reason'])[0][:200]})"
     return made, reason
 
 
