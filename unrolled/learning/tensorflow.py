@@ -29,10 +29,11 @@ def tf_dataset(examples: Examples, rows: int, *, ragged: bool = False) -> Any:
 
     Returns:
         A `tf.data.Dataset` of (vectors, labels, weights): vectors float32 (rows, time, width); for labels of tokens the
-        weights float32 (rows, time), 0 where there is no token, and labels 0 there, so that Keras leaves these places
-        out. With labels of rows, or a pooled column, of (vectors, labels). Without labels, of vectors alone. If
-        `of_worker` divides shuffled examples, its length is unknown, because epochs may differ by a few batches; Keras
-        then warns after its first epoch, and makes no later one much longer.
+        weights float32 (rows, time), 0 where there is no token, and labels 0 there. A loss whose reduction is
+        "mean_with_sample_weight" is then the mean over a batch's tokens. With labels of rows, or a pooled column, of
+        (vectors, labels). Without labels, of vectors alone. If `of_worker` divides shuffled examples, its length is
+        unknown, because epochs may differ by a few batches; Keras then warns after its first epoch, and makes no later
+        one much longer.
 
     Raises:
         TypeError: `examples` are not `unrolled.Examples`, or `rows` is no whole number.

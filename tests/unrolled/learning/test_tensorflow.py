@@ -105,6 +105,23 @@ def test_one_process_of_several_learns(dataset, worker):
     assert len(model.fit(tf_dataset(examples, 1), epochs=6, verbose=0, shuffle=False).epoch) == 6
 
 
+def test_padding_and_the_loss_of_a_batch(dataset):
+    """With the reduction that the page names, it is the mean of its tokens; by Keras's default, it shrinks."""
+    labels = {row.id: [token % 2 for token in range(row.length)] for row in dataset if row.length}
+    data = tf_dataset(Examples(dataset=dataset, labels=labels), 100)
+    model = tf.keras.Sequential([tf.keras.Input((None, 3)), tf.keras.layers.Dense(2, activation="softmax")])
+    ((vectors, tags, weights),) = list(data)
+    chosen = np.take_along_axis(model(vectors).numpy(), tags.numpy()[..., None].astype(int), axis=2)[..., 0]
+    expected = -np.log(chosen[weights.numpy() > 0]).mean()
+    assert weights.numpy().mean() < 0.9
+    losses = {}
+    for reduction in ("mean_with_sample_weight", "sum_over_batch_size"):
+        model.compile(loss=tf.keras.losses.SparseCategoricalCrossentropy(reduction=reduction))
+        losses[reduction] = model.evaluate(data, verbose=0)
+    assert losses["mean_with_sample_weight"] == pytest.approx(expected, rel=1e-4)
+    assert losses["sum_over_batch_size"] == pytest.approx(expected * weights.numpy().mean(), rel=1e-4)
+
+
 def test_files_and_memory_give_one_accuracy(dataset):
     """A tagger that learns from the files, shuffled in each epoch, is the one that learns from arrays in memory."""
     rows = {row.id: row.outputs.copy() for row in dataset}
