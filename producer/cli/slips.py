@@ -39,7 +39,7 @@ def refuse_slips(parent: click.Context, name: str, command: click.Command, words
 def _refuse_swallowed(context: click.Context, values: Mapping[str, object], words: Sequence[str]) -> None:
     """Refuse a value that is an option of the same command, unless it is given as --option=value."""
     options = [one for one in context.command.get_params(context) if isinstance(one, click.Option)]
-    names = {name for one in options for name in (*one.opts, *one.secondary_opts) if name.startswith("--")}
+    names = {name for one in options for name in (*one.opts, *one.secondary_opts)}
     for option in options:
         given = values.get(option.name or "")
         for value in given if isinstance(given, list) else [given]:

@@ -37,6 +37,7 @@ from producer.cli.root import cli
         ),
         ("run a --out b --model --out=c", "--model has no value: the next word, --out=c, is an option"),
         ("model new --lstm-units --vocab-size 3 m", "--lstm-units has no value: the next word, --vocab-size, is an"),
+        ("run a --model m --out -h", "--out has no value: the next word, -h, is an option"),
         ("run a --out=--pooling", "Missing option '--model'"),
         ("run -- --out --pooling", "Missing option '--model'"),
         ("rum", "Did you mean 'run'?"),

@@ -329,7 +329,7 @@ def _sought(
         return made
     if not seen.is_same:
         difference = largest(seen.states, wanted)
-        raise ModelError(OTHER_STATES.format(name, stack.layers[-1].name, difference, limit))
+        raise ModelError(OTHER_STATES.format(name, stack.layers[-1].name, difference, seen.limit))
     unpadded = [] if padded or stack.vectors else [NO_PADDING]
     made = _Original({}, {}, {}, [*seen.missing, *unpadded], whole=True)
     if seen.precision:

@@ -41,8 +41,10 @@ _ERROR = re.compile(r"[\w.]*(Error|Exception)\b")
 #: Tokens of the longest row, at least.
 _FEWEST = 2
 _PROCESS = "worker.model_import.parity.frameworks.saved_model_process"
-#: The differences that a type makes, as a share of the largest state: float16 has 11 bits, bfloat16 8.
-_ROUNDED_SHARES = {"": 0.0, "float16": 0.01, "bfloat16": 0.05}
+#: The differences that a type may make, as a share of the largest state: those of a deep model are a tenth of it.
+_ROUNDED_SHARES = {"": 0.0, "float16": 0.1, "bfloat16": 0.1}
+_HIDDEN = "it has loops within branches or loops, whose states can't be seen"
+_COUNTS = "it changes variables, and its states may depend on them"
 _MISSING = {
     "last": "the states of all tokens but each row's last (or first, if read backward): the graph doesn't have them",
     "but_last": "the states of each row's last token: the graph doesn't read it",
@@ -58,13 +60,17 @@ class Seen:
         states: of each row that it takes, (time, outputs), by the rows' numbers: those that are nearest to the wanted.
         missing: what they don't show, one text each.
         precision: a type with fewer digits than float32 that the graph computes in, if they aren't the same; or "".
-        is_same: whether they differ from the wanted by no more than the limit, or than rounding to `precision` does.
+        is_same: whether they differ from the wanted by no more than the limit.
+        limit: the largest difference of the same states, as the graph's types round them.
+        doubt: why they may be others although the imported layers are right, or "".
     """
 
     states: dict[int, Float32]
     missing: list[str]
     precision: str
     is_same: bool
+    limit: float
+    doubt: str
 
 
 def run_saved_graph(
@@ -104,20 +110,21 @@ def run_saved_graph(
                 continue
             if seen.is_same:
                 return seen
-            if len(cuts) > 1:
-                reason = f"its signature {cut.name} has other inputs, and may read these rows in another way"
-            elif best is None or largest(seen.states, wanted) < largest(best.states, wanted):
+            reason = seen.doubt or reason
+            if best is None or largest(seen.states, wanted) < largest(best.states, wanted):
                 best = seen
-    if best is None:
-        raise ImportRefusedError(reason)
+        if len(cuts) > 1:
+            reason = f"its signature {cuts[0].name} has other inputs, and may read these rows in another way"
+    if best is None or reason:  # another signature may have the states
+        raise ImportRefusedError(reason or "it has no signature that computes the last layer")
     return best
 
 
 def _signatures(own: SavedGraph, stored: Variables, needed: set[str]) -> tuple[list[list[Cut]], str]:
     """The signatures that compute with some variables, each with the rows in each of its inputs; why others can't."""
-    found, reason = [], "it has no signature that computes the last layer"
+    found, reason = [], ""
     for graph in read_graph(own.path / "saved_model.pb").meta_graphs:
-        for name in sorted(graph.signature_def):
+        for name in (one for one, signature in sorted(graph.signature_def.items()) if signature.inputs):
             try:
                 cut = cut_signature(graph, name, stored.graph)
             except ImportRefusedError as error:
@@ -166,6 +173,7 @@ def _run(
         "variables": str(prefix.resolve()),
         "plain": cut.plain,
         "resources": cut.resources,
+        "counts": cut.counts,
         "widths": [one.projection or one.units for one in passes] or [total],
         "limits": {name: max(limit, share * most) for name, share in _ROUNDED_SHARES.items()},
         "size_bytes": sum(piece.stat().st_size for piece in prefix.parent.glob(f"{prefix.name}.data-*")),
@@ -191,11 +199,14 @@ def _run(
             raise ImportRefusedError(about["reason"])
         with np.load(place / "made.npz", allow_pickle=False) as made:
             states = {int(name): np.asarray(made[name], np.float32) for name in made.files}
-    if max(map(len, states.values())) < _FEWEST:
-        raise ImportRefusedError("it takes rows of one token alone, which don't show what a state does to the next")
     ways = about["ways"]
+    if max(map(len, states.values())) - ("but_last" in ways) < _FEWEST:
+        raise ImportRefusedError("it takes rows of one token alone, which don't show what a state does to the next")
     missing = [_APART] * (len(ways) > 1) + [text for way, text in _MISSING.items() if way in ways]
-    return Seen(states, missing, about["precision"], about["is_same"])
+    if others := [one["key"] for one in cut.inputs if one["given"] in ("ones", "zeros")]:
+        missing.append(f"what {', '.join(others)} may change: the graph was given ones there, or False")
+    doubt = _HIDDEN if about["hidden"] else _COUNTS if cut.counts else ""
+    return Seen(states, missing, about["precision"], about["is_same"], about["limit"], doubt)
 
 
 def largest(states: Mapping[int, Float32], wanted: Mapping[int, Float32]) -> float:

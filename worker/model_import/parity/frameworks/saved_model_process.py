@@ -32,9 +32,13 @@ _GIVEN, _ENTER, _EXIT = ("Const", "Placeholder"), ("Enter", "RefEnter"), ("Exit"
 #: A graph of more rows at once than this isn't run.
 _MOST_ROWS = 512
 #: Tensors of a row's size; a graph with more is one of very many steps.
-_MOST_TENSORS = 4096
+_MOST_TENSORS = 32768
+#: Numbers of a seed, at most.
+_SEED_SIZE = 4
 #: How lines begin that TensorFlow writes around the reason of an error.
 _AROUND = ("Graph execution error", "Detected at node", "<stack traces", "[[{{", "Original stack trace")
+_PASSING = ("Cast", "ExpandDims", "Identity", "Reshape", "Squeeze", "Transpose")
+_LOOPS = ("If", "StatelessIf", "StatelessWhile", "While")
 #: The types with fewer digits than float32, by TensorFlow's numbers.
 _HALF = {19: "float16", 14: "bfloat16"}
 
@@ -49,6 +53,9 @@ def main(directory: Path) -> None:
     graph, inputs = _frozen((directory / "graph.pb").read_bytes(), plan)
     fetched = _may_have(graph, {*plan["widths"], sum(plan["widths"])})
     types = _types_below(graph)
+    if len(fetched) > _MOST_TENSORS:
+        (directory / "found.json").write_text(json.dumps({"reason": "it has too many tensors that may be states"}))
+        return
     about: dict[str, Any] = {"reason": "it takes none of the rows that would show an error"}
     best: Found | None = None
     for rows_first in (True, False):
@@ -70,6 +77,7 @@ def main(directory: Path) -> None:
         precision = max(types[fetched[at].op.name] for at in best.tensors)
         is_rounded = best.difference > plan["limits"][""]
         about = {"ways": best.ways, "is_same": best.is_same, "precision": precision if is_rounded else ""}
+        about |= {"limit": plan["limits"][precision], "hidden": _hides_loops(graph)}
         named: dict[str, Any] = {f"{number}": each for number, each in best.states.items()}
         np.savez(directory / "made.npz", **named)
     (directory / "found.json").write_text(json.dumps(about))
@@ -93,7 +101,7 @@ def _frozen(content: bytes, plan: Mapping[str, Any]) -> tuple[Any, list[Any]]:
     reader = tf.train.load_checkpoint(plan["variables"])
     # A plain variable is its numbers; one that is a resource is read by the graph.
     plain = {name: reader.get_tensor(key) for name, key in plan["plain"].items()}
-    kept = {name: tf.Variable(reader.get_tensor(key)) for name, key in plan["resources"].items()}
+    kept = {name: tf.Variable(_started(reader.get_tensor(key), plan)) for name, key in plan["resources"].items()}
     specs = [
         tf.TensorSpec(one["shape"], tf.as_dtype(one["dtype"]), name=f"given{at}")
         for at, one in enumerate(plan["inputs"])
@@ -115,6 +123,12 @@ def _frozen(content: bytes, plan: Mapping[str, Any]) -> tuple[Any, list[Any]]:
     return constant.graph, list(constant.inputs)
 
 
+def _started(numbers: NDArray[Any], plan: Mapping[str, Any]) -> NDArray[Any]:
+    """A variable's numbers; other ones if it may be a seed, so that states that depend on it aren't the same."""
+    may_be_seed = plan["counts"] and np.issubdtype(numbers.dtype, np.integer) and np.size(numbers) <= _SEED_SIZE
+    return numbers + numbers.dtype.type(12345) if may_be_seed else numbers
+
+
 def _computed(
     graph: Any,
     inputs: Sequence[Any],
@@ -124,7 +138,7 @@ def _computed(
     *,
     rows_first: bool,
 ) -> tuple[dict[int, list[NDArray[Any]]], str]:
-    """The tensors of each row of a length that the graph takes, with the row first; and why it takes none."""
+    """The tensors of each row of a length that the graph takes, with the row in the middle; and why it takes none."""
     import tensorflow as tf  # noqa: PLC0415 - after the limits
 
     (shape,) = (one["shape"] for one in plan["inputs"] if one["given"] == "rows")
@@ -137,7 +151,9 @@ def _computed(
                 continue
             count = batch.shape[0 if rows_first else 1]
             feeds = {
-                tensor.name: _given(one, batch, count, len(row)).astype(tensor.dtype.as_numpy_dtype)
+                tensor.name: _given(one, batch, (count, len(row)), rows_first=rows_first).astype(
+                    tensor.dtype.as_numpy_dtype
+                )
                 for tensor, one in zip(inputs, plan["inputs"], strict=True)
             }
             try:
@@ -156,11 +172,21 @@ def _may_have(graph: Any, sizes: set[int]) -> list[Any]:
         rank = one.shape.rank
         if one.dtype.is_floating and (rank is None or (rank in (2, 3) and one.shape[-1] in (None, *sizes))):
             found.append(one)
-    return found[:_MOST_TENSORS]
+    return found
+
+
+def _hides_loops(graph: Any) -> bool:
+    """Whether a branch or a step has loops of its own, whose tensors aren't fetched."""
+    library = {one.signature.name: one for one in graph.as_graph_def().library.function}
+    outer = [value.func.name for one in graph.get_operations() for value in one.node_def.attr.values()]
+    return any(node.op in _LOOPS for name in outer if name in library for node in library[name].node_def)
 
 
 def _types_below(graph: Any) -> dict[str, str]:
-    """Of each operation, a type with fewer digits than float32 that it or one below it computes in, or ""."""
+    """Of each operation, a type with fewer digits than float32 that its numbers were computed in, or "".
+
+    A copy of float32 numbers in another type, as a head makes it of its inputs, wasn't computed in that.
+    """
     library = {one.signature.name: one for one in graph.as_graph_def().library.function}
     known: dict[str, str] = {}
 
@@ -175,22 +201,26 @@ def _types_below(graph: Any) -> dict[str, str]:
         return known.get(name, "")
 
     found: dict[str, str] = {}
+    shown: dict[str, str] = {}  # the types of the numbers as they are handed on, whatever computed them
     for operation in graph.get_operations():  # in their order of computation
-        types = [_HALF.get(tensor.dtype.as_datatype_enum, "") for tensor in operation.outputs]
-        types += [of_function(value.func.name) for value in operation.node_def.attr.values()]
-        found[operation.name] = max(
-            [*types, *(found.get(tensor.op.name, "") for tensor in operation.inputs)], default=""
-        )
+        read = [tensor.op.name for tensor in operation.inputs]
+        own = [_HALF.get(tensor.dtype.as_datatype_enum, "") for tensor in operation.outputs]
+        own += [of_function(value.func.name) for value in operation.node_def.attr.values()]
+        computed, handed = [found.get(one, "") for one in read], [shown.get(one, "") for one in read]
+        is_copy = operation.type in _PASSING
+        found[operation.name] = max([*computed, *([] if is_copy else [*own, *handed])], default="")
+        shown[operation.name] = max([*own, *handed], default="")
     return found
 
 
-def _given(one: Mapping[str, Any], batch: NDArray[Any], count: int, length: int) -> NDArray[Any]:
-    """What an input is given, see `Cut`."""
+def _given(one: Mapping[str, Any], batch: NDArray[Any], shape: tuple[int, int], *, rows_first: bool) -> NDArray[Any]:
+    """What an input is given, see `Cut`; `shape` is the number of rows and of tokens."""
     if one["given"] == "rows":
         return batch
     if one["given"] == "lengths":
-        return np.full(count, length)
-    sizes = [size or (length if axis else count) for axis, size in enumerate(one["shape"] or [])]
+        return np.full(shape[0], shape[1])
+    first, second = shape if rows_first or len(one["shape"] or []) == 1 else shape[::-1]
+    sizes = [size or (second if axis else first) for axis, size in enumerate(one["shape"] or [])]
     return np.full(sizes, one["given"] == "ones")
 
 
@@ -201,8 +231,10 @@ def _batch(row: NDArray[Any], shape: Sequence[int | None] | None, *, rows_first:
     if length not in (None, len(row)) or (count or 0) > _MOST_ROWS:
         return None
     # The number of rows differs from the number of tokens, so that the axes of a tensor can be distinguished.
-    count = count or (3 if len(row) == 2 else 2)
-    batch = np.stack([row, *(np.roll(row, shift, axis=0)[::-1] for shift in range(1, count))])
+    # The row has others before and behind it, so that a graph that mixes rows shows.
+    count = count or (4 if len(row) == 3 else 3)
+    batch = np.stack([np.roll(row, shift, axis=0)[::-1] for shift in range(1, count + 1)])
+    batch[count // 2] = row
     return batch if rows_first else batch.swapaxes(0, 1)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _PLAIN, _RESOURCES = ("Variable", "VariableV2"), "VarHandleOp"
-#: They change nothing but the seeds of random numbers if these are whole numbers, and are left out.
+#: Those of whole numbers are left out, which are seeds as a rule: the states must be the same for other ones.
 _ASSIGNMENTS = ("AssignAddVariableOp", "AssignVariableOp")
 #: What a node says of where it is computed, near a variable, and of shapes, which the importer of a graph compares.
 _HINTS = ("_class", "_output_shapes")
@@ -58,11 +58,12 @@ class Cut:
     Attributes:
         name: of the signature.
         graph: a GraphDef.
-        inputs: name, shape (with None for any size; None for any shape) and type of each input, and what is given to
-            it: "rows", "lengths" of rows, "ones", or "zeros" (to one that turns training on).
+        inputs: of each its key in the signature, its name, shape (with None for any size; None for any shape) and type,
+            and what is given to it: "rows", "lengths" of rows, "ones", or "zeros" (to one that turns training on).
         outputs: names of the tensors.
         plain: the keys in the checkpoint of variables that nodes read as tensors, by the names of their nodes.
         resources: and of those that are resources.
+        counts: whether it assigns whole numbers to variables, which was left out.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Cut:
     outputs: list[str]
     plain: dict[str, str]
     resources: dict[str, str]
+    counts: bool
 
     @property
     def rows(self) -> Mapping[str, Any]:
@@ -80,7 +82,9 @@ class Cut:
 
     def each_input(self) -> list[Cut]:
         """The same with the rows in each input that may have them."""
-        able = [number for number, one in enumerate(self.inputs) if one["given"] == "ones"]
+        able = [number for number, one in enumerate(self.inputs) if one["given"] == "ones"] or [
+            *range(len(self.inputs))
+        ]
         return [
             replace(
                 self, inputs=[one | {"given": "rows"} if at == number else one for at, one in enumerate(self.inputs)]
@@ -102,7 +106,7 @@ def cut_signature(graph: Any, name: str, objects: Any) -> Cut:
     """
     # Over 40 lines: the checks of one cut, in their order.
     signature = graph.signature_def[name]
-    inputs = [_input(one) for _, one in sorted(signature.inputs.items())]
+    inputs = [{"key": key, **_input(one)} for key, one in sorted(signature.inputs.items())]
     given = {one["name"].partition(":")[0] for one in inputs}
     nodes = {node.name: node for node in graph.graph_def.node}
     waiting = [one.name.partition(":")[0] for _, one in sorted(signature.outputs.items())]
@@ -117,6 +121,7 @@ def cut_signature(graph: Any, name: str, objects: Any) -> Cut:
     for node in (*kept.values(), *(node for one in functions for node in one.node_def if not _is_of_seeds(node))):
         if node.op not in _RUN or (node.op == "Placeholder" and node.name in kept):
             raise ImportRefusedError(f"it has an operation that isn't run here ({node.op})")
+    counts = any(_is_of_seeds(node) for one in functions for node in one.node_def)
     variables = _variables(graph, kept, objects)
     made = type(graph.graph_def)()
     made.versions.CopyFrom(graph.graph_def.versions)
@@ -129,7 +134,7 @@ def cut_signature(graph: Any, name: str, objects: Any) -> Cut:
     outputs = [one.name for _, one in sorted(signature.outputs.items())]
     plain = {one: key for one, key in variables.items() if kept[one].op in _PLAIN}
     resources = {one: key for one, key in variables.items() if kept[one].op == _RESOURCES}
-    return Cut(name, made, inputs, outputs, plain, resources)
+    return Cut(name, made, inputs, outputs, plain, resources, counts)
 
 
 def _is_of_seeds(node: Any) -> bool:

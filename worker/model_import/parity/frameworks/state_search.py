@@ -1,5 +1,7 @@
 """The search for a layer's states among the tensors of a graph, which doesn't say which of them these are."""
 
+# Over 150 lines: what is looked for, and all ways in which a tensor may have it.
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -35,7 +37,7 @@ class Tensor:
     """A tensor of a graph.
 
     Attributes:
-        arrays: what it is for each row, by the rows' numbers; the first of the arrays' rows is this row.
+        arrays: what it is for each row, by the rows' numbers; this is the middle one of the array's rows.
         limit: the largest difference of the same states.
     """
 
@@ -126,7 +128,7 @@ def _seen(tensors: Sequence[Tensor], wanted: Mapping[int, Wanted], way: str, *, 
 
 
 def _states_in(array: NDArray[Any], wanted: Wanted, way: str, *, backward: bool) -> Iterator[NDArray[Any]]:
-    """The first row's states in an array, (time, width), for each order of axes and of time that the array may have."""
+    """The middle row's states in an array, (time, width), for each order of axes and of time that it may have."""
     length, width = len(wanted.real), wanted.states.shape[1]
     if array.shape[-1:] != (width,):
         return
@@ -134,13 +136,15 @@ def _states_in(array: NDArray[Any], wanted: Wanted, way: str, *, backward: bool)
     if way == "last":  # (rows, width)
         at = 0 if backward else -1
         if array.ndim == 2 and wanted.real[at]:
-            made[at] = array[0]
+            made[at] = array[len(array) // 2]
             yield made
         return
     if array.ndim != 3 or (way == "but_last" and (backward or not wanted.real.all())):
         return
     size = length if way == "all" else length - 1
-    for row in [array[0]] * (array.shape[1] == size) + [array[:, 0]] * (array.shape[0] == size and array.shape[1] > 0):
+    rows = [array[len(array) // 2]] * (array.shape[1] == size)
+    rows += [array[:, array.shape[1] // 2]] * (array.shape[0] == size and array.shape[1] > 0)
+    for row in rows:
         for turned in (row, row[::-1])[: 2 if backward else 1]:
             if way == "all":
                 yield np.asarray(turned[wanted.real], np.float64)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Tokens in a row that is compared, at most: a step of the plain arithmetic takes a tenth of a millisecond and more.
 _LONGEST = 4096
+#: The types of ids, int32 and int64, by TensorFlow's numbers.
+_IDS = (3, 9)
 _MOST_GRAPH_BYTES = 32 * MOST_JSON_BYTES
 #: The variables of Keras's layers, in the order in which a layer makes its own.
 _ORDER = (
@@ -87,13 +89,15 @@ def _in_keras_order(arrays: list[Array]) -> list[Array]:
 
 def _length(model: Any) -> int | None:
     """The number of tokens in a row, if all signatures say the same, and it isn't too large for a comparison."""
-    shapes = [
-        [axis.size for axis in one.tensor_shape.dim]
+    inputs = [
+        one
         for graph in model.meta_graphs
         for signature in graph.signature_def.values()
         for one in signature.inputs.values()
+        if len(one.tensor_shape.dim) > 1
     ]
-    found = {shape[1] for shape in shapes if len(shape) > 1}
+    ids = [one for one in inputs if one.dtype in _IDS]  # beside other features
+    found = {one.tensor_shape.dim[1].size for one in ids or inputs}
     return length if len(found) == 1 and 0 < (length := found.pop()) <= _LONGEST else None
 
 
