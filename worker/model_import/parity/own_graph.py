@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from worker.model_import.selection.stack import Stack
 
 NO_GRAPH = "how data flows through the model: the file has no graph; compare a few rows: unrolled model compare"
-#: Why the graph of a file that shows no layers isn't run.
-NO_RUN = "how data flows through the model: {0} isn't run ({1}); compare a few rows: unrolled model compare"
+#: Why the graph of a file that shows no layers shows nothing when it is run, or isn't run.
+NO_RUN = "how data flows through the model: {0} doesn't show it ({1}); compare a few rows: unrolled model compare"
 #: What a run of rows without padding doesn't show.
 NO_PADDING = (
     "rows with padding: if your program pads rows and doesn't mask the padding, its states may be others "
