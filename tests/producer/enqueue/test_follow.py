@@ -95,10 +95,10 @@ def numbered(rows, run=0):
 def test_shares_are_those_of_the_run_that_says_them(live):
     """A stream's earlier rows can't be read again, so a later run knows nothing of their words."""
     first = unrolled("enqueue", "--follow", "-", stdin="one two\n\n", **live)
-    assert "1 row has no token, and so no vector" in first.stdout
+    assert "1 row has no token, and so no state" in first.stdout
     later = unrolled("enqueue", "--follow", "-", stdin="unheard one\n\n", **live)
     assert "50.0 % of the words that this run has read are not in the model's vocabulary" in later.stdout
-    assert "1 row that this run has read has no token, and so no vector" in later.stdout
+    assert "1 row that this run has read has no token, and so no state" in later.stdout
 
 
 def test_one_line_of_a_pipe_is_published(live):

@@ -159,7 +159,7 @@ def compare(
     else:
         wanted = _of(exact, kept)
         least = min(bound, SOUGHT_SHARE * _root_mean_square(wanted))
-        limit = max(least, *(ROUNDINGS * roundings[number] for number in kept))
+        limit = float(np.max([least, *(ROUNDINGS * roundings[number] for number in kept)]))  # Python's max loses NaN
         original = _sought(
             saved, stack, source_rows, unmasked, real, begun, wanted, limit, padded=unpadded or padding is not None
         )
@@ -322,7 +322,7 @@ def _sought(
     except ImportRefusedError as error:
         if stack.doubts:
             raise ImportRefusedError(
-                f"{'; '.join(stack.doubts)}. Only a run of {name} can prove it, and there is none: {error}"
+                f"{'; '.join(stack.doubts)}. Only a run of {name} can prove it, and none does: {error}"
             ) from error
         made = _Original({}, {}, {}, [NO_RUN.format(name, error)], whole=False)
         _run_layers(stack, unmasked, begun, made)

@@ -43,8 +43,10 @@ _FEWEST = 2
 _PROCESS = "worker.model_import.parity.frameworks.saved_model_process"
 #: The differences that a type may make, as a share of the largest state: those of a deep model are a tenth of it.
 _ROUNDED_SHARES = {"": 0.0, "float16": 0.1, "bfloat16": 0.1}
-_HIDDEN = "it has loops within branches or loops, whose states can't be seen"
-_COUNTS = "it changes variables, and its states may depend on them"
+_HIDDEN = "it computes layers within branches, or loops within loops, whose states can't be seen"
+_COUNTS = "it changes variables of whole numbers, and its states may depend on them"
+#: Signatures that are tried, at most.
+_MOST_SIGNATURES = 64
 _MISSING = {
     "last": "the states of all tokens but each row's last (or first, if read backward): the graph doesn't have them",
     "but_last": "the states of each row's last token: the graph doesn't read it",
@@ -103,6 +105,8 @@ def run_saved_graph(
     until = time.monotonic() + _SECONDS
     for cuts in signatures:
         for cut in cuts:
+            if time.monotonic() > until:
+                raise ImportRefusedError(f"TensorFlow took longer than {_SECONDS} s")
             try:
                 seen = _run(cut, stack, prefix, _as_read(cut, stack, rows), real, wanted, limit, until)
             except ImportRefusedError as error:
@@ -132,7 +136,7 @@ def _signatures(own: SavedGraph, stored: Variables, needed: set[str]) -> tuple[l
                 continue
             if not needed - {stored.names.get(key) for key in (*cut.plain.values(), *cut.resources.values())}:
                 found.append(cut.each_input())
-    return found, reason
+    return found[:_MOST_SIGNATURES], reason
 
 
 def _as_read(cut: Cut, stack: Stack, rows: Mapping[int, NDArray[Any]]) -> Mapping[int, NDArray[Any]]:

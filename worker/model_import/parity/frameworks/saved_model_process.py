@@ -33,12 +33,10 @@ _GIVEN, _ENTER, _EXIT = ("Const", "Placeholder"), ("Enter", "RefEnter"), ("Exit"
 _MOST_ROWS = 512
 #: Tensors of a row's size; a graph with more is one of very many steps.
 _MOST_TENSORS = 32768
-#: Numbers of a seed, at most.
-_SEED_SIZE = 4
 #: How lines begin that TensorFlow writes around the reason of an error.
 _AROUND = ("Graph execution error", "Detected at node", "<stack traces", "[[{{", "Original stack trace")
 _PASSING = ("Cast", "ExpandDims", "Identity", "Reshape", "Squeeze", "Transpose")
-_LOOPS = ("If", "StatelessIf", "StatelessWhile", "While")
+_LOOPS = ("StatelessWhile", "While")
 #: The types with fewer digits than float32, by TensorFlow's numbers.
 _HALF = {19: "float16", 14: "bfloat16"}
 
@@ -77,7 +75,7 @@ def main(directory: Path) -> None:
         precision = max(types[fetched[at].op.name] for at in best.tensors)
         is_rounded = best.difference > plan["limits"][""]
         about = {"ways": best.ways, "is_same": best.is_same, "precision": precision if is_rounded else ""}
-        about |= {"limit": plan["limits"][precision], "hidden": _hides_loops(graph)}
+        about |= {"limit": plan["limits"][precision], "hidden": _hides_states(graph)}
         named: dict[str, Any] = {f"{number}": each for number, each in best.states.items()}
         np.savez(directory / "made.npz", **named)
     (directory / "found.json").write_text(json.dumps(about))
@@ -125,8 +123,10 @@ def _frozen(content: bytes, plan: Mapping[str, Any]) -> tuple[Any, list[Any]]:
 
 def _started(numbers: NDArray[Any], plan: Mapping[str, Any]) -> NDArray[Any]:
     """A variable's numbers; other ones if it may be a seed, so that states that depend on it aren't the same."""
-    may_be_seed = plan["counts"] and np.issubdtype(numbers.dtype, np.integer) and np.size(numbers) <= _SEED_SIZE
-    return numbers + numbers.dtype.type(12345) if may_be_seed else numbers
+    numbers = np.asarray(numbers)
+    if not (plan["counts"] and np.issubdtype(numbers.dtype, np.integer)):
+        return numbers
+    return np.asarray(numbers ^ numbers.dtype.type(1))
 
 
 def _computed(
@@ -175,11 +175,29 @@ def _may_have(graph: Any, sizes: set[int]) -> list[Any]:
     return found
 
 
-def _hides_loops(graph: Any) -> bool:
-    """Whether a branch or a step has loops of its own, whose tensors aren't fetched."""
+def _hides_states(graph: Any) -> bool:
+    """Whether layers are computed within a branch, a call or another loop, whose tensors aren't fetched."""
     library = {one.signature.name: one for one in graph.as_graph_def().library.function}
-    outer = [value.func.name for one in graph.get_operations() for value in one.node_def.attr.values()]
-    return any(node.op in _LOOPS for name in outer if name in library for node in library[name].node_def)
+
+    def reached(node: Any, seen: set[str]) -> set[str]:
+        kinds = {node.op}
+        values = [*node.attr.values()]
+        for name in {one.func.name for one in values} | {each.name for one in values for each in one.list.func}:
+            if name in library and name not in seen:
+                seen.add(name)
+                kinds = kinds.union(*(reached(each, seen) for each in library[name].node_def))
+        return kinds
+
+    for node in (one.node_def for one in graph.get_operations()):
+        inner = reached(node, set()) - {node.op} if node.op not in _LOOPS else set()
+        if "MatMul" in inner:
+            return True
+        if node.op in _LOOPS:
+            bodies = [library[one.func.name] for one in node.attr.values() if one.func.name in library]
+            steps = [reached(each, set()) for body in bodies for each in body.node_def]
+            if any(not kinds.isdisjoint(_LOOPS) for kinds in steps):
+                return True
+    return False
 
 
 def _types_below(graph: Any) -> dict[str, str]:
@@ -231,9 +249,9 @@ def _batch(row: NDArray[Any], shape: Sequence[int | None] | None, *, rows_first:
     if length not in (None, len(row)) or (count or 0) > _MOST_ROWS:
         return None
     # The number of rows differs from the number of tokens, so that the axes of a tensor can be distinguished.
-    # The row has others before and behind it, so that a graph that mixes rows shows.
+    # The row has others before and behind it, if the graph takes so many, so that one that mixes rows shows.
     count = count or (4 if len(row) == 3 else 3)
-    batch = np.stack([np.roll(row, shift, axis=0)[::-1] for shift in range(1, count + 1)])
+    batch = np.stack([np.roll(row, 1 + at % max(1, len(row) - 1), axis=0) for at in range(count)])
     batch[count // 2] = row
     return batch if rows_first else batch.swapaxes(0, 1)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _PLAIN, _RESOURCES = ("Variable", "VariableV2"), "VarHandleOp"
-#: Those of whole numbers are left out, which are seeds as a rule: the states must be the same for other ones.
+#: Those of whole numbers are left out, which are seeds as a rule: the states must be the same with other ones.
 _ASSIGNMENTS = ("AssignAddVariableOp", "AssignVariableOp")
 #: What a node says of where it is computed, near a variable, and of shapes, which the importer of a graph compares.
 _HINTS = ("_class", "_output_shapes")

@@ -135,15 +135,18 @@ def _states_in(array: NDArray[Any], wanted: Wanted, way: str, *, backward: bool)
     made = np.array(wanted.states, np.float64)
     if way == "last":  # (rows, width)
         at = 0 if backward else -1
-        if array.ndim == 2 and wanted.real[at]:
+        if array.ndim == 2 and len(array) and wanted.real[at]:
             made[at] = array[len(array) // 2]
             yield made
         return
     if array.ndim != 3 or (way == "but_last" and (backward or not wanted.real.all())):
         return
     size = length if way == "all" else length - 1
-    rows = [array[len(array) // 2]] * (array.shape[1] == size)
-    rows += [array[:, array.shape[1] // 2]] * (array.shape[0] == size and array.shape[1] > 0)
+    rows = []
+    if len(array) and array.shape[1] == size:
+        rows.append(array[len(array) // 2])
+    if array.shape[0] == size and array.shape[1]:
+        rows.append(array[:, array.shape[1] // 2])
     for row in rows:
         for turned in (row, row[::-1])[: 2 if backward else 1]:
             if way == "all":
