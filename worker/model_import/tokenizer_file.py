@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _INSTALL = "pip install 'unrolled[import]'"
 _MOST_BYTES = 16 * MOST_JSON_BYTES
+_SAVED = (
+    "give the tokenizer.json that `save_pretrained` of a Hugging Face fast tokenizer writes, or one of `tokenizers`"
+)
 
 
 def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> tuple[str, list[str]]:
@@ -50,8 +53,8 @@ def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> tuple[str,
         text = path.read_text(encoding="utf-8-sig")
         tokenizer = Tokenizer.from_str(text)
     except Exception as error:  # tokenizers raises plain Exception
-        hint = "; `unrolled tokenizer import` makes a tokenizer.json of it" if _is_of_keras(path) else ""
-        raise ImportRefusedError(f"{path}: can't be read as a tokenizer.json ({str(error)[:200]}){hint}") from error
+        hint = "`unrolled tokenizer import` makes a tokenizer.json of it" if _is_of_keras(path) else _SAVED
+        raise ImportRefusedError(f"{path}: can't be read as a tokenizer.json ({str(error)[:200]}); {hint}") from error
     _refuse_no_token(path, tokenizer)
     vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
     word, largest = max(vocabulary.items(), key=lambda item: item[1], default=("", 0))

@@ -131,7 +131,9 @@ def test_a_tokenizer_comes_along(tmp_path):
     result = tried("zero", "--ids-from", 1)
     assert "id 0 is the token 'a', but with --ids-from 1 id 0 is padding. If row 0" in result.output
     (tmp_path / "noise.json").write_text("{}")
-    assert "can't be read as a tokenizer.json" in tried("noise").output
+    found = tried("noise").output
+    assert "can't be read as a tokenizer.json (" in found
+    assert "); give the tokenizer.json that `save_pretrained` of a" in found
     assert not any((tmp_path / name).exists() for name in ("bad", "zero", "noise"))
 
 

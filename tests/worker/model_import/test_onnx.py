@@ -125,6 +125,11 @@ def test_arrays_in_other_files(tmp_path):
     (tmp_path / "in" / "model.onnx").write_bytes(outside.SerializeToString())
     with pytest.raises(ImportRefusedError, match=r"can't be read"):
         imported(tmp_path / "in" / "model.onnx", tmp_path / "refused")
+    (tmp_path / "model.data").unlink()
+    with pytest.raises(
+        ImportRefusedError, match=r"model\.data.*; put the file of its weights beside it, or get a fresh"
+    ):
+        imported(tmp_path / "model.onnx", tmp_path / "refused")
 
 
 @pytest.mark.parametrize(

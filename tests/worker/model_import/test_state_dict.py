@@ -1,6 +1,7 @@
 """PyTorch's state dicts, made by tests/torch_models/make.py; read without PyTorch, and with it if it is installed."""
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -308,6 +309,31 @@ def test_pickled_modules_are_refused(tmp_path):
         ImportRefusedError, match=r"it contains a torch.nn.modules.rnn.LSTM, not .* torch.save\(model.state_dict\(\)"
     ):
         imported(tmp_path / "module.pt", tmp_path / "model")
+
+
+class Program:
+    """What a program may pickle beside arrays: a module, an object around one, or something else."""
+
+    def __init__(self, **attributes):
+        self.__dict__.update(attributes)
+
+
+def test_a_checkpoint_with_a_pickled_module(tmp_path):
+    """It is named where nothing else has layers."""
+    module = Program(_modules={}, _parameters={}, training=False)
+    optimizer = {"state": {}, "param_groups": []}
+    named = rf"its arrays contain no LSTM and no GRU, and {{}} is a {__name__}.Program. A whole module .*state_dict"
+    for name, content, reason in (
+        ("checkpoint", {"epoch": 3, "model": module, "optimizer": optimizer}, named.format("model")),
+        ("wrapped", {"ema": None, "models": [Program(net=module)]}, named.format("models.0.net")),
+        ("none", {"args": Program(lr=1)}, "it contains no LSTM and no GRU; other models can't be imported"),
+    ):
+        (tmp_path / f"{name}.pt").write_bytes(pickle.dumps(content))
+        with pytest.raises(ImportRefusedError, match=reason):
+            imported(tmp_path / f"{name}.pt", tmp_path / "model")
+    arrays = dict(load_file(MODELS / "lstm1.safetensors"))
+    (tmp_path / "both.pt").write_bytes(pickle.dumps({"state_dict": arrays, "model": module}))
+    assert_same(expected("lstm1"), states_of(imported(tmp_path / "both.pt", tmp_path / "model"), ROWS, shift=1))
 
 
 def test_the_dictionaries_of_a_checkpoint():

@@ -27,6 +27,7 @@ from worker.engines.fused.library import why_unavailable
 from worker.engines.padded import make_padded
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import SavedGraph
+from worker.model_import.parity.frameworks.saved_model_graph import Expected, run_saved_graph
 from worker.model_import.parity.original import find_original, run_stack
 from worker.model_import.parity.own_graph import NO_GRAPH, NO_PADDING, NO_RUN, OTHER_STATES, run_own
 from worker.model_import.parity.padded_rows import padded_rows
@@ -160,9 +161,9 @@ def compare(
         wanted = _of(exact, kept)
         least = min(bound, SOUGHT_SHARE * _root_mean_square(wanted))
         limit = float(np.max([least, *(ROUNDINGS * roundings[number] for number in kept)]))  # Python's max loses NaN
-        original = _sought(
-            saved, stack, source_rows, unmasked, real, begun, wanted, limit, padded=unpadded or padding is not None
-        )
+        by_number = {number: source_rows[number] for number in wanted}
+        expected = Expected(by_number, {number: real[number] for number in wanted}, wanted, limit)
+        original = _sought(saved, stack, expected, unmasked, begun, padded=unpadded or padding is not None)
     missing = original.missing
     made = {name: _real(states, real) for name, states in original.exact.items()} | {PLAIN: exact}
     if amplifying := roundings.keys() - kept:
@@ -279,12 +280,9 @@ def _original(
 def _sought(
     own: SavedGraph,
     stack: Stack,
-    source_rows: Sequence[NDArray[Any]],
+    expected: Expected,
     unmasked: Sequence[NDArray[Any]],
-    real: Sequence[NDArray[np.bool_] | slice],
     begun: Float32 | None,
-    wanted: dict[int, Float32],
-    limit: float,
     *,
     padded: bool,
 ) -> _Original:
@@ -293,12 +291,9 @@ def _sought(
     Args:
         own: the file.
         stack: the layers.
-        source_rows: rows as the graph reads them.
+        expected: the rows that show errors, and their states.
         unmasked: see `_original`.
-        real: where the rows have the model's tokens.
         begun: the initial states that the rows bring, (rows, numbers); None if they bring none.
-        wanted: the states of the rows that show errors, (time, outputs), by their numbers.
-        limit: the largest difference of the same states.
         padded: whether the rows are padded, or the user wants the vectors of rows without padding.
 
     Raises:
@@ -306,16 +301,13 @@ def _sought(
         ModelError: the graph has other states.
     """
     # Over 40 lines: half of it is the description of its arguments.
-    from worker.model_import.parity.frameworks.saved_model_graph import largest, run_saved_graph  # noqa: PLC0415 - it needs TensorFlow
-
     name = "the file's graph in TensorFlow"
     try:
         if begun is not None:
             raise ImportRefusedError("rows bring the states that layers start from")  # noqa: TRY301 - one of the reasons
-        if not np.isfinite(limit):
+        if not np.isfinite(expected.limit):
             raise ImportRefusedError("the model's states aren't numbers")  # noqa: TRY301
-        rows = {number: source_rows[number] for number in wanted}
-        seen = run_saved_graph(own, stack, rows, real, wanted, limit)
+        seen = run_saved_graph(own, stack, expected)
         if stack.vectors and not seen.is_same:
             # What the user calls the vectors that the first layer reads may be made within the graph.
             raise ImportRefusedError("it makes other states of these vectors")  # noqa: TRY301
@@ -328,16 +320,9 @@ def _sought(
         _run_layers(stack, unmasked, begun, made)
         return made
     if not seen.is_same:
-        difference = largest(seen.states, wanted)
-        raise ModelError(OTHER_STATES.format(name, stack.layers[-1].name, difference, seen.limit))
+        raise ModelError(OTHER_STATES.format(name, stack.layers[-1].name, seen.difference, expected.limit))
     unpadded = [] if padded or stack.vectors else [NO_PADDING]
-    made = _Original({}, {}, {}, [*seen.missing, *unpadded], whole=True)
-    if seen.precision:
-        made.rounded[f"{name}, which computes in {seen.precision},"] = seen.states
-        _run_layers(stack, unmasked, begun, made)
-    else:
-        made.exact[name] = seen.states
-    return made
+    return _Original({name: seen.states}, {}, {}, [*seen.missing, *unpadded], whole=True)
 
 
 def _run_layers(stack: Stack, rows: Sequence[NDArray[Any]], begun: Float32 | None, made: _Original) -> None:
@@ -459,7 +444,7 @@ def run_engine(
 
 def _rows(
     config: ModelConfig, stack: Stack, ids_from: int, padding: Padding | None, length: int | None
-) -> tuple[list[NDArray[Any]], list[NDArray[Any]], list[NDArray[np.bool_] | slice]]:
+) -> tuple[list[NDArray[Any]], list[NDArray[Any]], list[NDArray[np.bool_]]]:
     """Random rows for the model, the same rows for the source, and where these have the model's tokens.
 
     There is one row more if the source has a fixed length: that of the stack, or `length`.
@@ -476,10 +461,14 @@ def _rows(
             for row, is_real in zip(given, real, strict=True):
                 is_real[1::3] = False  # a row keeps its first vector
                 row[~is_real] = config.mask_value
-        return [row[is_real] for row, is_real in zip(given, real, strict=True)], given, [*real]
+        return [row[is_real] for row, is_real in zip(given, real, strict=True)], given, real
     rows = [random.integers(1, config.vocab_size + 1, length, dtype=np.int32) for length in lengths]
     source_rows = [_source_row(row, ids_from, padding, one_hot=stack.table is None) for row in rows]
-    return rows, source_rows, [slice(None) if padding is None else padding.real(len(row)) for row in rows]
+    real = [np.ones(len(row), np.bool_) for row in rows]
+    if padding is not None:
+        steps = np.arange(padding.length)
+        real = [np.isin(steps, steps[padding.real(len(row))]) for row in rows]
+    return rows, source_rows, real
 
 
 def _source_row(row: NDArray[np.int32], ids_from: int, padding: Padding | None, *, one_hot: bool) -> NDArray[np.int64]:
@@ -492,13 +481,9 @@ def _source_row(row: NDArray[np.int32], ids_from: int, padding: Padding | None, 
     return made
 
 
-def _real(states: dict[int, Float32], real: Sequence[NDArray[np.bool_] | slice]) -> dict[int, Float32]:
-    """The states at the real tokens of rows, of a program that computed their padding, too."""
-    return {
-        number: made if isinstance(where, np.ndarray) and len(made) == int(where.sum()) else made[where]
-        for number, made in states.items()
-        for where in [real[number]]
-    }
+def _real(states: dict[int, Float32], real: Sequence[NDArray[np.bool_]]) -> dict[int, Float32]:
+    """The states at the real tokens of rows, of a program that may have computed their padding, too."""
+    return {number: made[real[number]] if len(made) == len(real[number]) else made for number, made in states.items()}
 
 
 def _numbered(states: list[Float32]) -> dict[int, Float32]:

@@ -161,6 +161,8 @@ def _format_of(source: Path) -> str:
     if head.startswith(_PICKLE) and by_name not in ("onnx", "safetensors") and not is_safetensors:
         return "torch"  # as PyTorch wrote before it wrote zips, or another pickle
     kind = "safetensors" if is_safetensors else by_name
+    if kind is None and source.name == "saved_model.pb":
+        raise ImportRefusedError("it is the graph of a SavedModel; give the directory, which has its weights too")
     if kind is None and suffix == ".json" and _lists_parts(source):
         raise ImportRefusedError("it is the list of a model's parts; to learn what to do with them, give the directory")
     if kind is None:

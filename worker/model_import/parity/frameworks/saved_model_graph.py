@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from worker.model_import.readers.tensorflow.checkpoint import read_variables
 from worker.model_import.readers.tensorflow.saved_model import read_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -41,17 +41,43 @@ _ERROR = re.compile(r"[\w.]*(Error|Exception)\b")
 #: Tokens of the longest row, at least.
 _FEWEST = 2
 _PROCESS = "worker.model_import.parity.frameworks.saved_model_process"
-#: The differences that a type may make, as a share of the largest state: those of a deep model are a tenth of it.
-_ROUNDED_SHARES = {"": 0.0, "float16": 0.1, "bfloat16": 0.1}
+#: The signature that is run unless a program names another one.
+_DEFAULT = "serving_default"
 _HIDDEN = "it computes layers within branches, or loops within loops, whose states can't be seen"
+_ENDS = "the last states of rows that end, or begin, with padding are those of padding"
 _COUNTS = "it changes variables of whole numbers, and its states may depend on them"
 #: Signatures that are tried, at most.
 _MOST_SIGNATURES = 64
 _MISSING = {
-    "last": "the states of all tokens but each row's last (or first, if read backward): the graph doesn't have them",
+    "last": "the states of all tokens but each row's last (or first, if read backward): no tensor has them",
     "but_last": "the states of each row's last token: the graph doesn't read it",
 }
+#: What inputs get that aren't the rows.
+_GIVEN = {"ones": "ones", "zeros": "False", "lengths": "the rows' lengths"}
+_PADDED = "rows with padding: no tensor of the graph has the states of their tokens"
+_ROUNDED = "what rounding to {} makes, where the graph has such numbers: TensorFlow computed it in float32"
 _APART = "whether the graph joins the directions side by side, as here (merge_mode concat): it has no such tensor"
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Rows, and the states that a graph must have of them; each by the rows' numbers.
+
+    Attributes:
+        rows: the source's ids, of one-hot vectors with -1 for a vector of zeros; or vectors (time, D).
+        real: where they have the model's tokens.
+        states: those that the imported model has of these, (time, outputs).
+        limit: the largest difference of the same states.
+    """
+
+    rows: Mapping[int, NDArray[Any]]
+    real: Mapping[int, NDArray[np.bool_]]
+    states: Mapping[int, Float32]
+    limit: float
+
+    def difference(self, states: Mapping[int, Float32]) -> float:
+        """The largest difference of some rows' states from these."""
+        return max(float(np.abs(made - self.states[number]).max()) for number, made in states.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,48 +85,38 @@ class Seen:
     """The states that a graph computes.
 
     Attributes:
-        states: of each row that it takes, (time, outputs), by the rows' numbers: those that are nearest to the wanted.
+        states: of rows that it takes, (time, outputs), by the rows' numbers: those that are nearest to the expected.
         missing: what they don't show, one text each.
-        precision: a type with fewer digits than float32 that the graph computes in, if they aren't the same; or "".
-        is_same: whether they differ from the wanted by no more than the limit.
-        limit: the largest difference of the same states, as the graph's types round them.
+        difference: the largest from the expected.
+        is_same: whether this is no more than the limit.
         doubt: why they may be others although the imported layers are right, or "".
     """
 
     states: dict[int, Float32]
     missing: list[str]
-    precision: str
+    difference: float
     is_same: bool
-    limit: float
     doubt: str
 
 
-def run_saved_graph(
-    own: SavedGraph,
-    stack: Stack,
-    rows: Mapping[int, NDArray[Any]],
-    real: Sequence[NDArray[np.bool_] | slice],
-    wanted: Mapping[int, Float32],
-    limit: float,
-) -> Seen:
+def run_saved_graph(own: SavedGraph, stack: Stack, expected: Expected) -> Seen:
     """Run a SavedModel's signatures, and find the last layer's states among what they compute.
 
     Args:
         own: the file.
         stack: the layers.
-        rows: the source's ids, of one-hot vectors with -1 for a vector of zeros; or vectors (time, D).
-        real: where all rows have the model's tokens.
-        wanted: the states that the imported model has of them, (time, outputs).
-        limit: the largest difference of the same states.
+        expected: the rows and their states.
 
     Raises:
-        ImportRefusedError: no signature can be run; the text is the reason.
+        ImportRefusedError: no signature can be run, or another one than those that can may have the states; the text
+            is the reason.
     """
-    # Over 40 lines: half of it is the description of its arguments.
+    # Over 40 lines: what each signature may show.
     prefix = own.path / "variables" / "variables"
     stored = read_variables(prefix)
     needed = {array.name for one in stack.layers[-1].passes for array in one.parts.values()}
-    signatures, reason = _signatures(own, stored, needed)
+    signatures, left = _signatures(own, stored, needed)
+    reason = [*left.values(), ""][0]
     best: Seen | None = None
     until = time.monotonic() + _SECONDS
     for cuts in signatures:
@@ -108,14 +124,20 @@ def run_saved_graph(
             if time.monotonic() > until:
                 raise ImportRefusedError(f"TensorFlow took longer than {_SECONDS} s")
             try:
-                seen = _run(cut, stack, prefix, _as_read(cut, stack, rows), real, wanted, limit, until)
+                read = replace(expected, rows=_as_read(cut, stack, expected.rows))
+                seen = _run(cut, stack, prefix, read, until)
             except ImportRefusedError as error:
-                reason = str(error)
+                reason = left[cut.name] = str(error)
                 continue
             if seen.is_same:
-                return seen
+                left.pop(cut.name, None)
+                others = {} if cut.name == _DEFAULT else left
+                return replace(
+                    seen, missing=seen.missing + [f"the signature {one}: {why}" for one, why in others.items()]
+                )
             reason = seen.doubt or reason
-            if best is None or largest(seen.states, wanted) < largest(best.states, wanted):
+            left[cut.name] = seen.doubt or f"its nearest states differ by {seen.difference:.1e}"
+            if best is None or seen.difference < best.difference:
                 best = seen
         if len(cuts) > 1:
             reason = f"its signature {cuts[0].name} has other inputs, and may read these rows in another way"
@@ -124,19 +146,20 @@ def run_saved_graph(
     return best
 
 
-def _signatures(own: SavedGraph, stored: Variables, needed: set[str]) -> tuple[list[list[Cut]], str]:
+def _signatures(own: SavedGraph, stored: Variables, needed: set[str]) -> tuple[list[list[Cut]], dict[str, str]]:
     """The signatures that compute with some variables, each with the rows in each of its inputs; why others can't."""
-    found, reason = [], ""
+    found, left = [], {}
     for graph in read_graph(own.path / "saved_model.pb").meta_graphs:
-        for name in (one for one, signature in sorted(graph.signature_def.items()) if signature.inputs):
+        names = [name for name, signature in graph.signature_def.items() if signature.inputs]
+        for name in sorted(names, key=lambda one: (one != _DEFAULT, one)):
             try:
                 cut = cut_signature(graph, name, stored.graph)
             except ImportRefusedError as error:
-                reason = str(error)
+                left[name] = str(error)
                 continue
             if not needed - {stored.names.get(key) for key in (*cut.plain.values(), *cut.resources.values())}:
                 found.append(cut.each_input())
-    return found[:_MOST_SIGNATURES], reason
+    return found[:_MOST_SIGNATURES], left
 
 
 def _as_read(cut: Cut, stack: Stack, rows: Mapping[int, NDArray[Any]]) -> Mapping[int, NDArray[Any]]:
@@ -156,20 +179,10 @@ def _as_read(cut: Cut, stack: Stack, rows: Mapping[int, NDArray[Any]]) -> Mappin
     return made
 
 
-def _run(
-    cut: Cut,
-    stack: Stack,
-    prefix: Path,
-    rows: Mapping[int, NDArray[Any]],
-    real: Sequence[NDArray[np.bool_] | slice],
-    wanted: Mapping[int, Float32],
-    limit: float,
-    until: float,
-) -> Seen:
+def _run(cut: Cut, stack: Stack, prefix: Path, expected: Expected, until: float) -> Seen:
     # Over 40 lines: what the process is given, its end, and what it gives back.
     *_, step = stack.chain
-    most = max(float(np.abs(states).max()) for states in wanted.values())
-    total = next(iter(wanted.values())).shape[1]
+    total = next(iter(expected.states.values())).shape[1]
     passes = () if step.layer is None or step.source is not None else step.layer.passes
     plan = {
         "inputs": cut.inputs,
@@ -179,12 +192,12 @@ def _run(
         "resources": cut.resources,
         "counts": cut.counts,
         "widths": [one.projection or one.units for one in passes] or [total],
-        "limits": {name: max(limit, share * most) for name, share in _ROUNDED_SHARES.items()},
+        "limit": expected.limit,
         "size_bytes": sum(piece.stat().st_size for piece in prefix.parent.glob(f"{prefix.name}.data-*")),
     }
-    arrays: dict[str, Any] = {f"row{number}": row for number, row in rows.items()}
-    arrays |= {f"states{number}": wanted[number] for number in rows}
-    arrays |= {f"real{number}": _mask(real[number], len(row)) for number, row in rows.items()}
+    arrays: dict[str, Any] = {f"row{number}": row for number, row in expected.rows.items()}
+    arrays |= {f"states{number}": expected.states[number] for number in expected.rows}
+    arrays |= {f"real{number}": expected.real[number] for number in expected.rows}
     with tempfile.TemporaryDirectory(prefix="unrolled-import-", ignore_cleanup_errors=True) as scratch:
         place = Path(scratch)
         (place / "plan.json").write_text(json.dumps(plan), "utf-8")
@@ -203,19 +216,18 @@ def _run(
             raise ImportRefusedError(about["reason"])
         with np.load(place / "made.npz", allow_pickle=False) as made:
             states = {int(name): np.asarray(made[name], np.float32) for name in made.files}
-    ways = about["ways"]
+    ways, real = about["ways"], [expected.real[number] for number in about["computed"]]
     if max(map(len, states.values())) - ("but_last" in ways) < _FEWEST:
         raise ImportRefusedError("it takes rows of one token alone, which don't show what a state does to the next")
     missing = [_APART] * (len(ways) > 1) + [text for way, text in _MISSING.items() if way in ways]
-    if others := [one["key"] for one in cut.inputs if one["given"] in ("ones", "zeros")]:
-        missing.append(f"what {', '.join(others)} may change: the graph was given ones there, or False")
-    doubt = _HIDDEN if about["hidden"] else _COUNTS if cut.counts else ""
-    return Seen(states, missing, about["precision"], about["is_same"], about["limit"], doubt)
-
-
-def largest(states: Mapping[int, Float32], wanted: Mapping[int, Float32]) -> float:
-    """The largest difference of states from the wanted ones of the same rows."""
-    return max(float(np.abs(made - wanted[number]).max()) for number, made in states.items())
+    missing += [_PADDED] * (len(states) < len(real)) + [_ROUNDED.format(one) for one in about["types"]]
+    if others := [f"{one['key']} ({_GIVEN[one['given']]})" for one in cut.inputs if one["given"] in _GIVEN]:
+        missing.append(f"what other inputs may change, and were given: {', '.join(others)}")
+    # The first token's state of a backward pass is its last.
+    has_ends = any(one[-1] for one in real) and (len(passes) == 1 or any(one[0] for one in real))
+    doubt = _HIDDEN if about["hidden"] else _COUNTS if cut.counts else "" if has_ends else _ENDS
+    difference = expected.difference(states)
+    return Seen(states, missing, difference, difference <= expected.limit, doubt)
 
 
 def _reason(written: str) -> str:
@@ -223,9 +235,3 @@ def _reason(written: str) -> str:
     lines = [line.strip() for line in written.splitlines() if line.strip()]
     named = [line for line in lines if _ERROR.match(line)]
     return (named or lines or ["it ended without a word"])[-1][:200]
-
-
-def _mask(real: NDArray[np.bool_] | slice, length: int) -> NDArray[np.bool_]:
-    made = np.zeros(length, np.bool_)
-    made[real] = True
-    return made

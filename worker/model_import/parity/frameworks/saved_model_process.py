@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from worker.model_import.parity.frameworks.state_search import Found, Tensor, Wanted, find_states
+from worker.model_import.parity.frameworks.state_search import Found, Wanted, find_states
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,10 +35,7 @@ _MOST_ROWS = 512
 _MOST_TENSORS = 32768
 #: How lines begin that TensorFlow writes around the reason of an error.
 _AROUND = ("Graph execution error", "Detected at node", "<stack traces", "[[{{", "Original stack trace")
-_PASSING = ("Cast", "ExpandDims", "Identity", "Reshape", "Squeeze", "Transpose")
 _LOOPS = ("StatelessWhile", "While")
-#: The types with fewer digits than float32, by TensorFlow's numbers.
-_HALF = {19: "float16", 14: "bfloat16"}
 
 
 def main(directory: Path) -> None:
@@ -48,34 +45,28 @@ def main(directory: Path) -> None:
     with np.load(directory / "rows.npz", allow_pickle=False) as stored:
         rows = {int(name[3:]): stored[name] for name in stored.files if name.startswith("row")}
         wanted = {number: Wanted(stored[f"states{number}"], stored[f"real{number}"]) for number in rows}
-    graph, inputs = _frozen((directory / "graph.pb").read_bytes(), plan)
+    graph, inputs, types = _frozen((directory / "graph.pb").read_bytes(), plan)
     fetched = _may_have(graph, {*plan["widths"], sum(plan["widths"])})
-    types = _types_below(graph)
     if len(fetched) > _MOST_TENSORS:
         (directory / "found.json").write_text(json.dumps({"reason": "it has too many tensors that may be states"}))
         return
     about: dict[str, Any] = {"reason": "it takes none of the rows that would show an error"}
     best: Found | None = None
+    computed: list[int] = []
     for rows_first in (True, False):
         made, reason = _computed(graph, inputs, fetched, plan, rows, rows_first=rows_first)
         about["reason"] = reason or about["reason"]
         if not made:
             continue
-        limits = [plan["limits"][types[one.op.name]] for one in fetched]
-        tensors = [
-            Tensor({number: each[at] for number, each in made.items()}, limit) for at, limit in enumerate(limits)
-        ]
-        found = find_states(tensors, {number: wanted[number] for number in made}, plan["widths"])
+        tensors = [{number: each[at] for number, each in made.items()} for at in range(len(fetched))]
+        found = find_states(tensors, {number: wanted[number] for number in made}, plan["widths"], plan["limit"])
         about["reason"] = "none of its tensors has the shape of the states"
-        if found is not None and (best is None or found.is_same or found.difference < best.difference):
-            best = found
-        if best is not None and best.is_same:
+        if found is not None and (best is None or found.difference < best.difference):
+            best, computed = found, [*made]
+        if best is not None and best.difference <= plan["limit"]:
             break
     if best is not None:
-        precision = max(types[fetched[at].op.name] for at in best.tensors)
-        is_rounded = best.difference > plan["limits"][""]
-        about = {"ways": best.ways, "is_same": best.is_same, "precision": precision if is_rounded else ""}
-        about |= {"limit": plan["limits"][precision], "hidden": _hides_states(graph)}
+        about = {"ways": best.ways, "computed": computed, "types": types, "hidden": _hides_states(graph)}
         named: dict[str, Any] = {f"{number}": each for number, each in best.states.items()}
         np.savez(directory / "made.npz", **named)
     (directory / "found.json").write_text(json.dumps(about))
@@ -89,19 +80,24 @@ def _limit_memory(size_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (size_bytes, size_bytes))
 
 
-def _frozen(content: bytes, plan: Mapping[str, Any]) -> tuple[Any, list[Any]]:
-    """The graph with its variables' numbers and without calls of functions, and its inputs."""
+def _frozen(content: bytes, plan: Mapping[str, Any]) -> tuple[Any, list[Any], list[str]]:
+    """The graph with its variables' numbers, without calls of functions, in float32; its inputs; its other types."""
     import tensorflow as tf  # noqa: PLC0415 - after the limits
     from tensorflow.core.framework import graph_pb2  # noqa: PLC0415
     from tensorflow.python.framework import convert_to_constants  # noqa: PLC0415
 
+    from worker.model_import.parity.frameworks.in_float32 import HALF, in_float32  # noqa: PLC0415
+
     definition = graph_pb2.GraphDef.FromString(content)
+    types = sorted(in_float32(definition))
     reader = tf.train.load_checkpoint(plan["variables"])
     # A plain variable is its numbers; one that is a resource is read by the graph.
-    plain = {name: reader.get_tensor(key) for name, key in plan["plain"].items()}
+    plain = {name: _wide(reader.get_tensor(key)) for name, key in plan["plain"].items()}
     kept = {name: tf.Variable(_started(reader.get_tensor(key), plan)) for name, key in plan["resources"].items()}
     specs = [
-        tf.TensorSpec(one["shape"], tf.as_dtype(one["dtype"]), name=f"given{at}")
+        tf.TensorSpec(
+            one["shape"], tf.float32 if one["dtype"] in HALF else tf.as_dtype(one["dtype"]), name=f"given{at}"
+        )
         for at, one in enumerate(plan["inputs"])
     ]
 
@@ -118,15 +114,21 @@ def _frozen(content: bytes, plan: Mapping[str, Any]) -> tuple[Any, list[Any]]:
     constant = convert_to_constants.convert_variables_to_constants_v2(
         function, lower_control_flow=False, aggressive_inlining=True
     )
-    return constant.graph, list(constant.inputs)
+    return constant.graph, list(constant.inputs), types
 
 
 def _started(numbers: NDArray[Any], plan: Mapping[str, Any]) -> NDArray[Any]:
     """A variable's numbers; other ones if it may be a seed, so that states that depend on it aren't the same."""
-    numbers = np.asarray(numbers)
+    numbers = _wide(numbers)
     if not (plan["counts"] and np.issubdtype(numbers.dtype, np.integer)):
         return numbers
     return np.asarray(numbers ^ numbers.dtype.type(1))
+
+
+def _wide(numbers: NDArray[Any]) -> NDArray[Any]:
+    """A variable's numbers, in float32 if they have fewer digits."""
+    numbers = np.asarray(numbers)
+    return numbers.astype(np.float32) if numbers.dtype.name in ("float16", "bfloat16") else numbers
 
 
 def _computed(
@@ -198,37 +200,6 @@ def _hides_states(graph: Any) -> bool:
             if any(not kinds.isdisjoint(_LOOPS) for kinds in steps):
                 return True
     return False
-
-
-def _types_below(graph: Any) -> dict[str, str]:
-    """Of each operation, a type with fewer digits than float32 that its numbers were computed in, or "".
-
-    A copy of float32 numbers in another type, as a head makes it of its inputs, wasn't computed in that.
-    """
-    library = {one.signature.name: one for one in graph.as_graph_def().library.function}
-    known: dict[str, str] = {}
-
-    def of_function(name: str) -> str:
-        if name not in known and name in library:
-            known[name] = ""  # TensorFlow's functions don't call themselves
-            nodes = library[name].node_def
-            types = [_HALF.get(value.type, "") for node in nodes for value in node.attr.values()]
-            known[name] = max(
-                [*types, *(of_function(value.func.name) for node in nodes for value in node.attr.values())], default=""
-            )
-        return known.get(name, "")
-
-    found: dict[str, str] = {}
-    shown: dict[str, str] = {}  # the types of the numbers as they are handed on, whatever computed them
-    for operation in graph.get_operations():  # in their order of computation
-        read = [tensor.op.name for tensor in operation.inputs]
-        own = [_HALF.get(tensor.dtype.as_datatype_enum, "") for tensor in operation.outputs]
-        own += [of_function(value.func.name) for value in operation.node_def.attr.values()]
-        computed, handed = [found.get(one, "") for one in read], [shown.get(one, "") for one in read]
-        is_copy = operation.type in _PASSING
-        found[operation.name] = max([*computed, *([] if is_copy else [*own, *handed])], default="")
-        shown[operation.name] = max([*own, *handed], default="")
-    return found
 
 
 def _given(one: Mapping[str, Any], batch: NDArray[Any], shape: tuple[int, int], *, rows_first: bool) -> NDArray[Any]:

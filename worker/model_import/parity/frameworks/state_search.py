@@ -4,18 +4,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
 #: Which states of a row a tensor may have, in the order in which they are looked for: all; all but the last; the last,
-#: which of a backward pass is the first. The others are taken as they should be.
+#: which of a backward pass is the first, of the rows in which it is the model's. Others are taken as they should be.
 WAYS = ("all", "but_last", "last")
 
 
@@ -32,17 +32,8 @@ class Wanted:
     real: NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """A tensor of a graph.
-
-    Attributes:
-        arrays: what it is for each row, by the rows' numbers; this is the middle one of the array's rows.
-        limit: the largest difference of the same states.
-    """
-
-    arrays: Mapping[int, NDArray[Any]]
-    limit: float
+#: What a tensor of a graph is for each row, by the rows' numbers; this is the middle one of the array's rows.
+Tensor = Mapping[int, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,107 +41,127 @@ class Found:
     """What is nearest to the states.
 
     Attributes:
-        states: of each row, (time, outputs), by its number.
-        tensors: which ones have them, by their places; several if the passes of the layer are apart.
+        states: of each row that shows some, (time, outputs), by its number.
         difference: the largest from the states.
-        ways: which states these have, see WAYS.
-        is_same: whether no difference is larger than its tensor's limit.
+        ways: which states these have, see WAYS, in one tensor or in one for each pass.
     """
 
     states: dict[int, NDArray[Any]]
-    tensors: tuple[int, ...]
     difference: float
     ways: tuple[str, ...]
-    is_same: bool
 
 
 class _Seen(NamedTuple):
     difference: float
     states: dict[int, NDArray[Any]]
-    tensor: int
     way: str
-    is_same: bool
 
 
-def find_states(tensors: Sequence[Tensor], wanted: Mapping[int, Wanted], widths: Sequence[int]) -> Found | None:
+def find_states(
+    tensors: Sequence[Tensor], wanted: Mapping[int, Wanted], widths: Sequence[int], limit: float
+) -> Found | None:
     """What is nearest to the states; None if no tensor has their shape.
 
     Args:
         tensors: all that may have them.
         wanted: the states of each row, by its number.
         widths: of the passes of the last layer, which may be in tensors of their own.
+        limit: the largest difference of the same states.
+
+    Returns:
+        Of those that are the same, if some are, the one that shows most.
     """
-    best: Found | None = None
-    for parts in ([sum(widths)], widths) if len(widths) > 1 else ([*widths],):
-        pieces = []
-        for at, end in enumerate(np.cumsum(parts)):
-            start = end - parts[at]
-            piece = {number: Wanted(one.states[:, start:end], one.real) for number, one in wanted.items()}
-            pieces.append(_nearest(tensors, piece, backward=at > 0, alone=len(parts) == len(widths)))
-        known = [one for one in pieces if one is not None]
-        if len(known) < len(parts):
-            continue
-        found = Found(
-            {number: np.concatenate([one.states[number] for one in known], axis=1) for number in wanted},
-            tuple(one.tensor for one in known),
-            max(one.difference for one in known),
-            tuple(one.way for one in known),
-            is_same=all(one.is_same for one in known),
-        )
-        if found.is_same:
-            return found
-        best = found if best is None or found.difference < best.difference else best
-    return best
+    backward = np.repeat(np.arange(len(widths)) > 0, widths)
+    together = WAYS if len(widths) == 1 else ("all",)
+    found = _found([_nearest(tensors, wanted, backward, together, limit)])
+    if len(widths) == 1 or (found is not None and found.difference <= limit):
+        return found
+    places = np.split(np.arange(len(backward)), np.cumsum(widths)[:-1])
+    apart = [_nearest(tensors, _part(wanted, place), backward[place], WAYS, limit) for place in places]
+    last = _nearest(tensors, wanted, backward, ("last",), limit)
+    known = [one for one in (found, _found(apart), _found([last])) if one is not None]
+    same = [one for one in known if one.difference <= limit]
+    if same:
+        return min(same, key=lambda one: (max(map(WAYS.index, one.ways)), len(one.ways)))
+    return min(known, key=lambda one: one.difference, default=None)
 
 
-def _nearest(tensors: Sequence[Tensor], wanted: Mapping[int, Wanted], *, backward: bool, alone: bool) -> _Seen | None:
-    """What is nearest to the states of a pass, or of all passes side by side, whose last states aren't `alone`'s."""
+def _part(wanted: Mapping[int, Wanted], place: NDArray[np.intp]) -> dict[int, Wanted]:
+    return {number: Wanted(one.states[:, place], one.real) for number, one in wanted.items()}
+
+
+def _found(seen: Sequence[_Seen | None]) -> Found | None:
+    """The states of all passes, of the rows in which each is seen; None if one isn't seen, or not in the same rows."""
+    known = [one for one in seen if one is not None]
+    rows = [number for number in known[0].states if all(number in one.states for one in known)] if known else []
+    if len(known) < len(seen) or not rows:
+        return None
+    states = {number: np.concatenate([one.states[number] for one in known], axis=1) for number in rows}
+    return Found(states, max(one.difference for one in known), tuple(one.way for one in known))
+
+
+def _nearest(
+    tensors: Sequence[Tensor],
+    wanted: Mapping[int, Wanted],
+    backward: NDArray[np.bool_],
+    ways: Sequence[str],
+    limit: float,
+) -> _Seen | None:
+    """What is nearest to the states; in the first of some ways, if it is the same.
+
+    Args:
+        tensors: see `find_states`.
+        wanted: see there.
+        backward: whether each number of a state is of a backward pass.
+        ways: of WAYS.
+        limit: see `find_states`.
+    """
     nearest = None
-    for way in WAYS if alone else WAYS[:1]:
-        seen = [*_seen(tensors, wanted, way, backward=backward)]
-        best = min(seen, key=lambda one: (not one.is_same, one.difference), default=None)
-        if best is not None and best.is_same:
-            return best
-        nearest = nearest or best
+    for way in ways:
+        rows = {number: one for number, one in wanted.items() if _is_shown(one, way, backward)}
+        for tensor in tensors:
+            found = [_states_in(tensor[number], one, way, backward) for number, one in rows.items()]
+            for order in found[0] if found else ():
+                if all(order in states for states in found):
+                    seen = _seen({number: states[order] for number, states in zip(rows, found, strict=True)}, rows, way)
+                    nearest = seen if nearest is None or seen.difference < nearest.difference else nearest
+        if nearest is not None and nearest.difference <= limit:
+            break
     return nearest
 
 
-def _seen(tensors: Sequence[Tensor], wanted: Mapping[int, Wanted], way: str, *, backward: bool) -> Iterator[_Seen]:
-    """Each tensor that may have the states, for each order in which it may have them."""
-    for place, tensor in enumerate(tensors):
-        ways = [[*_states_in(tensor.arrays[number], one, way, backward=backward)] for number, one in wanted.items()]
-        for order in range(min(map(len, ways), default=0)):
-            states = {number: found[order] for number, found in zip(wanted, ways, strict=True)}
-            differences = [float(np.abs(made - wanted[number].states).max()) for number, made in states.items()]
-            largest = float(np.max(differences))  # Python's max loses NaN
-            largest = largest if np.isfinite(largest) else float("inf")
-            yield _Seen(largest, states, place, way, largest <= tensor.limit)
+def _is_shown(wanted: Wanted, way: str, backward: NDArray[np.bool_]) -> bool:
+    """Whether a row's states of a way are the model's, and not those of padding."""
+    if way == "but_last":
+        return bool(wanted.real.all()) and not backward.any()
+    return way == "all" or bool((wanted.real[0] or not backward.any()) and (wanted.real[-1] or backward.all()))
 
 
-def _states_in(array: NDArray[Any], wanted: Wanted, way: str, *, backward: bool) -> Iterator[NDArray[Any]]:
-    """The middle row's states in an array, (time, width), for each order of axes and of time that it may have."""
-    length, width = len(wanted.real), wanted.states.shape[1]
-    if array.shape[-1:] != (width,):
-        return
+def _seen(states: dict[int, NDArray[Any]], wanted: Mapping[int, Wanted], way: str) -> _Seen:
+    differences = [float(np.abs(made - wanted[number].states).max()) for number, made in states.items()]
+    largest = float(np.max(differences))  # Python's max loses NaN
+    return _Seen(largest if np.isfinite(largest) else float("inf"), states, way)
+
+
+def _states_in(
+    array: NDArray[Any], wanted: Wanted, way: str, backward: NDArray[np.bool_]
+) -> dict[str, NDArray[np.float64]]:
+    """The middle row's states in an array, (time, width), by the order of axes and of time that it may have."""
     made = np.array(wanted.states, np.float64)
+    if array.shape[-1:] != made.shape[1:] or array.ndim != (2 if way == "last" else 3):
+        return {}
     if way == "last":  # (rows, width)
-        at = 0 if backward else -1
-        if array.ndim == 2 and len(array) and wanted.real[at]:
-            made[at] = array[len(array) // 2]
-            yield made
-        return
-    if array.ndim != 3 or (way == "but_last" and (backward or not wanted.real.all())):
-        return
-    size = length if way == "all" else length - 1
-    rows = []
-    if len(array) and array.shape[1] == size:
-        rows.append(array[len(array) // 2])
-    if array.shape[0] == size and array.shape[1]:
-        rows.append(array[:, array.shape[1] // 2])
-    for row in rows:
-        for turned in (row, row[::-1])[: 2 if backward else 1]:
-            if way == "all":
-                yield np.asarray(turned[wanted.real], np.float64)
-            else:
-                made[:-1] = turned
-                yield made.copy()
+        if not len(array):
+            return {}
+        made[np.where(backward, 0, -1), np.arange(len(backward))] = array[len(array) // 2]
+        return {"": made}
+    found = {}
+    size = len(wanted.real) - (way == "but_last")
+    for order, axis in (("rows first", 0), ("tokens first", 1)):
+        if array.shape[1 - axis] == size and array.shape[axis]:
+            found[order] = array.take(array.shape[axis] // 2, axis)
+            if backward.all():
+                found[f"{order}, backward"] = found[order][::-1]
+    if way == "all":
+        return {order: row[wanted.real].astype(np.float64) for order, row in found.items()}
+    return {order: np.concatenate([row, made[-1:]]).astype(np.float64) for order, row in found.items()}

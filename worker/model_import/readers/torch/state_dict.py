@@ -40,16 +40,12 @@ def read_torch(path: Path) -> Found:
     """
     loaded = load(path)
     if not isinstance(loaded.content, dict):
-        what = type(loaded.content)
-        name = f"{what.__module__}.{what.__qualname__}" if isinstance(loaded.content, Inert) else what.__name__
+        name = _class_of(loaded.content)
         if isinstance(loaded.content, list | tuple):
             raise ImportRefusedError(
                 f"it contains a {name}, not a dictionary of arrays; save the state dict in it alone"
             )
-        raise ImportRefusedError(
-            f"it contains a {name:.200}, not a dictionary of arrays. A whole module needs its program, which isn't run "
-            "here; if you trust the file, load it, save torch.save(model.state_dict(), …) and import that"
-        )
+        raise ImportRefusedError(f"it contains a {name:.200}, not a dictionary of arrays. {_WHOLE_MODULE}")
     tensors, beside = tensors_of(loaded.content, (Tensor, OtherTensor, PickledArray))
     arrays = [loaded.array(name, tensor) for name, tensor in tensors.items()]
     found = (
@@ -58,7 +54,31 @@ def read_torch(path: Path) -> Found:
         or find_modules(arrays, "PyTorch state dict")
     )
     found.left += beside
+    module = "" if found.layers else _module_in(loaded.content)
+    if module:
+        found.why_empty = f"its arrays contain no LSTM and no GRU, and {module}. {_WHOLE_MODULE}"
     return found
+
+
+def _module_in(loaded: Any) -> str:
+    """The first whole module in the nested dictionaries and lists of a checkpoint, or in an object there; or ""."""
+    waiting, seen = deque([("", loaded, 0)]), {id(loaded)}
+    while waiting:
+        path, value, depth = waiting.popleft()
+        if isinstance(value, Inert) and value.attributes.keys() >= _MODULE:
+            return f"{path} is a {_class_of(value):.200}"
+        held = value.attributes if isinstance(value, Inert) else value
+        parts = held if isinstance(held, dict) else dict(enumerate(held))
+        for name, part in parts.items():
+            if isinstance(part, dict | list | tuple | Inert) and depth < _DEPTH and id(part) not in seen:
+                seen.add(id(part))
+                waiting.append((f"{path}.{name}".strip("."), part, depth + 1))
+    return ""
+
+
+def _class_of(value: Any) -> str:
+    what = type(value)
+    return f"{what.__module__}.{what.__qualname__}" if isinstance(value, Inert) else what.__name__
 
 
 def tensors_of(loaded: Any, kind: type | tuple[type, ...]) -> tuple[dict[str, Any], list[str]]:
@@ -134,6 +154,12 @@ _MEASURED = re.compile(
 )
 _MEASURED_ONCE = re.compile(rf"({_MEASURED.pattern})|(\w+_)?{_MEASURE}", re.IGNORECASE)
 _ABOUT_TRAINING = re.compile(r"(^|[._])(metrics?|history|logs?|results?|stats?|loss(es)?|state)$", re.IGNORECASE)
+#: The attributes by which the pickle of a module is recognised, and what to do with one.
+_MODULE = {"_modules", "_parameters"}
+_WHOLE_MODULE = (
+    "A whole module needs its program, which isn't run here; if you trust the file, load it, save "
+    "torch.save(model.state_dict(), …) and import that"
+)
 #: How deep the dictionaries and lists of a checkpoint may be nested.
 _DEPTH = 6
 
