@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,8 @@ def choose_engine(settings: WorkerOptions, model: ModelDirectory) -> Engine:
     """The engine that the settings ask for.
 
     With "auto" it is the TensorFlow engine if there is a GPU and the arithmetic is float32, and the fused engine
-    otherwise. If that one isn't installed but the other is, the other serves, and a warning in the log says why.
+    otherwise. If that one isn't installed but the other is, the other serves, and a warning in the log says why, once
+    in a program.
 
     Raises:
         UnrolledError: the engine isn't installed; the text says how to install it.
@@ -46,11 +48,16 @@ def choose_engine(settings: WorkerOptions, model: ModelDirectory) -> Engine:
             _check_tiles()
         return make_padded(model, lambda each: FusedEngine(each, settings.arithmetic, settings.threads))
     if settings.engine == "auto" and lacking["fused"] and not _has_gpu():
-        log.warning("using the tensorflow engine, which is slower: %s", lacking["fused"])
+        _warn(f"using the tensorflow engine, which is slower: {lacking['fused']}")
     # It takes seconds and 500 MB to load.
     from worker.engines.tensorflow.engine import TensorFlowEngine  # noqa: PLC0415 - only who needs it waits for it
 
     return make_padded(model, lambda each: TensorFlowEngine(each, threads=settings.threads))
+
+
+@cache
+def _warn(line: str) -> None:
+    log.warning("%s", line)
 
 
 def choose_and_measure(settings: WorkerOptions, model: ModelDirectory) -> Engine:

@@ -86,10 +86,10 @@ def _frozen(content: bytes, plan: Mapping[str, Any]) -> tuple[Any, list[Any], li
     from tensorflow.core.framework import graph_pb2  # noqa: PLC0415
     from tensorflow.python.framework import convert_to_constants  # noqa: PLC0415
 
-    from worker.model_import.parity.frameworks.in_float32 import HALF, in_float32  # noqa: PLC0415
+    from worker.model_import.parity.frameworks.widening import HALF, widen  # noqa: PLC0415
 
     definition = graph_pb2.GraphDef.FromString(content)
-    types = sorted(in_float32(definition))
+    types = sorted(widen(definition))
     reader = tf.train.load_checkpoint(plan["variables"])
     # A plain variable is its numbers; one that is a resource is read by the graph.
     plain = {name: _wide(reader.get_tensor(key)) for name, key in plan["plain"].items()}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HALF = {types_pb2.DT_HALF: "float16", types_pb2.DT_BFLOAT16: "bfloat16"}
 
 
-def in_float32(graph: Any) -> set[str]:
+def widen(graph: Any) -> set[str]:
     """Change a GraphDef, so that all numbers with fewer digits than float32 are float32.
 
     Args:
