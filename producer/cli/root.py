@@ -33,6 +33,7 @@ from producer.cli.variables import origin, warn_of_unknown
 from producer.terminal.lines import tell
 from producer.terminal.signals import Terminated, interruptible, terminable
 from unrolled.errors import OptionError, UnrolledError, printable
+from unrolled.telemetry.json_log import about
 
 
 class WrongUsageError(CommandFailedError):
@@ -106,7 +107,8 @@ class LazyGroup(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command line; output that can't be written is an error of one line, too."""
         try:
-            return super().main(*args, **kwargs)
+            with about():  # what a command notes of its job is part of the error that ends it, too
+                return super().main(*args, **kwargs)
         except OSError as error:
             if not _is_of_output(error):
                 raise

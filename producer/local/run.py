@@ -26,7 +26,7 @@ from unrolled.job import names
 from unrolled.model.directory import open_model
 from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.posix import PosixStore
-from unrolled.telemetry.json_log import about
+from unrolled.telemetry.json_log import note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -78,6 +78,7 @@ def run_job(
     # Over 40 lines: what is started in order, so that it ends in the reverse order.
     prepared = prepare(submission, check_broker=partial(_refuse_login, broker))
     job = prepared.job
+    note(job=job.key)
     if broker is None:
         check_alone(job)
     if is_substitute:
@@ -85,7 +86,6 @@ def run_job(
     with ExitStack() as stack:
         stack.push(lambda kind, *_: _sweep_if_discarded(job) if kind else None)
         stack.enter_context(terminable())
-        stack.enter_context(about(job=job.key))
         own = stack.enter_context(EmbeddedBroker()) if broker is None else None
         url = own.url if own else str(broker)
         if own:

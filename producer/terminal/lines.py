@@ -20,3 +20,8 @@ def tell(line: str, level: int = logging.INFO) -> None:
 def warn(line: str) -> None:
     """Write one line about something that is in the way to standard error."""
     tell(line, logging.WARNING)
+
+
+def advise(line: str) -> None:
+    """The same at the end of a command, where an arrow marks it for people."""
+    warn(line if json_log.is_active() else f"→ {line}")

@@ -12,6 +12,7 @@ from support.promtool import check_metrics
 from support.shell import Crew, end, make_model, unrolled, write_rows
 
 from unrolled.job.offer import Offer
+from unrolled.protocol.opening import open_job
 from unrolled.queue.broker import Broker
 
 
@@ -135,9 +136,26 @@ def test_each_line_of_a_command_that_logs_as_json_is_an_object(tmp_path):
     assert {"unrolled", "celery.apps.worker", "worker.runtime.assembly"} <= {line["logger"] for line in lines}
     assert {"time", "level", "logger", "message", "thread"} <= set.intersection(*map(set, lines))
     assert any(re.fullmatch(r"[0-9a-f]{16}", line.get("job", "")) for line in lines)
-    assert sum(line["message"].startswith("report: ") for line in lines) == 1
+    (report,) = (line for line in lines if line["message"].startswith("report: "))
+    assert "job" in report
     assert sum("figures for Prometheus" in line["message"] for line in lines) == 2
     done = unrolled("wait", "nowhere", cwd=tmp_path, log_format="json")
     (line,) = map(json.loads, done.stderr.splitlines())
-    assert (done.returncode, line["level"]) == (1, "ERROR")
+    assert (done.returncode, line["level"], "job" in line) == (1, "ERROR", False)
     assert "nowhere" in line["message"]
+
+
+def test_the_last_lines_about_a_job_have_its_key(tmp_path, broker):
+    """What keeps it from its end is a warning, without the arrow that marks it for people; and so has an error."""
+    make_model(tmp_path / "model")
+    write_rows(tmp_path / "rows.jsonl", {"a": [1, 2, 3]})
+    common = {"broker": broker.url, "cwd": tmp_path, "log_format": "json"}
+    done = unrolled("enqueue", "rows.jsonl", "--model", "model", "--out", "out", **common)
+    key = open_job(tmp_path / "out").key
+    *_, last = map(json.loads, done.stderr.splitlines())
+    assert (done.returncode, last["level"], last["job"]) == (0, "WARNING", key)
+    assert last["message"].startswith("no worker offers what this job asks for")
+    assert unrolled("cancel", "out", broker=broker.url, cwd=tmp_path).returncode == 0
+    done = unrolled("wait", "out", **common)
+    *_, last = map(json.loads, done.stderr.splitlines())
+    assert (done.returncode, last["level"], last["job"]) == (1, "ERROR", key)

@@ -24,9 +24,9 @@ from producer.cli.options import (
 )
 from producer.local.engine import FOR_OTHERS, has_tensorflow, local_engine
 from producer.terminal.figures import ProducerFigures
-from producer.terminal.lines import tell
+from producer.terminal.lines import advise, tell
 from unrolled.errors import as_argument, counted
-from unrolled.telemetry.json_log import about
+from unrolled.telemetry.json_log import note
 from unrolled.telemetry.json_text import json_text
 from unrolled.telemetry.tracing import start_tracing
 
@@ -86,13 +86,13 @@ def enqueue(
         closing(start_tracing(tracing, "unrolled-producer")),
     ):
         prepared = prepare(submission, check_broker=partial(refuse_login, url))
+        note(job=prepared.job.key)
         if submission.engine is None and local_engine() != "fused" and has_tensorflow():
             tell(FOR_OTHERS)
-        with about(job=prepared.job.key):
-            summary = session.enqueue(prepared, url, namespace, max_queued_tokens, priority, figures=figures)
+        summary = session.enqueue(prepared, url, namespace, max_queued_tokens, priority, figures=figures)
     click.echo(json_text(asdict(summary)) if as_json else as_text(summary, submission.out))
     for text in summary.in_the_way:
-        tell(f"→ {text}")
+        advise(text)
     is_stuck = summary.dead or summary.gone
     if is_stuck and not submission.source.follow:  # a stream that has ended in order isn't to be started again
         context.exit(ExitStatus.FAILED)

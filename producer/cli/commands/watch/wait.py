@@ -29,7 +29,7 @@ from producer.terminal.figures import ProducerFigures
 from producer.terminal.progress import progress
 from unrolled.errors import TransientError, as_argument, counted
 from unrolled.settings.worker_options import DAY
-from unrolled.telemetry.json_log import about
+from unrolled.telemetry.json_log import note
 
 if TYPE_CHECKING:
     from producer.jobs.status import JobStatus
@@ -90,8 +90,9 @@ def wait(
     figures = ProducerFigures()
     try:
         job = job_at(out)
+        note(job=job.key)
         broker = find_broker(broker, job.place)
-        with served(figures.collect, metrics_port, metrics_address), about(job=job.key), progress("done") as bar:
+        with served(figures.collect, metrics_port, metrics_address), progress("done") as bar:
             found = wait_for_job(
                 job,
                 broker,
