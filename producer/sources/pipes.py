@@ -6,7 +6,7 @@ import io
 import os
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -144,13 +144,16 @@ def _beginning(file: BinaryIO | None) -> bytes:
     return head
 
 
-def checked(chunks: Iterator[bytes], source: SourceFile, options: SourceOptions) -> Iterator[bytes]:
+def checked(
+    chunks: Iterator[bytes], source: SourceFile, options: SourceOptions, tell_look: Callable[[str | None], None]
+) -> Iterator[bytes]:
     """Yield the chunks of an input that can be read once, as soon as its first bytes have been checked.
 
     Args:
         chunks: its content, unpacked; an empty chunk is passed on.
         source: the input.
         options: as in `check_head`.
+        tell_look: called with what text looks like, see `look_of_text`.
 
     Raises:
         DamagedInputError: the content doesn't match the format.
@@ -159,6 +162,7 @@ def checked(chunks: Iterator[bytes], source: SourceFile, options: SourceOptions)
         if chunk:
             _refuse_compressed(chunk, options)
             check_content(chunk, source.format, is_named=options.format is not None, has_name=source.place is not None)
+            tell_look(look_of_text(chunk, source, options))
             yield chunk
             break
         yield chunk

@@ -199,7 +199,7 @@ def _read(
     with _opened(source, stdin, steadily) as file:
         chunks = _chunks(source, file, options, on_bytes, ending or Ending())
         if source.size_bytes is None:
-            chunks = checked(chunks, source, options)
+            chunks = checked(chunks, source, options, partial(_tell_look, source, stdin))
         if source.format not in ("parquet", "arrow"):
             yield from read_rows(source, chunks, options, partial(tell_line_ends, source))
         else:
@@ -212,6 +212,13 @@ def _read(
 def tell_line_ends(source: SourceFile, found: "LineEnds") -> None:
     """Tell the user, once, that quoted fields of an input contain line ends."""
     _tell_once(notice_of_line_ends(source.label, found.rows, found.most_lines, found.line))
+
+
+def _tell_look(source: SourceFile, stdin: ByteStream | LiveInput | None, look: str | None) -> None:
+    """Tell the user that text looks like something else, unless a look at standard input has shown it before."""
+    if not isinstance(stdin, StandardInput) or source.place is not None:
+        for line in notices_of_looks([(source.label, look)]):
+            _tell_once(line)
 
 
 @cache

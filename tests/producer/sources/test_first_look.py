@@ -535,6 +535,28 @@ def test_gzip_on_standard_input_that_is_corrupt_is_refused_at_once(monkeypatch):
                 assert check_inputs(["-"], SourceOptions()).stdin is not None or len(content) < 60
 
 
+@pytest.mark.parametrize(
+    ("content", "look"),
+    [
+        (b'{"text": "x", "id": 1}\n{"text": "y", "id": 2}\n', "JSON lines"),
+        (gzip.compress(b'{"text": "x"}\n'), "JSON lines"),
+        (b">s1\nMKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQV\n", "FASTA"),
+        (b"some text\n", None),
+    ],
+)
+def test_what_a_pipe_holds_is_told_when_it_is_read(tmp_path, capsys, content, look):
+    """It can't be looked at before; neither can a standard input of which nothing has arrived."""
+    os.mkfifo(tmp_path / "pipe")
+    for options in ({}, {"format": "text"}):
+        writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[content], daemon=True)
+        writer.start()
+        assert rows_of(tmp_path / "pipe", **options)
+        writer.join()
+        said = capsys.readouterr().err
+        assert said.count("each whole line is read as text") == (look is not None and not options)
+        assert (f"1 input looks like {look}" in said and str(tmp_path / "pipe") in said) == bool(said)
+
+
 @pytest.mark.parametrize("encode", [bytes, gzip.compress])
 def test_json_lines_under_another_name(tmp_path, monkeypatch, encode):
     """They are read as text, as their name says, but most likely their fields are meant; a notice says so."""

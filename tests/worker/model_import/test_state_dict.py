@@ -3,6 +3,7 @@
 import json
 import pickle
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -318,15 +319,26 @@ class Program:
         self.__dict__.update(attributes)
 
 
+class Bare(NamedTuple):
+    """What a pickle makes without setting an attribute."""
+
+    size: int
+
+
 def test_a_checkpoint_with_a_pickled_module(tmp_path):
     """It is named where nothing else has layers."""
-    module = Program(_modules={}, _parameters={}, training=False)
+    module = Program(_modules={"lstm": None}, _parameters={}, training=False)
+    loss = Program(_modules={}, _parameters={}, reduction="mean")
     optimizer = {"state": {}, "param_groups": []}
     named = rf"its arrays contain no LSTM and no GRU, and {{}} is a {__name__}.Program. A whole module .*state_dict"
     for name, content, reason in (
         ("checkpoint", {"epoch": 3, "model": module, "optimizer": optimizer}, named.format("model")),
         ("wrapped", {"ema": None, "models": [Program(net=module)]}, named.format("models.0.net")),
-        ("none", {"args": Program(lr=1)}, "it contains no LSTM and no GRU; other models can't be imported"),
+        (
+            "none",
+            {"args": Program(lr=1), "loss": loss, "bare": Bare(1), "none": Program()},
+            "it contains no LSTM and no GRU; other models can't be imported",
+        ),
     ):
         (tmp_path / f"{name}.pt").write_bytes(pickle.dumps(content))
         with pytest.raises(ImportRefusedError, match=reason):

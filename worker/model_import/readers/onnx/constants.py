@@ -222,5 +222,5 @@ class Constants:
             return np.asarray(onnx.numpy_helper.to_array(tensor))
         except Exception as error:  # onnx raises ValueError, TypeError and errors of its own checker
             is_outside = tensor.data_location == onnx.TensorProto.EXTERNAL
-            way = "put the file of its weights beside it, or get a fresh copy" if is_outside else "get a fresh copy"
+            way = f"{'put that file itself, not a link, there, or ' * is_outside}get a fresh copy"
             raise ImportRefusedError(f"{tensor.name}: can't be read ({str(error)[:200]}); {way}") from error

@@ -65,8 +65,8 @@ def _module_in(loaded: Any) -> str:
     waiting, seen = deque([("", loaded, 0)]), {id(loaded)}
     while waiting:
         path, value, depth = waiting.popleft()
-        if isinstance(value, Inert) and value.attributes.keys() >= _MODULE:
-            return f"{path} is a {_class_of(value):.200}"
+        if isinstance(value, Inert) and _is_module(value.attributes):
+            return f"{path:.200} is a {_class_of(value):.200}"
         held = value.attributes if isinstance(value, Inert) else value
         parts = held if isinstance(held, dict) else dict(enumerate(held))
         for name, part in parts.items():
@@ -74,6 +74,11 @@ def _module_in(loaded: Any) -> str:
                 seen.add(id(part))
                 waiting.append((f"{path}.{name}".strip("."), part, depth + 1))
     return ""
+
+
+def _is_module(attributes: dict[str, Any]) -> bool:
+    """Whether these are a module's, and it has arrays; a loss function is one without."""
+    return attributes.keys() >= _MODULE and any(attributes[name] for name in _MODULE)
 
 
 def _class_of(value: Any) -> str:

@@ -100,12 +100,16 @@ class PickledArray:
 class Inert:
     """An object of any class that isn't known here. It takes everything, and keeps only its attributes."""
 
+    attributes: dict[str, Any]
+
     def __new__(cls, *_: Any, **__: Any) -> Self:
-        """Take any arguments."""
-        return super().__new__(cls)
+        """Take any arguments; a pickle may call no more than this."""
+        made = super().__new__(cls)
+        made.attributes = {}
+        return made
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        self.attributes: dict[str, Any] = {}
+        """Take any arguments."""
 
     def __setstate__(self, state: Any) -> None:
         # The attributes of an object that __new__ made alone, as pickles do.
