@@ -162,7 +162,8 @@ def compare(
         least = min(bound, SOUGHT_SHARE * _root_mean_square(wanted))
         limit = float(np.max([least, *(ROUNDINGS * roundings[number] for number in kept)]))  # Python's max loses NaN
         by_number = {number: source_rows[number] for number in wanted}
-        expected = Expected(by_number, {number: real[number] for number in wanted}, wanted, limit)
+        ends = {number: _ends(config, weights, rows[number], wanted[number], real[number]) for number in wanted}
+        expected = Expected(by_number, {number: real[number] for number in wanted}, wanted, ends, limit)
         original = _sought(saved, stack, expected, unmasked, begun, padded=unpadded or padding is not None)
     missing = original.missing
     made = {name: _real(states, real) for name, states in original.exact.items()} | {PLAIN: exact}
@@ -417,6 +418,26 @@ def _plain(
             number: last_states(config, weights, row, kind, None if begun is None else begun[number])
             for number, row in enumerate(rows)
         }
+
+
+def _ends(
+    config: ModelConfig,
+    weights: Mapping[str, Float32],
+    row: NDArray[Any],
+    states: Float32,
+    real: NDArray[np.bool_],
+) -> Float32:
+    """The states after the first and the last step of a row as its source reads it, (2, outputs).
+
+    They are those of padding there, or NaN if the model doesn't compute that. A mask leaves a state as it is.
+    """
+    if config.padding is not None:
+        with np.errstate(over="ignore", invalid="ignore"):  # the differences show it
+            return last_states(config, weights, row, np.float64, with_padding=True)[[0, -1]]
+    made = states[[0, -1]]
+    if config.vector_dim is None:
+        made[~real[[0, -1]]] = np.nan
+    return made
 
 
 def run_engine(

@@ -34,6 +34,8 @@ def last_states(
     row: NDArray[Any],
     kind: DTypeLike,
     begun: NDArray[np.float32] | None = None,
+    *,
+    with_padding: bool = False,
 ) -> Floats:
     """The last layer's state after each token of a row, (time, outputs); padding is computed, and left out.
 
@@ -43,6 +45,7 @@ def last_states(
         row: token ids, each in 1..vocab_size; or vectors (time, D).
         kind: dtype of the arithmetic, float32 or float64.
         begun: the initial states that the row brings; None if the model reads none.
+        with_padding: whether padding isn't left out.
     """
     # Over 40 lines: half of it is the description of its arguments.
     if begun is not None:
@@ -76,7 +79,7 @@ def last_states(
             passes.append(_run(layer, inputs[::step], parts)[::step])
         made = np.concatenate(passes, axis=1)
         outputs.append(made + outputs[-layer.span] if layer.residual else made)
-    return outputs[-1][real]
+    return outputs[-1] if with_padding else outputs[-1][real]
 
 
 #: The tensors that are what a pass starts from, by the names of the parts that a row brings.

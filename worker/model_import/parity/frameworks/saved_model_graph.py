@@ -67,17 +67,20 @@ class Expected:
         rows: the source's ids, of one-hot vectors with -1 for a vector of zeros; or vectors (time, D).
         real: where they have the model's tokens.
         states: those that the imported model has of these, (time, outputs).
+        ends: see `Wanted`.
         limit: the largest difference of the same states.
     """
 
     rows: Mapping[int, NDArray[Any]]
     real: Mapping[int, NDArray[np.bool_]]
     states: Mapping[int, Float32]
+    ends: Mapping[int, Float32]
     limit: float
 
     def difference(self, states: Mapping[int, Float32]) -> float:
         """The largest difference of some rows' states from these."""
-        return max(float(np.abs(made - self.states[number]).max()) for number, made in states.items())
+        differences = [float(np.abs(made - self.states[number]).max()) for number, made in states.items()]
+        return float(np.max(differences))  # Python's max loses NaN
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,7 @@ def _run(cut: Cut, stack: Stack, prefix: Path, expected: Expected, until: float)
     *_, step = stack.chain
     total = next(iter(expected.states.values())).shape[1]
     passes = () if step.layer is None or step.source is not None else step.layer.passes
+    widths = [one.projection or one.units for one in passes] or [total]
     plan = {
         "inputs": cut.inputs,
         "outputs": cut.outputs,
@@ -191,13 +195,14 @@ def _run(cut: Cut, stack: Stack, prefix: Path, expected: Expected, until: float)
         "plain": cut.plain,
         "resources": cut.resources,
         "counts": cut.counts,
-        "widths": [one.projection or one.units for one in passes] or [total],
+        "widths": widths,
         "limit": expected.limit,
         "size_bytes": sum(piece.stat().st_size for piece in prefix.parent.glob(f"{prefix.name}.data-*")),
     }
     arrays: dict[str, Any] = {f"row{number}": row for number, row in expected.rows.items()}
     arrays |= {f"states{number}": expected.states[number] for number in expected.rows}
     arrays |= {f"real{number}": expected.real[number] for number in expected.rows}
+    arrays |= {f"ends{number}": expected.ends[number] for number in expected.rows}
     with tempfile.TemporaryDirectory(prefix="unrolled-import-", ignore_cleanup_errors=True) as scratch:
         place = Path(scratch)
         (place / "plan.json").write_text(json.dumps(plan), "utf-8")
@@ -216,15 +221,15 @@ def _run(cut: Cut, stack: Stack, prefix: Path, expected: Expected, until: float)
             raise ImportRefusedError(about["reason"])
         with np.load(place / "made.npz", allow_pickle=False) as made:
             states = {int(name): np.asarray(made[name], np.float32) for name in made.files}
-    ways, real = about["ways"], [expected.real[number] for number in about["computed"]]
+    ways, ends = about["ways"], [expected.ends[number] for number in about["computed"]]
     if max(map(len, states.values())) - ("but_last" in ways) < _FEWEST:
         raise ImportRefusedError("it takes rows of one token alone, which don't show what a state does to the next")
     missing = [_APART] * (len(ways) > 1) + [text for way, text in _MISSING.items() if way in ways]
-    missing += [_PADDED] * (len(states) < len(real)) + [_ROUNDED.format(one) for one in about["types"]]
+    missing += [_PADDED] * (len(states) < len(ends)) + [_ROUNDED.format(one) for one in about["types"]]
     if others := [f"{one['key']} ({_GIVEN[one['given']]})" for one in cut.inputs if one["given"] in _GIVEN]:
         missing.append(f"what other inputs may change, and were given: {', '.join(others)}")
-    # The first token's state of a backward pass is its last.
-    has_ends = any(one[-1] for one in real) and (len(passes) == 1 or any(one[0] for one in real))
+    # The first step's state of a backward pass is its last.
+    has_ends = all(any(not np.isnan(one[at]).any() for one in ends) for at in (0, 1)[-len(widths) :])
     doubt = _HIDDEN if about["hidden"] else _COUNTS if cut.counts else "" if has_ends else _ENDS
     difference = expected.difference(states)
     return Seen(states, missing, difference, difference <= expected.limit, doubt)

@@ -44,7 +44,8 @@ def main(directory: Path) -> None:
     _limit_memory(_FREE_BYTES + _COPIES * plan["size_bytes"])
     with np.load(directory / "rows.npz", allow_pickle=False) as stored:
         rows = {int(name[3:]): stored[name] for name in stored.files if name.startswith("row")}
-        wanted = {number: Wanted(stored[f"states{number}"], stored[f"real{number}"]) for number in rows}
+        parts = ("states", "real", "ends")
+        wanted = {number: Wanted(*(stored[f"{part}{number}"] for part in parts)) for number in rows}
     graph, inputs, types = _frozen((directory / "graph.pb").read_bytes(), plan)
     fetched = _may_have(graph, {*plan["widths"], sum(plan["widths"])})
     if len(fetched) > _MOST_TENSORS:

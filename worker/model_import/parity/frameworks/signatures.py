@@ -105,6 +105,8 @@ def cut_signature(graph: Any, name: str, objects: Any) -> Cut:
         ImportRefusedError: it has operations that aren't run here.
     """
     # Over 40 lines: the checks of one cut, in their order.
+    from worker.model_import.parity.frameworks.widening import rounds_ids  # noqa: PLC0415 - it imports TensorFlow
+
     signature = graph.signature_def[name]
     inputs = [{"key": key, **_input(one)} for key, one in sorted(signature.inputs.items())]
     given = {one["name"].partition(":")[0] for one in inputs}
@@ -121,6 +123,8 @@ def cut_signature(graph: Any, name: str, objects: Any) -> Cut:
     for node in (*kept.values(), *(node for one in functions for node in one.node_def if not _is_of_seeds(node))):
         if node.op not in _RUN or (node.op == "Placeholder" and node.name in kept):
             raise ImportRefusedError(f"it has an operation that isn't run here ({node.op})")
+        if rounds_ids(node):
+            raise ImportRefusedError("it makes whole numbers of float16 or bfloat16, which rounds large ids")
     counts = any(_is_of_seeds(node) for one in functions for node in one.node_def)
     variables = _variables(graph, kept, objects)
     made = type(graph.graph_def)()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: Which states of a row a tensor may have, in the order in which they are looked for: all; all but the last; the last,
-#: which of a backward pass is the first, of the rows in which it is the model's. Others are taken as they should be.
+#: which of a backward pass is the first. Others are taken as they should be.
 WAYS = ("all", "but_last", "last")
 
 
@@ -26,10 +26,13 @@ class Wanted:
     Attributes:
         states: (time, outputs), of the model's tokens.
         real: where the row has these.
+        ends: (2, outputs), the states after the first and after the last of the row's steps, which may be of padding;
+            NaN where they aren't known.
     """
 
     states: NDArray[Any]
     real: NDArray[np.bool_]
+    ends: NDArray[Any]
 
 
 #: What a tensor of a graph is for each row, by the rows' numbers; this is the middle one of the array's rows.
@@ -82,12 +85,17 @@ def find_states(
     known = [one for one in (found, _found(apart), _found([last])) if one is not None]
     same = [one for one in known if one.difference <= limit]
     if same:
-        return min(same, key=lambda one: (max(map(WAYS.index, one.ways)), len(one.ways)))
+        return min(same, key=lambda one: (_hidden(one) * len(widths) // len(one.ways), len(one.ways)))
     return min(known, key=lambda one: one.difference, default=None)
 
 
+def _hidden(found: Found) -> int:
+    """How little it shows, over all its tensors."""
+    return sum(map(WAYS.index, found.ways))
+
+
 def _part(wanted: Mapping[int, Wanted], place: NDArray[np.intp]) -> dict[int, Wanted]:
-    return {number: Wanted(one.states[:, place], one.real) for number, one in wanted.items()}
+    return {number: Wanted(one.states[:, place], one.real, one.ends[:, place]) for number, one in wanted.items()}
 
 
 def _found(seen: Sequence[_Seen | None]) -> Found | None:
@@ -131,10 +139,15 @@ def _nearest(
 
 
 def _is_shown(wanted: Wanted, way: str, backward: NDArray[np.bool_]) -> bool:
-    """Whether a row's states of a way are the model's, and not those of padding."""
+    """Whether a row's states of a way are known."""
     if way == "but_last":
         return bool(wanted.real.all()) and not backward.any()
-    return way == "all" or bool((wanted.real[0] or not backward.any()) and (wanted.real[-1] or backward.all()))
+    return way == "all" or not np.isnan(_ends(wanted, backward)).any()
+
+
+def _ends(wanted: Wanted, backward: NDArray[np.bool_]) -> NDArray[Any]:
+    """The states in which the passes over a row end, (width,)."""
+    return np.asarray(np.where(backward, *wanted.ends))
 
 
 def _seen(states: dict[int, NDArray[Any]], wanted: Mapping[int, Wanted], way: str) -> _Seen:
@@ -153,7 +166,9 @@ def _states_in(
     if way == "last":  # (rows, width)
         if not len(array):
             return {}
-        made[np.where(backward, 0, -1), np.arange(len(backward))] = array[len(array) // 2]
+        # A difference at a step of padding is shown at the token before or behind it.
+        errors = array[len(array) // 2] - _ends(wanted, backward)
+        made[np.where(backward, 0, -1), np.arange(len(backward))] += errors
         return {"": made}
     found = {}
     size = len(wanted.real) - (way == "but_last")

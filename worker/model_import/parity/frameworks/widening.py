@@ -19,6 +19,21 @@ if TYPE_CHECKING:
 HALF = {types_pb2.DT_HALF: "float16", types_pb2.DT_BFLOAT16: "bfloat16"}
 
 
+#: Those of whole numbers.
+_WHOLE = frozenset({
+    types_pb2.DT_INT8, types_pb2.DT_INT16, types_pb2.DT_INT32, types_pb2.DT_INT64,
+    types_pb2.DT_UINT8, types_pb2.DT_UINT16, types_pb2.DT_UINT32, types_pb2.DT_UINT64,
+})  # fmt: skip
+
+
+def rounds_ids(node: Any) -> bool:
+    """Whether a node makes whole numbers of numbers with fewer digits than float32, which may be ids.
+
+    In float16, not each id above 2048 is itself, and in bfloat16, not each above 256.
+    """
+    return node.op == "Cast" and node.attr["SrcT"].type in HALF and node.attr["DstT"].type in _WHOLE
+
+
 def widen(graph: Any) -> set[str]:
     """Change a GraphDef, so that all numbers with fewer digits than float32 are float32.
 
