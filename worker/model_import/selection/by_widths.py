@@ -64,7 +64,9 @@ def _check_order(found: Found, layers: list[Layer], asked: Asked) -> None:
         stacked = advised("--layer", *(layer.name for layer in order))
         if_stacked = f": {stacked} if each reads the one before it," if order else ", such as"
         first = next((layer for layer in order or layers if layer.inputs in starts), layers[0])
-        alone = advised("--layer", first.name)
+        module, _, number = first.name.rpartition(".")
+        is_stack = number == "0" and any(layer.below == first.name for layer in layers)
+        alone = advised("--layer", module if is_stack and module else first.name)
         raise ImportRefusedError(
             f"it has the recurrent layers {names_of(found.layers)}, and weights alone don't show which of them read "
             f"each other; name those to take, from the first to the last{if_stacked} {alone} alone "

@@ -921,6 +921,20 @@ def test_many_layers_that_may_be_a_stack(tmp_path, count):
         imported(tmp_path / "model.safetensors", tmp_path / "model")
 
 
+def test_a_model_and_its_average(tmp_path):
+    """A module with several layers can be taken as one."""
+    tensors = Tensors()
+    for scope in ("model.", "ema."):
+        tensors.add(f"{scope}emb.weight", 11, WIDTH)
+        for layer in range(2):
+            torch_lstm(tensors, f"{scope}rnn.", WIDTH, WIDTH, layer)
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(ImportRefusedError, match=r", --layer (ema|model)\.rnn alone if no other reads it"):
+        imported(tmp_path / "model.safetensors", tmp_path / "model")
+    done = imported(tmp_path / "model.safetensors", tmp_path / "model", layers=("model.rnn",))
+    assert len(done.model.config.layers) == 2
+
+
 def test_some_are_right():
     """A reader that refuses everything would pass most of these tests."""
     assert sum(one.outcome == RIGHT or one.then is not None for one in CASES) >= 18
