@@ -106,18 +106,18 @@ class LazyGroup(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command line; output that can't be written is an error of one line, too."""
-        try:
-            with about():  # what a command notes of its job is part of the error that ends it, too
+        with about():  # what a command notes of its job is part of the error that ends it, too
+            try:
                 return super().main(*args, **kwargs)
-        except OSError as error:
-            if not _is_of_output(error):
-                raise
-            reason = error.strerror or error
-            CommandFailedError(f"standard output can't be written ({reason}), so it is incomplete").show()
-            # At its end, Python flushes what is left, and would fail again.
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(ExitStatus.FAILED)
+            except OSError as error:
+                if not _is_of_output(error):
+                    raise
+                reason = error.strerror or error
+                CommandFailedError(f"standard output can't be written ({reason}), so it is incomplete").show()
+                # At its end, Python flushes what is left, and would fail again.
+                with contextlib.suppress(OSError, ValueError):
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                sys.exit(ExitStatus.FAILED)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand; an error becomes its text and an exit status, and a traceback only with --debug."""

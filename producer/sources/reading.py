@@ -199,7 +199,7 @@ def _read(
     with _opened(source, stdin, steadily) as file:
         chunks = _chunks(source, file, options, on_bytes, ending or Ending())
         if source.size_bytes is None:
-            chunks = checked(chunks, source, options, partial(_tell_look, source, stdin))
+            chunks = checked(chunks, source, options, partial(_tell_look, source, options, stdin))
         if source.format not in ("parquet", "arrow"):
             yield from read_rows(source, chunks, options, partial(tell_line_ends, source))
         else:
@@ -214,9 +214,11 @@ def tell_line_ends(source: SourceFile, found: "LineEnds") -> None:
     _tell_once(notice_of_line_ends(source.label, found.rows, found.most_lines, found.line))
 
 
-def _tell_look(source: SourceFile, stdin: ByteStream | LiveInput | None, look: str | None) -> None:
+def _tell_look(
+    source: SourceFile, options: SourceOptions, stdin: ByteStream | LiveInput | None, look: str | None
+) -> None:
     """Tell the user that text looks like something else, unless a look at standard input has shown it before."""
-    if not isinstance(stdin, StandardInput) or source.place is not None:
+    if options.kind != "tokens" and (not isinstance(stdin, StandardInput) or source.place is not None):
         for line in notices_of_looks([(source.label, look)]):
             _tell_once(line)
 

@@ -547,7 +547,7 @@ def test_gzip_on_standard_input_that_is_corrupt_is_refused_at_once(monkeypatch):
 def test_what_a_pipe_holds_is_told_when_it_is_read(tmp_path, capsys, content, look):
     """It can't be looked at before; neither can a standard input of which nothing has arrived."""
     os.mkfifo(tmp_path / "pipe")
-    for options in ({}, {"format": "text"}):
+    for options in ({}, {"format": "text"}, {"kind": "tokens"}):
         writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[content], daemon=True)
         writer.start()
         assert rows_of(tmp_path / "pipe", **options)

@@ -126,7 +126,10 @@ def test_arrays_in_other_files(tmp_path):
     with pytest.raises(ImportRefusedError, match=r"can't be read"):
         imported(tmp_path / "in" / "model.onnx", tmp_path / "refused")
     (tmp_path / "model.data").unlink()
-    with pytest.raises(ImportRefusedError, match=r"model\.data.*; put that file itself, not a link, there, or get"):
+    with pytest.raises(
+        ImportRefusedError,
+        match=r"model\.data.*; put the file with its numbers where the model names it, not a link, or get",
+    ):
         imported(tmp_path / "model.onnx", tmp_path / "refused")
 
 

@@ -29,7 +29,7 @@ from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import SavedGraph
 from worker.model_import.parity.frameworks.saved_model_graph import Expected, run_saved_graph
 from worker.model_import.parity.original import find_original, run_stack
-from worker.model_import.parity.own_graph import NO_GRAPH, NO_PADDING, NO_RUN, OTHER_STATES, run_own
+from worker.model_import.parity.own_graph import MASKED_PADDING, NO_GRAPH, NO_PADDING, NO_RUN, OTHER_STATES, run_own
 from worker.model_import.parity.padded_rows import padded_rows
 from worker.model_import.parity.plain_arithmetic import last_states
 from worker.model_import.selection.initial_states import ZEROS, starts_of
@@ -162,7 +162,12 @@ def compare(
         least = min(bound, SOUGHT_SHARE * _root_mean_square(wanted))
         limit = float(np.max([least, *(ROUNDINGS * roundings[number] for number in kept)]))  # Python's max loses NaN
         by_number = {number: source_rows[number] for number in wanted}
-        ends = {number: _ends(config, weights, rows[number], wanted[number], real[number]) for number in wanted}
+        ends = {
+            number: _padded_ends(config, weights, rows[number], max(bound, ROUNDINGS * roundings[number]))
+            if config.padding is not None
+            else _ends(config, states, real[number])
+            for number, states in wanted.items()
+        }
         expected = Expected(by_number, {number: real[number] for number in wanted}, wanted, ends, limit)
         original = _sought(saved, stack, expected, unmasked, begun, padded=unpadded or padding is not None)
     missing = original.missing
@@ -321,7 +326,8 @@ def _sought(
         _run_layers(stack, unmasked, begun, made)
         return made
     if not seen.is_same:
-        raise ModelError(OTHER_STATES.format(name, stack.layers[-1].name, seen.difference, expected.limit))
+        masks = "" if stack.vectors or all(one.all() for one in expected.real.values()) else MASKED_PADDING
+        raise ModelError(OTHER_STATES.format(name, stack.layers[-1].name, seen.difference, expected.limit, masks))
     unpadded = [] if padded or stack.vectors else [NO_PADDING]
     return _Original({name: seen.states}, {}, {}, [*seen.missing, *unpadded], whole=True)
 
@@ -420,24 +426,25 @@ def _plain(
         }
 
 
-def _ends(
-    config: ModelConfig,
-    weights: Mapping[str, Float32],
-    row: NDArray[Any],
-    states: Float32,
-    real: NDArray[np.bool_],
-) -> Float32:
+def _ends(config: ModelConfig, states: Float32, real: NDArray[np.bool_]) -> Float32:
     """The states after the first and the last step of a row as its source reads it, (2, outputs).
 
-    They are those of padding there, or NaN if the model doesn't compute that. A mask leaves a state as it is.
+    NaN if that is padding, which the model doesn't compute. A mask leaves a state as it is.
     """
-    if config.padding is not None:
-        with np.errstate(over="ignore", invalid="ignore"):  # the differences show it
-            return last_states(config, weights, row, np.float64, with_padding=True)[[0, -1]]
     made = states[[0, -1]]
     if config.vector_dim is None:
         made[~real[[0, -1]]] = np.nan
     return made
+
+
+def _padded_ends(config: ModelConfig, weights: Mapping[str, Float32], row: NDArray[Any], bound: float) -> Float32:
+    """The same of a model that computes padding; NaN where rounding alone may make a larger difference than a bound."""
+    with np.errstate(over="ignore", invalid="ignore"):  # the differences show it
+        exact, single = (
+            last_states(config, weights, row, kind, with_padding=True)[[0, -1]] for kind in (np.float64, np.float32)
+        )
+        exact[ROUNDINGS * np.abs(exact - single).max(axis=1) > bound] = np.nan
+    return exact
 
 
 def run_engine(

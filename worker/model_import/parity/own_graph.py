@@ -32,10 +32,11 @@ NO_PADDING = (
 OTHER_STATES = (
     "{0}, run with random rows, has the states of {1} as imported nowhere: the nearest differ by {2:.1e}, and rounding "
     "allows {3:.1e}. So it changes the ids, has something between the layers (a sum: --residual NAME), or has other "
-    "activations or directions than the names of its variables show. Save the model with its configuration "
+    "activations or directions than the names of its variables show{4}. Save the model with its configuration "
     "(model.save('model.keras')), and import that file. Nothing was written; if only its ids are others than the "
     "layers', --no-parity imports the layers, and unrolled model compare compares them with rows of your program"
 )
+MASKED_PADDING = ", or masks the padding (then leave out --pad)"
 
 
 def run_own(

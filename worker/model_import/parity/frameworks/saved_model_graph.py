@@ -44,7 +44,7 @@ _PROCESS = "worker.model_import.parity.frameworks.saved_model_process"
 #: The signature that is run unless a program names another one.
 _DEFAULT = "serving_default"
 _HIDDEN = "it computes layers within branches, or loops within loops, whose states can't be seen"
-_ENDS = "the last states of rows that end, or begin, with padding are those of padding"
+_ENDS = "the last states of rows with padding are those of padding, or rounding may make a large difference there"
 _COUNTS = "it changes variables of whole numbers, and its states may depend on them"
 #: Signatures that are tried, at most.
 _MOST_SIGNATURES = 64
@@ -55,6 +55,7 @@ _MISSING = {
 #: What inputs get that aren't the rows.
 _GIVEN = {"ones": "ones", "zeros": "False", "lengths": "the rows' lengths"}
 _PADDED = "rows with padding: no tensor of the graph has the states of their tokens"
+_ENDED = "rows with padding: only the states in which they end, padding included, were seen"
 _ROUNDED = "what rounding to {} makes, where the graph has such numbers: TensorFlow computed it in float32"
 _APART = "whether the graph joins the directions side by side, as here (merge_mode concat): it has no such tensor"
 
@@ -225,6 +226,8 @@ def _run(cut: Cut, stack: Stack, prefix: Path, expected: Expected, until: float)
     if max(map(len, states.values())) - ("but_last" in ways) < _FEWEST:
         raise ImportRefusedError("it takes rows of one token alone, which don't show what a state does to the next")
     missing = [_APART] * (len(ways) > 1) + [text for way, text in _MISSING.items() if way in ways]
+    if "last" in ways and any(not expected.real[number].all() for number in states):
+        missing.append(_ENDED)
     missing += [_PADDED] * (len(states) < len(ends)) + [_ROUNDED.format(one) for one in about["types"]]
     if others := [f"{one['key']} ({_GIVEN[one['given']]})" for one in cut.inputs if one["given"] in _GIVEN]:
         missing.append(f"what other inputs may change, and were given: {', '.join(others)}")
