@@ -45,6 +45,15 @@ class OutputRoot:
         except (RequestError, ValueError, OSError, RuntimeError):  # a hostile URL, a zero byte, links in a circle
             return False
 
+    def link_in(self, place: str) -> str:
+        """Of a path that isn't in it, what to say if it seems to be; else empty.
+
+        It isn't said where that leads: anybody with access to Redis can name a path to a worker.
+        """
+        is_below = isinstance(self._root, Path) and not is_url(place) and "\0" not in place
+        seems = is_below and Path(os.path.abspath(place)).is_relative_to(str(self._root))  # noqa: PTH100 - follows no link
+        return ", whose symbolic links lead elsewhere" if seems else ""
+
 
 def _resolved(place: str) -> Path:
     """The path without symbolic links.

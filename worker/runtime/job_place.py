@@ -89,7 +89,9 @@ def check_place(job_key: str, place: str, root: OutputRoot | None) -> None:
             "expected"
         )
     if root is not None and not root.contains(place):
-        raise JobError(f"job {job_key} asks for {place}; this worker writes below {root} only (--output-root)")
+        raise JobError(
+            f"job {job_key} asks for {place}{root.link_in(place)}; this worker writes below {root} only (--output-root)"
+        )
 
 
 def patience_of(job: OpenJob, patience: Patience, should_give_way: Callable[[], bool]) -> Steadily:

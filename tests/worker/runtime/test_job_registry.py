@@ -142,8 +142,9 @@ def test_jobs_are_below_the_root(site):
     (root / "circle").symlink_to(root / "circle")
     for text in (job.place, f"{root}/../out", root / "link", "s3://bucket/out"):
         register(site, job.key, entry(text))
-        with pytest.raises(JobError, match="--output-root"):
+        with pytest.raises(JobError, match="--output-root") as refused:
             jobs_of(site, output_root=root).find(job.key)
+        assert ("whose symbolic links lead elsewhere; this worker" in str(refused.value)) == (text == root / "link")
     register(site, job.key, entry(root / "circle" / "x"))
     with pytest.raises(JobError):
         jobs_of(site, output_root=root).find(job.key)
