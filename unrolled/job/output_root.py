@@ -46,13 +46,18 @@ class OutputRoot:
             return False
 
     def link_in(self, place: str) -> str:
-        """Of a path that isn't in it, what to say if it seems to be; else empty.
+        """Of a path that isn't in it, what to say if it seems to be, but for a symbolic link; else empty.
 
         It isn't said where that leads: anybody with access to Redis can name a path to a worker.
         """
-        is_below = isinstance(self._root, Path) and not is_url(place) and "\0" not in place
-        seems = is_below and Path(os.path.abspath(place)).is_relative_to(str(self._root))  # noqa: PTH100 - follows no link
-        return ", whose symbolic links lead elsewhere" if seems else ""
+        try:
+            real = None if is_url(place) or isinstance(self._root, BucketUrl) else _resolved(place)
+        except (ValueError, OSError, RuntimeError):
+            return ""
+        if real is None or real.is_relative_to(str(self)):
+            return ""
+        seems = Path(os.path.abspath(place)).is_relative_to(str(self))  # noqa: PTH100 - follows no link
+        return " (its symbolic links lead elsewhere)" if seems else ""
 
 
 def _resolved(place: str) -> Path:

@@ -163,12 +163,14 @@ def compare(
         limit = float(np.max([least, *(ROUNDINGS * roundings[number] for number in kept)]))  # Python's max loses NaN
         by_number = {number: source_rows[number] for number in wanted}
         ends = {
-            number: _padded_ends(config, weights, rows[number], max(bound, ROUNDINGS * roundings[number]))
+            number: _padded_ends(config, weights, rows[number], min(limit, max(bound, ROUNDINGS * roundings[number])))
             if config.padding is not None
             else _ends(config, states, real[number])
             for number, states in wanted.items()
         }
-        expected = Expected(by_number, {number: real[number] for number in wanted}, wanted, ends, limit)
+        expected = Expected(
+            by_number, {number: real[number] for number in wanted}, wanted, ends, limit, config.padding is not None
+        )
         original = _sought(saved, stack, expected, unmasked, begun, padded=unpadded or padding is not None)
     missing = original.missing
     made = {name: _real(states, real) for name, states in original.exact.items()} | {PLAIN: exact}
@@ -443,7 +445,7 @@ def _padded_ends(config: ModelConfig, weights: Mapping[str, Float32], row: NDArr
         exact, single = (
             last_states(config, weights, row, kind, with_padding=True)[[0, -1]] for kind in (np.float64, np.float32)
         )
-        exact[ROUNDINGS * np.abs(exact - single).max(axis=1) > bound] = np.nan
+        exact[~(ROUNDINGS * np.abs(exact - single).max(axis=1) <= bound)] = np.nan
     return exact
 
 

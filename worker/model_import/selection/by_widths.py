@@ -63,7 +63,8 @@ def _check_order(found: Found, layers: list[Layer], asked: Asked) -> None:
         order = _possible_order(layers, starts)
         stacked = advised("--layer", *(layer.name for layer in order))
         if_stacked = f": {stacked} if each reads the one before it," if order else ", such as"
-        first = next((layer for layer in order or layers if layer.inputs in starts), layers[0])
+        able = [layer for layer in order or layers if layer.below is None]
+        first = next((layer for layer in able if layer.inputs in starts), layers[0])
         module, _, number = first.name.rpartition(".")
         is_stack = number == "0" and any(layer.below == first.name for layer in layers)
         alone = advised("--layer", module if is_stack and module else first.name)

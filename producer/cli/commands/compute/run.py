@@ -88,7 +88,7 @@ def run(
     root = OutputRoot(options.output_root) if options.output_root else None
     if root and not root.contains(submission.out):
         link = root.link_in(submission.out)
-        raise OptionError(f"--out {submission.out} is outside --output-root{link}; allowed: directories in {root}")
+        raise OptionError(f"--out {submission.out}{link} is outside --output-root; allowed: directories in {root}")
     if broker and context.get_parameter_source("broker") is ParameterSource.ENVIRONMENT:
         tell(f"the broker is {without_secret(broker)}, which UNROLLED_BROKER names; without it, `run` starts its own")
     # Imported late: tokenizers and Celery take half a second, which --help doesn't need.

@@ -54,7 +54,9 @@ _MISSING = {
 }
 #: What inputs get that aren't the rows.
 _GIVEN = {"ones": "ones", "zeros": "False", "lengths": "the rows' lengths"}
-_PADDED = "rows with padding: no tensor of the graph has the states of their tokens"
+_PADDED = (
+    "some rows with padding: no tensor has the states of their tokens, and those in which they end can't be judged"
+)
 _ENDED = "rows with padding: only the states in which they end, padding included, were seen"
 _ROUNDED = "what rounding to {} makes, where the graph has such numbers: TensorFlow computed it in float32"
 _APART = "whether the graph joins the directions side by side, as here (merge_mode concat): it has no such tensor"
@@ -70,6 +72,7 @@ class Expected:
         states: those that the imported model has of these, (time, outputs).
         ends: see `Wanted`.
         limit: the largest difference of the same states.
+        computes_padding: whether padding changes the states of tokens.
     """
 
     rows: Mapping[int, NDArray[Any]]
@@ -77,6 +80,7 @@ class Expected:
     states: Mapping[int, Float32]
     ends: Mapping[int, Float32]
     limit: float
+    computes_padding: bool
 
     def difference(self, states: Mapping[int, Float32]) -> float:
         """The largest difference of some rows' states from these."""
@@ -226,8 +230,10 @@ def _run(cut: Cut, stack: Stack, prefix: Path, expected: Expected, until: float)
     if max(map(len, states.values())) - ("but_last" in ways) < _FEWEST:
         raise ImportRefusedError("it takes rows of one token alone, which don't show what a state does to the next")
     missing = [_APART] * (len(ways) > 1) + [text for way, text in _MISSING.items() if way in ways]
-    if "last" in ways and any(not expected.real[number].all() for number in states):
-        missing.append(_ENDED)
+    is_padded = any(not expected.real[number].all() for number in states)
+    if "last" in ways and expected.computes_padding and not is_padded:
+        raise ImportRefusedError(_ENDS)
+    missing += [_ENDED] * ("last" in ways and is_padded)
     missing += [_PADDED] * (len(states) < len(ends)) + [_ROUNDED.format(one) for one in about["types"]]
     if others := [f"{one['key']} ({_GIVEN[one['given']]})" for one in cut.inputs if one["given"] in _GIVEN]:
         missing.append(f"what other inputs may change, and were given: {', '.join(others)}")

@@ -61,7 +61,7 @@ def main(directory: Path) -> None:
             continue
         tensors = [{number: each[at] for number, each in made.items()} for at in range(len(fetched))]
         found = find_states(tensors, {number: wanted[number] for number in made}, plan["widths"], plan["limit"])
-        about["reason"] = "none of its tensors has the shape of the states"
+        about["reason"] = "none of its tensors has the shape of the states, as far as these are known"
         if found is not None and (best is None or found.difference < best.difference):
             best, computed = found, [*made]
         if best is not None and best.difference <= plan["limit"]:
