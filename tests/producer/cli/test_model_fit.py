@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from safetensors.numpy import load_file
 from support.languages import CHOICES, write_corpus
-from support.processes import eventually
+from support.processes import eventually, let_echoes_end
 from support.shell import ENGINE, Crew, children, gone, unrolled
 from tokenizers import Tokenizer
 
@@ -242,6 +242,7 @@ def test_a_second_signal_is_no_failure_of_the_training(place):
         for line in process.stderr:
             if line.startswith("Stopping: "):
                 break
+        let_echoes_end()  # a minute is waited for the training, if this isn't a second one
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(START_SECONDS) == 130
         assert "Run the same command again and it resumes." in process.stderr.read()
