@@ -20,7 +20,7 @@ keras = pytest.importorskip("keras")
 layers = keras.layers
 
 MORE = long("one more graph, of seconds")
-WHOLE = {"return_sequences": True}
+WHOLE, LAST = {"return_sequences": True}, {"return_sequences": False}
 #: Weights that are large enough for a wrong activation or direction to show.
 DRAWN = {"kernel_initializer": keras.initializers.RandomNormal(0, 0.8, seed=3)}
 
@@ -69,7 +69,10 @@ def reverse(vectors):
     [
         [lambda: layers.Bidirectional(lstm()), lambda: lstm(6), lambda: Own(lambda states: states[:, 1:])],
         pytest.param([lambda: layers.Bidirectional(layers.GRU(5, **WHOLE, **DRAWN))], marks=MORE),
-        [lambda: Own(lambda vectors: tf.transpose(vectors, [1, 0, 2])), lambda: lstm(4), lambda: lstm(4)],
+        pytest.param(
+            [lambda: Own(lambda vectors: tf.transpose(vectors, [1, 0, 2])), lambda: lstm(4), lambda: lstm(4)],
+            marks=MORE,
+        ),
         [lambda: Own(reverse), lambda: Own(reverse), lstm],
         pytest.param([lambda: lstm(4, unroll=True), lambda: lstm(4)], marks=MORE),
     ],
@@ -93,7 +96,7 @@ def test_states_that_the_graph_computes(given, tmp_path):
     [
         [lambda: Own(reverse), lstm],
         pytest.param([lambda: Own(lambda vectors: 2 * vectors), lstm], marks=MORE),
-        [lstm, lambda: Own(tf.nn.relu), lstm],
+        pytest.param([lstm, lambda: Own(tf.nn.relu), lstm], marks=MORE),
         [lambda: lstm(activation="relu", unroll=True)],
         pytest.param([lambda: lstm(go_backwards=True, unroll=True)], marks=MORE),
     ],
@@ -110,22 +113,17 @@ def test_states_that_it_does_not_compute(given, tmp_path):
     assert "arrays alone" in imported(saved, tmp_path / "model", layers=names, parity=None).caution
 
 
-def test_the_last_states_alone(tmp_path):
+@pytest.mark.parametrize(
+    ("given", "merge_mode"), [(LAST, "concat"), pytest.param(LAST, "sum", marks=MORE), ({}, "sum")]
+)
+def test_the_last_states_alone(given, merge_mode, tmp_path):
     """A graph may have no others; and it may join the directions in another way than side by side."""
-    last = lstm(return_sequences=False)
-    for name, layer, is_apart in (
-        ("last", layers.Bidirectional(last), False),
-        ("last-sum", layers.Bidirectional(last, merge_mode="sum"), True),
-        ("sum", layers.Bidirectional(lstm(), merge_mode="sum"), True),
-    ):
-        done = imported(exported(tmp_path / name, layer), tmp_path / f"{name}-model", parity=1e-5)
-        assert done.parity.whole
-        missing = " ".join(done.parity.missing)
-        assert ("merge_mode" in missing) == is_apart
-        assert ("the states of all tokens but each row's last" in missing) == name.startswith("last")
-
-
-LAST = {"return_sequences": False}
+    layer = layers.Bidirectional(lstm(**given), merge_mode=merge_mode)
+    done = imported(exported(tmp_path / "saved", layer), tmp_path / "model", parity=1e-5)
+    assert done.parity.whole
+    missing = " ".join(done.parity.missing)
+    assert ("merge_mode" in missing) == (merge_mode == "sum")
+    assert ("the states of all tokens but each row's last" in missing) == (given is LAST)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +220,11 @@ def test_a_model_that_reads_all_tokens_but_the_last(tmp_path):
 
 @pytest.mark.parametrize(
     ("shape", "reason"),
-    [((1,), "rows of one token alone"), ((3, 4), "reads something else than these rows"), ((10**7,), "takes none of")],
+    [
+        pytest.param((1,), "rows of one token alone", marks=MORE),
+        ((3, 4), "reads something else than these rows"),
+        ((10**7,), "takes none of"),
+    ],
 )
 def test_rows_that_show_nothing(shape, reason, tmp_path):
     """A graph of single tokens, of rows of rows, or of rows that would take too long."""
@@ -255,15 +257,18 @@ def test_other_inputs_and_seeds(tmp_path):
     assert "has other inputs, and may read these rows in another way" in done.parity.missing[0]
 
 
-def test_rows_that_read_each_other(tmp_path):
+@pytest.mark.parametrize(
+    "reading",
+    [
+        pytest.param(lambda one: tf.concat([one[:1], one[:-1]], 0), id="before"),
+        pytest.param(lambda one: tf.concat([one[1:], one[-1:]], 0), id="behind", marks=MORE),
+    ],
+)
+def test_rows_that_read_each_other(reading, tmp_path):
     """The row that is compared has others before and behind it."""
-    for name, reading in (
-        ("before", lambda one: tf.concat([one[:1], one[:-1]], 0)),
-        ("behind", lambda one: tf.concat([one[1:], one[-1:]], 0)),
-    ):
-        saved = exported(tmp_path / name, Own(partial(plus, reading)), lstm())
-        with pytest.raises(ImportRefusedError, match="imported nowhere"):
-            imported(saved, tmp_path / "model", parity=1e-5)
+    saved = exported(tmp_path / "saved", Own(partial(plus, reading)), lstm())
+    with pytest.raises(ImportRefusedError, match="imported nowhere"):
+        imported(saved, tmp_path / "model", parity=1e-5)
 
 
 class Counting(layers.Layer):

@@ -12,11 +12,13 @@ from support.model_configs import KINDS
 from support.ragged_rows import ragged
 from support.reference import layer_states, random_weights
 from support.shell import environment, unrolled
+from support.skips import long
 
 from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import save_model
 from worker.engines.tensorflow.engine import TensorFlowEngine
 
+MORE = long("one more backend, of half a minute")
 # Keras's variables warn with NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -59,7 +61,14 @@ def test_an_import_compares_in_float32(policy, tmp_path):
 
 
 @pytest.fixture(
-    params=[("torch", "jax"), ("numpy", "jax"), ("theano", "jax"), ("", "jax"), ("", "numpy"), ("", "theano")]
+    params=[
+        ("torch", "jax"),
+        pytest.param(("numpy", "jax"), marks=MORE),
+        ("theano", "jax"),
+        pytest.param(("", "jax"), marks=MORE),
+        ("", "numpy"),
+        pytest.param(("", "theano"), marks=MORE),
+    ]
 )
 def others(request, tmp_path, monkeypatch):
     """The settings of a user whose variable or keras.json names a backend that isn't there, and another type."""
