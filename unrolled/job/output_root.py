@@ -22,6 +22,7 @@ class OutputRoot:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         text = os.fspath(root)
         self._root = BucketUrl.parse(text) if is_url(text) else Path(text).resolve()
+        self._named = Path(os.path.abspath(text))  # noqa: PTH100 - follows no link
 
     def __str__(self) -> str:
         return str(self._root)
@@ -56,7 +57,8 @@ class OutputRoot:
             return ""
         if real is None or real.is_relative_to(str(self)):
             return ""
-        seems = Path(os.path.abspath(place)).is_relative_to(str(self))  # noqa: PTH100 - follows no link
+        named = Path(os.path.abspath(place))  # noqa: PTH100 - follows no link
+        seems = any(named.is_relative_to(root) for root in (str(self), self._named))
         return " (its symbolic links lead elsewhere)" if seems else ""
 
 

@@ -127,8 +127,7 @@ def test_arrays_in_other_files(tmp_path):
         imported(tmp_path / "in" / "model.onnx", tmp_path / "refused")
     (tmp_path / "model.data").unlink()
     with pytest.raises(
-        ImportRefusedError,
-        match=r"model\.data.*; put the file with its numbers where the model names it, not a link, or get",
+        ImportRefusedError, match=r"model\.data.*; the file with its numbers must be whole, no link, and"
     ):
         imported(tmp_path / "model.onnx", tmp_path / "refused")
 

@@ -72,6 +72,21 @@ def test_ends_that_are_not_known():
     assert find_states([tensor(lambda states: states)], wanted(known=False), WIDTHS, 1e-9).ways == ("all",)
 
 
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_padded_rows_without_their_last_step(side):
+    """Their tokens count, but for one that is the last step."""
+    tokens, rows, graph = 3, {}, {}
+    real = np.arange(8) >= 8 - tokens if side == "before" else np.arange(8) < tokens
+    for number in range(2):
+        states = RANDOM.normal(size=(ROWS, 8, 3))
+        rows[number] = Wanted(states[ROWS // 2][real], real, np.full((2, 3), np.nan))
+        graph[number] = states[:, :-1].copy()
+    found = find_states([graph], rows, (3,), 1e-9)
+    assert (found.ways, set(found.states)) == (("but_last",), {0, 1})
+    graph[1][ROWS // 2, np.flatnonzero(real)[0]] += 1
+    assert find_states([graph], rows, (3,), 1e-9).difference == pytest.approx(1)
+
+
 def test_a_difference_after_padding():
     """It counts, though none of the model's tokens is there."""
     rows = wanted()

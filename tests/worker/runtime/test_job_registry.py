@@ -145,6 +145,10 @@ def test_jobs_are_below_the_root(site):
         with pytest.raises(JobError, match="--output-root") as refused:
             jobs_of(site, output_root=root).find(job.key)
         assert ("(its symbolic links lead elsewhere); this worker" in str(refused.value)) == (text == root / "link")
+    (site.root / "named").symlink_to(root)
+    for named, text in ((site.root / "named", site.root / "named" / "link"), (root, root / "link" / "x")):
+        assert OutputRoot(named).link_in(str(text)) == " (its symbolic links lead elsewhere)"
+    assert not OutputRoot(site.root / "named").link_in(job.place)
     register(site, job.key, entry(root / "circle" / "x"))
     with pytest.raises(JobError, match=r"circle/x; this worker"):
         jobs_of(site, output_root=root).find(job.key)

@@ -159,18 +159,8 @@ def compare(
         original = _original(found, stack, source_rows, unmasked, padded, begun, kept)
     else:
         wanted = _of(exact, kept)
-        least = min(bound, SOUGHT_SHARE * _root_mean_square(wanted))
-        limit = float(np.max([least, *(ROUNDINGS * roundings[number] for number in kept)]))  # Python's max loses NaN
-        by_number = {number: source_rows[number] for number in wanted}
-        ends = {
-            number: _padded_ends(config, weights, rows[number], min(limit, max(bound, ROUNDINGS * roundings[number])))
-            if config.padding is not None
-            else _ends(config, states, real[number])
-            for number, states in wanted.items()
-        }
-        expected = Expected(
-            by_number, {number: real[number] for number in wanted}, wanted, ends, limit, config.padding is not None
-        )
+        by_number = {number: (rows[number], source_rows[number], real[number]) for number in wanted}
+        expected = _expected(config, weights, by_number, wanted, roundings, bound)
         original = _sought(saved, stack, expected, unmasked, begun, padded=unpadded or padding is not None)
     missing = original.missing
     made = {name: _real(states, real) for name, states in original.exact.items()} | {PLAIN: exact}
@@ -285,6 +275,37 @@ def _original(
     return made
 
 
+def _expected(
+    config: ModelConfig,
+    weights: Mapping[str, Float32],
+    rows: Mapping[int, tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]],
+    states: Mapping[int, Float32],
+    roundings: dict[int, float],
+    bound: float,
+) -> Expected:
+    """What a SavedModel's graph must have.
+
+    Args:
+        config: the model's configuration.
+        weights: its weights.
+        rows: those that show errors, by number: the model's, the source's, and where this has the model's tokens.
+        states: the model's of these, in float64.
+        roundings: of each row; that of the padding that is judged is entered here, too.
+        bound: as in `check`.
+    """
+    share = SOUGHT_SHARE * _root_mean_square(states)
+    # Python's max loses NaN.
+    limit = float(np.max([min(bound, share), *(ROUNDINGS * roundings[number] for number in rows)]))
+    ends = {number: _ends(config, states[number], real) for number, (_, _, real) in rows.items()}
+    if config.padding is not None:
+        for number, (row, _, _) in rows.items():
+            ends[number], rounding = _padded_ends(config, weights, row, max(limit, share))
+            roundings[number] = max(roundings[number], rounding)
+        limit = max(limit, *(ROUNDINGS * roundings[number] for number in rows))
+    sources, reals = ({number: row[at] for number, row in rows.items()} for at in (1, 2))
+    return Expected(sources, reals, states, ends, limit, config.padding is not None)
+
+
 def _sought(
     own: SavedGraph,
     stack: Stack,
@@ -328,7 +349,7 @@ def _sought(
         _run_layers(stack, unmasked, begun, made)
         return made
     if not seen.is_same:
-        masks = "" if stack.vectors or all(one.all() for one in expected.real.values()) else MASKED_PADDING
+        masks = MASKED_PADDING if expected.computes_padding and not stack.vectors else ""
         raise ModelError(OTHER_STATES.format(name, stack.layers[-1].name, seen.difference, expected.limit, masks))
     unpadded = [] if padded or stack.vectors else [NO_PADDING]
     return _Original({name: seen.states}, {}, {}, [*seen.missing, *unpadded], whole=True)
@@ -439,14 +460,22 @@ def _ends(config: ModelConfig, states: Float32, real: NDArray[np.bool_]) -> Floa
     return made
 
 
-def _padded_ends(config: ModelConfig, weights: Mapping[str, Float32], row: NDArray[Any], bound: float) -> Float32:
-    """The same of a model that computes padding; NaN where rounding alone may make a larger difference than a bound."""
+def _padded_ends(
+    config: ModelConfig, weights: Mapping[str, Float32], row: NDArray[Any], bound: float
+) -> tuple[Float32, float]:
+    """The same of a model that computes padding; NaN where rounding alone may make a larger difference than a bound.
+
+    Returns:
+        The states, and the largest difference that rounding makes in those that aren't NaN.
+    """
     with np.errstate(over="ignore", invalid="ignore"):  # the differences show it
         exact, single = (
             last_states(config, weights, row, kind, with_padding=True)[[0, -1]] for kind in (np.float64, np.float32)
         )
-        exact[~(ROUNDINGS * np.abs(exact - single).max(axis=1) <= bound)] = np.nan
-    return exact
+        made = np.abs(exact - single).max(axis=1)
+        is_known = ROUNDINGS * made <= bound
+        exact[~is_known] = np.nan
+    return exact, float(made[is_known].max(initial=0.0))
 
 
 def run_engine(
@@ -532,7 +561,7 @@ def _comparison(
     return Comparison(name, other, tuple(rows))
 
 
-def _root_mean_square(states: dict[int, Float32]) -> float:
+def _root_mean_square(states: Mapping[int, Float32]) -> float:
     squares = [np.square(each) for each in states.values()]
     return float(np.sqrt(sum(float(one.sum()) for one in squares) / sum(one.size for one in squares)))
 

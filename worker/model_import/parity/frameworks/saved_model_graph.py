@@ -54,9 +54,7 @@ _MISSING = {
 }
 #: What inputs get that aren't the rows.
 _GIVEN = {"ones": "ones", "zeros": "False", "lengths": "the rows' lengths"}
-_PADDED = (
-    "some rows with padding: no tensor has the states of their tokens, and those in which they end can't be judged"
-)
+_PADDED = "rows with padding: no tensor has the states of their tokens, and those in which they end can't be judged"
 _ENDED = "rows with padding: only the states in which they end, padding included, were seen"
 _ROUNDED = "what rounding to {} makes, where the graph has such numbers: TensorFlow computed it in float32"
 _APART = "whether the graph joins the directions side by side, as here (merge_mode concat): it has no such tensor"
@@ -234,7 +232,8 @@ def _run(cut: Cut, stack: Stack, prefix: Path, expected: Expected, until: float)
     if "last" in ways and expected.computes_padding and not is_padded:
         raise ImportRefusedError(_ENDS)
     missing += [_ENDED] * ("last" in ways and is_padded)
-    missing += [_PADDED] * (len(states) < len(ends)) + [_ROUNDED.format(one) for one in about["types"]]
+    missing += [f"{'some ' * is_padded}{_PADDED}"] * (len(states) < len(ends))
+    missing += [_ROUNDED.format(one) for one in about["types"]]
     if others := [f"{one['key']} ({_GIVEN[one['given']]})" for one in cut.inputs if one["given"] in _GIVEN]:
         missing.append(f"what other inputs may change, and were given: {', '.join(others)}")
     # The first step's state of a backward pass is its last.

@@ -141,7 +141,7 @@ def _nearest(
 def _is_shown(wanted: Wanted, way: str, backward: NDArray[np.bool_]) -> bool:
     """Whether a row's states of a way are known."""
     if way == "but_last":
-        return bool(wanted.real.all()) and not backward.any()
+        return not backward.any()
     return way == "all" or not np.isnan(_ends(wanted, backward)).any()
 
 
@@ -177,6 +177,5 @@ def _states_in(
             found[order] = array.take(array.shape[axis] // 2, axis)
             if backward.all():
                 found[f"{order}, backward"] = found[order][::-1]
-    if way == "all":
-        return {order: row[wanted.real].astype(np.float64) for order, row in found.items()}
-    return {order: np.concatenate([row, made[-1:]]).astype(np.float64) for order, row in found.items()}
+    shown = {order: row[wanted.real[:size]] for order, row in found.items()}
+    return {order: np.concatenate([row, made[len(row) :]]).astype(np.float64) for order, row in shown.items()}

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DEPTH = 64
-#: What to do with data that lies outside of the file.
-_PLACE = "put the file with its numbers where the model names it, not a link, or "
+#: What to do with numbers that lie outside of the file.
+_OUTSIDE = (
+    "the file with its numbers must be whole, no link, and in the model's directory under the name that the model "
+    "gives; else save the model again, or "
+)
 #: The element types with fewer digits than float32, by their numbers and by their names.
 LOW_TYPES = {10: "float16", 16: "bfloat16"}
 _LOW = {"FLOAT16": "float16", "BFLOAT16": "bfloat16"}
@@ -224,5 +227,5 @@ class Constants:
             return np.asarray(onnx.numpy_helper.to_array(tensor))
         except Exception as error:  # onnx raises ValueError, TypeError and errors of its own checker
             is_outside = tensor.data_location == onnx.TensorProto.EXTERNAL
-            way = f"{_PLACE * is_outside}get a fresh copy"
+            way = f"{_OUTSIDE * is_outside}get a fresh copy"
             raise ImportRefusedError(f"{tensor.name}: can't be read ({str(error)[:200]}); {way}") from error
