@@ -53,7 +53,7 @@ def check_machine(
 def usable_cpus(system: Path = SYS) -> int:
     """The processors that this process may use: those of its affinity, or fewer by its control group's quota."""
     # By name: the producer doesn't import the worker, and two countings could disagree.
-    return int(import_module("worker.engines.fused.cpus").usable_cpus(system / "fs" / "cgroup"))
+    return int(import_module("worker.engines.cpus").usable_cpus(system / "fs" / "cgroup"))
 
 
 def _check_kernel(proc: Path) -> Check:

@@ -102,7 +102,7 @@ def _check_crowd(workers: Sequence[WorkerStatus]) -> Iterator[Check]:
     """Whether the workers of this machine, those that show a sign of life, have more threads than it has processors."""
     own = f"{socket.gethostname()}-"
     here = [worker for worker in workers if worker.name.startswith(own) and worker.threads and not worker.is_late]
-    threads, cpus = sum(worker.threads for worker in here), usable_cpus()
+    threads, cpus = sum(worker.threads or 0 for worker in here), usable_cpus()
     if len(here) > 1 and threads > cpus:
         found = f"{len(here)} on this machine have {threads} threads together, on {cpus} usable processors"
         fewer = f"give each --threads {max(1, cpus // len(here))}, or run fewer" if threads > len(here) else "run fewer"

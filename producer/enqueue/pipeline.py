@@ -30,10 +30,9 @@ from producer.tokenization.checked_rows import checked_rows
 from producer.tokenization.coverage import Coverage
 from producer.tokenization.gaps import count_gaps
 from unrolled.errors import BrokerRefusesError, JobError, UnrolledError, counted
-from unrolled.job import names
 from unrolled.job.segment import Segment
 from unrolled.patience import at_once
-from unrolled.protocol.discarded import refuse_discarded
+from unrolled.protocol.discarded import refuse_another
 from unrolled.protocol.finishing import sweep_discarded
 from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import append, catch_up
@@ -142,8 +141,7 @@ def _begin_files(run: FileRun, prepared: Prepared) -> list[int]:
     try:
         return run.begin()
     except JobError:
-        advice = f"remove the folder {names.FOLDER} in it once no worker runs that may have seen the job"
-        refuse_discarded(prepared.job.place, run.log, f"; use another --out, or {advice}")  # no inputs resume that one
+        refuse_another(prepared.job.place, run.log)  # no inputs resume that one
         raise
 
 

@@ -18,6 +18,7 @@ from unrolled.job import names
 from unrolled.job.names import Life, part_object, quarantine_object, rows_object
 from unrolled.job.segment import MOST_ENTRIES, Segment
 from unrolled.job.shard_keys import FIRST_RETRY
+from unrolled.protocol.discarded import refuse_another
 from unrolled.protocol.entries import ShardSet
 from unrolled.protocol.ledger_update import JobLedger, enter_again, update_ledger
 from unrolled.protocol.listing import find
@@ -81,13 +82,6 @@ class Run:
     def _update_ledger(self) -> None:
         update_ledger(self.log, self._objects, self._ledger)
 
-    def _refuse_discarded(self) -> None:
-        if self.log.discarded:
-            raise JobError(
-                f"{self._objects.store}: the job in it was discarded; use another --out, or "
-                f"remove the folder {names.FOLDER} in it once no worker runs that may have seen the job"
-            )
-
     def _stopped(self) -> JobError:
         how = "discarded" if self.log.discarded else "cancelled"
         return JobError(f"{self._objects.store}: the job was {how} while its input was read; nothing more is queued")
@@ -123,7 +117,7 @@ class FileRun(Run):
         catch_up(self.log, self._objects)
         self._growth.begin(self.log)
         append(self.log, self._objects, _resumed)
-        self._refuse_discarded()
+        refuse_another(str(self._objects.store), self.log)
         self._found = len(self.log.inputs)
         # Of an append that was interrupted, or that another process has begun, this run takes part in the rest.
         is_begun = self.log.growths and not self.log.ended
@@ -339,7 +333,7 @@ class LiveRun(Run):
             JobError: the job was discarded.
         """
         append(self.log, self._objects, self._begun)
-        self._refuse_discarded()
+        refuse_another(str(self._objects.store), self.log)
         self._adopt()
 
     def run(self, cuts: Iterable[Make]) -> None:

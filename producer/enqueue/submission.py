@@ -39,7 +39,7 @@ from unrolled.job.job import Job
 from unrolled.job.offer import Arithmetic, EngineName, Offer
 from unrolled.model.directory import ModelDirectory, open_model
 from unrolled.patience import at_once
-from unrolled.protocol.discarded import refuse_discarded
+from unrolled.protocol.discarded import refuse_another
 from unrolled.protocol.log import Log, catch_up
 from unrolled.protocol.opening import OpenJob, create_job, open_job
 from unrolled.store.bucket_url import is_url, shown
@@ -237,7 +237,7 @@ def _refuse_discarded(place: str) -> None:
     log = Log()
     with suppress(RequestError, TransientError, FileFormatError, PayloadError):
         catch_up(log, open_job(place).objects)
-    refuse_discarded(place, log, "; use another --out")
+    refuse_another(place, log)
 
 
 def _notice_of_others(out: str) -> list[str]:

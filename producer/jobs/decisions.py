@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from producer.jobs.whole_rows import called_failed, remedy
-from unrolled.errors import FileFormatError, JobError, PayloadError, UnrolledError
+from unrolled.errors import FileFormatError, JobError, PayloadError, TransientError, UnrolledError
 from unrolled.job import names, payload
 from unrolled.job.names import Life, failed_object, part_object, rows_object
 from unrolled.job.segment import MOST_ENTRIES, Segment
@@ -139,11 +139,18 @@ def discard(objects: Objects, ledger: JobLedger | None) -> None:
 
     Raises:
         JobError: the log is damaged.
+        TransientError: the job can't be discarded, or is discarded and something of it can't be deleted; the text
+            says which.
     """
     log = Log()
     append(log, objects, lambda log: None if log.discarded else Segment("discard"))
     _update_ledger(log, objects, ledger)
-    sweep_discarded(objects)
+    try:
+        sweep_discarded(objects)
+    except TransientError as error:
+        raise TransientError(
+            f"{error}. The job is discarded; the same discard again deletes what is left of it"
+        ) from error
 
 
 def _update_ledger(log: Log, objects: Objects, ledger: JobLedger | None) -> None:

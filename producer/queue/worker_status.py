@@ -33,7 +33,7 @@ class WorkerStatus:
         offer: what it computes; None where its heartbeat names nothing.
         on_board: how many shards it held then.
         longest_seconds: how long it has held the one that it took first.
-        threads: threads of its engine; 0 if the heartbeat doesn't say.
+        threads: of its engine on the CPU; None on a GPU, or if the heartbeat doesn't say.
         tokens_per_second: real tokens per second of its engine's time for them.
         busy_share: the share of its time in which the engine computes, with the time of its present pool.
         computed_share: computed steps over real tokens: below 1 where rows share prefixes, above 1 where the
@@ -57,7 +57,7 @@ class WorkerStatus:
     tokens_per_second: float
     busy_share: float
     computed_share: float = 0.0
-    threads: int = 0
+    threads: int | None = None
     room_wait_seconds: float = 0.0
     engine_wait_seconds: float = 0.0
     read_seconds: float = 0.0
@@ -101,7 +101,7 @@ class WorkerStatus:
             name=printable(name),
             offer=Offer.parse(str(facts.get("offer"))),
             on_board=int(_number(facts, "on_board")),
-            threads=int(_number(facts, "threads")),
+            threads=int(_number(facts, "threads")) or None,
             lease_seconds=_number(facts, "lease_seconds") or None,
             silent_seconds=_number(facts, "silent_seconds"),
             troubles=tuple(_troubles(facts.get("troubles"))),

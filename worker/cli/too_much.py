@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from unrolled.settings.machine_memory import memory_limit
 from unrolled.settings.worker_options import bytes_text
-from worker.engines.fused.cpus import usable_cpus
+from worker.engines.cpus import usable_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

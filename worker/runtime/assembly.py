@@ -116,7 +116,7 @@ class Assembly:
             "arithmetic": engine.arithmetic,
             # The engines that have kernels to choose from name theirs.
             "kernel": str(getattr(engine, "isa", engine.name)),
-            "threads": str(getattr(engine, "threads", "")),
+            "threads": str(getattr(engine, "threads", None) or ""),
         }
         try:
             login.check()

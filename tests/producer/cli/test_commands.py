@@ -1477,7 +1477,8 @@ def test_parts_that_come_after_a_discard_are_told_of(tmp_path, broker, ledger):
     said = "1 part is still there: a discard is at work or was interrupted, or came while its shard was being computed"
     assert f"{said}; this deletes it: unrolled discard {tmp_path}" in run("status", tmp_path).stdout
     assert f"the job was discarded; {said}" in run("verify", tmp_path).stdout
-    assert run("show", tmp_path).stderr == f"Error: {tmp_path}: the job was discarded, and no row of it is kept\n"
+    delete = f"to delete what is left: unrolled discard {tmp_path}"
+    assert run("show", tmp_path).stderr == f"Error: {tmp_path}: the job was discarded, and {said}; {delete}\n"
     done = run_with(broker, "discard", tmp_path, "--yes")
     assert (done.exit_code, done.stdout) == (0, f"{tmp_path}: the job is discarded, 1 part deleted\n")
     assert "no part of it is left" in run("status", tmp_path).stdout

@@ -273,6 +273,12 @@ def worker(offer=OFFER, **facts):
     return WorkerStatus.parse("host-1", {"offer": str(offer), "lease_seconds": 30, **facts})
 
 
+@pytest.mark.parametrize(("said", "known"), [({}, None), ({"threads": None}, None), ({"threads": 3}, 3)])
+def test_threads_that_are_not_known_are_none(said, known):
+    """A number would be false: an engine on a GPU has no number of its own."""
+    assert worker(**said).threads == known
+
+
 @pytest.mark.parametrize(
     ("workers", "stats", "expected"),
     [

@@ -7,8 +7,8 @@ from producer.doctor.machine import check_machine, usable_cpus
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.model.weights import new_weights
+from worker.engines.cpus import usable_cpus as usable_cpus_of_the_engine
 from worker.engines.fused import library
-from worker.engines.fused.cpus import usable_cpus as usable_cpus_of_the_engine
 from worker.engines.fused.library import available_isas
 
 GIB = 2**30

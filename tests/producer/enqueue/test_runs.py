@@ -312,7 +312,9 @@ def test_a_cancelled_job_goes_on(job, queue):
 def test_a_discarded_job_does_not_go_on(job, queue):
     """The run says that it was discarded, not that this has happened just now, and what to do."""
     decide(job, Segment("discard"))
-    with pytest.raises(JobError, match=r"the job in it was discarded; use another --out, or"):
+    with pytest.raises(
+        JobError, match=r"discarded; use another --out\. To use this one again: unrolled discard \S+, which"
+    ):
         enqueue(job, queue, cuts())
 
 

@@ -25,14 +25,16 @@ from producer.jobs.removal import remove_key
 from producer.jobs.verify import verify_job
 from producer.local.broker import EmbeddedBroker
 from producer.queue.shard_queue import ShardQueue
-from unrolled.errors import JobError, OptionError, RequestError
+from unrolled.errors import JobError, OptionError, RequestError, TransientError
 from unrolled.job import names
 from unrolled.job.names import Life
 from unrolled.job.segment import Segment
-from unrolled.patience import Patience
+from unrolled.patience import Patience, at_once
+from unrolled.protocol.objects import Objects
 from unrolled.protocol.spooling import spool
 from unrolled.reading.dataset import open_dataset
 from unrolled.reading.outcome import failed_rows
+from unrolled.store.posix import PosixStore
 
 
 @pytest.fixture(scope="module")
@@ -269,6 +271,28 @@ def test_cancel_takes_what_waits_out(tmp_path, make_queue):
     assert not cancel(job.objects, queue.of_job(job))
     with pytest.raises(JobError, match="cancelled; `unrolled enqueue` with the same options resumes it"):
         again(job, queue)
+
+
+class Sealed(PosixStore):
+    """A store whose parts can't be deleted."""
+
+    def delete(self, name):
+        if name.startswith("part-"):
+            raise TransientError(f"cannot delete {self}/{name}: Permission denied; let this user write there")
+        super().delete(name)
+
+
+def test_a_part_that_can_not_be_deleted(tmp_path):
+    """The job is discarded all the same, and the error says so."""
+    job = make_job(tmp_path / "out", shards=1)
+    publish_shard(job, waiting(job)[0])
+    with pytest.raises(
+        TransientError, match=r"let this user write there\. The job is discarded; the same discard again"
+    ):
+        discard(Objects(Sealed(job.place), at_once), None)
+    assert log_of(job).discarded
+    discard(job.objects, None)
+    assert not [*names.parts_in(job.objects.list(names.PARTS))]
 
 
 def test_discard_deletes_all_but_the_log(tmp_path, make_queue):

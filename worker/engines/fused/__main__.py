@@ -7,8 +7,8 @@ import json
 import sys
 
 from unrolled.errors import BrokenWorkerError
+from worker.engines.cpus import threads_for
 from worker.engines.fused import library
-from worker.engines.fused.cpus import threads_for
 
 
 def main() -> None:

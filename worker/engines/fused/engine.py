@@ -19,10 +19,10 @@ from unrolled.errors import BrokenWorkerError, RequestError
 from unrolled.format.columns import VectorColumn
 from unrolled.model.directory import ModelDirectory
 from unrolled.tokenization.ragged import Ragged
+from worker.engines.cpus import threads_for
 from worker.engines.engine import PoolStats
 from worker.engines.fused import library
 from worker.engines.fused.arrays import PoolArrays
-from worker.engines.fused.cpus import threads_for
 from worker.engines.fused.weights import Weights
 from worker.engines.padded import refuse_padding
 

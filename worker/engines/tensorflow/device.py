@@ -3,6 +3,7 @@
 from typing import Literal
 
 from unrolled.errors import BrokenWorkerError
+from worker.engines.cpus import allowed_cpus
 from worker.models.tensorflow import tf
 
 Device = Literal["auto", "cpu", "gpu"]
@@ -39,6 +40,11 @@ def find_gpu(device: Device) -> str | None:
             "anything else uses TensorFlow in this process"
         ) from error
     return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name))
+
+
+def used_threads() -> int:
+    """The CPU threads that TensorFlow uses within one operation."""
+    return int(tf.config.threading.get_intra_op_parallelism_threads()) or allowed_cpus()
 
 
 def set_threads(threads: int) -> None:

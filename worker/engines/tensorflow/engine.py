@@ -30,7 +30,7 @@ from worker.engines.engine import PoolStats
 from worker.engines.padded import refuse_padding
 from worker.engines.tensorflow.buckets import CHUNK, ROW_COUNTS, TIMES, Limits, Shape, plan
 from worker.engines.tensorflow.carrying import Carried
-from worker.engines.tensorflow.device import Device, find_gpu, set_threads
+from worker.engines.tensorflow.device import Device, find_gpu, set_threads, used_threads
 from worker.engines.tensorflow.layer_by_layer import LayerByLayer
 from worker.engines.tensorflow.row_counts import agreeing_row_counts
 from worker.engines.tensorflow.row_store import RowStore
@@ -53,6 +53,7 @@ class TensorFlowEngine:
         name: "tensorflow".
         arithmetic: "float32"; TF32 is off, on a GPU too.
         description: one line that says which path was taken and why.
+        threads: CPU threads within one operation; None on a GPU.
 
     Args:
         model: the model.
@@ -93,6 +94,7 @@ class TensorFlowEngine:
         self._limits = limits
         self._reads_backward = any(layer.direction != "forward" for layer in config.recurrent_layers)
         self._device = "/GPU:0" if gpu else "/CPU:0"
+        self.threads = None if gpu else used_threads()
         with tf.device(self._device):
             self._stack = Stack(config, weights, cudnn=gpu is not None)
         self._columns = OutputSpec().columns(config)

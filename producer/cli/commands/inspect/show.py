@@ -13,6 +13,7 @@ import numpy as np
 
 from producer.cli.options import job_at, json_option, out_argument
 from producer.jobs.damage import explain_damage, explain_stray
+from producer.jobs.diagnosis import left_behind
 from unrolled.errors import FileFormatError, JobError, as_argument
 from unrolled.job import names
 from unrolled.protocol.completion import standing
@@ -82,7 +83,8 @@ def published_rows(job: OpenJob) -> Iterator[Row]:
     log = Log()
     refuse_gap(log, job.objects)
     if log.discarded:
-        raise JobError(f"{job.place}: the job was discarded, and no row of it is kept")
+        left = f"{left_behind(len(shards))}; to delete what is left: unrolled discard {as_argument(job.place)}"
+        raise JobError(f"{job.place}: the job was discarded, and {left if shards else 'no row of it is kept'}")
     if not shards and not standing(log, job.objects, live=job.job.live).complete:
         raise JobError(f"{job.place}: no part is published yet; see `unrolled status {as_argument(job.place)}`")
     for shard in shards:

@@ -21,9 +21,10 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.tokenization.ragged import Ragged
-from worker.engines.fused import cpus, library
+from worker.engines import cpus
+from worker.engines.cpus import threads_for, usable_cores, usable_cpus
 from worker.engines.fused import engine as fused
-from worker.engines.fused.cpus import threads_for, usable_cores, usable_cpus
+from worker.engines.fused import library
 from worker.engines.fused.engine import FusedEngine
 
 pytestmark = pytest.mark.skipif(library.why_unavailable() is not None, reason=str(library.why_unavailable()))

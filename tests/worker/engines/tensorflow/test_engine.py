@@ -247,6 +247,7 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.tokenization.ragged import Ragged
 from worker.engines.tensorflow.engine import TensorFlowEngine
 engine = TensorFlowEngine(open_model(sys.argv[1]), device="cpu", threads=int(sys.argv[2]))
+assert engine.threads == int(sys.argv[2])
 rows = Ragged(np.arange(3000, dtype=np.int32) % 300 + 1, np.arange(0, 3001, 30))
 model = open_model(sys.argv[1])
 columns = OutputSpec().columns(model.config)

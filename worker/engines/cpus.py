@@ -30,11 +30,15 @@ def usable_cores(processors: Path = _PROCESSORS) -> int:
     return max(1, len(cores))
 
 
+def allowed_cpus() -> int:
+    """The processors in the affinity mask."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 def usable_cpus(cgroup: Path = _CGROUP) -> int:
     """The processors in the affinity mask, or fewer if a container's CPU quota is lower; at least 1."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cpus = len(affinity(0)) if affinity else os.cpu_count() or 1
-    quota = _quota(cgroup)
+    cpus, quota = allowed_cpus(), _quota(cgroup)
     return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
 
 
