@@ -63,7 +63,7 @@ class Inputs:
             raise TypeError(f"{count!s:.80} is found; a count is expected")
         return cls(digest, count, tuple(str(name)[:LONG_NAME] for name in list(content["first"])[:FEW_NAMES]))
 
-    def beside(self, asked: Inputs, by: str = "you asked for") -> str:
+    def beside(self, asked: Inputs, by: str = "this command asks for") -> str:
         """Both, for people: the first few of each, and the first names that differ if these don't show them.
 
         Args:

@@ -135,7 +135,7 @@ class Job:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise JobError(f"{name}: describes no job ({_why(error):.200}); restore it, or use a new --out") from error
 
-    def differences(self, other: Job, by: str = "you asked for") -> str:
+    def differences(self, other: Job, by: str = "this command asks for") -> str:
         """The differences to another job, for people; empty if the jobs are equal.
 
         Args:

@@ -195,7 +195,9 @@ def test_new_inputs(place, broker):
     enqueue(broker, "corpus")
     write_rows(place / "corpus" / "c.jsonl", {"new": [1]})
     said = refused(broker, "corpus")
-    assert "holds a job with other inputs (corpus/b.jsonl; you asked for corpus/b.jsonl, corpus/c.jsonl; " in said
+    assert (
+        "holds a job with other inputs (corpus/b.jsonl; this command asks for corpus/b.jsonl, corpus/c.jsonl; " in said
+    )
     assert "Use --append" in said
     assert appended(broker, "corpus") == "1 row was appended"
     assert appended(broker, "corpus") == NOTHING
@@ -291,7 +293,9 @@ def test_other_options(broker):
     """They are refused as ever, and named."""
     enqueue(broker)
     write(50, first=40)
-    assert "other options (with_tokens is false; you asked for true)" in refused(broker, "--append", "--with-tokens")
+    assert "other options (with_tokens is false; this command asks for true)" in refused(
+        broker, "--append", "--with-tokens"
+    )
 
 
 def test_streams(place, broker):

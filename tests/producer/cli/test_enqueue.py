@@ -311,13 +311,13 @@ def test_a_directory_of_another_job(place, broker, models):
     assert (
         result.stderr
         == what
-        + "other inputs (rows.jsonl; you asked for more.jsonl; names are relative to the working directory)"
+        + "other inputs (rows.jsonl; this command asks for more.jsonl; names are relative to the working directory)"
         + end
     )
     for flags, differs in (
-        (["--with-tokens"], "with_tokens is false; you asked for true"),
-        (["--arithmetic", "bfloat16"], 'arithmetic is "float32"; you asked for "bfloat16"'),
-        (["--engine", "tensorflow"], 'engine is "fused"; you asked for "tensorflow"'),
+        (["--with-tokens"], "with_tokens is false; this command asks for true"),
+        (["--arithmetic", "bfloat16"], 'arithmetic is "float32"; this command asks for "bfloat16"'),
+        (["--engine", "tensorflow"], 'engine is "fused"; this command asks for "tensorflow"'),
     ):
         result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url, *flags,
                      "--shard-tokens", "1000", "--namespace", NAMESPACE)  # fmt: skip

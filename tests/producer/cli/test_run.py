@@ -198,7 +198,7 @@ def test_another_choice_of_columns_is_another_job(place):
     assert unrolled(*command("--pooling", "mean"), cwd=place).returncode == 0
     again = unrolled(*command("--pooling", "max"), cwd=place)
     assert again.returncode == 1
-    assert 'other options (pooling is ["mean"]; you asked for ["max"])' in again.stderr
+    assert 'other options (pooling is ["mean"]; this command asks for ["max"])' in again.stderr
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_what_was_made_ready_is_taken_as_it_is(tmp_path, monkeypatch):
     with pytest.raises(JobError, match=r"unfinished training with no --epochs \(this command has 3\); run"):
         prepare(asked([corpus], tmp_path / "out", training={"epochs": 3}), lambda _: None)
     other = write(tmp_path / "d.jsonl", IDS)
-    with pytest.raises(JobError, match=r"training with other inputs \(c.jsonl; you asked for d.jsonl\); run"):
+    with pytest.raises(JobError, match=r"training with other inputs \(c.jsonl; this command asks for d.jsonl\); run"):
         prepare(asked([other], tmp_path / "out"), lambda _: None)
     write(corpus, IDS[1:])
     with pytest.raises(

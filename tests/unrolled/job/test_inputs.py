@@ -32,14 +32,18 @@ def test_counts_are_checked(count):
 @pytest.mark.parametrize(
     ("mine", "asked", "said"),
     [
-        ("ab", "a", "a, b; you asked for a"),
-        ("abcde", "abcdf", "a, b, c and 2 more; you asked for a, b, c and 2 more; the 5th is e, and you asked for f"),
-        ("abcd", "abcde", "a, b, c and 1 more; you asked for a, b, c and 2 more"),
-        ("abx", "abc", "a, b, x; you asked for a, b, c"),
+        ("ab", "a", "a, b; this command asks for a"),
+        (
+            "abcde",
+            "abcdf",
+            "a, b, c and 2 more; this command asks for a, b, c and 2 more; the 5th is e, and this command asks for f",
+        ),
+        ("abcd", "abcde", "a, b, c and 1 more; this command asks for a, b, c and 2 more"),
+        ("abx", "abc", "a, b, x; this command asks for a, b, c"),
         (
             "abcdefghi",
             "abcdefghj",
-            "a, b, c and 6 more; you asked for a, b, c and 6 more; they differ in what isn't shown",
+            "a, b, c and 6 more; this command asks for a, b, c and 6 more; they differ in what isn't shown",
         ),
     ],
 )

@@ -24,14 +24,14 @@ def test_what_is_written_is_read():
         ({"fingerprint": "cd" * 32}, "another model"),
         (
             {"inputs": Inputs.named(["a.txt"])},
-            "other inputs (a.txt, b.txt; you asked for a.txt; names are relative to the working directory)",
+            "other inputs (a.txt, b.txt; this command asks for a.txt; names are relative to the working directory)",
         ),
-        ({"engine": "tensorflow"}, 'engine is "fused"; you asked for "tensorflow"'),
-        ({"arithmetic": "bfloat16"}, 'arithmetic is "float32"; you asked for "bfloat16"'),
-        ({"live": True}, "live is false; you asked for true"),
-        ({"options": {"shard_tokens": 200}}, "shard_tokens is 100; you asked for 200"),
-        ({"options": {}}, "shard_tokens is 100; you asked for null"),
-        ({"options": {"shard_tokens": 100, "layers": [0]}}, "layers is last; you asked for [0]"),
+        ({"engine": "tensorflow"}, 'engine is "fused"; this command asks for "tensorflow"'),
+        ({"arithmetic": "bfloat16"}, 'arithmetic is "float32"; this command asks for "bfloat16"'),
+        ({"live": True}, "live is false; this command asks for true"),
+        ({"options": {"shard_tokens": 200}}, "shard_tokens is 100; this command asks for 200"),
+        ({"options": {}}, "shard_tokens is 100; this command asks for null"),
+        ({"options": {"shard_tokens": 100, "layers": [0]}}, "layers is last; this command asks for [0]"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
@@ -46,14 +46,14 @@ def test_everything_is_in_the_id(changes, said):
 def test_sizes_that_follow_from_other_options_are_not_named():
     """Most users don't give them; where nothing else differs, they do."""
     other = replace(JOB, options={"shard_tokens": 200, "shard_rows": 3, "pooling": ["mean"]})
-    assert JOB.differences(other) == 'other options (pooling is null; you asked for ["mean"])'
+    assert JOB.differences(other) == 'other options (pooling is null; this command asks for ["mean"])'
 
 
 def test_a_stream_is_told_of_once():
     """By the option that the user gave."""
     stream = replace(JOB, live=True, options=JOB.options | {"follow": True})
     other = replace(JOB, options=JOB.options | {"follow": False})
-    assert stream.differences(other) == "other options (follow is true; you asked for false)"
+    assert stream.differences(other) == "other options (follow is true; this command asks for false)"
 
 
 def test_a_million_names_make_a_small_object():

@@ -32,7 +32,9 @@ def test_a_place_is_named_as_it_was_given(tmp_path, monkeypatch):
 def test_another_job_is_refused(tmp_path):
     """What differs is named, and nothing is changed."""
     made = create_job(tmp_path / "out", job_of())
-    with pytest.raises(JobError, match=r"other inputs \(rows.txt; you asked for more.txt; names are .*another --out"):
+    with pytest.raises(
+        JobError, match=r"other inputs \(rows.txt; this command asks for more.txt; names are .*another --out"
+    ):
         create_job(tmp_path / "out", job_of(inputs=["more.txt"]))
     assert open_job(tmp_path / "out").job == made.job
 
@@ -44,8 +46,12 @@ def test_another_job_is_refused(tmp_path):
         ({"inputs": ["a", "c"]}, False, "or the options of that job to resume it"),
         ({"inputs": ["a", "c", "b"]}, True, "name that job's inputs first, in its order, and new ones after them"),
         ({"inputs": ["a"]}, True, "name that job's inputs first, in its order, and new ones after them"),
-        ({"inputs": ["a", "b", "c"], "options": {"x": 1}}, True, r"other options \(x is null; you asked for 1\)"),
-        ({"inputs": ["a", "b"], "live": True}, True, "live is false; you asked for true"),
+        (
+            {"inputs": ["a", "b", "c"], "options": {"x": 1}},
+            True,
+            r"other options \(x is null; this command asks for 1\)",
+        ),
+        ({"inputs": ["a", "b"], "live": True}, True, "live is false; this command asks for true"),
     ],
 )
 def test_inputs_that_are_not_the_jobs_are_refused(tmp_path, given, append, said):

@@ -44,6 +44,10 @@ def retry(
     --failed-rows; they get a part of their own, and no published part changes. Where all failed rows of a shard would
     fail again, as those with a number that float16 can't hold, they aren't retried. Then run `unrolled wait`.
 
+    With --json, `dead` is the number of dead shards that were put back, `rows` that of failed rows, and `shards` that
+    of the new shards of these; `damaged` is the number of dead shards whose rows are damaged, and `hopeless` that of
+    failed rows that would fail again.
+
     Without a broker, the shards wait in OUT for the next command that has one: the same `unrolled run`, or `unrolled
     wait`.
 

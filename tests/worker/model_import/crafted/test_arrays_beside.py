@@ -157,6 +157,14 @@ def test_what_the_refusal_advises_to_leave(tmp_path):
     assert {name.split(" ")[0] for name in left if "(--leave)" not in name} == {"model.fc.weight", "model.fc.bias"}
 
 
+@pytest.mark.parametrize(("count", "more"), [(5, ""), (6, " and so on")])
+def test_a_refusal_that_names_the_first_says_so(tmp_path, count, more):
+    source = written(tmp_path, {f"{name}.weight": (WIDTH, WIDTH) for name in "abcdef"[:count]})
+    advised = " ".join(f"--leave {name}" for name in "abcde")
+    with pytest.raises(ImportRefusedError, match=rf": {advised}{more}\. If one"):
+        imported(source, tmp_path / "model")
+
+
 @pytest.mark.parametrize("shape", [(2, 1, UNITS), (2, UNITS), (1, 1, UNITS), (UNITS,), (2, 2, UNITS)])
 def test_learned_initial_states_whose_rows_can_bring_them(tmp_path, shape):
     """The refusal says how, also where their shape could be that of something else; and it works."""
