@@ -90,8 +90,12 @@ def served(collect: Collect, port: int | None, address: str) -> Iterator[None]:
         yield
 
 
-def check_exists(out: str) -> None:
+def check_exists(out: str, gone: str = "") -> None:
     """Refuse a misspelt directory; a store waits for one that is away.
+
+    Args:
+        out: the directory or URL that a person has named.
+        gone: what to do if it was deleted.
 
     Raises:
         OptionError: it is empty, as a variable that isn't set is, or no path that a directory can have.
@@ -104,7 +108,7 @@ def check_exists(out: str) -> None:
     refuse_impossible(out)
     with suppress(PermissionError):  # the store says what the system doesn't let it do
         if not Path(out).exists():
-            raise JobError(f"{out}: does not exist; name the output directory of a job")
+            raise JobError(f"{out}: does not exist; name the output directory of a job{gone}")
 
 
 def _refuse_file(out: str) -> None:
@@ -124,14 +128,18 @@ def _refuse_file(out: str) -> None:
     raise JobError(f"{out}: is a file; name {what}")
 
 
-def job_at(out: str) -> OpenJob:
+def job_at(out: str, gone: str = "") -> OpenJob:
     """The job in the directory or at the URL that a person has named.
+
+    Args:
+        out: that.
+        gone: what to do if the directory was deleted.
 
     Raises:
         JobError: there is none.
         TransientError: it can't be read now.
     """
-    check_exists(out)
+    check_exists(out, gone)
     _refuse_file(out)
     try:
         return open_job(out)
@@ -145,6 +153,10 @@ def job_at(out: str) -> OpenJob:
             f"{out}: contains parts, but not the records of their job ({names.JOB} is missing). {way}; `unrolled "
             "neighbours`, and unrolled.open in Python, need only the parts"
         ) from error
+
+
+#: Of a job whose directory was deleted.
+CANCEL_BY_KEY = "; if it was deleted: unrolled cancel --key KEY, which `unrolled jobs` shows"
 
 
 def need_broker(given: str | None, out: str | None) -> str:

@@ -1768,7 +1768,9 @@ def test_a_misspelt_directory_does_not_exist(tmp_path, command):
     """Each command says so; a store would wait for a directory that is away."""
     result = run(command, tmp_path / "nowhere", *["--id", "x"] * (command == "neighbours"))
     assert result.exit_code == 1
-    assert result.stderr == f"Error: {tmp_path}/nowhere: does not exist; name the output directory of a job\n"
+    by_key = "; if it was deleted: unrolled cancel --key KEY, which `unrolled jobs` shows"
+    more = by_key if command in ("cancel", "discard") else ""
+    assert result.stderr == f"Error: {tmp_path}/nowhere: does not exist; name the output directory of a job{more}\n"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from producer.cli.options import broker_option, job_at, json_option, namespace_option, need_broker
+from producer.cli.options import CANCEL_BY_KEY, broker_option, job_at, json_option, namespace_option, need_broker
 from producer.jobs import decisions
 from producer.jobs.removal import remove_key
 from producer.local.broker_record import find_broker
@@ -53,7 +53,7 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
 
 
 def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> None:
-    job, log = job_at(out), Log()
+    job, log = job_at(out, CANCEL_BY_KEY), Log()
     if standing(log, job.objects, live=job.job.live).finished:
         # A cancelled job isn't complete, and this one may be.
         count = _cleared(job, log, find_broker(broker, out), namespace)

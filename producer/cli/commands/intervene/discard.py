@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from producer.cli.options import broker_option, job_at, json_option, namespace_option, out_argument
+from producer.cli.options import CANCEL_BY_KEY, broker_option, job_at, json_option, namespace_option, out_argument
 from producer.jobs import decisions
 from producer.local.broker_record import find_broker
 from producer.queue.shard_queue import ShardQueue
@@ -43,7 +43,7 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
       unrolled discard out --yes
     """
     # Over 40 lines: one command, half of it its help text.
-    job = job_at(out)
+    job = job_at(out, CANCEL_BY_KEY)
     broker = find_broker(broker, job.place)
     parts = sum(1 for _ in names.parts_in(job.objects.list(names.PARTS)))
     log = Log()
