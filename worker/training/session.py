@@ -156,7 +156,7 @@ class Session:
         found["validation_perplexity"] = self._evaluate()
         before = at.best_epoch
         if not found["validation_perplexity"] <= _DIVERGED * self._options.config().vocab_size:  # not so of nan either
-            raise self._diverged(f"perplexity became {found['validation_perplexity']:.3g}")
+            raise self._diverged(f"perplexity of the held-out rows became {found['validation_perplexity']:.3g}")
         better = found["validation_perplexity"] < at.best
         at.epochs.append(found)
         if better:

@@ -79,13 +79,18 @@ def test_a_loss_that_is_no_number_ends_it(session, tmp_path):
 
 def test_a_perplexity_far_above_that_of_guessing_ends_it(session):
     """The loss is finite, but nothing was learned: no model is made of it."""
-    with pytest.raises(RequestError, match=r"diverged: in epoch 1 the perplexity became .*--learning-rate than 1000"):
+    with pytest.raises(
+        RequestError,
+        match=r"diverged: in epoch 1 the perplexity of the held-out rows became .*--learning-rate than 1000",
+    ):
         session("a", learning_rate=1000.0).run()
 
 
 def test_a_perplexity_that_is_no_number_ends_it(session):
     """The only step of the only epoch had a loss; the weights after it are no numbers."""
-    with pytest.raises(RequestError, match=r"in epoch 1 the perplexity became nan; .*--learning-rate than 1e\+39"):
+    with pytest.raises(
+        RequestError, match=r"in epoch 1 the perplexity of the held-out rows became nan; .*--learning-rate than 1e\+39"
+    ):
         session("a", learning_rate=1e39, epochs=1, batch_tokens=10**6, max_length=64).run()
 
 
