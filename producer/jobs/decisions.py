@@ -8,6 +8,7 @@ processes to make it at once.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from unrolled.protocol.spooling import make_retry, spool
 from unrolled.reading.outcome import failed_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from unrolled.job.segment import Entry
     from unrolled.job.shard_id import ShardId
@@ -145,8 +146,19 @@ def discard(objects: Objects, ledger: JobLedger | None) -> None:
     log = Log()
     append(log, objects, lambda log: None if log.discarded else Segment("discard"))
     _update_ledger(log, objects, ledger)
-    try:
+    with still_discarded():
         sweep_discarded(objects)
+
+
+@contextmanager
+def still_discarded() -> Iterator[None]:
+    """Add to an error that a job is discarded all the same.
+
+    Raises:
+        TransientError: something of it can't be deleted.
+    """
+    try:
+        yield
     except TransientError as error:
         raise TransientError(
             f"{error}. The job is discarded; the same discard again deletes what is left of it"

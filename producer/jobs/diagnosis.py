@@ -112,9 +112,10 @@ def _of_discarded(status: JobStatus) -> str:
 
 def left_behind(parts: int) -> str:
     """How many parts a discarded job has, and why it may have some."""
+    them, shards = ("it", "its shard was") if parts == 1 else ("them", "their shards were")
     return (
-        f"{counted(parts, 'part is', 'parts are')} still there: a discard is at work or was interrupted, or came while "
-        f"{'its shard was' if parts == 1 else 'their shards were'} being computed"
+        f"{counted(parts, 'part is', 'parts are')} still there: a discard is at work, was interrupted, couldn't delete "
+        f"{them}, or came while {shards} being computed"
     )
 
 

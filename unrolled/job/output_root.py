@@ -22,7 +22,7 @@ class OutputRoot:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         text = os.fspath(root)
         self._root = BucketUrl.parse(text) if is_url(text) else Path(text).resolve()
-        self._named = Path(os.path.abspath(text))  # noqa: PTH100 - follows no link
+        self._named = None if is_url(text) else os.path.abspath(text)  # noqa: PTH100 - follows no link
 
     def __str__(self) -> str:
         return str(self._root)
@@ -52,10 +52,10 @@ class OutputRoot:
         It isn't said where that leads: anybody with access to Redis can name a path to a worker.
         """
         try:
-            real = None if is_url(place) or isinstance(self._root, BucketUrl) else _resolved(place)
+            real = None if is_url(place) or self._named is None else _resolved(place)
         except (ValueError, OSError, RuntimeError):
             return ""
-        if real is None or real.is_relative_to(str(self)):
+        if real is None or self._named is None or real.is_relative_to(str(self)):
             return ""
         named = Path(os.path.abspath(place))  # noqa: PTH100 - follows no link
         seems = any(named.is_relative_to(root) for root in (str(self), self._named))

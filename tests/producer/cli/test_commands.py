@@ -1423,8 +1423,8 @@ def test_discard_deletes_all_but_the_tombstone(tmp_path, broker, ledger):
     for option in ("--once", "--watch"):  # which ends: nothing more can happen
         assert run("status", tmp_path, option).stdout.strip() == (
             f"{tmp_path}: discarded; job {job.key}\n→ it was discarded, and 1 part is still there: a discard is at "
-            "work or was interrupted, or came while its shard was being computed; this deletes it: unrolled discard "
-            f"{tmp_path}"
+            "work, was interrupted, couldn't delete it, or came while its shard was being computed; this deletes it: "
+            f"unrolled discard {tmp_path}"
         )
     assert json.loads(run_with(broker, "discard", tmp_path, "--yes", "--json").stdout) == {"discarded": 1, "running": 0}
     assert published(job) == []
@@ -1474,7 +1474,8 @@ def test_parts_that_come_after_a_discard_are_told_of(tmp_path, broker, ledger):
     publish_shard(make_job(kept, shards=2), first)
     part = next(kept.glob("part-*.parquet"))
     shutil.copy(part, tmp_path / part.name)
-    said = "1 part is still there: a discard is at work or was interrupted, or came while its shard was being computed"
+    why = "a discard is at work, was interrupted, couldn't delete it, or came while its shard was being computed"
+    said = f"1 part is still there: {why}"
     assert f"{said}; this deletes it: unrolled discard {tmp_path}" in run("status", tmp_path).stdout
     assert f"the job was discarded; {said}" in run("verify", tmp_path).stdout
     delete = f"to delete what is left: unrolled discard {tmp_path}"

@@ -483,8 +483,8 @@ def test_a_discarded_job_is_a_problem(job):
     """Whatever is still there, and nothing else is: no shard of it is waited for."""
     decide(job, Segment("discard"))
     left = (
-        "3 parts are still there: a discard is at work or was interrupted, or came while their shards were being "
-        f"computed; to delete what is left: unrolled discard {job.place}"
+        "3 parts are still there: a discard is at work, was interrupted, couldn't delete them, or came while their "
+        f"shards were being computed; to delete what is left: unrolled discard {job.place}"
     )
     assert problems(job) == {names.LOG: f"the job was discarded; {left}"}
     sweep_discarded(job.objects)

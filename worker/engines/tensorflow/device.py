@@ -1,5 +1,6 @@
 """Sets up the device that TensorFlow computes on, before anything else uses TensorFlow."""
 
+import os
 from typing import Literal
 
 from unrolled.errors import BrokenWorkerError
@@ -44,7 +45,9 @@ def find_gpu(device: Device) -> str | None:
 
 def used_threads() -> int:
     """The CPU threads that TensorFlow uses within one operation."""
-    return int(tf.config.threading.get_intra_op_parallelism_threads()) or allowed_cpus()
+    named = os.environ.get("TF_NUM_INTRAOP_THREADS", "")  # which TensorFlow reads where no number is set
+    default = int(named) if named.isdecimal() and int(named) else allowed_cpus()
+    return int(tf.config.threading.get_intra_op_parallelism_threads()) or default
 
 
 def set_threads(threads: int) -> None:

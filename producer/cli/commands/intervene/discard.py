@@ -66,7 +66,8 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
         if ledger:
             ledger.leave()
         decisions.discard(job.objects, ledger)
-        delete_report(job.objects.store)
+        with decisions.still_discarded():
+            delete_report(job.objects.store)
     said = f"is discarded, {counted(parts, 'part')} deleted"
     if before:
         said = "was discarded before, and no part is left"

@@ -50,7 +50,7 @@ _COUNTS = "it changes variables of whole numbers, and its states may depend on t
 _MOST_SIGNATURES = 64
 _MISSING = {
     "last": "the states of all tokens but each row's last (or first, if read backward): no tensor has them",
-    "but_last": "the states of each row's last token: the graph doesn't read it",
+    "but_last": "the states after each row's last step: the graph doesn't read it",
 }
 #: What inputs get that aren't the rows.
 _GIVEN = {"ones": "ones", "zeros": "False", "lengths": "the rows' lengths"}
@@ -232,7 +232,8 @@ def _run(cut: Cut, stack: Stack, prefix: Path, expected: Expected, until: float)
     if "last" in ways and expected.computes_padding and not is_padded:
         raise ImportRefusedError(_ENDS)
     missing += [_ENDED] * ("last" in ways and is_padded)
-    missing += [f"{'some ' * is_padded}{_PADDED}"] * (len(states) < len(ends))
+    if any(number not in states and not expected.real[number].all() for number in about["computed"]):
+        missing.append(f"{'some ' * is_padded}{_PADDED}")
     missing += [_ROUNDED.format(one) for one in about["types"]]
     if others := [f"{one['key']} ({_GIVEN[one['given']]})" for one in cut.inputs if one["given"] in _GIVEN]:
         missing.append(f"what other inputs may change, and were given: {', '.join(others)}")

@@ -141,7 +141,7 @@ def _nearest(
 def _is_shown(wanted: Wanted, way: str, backward: NDArray[np.bool_]) -> bool:
     """Whether a row's states of a way are known."""
     if way == "but_last":
-        return not backward.any()
+        return bool(wanted.real[:-1].any()) and not backward.any()
     return way == "all" or not np.isnan(_ends(wanted, backward)).any()
 
 
