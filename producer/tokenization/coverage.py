@@ -116,7 +116,7 @@ def _replacement(tokenizer: Tokenizer, model: dict[str, Any]) -> int | None:
 def _noun(tokenizer: Tokenizer, model: dict[str, Any]) -> str:
     """What each token stands for."""
     if model["type"] == "WordLevel":
-        return "words"
+        return "words" if blanks_of(tokenizer) is None else "characters"
     # Neighbouring unknown characters may become one token.
     is_plain = not model.get("merges", True) and not model.get("fuse_unk")
     return "characters" if is_plain and blanks_of(tokenizer) is not None else "tokens"

@@ -1,7 +1,7 @@
 """Tokenizers whose tokens are characters (Unicode's code points), as character language models read them.
 
-They are byte-pair models without merges: each character is looked up, and one that has no id becomes the token for
-unknown characters, or is dropped.
+Those made here are byte-pair models without merges: each character is looked up, and one that has no id becomes the
+token for unknown characters, or is dropped. Others are lists of words that a text is split into characters for.
 """
 
 from __future__ import annotations
@@ -64,9 +64,17 @@ def blanks_of(tokenizer: Tokenizer) -> tuple[int, ...] | None:
     """The ids of blanks, ascending; None if the tokens are not characters."""
     found = json.loads(tokenizer.to_str())
     model = found["model"]
-    plain = model["type"] == "BPE" and not model["merges"] and not model.get("byte_fallback")
-    vocabulary: dict[str, int] = model["vocab"] if plain else {}
-    tokens = [one for one, number in vocabulary.items() if number and one not in (PADDING, model["unk_token"])]
-    if not plain or found["pre_tokenizer"] or any(len(one) != 1 for one in tokens):
+    plain = model["type"] == "BPE" and not (model["merges"] or model.get("byte_fallback") or found["pre_tokenizer"])
+    if not (plain or model["type"] == "WordLevel"):
         return None
-    return tuple(sorted(vocabulary[one] for one in tokens if one.isspace()))
+    special = {PADDING, model["unk_token"], *(one["content"] for one in found["added_tokens"] if one["special"])}
+    tokens = [one for one, number in model["vocab"].items() if number and one not in special]
+    if any(len(one) != 1 for one in tokens) or not (plain or _splits_into(tokens, tokenizer)):
+        return None
+    return tuple(sorted(model["vocab"][one] for one in tokens if one.isspace()))
+
+
+def _splits_into(characters: list[str], tokenizer: Tokenizer) -> bool:
+    """Whether a tokenizer splits a text into its characters."""
+    text, splitter = "".join(2 * one for one in characters), tokenizer.pre_tokenizer
+    return splitter is not None and [piece for piece, _ in splitter.pre_tokenize_str(text)] == list(text)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tokenizers import words
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
 from unrolled.tokenization.characters import blanks_of, build
 from unrolled.tokenization.tokenizer import check_vocabulary
@@ -38,6 +38,25 @@ def test_blanks_are_known():
     assert blanks_of(build(INDEX, 1)) == (4, 5)
     assert blanks_of(build({"a": 1}, 2)) == ()
     assert blanks_of(words()) is None
+
+
+@pytest.mark.parametrize(
+    ("splitter", "more", "blanks"),
+    [
+        (pre_tokenizers.Split("", "isolated"), {}, (4, 5)),
+        (pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated"), {"<s>": 9}, (4, 5)),
+        (pre_tokenizers.Split(Regex("."), "isolated"), {}, None),  # two line ends stay one
+        (pre_tokenizers.Split("", "isolated"), {"ab": 9}, None),
+        (pre_tokenizers.WhitespaceSplit(), {}, None),
+        (None, {}, None),
+    ],
+)
+def test_words_that_are_characters(splitter, more, blanks):
+    """A list of words has blanks where texts are split into characters, and all its tokens are some."""
+    tokenizer = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, **INDEX, **more}, unk_token="[UNK]"))
+    tokenizer.add_special_tokens(["<s>"] * ("<s>" in more))
+    tokenizer.pre_tokenizer = splitter or tokenizer.pre_tokenizer
+    assert blanks_of(tokenizer) == blanks
 
 
 @pytest.mark.parametrize("unknown", [None, 9])
