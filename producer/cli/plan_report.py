@@ -73,7 +73,8 @@ def _row_lines(plan: Plan) -> Iterator[str]:
     if rows.rows.value >= 2 * _ONE_ROW:  # one length needs no line
         yield (
             f"lengths   {lengths['mean']:.1f} tokens on average; half of the rows up to {figure(lengths['median'])}, "
-            f"99 % up to {figure(lengths['p99'])}, the longest seen {figure(lengths['longest'])}"
+            f"99 % up to {figure(lengths['p99'])}, the longest seen {'about ' * rows.longest_in_part}"
+            f"{figure(lengths['longest'])}"
         )
     if rows.computed_share < 1:
         share = percent(rows.computed_share)

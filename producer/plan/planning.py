@@ -183,7 +183,7 @@ def _of_beginnings(sample: Sample) -> Sample:
 def _rows(sample: Sample, share: float) -> Rows:
     sums = sample.sums
     median, p90, p99 = sample.length_at(0.5, 0.9, 0.99)
-    longest = max([int(sample.lengths.max(initial=0)), *(row.length for row in sample.long_rows)])
+    longest = int(sample.lengths.max(initial=0))
     mean = sums["tokens"].value / sums["rows"].value if sums["rows"].value else 0.0
     return Rows(
         rows=sums["rows"],
@@ -194,6 +194,7 @@ def _rows(sample: Sample, share: float) -> Rows:
         padding_share=max(0.0, 1 - sums["tokens"].value / ids) if (ids := sums["token_ids"].value) else 0.0,
         longer=sums["longer"],
         lengths={"mean": mean, "median": median, "p90": p90, "p99": p99, "longest": longest},
+        longest_in_part=sample.longest_in_part,
         unknown_share=sample.unknown_share,
         unknown_noun=sample.unknown_noun,
         words_read=sample.words,

@@ -136,7 +136,7 @@ class LineFrame:
             part = part_of_row(
                 source, _read(file, max(seen[0] - BYTES_BEFORE, row[0]), seen[0]), content, self._options
             )
-            return Seen(part, share, length / max(len(content), 1), begins)
+            return Seen(part, share, length / max(len(content), 1), begins, (source.label, row[0]))
         parsed = self._parsed(source, header, _read(file, row[0], min(row[1], size)), row[0])
         if not parsed:
             return Seen(BadRow(source.label, 0, None, "is no row"), 0.0, 1.0, begins)

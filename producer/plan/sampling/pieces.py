@@ -14,7 +14,7 @@ from producer.sources.formats.json_escapes import unescaped
 from producer.sources.rows import PARTLY_READ, SourceRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     from producer.sources.discovery import SourceFile
     from producer.sources.options import SourceOptions
@@ -39,12 +39,14 @@ class Seen(NamedTuple):
         share: the part of the row that is in the piece, above 0 and at most 1.
         whole: how many times as long the whole row is as `row`; 1 where it is the whole row.
         begins: whether the row begins in the piece.
+        part_of: what is equal for all parts of a long row, and for no other; None where `row` is a whole row.
     """
 
     row: SourceRow | BadRow
     share: float = 1.0
     whole: float = 1.0
     begins: bool = True
+    part_of: Hashable = None
 
 
 class Piece(NamedTuple):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from producer.plan.sampling.estimate import Draws, Estimate, quantiles, total_of
+from producer.plan.sampling.estimate import STANDARD_ERRORS, Draws, Estimate, quantiles, total_of
 from producer.sources.rows import BadRow, Row
 from producer.tokenization.checked_rows import checked_rows
 from producer.tokenization.coverage import Coverage
@@ -20,7 +21,7 @@ from unrolled.format.positions import EVERY, LAST
 from unrolled.tokenization.ragged import Ragged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Hashable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
@@ -67,14 +68,15 @@ class Sample:
 
     Attributes:
         sums: estimates by the names in `SUMS`.
-        lengths: real tokens of the rows that were seen.
+        lengths: real tokens of the rows that were seen; of one of which parts were, their mean estimate.
         weights: how many rows of the input each of these stands for.
+        longest_in_part: whether the longest of them is such an estimate.
         long_rows: some long rows.
         reasons: why rows are bad, a row of each kind: its file and the reason.
         unknown_share: share of the words that are not in the vocabulary; None where that isn't known.
         unknown_noun: what they are, see `producer.tokenization.coverage.Coverage`.
         words: how many of them this share was taken from.
-        exact: whether every row was read.
+        exact: whether every row was read, to its end.
         begun_bytes: stored bytes of inputs of which only the beginning was read, because they can't be read elsewhere.
         read_bytes: stored bytes that were read.
         draws: pieces that were read.
@@ -83,6 +85,7 @@ class Sample:
     sums: dict[str, Estimate]
     lengths: NDArray[np.int64]
     weights: NDArray[np.float64]
+    longest_in_part: bool
     long_rows: list[LongRow]
     reasons: list[str]
     unknown_share: float | None
@@ -195,28 +198,32 @@ class Sampler:
 
     def _count(self, kind: _Kind, piece: Piece) -> None:
         """Count a piece's rows, each with the part of it that is in the piece."""
-        rows = [one for one in piece.rows if one.share > 0]
-        found = self._with_words([one for one in rows if one.begins and one.whole == 1], 1)
-        for one in rows:
-            if one.begins and one.whole != 1:  # a part of a long row stands for all of it
-                found += self._with_words([one], one.whole)
-        found += self._with_words([one for one in rows if not one.begins], 0)  # counted with the piece where they begin
+        whole = [one for one in piece.rows if one.share > 0 and one.part_of is None]
+        parts = [one for one in piece.rows if one.share > 0 and one.part_of is not None]
+        found = self._with_words([one for one in whole if one.begins], 1)
+        found += self._with_words([one for one in whole if not one.begins], 0)  # counted where they begin
+        kept: set[Hashable] = set()
+        for one in parts:  # a part stands for its share of a row
+            found += self._with_words([one], one.share * one.whole, is_kept=one.part_of not in kept)
+            kept.add(one.part_of)
         table = np.array(found, np.float64).reshape(-1, len(SUMS) + 2)
         shares = table[:, -2]
-        good = table[:, 0] > 0
-        kind.lengths.append((piece.size_bytes, table[good, -1].astype(np.int64), shares[good]))
+        good = np.flatnonzero(table[:, 0] > 0)
+        keys = [*[None] * (len(found) - len(parts)), *(one.part_of for one in parts)]
+        kind.lengths.append((piece.size_bytes, table[good, -1], shares[good], [keys[number] for number in good]))
         kind.draw(piece, (table[:, : len(SUMS)] * shares[:, None]).sum(0))
+        kind.leave_out(piece, whole, parts, table[len(found) - len(parts) :, : len(SUMS)])
 
-    def _with_words(self, rows: list[Seen], weight: float) -> list[tuple[float, ...]]:
-        """What is seen of some rows, whose words are counted with a weight."""
+    def _with_words(self, rows: list[Seen], weight: float, *, is_kept: bool = True) -> list[tuple[float, ...]]:
+        """What is seen of some rows, whose words are counted with a weight; long ones may be kept."""
         coverage = self._coverage
         words, unknown = coverage.words, coverage.unknown
-        found = [self._seen(one, row) for one, row in self._rows(rows)]
+        found = [self._seen(one, row, is_kept=is_kept) for one, row in self._rows(rows)]
         self._words += weight * (coverage.words - words)
         self._unknown += weight * (coverage.unknown - unknown)
         return found
 
-    def _seen(self, seen: Seen, row: Row | BadRow) -> tuple[float, ...]:
+    def _seen(self, seen: Seen, row: Row | BadRow, *, is_kept: bool) -> tuple[float, ...]:
         """A row's parts of the sums, its share, and its length."""
         if isinstance(row, BadRow):
             return self._bad(seen, row, row.reason)
@@ -224,14 +231,16 @@ class Sampler:
         length = (row.tokens.size if row.tokens.all() else int(np.count_nonzero(row.tokens))) * seen.whole
         if self._padding is not None and length > self._padding.length:  # of such a row, a part was tokenized
             return self._bad(seen, row, self._padding.why_too_long(round(length)))
-        if length > LONG_ROW_TOKENS and len(self._long_rows) < _LONG_ROWS:
+        if is_kept and length > LONG_ROW_TOKENS and len(self._long_rows) < _LONG_ROWS:
             self._long_rows.append(LongRow(row.tokens[row.tokens > 0][:_LONG_TOKENS], round(length), seen.begins))
-        is_longer, is_long = length > self._max_length, length > LONG_ROW_TOKENS
+        is_part = seen.part_of is not None  # of a row of so many bytes or ids that it is long, whatever this part has
+        is_longer, is_long = is_part or length > self._max_length, is_part or length > LONG_ROW_TOKENS
         vectors = length if self._positions is None else _stored(self._positions, row.tokens, length)
         automatic = seen.row.id is None
         id_bytes = _bytes_of(f"{row.file}#" if automatic else row.id)
         return (
-            1, 0, id_bytes, automatic, ids, length, not length, is_longer, length * is_long, vectors, not vectors,
+            1, 0, id_bytes, automatic, ids, length, not (length or is_part), is_longer, length * is_long, vectors,
+            not (vectors or is_part),
             seen.share, length,
         )  # fmt: skip
 
@@ -241,23 +250,24 @@ class Sampler:
 
     def _summed_up(self, kinds: list[_Kind]) -> Sample:
         parts = [kind.estimates() for kind in kinds]
-        found = [(kind.draws.weight(size), lengths, shares) for kind in kinds for size, lengths, shares in kind.lengths]
+        lengths, weights, in_part = _lengths(kinds)
         sums = {name: total_of(parts, name) for name in SUMS}
         digits = _digits(sums["rows"].value + sums["quarantined"].value, self._sizes)
         id_bytes, error = sums["id_bytes"]
         sums["id_bytes"] = Estimate(id_bytes + sums["automatic"].value * digits, error)
         return Sample(
             sums=sums,
-            lengths=np.concatenate([np.zeros(0, np.int64), *(lengths for _, lengths, _ in found)]),
-            weights=np.concatenate([np.zeros(0), *(weight * shares for weight, _, shares in found)]),
+            lengths=lengths,
+            weights=weights,
+            longest_in_part=bool(lengths.size and in_part[lengths.argmax()]),
             long_rows=self._long_rows,
             reasons=list(self._reasons.values())[:_EXAMPLES],
             unknown_share=self._unknown / self._words if self._words else None,
             unknown_noun=self._coverage.noun,
             words=round(self._words),
-            exact=all(kind.draws.whole for kind in kinds),
+            exact=all(kind.draws.whole and not kind.left_out_bytes for kind in kinds),
             begun_bytes=sum(kind.frame.size_bytes for kind in kinds if kind.is_begun),
-            read_bytes=sum(kind.draws.covered_bytes for kind in kinds),
+            read_bytes=sum(kind.draws.covered_bytes - kind.left_out_bytes for kind in kinds),
             draws=sum(len(kind.draws) for kind in kinds),
         )
 
@@ -269,7 +279,10 @@ class _Kind:
         self.frame = frame
         self.pieces = frame.pieces()
         self.draws = Draws(frame.size_bytes, SUMS)
-        self.lengths: list[tuple[float, NDArray[np.int64], NDArray[np.float64]]] = []
+        #: Of each piece its bytes, and its rows' lengths, shares and `Seen.part_of`.
+        self.lengths: list[tuple[float, NDArray[np.float64], NDArray[np.float64], list[Hashable]]] = []
+        self.left_out_bytes = 0.0
+        self._variances = np.zeros(len(SUMS))  # of the sums over what was left out
         self._units: dict[int, tuple[float, NDArray[np.float64]]] = {}  # number → bytes read and sums over their rows
 
     @property
@@ -282,6 +295,24 @@ class _Kind:
         self.draws.add(piece.size_bytes, sums, repeated=False)
         before_bytes, before = self._units.get(piece.unit, (0.0, np.zeros(len(SUMS))))
         self._units[piece.unit] = before_bytes + piece.size_bytes, before + sums
+
+    def leave_out(self, piece: Piece, whole: list[Seen], parts: list[Seen], sums: NDArray[np.float64]) -> None:
+        """Note what wasn't read of long rows whose parts are all in one piece, and how far these parts differ.
+
+        Args:
+            piece: the piece.
+            whole: its whole rows.
+            parts: parts of its long rows.
+            sums: what each of these says of its row, one column for each sum.
+        """
+        size = sum(map(_size_of, whole)) + sum(_size_of(one) * one.whole * one.share for one in parts)
+        for key in {one.part_of for one in parts}:
+            others = [number for number, one in enumerate(parts) if one.part_of == key and not one.begins]
+            if len(others) > 1:
+                share = sum(parts[number].share for number in others)
+                self._variances += sums[others].var(axis=0, ddof=1) / len(others) * share**2
+                rest = sum(_size_of(one) * (one.whole * one.share - 1) for one in map(parts.__getitem__, others))
+                self.left_out_bytes += piece.size_bytes * max(rest, 0.0) / size
 
     def draw_again(self, unit: int) -> None:
         """Draw all that was read of a unit once more; nothing where nothing could be read of it."""
@@ -296,11 +327,41 @@ class _Kind:
             bad, automatic = found["quarantined"], found["automatic"]
             found["rows"] = Estimate(max(0.0, self.frame.rows - bad.value), bad.error)
             found["automatic"] = automatic.times(self.frame.rows / sampled)
+        for name, variance in zip(SUMS, self._variances, strict=True):
+            value, error = found[name]
+            if error is not None and variance:
+                found[name] = Estimate(value, math.hypot(error, STANDARD_ERRORS * math.sqrt(variance)))
         return found
 
     def turn(self, least_draws: int) -> tuple[bool, float]:
         """Whose turn it is: that of the smallest."""
         return len(self.draws) >= least_draws, len(self.draws) / self.frame.size_bytes
+
+
+def _lengths(kinds: list[_Kind]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+    """The rows' lengths, how many rows of the input each stands for, and whether only parts of it were seen."""
+    lengths, weights = [np.zeros(0)], [np.zeros(0)]
+    keys: list[Hashable] = []
+    for kind in kinds:
+        for size, found, shares, of_parts in kind.lengths:
+            lengths.append(found)
+            weights.append(kind.draws.weight(size) * shares)
+            keys += of_parts
+    together, weight = np.concatenate(lengths), np.concatenate(weights)
+    of_rows: dict[Hashable, list[int]] = {}
+    for number, key in enumerate(keys):
+        if key is not None:
+            of_rows.setdefault(key, []).append(number)
+    for places in of_rows.values():  # its parts differ, and a row has one length
+        together[places] = np.average(together[places], weights=weight[places])
+    return np.rint(together).astype(np.int64), weight, np.array([key is not None for key in keys], np.bool_)
+
+
+def _size_of(seen: Seen) -> int:
+    """Characters or token ids that were read."""
+    row = seen.row
+    content = None if isinstance(row, BadRow) else row.tokens if row.text is None else row.text
+    return len(content) if isinstance(content, (str, list, np.ndarray)) else 1
 
 
 def _digits(rows: float, sizes: Sequence[int]) -> float:

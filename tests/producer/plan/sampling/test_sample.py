@@ -217,6 +217,34 @@ def test_one_huge_row(tmp_path, unpacked):
     assert sample.long_rows[0].length == pytest.approx(1_200_000, rel=0.01)
 
 
+@pytest.mark.parametrize("format", ["jsonl", "jsonl.gz", "parquet"])
+@pytest.mark.parametrize("known_first", [True, False])
+def test_huge_rows_whose_beginning_is_unlike_the_rest(tmp_path, format, known_first):  # noqa: A002 - as above
+    """They are read in all places; and where these aren't all of a row, nothing is called exact."""
+    rng = random.Random(1)
+    parts = [(rng.choices("ab", k=30_000), [f"other{rng.randrange(1000)}" for _ in range(60_000)]) for _ in range(4)]
+    rows = [" ".join(known + other if known_first else other + known) for known, other in parts]
+    path = tmp_path / f"rows.{format}"
+    if format == "parquet":
+        pq.write_table(pa.table({"text": rows}), path)
+    else:
+        content = as_jsonl(rows).encode()
+        path.write_bytes(gzip.compress(content, 1) if format.endswith("gz") else content)
+    sample = sampler_of(path).sample(60)
+    is_read = format == "jsonl"
+    assert sample.unknown_share == pytest.approx(2 / 3, abs=0.01 if is_read else 0.15)
+    assert sample.exact == is_read
+    assert sample.sums["rows"].value == pytest.approx(4)
+    value, error = sample.sums["tokens"]
+    assert value == pytest.approx(360_000, abs=max(360, error))
+    assert (error > 0) != is_read
+    assert sample.sums["empty"].value == 0
+    assert sample.longest_in_part
+    assert sample.length_at(0.5, 1.0) == pytest.approx([90_000] * 2, rel=0.003 if is_read else 0.2)
+    share = sample.read_bytes / path.stat().st_size
+    assert share == pytest.approx(1) if is_read else 0.1 < share < 0.4
+
+
 @pytest.mark.parametrize("piece_bytes", [1, 7, 64 * 1024])
 @pytest.mark.parametrize("before", [b"\n", b"\r\n\r\n", b"\xef\xbb\xbf\n", b"\xef\xbb\xbf", b""])
 def test_blank_lines_before_the_header(tmp_path, monkeypatch, before, piece_bytes):
