@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from producer.jobs.status import OwnRun
-from unrolled.errors import JobError, RequestError
+from producer.terminal.lines import tell
+from unrolled.errors import JobError, RequestError, as_argument
 from unrolled.job import names
 from unrolled.queue.broker_url import check_broker_url, without_secret
 from unrolled.store.bucket_url import is_url
@@ -88,6 +89,16 @@ def own_run(out: str, broker: str | None) -> OwnRun:
     if its is None:
         return OwnRun.UNSEEN
     return OwnRun.HERE if broker in (None, its) else OwnRun.ELSEWHERE
+
+
+def tell_beside_run(out: str, broker: str) -> None:
+    """Tell a user who queues a job in a broker if a run with a broker of its own is at work on it."""
+    if own_run(out, broker) is OwnRun.ELSEWHERE:
+        tell(
+            f"{out}: an `unrolled run` with a broker and workers of its own is at work on it, and needs no other. What "
+            "is queued in the broker named here waits for workers of that one; what both compute is published once. After "
+            f"the run, `unrolled cancel {as_argument(out)}` with this broker takes out what still waits"
+        )
 
 
 def check_alone(job: OpenJob) -> None:

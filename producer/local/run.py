@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from producer.enqueue.submission import Submission, prepare
 from producer.local.broker import EmbeddedBroker
-from producer.local.broker_record import check_alone, recorded
+from producer.local.broker_record import check_alone, recorded, tell_beside_run
 from producer.local.deaths import Deaths, settled_in
 from producer.local.engine import substitute
 from producer.local.stopping import shards_at_work, tell_what_is_left
@@ -81,6 +81,8 @@ def run_job(
     note(job=job.key)
     if broker is None:
         check_alone(job)
+    else:
+        tell_beside_run(job.place, broker)
     if is_substitute:
         tell(substitute())
     with ExitStack() as stack:

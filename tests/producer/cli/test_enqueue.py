@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 import socket
+import tempfile
 import threading
 from contextlib import closing
 from dataclasses import replace
@@ -351,6 +352,20 @@ def test_a_directory_that_can_not_be_one(place, broker, models):
         "link",
     )
     assert queued(broker, models) == 0
+
+
+def test_a_run_with_a_broker_of_its_own_is_told_of(place, broker):
+    """What is queued elsewhere may wait there for nobody."""
+    write_rows(place / "rows.jsonl", {"a": [1]})
+    said = "out: an `unrolled run` with a broker and workers of its own is at work on it, and needs no other"
+    assert said not in enqueue(broker, "rows.jsonl").stderr
+    with tempfile.TemporaryDirectory(dir="/tmp") as short, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{short}/socket")
+        server.listen()
+        (place / "out" / BROKER_FILE).write_text(f"redis+socket://{short}/socket")
+        result = enqueue(broker, "rows.jsonl")
+        assert (result.exit_code, result.stderr.count(said)) == (0, 1)
+    assert said not in enqueue(broker, "rows.jsonl").stderr  # its server is gone
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="machine: root may write anywhere")

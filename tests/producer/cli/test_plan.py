@@ -225,7 +225,8 @@ def plan_with(**changes):
         ),
         "rows": Rows(
             Estimate(1e6, 2e4), Estimate(2e7, 4e5), exactly, ["a.jsonl: bad \x1b[2J"], exactly, 0.0, exactly,
-            {"mean": 20.0, "median": 18, "p90": 30, "p99": 99, "longest": 400}, False, 0.02, "words", 1000, 0.75,
+            {"mean": 20.0, "median": 18, "p90": 30, "p99": 99, "longest": 400}, longest_in_part=False,
+            unknown_share=0.02, unknown_noun="words", words_read=1000, computed_share=0.75,
         ),
         "parts": 12,
         "shard_tokens": 32768,

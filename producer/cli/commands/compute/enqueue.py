@@ -22,6 +22,7 @@ from producer.cli.options import (
     start_log,
     tracing_option,
 )
+from producer.local.broker_record import tell_beside_run
 from producer.local.engine import FOR_OTHERS, has_tensorflow, local_engine
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.lines import advise, tell
@@ -87,6 +88,7 @@ def enqueue(
     ):
         prepared = prepare(submission, check_broker=partial(refuse_login, url))
         note(job=prepared.job.key)
+        tell_beside_run(prepared.job.place, url)
         if submission.engine is None and local_engine() != "fused" and has_tensorflow():
             tell(FOR_OTHERS)
         summary = session.enqueue(prepared, url, namespace, max_queued_tokens, priority, figures=figures)
