@@ -96,8 +96,8 @@ def tell_beside_run(out: str, broker: str) -> None:
     if own_run(out, broker) is OwnRun.ELSEWHERE:
         tell(
             f"{out}: an `unrolled run` with a broker and workers of its own is at work on it, and needs no other. What "
-            "is queued in the broker named here waits for workers of that one; what both compute is published once. After "
-            f"the run, `unrolled cancel {as_argument(out)}` with this broker takes out what still waits"
+            "is queued in the broker named here waits for workers of that one; what both compute is published once. "
+            f"After the run, `unrolled cancel {as_argument(out)}` with this broker takes out what still waits"
         )
 
 
