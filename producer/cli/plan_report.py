@@ -48,7 +48,7 @@ def report(plan: Plan) -> str:
 def with_error(estimate: Estimate, text: str, *, at_least: bool = False) -> str:
     """An estimate's text, with how far it may be off; `at_least` so far, where only a beginning was read."""
     if estimate.error is None:
-        return f"{text} {'± unknown' if at_least else '(one look; its error is unknown)'}"
+        return f"{text} ± unknown"
     if not estimate.value or estimate.error <= SMALL_SHARE * estimate.value:
         return text
     share = 100 * estimate.error / estimate.value
@@ -73,7 +73,7 @@ def _row_lines(plan: Plan) -> Iterator[str]:
     if rows.rows.value >= 2 * _ONE_ROW:  # one length needs no line
         yield (
             f"lengths   {lengths['mean']:.1f} tokens on average; half of the rows up to {figure(lengths['median'])}, "
-            f"99 % up to {figure(lengths['p99'])}, the longest seen {'about ' * rows.longest_in_part}"
+            f"99 % up to {figure(lengths['p99'])}, the longest seen {'about ' * rows.in_part}"
             f"{figure(lengths['longest'])}"
         )
     if rows.computed_share < 1:
@@ -96,7 +96,8 @@ def _row_lines(plan: Plan) -> Iterator[str]:
         if number:
             yield f"          {line}"
         else:
-            yield f"unknown   {line if plan.input.exact else f'about {line}; {rows.words_read:,} were read'}"
+            more = "" if plan.input.exact else f"; {rows.words_read:,} were read"
+            yield f"unknown   {'about ' * (rows.in_part or bool(more))}{line}{more}"
 
 
 def _is_begun(plan: Plan) -> bool:

@@ -56,7 +56,7 @@ class Rows:
         padding_share: share of the token ids that are 0, which is padding.
         longer: rows with more tokens than the model was made for; they are computed too, and nothing is cut.
         lengths: tokens of a row: "mean", "median", "p90", "p99" and "longest" (of those that were seen).
-        longest_in_part: whether the longest of these is an estimate, because parts of its row were read.
+        in_part: whether parts of long rows were read in place of the whole.
         unknown_share: share of the words that are not in the vocabulary; None where that isn't known.
         unknown_noun: what they are, see `producer.tokenization.coverage.Coverage`.
         words_read: how many of them this share was taken from.
@@ -71,7 +71,7 @@ class Rows:
     padding_share: float
     longer: Estimate
     lengths: dict[str, float]
-    longest_in_part: bool
+    in_part: bool
     unknown_share: float | None
     unknown_noun: str
     words_read: int

@@ -194,7 +194,7 @@ def _rows(sample: Sample, share: float) -> Rows:
         padding_share=max(0.0, 1 - sums["tokens"].value / ids) if (ids := sums["token_ids"].value) else 0.0,
         longer=sums["longer"],
         lengths={"mean": mean, "median": median, "p90": p90, "p99": p99, "longest": longest},
-        longest_in_part=sample.longest_in_part,
+        in_part=sample.in_part,
         unknown_share=sample.unknown_share,
         unknown_noun=sample.unknown_noun,
         words_read=sample.words,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 UNKNOWN = "[UNK]"
+#: Characters of many kinds.
+_OTHERS = "azAZ09é字 \t\n.,-_"
 
 
 def build(
@@ -75,6 +77,6 @@ def blanks_of(tokenizer: Tokenizer) -> tuple[int, ...] | None:
 
 
 def _splits_into(characters: list[str], tokenizer: Tokenizer) -> bool:
-    """Whether a tokenizer splits a text into its characters."""
-    text, splitter = "".join(2 * one for one in characters), tokenizer.pre_tokenizer
+    """Whether a tokenizer splits a text into its characters, also those that it doesn't know."""
+    text, splitter = "".join(2 * one for one in [*characters, *_OTHERS]), tokenizer.pre_tokenizer
     return splitter is not None and [piece for piece, _ in splitter.pre_tokenize_str(text)] == list(text)

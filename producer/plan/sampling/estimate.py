@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Standard errors that are called the error: the true value is within it in 95 of 100 samples.
-STANDARD_ERRORS = 2.0
+_STANDARD_ERRORS = 2.0
 #: Errors below this share are not shown.
 SMALL_SHARE = 0.0005
 
@@ -86,7 +86,7 @@ class Draws:
         errors: list[float | None] = [None] * len(self._names)
         if count > 1:
             spread = ratios.std(axis=0, ddof=1) * math.sqrt(left / count)
-            errors = [float(error) * self._size_bytes * STANDARD_ERRORS for error in spread]
+            errors = [float(error) * self._size_bytes * _STANDARD_ERRORS for error in spread]
         values = [float(mean) * self._size_bytes for mean in means]
         return {name: Estimate(*pair) for name, pair in zip(self._names, zip(values, errors, strict=True), strict=True)}
 

@@ -35,11 +35,11 @@ class Seen(NamedTuple):
     """A row that was seen.
 
     Attributes:
-        row: the row; of a long one, a part.
+        row: the row; of a long one, a part, or several.
         share: the part of the row that is in the piece, above 0 and at most 1.
         whole: how many times as long the whole row is as `row`; 1 where it is the whole row.
         begins: whether the row begins in the piece.
-        part_of: what is equal for all parts of a long row, and for no other; None where `row` is a whole row.
+        part_of: what is equal for all parts of a row that are in several pieces, and for no other; None of another row.
     """
 
     row: SourceRow | BadRow

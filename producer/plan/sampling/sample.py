@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from producer.plan.sampling.estimate import STANDARD_ERRORS, Draws, Estimate, quantiles, total_of
+from producer.plan.sampling.estimate import SMALL_SHARE, Draws, Estimate, quantiles, total_of
 from producer.sources.rows import BadRow, Row
 from producer.tokenization.checked_rows import checked_rows
 from producer.tokenization.coverage import Coverage
@@ -70,7 +69,7 @@ class Sample:
         sums: estimates by the names in `SUMS`.
         lengths: real tokens of the rows that were seen; of one of which parts were, their mean estimate.
         weights: how many rows of the input each of these stands for.
-        longest_in_part: whether the longest of them is such an estimate.
+        in_part: whether parts of long rows were read in place of the whole.
         long_rows: some long rows.
         reasons: why rows are bad, a row of each kind: its file and the reason.
         unknown_share: share of the words that are not in the vocabulary; None where that isn't known.
@@ -85,7 +84,7 @@ class Sample:
     sums: dict[str, Estimate]
     lengths: NDArray[np.int64]
     weights: NDArray[np.float64]
-    longest_in_part: bool
+    in_part: bool
     long_rows: list[LongRow]
     reasons: list[str]
     unknown_share: float | None
@@ -129,6 +128,8 @@ class Sampler:
         self._positions = positions
         self._coverage = Coverage(tokenizer)
         self._words = self._unknown = 0.0
+        self._words_read = 0
+        self._in_part = False
         self._batch: SourceBatch = []
         self._tokenized = checked_rows(
             self._batches(), config, tokenizer, add_special_tokens=special_tokens, coverage=self._coverage
@@ -198,32 +199,32 @@ class Sampler:
 
     def _count(self, kind: _Kind, piece: Piece) -> None:
         """Count a piece's rows, each with the part of it that is in the piece."""
-        whole = [one for one in piece.rows if one.share > 0 and one.part_of is None]
-        parts = [one for one in piece.rows if one.share > 0 and one.part_of is not None]
+        rows = [one for one in piece.rows if one.share > 0]
+        whole, parts = [one for one in rows if one.whole == 1], [one for one in rows if one.whole != 1]
         found = self._with_words([one for one in whole if one.begins], 1)
         found += self._with_words([one for one in whole if not one.begins], 0)  # counted where they begin
-        kept: set[Hashable] = set()
-        for one in parts:  # a part stands for its share of a row
-            found += self._with_words([one], one.share * one.whole, is_kept=one.part_of not in kept)
-            kept.add(one.part_of)
+        self._in_part |= bool(parts)
+        for one in parts:
+            found += self._with_words([one], one.share * one.whole)
         table = np.array(found, np.float64).reshape(-1, len(SUMS) + 2)
         shares = table[:, -2]
         good = np.flatnonzero(table[:, 0] > 0)
         keys = [*[None] * (len(found) - len(parts)), *(one.part_of for one in parts)]
         kind.lengths.append((piece.size_bytes, table[good, -1], shares[good], [keys[number] for number in good]))
         kind.draw(piece, (table[:, : len(SUMS)] * shares[:, None]).sum(0))
-        kind.leave_out(piece, whole, parts, table[len(found) - len(parts) :, : len(SUMS)])
+        kind.leave_out(piece, rows)
 
-    def _with_words(self, rows: list[Seen], weight: float, *, is_kept: bool = True) -> list[tuple[float, ...]]:
-        """What is seen of some rows, whose words are counted with a weight; long ones may be kept."""
+    def _with_words(self, rows: list[Seen], weight: float) -> list[tuple[float, ...]]:
+        """What is seen of some rows, whose words are counted with a weight."""
         coverage = self._coverage
         words, unknown = coverage.words, coverage.unknown
-        found = [self._seen(one, row, is_kept=is_kept) for one, row in self._rows(rows)]
+        found = [self._seen(one, row) for one, row in self._rows(rows)]
+        self._words_read += (coverage.words - words) * (weight > 0)
         self._words += weight * (coverage.words - words)
         self._unknown += weight * (coverage.unknown - unknown)
         return found
 
-    def _seen(self, seen: Seen, row: Row | BadRow, *, is_kept: bool) -> tuple[float, ...]:
+    def _seen(self, seen: Seen, row: Row | BadRow) -> tuple[float, ...]:
         """A row's parts of the sums, its share, and its length."""
         if isinstance(row, BadRow):
             return self._bad(seen, row, row.reason)
@@ -231,16 +232,14 @@ class Sampler:
         length = (row.tokens.size if row.tokens.all() else int(np.count_nonzero(row.tokens))) * seen.whole
         if self._padding is not None and length > self._padding.length:  # of such a row, a part was tokenized
             return self._bad(seen, row, self._padding.why_too_long(round(length)))
-        if is_kept and length > LONG_ROW_TOKENS and len(self._long_rows) < _LONG_ROWS:
+        if length > LONG_ROW_TOKENS and len(self._long_rows) < _LONG_ROWS:
             self._long_rows.append(LongRow(row.tokens[row.tokens > 0][:_LONG_TOKENS], round(length), seen.begins))
-        is_part = seen.part_of is not None  # of a row of so many bytes or ids that it is long, whatever this part has
-        is_longer, is_long = is_part or length > self._max_length, is_part or length > LONG_ROW_TOKENS
+        is_longer, is_long = length > self._max_length, length > LONG_ROW_TOKENS
         vectors = length if self._positions is None else _stored(self._positions, row.tokens, length)
         automatic = seen.row.id is None
         id_bytes = _bytes_of(f"{row.file}#" if automatic else row.id)
         return (
-            1, 0, id_bytes, automatic, ids, length, not (length or is_part), is_longer, length * is_long, vectors,
-            not (vectors or is_part),
+            1, 0, id_bytes, automatic, ids, length, not length, is_longer, length * is_long, vectors, not vectors,
             seen.share, length,
         )  # fmt: skip
 
@@ -250,7 +249,7 @@ class Sampler:
 
     def _summed_up(self, kinds: list[_Kind]) -> Sample:
         parts = [kind.estimates() for kind in kinds]
-        lengths, weights, in_part = _lengths(kinds)
+        lengths, weights = _lengths(kinds)
         sums = {name: total_of(parts, name) for name in SUMS}
         digits = _digits(sums["rows"].value + sums["quarantined"].value, self._sizes)
         id_bytes, error = sums["id_bytes"]
@@ -259,12 +258,12 @@ class Sampler:
             sums=sums,
             lengths=lengths,
             weights=weights,
-            longest_in_part=bool(lengths.size and in_part[lengths.argmax()]),
+            in_part=self._in_part,
             long_rows=self._long_rows,
             reasons=list(self._reasons.values())[:_EXAMPLES],
             unknown_share=self._unknown / self._words if self._words else None,
             unknown_noun=self._coverage.noun,
-            words=round(self._words),
+            words=self._words_read,
             exact=all(kind.draws.whole and not kind.left_out_bytes for kind in kinds),
             begun_bytes=sum(kind.frame.size_bytes for kind in kinds if kind.is_begun),
             read_bytes=sum(kind.draws.covered_bytes - kind.left_out_bytes for kind in kinds),
@@ -282,7 +281,6 @@ class _Kind:
         #: Of each piece its bytes, and its rows' lengths, shares and `Seen.part_of`.
         self.lengths: list[tuple[float, NDArray[np.float64], NDArray[np.float64], list[Hashable]]] = []
         self.left_out_bytes = 0.0
-        self._variances = np.zeros(len(SUMS))  # of the sums over what was left out
         self._units: dict[int, tuple[float, NDArray[np.float64]]] = {}  # number → bytes read and sums over their rows
 
     @property
@@ -296,23 +294,11 @@ class _Kind:
         before_bytes, before = self._units.get(piece.unit, (0.0, np.zeros(len(SUMS))))
         self._units[piece.unit] = before_bytes + piece.size_bytes, before + sums
 
-    def leave_out(self, piece: Piece, whole: list[Seen], parts: list[Seen], sums: NDArray[np.float64]) -> None:
-        """Note what wasn't read of long rows whose parts are all in one piece, and how far these parts differ.
-
-        Args:
-            piece: the piece.
-            whole: its whole rows.
-            parts: parts of its long rows.
-            sums: what each of these says of its row, one column for each sum.
-        """
-        size = sum(map(_size_of, whole)) + sum(_size_of(one) * one.whole * one.share for one in parts)
-        for key in {one.part_of for one in parts}:
-            others = [number for number, one in enumerate(parts) if one.part_of == key and not one.begins]
-            if len(others) > 1:
-                share = sum(parts[number].share for number in others)
-                self._variances += sums[others].var(axis=0, ddof=1) / len(others) * share**2
-                rest = sum(_size_of(one) * (one.whole * one.share - 1) for one in map(parts.__getitem__, others))
-                self.left_out_bytes += piece.size_bytes * max(rest, 0.0) / size
+    def leave_out(self, piece: Piece, rows: list[Seen]) -> None:
+        """Note what wasn't read of long rows; but pieces of plain lines have all of them together."""
+        left_out = sum(_size_of(one) * (one.whole - 1) for one in rows if one.part_of is None)
+        if left_out:
+            self.left_out_bytes += piece.size_bytes * left_out / sum(_size_of(one) * one.whole for one in rows)
 
     def draw_again(self, unit: int) -> None:
         """Draw all that was read of a unit once more; nothing where nothing could be read of it."""
@@ -327,10 +313,11 @@ class _Kind:
             bad, automatic = found["quarantined"], found["automatic"]
             found["rows"] = Estimate(max(0.0, self.frame.rows - bad.value), bad.error)
             found["automatic"] = automatic.times(self.frame.rows / sampled)
-        for name, variance in zip(SUMS, self._variances, strict=True):
-            value, error = found[name]
-            if error is not None and variance:
-                found[name] = Estimate(value, math.hypot(error, STANDARD_ERRORS * math.sqrt(variance)))
+        if self.draws.whole and self.left_out_bytes > SMALL_SHARE * self.draws.covered_bytes:
+            counted = ("rows", "quarantined", "id_bytes", "automatic", "empty")
+            found |= {
+                name: one._replace(error=None) for name, one in found.items() if name not in counted and one.value
+            }
         return found
 
     def turn(self, least_draws: int) -> tuple[bool, float]:
@@ -338,8 +325,8 @@ class _Kind:
         return len(self.draws) >= least_draws, len(self.draws) / self.frame.size_bytes
 
 
-def _lengths(kinds: list[_Kind]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
-    """The rows' lengths, how many rows of the input each stands for, and whether only parts of it were seen."""
+def _lengths(kinds: list[_Kind]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The rows' lengths, and how many rows of the input each stands for."""
     lengths, weights = [np.zeros(0)], [np.zeros(0)]
     keys: list[Hashable] = []
     for kind in kinds:
@@ -354,7 +341,7 @@ def _lengths(kinds: list[_Kind]) -> tuple[NDArray[np.int64], NDArray[np.float64]
             of_rows.setdefault(key, []).append(number)
     for places in of_rows.values():  # its parts differ, and a row has one length
         together[places] = np.average(together[places], weights=weight[places])
-    return np.rint(together).astype(np.int64), weight, np.array([key is not None for key in keys], np.bool_)
+    return np.rint(together).astype(np.int64), weight
 
 
 def _size_of(seen: Seen) -> int:

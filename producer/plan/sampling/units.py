@@ -26,7 +26,7 @@ from producer.sources.streams.spool import spooled
 from unrolled.patience import at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from producer.plan.sampling.pieces import Frame
     from producer.sources.discovery import SourceFile
@@ -46,8 +46,8 @@ _MOST_SCANNED_BYTES, _MOST_DISTANT_BYTES = 2**30, 2**26
 #: Bytes of rows of tables that are in memory, and the least of a row group's.
 _HELD_BYTES, _LEAST_HELD_BYTES = 2**28, 2**20
 _TABLES = ("parquet", "arrow")
-#: Parts that are read of the rest of a long row.
-_PARTS = 8
+#: Parts that are read of a long row.
+_PARTS = 16
 #: How far a blank is looked for at the ends of a part: most words are shorter.
 _BLANK, _WORD = re.compile(r"\s"), 100
 
@@ -156,7 +156,7 @@ def _chunks_of_rows(source: SourceFile, place: Place, size: int, options: Source
                 yield Piece(before - given, rows)
                 rows, given = [], before
             chunk_of_rows, before = chunks_begun, taken
-            rows += _all_seen(batch)
+            rows += map(_shortened, batch)
     except DamagedInputError:
         yield Piece(taken - given, rows)  # what comes before the damage is intact
         raise
@@ -214,13 +214,13 @@ def _spread_group(
         damage = error
     first = sorted(range(len(held)), key=spread)
     for at in dict.fromkeys(at for one in first for at in (one, len(held) - 1 - one)):  # neither end comes earlier
-        yield Piece(held[at].share * size, _all_seen(held[at].rows()))
+        yield Piece(held[at].share * size, list(map(_shortened, held[at].rows())))
     held.clear()
     if damage is not None:
         raise damage
     for number, piece in enumerate(read() if step > 1 else ()):
         if number % step:
-            yield Piece(piece.share * size, _all_seen(piece.rows()))
+            yield Piece(piece.share * size, list(map(_shortened, piece.rows())))
 
 
 def _table(
@@ -237,7 +237,7 @@ def _table(
 
     given, whole = 0, max(place.size_bytes or 1, 1)
     for batch in read_table(place, source.format, source.label, options, at_once, count, groups):
-        yield Piece((taken - given) / whole * size, _all_seen(batch))
+        yield Piece((taken - given) / whole * size, list(map(_shortened, batch)))
         given = taken
 
 
@@ -246,43 +246,28 @@ def _spooled_table(source: SourceFile, place: Place, size: int, options: SourceO
         yield from _table(source, LocalFile.of(str(path)), size, options, None)
 
 
-def _all_seen(rows: Iterable[SourceRow | BadRow]) -> list[Seen]:
-    return [seen for row in rows for seen in _seen(row)]
-
-
-def _seen(row: SourceRow | BadRow) -> list[Seen]:
-    """A row; of a long one its beginning, and parts that are spread over the rest."""
+def _shortened(row: SourceRow | BadRow) -> Seen:
+    """A row; of a long one its beginning, with parts from all over the rest in place of this."""
     if isinstance(row, BadRow):
-        return [Seen(row)]
-    if row.text is not None:
-        text = row.text
-        cuts = _cuts(len(text), WHOLE_ROW_BYTES)
-        made = [row._replace(text=_between_blanks(text, start, end)) for start, end in cuts]
-        read = [len(one.text or "") for one in made]
-    elif isinstance(tokens := row.tokens, (list, np.ndarray)):  # anything else in JSON is a bad row
-        cuts = _cuts(len(tokens), PART_BYTES)
-        made = [row._replace(tokens=tokens[start:end]) for start, end in cuts]
-        read = [end - start for start, end in cuts]
-    else:
-        return [Seen(row)]
-    if not cuts:
-        return [Seen(row)]
-    length, key = cuts[-1][1], object()
-    shares = [PART_BYTES / length, *[(1 - PART_BYTES / length) / _PARTS] * _PARTS]
-    return [
-        Seen(one, share, length / count, not number, key)
-        for number, (one, share, count) in enumerate(zip(made, shares, read, strict=True))
-    ]
+        return Seen(row)
+    if (text := row.text) is not None:
+        if len(text) <= WHOLE_ROW_BYTES:
+            return Seen(row)
+        read = "".join(_between_blanks(text, start, end) for start, end in _places(len(text)))
+        return Seen(row._replace(text=read), whole=len(text) / len(read))
+    tokens = row.tokens
+    if not isinstance(tokens, (list, np.ndarray)) or len(tokens) <= PART_BYTES:  # anything else in JSON is a bad row
+        return Seen(row)
+    ids = [tokens[start:end] for start, end in _places(len(tokens))]
+    joined = np.concatenate(ids) if isinstance(tokens, np.ndarray) else [one for part in ids for one in part]
+    return Seen(row._replace(tokens=joined), whole=len(tokens) / len(joined))
 
 
-def _cuts(length: int, most: int) -> list[tuple[int, int]]:
-    """The beginning of a row that is longer than this, and the parts that are read of the rest; none of another row."""
-    if length <= most:
-        return []
-    rest = length - PART_BYTES
-    size = min(rest, PART_BYTES // _PARTS)
-    starts = [PART_BYTES + number * (rest - size) // (_PARTS - 1) for number in range(_PARTS)]
-    return [(0, PART_BYTES), *((start, start + size) for start in starts)]
+def _places(length: int) -> list[tuple[int, int]]:
+    """Where parts of a long row begin and end: its beginning, and one in each of the other equal shares of it."""
+    size, share = PART_BYTES // _PARTS, length / _PARTS
+    starts = [int(number * share + spread(number) * (share - size)) for number in range(_PARTS)]
+    return [(start, start + size) for start in starts]
 
 
 def _between_blanks(text: str, start: int, end: int) -> str:

@@ -357,7 +357,7 @@ def test_a_directory_that_can_not_be_one(place, broker, models):
 def test_a_run_with_a_broker_of_its_own_is_told_of(place, broker):
     """What is queued elsewhere may wait there for nobody."""
     write_rows(place / "rows.jsonl", {"a": [1]})
-    said = "out: an `unrolled run` with a broker and workers of its own is at work on it, and needs no other"
+    said = "out: an `unrolled run` with a broker and workers of its own is at work on this job"
     assert said not in enqueue(broker, "rows.jsonl").stderr
     with tempfile.TemporaryDirectory(dir="/tmp") as short, socket.socket(socket.AF_UNIX) as server:
         server.bind(f"{short}/socket")

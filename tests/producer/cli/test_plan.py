@@ -225,7 +225,7 @@ def plan_with(**changes):
         ),
         "rows": Rows(
             Estimate(1e6, 2e4), Estimate(2e7, 4e5), exactly, ["a.jsonl: bad \x1b[2J"], exactly, 0.0, exactly,
-            {"mean": 20.0, "median": 18, "p90": 30, "p99": 99, "longest": 400}, longest_in_part=False,
+            {"mean": 20.0, "median": 18, "p90": 30, "p99": 99, "longest": 400}, in_part=False,
             unknown_share=0.02, unknown_noun="words", words_read=1000, computed_share=0.75,
         ),
         "parts": 12,
@@ -291,7 +291,7 @@ def test_sizes_have_three_digits(size, text):
         (Estimate(100.0, 0.3), "x ±0.3 %"),
         (Estimate(100.0, 0.01), "x"),
         (Estimate(0.0, 0.0), "x"),
-        (Estimate(5.0, None), "x (one look; its error is unknown)"),
+        (Estimate(5.0, None), "x ± unknown"),
     ],
 )
 def test_an_error_is_a_share(estimate, text):

@@ -22,7 +22,7 @@ def test_no_error_is_negative():
         sums,
         nothing.astype(np.int64),
         nothing,
-        longest_in_part=False,
+        in_part=False,
         long_rows=[],
         reasons=[],
         unknown_share=None,

@@ -48,6 +48,7 @@ def test_blanks_are_known():
         (pre_tokenizers.Split(Regex("."), "isolated"), {}, None),  # two line ends stay one
         (pre_tokenizers.Split("", "isolated"), {"ab": 9}, None),
         (pre_tokenizers.WhitespaceSplit(), {}, None),
+        (pre_tokenizers.Split(Regex(r"[aé \n👍\u0301\[]"), "isolated"), {}, None),  # unknown ones stay together
         (None, {}, None),
     ],
 )

@@ -158,7 +158,7 @@ def _refusal(
     named = [array.name for array, _ in suspicious]
     leavable = dict.fromkeys(_leavable(name, named, unclear, rest, stack, axes) for name in named[:_ADVISED])
     options = advised("--leave", *[*leavable][:_SHOWN])
-    options += " and so on" if len(leavable) > _SHOWN or len(named) > _ADVISED else ""
+    options += " and so on" if len(leavable) > _SHOWN else ""
     source, below = ("vectors of the rows", "input") if stack.vectors else ("ids", "embedding")
     begun = _if_states([array.name for array, _ in suspicious if _may_be_states(array, stack, axes)][:_SHOWN])
     return (

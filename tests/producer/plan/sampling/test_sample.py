@@ -236,10 +236,10 @@ def test_huge_rows_whose_beginning_is_unlike_the_rest(tmp_path, format, known_fi
     assert sample.exact == is_read
     assert sample.sums["rows"].value == pytest.approx(4)
     value, error = sample.sums["tokens"]
-    assert value == pytest.approx(360_000, abs=max(360, error))
-    assert (error > 0) != is_read
+    assert value == pytest.approx(360_000, rel=0.001 if is_read else 0.15)
+    assert error == (0 if is_read else None)
     assert sample.sums["empty"].value == 0
-    assert sample.longest_in_part
+    assert sample.in_part
     assert sample.length_at(0.5, 1.0) == pytest.approx([90_000] * 2, rel=0.003 if is_read else 0.2)
     share = sample.read_bytes / path.stat().st_size
     assert share == pytest.approx(1) if is_read else 0.1 < share < 0.4
