@@ -303,7 +303,7 @@ class Dataset:
 
     @property
     def complete(self) -> bool | None:
-        """Whether every shard of the job is here: its input was read to the end, and no shard waits or is dead.
+        """Whether every shard of the job is here, and no other: its input was read to the end, none waits or is dead.
 
         The job's directory is looked at now. None where parts were named one by one, or copied without the rest of
         their job. A dataset that was opened before its job was complete stays incomplete; open it again.
@@ -319,6 +319,9 @@ class Dataset:
             log = Log()
             found = standing(log, job.objects, live=job.job.live)
             if not found.complete or not {(job.job.id, shard) for shard in found.published} <= shards:
+                return False
+            here = [part for part in self._parts if str(part.store) == str(job.objects.store)]
+            if not all(part.info.shard in log.entries for part in here):  # of another input with these names
                 return False
         return True
 

@@ -155,7 +155,10 @@ class Session:
         found = {"epoch": at.epoch + 1, "train_perplexity": perplexity(at.loss, at.targets)}
         found["validation_perplexity"] = self._evaluate()
         before = at.best_epoch
-        if not found["validation_perplexity"] <= _DIVERGED * self._options.config().vocab_size:  # not so of nan either
+        guessing = self._options.config().vocab_size
+        is_overfit = found["train_perplexity"] < guessing  # rows of the corpus are learnt, and others aren't
+        most = math.inf if is_overfit else _DIVERGED * guessing
+        if not found["validation_perplexity"] <= most:  # not so of nan either
             raise self._diverged(f"perplexity of the held-out rows became {found['validation_perplexity']:.3g}")
         better = found["validation_perplexity"] < at.best
         at.epochs.append(found)

@@ -107,7 +107,7 @@ def test_a_job_that_is_not_complete_is_reported(out, tmp_path):
     named = next(row.id for row in unrolled.open(tmp_path / "out") if row.length)
     done = run(tmp_path / "out", "--id", named)
     assert done.exit_code == 0, done.output
-    assert "the job is not complete; only the rows that are published are compared" in done.stderr
+    assert "the job is not complete; the rows in its files are compared, and `unrolled verify` says" in done.stderr
     assert run(out, "--id", named).stderr == ""
 
 

@@ -699,6 +699,17 @@ def test_a_part_of_another_job_is_refused(tmp_path):
     assert len(unrolled.open(sorted((tmp_path / "parts").iterdir()))) == len(unrolled.open(other.place)) * 2
 
 
+def test_parts_of_another_input_with_the_same_names(tmp_path):
+    """Nothing in them says so, but the job's log doesn't name them."""
+    ours, theirs = finished_job(tmp_path / "ours"), make_job(tmp_path / "theirs", shards=5)
+    for shard in waiting(theirs):
+        publish_shard(theirs, shard)
+    assert unrolled.open(ours.place).complete is True
+    stray = max((tmp_path / "theirs").glob("*.parquet"))
+    shutil.copy(stray, tmp_path / "ours")
+    assert unrolled.open(ours.place).complete is False
+
+
 def test_whether_a_job_is_complete(tmp_path):
     """It is when the input was read to its end and every shard is published; parts alone can't say."""
     job = make_job(tmp_path, ended=False)

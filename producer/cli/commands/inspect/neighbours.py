@@ -58,7 +58,8 @@ def neighbours(*, out: str, of: str, rows: int, column: str | None, metric: Metr
         dataset = open_dataset(out)
     if dataset.complete is False:
         refuse_discarded_job(job_at(out))
-        click.echo(f"{out}: the job is not complete; only the rows that are published are compared", err=True)
+        all_of_them = "the rows in its files are compared, and `unrolled verify` says what is missing, or isn't its own"
+        click.echo(f"{out}: the job is not complete; {all_of_them}", err=True)
     try:
         column = column or compared_column(dataset.columns)
     except ValueError as error:
