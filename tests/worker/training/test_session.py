@@ -21,9 +21,16 @@ OPTIONS = {"lstm_units": 8, "lstm_layers": 1, "embedding_dim": 8, "batch_tokens"
 def session(tmp_path):
     """A function that makes a session in a directory; the rows are those of the small language."""
     rows = [[word + 1 for word in words] for words in sentences(300)]
-    (tmp_path / "train").mkdir()
-    (tmp_path / "held out").mkdir()
-    sides = {"train": rows[30:], "held out": rows[:30]}
+    tensorflow_config.enable_op_determinism()
+    yield sessions_of(tmp_path, rows[30:], rows[:30])
+    tensorflow_config.disable_op_determinism()
+
+
+def sessions_of(tmp_path, train, held_out):
+    """A function that makes a session of these rows in a directory."""
+    sides = {"train": train, "held out": held_out}
+    for name in sides:
+        (tmp_path / name).mkdir()
     stores = [stored(tmp_path / name, side, WORDS) for name, side in sides.items()]
     counts = [RowCount(len(side), sum(map(len, side))) for side in sides.values()]
 
@@ -33,9 +40,7 @@ def session(tmp_path):
         network = Network(plan.options, unigram_logits(stores[0], WORDS))
         return Session(plan, tmp_path / name, *stores, network, report, stopped)
 
-    tensorflow_config.enable_op_determinism()
-    yield make
-    tensorflow_config.disable_op_determinism()
+    return make
 
 
 def test_a_training_that_is_stopped_anywhere_ends_with_the_same_bytes(session):
@@ -84,6 +89,15 @@ def test_a_perplexity_far_above_that_of_guessing_ends_it(session):
         match=r"diverged: in epoch 1 the perplexity of the held-out rows became .*--learning-rate than 1000",
     ):
         session("a", learning_rate=1000.0).run()
+
+
+def test_rows_that_are_learnt_by_heart_are_no_divergence(tmp_path):
+    """Held-out rows that are unlike them surprise the model; the epoch that was best for these counts."""
+    row = [1 + number % (WORDS - 1) for number in range(9)]
+    progress = sessions_of(tmp_path, [row] * 400, [row[::-1]] * 20)("a", learning_rate=0.1, epochs=6).run()
+    assert progress.epochs[-1]["train_perplexity"] < 2
+    assert progress.epochs[-1]["validation_perplexity"] > 10 * WORDS
+    assert progress.best_epoch == 1
 
 
 def test_a_perplexity_that_is_no_number_ends_it(session):
