@@ -96,8 +96,7 @@ def _row_lines(plan: Plan) -> Iterator[str]:
         if number:
             yield f"          {line}"
         else:
-            more = "" if plan.input.exact else f"; {rows.words_read:,} were read"
-            yield f"unknown   {'about ' * (rows.in_part or bool(more))}{line}{more}"
+            yield f"unknown   {line if plan.input.exact else f'about {line}; {rows.words_read:,} were read'}"
 
 
 def _is_begun(plan: Plan) -> bool:

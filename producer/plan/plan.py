@@ -56,7 +56,7 @@ class Rows:
         padding_share: share of the token ids that are 0, which is padding.
         longer: rows with more tokens than the model was made for; they are computed too, and nothing is cut.
         lengths: tokens of a row: "mean", "median", "p90", "p99" and "longest" (of those that were seen).
-        in_part: whether parts of long rows were read in place of the whole.
+        in_part: whether the longest of these is an estimate, because parts of its row were read.
         unknown_share: share of the words that are not in the vocabulary; None where that isn't known.
         unknown_noun: what they are, see `producer.tokenization.coverage.Coverage`.
         words_read: how many of them this share was taken from.

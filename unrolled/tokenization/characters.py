@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 UNKNOWN = "[UNK]"
-#: Characters of many kinds.
-_OTHERS = "azAZ09é字 \t\n.,-_"
+#: Characters that a tokenizer of characters may not know.
+_OTHERS = "azAZ09.,-_"
 
 
 def build(

@@ -35,7 +35,7 @@ class Seen(NamedTuple):
     """A row that was seen.
 
     Attributes:
-        row: the row; of a long one, a part, or several.
+        row: the row; of a long one, a part.
         share: the part of the row that is in the piece, above 0 and at most 1.
         whole: how many times as long the whole row is as `row`; 1 where it is the whole row.
         begins: whether the row begins in the piece.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from producer.plan.sampling.estimate import SMALL_SHARE, Draws, Estimate, quantiles, total_of
+from producer.plan.sampling.estimate import Draws, Estimate, quantiles, total_of
 from producer.sources.rows import BadRow, Row
 from producer.tokenization.checked_rows import checked_rows
 from producer.tokenization.coverage import Coverage
@@ -46,6 +46,11 @@ SUMS = (
     "bare",
 )  # fmt: skip
 
+#: Above this share of the bytes, what wasn't read of long rows says too little for an error.
+_MOST_LEFT_OUT = 0.5
+#: Those of them that all of a row adds to, and not its beginning alone.
+_IN_ALL_OF_A_ROW = ("token_ids", "tokens", "long_tokens", "vectors")
+
 
 class LongRow(NamedTuple):
     """The beginning of a long row.
@@ -69,7 +74,7 @@ class Sample:
         sums: estimates by the names in `SUMS`.
         lengths: real tokens of the rows that were seen; of one of which parts were, their mean estimate.
         weights: how many rows of the input each of these stands for.
-        in_part: whether parts of long rows were read in place of the whole.
+        in_part: whether the longest of them is such an estimate.
         long_rows: some long rows.
         reasons: why rows are bad, a row of each kind: its file and the reason.
         unknown_share: share of the words that are not in the vocabulary; None where that isn't known.
@@ -129,7 +134,6 @@ class Sampler:
         self._coverage = Coverage(tokenizer)
         self._words = self._unknown = 0.0
         self._words_read = 0
-        self._in_part = False
         self._batch: SourceBatch = []
         self._tokenized = checked_rows(
             self._batches(), config, tokenizer, add_special_tokens=special_tokens, coverage=self._coverage
@@ -203,13 +207,12 @@ class Sampler:
         whole, parts = [one for one in rows if one.whole == 1], [one for one in rows if one.whole != 1]
         found = self._with_words([one for one in whole if one.begins], 1)
         found += self._with_words([one for one in whole if not one.begins], 0)  # counted where they begin
-        self._in_part |= bool(parts)
         for one in parts:
             found += self._with_words([one], one.share * one.whole)
         table = np.array(found, np.float64).reshape(-1, len(SUMS) + 2)
         shares = table[:, -2]
         good = np.flatnonzero(table[:, 0] > 0)
-        keys = [*[None] * (len(found) - len(parts)), *(one.part_of for one in parts)]
+        keys = [*[None] * (len(found) - len(parts)), *(one.part_of or object() for one in parts)]
         kind.lengths.append((piece.size_bytes, table[good, -1], shares[good], [keys[number] for number in good]))
         kind.draw(piece, (table[:, : len(SUMS)] * shares[:, None]).sum(0))
         kind.leave_out(piece, rows)
@@ -249,7 +252,7 @@ class Sampler:
 
     def _summed_up(self, kinds: list[_Kind]) -> Sample:
         parts = [kind.estimates() for kind in kinds]
-        lengths, weights = _lengths(kinds)
+        lengths, weights, in_part = _lengths(kinds)
         sums = {name: total_of(parts, name) for name in SUMS}
         digits = _digits(sums["rows"].value + sums["quarantined"].value, self._sizes)
         id_bytes, error = sums["id_bytes"]
@@ -258,7 +261,7 @@ class Sampler:
             sums=sums,
             lengths=lengths,
             weights=weights,
-            in_part=self._in_part,
+            in_part=bool(lengths.size and in_part[lengths.argmax()]),
             long_rows=self._long_rows,
             reasons=list(self._reasons.values())[:_EXAMPLES],
             unknown_share=self._unknown / self._words if self._words else None,
@@ -313,11 +316,11 @@ class _Kind:
             bad, automatic = found["quarantined"], found["automatic"]
             found["rows"] = Estimate(max(0.0, self.frame.rows - bad.value), bad.error)
             found["automatic"] = automatic.times(self.frame.rows / sampled)
-        if self.draws.whole and self.left_out_bytes > SMALL_SHARE * self.draws.covered_bytes:
-            counted = ("rows", "quarantined", "id_bytes", "automatic", "empty")
-            found |= {
-                name: one._replace(error=None) for name, one in found.items() if name not in counted and one.value
-            }
+        # What was left out may have twice as much as it seems, or nothing.
+        share = self.left_out_bytes / max(self.draws.covered_bytes, 1)
+        for name, (value, error) in found.items():
+            if name in _IN_ALL_OF_A_ROW and error is not None:
+                found[name] = Estimate(value, None if share > _MOST_LEFT_OUT else error + share * value)
         return found
 
     def turn(self, least_draws: int) -> tuple[bool, float]:
@@ -325,8 +328,8 @@ class _Kind:
         return len(self.draws) >= least_draws, len(self.draws) / self.frame.size_bytes
 
 
-def _lengths(kinds: list[_Kind]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The rows' lengths, and how many rows of the input each stands for."""
+def _lengths(kinds: list[_Kind]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+    """The rows' lengths, how many rows of the input each stands for, and whether parts of it were read."""
     lengths, weights = [np.zeros(0)], [np.zeros(0)]
     keys: list[Hashable] = []
     for kind in kinds:
@@ -341,7 +344,7 @@ def _lengths(kinds: list[_Kind]) -> tuple[NDArray[np.int64], NDArray[np.float64]
             of_rows.setdefault(key, []).append(number)
     for places in of_rows.values():  # its parts differ, and a row has one length
         together[places] = np.average(together[places], weights=weight[places])
-    return np.rint(together).astype(np.int64), weight
+    return np.rint(together).astype(np.int64), weight, np.array([key is not None for key in keys], np.bool_)
 
 
 def _size_of(seen: Seen) -> int:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -46,10 +45,6 @@ _MOST_SCANNED_BYTES, _MOST_DISTANT_BYTES = 2**30, 2**26
 #: Bytes of rows of tables that are in memory, and the least of a row group's.
 _HELD_BYTES, _LEAST_HELD_BYTES = 2**28, 2**20
 _TABLES = ("parquet", "arrow")
-#: Parts that are read of a long row.
-_PARTS = 16
-#: How far a blank is looked for at the ends of a part: most words are shorter.
-_BLANK, _WORD = re.compile(r"\s"), 100
 
 
 def frames_of(files: Sequence[SourceFile], options: SourceOptions) -> tuple[list[Frame], list[str]]:
@@ -247,31 +242,14 @@ def _spooled_table(source: SourceFile, place: Place, size: int, options: SourceO
 
 
 def _shortened(row: SourceRow | BadRow) -> Seen:
-    """A row; of a long one its beginning, with parts from all over the rest in place of this."""
+    """A row, or the first part of a long one."""
     if isinstance(row, BadRow):
         return Seen(row)
-    if (text := row.text) is not None:
-        if len(text) <= WHOLE_ROW_BYTES:
+    if row.text is not None:
+        if len(row.text) <= WHOLE_ROW_BYTES:
             return Seen(row)
-        read = "".join(_between_blanks(text, start, end) for start, end in _places(len(text)))
-        return Seen(row._replace(text=read), whole=len(text) / len(read))
+        return Seen(row._replace(text=row.text[:PART_BYTES]), whole=len(row.text) / PART_BYTES)
     tokens = row.tokens
     if not isinstance(tokens, (list, np.ndarray)) or len(tokens) <= PART_BYTES:  # anything else in JSON is a bad row
         return Seen(row)
-    ids = [tokens[start:end] for start, end in _places(len(tokens))]
-    joined = np.concatenate(ids) if isinstance(tokens, np.ndarray) else [one for part in ids for one in part]
-    return Seen(row._replace(tokens=joined), whole=len(tokens) / len(joined))
-
-
-def _places(length: int) -> list[tuple[int, int]]:
-    """Where parts of a long row begin and end: its beginning, and one in each of the other equal shares of it."""
-    size, share = PART_BYTES // _PARTS, length / _PARTS
-    starts = [int(number * share + spread(number) * (share - size)) for number in range(_PARTS)]
-    return [(start, start + size) for start in starts]
-
-
-def _between_blanks(text: str, start: int, end: int) -> str:
-    """A part of a text, of whole words where there are blanks, each with the blank behind it."""
-    before = _BLANK.search(text, start, start + _WORD) if start else None
-    after = [*_BLANK.finditer(text, end - _WORD, end)] if end < len(text) else []
-    return text[before.end() if before else start : after[-1].end() if after else end]
+    return Seen(row._replace(tokens=tokens[:PART_BYTES]), whole=len(tokens) / PART_BYTES)
