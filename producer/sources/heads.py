@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from producer.sources.discovery import SourceFile
 from producer.sources.errors import DamagedInputError
@@ -105,10 +105,9 @@ def _advised(head: bytes, source: SourceFile, options: SourceOptions) -> Iterato
             raise DamagedInputError(found) from error
         if source.format != "jsonl" or not (text.startswith(b"[") or _is_object_of_lines(text)):
             raise
-        found, program = _program(text)
-        raise DamagedInputError(
-            f"{found}; allowed: JSON lines, with one object on each line. Convert it: {_converting(source, program)}"
-        ) from error
+        found, program, when = _program(text)
+        way = f"Convert it{when}: {_converting(source, program)}"
+        raise DamagedInputError(f"{found}; allowed: JSON lines, with one object on each line. {way}") from error
 
 
 def _is_object_of_lines(text: bytes) -> bool:
@@ -116,25 +115,41 @@ def _is_object_of_lines(text: bytes) -> bool:
     return text.split(b"\n", 1)[0].strip() == b"{"
 
 
-def _program(head: bytes) -> tuple[str, str]:
-    """What an input is that isn't JSON lines, and the program of jq that makes objects of it.
+def _program(head: bytes) -> tuple[str, str, str]:
+    """What an input is that isn't JSON lines, the program of jq that makes objects of it, and when that is right.
 
     An array is judged by the first one that isn't empty. One of many lines may have anything in it,
     most likely objects.
     """
     if head.startswith(b"{"):
-        return "has JSON objects of several lines each", "."
+        return "has JSON objects of several lines each", ".", ""
+    arrays = _arrays(head)
+    array = next((one for one in arrays if one), None)
+    found = "has a JSON array on each line" if len(arrays) > 1 else "is a JSON array"
+    if array is None:
+        return found, ".[]", ""
+    if all(isinstance(each, int) for each in array):
+        return "has a JSON array on each line", "{tokens: .}", ""
+    if len(arrays) > 1 and isinstance(array[-1], str):
+        if len(array) == 2:  # noqa: PLR2004 - an id and a text
+            return found, "{id: .[0], text: .[1]}", " (if its two elements are an id and a text)"
+        return found, '{text: join(" ")}', " (if its elements are the words of a text)"
+    field = "text" if isinstance(array[0], str) else "tokens" if isinstance(array[0], list) else None
+    return found, f".[] | {{{field}: .}}" if field else ".[]", ""
+
+
+def _arrays(head: bytes) -> list[list[Any]]:
+    """The arrays on the first lines, up to one that has none."""
+    found = []
     for line in head.splitlines()[:_FIRST_LINES]:
         try:
             array = json.loads(line)
         except (ValueError, RecursionError):
             break
-        if isinstance(array, list) and array:
-            if all(isinstance(each, int) for each in array):
-                return "has a JSON array on each line", "{tokens: .}"
-            field = "text" if isinstance(array[0], str) else "tokens" if isinstance(array[0], list) else None
-            return "is a JSON array", f".[] | {{{field}: .}}" if field else ".[]"
-    return "is a JSON array", ".[]"
+        if not isinstance(array, list):
+            break
+        found.append(array)
+    return found
 
 
 def _converting(source: SourceFile, program: str) -> str:
