@@ -13,7 +13,9 @@ from unrolled.errors import BrokenWorkerError, TransientError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
+from worker.engines.cpus import allowed_cpus
 from worker.engines.tensorflow.buckets import CHUNK
+from worker.engines.tensorflow.device import used_threads
 from worker.engines.tensorflow.engine import TensorFlowEngine
 from worker.models.language_model import LanguageModel
 
@@ -265,6 +267,14 @@ else:
     sys.exit("threads changed after the start")
 sys.stdout.buffer.write(outputs.tobytes())
 """
+
+
+@pytest.mark.parametrize(("named", "used"), [("3", 3), ("0", None), ("", None), ("many", None)])
+def test_threads_that_tensorflow_uses_by_itself(monkeypatch, named, used):
+    """Those of the variable that it reads, and else one for each processor."""
+    monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: 0)
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", named)
+    assert used_threads() == (used or allowed_cpus())
 
 
 def test_threads_and_older_processors(directory):
