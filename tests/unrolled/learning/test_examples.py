@@ -562,7 +562,7 @@ def test_a_damaged_file_is_noticed(tmp_path):
 def test_rows_that_are_not_wanted_any_more(dataset):
     """Leaving an epoch ends the thread that reads ahead."""
     before = set(threading.enumerate())
-    rows = iter(Examples(dataset=dataset, seed=1))
+    rows = iter(Examples(dataset=dataset))  # in order: shuffled ones of so few rows are all read before the first
     next(rows)
     mine = set(threading.enumerate()) - before
     assert mine
