@@ -147,9 +147,10 @@ def test_status_of_a_cancelled_job(tmp_path, broker, ledger):
     enter(ledger, job, *waiting(job))
     publish_shard(job, min(waiting(job)))
     assert run_with(broker, "cancel", tmp_path).exit_code == 0
-    lines = run_with(broker, "status", tmp_path, "--once").stdout.splitlines()
-    assert "shards  1 done, 2 cancelled, 0 dead, of 3" in lines
-    assert "Redis" not in "".join(lines)
+    for option in ("--once", "--watch"):  # which ends: nothing of it is queued
+        lines = run_with(broker, "status", tmp_path, option).stdout.splitlines()
+        assert "shards  1 done, 2 cancelled, 0 dead, of 3" in lines
+        assert "Redis" not in "".join(lines)
     assert json.loads(run_with(broker, "status", tmp_path, "--json", "--once").stdout)["queue"]["missing"] == 0
 
 

@@ -43,6 +43,13 @@ from producer.cli.root import cli
         ("rum", "Did you mean 'run'?"),
         ("import m.keras", "No such command 'import'. Did you mean 'model import' or 'tokenizer import'?"),
         ("fit rows", "No such command 'fit'. Did you mean 'model fit' or 'tokenizer fit'?"),
+        (
+            "enqueue a --workers 2",
+            "No such option '--workers'. It is an option of `unrolled plan` and `unrolled run`.\n",
+        ),
+        ("wait a --no-report", "No such option '--no-report'. It is an option of `unrolled run`.\n"),
+        ("demo --lstm-units=3", "It is an option of `unrolled model new` and `unrolled model fit`.\n"),
+        ("status a --model m", "It is an option of `unrolled plan` and `unrolled run`, and of others.\n"),
         ("jobs -x", "No such option '-x'.\n"),
         ("-x run", "No such option '-x'.\n"),
     ],

@@ -553,6 +553,13 @@ def test_what_is_no_path(source):
         unrolled.open(source)
 
 
+@pytest.mark.parametrize("parts", ["out", [], ["out"], None])
+def test_what_no_dataset_is_made_of(parts):
+    """The class is no way to open a job, and says which one is."""
+    with pytest.raises(TypeError, match=r"is no list of parts; a job is opened by unrolled.open"):
+        unrolled.Dataset(parts)
+
+
 def test_a_part_that_is_named_twice(out):
     """Its rows would be there twice. It isn't to be left out, but named once."""
     for twice in ([out, f"{out}/."], [out, *out.glob("part-*.parquet")]):

@@ -36,7 +36,7 @@ LOOK_PAUSE = 0.5
     "--watch/--once",
     default=None,
     show_default="--watch on a terminal, else --once",
-    help="Show the status again and again until the job is finished.",
+    help="Show the status again and again until the job is finished or cancelled.",
 )
 @click.option(
     "--every-seconds",
@@ -87,7 +87,7 @@ def _watch(reader: StatusReader, every_seconds: float, show: Callable[[JobStatus
         began = time.monotonic()
         found = reader.read()
         show(found)
-        if found.finished or found.discarded:
+        if found.finished or found.cancelled or found.discarded:
             return found
         # A look at a directory of 100,000 files takes half a second: don't keep the file system busy with it.
         time.sleep(max(every_seconds, time.monotonic() - began))
