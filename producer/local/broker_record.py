@@ -95,7 +95,8 @@ def tell_beside_run(out: str, broker: str) -> None:
     """Tell a user who queues a job in a broker if a run with a broker of its own is at work on it."""
     if own_run(out, broker) is OwnRun.ELSEWHERE:
         tell(
-            f"{out}: an `unrolled run` with a broker and workers of its own is at work on this job. Workers of the "
+            f"{out}: an `unrolled run` with a broker and workers of its own is at work on this job (or "
+            "on the original, if this is a copy of it). Workers of the "
             "broker named here would compute the same shards, and each is published once. When the job is complete, "
             f"`unrolled cancel {as_argument(out)}` with that broker takes out what still waits there"
         )

@@ -2,13 +2,12 @@
 
 # Over 150 lines: the beginnings of all formats, each looked at in its own way.
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from producer.sources.discovery import SourceFile
 from producer.sources.errors import DamagedInputError
@@ -18,6 +17,7 @@ from producer.sources.formats.delimited import DELIMITERS, Records, Unreadable, 
 from producer.sources.formats.fasta import check_fasta, looks_like_fasta, looks_like_fastq, looks_like_genbank
 from producer.sources.formats.jsonl import json_object, looks_like_json, row_field
 from producer.sources.formats.lines import BYTE_ORDER_MARK, LongLine, split_lines
+from producer.sources.json_conversion import conversion_of
 from producer.sources.options import Compression, SourceOptions
 from producer.sources.places.local_file import LocalFile
 from producer.sources.places.place import Place
@@ -27,8 +27,6 @@ from producer.sources.streams.spool import MOST_LOOK_BYTES, spooled
 from unrolled.errors import RowError, as_argument
 from unrolled.patience import at_once
 
-#: Lines that are looked at for an array that isn't empty.
-_FIRST_LINES = 20
 _UNPACK: dict[Compression, str | None] = {"none": None, "gzip": "gzip -dc", "zstd": "zstd -dc"}
 
 
@@ -105,51 +103,14 @@ def _advised(head: bytes, source: SourceFile, options: SourceOptions) -> Iterato
             raise DamagedInputError(found) from error
         if source.format != "jsonl" or not (text.startswith(b"[") or _is_object_of_lines(text)):
             raise
-        found, program, when = _program(text)
-        way = f"Convert it{when}: {_converting(source, program)}"
+        found, program, condition = conversion_of(text.decode(errors="replace"))
+        way = f"Convert it{f' ({condition})' if condition else ''}: {_converting(source, program)}"
         raise DamagedInputError(f"{found}; allowed: JSON lines, with one object on each line. {way}") from error
 
 
 def _is_object_of_lines(text: bytes) -> bool:
     """Whether a JSON object begins that takes several lines, as programs write it for people."""
     return text.split(b"\n", 1)[0].strip() == b"{"
-
-
-def _program(head: bytes) -> tuple[str, str, str]:
-    """What an input is that isn't JSON lines, the program of jq that makes objects of it, and when that is right.
-
-    An array is judged by the first one that isn't empty. One of many lines may have anything in it,
-    most likely objects.
-    """
-    if head.startswith(b"{"):
-        return "has JSON objects of several lines each", ".", ""
-    arrays = _arrays(head)
-    array = next((one for one in arrays if one), None)
-    found = "has a JSON array on each line" if len(arrays) > 1 else "is a JSON array"
-    if array is None:
-        return found, ".[]", ""
-    if all(isinstance(each, int) for each in array):
-        return "has a JSON array on each line", "{tokens: .}", ""
-    if len(arrays) > 1 and isinstance(array[-1], str):
-        if len(array) == 2:  # noqa: PLR2004 - an id and a text
-            return found, "{id: .[0], text: .[1]}", " (if its two elements are an id and a text)"
-        return found, '{text: join(" ")}', " (if its elements are the words of a text)"
-    field = "text" if isinstance(array[0], str) else "tokens" if isinstance(array[0], list) else None
-    return found, f".[] | {{{field}: .}}" if field else ".[]", ""
-
-
-def _arrays(head: bytes) -> list[list[Any]]:
-    """The arrays on the first lines, up to one that has none."""
-    found = []
-    for line in head.splitlines()[:_FIRST_LINES]:
-        try:
-            array = json.loads(line)
-        except (ValueError, RecursionError):
-            break
-        if not isinstance(array, list):
-            break
-        found.append(array)
-    return found
 
 
 def _converting(source: SourceFile, program: str) -> str:

@@ -9,7 +9,16 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from producer.plan.sampling.pieces import BYTES_BEFORE, PART_BYTES, WHOLE_ROW_BYTES, Piece, Seen, part_of_row, spread
+from producer.plan.sampling.pieces import (
+    BYTES_BEFORE,
+    PART_BYTES,
+    WHOLE_ROW_BYTES,
+    WORD,
+    Piece,
+    Seen,
+    part_of_row,
+    spread,
+)
 from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import read_rows
 from producer.sources.formats.delimited import DELIMITERS, has_header
@@ -132,10 +141,16 @@ class LineFrame:
                 self._too_long.setdefault(source.label, []).append(row)
             return Seen(BadRow(source.label, 0, None, reason), share, 1.0, begins)
         if length > WHOLE_ROW_BYTES and self._options.kind != "vectors":
-            content = _read(file, seen[0], min(seen[0] + PART_BYTES, seen[1]))
-            part = part_of_row(
-                source, _read(file, max(seen[0] - BYTES_BEFORE, row[0]), seen[0]), content, self._options
+            end = min(seen[0] + PART_BYTES, seen[1])
+            before, content, after = (
+                _read(file, *ends)
+                for ends in (
+                    (max(seen[0] - BYTES_BEFORE, row[0]), seen[0]),
+                    (seen[0], end),
+                    (end, min(end + WORD, row[1])),
+                )
             )
+            part = part_of_row(source, before, content, after, self._options)
             return Seen(part, share, length / max(len(content), 1), begins, (source.label, row[0]))
         parsed = self._parsed(source, header, _read(file, row[0], min(row[1], size)), row[0])
         if not parsed:

@@ -27,6 +27,9 @@ PART_BYTES = 64 * 1024
 #: Token ids, and what is between them in any format.
 _NUMBERS = re.compile(rb"[0-9 ,\t\[\]]+")
 _SPACES = bytes.maketrans(b",\t[]", b"    ")
+_BLANK = re.compile(rb"\s")
+#: Characters of the longest word that is made whole at the end of a part.
+WORD = 100
 #: Bytes before a part that show whether it begins inside an escape, or inside a number.
 BYTES_BEFORE = 64
 
@@ -109,29 +112,37 @@ def spread(number: int) -> float:
     return point
 
 
-def part_of_row(source: SourceFile, before: bytes, content: bytes, options: SourceOptions) -> SourceRow:
+def part_of_row(source: SourceFile, before: bytes, content: bytes, after: bytes, options: SourceOptions) -> SourceRow:
     """A row that holds a part of a long one, whose tokens are about as many for each byte.
 
     Args:
         source: its file.
         before: the last `BYTES_BEFORE` bytes of the row before this part, or fewer where there aren't as many.
         content: the part.
+        after: the next `WORD` bytes of the row, or fewer where there aren't as many.
         options: how the file is read.
     """
     if source.format == "fasta":
         return SourceRow(source.label, 0, None, part_of_sequence(content), None, PARTLY_READ)
     # The first number may have begun before this part; it is counted there.
-    after = content.lstrip(b"0123456789") if before[-1:].isdigit() else content
-    numbers = max(_NUMBERS.findall(after), key=len, default=b"")
+    begun = content.lstrip(b"0123456789") if before[-1:].isdigit() else content
+    numbers = max(_NUMBERS.findall(begun), key=len, default=b"")
+    may_be_ids = options.kind == "tokens" or (options.kind != "text" and source.format != "text")
     # Before and behind the numbers, there may be an id and other fields.
-    if options.kind != "text" and 2 * len(numbers) > len(after) and _may_be_ids(source, options):
+    if may_be_ids and 2 * len(numbers) > len(begun):
         ids = [int(number[:10]) for number in numbers.translate(_SPACES).split()]
         return SourceRow(source.label, 0, None, None, ids, PARTLY_READ)
+    before, content = _whole_words(before, content, after)
     text = content.decode(errors="ignore")
     if source.format == "jsonl":
         text = unescaped(before.decode(errors="ignore"), text)
     return SourceRow(source.label, 0, None, text, None, PARTLY_READ)
 
 
-def _may_be_ids(source: SourceFile, options: SourceOptions) -> bool:
-    return options.kind == "tokens" or source.format != "text"
+def _whole_words(before: bytes, content: bytes, after: bytes) -> tuple[bytes, bytes]:
+    """What is before a part, and the words that begin in it; nothing is changed at an end without a blank near it."""
+    if before[-1:].strip() and (blank := _BLANK.search(content, 0, WORD)):
+        before, content = blank[0], content[blank.end() :]
+    if content[-1:].strip() and (blank := _BLANK.search(after)):
+        content += after[: blank.start()]
+    return before, content

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from producer.plan.sampling.estimate import Draws, Estimate, quantiles, total_of
-from producer.sources.rows import BadRow, Row
+from producer.plan.sampling.estimate import SMALL_SHARE, Draws, Estimate, quantiles, total_of
+from producer.sources.rows import BadRow, Row, SourceRow
 from producer.tokenization.checked_rows import checked_rows
 from producer.tokenization.coverage import Coverage
 from unrolled.format.positions import EVERY, LAST
@@ -40,16 +40,14 @@ _BATCH_ROWS = 1024
 _KEY_BYTES = 16
 #: Sums over rows: good rows, bad rows, bytes of ids without the number in an automatic one, rows with an automatic one,
 #: token ids, real ones, rows without a real one, rows longer than the model was made for, tokens of rows that
-#: `LONG_ROW_TOKENS` calls long, tokens whose vectors are stored, and rows without one of these.
+#: `LONG_ROW_TOKENS` calls long, tokens whose vectors are stored, rows without one of these, characters or token ids,
+#: and those of them that weren't looked at.
 SUMS = (
     "rows", "quarantined", "id_bytes", "automatic", "token_ids", "tokens", "empty", "longer", "long_tokens", "vectors",
-    "bare",
+    "bare", "size", "left_out",
 )  # fmt: skip
-
-#: Above this share of the bytes, what wasn't read of long rows says too little for an error.
-_MOST_LEFT_OUT = 0.5
-#: Those of them that all of a row adds to, and not its beginning alone.
-_IN_ALL_OF_A_ROW = ("token_ids", "tokens", "long_tokens", "vectors")
+#: Those whose errors aren't known if more than a little was left out: it may be unlike the beginnings of its rows.
+_OF_ALL_TOKENS = ("token_ids", "tokens", "long_tokens", "vectors")
 
 
 class LongRow(NamedTuple):
@@ -80,9 +78,9 @@ class Sample:
         unknown_share: share of the words that are not in the vocabulary; None where that isn't known.
         unknown_noun: what they are, see `producer.tokenization.coverage.Coverage`.
         words: how many of them this share was taken from.
-        exact: whether every row was read, to its end.
+        exact: whether every row was looked at, as a whole.
         begun_bytes: stored bytes of inputs of which only the beginning was read, because they can't be read elsewhere.
-        read_bytes: stored bytes that were read.
+        read_bytes: stored bytes that were looked at.
         draws: pieces that were read.
     """
 
@@ -134,6 +132,8 @@ class Sampler:
         self._coverage = Coverage(tokenizer)
         self._words = self._unknown = 0.0
         self._words_read = 0
+        self._has_parts = False
+        self._unsure: set[str] = set()  # sums whose errors aren't known, because parts of a row don't show how it is
         self._batch: SourceBatch = []
         self._tokenized = checked_rows(
             self._batches(), config, tokenizer, add_special_tokens=special_tokens, coverage=self._coverage
@@ -215,7 +215,6 @@ class Sampler:
         keys = [*[None] * (len(found) - len(parts)), *(one.part_of or object() for one in parts)]
         kind.lengths.append((piece.size_bytes, table[good, -1], shares[good], [keys[number] for number in good]))
         kind.draw(piece, (table[:, : len(SUMS)] * shares[:, None]).sum(0))
-        kind.leave_out(piece, rows)
 
     def _with_words(self, rows: list[Seen], weight: float) -> list[tuple[float, ...]]:
         """What is seen of some rows, whose words are counted with a weight."""
@@ -232,7 +231,11 @@ class Sampler:
         if isinstance(row, BadRow):
             return self._bad(seen, row, row.reason)
         ids = row.tokens.size * seen.whole
-        length = (row.tokens.size if row.tokens.all() else int(np.count_nonzero(row.tokens))) * seen.whole
+        real = row.tokens.size if row.tokens.all() else int(np.count_nonzero(row.tokens))
+        length = real * seen.whole
+        if seen.whole != 1:
+            self._has_parts = True
+            self._doubt(real)
         if self._padding is not None and length > self._padding.length:  # of such a row, a part was tokenized
             return self._bad(seen, row, self._padding.why_too_long(round(length)))
         if length > LONG_ROW_TOKENS and len(self._long_rows) < _LONG_ROWS:
@@ -241,10 +244,21 @@ class Sampler:
         vectors = length if self._positions is None else _stored(self._positions, row.tokens, length)
         automatic = seen.row.id is None
         id_bytes = _bytes_of(f"{row.file}#" if automatic else row.id)
+        size = len(seen.row.text) if isinstance(seen.row, SourceRow) and seen.row.text is not None else row.tokens.size
+        left_out = size * (seen.whole - 1) * (seen.part_of is None)  # parts of a plain file have all of it together
         return (
             1, 0, id_bytes, automatic, ids, length, not length, is_longer, length * is_long, vectors, not vectors,
-            seen.share, length,
+            size + left_out, left_out, seen.share, length,
         )  # fmt: skip
+
+    def _doubt(self, real: int) -> None:
+        """Note what so many tokens of a part of a row don't show of the whole."""
+        if not real:
+            self._unsure |= {"empty", "bare"}
+        if real <= self._max_length:
+            self._unsure.add("longer")
+        if self._padding is not None and real <= self._padding.length:
+            self._unsure |= {"rows", "quarantined"}
 
     def _bad(self, seen: Seen, row: Row | BadRow, reason: str) -> tuple[float, ...]:
         self._reasons.setdefault(_kind_of(reason), f"{row.file}: {reason}")
@@ -254,6 +268,9 @@ class Sampler:
         parts = [kind.estimates() for kind in kinds]
         lengths, weights, in_part = _lengths(kinds)
         sums = {name: total_of(parts, name) for name in SUMS}
+        is_begun = sums["left_out"].value > SMALL_SHARE * sums["size"].value
+        for name in self._unsure.union(_OF_ALL_TOKENS if is_begun else ()):
+            sums[name] = sums[name]._replace(error=None)
         digits = _digits(sums["rows"].value + sums["quarantined"].value, self._sizes)
         id_bytes, error = sums["id_bytes"]
         sums["id_bytes"] = Estimate(id_bytes + sums["automatic"].value * digits, error)
@@ -267,9 +284,12 @@ class Sampler:
             unknown_share=self._unknown / self._words if self._words else None,
             unknown_noun=self._coverage.noun,
             words=self._words_read,
-            exact=all(kind.draws.whole and not kind.left_out_bytes for kind in kinds),
+            exact=all(kind.draws.whole for kind in kinds) and not self._has_parts,
             begun_bytes=sum(kind.frame.size_bytes for kind in kinds if kind.is_begun),
-            read_bytes=sum(kind.draws.covered_bytes - kind.left_out_bytes for kind in kinds),
+            read_bytes=sum(
+                kind.draws.covered_bytes * (1 - part["left_out"].value / max(part["size"].value, 1))
+                for kind, part in zip(kinds, parts, strict=True)
+            ),
             draws=sum(len(kind.draws) for kind in kinds),
         )
 
@@ -283,7 +303,6 @@ class _Kind:
         self.draws = Draws(frame.size_bytes, SUMS)
         #: Of each piece its bytes, and its rows' lengths, shares and `Seen.part_of`.
         self.lengths: list[tuple[float, NDArray[np.float64], NDArray[np.float64], list[Hashable]]] = []
-        self.left_out_bytes = 0.0
         self._units: dict[int, tuple[float, NDArray[np.float64]]] = {}  # number → bytes read and sums over their rows
 
     @property
@@ -296,12 +315,6 @@ class _Kind:
         self.draws.add(piece.size_bytes, sums, repeated=False)
         before_bytes, before = self._units.get(piece.unit, (0.0, np.zeros(len(SUMS))))
         self._units[piece.unit] = before_bytes + piece.size_bytes, before + sums
-
-    def leave_out(self, piece: Piece, rows: list[Seen]) -> None:
-        """Note what wasn't read of long rows; but pieces of plain lines have all of them together."""
-        left_out = sum(_size_of(one) * (one.whole - 1) for one in rows if one.part_of is None)
-        if left_out:
-            self.left_out_bytes += piece.size_bytes * left_out / sum(_size_of(one) * one.whole for one in rows)
 
     def draw_again(self, unit: int) -> None:
         """Draw all that was read of a unit once more; nothing where nothing could be read of it."""
@@ -316,11 +329,6 @@ class _Kind:
             bad, automatic = found["quarantined"], found["automatic"]
             found["rows"] = Estimate(max(0.0, self.frame.rows - bad.value), bad.error)
             found["automatic"] = automatic.times(self.frame.rows / sampled)
-        # What was left out may have twice as much as it seems, or nothing.
-        share = self.left_out_bytes / max(self.draws.covered_bytes, 1)
-        for name, (value, error) in found.items():
-            if name in _IN_ALL_OF_A_ROW and error is not None:
-                found[name] = Estimate(value, None if share > _MOST_LEFT_OUT else error + share * value)
         return found
 
     def turn(self, least_draws: int) -> tuple[bool, float]:
@@ -345,13 +353,6 @@ def _lengths(kinds: list[_Kind]) -> tuple[NDArray[np.int64], NDArray[np.float64]
     for places in of_rows.values():  # its parts differ, and a row has one length
         together[places] = np.average(together[places], weights=weight[places])
     return np.rint(together).astype(np.int64), weight, np.array([key is not None for key in keys], np.bool_)
-
-
-def _size_of(seen: Seen) -> int:
-    """Characters or token ids that were read."""
-    row = seen.row
-    content = None if isinstance(row, BadRow) else row.tokens if row.text is None else row.text
-    return len(content) if isinstance(content, (str, list, np.ndarray)) else 1
 
 
 def _digits(rows: float, sizes: Sequence[int]) -> float:

@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from producer.plan.sampling.line_frame import LineFrame
-from producer.plan.sampling.pieces import PART_BYTES, WHOLE_ROW_BYTES, Piece, Seen, spread
+from producer.plan.sampling.pieces import PART_BYTES, WHOLE_ROW_BYTES, WORD, Piece, Seen, spread
 from producer.plan.sampling.unit_frame import Unit, UnitFrame
 from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import read_rows
@@ -45,6 +44,7 @@ _MOST_SCANNED_BYTES, _MOST_DISTANT_BYTES = 2**30, 2**26
 #: Bytes of rows of tables that are in memory, and the least of a row group's.
 _HELD_BYTES, _LEAST_HELD_BYTES = 2**28, 2**20
 _TABLES = ("parquet", "arrow")
+_LAST_WORD = re.compile(r"(?<=\s)\S+\Z")
 
 
 def frames_of(files: Sequence[SourceFile], options: SourceOptions) -> tuple[list[Frame], list[str]]:
@@ -242,14 +242,9 @@ def _spooled_table(source: SourceFile, place: Place, size: int, options: SourceO
 
 
 def _shortened(row: SourceRow | BadRow) -> Seen:
-    """A row, or the first part of a long one."""
-    if isinstance(row, BadRow):
+    """A row, or the beginning of a long text, without the word that its end may cut."""
+    if isinstance(row, BadRow) or row.text is None or len(row.text) <= WHOLE_ROW_BYTES:
         return Seen(row)
-    if row.text is not None:
-        if len(row.text) <= WHOLE_ROW_BYTES:
-            return Seen(row)
-        return Seen(row._replace(text=row.text[:PART_BYTES]), whole=len(row.text) / PART_BYTES)
-    tokens = row.tokens
-    if not isinstance(tokens, (list, np.ndarray)) or len(tokens) <= PART_BYTES:  # anything else in JSON is a bad row
-        return Seen(row)
-    return Seen(row._replace(tokens=tokens[:PART_BYTES]), whole=len(tokens) / PART_BYTES)
+    cut = _LAST_WORD.search(row.text, PART_BYTES - WORD, PART_BYTES)
+    end = cut.start() if cut else PART_BYTES
+    return Seen(row._replace(text=row.text[:end]), whole=len(row.text) / end)

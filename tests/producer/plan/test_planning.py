@@ -217,7 +217,7 @@ def test_each_word_of_a_whole_input_counts_once(model, tmp_path):
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     plan = plan_of(model, path)
     words_there = sum(len(text.split()) for text in texts)
-    assert plan.input.exact
+    assert not plan.input.exact  # their words may be cut
     assert plan.rows.words_read == pytest.approx(words_there, rel=0.01)
     assert plan.rows.unknown_share == pytest.approx(50_000 / words_there, rel=0.01)
 

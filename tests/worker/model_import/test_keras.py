@@ -216,6 +216,26 @@ def test_two_stacks_have_to_be_named(tmp_path):
     assert "two (recurrent layer)" in done.made.left
 
 
+def test_stacks_below_a_layer_that_cannot_be_imported(tmp_path):
+    """The layer that reads both is named with the reason, without --layer, alone, and with one of them."""
+    ids = keras.Input((None,), dtype="int32")
+    embedded = layers.Embedding(10, 4)(ids)
+    one, two = (layers.LSTM(5, return_sequences=True, name=name)(embedded) for name in ("one", "two"))
+    top = layers.LSTM(3, name="top")(layers.Concatenate(name="both")([one, two]))
+    keras.Model(ids, top).save(tmp_path / "model.keras")
+    reason = r"top reads both \(Concatenate\)\. A recurrent layer can be imported if"
+    for chosen, said in (
+        (
+            (),
+            rf": it has 2 stacks of recurrent layers; say which one: --layer one; --layer two\. Beside them, {reason}",
+        ),
+        (("top",), rf": {reason}"),
+        (("one", "top"), rf": --layer: one top don't read each other directly; {reason}"),
+    ):
+        with pytest.raises(ImportRefusedError, match=said):
+            imported(tmp_path / "model.keras", tmp_path / "model", layers=chosen)
+
+
 def test_part_of_a_stack(tmp_path):
     """--layer can import the first layers alone, but no layer without those before it."""
     model = keras.Sequential(

@@ -64,17 +64,13 @@ def choose_by_graph(found: Found, asked: Asked) -> Stack:
     if not good:
         reasons = [way for way in ways.values() if isinstance(way, str)]
         raise ImportRefusedError(reasons[0] if reasons else f"--embedding {asked.embedding}: {_reads(others)}")
+    stopped = _stopped(ways, asked) if usable else []
     if len(good) > 1:
         choices = "; ".join(_options(stack) for stack in good[:5])
-        raise ImportRefusedError(f"it has {len(good)} stacks of recurrent layers; say which one: {choices}")
-    stopped: list[tuple[str, ...]] = []
+        more = f". Beside them, {ways[stopped[0]]}" if stopped else ""
+        raise ImportRefusedError(f"it has {len(good)} stacks of recurrent layers; say which one: {choices}{more}")
     if not named:
         if usable and asked.top is None:
-            stopped = [
-                names
-                for names, way in ways.items()
-                if isinstance(way, str) and not (isinstance(way, _OfIds) or asked.embedding)
-            ]
             beside = [layer.name for stack in stacks for layer in stack.layers] + [
                 one for way in stopped for one in way
             ]
@@ -85,6 +81,13 @@ def choose_by_graph(found: Found, asked: Asked) -> Stack:
     if stopped:
         raise ImportRefusedError(f"{ways[stopped[0]]}. {_FOR_THE_OTHERS}{_options(good[0])}")
     return good[0]
+
+
+def _stopped(ways: dict[tuple[str, ...], Stack | str], asked: Asked) -> list[tuple[str, ...]]:
+    """The layers that may be wanted and are no stack, where nothing says which layers are."""
+    if asked.layers or asked.embedding or asked.top is not None:
+        return []
+    return [names for names, way in ways.items() if isinstance(way, str) and not isinstance(way, _OfIds)]
 
 
 def _check_beside(found: Found, names: list[str], good: Stack) -> None:
@@ -276,8 +279,9 @@ class _Paths:
         layers = [self._found.layers[node.target or ""] for node in reversed(nodes)]
         names = tuple(layer.name for layer in layers)
         if named and list(names) != named:
-            below = " ".join(names[:-1]) or "no recurrent layer"
-            return names, f"--layer: {' '.join(named)} don't read each other; {last.target} reads {below}"
+            below = f"{last.target} reads {' '.join(names[:-1]) or 'no recurrent layer'}"
+            cut = self._why_cut(layers[0], origin) if len(names) < len(named) else None
+            return names, f"--layer: {' '.join(named)} don't read each other directly; {cut or below}"
         problem = self._why_cut(layers[0], origin)
         if problem is not None:
             is_of_ids = (self._asked.vectors or self._asked.one_hot) and self._reads_ids(nodes[-1].name)

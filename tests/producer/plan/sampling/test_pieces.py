@@ -4,17 +4,18 @@ import json
 
 import pytest
 
-from producer.plan.sampling.pieces import BYTES_BEFORE, part_of_row
+from producer.plan.sampling.pieces import BYTES_BEFORE, WORD, part_of_row
 from producer.sources.discovery import SourceFile
 from producer.sources.options import SourceOptions
 
 JSON_LINES = SourceFile("a.jsonl", None, "jsonl", "none")
-TEXTS = ['a "b"\n\tc\\d', "\\" * 5, "\\u0041 \\n", "C:\\users\\new", "Слово é", "a 😀 b"]
+TEXTS = ['a"b"\n\tc\\d', "\\" * 5, "\\u0041\\n", "C:\\users\\new", "Словоé", "a😀b"]
 
 
 def part(line, begin, end):
     before = line[max(begin - BYTES_BEFORE, 0) : begin]
-    return part_of_row(JSON_LINES, before, line[begin:end], SourceOptions(kind="text")).text
+    after = line[end : end + WORD]
+    return part_of_row(JSON_LINES, before, line[begin:end], after, SourceOptions(kind="text")).text
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -27,6 +28,14 @@ def test_parts_of_json_have_no_escapes(text, escaped):
         assert text.startswith(left.removesuffix('"'))
         assert text.endswith(right.removeprefix('"'))
         assert len(text) - len(left) - len(right) <= 1
+
+
+@pytest.mark.parametrize("text", ["one word two  words", "Слово é слова", 'a "b" \\n c\\d "e"', " a b "])
+def test_each_word_is_in_one_part(text):
+    """In the one where it begins, and whole."""
+    line = json.dumps(text, ensure_ascii=False).encode() + b"\n"
+    for cut in range(1, len(line)):
+        assert [*part(line, 0, cut).split(), *part(line, cut, len(line)).split()] == part(line, 0, len(line)).split()
 
 
 def test_escapes_that_are_wrong_stay_harmless():
