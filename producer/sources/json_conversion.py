@@ -38,7 +38,7 @@ def conversion_of(head: str) -> Conversion:
     if arrays[0] is not None and any(line.lstrip().startswith("[") for line in lines[1:2]):
         return Conversion("has a JSON array on each line", *_of_arrays(list(filter(None, arrays))))
     program, condition = _of_elements(head)
-    if arrays[0] is None and not lines[1:]:  # a line that is cut
+    if arrays[0] is None and "\n" not in head:  # a line that is cut
         return Conversion("begins with a JSON array", program, "if the whole file is one array")
     return Conversion("is a JSON array", program, condition)
 
