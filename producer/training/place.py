@@ -10,7 +10,7 @@ import re
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from unrolled.errors import JobError, TransientError
+from unrolled.errors import JobError, OptionError, TransientError
 from unrolled.model.files import LOCK_FILE, PLAN_FILE
 from unrolled.store.lock import lock_file
 
@@ -45,6 +45,7 @@ def held(scratch: Path) -> Iterator[BinaryIO]:
 
     Raises:
         JobError: another command holds it, it can't be locked, or the directory is no training's.
+        OptionError: the model's directory is a file.
         TransientError: it can't be made.
     """
     lock, made = _locked(scratch)
@@ -115,13 +116,15 @@ def _lock(path: Path) -> BinaryIO | None:
     return None
 
 
-def _refused(scratch: Path, made: set[Path], error: OSError | None) -> JobError | TransientError:
+def _refused(scratch: Path, made: set[Path], error: OSError | None) -> JobError | OptionError | TransientError:
     """Why a directory can't be locked, after what was made for it is removed."""
     if isinstance(error, BlockingIOError):
         return JobError(f"{scratch.parent}: another training is running there; wait for it or stop it")
     if scratch in made and error is not None and error.errno in _WITHOUT_LOCKS:
         with suppress(OSError):
             (scratch / LOCK_FILE).unlink()
+    if os.path.isfile(scratch.parent):  # noqa: PTH113 - as above
+        return OptionError(f"--out {scratch.parent}: is a file; name a directory, or a path at which one can be made")
     is_there = os.path.isdir(scratch)  # noqa: PTH112 - False, too, where it can't be seen
     _remove_empty(scratch, made)
     why = "it is removed again and again" if error is None else error.strerror or error

@@ -43,7 +43,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unrolled.errors import ModelError, RequestError, as_argument, from_extra
+from unrolled.errors import ModelError, RequestError, as_argument, from_extra, printable
 from unrolled.model.cache import local_copy
 from unrolled.model.config import ModelConfig
 from unrolled.model.files import CONFIG_FILE, JOB_FILE, TOKENIZER_FILE, TRAINING_FOLDER, WEIGHTS_FILE, fingerprint_of
@@ -207,6 +207,10 @@ def _why_no_directory(path: Path) -> str:
     """Why a path isn't that of a directory, and how to make a model directory."""
     if why := whole_home(str(path)):
         return f"does not exist; {why}"
+    if not path.exists() and path.is_symlink():
+        return (
+            f"is a symbolic link to {printable(os.path.realpath(path))}, which doesn't exist; name a model's directory"
+        )
     if not path.exists():
         return f"does not exist; check the path, or make a model there with: unrolled model new {as_argument(path)} …"
     if path.suffix not in _IMPORTED:

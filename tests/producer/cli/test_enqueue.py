@@ -271,6 +271,9 @@ def test_a_model_that_is_missing_or_damaged(place, broker, models):
         "none: does not exist; check the path, or make a model there with: unrolled model new none …",
     )
     refused(enqueue(broker, "rows.txt", model="rows.txt"), "rows.txt: is a file; name the directory of a model")
+    (place / "link").symlink_to("nowhere")
+    said = f"link: is a symbolic link to {place / 'nowhere'}, which doesn't exist; name a model's directory"
+    refused(enqueue(broker, "rows.txt", model="link"), said)
     for name in ("config.json", "model.safetensors"):
         shutil.rmtree(place / "broken", ignore_errors=True)
         shutil.copytree(models / "text", place / "broken")

@@ -90,4 +90,4 @@ def test_a_file_in_place_of_the_directory(tmp_path):
     for place in ("file", "file/demo"):
         done = unrolled("demo", place, cwd=tmp_path)
         assert done.returncode == 2
-        assert f"{tmp_path / 'file'} is a file; name a directory" in done.stderr
+        assert f"Error: {place}: {tmp_path / 'file'} is a file; name a directory" in done.stderr

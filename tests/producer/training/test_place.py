@@ -14,7 +14,7 @@ from support.trainings import asked, is_open, write
 from producer.training import place
 from producer.training.place import clear, held
 from producer.training.process import fit_model
-from unrolled.errors import JobError, RequestError, TransientError
+from unrolled.errors import JobError, OptionError, RequestError, TransientError
 from unrolled.model.files import LOCK_FILE, PLAN_FILE
 from unrolled.store.lock import lock_file
 from unrolled.training.plan import SCRATCH
@@ -217,6 +217,11 @@ def test_a_directory_that_can_not_be_made_is_an_error(tmp_path):
     (tmp_path / "file").touch()
     with (
         pytest.raises(TransientError, match=r"can't be made .Not a directory.; choose another --out"),
+        held(tmp_path / "file" / "model" / SCRATCH),
+    ):
+        pass
+    with (
+        pytest.raises(OptionError, match=r"^--out .*file: is a file; name a directory"),
         held(tmp_path / "file" / SCRATCH),
     ):
         pass

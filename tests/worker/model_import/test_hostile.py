@@ -470,13 +470,14 @@ def test_calls_in_the_wrong_order():
             ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"],
             r"in 2 parts. Load the parts model-00001-of-00002.safetensors to model-00002-of-00002.safetensors",
         ),
+        (["_unrolled/job.json", "a.npz"], r"is a job's directory, not a model's$"),
         (["config.json"], r"is a directory without saved_model.pb and without .npy files; give a Keras file"),
     ],
 )
 def test_directories_name_the_file_to_give(names, reason, tmp_path):
     """A directory of a model's files isn't a source, and one of its files is."""
-    (tmp_path / "one").mkdir()
     for name in names:
+        (tmp_path / "one" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "one" / name).touch()
     with pytest.raises(ImportRefusedError, match=reason):
         imported(tmp_path / "one", tmp_path / "made")

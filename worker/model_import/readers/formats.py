@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from unrolled.errors import ModelError
+from unrolled.job.directories import is_job
 from unrolled.model.directory import config_there
 from unrolled.model.files import WEIGHTS_FILE
 from unrolled.store.bucket_url import is_url, shown
@@ -202,6 +203,8 @@ def _format_of_directory(source: Path) -> str:
         return "saved model"
     if any(source.glob("*.npy")):
         return "npy files"
+    if is_job(str(source)):
+        raise ImportRefusedError("is a job's directory, not a model's")
     suffixes = {*_BY_NAME, ".keras", ".h5", ".hdf5", ".npz", ".index"}
     names = sorted(one.name for one in source.iterdir() if one.suffix.lower() in suffixes and one.is_file())
     check_count(source.name, len(names))

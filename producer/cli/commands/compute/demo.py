@@ -52,6 +52,9 @@ def demo(directory: Path, engine: str | None, epochs: int) -> None:
 
     if str(directory).startswith("-"):  # as of ./-x; each step takes it as an argument
         directory = directory.absolute()
+    place = directory.resolve()
+    if file := next((each for each in (place, *place.parents) if each.is_file()), None):
+        raise OptionError(f"{directory}: {file} is a file; name a directory, or a path at which one can be made")
     refuse_place(str(directory / "vectors"))
     if all((directory / name).exists() for name in (CONFIG_FILE, WEIGHTS_FILE)):
         raise OptionError(
