@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from difflib import get_close_matches
 
 import click
 
@@ -10,11 +11,17 @@ from producer.cli.catalogue import COMMANDS, CommandFailedError, load_command
 from producer.cli.variables import KNOWN
 from unrolled.settings.declaration import variable_of
 
+#: How near an option of the command must be that is named beside a surer hint, from 0 to 1.
+_NEAR = 0.75
+
 
 def with_hint(error: click.NoSuchOption) -> click.NoSuchOption:
     """The error, with the option that was probably meant: one that is near, begins so, or belongs to a command."""
     hint = error.ctx and _hint(error.option_name, error.ctx)
-    return click.NoSuchOption(error.option_name, f"{error.message} {hint}", ctx=error.ctx) if hint else error
+    if not hint:
+        return error
+    near = get_close_matches(error.option_name, error.possibilities or (), cutoff=_NEAR)
+    return click.NoSuchOption(error.option_name, f"{error.message} {hint}", near, error.ctx)
 
 
 def _hint(name: str, context: click.Context) -> str:

@@ -104,8 +104,8 @@ def _advised(head: bytes, source: SourceFile, options: SourceOptions) -> Iterato
         if source.format != "jsonl" or not (text.startswith(b"[") or _is_object_of_lines(text)):
             raise
         found, program, condition = conversion_of(text.decode(errors="replace"))
-        way = f"Convert it{f' ({condition})' if condition else ''}: {_converting(source, program)}"
-        raise DamagedInputError(f"{found}; allowed: JSON lines, with one object on each line. {way}") from error
+        way = f". Convert it{f' ({condition})' if condition else ''}: {_converting(source, program)}" if program else ""
+        raise DamagedInputError(f"{found}; allowed: JSON lines, with one object on each line{way}") from error
 
 
 def _is_object_of_lines(text: bytes) -> bool:

@@ -16,7 +16,7 @@ class Conversion(NamedTuple):
 
     Attributes:
         found: what it is, for people.
-        program: of jq.
+        program: of jq; "" where none is known.
         condition: when this is right; "" if it always is.
     """
 
@@ -33,41 +33,54 @@ def conversion_of(head: str) -> Conversion:
     """
     if head.startswith("{"):
         return Conversion("has JSON objects of several lines each", ".")
+    if (whole := _array(head)) is not None:
+        return Conversion("is a JSON array", *_of_elements(whole))
     lines = [line for line in head.split("\n") if line.strip()][:_FIRST_LINES]
     arrays = [_array(line) for line in lines]
     if arrays[0] is not None and any(line.lstrip().startswith("[") for line in lines[1:2]):
-        return Conversion("has a JSON array on each line", *_of_arrays(list(filter(None, arrays))))
-    program, condition = _of_elements(head)
-    if arrays[0] is None and "\n" not in head:  # a line that is cut
-        return Conversion("begins with a JSON array", program, "if the whole file is one array")
+        return Conversion("has a JSON array on each line", *_of_arrays([one for one in arrays if one is not None]))
+    program, condition = _of_beginning(head)
+    if "\n" not in head:  # a line that is cut: others may follow
+        condition = f"if the whole file is one array{condition.replace('if', ', and', 1)}"
+        return Conversion("begins with a JSON array", program, condition)
     return Conversion("is a JSON array", program, condition)
 
 
-def _array(line: str) -> list[Any] | None:
-    """The array on a line; None if this isn't one, or is cut."""
+def _array(text: str) -> list[Any] | None:
+    """The array that a text is; None if it isn't one, or is cut."""
     with suppress(ValueError, RecursionError):
-        array = json.loads(line)
+        array = json.loads(text)
         return array if isinstance(array, list) else None
     return None
 
 
-def _of_elements(array: str) -> tuple[str, str]:
-    """The program for one array, by its first element, and its condition."""
-    first, rest = None, array[1:].lstrip()
-    if rest.startswith('"'):
-        return ".[] | {text: .}", ""
-    with suppress(ValueError, RecursionError):
-        first, _ = json.JSONDecoder().raw_decode(rest)
-    if _is_id(first):
-        return "{tokens: .}", ""
-    if not isinstance(first, list) or not first:
+def _of_elements(array: list[Any]) -> tuple[str, str]:
+    """The program for one array, and its condition."""
+    if not array or isinstance(array[0], dict):
         return ".[]", ""
-    program, condition = _of_arrays([first])
-    return f".[] | {program}", condition
+    if all(map(_is_text, array)):
+        return ".[] | {text: .}", ""
+    if all(map(_is_id, array)):
+        return "{tokens: .}", ""
+    if not all(isinstance(each, list) for each in array):
+        return _of_record([array])
+    program, condition = _of_arrays(array)
+    return program and f".[] | {program}", condition
+
+
+def _of_beginning(array: str) -> tuple[str, str]:
+    """The same for an array that is cut, by its first element."""
+    rest = array[1:].lstrip()
+    with suppress(ValueError, RecursionError):
+        return _of_elements([json.JSONDecoder().raw_decode(rest)[0]])
+    if not rest.startswith("["):
+        return _of_elements([""] if rest.startswith('"') else [])
+    program, condition = _of_beginning(rest)
+    return program and f".[] | {program}", condition
 
 
 def _of_arrays(arrays: list[list[Any]]) -> tuple[str, str]:
-    """The program for several arrays, none of them empty, and its condition."""
+    """The program for several arrays, and its condition."""
     elements = [element for array in arrays for element in array]
     if all(isinstance(each, dict) for each in elements):  # also if there are none
         return ".[]", ""
@@ -75,21 +88,19 @@ def _of_arrays(arrays: list[list[Any]]) -> tuple[str, str]:
         return "{tokens: .}", ""
     if all(map(_is_row, elements)):
         return ".[] | {tokens: .}", ""
-    lengths = {len(array) for array in arrays}
+    lengths = set(map(len, arrays))
     if not all(map(_is_text, elements)) or lengths == {_PAIR}:
-        return _of_record(arrays)
-    return ("{text: .[0]}", "") if lengths == {1} else ('{text: join(" ")}', "if its elements are the words of a text")
+        return _of_record([array for array in arrays if array])
+    return '{text: join(" ")}', "" if lengths <= {0, 1} else "if its elements are the words of a text"
 
 
 def _of_record(arrays: list[list[Any]]) -> tuple[str, str]:
     """The program for arrays of several things: the longest text may be the row's, or else a list of ids is it."""
-    first = arrays[0]
+    first = max(arrays, key=lambda array: sum(map(_is_text, array)))
     has_id = len(first) > 1 and all(_is_text(array[0]) or _is_id(array[0]) for array in arrays)
     texts, rows = ([at for at in range(has_id, len(first)) if fits(first[at])] for fits in (_is_text, _is_row))
     if not texts and not rows:  # then what may have been an id is the text
-        return (
-            ("{text: .[0]}", "if .[0] is the text") if _is_text(first[0]) else ("{tokens: .}", "if these are token ids")
-        )
+        return ("{text: .[0]}", "if .[0] is the text") if _is_text(first[0]) else ("", "")
     field = "text" if texts else "tokens"
     at = max(texts or rows, key=lambda at: len(first[at]))
     if has_id:

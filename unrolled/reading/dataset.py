@@ -285,7 +285,9 @@ class Dataset:
 
     def __init__(self, parts: Sequence[Part], jobs: Sequence[OpenJob] = ()) -> None:
         if not (isinstance(parts, list | tuple) and parts and all(isinstance(part, Part) for part in parts)):
-            raise TypeError(f"{parts!r:.100} is no list of parts; a job is opened by unrolled.open, as by open('OUT')")
+            raise TypeError(
+                f"a Dataset is of parts, not {parts!r:.100}; a job is opened by unrolled.open, as by open('OUT')"
+            )
         _refuse_mixed(parts)
         self._jobs = jobs
         self._parts = parts

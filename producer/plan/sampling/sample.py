@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from producer.plan.sampling.estimate import SMALL_SHARE, Draws, Estimate, quantiles, total_of
-from producer.sources.rows import BadRow, Row, SourceRow
+from producer.sources.rows import BadRow, Row
 from producer.tokenization.checked_rows import checked_rows
 from producer.tokenization.coverage import Coverage
 from unrolled.format.positions import EVERY, LAST
@@ -41,12 +41,19 @@ _KEY_BYTES = 16
 #: Sums over rows: good rows, bad rows, bytes of ids without the number in an automatic one, rows with an automatic one,
 #: token ids, real ones, rows without a real one, rows longer than the model was made for, tokens of rows that
 #: `LONG_ROW_TOKENS` calls long, tokens whose vectors are stored, rows without one of these, characters or token ids,
-#: and those of them that weren't looked at.
+#: those of them that weren't looked at, those that are perhaps in a bad row, and rows of which the parts that were
+#: looked at don't show whether they are bad, without a real token, or longer.
 SUMS = (
     "rows", "quarantined", "id_bytes", "automatic", "token_ids", "tokens", "empty", "longer", "long_tokens", "vectors",
-    "bare", "size", "left_out",
+    "bare", "size", "left_out", "astray", "perhaps_bad", "perhaps_empty", "perhaps_longer",
 )  # fmt: skip
-#: Those whose errors aren't known if more than a little was left out: it may be unlike the beginnings of its rows.
+#: The rows in doubt that each sum has in its error.
+_DOUBTS = {
+    "rows": "perhaps_bad", "quarantined": "perhaps_bad", "empty": "perhaps_empty", "bare": "perhaps_empty",
+    "longer": "perhaps_longer",
+}  # fmt: skip
+#: Those whose errors aren't known if more than a little was left out, which may be unlike the beginnings of its rows,
+#: or is perhaps in a bad row.
 _OF_ALL_TOKENS = ("token_ids", "tokens", "long_tokens", "vectors")
 
 
@@ -133,7 +140,6 @@ class Sampler:
         self._words = self._unknown = 0.0
         self._words_read = 0
         self._has_parts = False
-        self._unsure: set[str] = set()  # sums whose errors aren't known, because parts of a row don't show how it is
         self._batch: SourceBatch = []
         self._tokenized = checked_rows(
             self._batches(), config, tokenizer, add_special_tokens=special_tokens, coverage=self._coverage
@@ -228,49 +234,47 @@ class Sampler:
 
     def _seen(self, seen: Seen, row: Row | BadRow) -> tuple[float, ...]:
         """A row's parts of the sums, its share, and its length."""
+        is_part, is_begun = seen.whole != 1, seen.whole != 1 and seen.part_of is None
+        self._has_parts |= is_part
+        size = _size_of(seen) * seen.whole
         if isinstance(row, BadRow):
-            return self._bad(seen, row, row.reason)
+            # If a part of a row is bad, its other parts are, too, which are taken for good ones.
+            others = 1 / seen.share - 1 if seen.part_of else 0.0
+            return self._bad(seen, row, row.reason, (size, 0, size * others, others))
         ids = row.tokens.size * seen.whole
         real = row.tokens.size if row.tokens.all() else int(np.count_nonzero(row.tokens))
         length = real * seen.whole
-        if seen.whole != 1:
-            self._has_parts = True
-            self._doubt(real)
+        left_out = size * (1 - 1 / seen.whole) * is_begun  # parts of a plain file have all of it together
+        is_doubtful = is_begun and self._padding is not None and real <= self._padding.length
+        sizes = (size, left_out, 0, is_doubtful)
         if self._padding is not None and length > self._padding.length:  # of such a row, a part was tokenized
-            return self._bad(seen, row, self._padding.why_too_long(round(length)))
+            return self._bad(seen, row, self._padding.why_too_long(round(length)), sizes)
         if length > LONG_ROW_TOKENS and len(self._long_rows) < _LONG_ROWS:
             self._long_rows.append(LongRow(row.tokens[row.tokens > 0][:_LONG_TOKENS], round(length), seen.begins))
         is_longer, is_long = length > self._max_length, length > LONG_ROW_TOKENS
         vectors = length if self._positions is None else _stored(self._positions, row.tokens, length)
         automatic = seen.row.id is None
         id_bytes = _bytes_of(f"{row.file}#" if automatic else row.id)
-        size = len(seen.row.text) if isinstance(seen.row, SourceRow) and seen.row.text is not None else row.tokens.size
-        left_out = size * (seen.whole - 1) * (seen.part_of is None)  # parts of a plain file have all of it together
+        is_bare = is_part and not real
         return (
             1, 0, id_bytes, automatic, ids, length, not length, is_longer, length * is_long, vectors, not vectors,
-            size + left_out, left_out, seen.share, length,
+            *sizes, is_bare, is_bare or (is_begun and real <= self._max_length), seen.share, length,
         )  # fmt: skip
 
-    def _doubt(self, real: int) -> None:
-        """Note what so many tokens of a part of a row don't show of the whole."""
-        if not real:
-            self._unsure |= {"empty", "bare"}
-        if real <= self._max_length:
-            self._unsure.add("longer")
-        if self._padding is not None and real <= self._padding.length:
-            self._unsure |= {"rows", "quarantined"}
-
-    def _bad(self, seen: Seen, row: Row | BadRow, reason: str) -> tuple[float, ...]:
+    def _bad(self, seen: Seen, row: Row | BadRow, reason: str, sizes: tuple[float, ...]) -> tuple[float, ...]:
+        """What `_seen` returns of a bad row; `sizes` are those of `SUMS` from "size" to "perhaps_bad"."""
         self._reasons.setdefault(_kind_of(reason), f"{row.file}: {reason}")
-        return (0, 1, *[0] * (len(SUMS) - 2), seen.share, 0)
+        return (0, 1, *[0] * (len(SUMS) - 4 - len(sizes)), *sizes, 0, 0, seen.share, 0)
 
     def _summed_up(self, kinds: list[_Kind]) -> Sample:
         parts = [kind.estimates() for kind in kinds]
         lengths, weights, in_part = _lengths(kinds)
         sums = {name: total_of(parts, name) for name in SUMS}
-        is_begun = sums["left_out"].value > SMALL_SHARE * sums["size"].value
-        for name in self._unsure.union(_OF_ALL_TOKENS if is_begun else ()):
-            sums[name] = sums[name]._replace(error=None)
+        for name, doubt in _DOUBTS.items():
+            value, error = sums[name]
+            sums[name] = Estimate(value, None if error is None else error + sums[doubt].value)
+        if sums["left_out"].value + sums["astray"].value > SMALL_SHARE * sums["size"].value:
+            sums |= {name: sums[name]._replace(error=None) for name in _OF_ALL_TOKENS}
         digits = _digits(sums["rows"].value + sums["quarantined"].value, self._sizes)
         id_bytes, error = sums["id_bytes"]
         sums["id_bytes"] = Estimate(id_bytes + sums["automatic"].value * digits, error)
@@ -353,6 +357,13 @@ def _lengths(kinds: list[_Kind]) -> tuple[NDArray[np.int64], NDArray[np.float64]
     for places in of_rows.values():  # its parts differ, and a row has one length
         together[places] = np.average(together[places], weights=weight[places])
     return np.rint(together).astype(np.int64), weight, np.array([key is not None for key in keys], np.bool_)
+
+
+def _size_of(seen: Seen) -> int:
+    """Characters or token ids that were looked at."""
+    row = seen.row
+    content = None if isinstance(row, BadRow) else row.tokens if row.text is None else row.text
+    return len(content) if isinstance(content, (str, list, np.ndarray)) else 1
 
 
 def _digits(rows: float, sizes: Sequence[int]) -> float:

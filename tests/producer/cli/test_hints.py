@@ -50,6 +50,11 @@ from producer.cli.root import cli
         ("wait a --no-report", "No such option '--no-report'. It is an option of `unrolled run`.\n"),
         ("demo --lstm-units=3", "It is an option of `unrolled model new` and `unrolled model fit`.\n"),
         ("status a --model m", "It is an option of `unrolled plan` and `unrolled run`, and of others.\n"),
+        (
+            "run a --layer last",
+            "No such option '--layer'. It is an option of `unrolled model import`. Did you mean '--layers'?",
+        ),
+        ("run a --vectors", "Did you mean '--vectors-field'?"),
         ("jobs -x", "No such option '-x'.\n"),
         ("-x run", "No such option '-x'.\n"),
     ],

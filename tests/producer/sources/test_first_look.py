@@ -105,7 +105,14 @@ _ONE = "if the whole file is one array"
     ("[1,\n2]", _WHOLE, "", "{tokens: .}"),
     ('["a b",\n"c"]', _WHOLE, "", ".[] | {text: .}"),
     ('[["d1", "a b"], ["d2", "c"]]', _WHOLE, _PAIR, ".[] | {id: .[0], text: .[1]}"),
-    ("[[], [3]]", _WHOLE, "", ".[]"),
+    ("[[], [3]]", _WHOLE, "", ".[] | {tokens: .}"),
+    ('[1, "a b"]', _WHOLE, _PAIR, "{id: .[0], text: .[1]}"),
+    ('[[["a", "b"], 1]]', _WHOLE, "", ""),
+    ('[["a b", "pos"],' + ' ["c", "neg"],' * 2**15 + ' ["d", "neg"]]', "begins with a JSON array",
+     f"{_ONE}, and .[0] is an id and .[1] the text", ".[] | {id: .[0], text: .[1]}"),
+    ("[[1" + ", 2" * 2**18 + "], [3]]", "begins with a JSON array", _ONE, ".[] | {tokens: .}"),
+    ('["d1", null]\n["d2", "c"]\n', _LINES, _PAIR, "{id: .[0], text: .[1]}"),
+    ('[]\n["a"]\n', _LINES, "", '{text: join(" ")}'),
     ('["' + "a " * 2**18 + '"]\n["b"]', "begins with a JSON array", _ONE, ".[] | {text: .}"),
     ("[1" + ", 2" * 2**18 + "]\n[3]", "begins with a JSON array", _ONE, "{tokens: .}"),
     ("[]\n[]\n", _LINES, "", ".[]"),
@@ -115,24 +122,21 @@ _ONE = "if the whole file is one array"
     ('[7, "a b"]\n[8, "c"]\n', _LINES, _PAIR, "{id: .[0], text: .[1]}"),
     ('["a", "b", "c"]\n["d"]\n', _LINES, _WORDS, '{text: join(" ")}'),
     ('["a", "b"]\n["c"]\n["d", "e", "f"]\n', _LINES, _WORDS, '{text: join(" ")}'),
-    ('["a \u2028 b"]\n\n["c"]\n', _LINES, "", "{text: .[0]}"),
+    ('["a \u2028 b"]\n\n["c"]\n', _LINES, "", '{text: join(" ")}'),
     ('["d1", "a b"]\n\n["d2", "c"]\n', _LINES, _PAIR, "{id: .[0], text: .[1]}"),
     ('["d1", "' + "a " * 10**5 + '"]\n["d2", "' + "a " * 10**5 + '"]\n', _LINES, _PAIR, "{id: .[0], text: .[1]}"),
     ('["a b c", 0]\n["d e", 1]\n', _LINES, "if .[0] is the text", "{text: .[0]}"),
     ('["d1", [1, 2, 3]]\n["d2", [4]]\n', _LINES, "if .[0] is an id and .[1] the tokens", "{id: .[0], tokens: .[1]}"),
     ('["d", {}, "a b"]\n["e", {}, "c"]\n', _LINES, "if .[0] is an id and .[2] the text", "{id: .[0], text: .[2]}"),
     ('[1.5, "a b"]\n[2.5, "c"]\n', _LINES, "if .[1] is the text", "{text: .[1]}"),
-    ("[0.1, 0.2]\n[0.3]\n", _LINES, "if these are token ids", "{tokens: .}"),
+    ("[0.1, 0.2]\n[0.3]\n", _LINES, "", ""),
 ])  # fmt: skip
 def test_arrays_of_other_things(tmp_path, monkeypatch, content, found, when, program):
     """Numbers are taken for token ids; what several things on a line are isn't known, so a condition is said."""
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "a.jsonl", content)
-    condition = f" ({when})" if when else ""
-    assert refusal("a.jsonl") == (
-        f"input a.jsonl: {found}; allowed: JSON lines, with one object on each line. Convert it{condition}: "
-        f"jq -c '{program}' a.jsonl > a-1.jsonl"
-    )
+    way = f". Convert it{when and f' ({when})'}: jq -c '{program}' a.jsonl > a-1.jsonl" if program else ""
+    assert refusal("a.jsonl") == (f"input a.jsonl: {found}; allowed: JSON lines, with one object on each line{way}")
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.csv", "a.jsonl", "a.parquet", "a.fasta", "a.parquet.zst"])

@@ -556,7 +556,7 @@ def test_what_is_no_path(source):
 @pytest.mark.parametrize("parts", ["out", [], ["out"], None])
 def test_what_no_dataset_is_made_of(parts):
     """The class is no way to open a job, and says which one is."""
-    with pytest.raises(TypeError, match=r"is no list of parts; a job is opened by unrolled.open"):
+    with pytest.raises(TypeError, match=r"a Dataset is of parts, not .*; a job is opened by unrolled.open"):
         unrolled.Dataset(parts)
 
 
