@@ -45,7 +45,7 @@ _KEY_BYTES = 16
 #: looked at don't show whether they are bad, without a real token, or longer.
 SUMS = (
     "rows", "quarantined", "id_bytes", "automatic", "token_ids", "tokens", "empty", "longer", "long_tokens", "vectors",
-    "bare", "size", "left_out", "astray", "perhaps_bad", "perhaps_empty", "perhaps_longer",
+    "bare", "size", "left_out", "in_bad_rows", "perhaps_bad", "perhaps_empty", "perhaps_longer",
 )  # fmt: skip
 #: The rows in doubt that each sum has in its error.
 _DOUBTS = {
@@ -273,7 +273,7 @@ class Sampler:
         for name, doubt in _DOUBTS.items():
             value, error = sums[name]
             sums[name] = Estimate(value, None if error is None else error + sums[doubt].value)
-        if sums["left_out"].value + sums["astray"].value > SMALL_SHARE * sums["size"].value:
+        if sums["left_out"].value + sums["in_bad_rows"].value > SMALL_SHARE * sums["size"].value:
             sums |= {name: sums[name]._replace(error=None) for name in _OF_ALL_TOKENS}
         digits = _digits(sums["rows"].value + sums["quarantined"].value, self._sizes)
         id_bytes, error = sums["id_bytes"]

@@ -48,6 +48,7 @@ def demo(directory: Path, engine: str | None, epochs: int) -> None:
     Example:
       unrolled demo demo-output
     """
+    # Over 40 lines: one command, half of it its options, its help text and the steps' options.
     from producer.cli.root import cli  # noqa: PLC0415 - the group loads this module
 
     if str(directory).startswith("-"):  # as of ./-x; each step takes it as an argument
