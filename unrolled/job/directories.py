@@ -22,6 +22,10 @@ from unrolled.store.place import open_bucket
 
 #: Entries below a directory that are looked at for jobs, those near it first.
 _MOST_ENTRIES = 10_000
+#: The log of a discarded job stays, and with it the place is a job's.
+_FREE_AGAIN = (
+    f". If that job was discarded, remove its folder {names.FOLDER}, once no worker runs that may have seen it"
+)
 #: Folders of a bucket's prefix that are looked at for jobs: each is a request.
 _MOST_FOLDERS = 50
 
@@ -78,9 +82,13 @@ def refuse_place(place: str) -> None:
         return  # whatever was put around it since: it goes on
     for above in path.parents:
         if (above / names.JOB).exists():
-            raise JobError(f"{place}: is inside the directory of another job ({above}); use a directory beside it")
+            raise JobError(
+                f"{place}: is inside the directory of another job ({above}); use a directory beside it{_FREE_AGAIN}"
+            )
     if job := _job_below(path):
-        raise JobError(f"{place}: holds the directory of another job ({job}); use a directory for this job alone")
+        raise JobError(
+            f"{place}: holds the directory of another job ({job}); use a directory for this job alone{_FREE_AGAIN}"
+        )
 
 
 def _job_below(path: Path) -> str:
@@ -108,11 +116,13 @@ def _refuse_in_bucket(place: str) -> None:
     steps = url.prefix.split("/") if url.prefix else []
     for above in (replace(url, prefix="/".join(steps[:count])) for count in reversed(range(len(steps)))):
         if _is_in_bucket(str(above), names.JOB):
-            raise JobError(f"{place}: is inside the place of another job ({above}); use a prefix beside it")
+            raise JobError(
+                f"{place}: is inside the place of another job ({above}); use a prefix beside it{_FREE_AGAIN}"
+            )
     with suppress(TransientError):
         for folder in open_bucket(url).inside(url.prefix)[1][:_MOST_FOLDERS]:
             if _is_in_bucket(str(replace(url, prefix=folder)), names.JOB):
-                raise JobError(f"{place}: holds another job ({folder}); use a prefix for this job alone")
+                raise JobError(f"{place}: holds another job ({folder}); use a prefix for this job alone{_FREE_AGAIN}")
 
 
 def _is_in_bucket(place: str, name: str) -> bool:
@@ -132,7 +142,9 @@ def refuse_job(directory: Path) -> None:
     """
     refuse_impossible(directory)
     if (directory / names.FOLDER).exists():
-        raise ModelError(f"{directory}: contains a job ({names.FOLDER}), not a model; use another directory")
+        raise ModelError(
+            f"{directory}: contains a job ({names.FOLDER}), not a model; use another directory{_FREE_AGAIN}"
+        )
     has_model = all((directory / name).exists() for name in (CONFIG_FILE, WEIGHTS_FILE))
     if has_model or (directory / TRAINING_FOLDER / PLAN_FILE).exists():
         return  # the job may have been made around it
@@ -140,7 +152,7 @@ def refuse_job(directory: Path) -> None:
         if (above / names.JOB).exists():
             raise ModelError(
                 f"{directory}: is inside the directory of a job ({above}), which is for its parts alone; use another "
-                "directory"
+                f"directory{_FREE_AGAIN}"
             )
 
 

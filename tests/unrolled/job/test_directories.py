@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -92,6 +93,24 @@ def test_no_job_is_mixed_with_other_jobs(tmp_path, monkeypatch):
         assert (result.exit_code, message in result.stderr) == (status, True), result.stderr
     assert sorted(path.name for path in (tmp_path / "jobs").iterdir()) == ["old"]
     assert not (tmp_path / "jobs" / "old" / "sub").exists()
+
+
+def test_the_place_of_a_discarded_job_is_free_without_its_folder(tmp_path, monkeypatch):
+    """The job may have been made where other files are, so each refusal says which folder has to go, and no more."""
+    monkeypatch.chdir(tmp_path)
+    make_model(tmp_path / "model")
+    write_rows(tmp_path / "rows.jsonl", {"a": [1]})
+    advice = ". If that job was discarded, remove its folder _unrolled, once no worker runs that may have seen it\n"
+    sizes = ("--vocab-size", 9, "--lstm-units", 2, "--lstm-layers", 1, "--embedding-dim", 1, "--max-length", 9)
+    job, new = ("run", "rows.jsonl", "--model", "model", "--no-report", "--out"), ("model", "new", "work/new", *sizes)
+    assert run(*job, "work").exit_code == 0
+    assert run("discard", "work", "--yes").exit_code == 0
+    for command in ((*job, "work/out"), (*job, "."), new):
+        result = run(*command)
+        assert result.exit_code == 1
+        assert result.stderr.endswith(advice)
+    shutil.rmtree("work/_unrolled")
+    assert [run(*command).exit_code for command in (new, (*job, "work/out"))] == [0, 0]
 
 
 def test_a_job_goes_on_whatever_was_put_around_it(tmp_path, monkeypatch):

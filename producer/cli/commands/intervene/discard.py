@@ -34,8 +34,8 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
     """Delete a job: its parts, and everything that waits.
 
     The report beside the job's records is deleted, too. The job's log stays, so that a worker that was paused can't
-    bring the job back, and no other job uses the directory. Remove the directory yourself when no worker is running
-    that may have seen the job.
+    bring the job back, and no other job uses the directory. To use the directory again, remove the folder _unrolled in
+    it, once no worker runs that may have seen the job.
 
     \b
     Examples:
