@@ -96,8 +96,8 @@ def _row_lines(plan: Plan) -> Iterator[str]:
         if number:
             yield f"          {line}"
         else:
-            about = "about " if line[0].isdigit() else ""  # and not "less than 0.01 %"
-            yield f"unknown   {line if plan.input.exact else f'{about}{line}; {rows.words_read:,} were read'}"
+            guess = "about " if line[0].isdigit() else ""  # and not "about less than 0.01 %"
+            yield f"unknown   {line if plan.input.exact else f'{guess}{line}; {rows.words_read:,} were read'}"
 
 
 def _is_begun(plan: Plan) -> bool:
