@@ -12,7 +12,7 @@ from producer.cli.variables import KNOWN
 from unrolled.settings.declaration import variable_of
 
 #: How near an option of the command must be that is named beside a surer hint, from 0 to 1.
-_NEAR = 0.75
+_NEAR = 0.85
 
 
 def with_hint(error: click.NoSuchOption) -> click.NoSuchOption:
@@ -20,8 +20,9 @@ def with_hint(error: click.NoSuchOption) -> click.NoSuchOption:
     hint = error.ctx and _hint(error.option_name, error.ctx)
     if not hint:
         return error
-    near = get_close_matches(error.option_name, error.possibilities or (), cutoff=_NEAR)
-    return click.NoSuchOption(error.option_name, f"{error.message} {hint}", near, error.ctx)
+    name, options = error.option_name, error.possibilities or ()
+    near = [option for option in options if option.startswith(name)] or get_close_matches(name, options, cutoff=_NEAR)
+    return click.NoSuchOption(name, f"{error.message} {hint}", near, error.ctx)
 
 
 def _hint(name: str, context: click.Context) -> str:

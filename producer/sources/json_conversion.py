@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-#: Lines that are looked at.
+#: Lines, or elements of an array, that are looked at.
 _FIRST_LINES = 20
 _PAIR = 2
 
@@ -56,42 +57,50 @@ def _array(text: str) -> list[Any] | None:
 
 def _of_elements(array: list[Any]) -> tuple[str, str]:
     """The program for one array, and its condition."""
-    if not array or isinstance(array[0], dict):
+    known = [each for each in array if each is not None]
+    if len(known) > _FIRST_LINES and not any(all(map(fits, known)) for fits in (_is_text, _is_id, _is_list)):
+        known = known[:1]  # these are no fields of one row
+    if not known or isinstance(known[0], dict):
         return ".[]", ""
-    if all(map(_is_text, array)):
+    if all(map(_is_text, known)):
         return ".[] | {text: .}", ""
-    if all(map(_is_id, array)):
+    if all(map(_is_id, known)):
         return "{tokens: .}", ""
-    if not all(isinstance(each, list) for each in array):
+    if not all(map(_is_list, known)):
         return _of_record([array])
-    program, condition = _of_arrays(array)
+    program, condition = _of_arrays(known)
     return program and f".[] | {program}", condition
 
 
 def _of_beginning(array: str) -> tuple[str, str]:
-    """The same for an array that is cut, by its first element."""
-    rest = array[1:].lstrip()
+    """The same for an array that is cut, by its first elements."""
+    found: list[Any] = []
+    decode, rest = json.JSONDecoder().raw_decode, array[1:].lstrip()
     with suppress(ValueError, RecursionError):
-        return _of_elements([json.JSONDecoder().raw_decode(rest)[0]])
-    if not rest.startswith("["):
-        return _of_elements([""] if rest.startswith('"') else [])
-    program, condition = _of_beginning(rest)
-    return program and f".[] | {program}", condition
+        while len(found) < _FIRST_LINES:
+            element, end = decode(rest)
+            found.append(element)
+            rest = rest[end:].lstrip(", \t\r\n")
+    if found:
+        return _of_elements(found)
+    if rest.startswith('"'):
+        return ".[] | {text: .}", ""
+    return (".[] | {tokens: .}", "") if re.match(r"\[\s*\d", rest) else ("", "")
 
 
 def _of_arrays(arrays: list[list[Any]]) -> tuple[str, str]:
     """The program for several arrays, and its condition."""
-    elements = [element for array in arrays for element in array]
+    elements = [element for array in arrays for element in array if element is not None]
     if all(isinstance(each, dict) for each in elements):  # also if there are none
         return ".[]", ""
     if all(map(_is_id, elements)):
         return "{tokens: .}", ""
     if all(map(_is_row, elements)):
         return ".[] | {tokens: .}", ""
-    lengths = set(map(len, arrays))
+    lengths = set(map(len, filter(None, arrays)))
     if not all(map(_is_text, elements)) or lengths == {_PAIR}:
         return _of_record([array for array in arrays if array])
-    return '{text: join(" ")}', "" if lengths <= {0, 1} else "if its elements are the words of a text"
+    return '{text: join(" ")}', "" if lengths == {1} else "if its elements are the words of a text"
 
 
 def _of_record(arrays: list[list[Any]]) -> tuple[str, str]:
@@ -116,5 +125,9 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
 def _is_row(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_id, value))
+    return _is_list(value) and all(each is None or _is_id(each) for each in value)

@@ -14,7 +14,7 @@ from producer.sources.formats.json_escapes import unescaped
 from producer.sources.rows import PARTLY_READ, SourceRow
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Iterator
 
     from producer.sources.discovery import SourceFile
     from producer.sources.options import SourceOptions
@@ -42,14 +42,14 @@ class Seen(NamedTuple):
         share: the part of the row that is in the piece, above 0 and at most 1.
         whole: how many times as long the whole row is as `row`; 1 where it is the whole row.
         begins: whether the row begins in the piece.
-        part_of: what is equal for all parts of a row that are in several pieces, and for no other; None of another row.
+        part_of: of a part of a row that is in several pieces: the label of its input and where it begins there.
     """
 
     row: SourceRow | BadRow
     share: float = 1.0
     whole: float = 1.0
     begins: bool = True
-    part_of: Hashable = None
+    part_of: tuple[str, int] | None = None
 
 
 class Piece(NamedTuple):

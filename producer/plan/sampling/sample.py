@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from producer.plan.sampling.estimate import SMALL_SHARE, Draws, Estimate, quantiles, total_of
+from producer.plan.sampling.sums import DOUBTS, OF_ALL_TOKENS, SUMS, Limits, RowInParts
 from producer.sources.rows import BadRow, Row
 from producer.tokenization.checked_rows import checked_rows
 from producer.tokenization.coverage import Coverage
@@ -38,23 +39,6 @@ _LONG_ROWS, _LONG_TOKENS = 64, 32768
 _EXAMPLES = 5
 _BATCH_ROWS = 1024
 _KEY_BYTES = 16
-#: Sums over rows: good rows, bad rows, bytes of ids without the number in an automatic one, rows with an automatic one,
-#: token ids, real ones, rows without a real one, rows longer than the model was made for, tokens of rows that
-#: `LONG_ROW_TOKENS` calls long, tokens whose vectors are stored, rows without one of these, characters or token ids,
-#: those of them that weren't looked at, those that are perhaps in a bad row, and rows of which the parts that were
-#: looked at don't show whether they are bad, without a real token, or longer.
-SUMS = (
-    "rows", "quarantined", "id_bytes", "automatic", "token_ids", "tokens", "empty", "longer", "long_tokens", "vectors",
-    "bare", "size", "left_out", "in_bad_rows", "perhaps_bad", "perhaps_empty", "perhaps_longer",
-)  # fmt: skip
-#: The rows in doubt that each sum has in its error.
-_DOUBTS = {
-    "rows": "perhaps_bad", "quarantined": "perhaps_bad", "empty": "perhaps_empty", "bare": "perhaps_empty",
-    "longer": "perhaps_longer",
-}  # fmt: skip
-#: Those whose errors aren't known if more than a little was left out, which may be unlike the beginnings of its rows,
-#: or is perhaps in a bad row.
-_OF_ALL_TOKENS = ("token_ids", "tokens", "long_tokens", "vectors")
 
 
 class LongRow(NamedTuple):
@@ -133,7 +117,7 @@ class Sampler:
         positions: Positions | None = None,
     ) -> None:
         self._frames = frames
-        self._max_length, self._padding = config.max_length, config.padding
+        self._limits = Limits(config.max_length, config.padding)
         self._sizes = sizes
         self._positions = positions
         self._coverage = Coverage(tokenizer)
@@ -220,6 +204,10 @@ class Sampler:
         good = np.flatnonzero(table[:, 0] > 0)
         keys = [*[None] * (len(found) - len(parts)), *(one.part_of or object() for one in parts)]
         kind.lengths.append((piece.size_bytes, table[good, -1], shares[good], [keys[number] for number in good]))
+        for row, one in zip(table[len(found) - len(parts) :], parts, strict=True):
+            if one.part_of is not None:
+                of_row = kind.in_parts.setdefault(one.part_of, RowInParts())
+                of_row.add(piece.size_bytes, row[: len(SUMS)], one.share, row[-1])
         kind.draw(piece, (table[:, : len(SUMS)] * shares[:, None]).sum(0))
 
     def _with_words(self, rows: list[Seen], weight: float) -> list[tuple[float, ...]]:
@@ -238,27 +226,25 @@ class Sampler:
         self._has_parts |= is_part
         size = _size_of(seen) * seen.whole
         if isinstance(row, BadRow):
-            # If a part of a row is bad, its other parts are, too, which are taken for good ones.
-            others = 1 / seen.share - 1 if seen.part_of else 0.0
-            return self._bad(seen, row, row.reason, (size, 0, size * others, others))
+            return self._bad(seen, row, row.reason, (size, 0, 0, 0))
         ids = row.tokens.size * seen.whole
         real = row.tokens.size if row.tokens.all() else int(np.count_nonzero(row.tokens))
         length = real * seen.whole
         left_out = size * (1 - 1 / seen.whole) * is_begun  # parts of a plain file have all of it together
-        is_doubtful = is_begun and self._padding is not None and real <= self._padding.length
-        sizes = (size, left_out, 0, is_doubtful)
-        if self._padding is not None and length > self._padding.length:  # of such a row, a part was tokenized
-            return self._bad(seen, row, self._padding.why_too_long(round(length)), sizes)
+        max_length, padding = self._limits
+        is_doubtful = is_begun and padding is not None and real <= padding.length
+        sizes = (size, left_out, size * is_doubtful, is_doubtful)
+        if padding is not None and length > padding.length and seen.part_of is None:  # else judged as a whole
+            return self._bad(seen, row, padding.why_too_long(round(length)), sizes)
         if length > LONG_ROW_TOKENS and len(self._long_rows) < _LONG_ROWS:
             self._long_rows.append(LongRow(row.tokens[row.tokens > 0][:_LONG_TOKENS], round(length), seen.begins))
-        is_longer, is_long = length > self._max_length, length > LONG_ROW_TOKENS
+        is_longer, is_long = length > max_length, length > LONG_ROW_TOKENS
         vectors = length if self._positions is None else _stored(self._positions, row.tokens, length)
         automatic = seen.row.id is None
         id_bytes = _bytes_of(f"{row.file}#" if automatic else row.id)
-        is_bare = is_part and not real
         return (
             1, 0, id_bytes, automatic, ids, length, not length, is_longer, length * is_long, vectors, not vectors,
-            *sizes, is_bare, is_bare or (is_begun and real <= self._max_length), seen.share, length,
+            *sizes, is_begun and not real, is_begun and real <= max_length, seen.share, length,
         )  # fmt: skip
 
     def _bad(self, seen: Seen, row: Row | BadRow, reason: str, sizes: tuple[float, ...]) -> tuple[float, ...]:
@@ -266,15 +252,27 @@ class Sampler:
         self._reasons.setdefault(_kind_of(reason), f"{row.file}: {reason}")
         return (0, 1, *[0] * (len(SUMS) - 4 - len(sizes)), *sizes, 0, 0, seen.share, 0)
 
+    def _with_rows_in_parts(self, kind: _Kind) -> dict[str, Estimate]:
+        """The sums over all inputs of a kind, in which a row that was seen in parts is judged as a whole."""
+        found = kind.estimates()
+        in_doubt = any(row.is_bad for row in kind.in_parts.values())
+        for key, row in kind.in_parts.items():
+            changes, reason = row.judged(kind.draws.weight, self._limits, in_doubt=in_doubt)
+            if reason:
+                self._reasons.setdefault(_kind_of(reason), f"{key[0]}: {reason}")
+            for name, change in zip(SUMS, changes.tolist(), strict=True):
+                found[name] = Estimate(max(0.0, found[name].value + change), found[name].error)
+        return found
+
     def _summed_up(self, kinds: list[_Kind]) -> Sample:
-        parts = [kind.estimates() for kind in kinds]
+        parts = [self._with_rows_in_parts(kind) for kind in kinds]
         lengths, weights, in_part = _lengths(kinds)
         sums = {name: total_of(parts, name) for name in SUMS}
-        for name, doubt in _DOUBTS.items():
+        for name, doubt in DOUBTS.items():
             value, error = sums[name]
             sums[name] = Estimate(value, None if error is None else error + sums[doubt].value)
         if sums["left_out"].value + sums["in_bad_rows"].value > SMALL_SHARE * sums["size"].value:
-            sums |= {name: sums[name]._replace(error=None) for name in _OF_ALL_TOKENS}
+            sums |= {name: sums[name]._replace(error=None) for name in OF_ALL_TOKENS}
         digits = _digits(sums["rows"].value + sums["quarantined"].value, self._sizes)
         id_bytes, error = sums["id_bytes"]
         sums["id_bytes"] = Estimate(id_bytes + sums["automatic"].value * digits, error)
@@ -307,6 +305,7 @@ class _Kind:
         self.draws = Draws(frame.size_bytes, SUMS)
         #: Of each piece its bytes, and its rows' lengths, shares and `Seen.part_of`.
         self.lengths: list[tuple[float, NDArray[np.float64], NDArray[np.float64], list[Hashable]]] = []
+        self.in_parts: dict[tuple[str, int], RowInParts] = {}  # by `Seen.part_of`
         self._units: dict[int, tuple[float, NDArray[np.float64]]] = {}  # number → bytes read and sums over their rows
 
     @property
@@ -349,7 +348,10 @@ def _lengths(kinds: list[_Kind]) -> tuple[NDArray[np.int64], NDArray[np.float64]
             lengths.append(found)
             weights.append(kind.draws.weight(size) * shares)
             keys += of_parts
-    together, weight = np.concatenate(lengths), np.concatenate(weights)
+    refused = {key for kind in kinds for key, row in kind.in_parts.items() if row.is_refused}
+    is_kept = np.array([key not in refused for key in keys], np.bool_)
+    together, weight = np.concatenate(lengths)[is_kept], np.concatenate(weights)[is_kept]
+    keys = [key for key in keys if key not in refused]
     of_rows: dict[Hashable, list[int]] = {}
     for number, key in enumerate(keys):
         if key is not None:

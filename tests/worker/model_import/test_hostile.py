@@ -470,7 +470,8 @@ def test_calls_in_the_wrong_order():
             ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"],
             r"in 2 parts. Load the parts model-00001-of-00002.safetensors to model-00002-of-00002.safetensors",
         ),
-        (["_unrolled/job.json", "a.npz"], r"is a job's directory, not a model's$"),
+        (["_unrolled/job.json", "a.parquet"], r"is a job's directory, not a model's$"),
+        (["_unrolled/job.json", "a.keras"], r"contains the model: \S+/one/a.keras$"),
         (["config.json"], r"is a directory without saved_model.pb and without .npy files; give a Keras file"),
     ],
 )

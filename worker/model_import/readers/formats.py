@@ -203,8 +203,6 @@ def _format_of_directory(source: Path) -> str:
         return "saved model"
     if any(source.glob("*.npy")):
         return "npy files"
-    if is_job(str(source)):
-        raise ImportRefusedError("is a job's directory, not a model's")
     suffixes = {*_BY_NAME, ".keras", ".h5", ".hdf5", ".npz", ".index"}
     names = sorted(one.name for one in source.iterdir() if one.suffix.lower() in suffixes and one.is_file())
     check_count(source.name, len(names))
@@ -215,6 +213,8 @@ def _format_of_directory(source: Path) -> str:
     part = _PART.search(names[0]) if names else None
     if part is not None:
         raise ImportRefusedError(f"is a directory with a model in {int(part['count'])} parts. {_how_to_join(part)}")
+    if is_job(str(source)):
+        raise ImportRefusedError("is a job's directory, not a model's")
     raise ImportRefusedError(f"is a directory without saved_model.pb and without .npy files; give {_ALLOWED}")
 
 

@@ -13,6 +13,7 @@ from unrolled.errors import OptionError, as_argument
 from unrolled.job.directories import refuse_place
 from unrolled.job.offer import ENGINES
 from unrolled.model.files import CONFIG_FILE, WEIGHTS_FILE
+from unrolled.store.disk.path_limits import refuse_impossible
 
 if TYPE_CHECKING:
     from producer.demo.neighbours import Place
@@ -53,6 +54,7 @@ def demo(directory: Path, engine: str | None, epochs: int) -> None:
 
     if str(directory).startswith("-"):  # as of ./-x; each step takes it as an argument
         directory = directory.absolute()
+    refuse_impossible(str(directory / "vectors"))
     place = directory.resolve()
     if file := next((each for each in (place, *place.parents) if each.is_file()), None):
         raise OptionError(f"{directory}: {file} is a file; name a directory, or a path at which one can be made")
