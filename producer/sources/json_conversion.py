@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 #: Lines, or elements of an array, that are looked at.
 _FIRST_LINES = 20
+#: The share of elements of one kind by which an array is judged.
+_MOST = 0.9
 _PAIR = 2
 
 
@@ -58,8 +60,9 @@ def _array(text: str) -> list[Any] | None:
 def _of_elements(array: list[Any]) -> tuple[str, str]:
     """The program for one array, and its condition."""
     known = [each for each in array if each is not None]
-    if len(known) > _FIRST_LINES and not any(all(map(fits, known)) for fits in (_is_text, _is_id, _is_list)):
-        known = known[:1]  # these are no fields of one row
+    if len(known) > _FIRST_LINES:  # these are no fields of one row
+        kinds = ([each for each in known if fits(each)] for fits in (_is_text, _is_id, _is_list))
+        known = next((kind for kind in kinds if len(kind) > _MOST * len(known)), known)
     if not known or isinstance(known[0], dict):
         return ".[]", ""
     if all(map(_is_text, known)):
@@ -67,7 +70,7 @@ def _of_elements(array: list[Any]) -> tuple[str, str]:
     if all(map(_is_id, known)):
         return "{tokens: .}", ""
     if not all(map(_is_list, known)):
-        return _of_record([array])
+        return _of_record([array]) if len(known) <= _FIRST_LINES else ("", "")
     program, condition = _of_arrays(known)
     return program and f".[] | {program}", condition
 
@@ -83,9 +86,9 @@ def _of_beginning(array: str) -> tuple[str, str]:
             rest = rest[end:].lstrip(", \t\r\n")
     if found:
         return _of_elements(found)
-    if rest.startswith('"'):
-        return ".[] | {text: .}", ""
-    return (".[] | {tokens: .}", "") if re.match(r"\[\s*\d", rest) else ("", "")
+    if rest.startswith(('"', "{")):
+        return ".[] | {text: .}" if rest.startswith('"') else ".[]", ""
+    return (".[] | {tokens: .}", "") if re.match(r"\[\s*\d+\s*,\s*\d+\s*,", rest) else ("", "")
 
 
 def _of_arrays(arrays: list[list[Any]]) -> tuple[str, str]:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 LONG_ROW_TOKENS = 8192
 #: Long rows that are kept, and tokens that are kept of each.
 _LONG_ROWS, _LONG_TOKENS = 64, 32768
+#: How many times as many long rows may be bad in parts that weren't seen as are in those that were.
+_MORE_BAD = 3
 #: Examples of bad rows.
 _EXAMPLES = 5
 _BATCH_ROWS = 1024
@@ -255,9 +257,10 @@ class Sampler:
     def _with_rows_in_parts(self, kind: _Kind) -> dict[str, Estimate]:
         """The sums over all inputs of a kind, in which a row that was seen in parts is judged as a whole."""
         found = kind.estimates()
-        in_doubt = any(row.is_bad for row in kind.in_parts.values())
+        weight = None if kind.draws.whole else kind.draws.weight
+        bad = sum(row.is_bad for row in kind.in_parts.values()) / max(len(kind.in_parts), 1)
         for key, row in kind.in_parts.items():
-            changes, reason = row.judged(kind.draws.weight, self._limits, in_doubt=in_doubt)
+            changes, reason = row.judged(weight, self._limits, min(1.0, _MORE_BAD * bad))
             if reason:
                 self._reasons.setdefault(_kind_of(reason), f"{key[0]}: {reason}")
             for name, change in zip(SUMS, changes.tolist(), strict=True):

@@ -33,8 +33,9 @@ OF_ALL_TOKENS = ("token_ids", "tokens", "long_tokens", "vectors")
 _AT = {name: at for at, name in enumerate(SUMS)}
 #: Shares of a row that are all of it.
 _ALL = 0.999
-#: A length that is estimated from some parts of a row may be so many times as large, or as small.
-_FACTOR = 1.5
+#: A length that is estimated from all parts of a row, in which words may be cut, may be so many times as large, or as
+#: small; and one from some parts.
+_FACTOR, _FACTOR_OF_SOME = 1.02, 1.5
 
 
 class Limits(NamedTuple):
@@ -52,10 +53,11 @@ class Limits(NamedTuple):
 class RowInParts:
     """A row that was seen in several parts, each with the values of `SUMS` that it would have if all of it were so.
 
+    A part doesn't show in which field of the row it is. So if one is bad, the row may be bad, or may not.
+
     Attributes:
-        is_bad: whether a part is bad, and so the row.
-        is_refused: whether it goes to quarantine, as `judged` has found.
-        is_whole: whether the parts are all of it.
+        is_bad: whether a part is bad.
+        is_refused: whether all of it is too long for a model that pads rows, as `judged` has found.
     """
 
     def __init__(self) -> None:
@@ -74,41 +76,40 @@ class RowInParts:
         self._parts.append((size_bytes, values, share, length))
         self.is_bad |= not values[0]
 
-    @property
-    def is_whole(self) -> bool:  # noqa: D102 - see above
-        return sum(share for _, _, share, _ in self._parts) > _ALL
-
     def judged(
-        self, weight: Callable[[float], float], limits: Limits, *, in_doubt: bool
+        self, weight: Callable[[float], float] | None, limits: Limits, bad_share: float
     ) -> tuple[NDArray[np.float64], str]:
         """What judging the row as a whole changes in the sums, and why it is too long; "" if it isn't.
 
         Args:
-            weight: how many rows of the input a row in a piece of so many bytes stands for.
+            weight: how many rows of the input a row in a piece of so many bytes stands for; None if all were read.
             limits: of the model.
-            in_doubt: whether a row may be bad in the parts that weren't seen.
+            bad_share: the share of the other rows in parts that may be bad.
         """
-        shares = np.array([weight(size_bytes) * share for size_bytes, _, share, _ in self._parts])
+        shares = np.array([share * (weight(size) if weight else 1) for size, _, share, _ in self._parts])
         share, sums = shares.sum(), shares @ np.array([values for _, values, _, _ in self._parts])
-        length = float(np.average([length for *_, length in self._parts], weights=shares))
+        length = round(float(np.average([length for *_, length in self._parts], weights=shares)))
+        factor = _FACTOR if sum(share for _, _, share, _ in self._parts) > _ALL else _FACTOR_OF_SOME
         padded, found, reason = limits.padding, sums.copy(), ""
         if padded is not None and not self.is_bad and length > padded.length:
-            reason = padded.why_too_long(round(length))
-        self.is_refused = self.is_bad or bool(reason)
-        if self.is_refused:
+            reason, self.is_refused = padded.why_too_long(length), True
             found[:] = 0
             found[_AT["quarantined"]], found[_AT["size"]] = share, sums[_AT["size"]]
+            found[_AT["perhaps_bad"]] = share * (weight is not None)
         else:
-            found[_AT["longer"]] = share * (length > limits.max_length)
-            found[_AT["empty"]] = share * (not length)
-            found[_AT["bare"]] = share * (not sums[_AT["vectors"]])
-        if not (self.is_whole or self.is_bad):
+            good = sums[_AT["rows"]]
+            found[_AT["longer"]] = good * (length > limits.max_length)
+            found[_AT["empty"]] = good * (not length)
+            found[_AT["bare"]] = good * (not sums[_AT["vectors"]])
+            found[_AT["perhaps_longer"]] = good * (not length or _is_near(length, limits.max_length, factor))
+        if factor == _FACTOR_OF_SOME:
             found[_AT["perhaps_empty"]] = share * (not length)
-            found[_AT["perhaps_longer"]] = share * (not length or _is_near(length, limits.max_length))
-            if in_doubt or (padded is not None and _is_near(length, padded.length)):
-                found[_AT["perhaps_bad"]], found[_AT["in_bad_rows"]] = share, sums[_AT["size"]]
+            found[_AT["perhaps_bad"]] = max(found[_AT["perhaps_bad"]], share * bad_share)
+            found[_AT["in_bad_rows"]] = sums[_AT["size"]] * bad_share
+        if self.is_bad or (padded is not None and _is_near(length, padded.length, factor)):
+            found[_AT["perhaps_bad"]], found[_AT["in_bad_rows"]] = share, sums[_AT["size"]]
         return found - sums, reason
 
 
-def _is_near(length: float, limit: int) -> bool:
-    return limit / _FACTOR <= length <= limit * _FACTOR
+def _is_near(length: float, limit: int, factor: float) -> bool:
+    return length != limit and limit / factor <= length <= limit * factor
