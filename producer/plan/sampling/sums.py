@@ -53,7 +53,8 @@ class Limits(NamedTuple):
 class RowInParts:
     """A row that was seen in several parts, each with the values of `SUMS` that it would have if all of it were so.
 
-    A part doesn't show in which field of the row it is. So if one is bad, the row may be bad, or may not.
+    A part doesn't show in which field of the row it is. So if one is bad, the row may be bad, or may not; only a row of
+    which each part is bad surely is.
 
     Attributes:
         is_bad: whether a part is bad.
@@ -106,7 +107,9 @@ class RowInParts:
             found[_AT["perhaps_empty"]] = share * (not length)
             found[_AT["perhaps_bad"]] = max(found[_AT["perhaps_bad"]], share * bad_share)
             found[_AT["in_bad_rows"]] = sums[_AT["size"]] * bad_share
-        if self.is_bad or (padded is not None and _is_near(length, padded.length, factor)):
+        is_surely_bad = factor == _FACTOR and not sums[_AT["rows"]]
+        is_near = padded is not None and _is_near(length, padded.length, factor)
+        if not is_surely_bad and (self.is_bad or is_near):
             found[_AT["perhaps_bad"]], found[_AT["in_bad_rows"]] = share, sums[_AT["size"]]
         return found - sums, reason
 

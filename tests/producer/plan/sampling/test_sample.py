@@ -289,6 +289,15 @@ def test_a_bad_id_in_a_part_of_a_long_row(tmp_path):
             assert abs(sums[name].value - truth) <= sums[name].error + 1e-6
 
 
+@pytest.mark.parametrize("bad", [{"tokens": [99] * 100_000}, {"text": "a " * 200_000}])
+def test_long_rows_that_are_bad_all_along(tmp_path, bad):
+    """Of which each part is bad: ids of another vocabulary, and texts for a model that pads short rows."""
+    path = write_lines(tmp_path / "rows.jsonl", [json.dumps(row) for row in [*[bad] * 5, *[{"text": "a b"}] * 100]])
+    sums = sampler_of(path, config=replace(CONFIG, padding=Padding(MAX_LENGTH))).sample(60).sums
+    for name, truth in (("rows", 100), ("quarantined", 5), ("tokens", 200), ("longer", 0)):
+        assert sums[name] == (pytest.approx(truth), 0)
+
+
 def test_other_fields_of_a_long_row(tmp_path):
     """Their numbers are no token ids, and don't make the row a bad one."""
     row = {"tokens": [1] * 60_000, "offsets": [[at, at + 4] for at in range(0, 300_000, 5)]}
