@@ -62,7 +62,7 @@ def test_an_import_compares_in_float32(policy, tmp_path):
 
 @pytest.fixture(
     params=[
-        ("torch", "jax"),
+        pytest.param(("torch", "jax"), marks=MORE),
         pytest.param(("numpy", "jax"), marks=MORE),
         ("theano", "jax"),
         pytest.param(("", "jax"), marks=MORE),
