@@ -312,8 +312,11 @@ def test_other_fields_of_a_long_row(tmp_path):
 def test_long_rows_of_exactly_the_longest_length(tmp_path, padded):
     """None is longer, and none of them has to be in doubt."""
     limit = 131_072
-    path = write_lines(tmp_path / "rows.jsonl", [json.dumps({"tokens": [1] * limit})] * 12)
-    config = replace(CONFIG, max_length=limit, padding=Padding(limit) if padded else None)
+    ids = random.Random(1)  # of one digit or two, so that each part shows another length
+    rows = [{"tokens": [ids.randrange(1, 21) for _ in range(limit)]} for _ in range(12)]
+    path = write_lines(tmp_path / "rows.jsonl", map(json.dumps, rows))
+    config = ModelConfig.stacked(20, limit, num_lstm_units=1, num_lstm_layers=1, embedding_dim=1)
+    config = replace(config, padding=Padding(limit) if padded else None)
     sums = sampler_of(path, config=config).sample(60).sums
     for name, truth in (("rows", 12), ("quarantined", 0), ("longer", 0), ("tokens", 12 * limit)):
         assert sums[name] == (pytest.approx(truth), 0)
@@ -328,7 +331,8 @@ def test_long_rows_near_the_longest_length(tmp_path, padded):
     config = replace(CONFIG, max_length=limit, padding=Padding(limit) if padded else None)
     sums = sampler_of(path, config=config).sample(60).sums
     for name, truth in (("rows", 3012), ("quarantined", 0), ("longer", 0)):
-        assert abs(sums[name].value - truth) <= sums[name].error + 1e-6
+        assert sums[name].value == pytest.approx(truth)
+        assert (sums[name].error > 0) == (name == "longer" or padded)
     assert sums["tokens"].value == pytest.approx(66_000, rel=0.003)
     sums = sampler_of(path, config=config).sample(0, least_draws=15).sums
     assert sums["longer"].value <= sums["longer"].error
