@@ -94,7 +94,7 @@ def create_app(settings: Settings, make_engine: MakeEngine = choose_engine) -> W
     guard_transport()
     guard_signals()
 
-    @app.task(name=TASK, typing=False)  # type: ignore[untyped-decorator]  # Celery is untyped
+    @app.task(name=TASK, typing=False, shared=False)  # type: ignore[untyped-decorator]  # Celery is untyped
     def shard(*values: object) -> str:
         if app.assembly is None:
             raise BrokenWorkerError("a message came before the worker had started")

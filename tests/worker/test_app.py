@@ -26,6 +26,7 @@ from support.processes import (
     worker_parts,
 )
 
+from unrolled.errors import BrokenWorkerError
 from unrolled.queue.messages import TASK
 from worker.app import _wake_at_signals, create_app
 from worker.runtime.outcome import Outcome
@@ -188,6 +189,18 @@ def test_a_message_asks_for_two_values(site):
         assert app.tasks[TASK]() == Outcome.DROPPED
         assert app.tasks[TASK]("a", "b", "c") == Outcome.DROPPED
     app.close()
+
+
+def test_two_apps_of_one_process_have_each_its_own_task(site):
+    """Celery hands a task to each app of a process that is told to share it: the first one's parts, to the second."""
+    settings = Settings(broker=site.broker_url, model=site.model.path)
+    first, second = (create_app(settings, lambda *_: None) for _ in range(2))
+    with worker_parts(site) as second.assembly:
+        assert second.tasks[TASK]() == Outcome.DROPPED
+    with pytest.raises(BrokenWorkerError, match="before the worker had started"):
+        first.tasks[TASK]()
+    first.close()
+    second.close()
 
 
 def test_only_our_queue_is_consumed_and_only_json_taken(site):
