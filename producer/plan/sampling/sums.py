@@ -91,6 +91,7 @@ class RowInParts:
         share, sums = shares.sum(), shares @ np.array([values for _, values, _, _ in self._parts])
         length = round(float(np.average([length for *_, length in self._parts], weights=shares)))
         factor = _FACTOR if sum(share for _, _, share, _ in self._parts) > _ALL else _FACTOR_OF_SOME
+        seems_empty = factor == _FACTOR_OF_SOME and not length  # its other parts may have tokens
         padded, found, reason = limits.padding, sums.copy(), ""
         if padded is not None and not self.is_bad and length > padded.length:
             reason, self.is_refused = padded.why_too_long(length), True
@@ -102,9 +103,9 @@ class RowInParts:
             found[_AT["longer"]] = good * (length > limits.max_length)
             found[_AT["empty"]] = good * (not length)
             found[_AT["bare"]] = good * (not sums[_AT["vectors"]])
-            found[_AT["perhaps_longer"]] = good * (not length or _is_near(length, limits.max_length, factor))
+            found[_AT["perhaps_longer"]] = good * (seems_empty or _is_near(length, limits.max_length, factor))
         if factor == _FACTOR_OF_SOME:
-            found[_AT["perhaps_empty"]] = share * (not length)
+            found[_AT["perhaps_empty"]] = share * seems_empty
             found[_AT["perhaps_bad"]] = max(found[_AT["perhaps_bad"]], share * bad_share)
             found[_AT["in_bad_rows"]] = sums[_AT["size"]] * bad_share
         is_surely_bad = factor == _FACTOR and not sums[_AT["rows"]]

@@ -298,6 +298,13 @@ def test_long_rows_that_are_bad_all_along(tmp_path, bad):
         assert sums[name] == (pytest.approx(truth), 0)
 
 
+def test_long_rows_without_a_token(tmp_path):
+    """They are empty, which all of their parts show, and so none of them is in doubt as a longer one."""
+    sums = sampler_of(write_lines(tmp_path / "rows.jsonl", [json.dumps({"text": " " * 300_000})] * 6)).sample(60).sums
+    for name, truth in (("rows", 6), ("empty", 6), ("longer", 0), ("tokens", 0)):
+        assert sums[name] == (pytest.approx(truth), 0)
+
+
 def test_other_fields_of_a_long_row(tmp_path):
     """Their numbers are no token ids, and don't make the row a bad one."""
     row = {"tokens": [1] * 60_000, "offsets": [[at, at + 4] for at in range(0, 300_000, 5)]}
