@@ -164,6 +164,12 @@ def _advice(plan: Plan) -> Iterator[str]:
             f"{counted(len(found.not_sampled), 'compressed table')} of more than 64 MiB "
             f"{'is' if len(found.not_sampled) == 1 else 'are'} left out of all figures, as {found.not_sampled[0]}"
         )
+    if plan.rows.partly_read.value:
+        rows = counted(max(1, round(plan.rows.partly_read.value)), "row has", "rows have")
+        yield (
+            f"{rows} more than 256 KiB, of which the plan reads parts: how long such a row is, and whether it can be "
+            "used, is estimated, and the errors above don't cover it"
+        )
     if _is_begun(plan):
         yield (
             f"{size_text(found.from_the_start)} can be read from their start only (compressed files, Arrow files, "

@@ -55,6 +55,8 @@ class Rows:
         empty: good rows without a real token.
         padding_share: share of the token ids that are 0, which is padding.
         longer: rows with more tokens than the model was made for; they are computed too, and nothing is cut.
+        partly_read: rows, good or bad, of which parts were read; what no error of the others covers is whether each is
+            bad, empty or longer, and how long it is.
         lengths: tokens of a row: "mean", "median", "p90", "p99" and "longest" (of those that were seen).
         in_part: whether the longest of these is an estimate, because parts of its row were read.
         unknown_share: share of the words that are not in the vocabulary; None where that isn't known.
@@ -70,6 +72,7 @@ class Rows:
     empty: Estimate
     padding_share: float
     longer: Estimate
+    partly_read: Estimate
     lengths: dict[str, float]
     in_part: bool
     unknown_share: float | None

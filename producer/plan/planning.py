@@ -193,6 +193,7 @@ def _rows(sample: Sample, share: float) -> Rows:
         empty=sums["empty"],
         padding_share=max(0.0, 1 - sums["tokens"].value / ids) if (ids := sums["token_ids"].value) else 0.0,
         longer=sums["longer"],
+        partly_read=sums["partly_read"],
         lengths={"mean": mean, "median": median, "p90": p90, "p99": p99, "longest": longest},
         in_part=sample.in_part,
         unknown_share=sample.unknown_share,

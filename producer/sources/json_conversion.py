@@ -7,10 +7,13 @@ import re
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-#: Lines, or elements of an array, that are looked at.
-_FIRST_LINES = 20
-#: The share of elements of one kind by which an array is judged.
+#: Lines that are looked at, and elements of an array that is cut.
+_FIRST_LINES, _FIRST_ELEMENTS = 20, 1000
+#: The most fields that one row is taken to have.
+_FIELDS = 20
+#: The share of elements of one kind by which a longer array is judged, and what jq calls those of the kinds.
 _MOST = 0.9
+_KINDS = {str: "strings", list: "arrays", dict: "objects"}
 _PAIR = 2
 
 
@@ -60,9 +63,13 @@ def _array(text: str) -> list[Any] | None:
 def _of_elements(array: list[Any]) -> tuple[str, str]:
     """The program for one array, and its condition."""
     known = [each for each in array if each is not None]
-    if len(known) > _FIRST_LINES:  # these are no fields of one row
-        kinds = ([each for each in known if fits(each)] for fits in (_is_text, _is_id, _is_list))
-        known = next((kind for kind in kinds if len(kind) > _MOST * len(known)), known)
+    if len(known) > _FIELDS:
+        for kind, name in _KINDS.items():
+            rows = [each for each in known if isinstance(each, kind)]
+            if _MOST * len(known) < len(rows) < len(known):
+                program, condition = _of_elements(rows)
+                others = "if its elements of other kinds are no rows"
+                return program.replace(".[]", f".[] | {name}", 1), others + condition.replace("if", ", and", 1)
     if not known or isinstance(known[0], dict):
         return ".[]", ""
     if all(map(_is_text, known)):
@@ -70,7 +77,7 @@ def _of_elements(array: list[Any]) -> tuple[str, str]:
     if all(map(_is_id, known)):
         return "{tokens: .}", ""
     if not all(map(_is_list, known)):
-        return _of_record([array]) if len(known) <= _FIRST_LINES else ("", "")
+        return _of_record([array]) if len(known) <= _FIELDS else ("", "")
     program, condition = _of_arrays(known)
     return program and f".[] | {program}", condition
 
@@ -80,7 +87,7 @@ def _of_beginning(array: str) -> tuple[str, str]:
     found: list[Any] = []
     decode, rest = json.JSONDecoder().raw_decode, array[1:].lstrip()
     with suppress(ValueError, RecursionError):
-        while len(found) < _FIRST_LINES:
+        while len(found) < _FIRST_ELEMENTS:
             element, end = decode(rest)
             found.append(element)
             rest = rest[end:].lstrip(", \t\r\n")
@@ -88,7 +95,7 @@ def _of_beginning(array: str) -> tuple[str, str]:
         return _of_elements(found)
     if rest.startswith(('"', "{")):
         return ".[] | {text: .}" if rest.startswith('"') else ".[]", ""
-    return (".[] | {tokens: .}", "") if re.match(r"\[\s*\d+\s*,\s*\d+\s*,", rest) else ("", "")
+    return (".[] | {tokens: .}", "") if re.fullmatch(r"\[\s*(\d+\s*,\s*)+\d*", rest) else ("", "")
 
 
 def _of_arrays(arrays: list[list[Any]]) -> tuple[str, str]:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 WHOLE_ROW_BYTES = 256 * 1024
 #: Bytes of a part that is tokenized.
 PART_BYTES = 64 * 1024
-#: Token ids, and what is between them in any format.
-_NUMBERS = re.compile(rb"[0-9 ,\t\[\]]+")
+#: Token ids, and what is between them in any format: not so many blanks as there may be between words.
+_NUMBERS = re.compile(rb"(?:[0-9]+[ ,\t\[\]]{0,8})+")
 _SPACES = bytes.maketrans(b",\t[]", b"    ")
 _BLANK = re.compile(rb"\s")
 #: Characters of the longest word that is made whole at the end of a part.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from producer.plan.sampling.estimate import SMALL_SHARE, Draws, Estimate, quantiles, total_of
-from producer.plan.sampling.sums import DOUBTS, OF_ALL_TOKENS, SUMS, Limits, RowInParts
+from producer.plan.sampling.sums import OF_ALL_TOKENS, SUMS, Limits, RowInParts
 from producer.sources.rows import BadRow, Row
 from producer.tokenization.checked_rows import checked_rows
 from producer.tokenization.coverage import Coverage
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 LONG_ROW_TOKENS = 8192
 #: Long rows that are kept, and tokens that are kept of each.
 _LONG_ROWS, _LONG_TOKENS = 64, 32768
-#: How many times as many long rows may be bad in parts that weren't seen as are in those that were.
-_MORE_BAD = 3
 #: Examples of bad rows.
 _EXAMPLES = 5
 _BATCH_ROWS = 1024
@@ -125,7 +123,6 @@ class Sampler:
         self._coverage = Coverage(tokenizer)
         self._words = self._unknown = 0.0
         self._words_read = 0
-        self._has_parts = False
         self._batch: SourceBatch = []
         self._tokenized = checked_rows(
             self._batches(), config, tokenizer, add_special_tokens=special_tokens, coverage=self._coverage
@@ -225,19 +222,16 @@ class Sampler:
     def _seen(self, seen: Seen, row: Row | BadRow) -> tuple[float, ...]:
         """A row's parts of the sums, its share, and its length."""
         is_part, is_begun = seen.whole != 1, seen.whole != 1 and seen.part_of is None
-        self._has_parts |= is_part
         size = _size_of(seen) * seen.whole
         if isinstance(row, BadRow):
-            return self._bad(seen, row, row.reason, (size, 0, 0, 0))
+            return self._bad(seen, row, row.reason, size)
         ids = row.tokens.size * seen.whole
         real = row.tokens.size if row.tokens.all() else int(np.count_nonzero(row.tokens))
         length = real * seen.whole
         left_out = size * (1 - 1 / seen.whole) * is_begun  # parts of a plain file have all of it together
         max_length, padding = self._limits
-        is_doubtful = is_begun and padding is not None and real <= padding.length
-        sizes = (size, left_out, size * is_doubtful, is_doubtful)
         if padding is not None and length > padding.length and seen.part_of is None:  # else judged as a whole
-            return self._bad(seen, row, padding.why_too_long(round(length)), sizes)
+            return self._bad(seen, row, padding.why_too_long(round(length)), size, left_out)
         if length > LONG_ROW_TOKENS and len(self._long_rows) < _LONG_ROWS:
             self._long_rows.append(LongRow(row.tokens[row.tokens > 0][:_LONG_TOKENS], round(length), seen.begins))
         is_longer, is_long = length > max_length, length > LONG_ROW_TOKENS
@@ -246,21 +240,19 @@ class Sampler:
         id_bytes = _bytes_of(f"{row.file}#" if automatic else row.id)
         return (
             1, 0, id_bytes, automatic, ids, length, not length, is_longer, length * is_long, vectors, not vectors,
-            *sizes, is_begun and not real, is_begun and real <= max_length, seen.share, length,
+            size, left_out, is_part, seen.share, length,
         )  # fmt: skip
 
-    def _bad(self, seen: Seen, row: Row | BadRow, reason: str, sizes: tuple[float, ...]) -> tuple[float, ...]:
-        """What `_seen` returns of a bad row; `sizes` are those of `SUMS` from "size" to "perhaps_bad"."""
+    def _bad(self, seen: Seen, row: Row | BadRow, reason: str, size: float, left_out: float = 0) -> tuple[float, ...]:
+        """What `_seen` returns of a bad row."""
         self._reasons.setdefault(_kind_of(reason), f"{row.file}: {reason}")
-        return (0, 1, *[0] * (len(SUMS) - 4 - len(sizes)), *sizes, 0, 0, seen.share, 0)
+        return (0, 1, *[0] * (len(SUMS) - 5), size, left_out, seen.whole != 1, seen.share, 0)
 
     def _with_rows_in_parts(self, kind: _Kind) -> dict[str, Estimate]:
         """The sums over all inputs of a kind, in which a row that was seen in parts is judged as a whole."""
         found = kind.estimates()
-        weight = None if kind.draws.whole else kind.draws.weight
-        bad = sum(row.is_bad for row in kind.in_parts.values()) / max(len(kind.in_parts), 1)
         for key, row in kind.in_parts.items():
-            changes, reason = row.judged(weight, self._limits, min(1.0, _MORE_BAD * bad))
+            changes, reason = row.judged(kind.draws.weight, self._limits)
             if reason:
                 self._reasons.setdefault(_kind_of(reason), f"{key[0]}: {reason}")
             for name, change in zip(SUMS, changes.tolist(), strict=True):
@@ -271,10 +263,7 @@ class Sampler:
         parts = [self._with_rows_in_parts(kind) for kind in kinds]
         lengths, weights, in_part = _lengths(kinds)
         sums = {name: total_of(parts, name) for name in SUMS}
-        for name, doubt in DOUBTS.items():
-            value, error = sums[name]
-            sums[name] = Estimate(value, None if error is None else error + sums[doubt].value)
-        if sums["left_out"].value + sums["in_bad_rows"].value > SMALL_SHARE * sums["size"].value:
+        if sums["left_out"].value > SMALL_SHARE * sums["size"].value:
             sums |= {name: sums[name]._replace(error=None) for name in OF_ALL_TOKENS}
         digits = _digits(sums["rows"].value + sums["quarantined"].value, self._sizes)
         id_bytes, error = sums["id_bytes"]
@@ -289,7 +278,7 @@ class Sampler:
             unknown_share=self._unknown / self._words if self._words else None,
             unknown_noun=self._coverage.noun,
             words=self._words_read,
-            exact=all(kind.draws.whole for kind in kinds) and not self._has_parts,
+            exact=all(kind.draws.whole for kind in kinds) and not sums["partly_read"].value,
             begun_bytes=sum(kind.frame.size_bytes for kind in kinds if kind.is_begun),
             read_bytes=sum(
                 kind.draws.covered_bytes * (1 - part["left_out"].value / max(part["size"].value, 1))

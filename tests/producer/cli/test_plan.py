@@ -225,7 +225,7 @@ def plan_with(**changes):
         ),
         "rows": Rows(
             Estimate(1e6, 2e4), Estimate(2e7, 4e5), exactly, ["a.jsonl: bad \x1b[2J"], exactly, 0.0, exactly,
-            {"mean": 20.0, "median": 18, "p90": 30, "p99": 99, "longest": 400}, in_part=False,
+            Estimate(0.3), {"mean": 20.0, "median": 18, "p90": 30, "p99": 99, "longest": 400}, in_part=False,
             unknown_share=0.02, unknown_noun="words", words_read=1000, computed_share=0.75,
         ),
         "parts": 12,
@@ -249,6 +249,7 @@ def test_errors_limits_and_gaps_are_said():
     assert "→ 3 inputs were not looked at" in text
     assert "→ 1 compressed table of more than 64 MiB is left out of all figures, as x.parquet.gz" in text
     assert "→ 4 MB can be read from their start only" in text
+    assert "→ 1 row has more than 256 KiB, of which the plan reads parts" in text
     assert "→ y is left out" in text
     assert "\x1b" not in text
 

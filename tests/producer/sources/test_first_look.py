@@ -93,6 +93,7 @@ def test_a_json_array(tmp_path, monkeypatch, name, encode, command, content):
 _LINES, _WHOLE = "has a JSON array on each line", "is a JSON array"
 _PAIR, _WORDS = "if .[0] is an id and .[1] the text", "if its elements are the words of a text"
 _ONE = "if the whole file is one array"
+_OTHERS = "if its elements of other kinds are no rows"
 
 
 @pytest.mark.parametrize(("content", "found", "when", "program"), [
@@ -114,10 +115,19 @@ _ONE = "if the whole file is one array"
     ("[[[1" + ", 2" * 2**18 + "]]]", "begins with a JSON array", "", ""),
     ('[["d1", "' + "a " * 2**18 + '"]]', "begins with a JSON array", "", ""),
     ('["a b", ' + '"c", ' * 30 + 'null, "d"]', _WHOLE, "", ".[] | {text: .}"),
-    ('["a b", ' + '"c", ' * 30 + '3, "d"]', _WHOLE, "", ".[] | {text: .}"),
+    ('["a b", ' + '"c", ' * 30 + '3, "d"]', _WHOLE, _OTHERS, ".[] | strings | {text: .}"),
+    ("[3" + ', "a b"' * 2**16 + "]", "begins with a JSON array", f"{_ONE}, and {_OTHERS[3:]}",
+     ".[] | strings | {text: .}"),
+    ('["x"' + ', ["d1", "a b"]' * 40 + "]", _WHOLE, f"{_OTHERS}, and {_PAIR[3:]}",
+     ".[] | arrays | {id: .[0], text: .[1]}"),
+    ('["header"' + ', {"text": "a"}' * 40 + "]", _WHOLE, _OTHERS, ".[] | objects"),
+    ("[1" + ", 2" * 40 + ", 0.5]", _WHOLE, "", ""),
+    ('[[5, 7, "' + "a " * 2**18 + '"]]', "begins with a JSON array", "", ""),
+    ("[[1, 2, 0.5" + ", 3" * 2**18 + "]]", "begins with a JSON array", "", ""),
+    ("[[1, 22" + ", 3" * 2**18 + "]]", "begins with a JSON array", _ONE, ".[] | {tokens: .}"),
     ('[{"text": "' + "a " * 2**18 + '"}]', "begins with a JSON array", _ONE, ".[]"),
     ("[[0.5" + ", 2" * 2**18 + "]]", "begins with a JSON array", "", ""),
-    ("[3" + ', "a b"' * 40 + "]", _WHOLE, "", ".[] | {text: .}"),
+    ("[3" + ', "a b"' * 40 + "]", _WHOLE, _OTHERS, ".[] | strings | {text: .}"),
     ("[[1, 2], null, [3, null]]", _WHOLE, "", ".[] | {tokens: .}"),
     ('[["d1", "a b"], null, [], ["d2", null]]', _WHOLE, _PAIR, ".[] | {id: .[0], text: .[1]}"),
     ('[["title"],\n["d1", "c d"],\n', _WHOLE, _WORDS, '.[] | {text: join(" ")}'),
