@@ -61,7 +61,7 @@ def tell_what_is_left(
 def _line(shards: int, workers: int, seconds_left: float) -> str:
     if not shards:
         return f"{counted(workers, 'worker is', 'workers are')} still ending."
-    found = f"{counted(shards, 'shard is', 'shards are')} still being computed"
+    found = f"{counted(shards, 'shard is', 'shards are')} still being computed or written"
     if seconds_left < 1:
         return f"{found}; the time for this is over, so the workers give back what they hold."
     return f"{found}, for up to {counted(int(seconds_left), 'second')} more."

@@ -80,6 +80,7 @@ def test_a_step_that_fails_ends_the_demo(tmp_path, corpus):
     done = unrolled("demo", corpus.parent, "--engine", ENGINE, "--epochs", 1, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ")
+    assert f"the text is {corpus}, which was there before\n" in done.stdout  # it may be the user's own
     assert "$ unrolled model fit" in done.stdout
     assert "$ unrolled run" not in done.stdout
 

@@ -11,12 +11,14 @@ from unrolled.job.names import Life
 from unrolled.queue.broker import Broker
 from unrolled.queue.member import Member
 
+_STILL = "still being computed or written"
+
 
 @pytest.mark.parametrize(
     ("shards", "grace_seconds", "line"),
     [
-        (3, 3600, "3 shards are still being computed, for up to 3,599 seconds more."),
-        (1, 0, "1 shard is still being computed; the time for this is over, so the workers give back what they hold."),
+        (3, 3600, f"3 shards are {_STILL}, for up to 3,599 seconds more."),
+        (1, 0, f"1 shard is {_STILL}; the time for this is over, so the workers give back what they hold."),
         (0, 3600, "2 workers are still ending."),
     ],
 )

@@ -83,10 +83,11 @@ def test_states_that_the_graph_computes(given, tmp_path):
     shape = (6,) if any(getattr(one, "unroll", False) for one in made) else (None,)
     saved = exported(tmp_path / "saved", *made, shape=shape)
     names = [name for name, layer in read_saved_model(saved, None, None).layers.items() if not layer.problem]
-    done = imported(saved, tmp_path / "model", layers=names, parity=1e-5)
+    is_fixed = shape != (None,)
+    done = imported(saved, tmp_path / "model", layers=names, unpadded=is_fixed, parity=1e-5)
     assert done.parity.whole
     assert done.parity.comparisons[0].left == "the file's graph in TensorFlow"
-    assert done.parity.missing == [NO_PADDING]
+    assert done.parity.missing == ([] if is_fixed else [NO_PADDING])
     assert not done.caution
     assert not [note for note in done.made.notes if "assumed" in note or "weights alone" in note]
 
@@ -181,9 +182,25 @@ def test_padding_that_a_mask_hides(tmp_path):
         10, 4, mask_zero=True, embeddings_initializer=keras.initializers.RandomNormal(0, 1, seed=1)
     )
     saved = exported(tmp_path / "saved", layers.Bidirectional(lstm(**LAST)), shape=(21,), below=[masked])
-    with pytest.raises(ImportRefusedError, match=r"imported nowhere.* or masks the padding \(then leave out --pad\)"):
+    with pytest.raises(ImportRefusedError, match=r"imported nowhere.* or masks the padding \(then leave out --pad;"):
         imported(saved, tmp_path / "model", padding=AskedPadding(21), parity=1e-5)
-    assert imported(saved, tmp_path / "unpadded", parity=1e-5).parity.whole
+    done = imported(saved, tmp_path / "unpadded", parity=1e-5)
+    assert done.parity.whole
+    assert len(done.parity.padded.rows) == 4
+    assert not [line for line in done.parity.missing if line.startswith("rows with padding: if your program")]
+
+
+def test_padding_of_rows_of_one_length(tmp_path):
+    """The graph, run with padded rows, shows whether it computes padding; how rows are padded, only the user knows."""
+    saved = exported(tmp_path / "saved", lstm(), shape=(21,))
+    with pytest.raises(ImportRefusedError, match=r"reads rows of 21 tokens and doesn't mask padding.* --pad 21:pre"):
+        imported(saved, tmp_path / "model", parity=1e-5)
+    with pytest.raises(ImportRefusedError, match=r"--pad 20: the source reads rows of 21 tokens"):
+        imported(saved, tmp_path / "model", padding=AskedPadding(20, "before"), parity=1e-5)
+    assert not (tmp_path / "model").exists()
+    done = imported(saved, tmp_path / "model", unpadded=True, parity=1e-5)
+    assert done.parity.whole
+    assert done.made.config.max_length == 21
 
 
 def test_padding_that_a_mask_hides_from_all_tokens_but_the_last(tmp_path):
@@ -195,7 +212,7 @@ def test_padding_that_a_mask_hides_from_all_tokens_but_the_last(tmp_path):
         ids = keras.Input((21,), dtype="int32")
         saved = save(keras.Model(ids, lstm()(below(layers.Lambda(lambda given: given[:, :-1])(ids)))), tmp_path / name)
         if masks:
-            with pytest.raises(ImportRefusedError, match=r"or masks the padding \(then leave out --pad\)"):
+            with pytest.raises(ImportRefusedError, match=r"or masks the padding \(then leave out --pad;"):
                 imported(saved, tmp_path / "model", padding=AskedPadding(21, "before"), parity=1e-5)
         else:
             done = imported(saved, tmp_path / "model", padding=AskedPadding(21, "before"), parity=1e-5)
@@ -228,6 +245,7 @@ def test_rows_with_lengths_and_of_one_length(tmp_path):
     done = imported(tmp_path / "saved", tmp_path / "model", parity=1e-5)
     assert done.parity.whole
     assert len(done.parity.comparisons[0].rows) == 1
+    assert "its states may be others (--pad 9, or compare" in done.parity.missing[-1]
 
 
 def test_a_model_that_reads_all_tokens_but_the_last(tmp_path):

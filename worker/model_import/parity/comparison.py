@@ -27,12 +27,13 @@ from worker.engines.fused.library import why_unavailable
 from worker.engines.padded import make_padded
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import SavedGraph
-from worker.model_import.parity.frameworks.saved_model_graph import Expected, run_saved_graph
+from worker.model_import.parity.frameworks.saved_model_graph import Expected, Seen, run_saved_graph
 from worker.model_import.parity.original import find_original, run_stack
 from worker.model_import.parity.own_graph import MASKED_PADDING, NO_GRAPH, NO_PADDING, NO_RUN, OTHER_STATES, run_own
 from worker.model_import.parity.padded_rows import padded_rows
 from worker.model_import.parity.plain_arithmetic import last_states
 from worker.model_import.selection.initial_states import ZEROS, starts_of
+from worker.model_import.selection.padding import WHY_OF_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -148,7 +149,7 @@ def compare(
     # Over 40 lines: half of it is the description of its arguments.
     config, weights = model.config, model.weights()
     saved = found.own if isinstance(found.own, SavedGraph) else None
-    rows, source_rows, real = _rows(config, stack, ids_from, padding, None if saved is None else saved.length)
+    rows, source_rows, real = _rows(config, stack, ids_from, padding)
     begun = _begun(config, stack, len(rows))
     padded = [] if unpadded or padding is not None else padded_rows(found, stack, source_rows)
     exact = _plain(config, weights, rows, begun, np.float64)
@@ -161,7 +162,7 @@ def compare(
         wanted = _of(exact, kept)
         by_number = {number: (rows[number], source_rows[number], real[number]) for number in wanted}
         expected = _expected(config, weights, by_number, wanted, roundings, bound)
-        original = _sought(saved, stack, expected, unmasked, begun, padded=unpadded or padding is not None)
+        original = _sought(saved, stack, expected, unmasked, padded, begun, told=unpadded or padding is not None)
     missing = original.missing
     made = {name: _real(states, real) for name, states in original.exact.items()} | {PLAIN: exact}
     if amplifying := roundings.keys() - kept:
@@ -311,9 +312,10 @@ def _sought(
     stack: Stack,
     expected: Expected,
     unmasked: Sequence[NDArray[Any]],
+    padded: Sequence[PaddedRow],
     begun: Float32 | None,
     *,
-    padded: bool,
+    told: bool,
 ) -> _Original:
     """Find the states among what a graph computes; if it can't be run, run the framework's layers.
 
@@ -322,11 +324,13 @@ def _sought(
         stack: the layers.
         expected: the rows that show errors, and their states.
         unmasked: see `_original`.
+        padded: further rows, whose padding the graph may hide.
         begun: the initial states that the rows bring, (rows, numbers); None if they bring none.
-        padded: whether the rows are padded, or the user wants the vectors of rows without padding.
+        told: whether the user says how rows are padded, or wants the vectors of rows without padding.
 
     Raises:
-        ImportRefusedError: the file alone leaves doubts, and its graph can't be run.
+        ImportRefusedError: the file alone leaves doubts, and its graph can't be run; or that computes padding, and
+            nothing says how rows are padded.
         ModelError: the graph has other states.
     """
     # Over 40 lines: half of it is the description of its arguments.
@@ -351,8 +355,46 @@ def _sought(
     if not seen.is_same:
         masks = MASKED_PADDING if expected.computes_padding and not stack.vectors else ""
         raise ModelError(OTHER_STATES.format(name, stack.layers[-1].name, seen.difference, expected.limit, masks))
-    unpadded = [] if padded or stack.vectors else [NO_PADDING]
-    return _Original({name: seen.states}, {}, {}, [*seen.missing, *unpadded], whole=True)
+    made = _Original({name: seen.states}, {}, {}, seen.missing, whole=True)
+    hidden = _hidden(own, stack, expected, padded)
+    if hidden is not None:
+        made.padded[name] = hidden.states
+        made.missing.extend(one for one in hidden.missing if one not in seen.missing)
+    elif not (told or stack.vectors):
+        made.missing.append(NO_PADDING if stack.length is None else NO_PADDING.replace("LENGTH", f"{stack.length}"))
+    return made
+
+
+def _hidden(own: SavedGraph, stack: Stack, expected: Expected, padded: Sequence[PaddedRow]) -> Seen | None:
+    """The states of tokens in padded rows of a graph that hides padding; None if a run doesn't show whether it does.
+
+    Raises:
+        ImportRefusedError: it computes padding.
+    """
+    rows = {at: row for at, row in enumerate(padded) if row.number in expected.states}
+    states = {at: expected.states[row.number] for at, row in rows.items()}
+    try:
+        seen = (
+            run_saved_graph(
+                own,
+                stack,
+                Expected(
+                    rows={at: row.ids for at, row in rows.items()},
+                    real={at: row.real for at, row in rows.items()},
+                    states=states,
+                    ends={at: made[[0, -1]] for at, made in states.items()},  # a mask leaves a state as it is
+                    limit=expected.limit,
+                    computes_padding=False,
+                ),
+            )
+            if rows
+            else None
+        )
+    except ImportRefusedError:
+        return None
+    if seen is not None and not seen.is_same:
+        raise ImportRefusedError(WHY_OF_IDS.format(length=stack.length))
+    return seen
 
 
 def _run_layers(stack: Stack, rows: Sequence[NDArray[Any]], begun: Float32 | None, made: _Original) -> None:
@@ -502,13 +544,13 @@ def run_engine(
 
 
 def _rows(
-    config: ModelConfig, stack: Stack, ids_from: int, padding: Padding | None, length: int | None
+    config: ModelConfig, stack: Stack, ids_from: int, padding: Padding | None
 ) -> tuple[list[NDArray[Any]], list[NDArray[Any]], list[NDArray[np.bool_]]]:
     """Random rows for the model, the same rows for the source, and where these have the model's tokens.
 
-    There is one row more if the source has a fixed length: that of the stack, or `length`.
+    There is one row more if the source has a fixed length.
     """
-    random, length = np.random.default_rng(0), stack.length or length
+    random, length = np.random.default_rng(0), stack.length
     lengths: tuple[int, ...] = LENGTHS
     if padding is not None:
         length, lengths = padding.length, tuple(one for one in LENGTHS if one < padding.length)

@@ -36,7 +36,7 @@ OTHER_STATES = (
     "(model.save('model.keras')), and import that file. Nothing was written; if only its ids are others than the "
     "layers', --no-parity imports the layers, and unrolled model compare compares them with rows of your program"
 )
-MASKED_PADDING = ", or masks the padding (then leave out --pad)"
+MASKED_PADDING = ", or masks the padding (then leave out --pad; if it does so in some layers only, --unpadded)"
 
 
 def run_own(

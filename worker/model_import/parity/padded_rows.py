@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from worker.model_import.found import KerasGraph, OnnxGraph
+from worker.model_import.found import KerasGraph, OnnxGraph, SavedGraph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ class PaddedRow(NamedTuple):
 
 
 def padded_rows(found: Found, stack: Stack, rows: Sequence[NDArray[Any]]) -> list[PaddedRow]:
-    """Rows with padding after their tokens and, if the graph is one of Keras, before them.
+    """Rows with padding after their tokens and, if the graph isn't one of ONNX, before them.
 
     Args:
         found: the content of the file.
@@ -43,13 +43,14 @@ def padded_rows(found: Found, stack: Stack, rows: Sequence[NDArray[Any]]) -> lis
         rows: the source's ids, without padding.
 
     Returns:
-        None of them if the file doesn't mask padding, or nothing here can run its graph with its masks.
+        None of them if the file doesn't mask padding, or nothing here can run its graph with its masks; of a file that
+        doesn't show whether it does, if it reads rows of one length.
     """
     number = _padding(found, stack)
     whole = stack.length or _WHOLE
     if number is None:
         return []
-    sides = ("after", "before") if isinstance(found.own, KerasGraph) else ("after",)
+    sides = ("after",) if isinstance(found.own, OnnxGraph) else ("after", "before")
     made = []
     for place, row in enumerate(rows):
         if len(row) not in _LENGTHS or len(row) >= whole:
@@ -68,6 +69,8 @@ def _padding(found: Found, stack: Stack) -> int | None:
         return None
     if isinstance(found.own, OnnxGraph):
         return 0
+    if isinstance(found.own, SavedGraph):
+        return None if stack.table is None or stack.length is None else 0
     # Keras 3 gives masks to other layers than Keras 1 and 2 did.
     if not isinstance(found.own, KerasGraph) or found.own.version.startswith(("1.", "2.")):
         return None

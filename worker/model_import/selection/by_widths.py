@@ -7,11 +7,12 @@ from itertools import pairwise, permutations
 import numpy as np
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.found import Found, Layer, Table
+from worker.model_import.found import Found, Layer, SavedGraph, Table
 from worker.model_import.readers.order import natural
 from worker.model_import.selection.linear import take_maps
 from worker.model_import.selection.names import advised, family, names_of
 from worker.model_import.selection.one_hot import table_of_product
+from worker.model_import.selection.padding import check_length
 from worker.model_import.selection.stack import ONE_HOT, Asked, Stack
 
 #: The most layers of which every order is tried.
@@ -25,6 +26,8 @@ def choose_by_widths(found: Found, asked: Asked) -> Stack:
     """
     if asked.top is not None:
         raise ImportRefusedError(f"--top {asked.top}: weights alone don't show what is above a layer; leave it out")
+    length = found.own.length if isinstance(found.own, SavedGraph) else None
+    check_length(asked.padding, length)
     layers = [found.layers[name] for name in asked.layers] or list(found.layers.values())
     for layer in layers:
         if layer.problem:
@@ -43,11 +46,11 @@ def choose_by_widths(found: Found, asked: Asked) -> Stack:
     table = _table_for(found, reader, width, asked)
     nodes = tuple(one.node for one in maps)
     if asked.vectors:
-        return Stack(None, layers, [False] * len(layers), vectors=True, below=nodes)
+        return Stack(None, layers, [False] * len(layers), vectors=True, below=nodes, length=length)
     if maps and table is None:  # one-hot vectors of ids times a matrix are its rows
         table, after = table_of_product(nodes[0], "rows")
         nodes = (after, *nodes[1:])
-    return Stack(table, layers, [False] * len(layers), maps=nodes)
+    return Stack(table, layers, [False] * len(layers), maps=nodes, length=length)
 
 
 def _check_order(found: Found, layers: list[Layer], asked: Asked) -> None:

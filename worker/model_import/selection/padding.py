@@ -7,7 +7,7 @@ from unrolled.model.padding import Padding
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.selection.stack import Asked, AskedPadding, Stack
 
-_WHY_OF_IDS = (
+WHY_OF_IDS = (
     "the source reads rows of {length} tokens and doesn't mask padding, so it computes padding like a token, and the "
     "vectors of shorter rows depend on it. Say how the source's program pads rows: --pad {length} if after their "
     "tokens, --pad {length}:pre if before them (as Keras's pad_sequences does by default). If all rows have this "
@@ -43,12 +43,21 @@ def check_padding(asked: Asked, length: int | None, masked: Mapping[str, bool]) 
         raise ImportRefusedError(
             f"--pad {pad.length}: the source masks padding, so its vectors don't depend on it; leave --pad out"
         )
+    check_length(pad, length)
+    if not hides and length is not None and pad is None and not asked.unpadded:
+        raise ImportRefusedError((_WHY_OF_VECTORS if asked.vectors else WHY_OF_IDS).format(length=length))
+
+
+def check_length(pad: AskedPadding | None, length: int | None) -> None:
+    """Check that rows are padded to the length that the source reads, if it is fixed.
+
+    Raises:
+        ImportRefusedError: the user says that they are padded to another one.
+    """
     if pad is not None and length not in (None, pad.length):
         raise ImportRefusedError(
             f"--pad {pad.length}: the source reads rows of {length} tokens, so its rows are padded to {length}"
         )
-    if not hides and length is not None and pad is None and not asked.unpadded:
-        raise ImportRefusedError((_WHY_OF_VECTORS if asked.vectors else _WHY_OF_IDS).format(length=length))
 
 
 def check_unmasked_vectors(stack: Stack) -> None:

@@ -87,6 +87,7 @@ def demo(directory: Path, engine: str | None, epochs: int) -> None:
 def _write_corpus(path: Path) -> None:
     """Write the sentences as JSON lines; only once, so that another run resumes the same job."""
     if path.exists():
+        click.echo(f"the text is {path}, which was there before")
         return
     from producer.demo.docstrings import sentences  # noqa: PLC0415 - only the demo needs it
     from unrolled.store.publish import publish_bytes  # noqa: PLC0415 - only the demo needs it

@@ -48,6 +48,7 @@ _ENDS = "the last states of rows with padding are those of padding, or rounding 
 _COUNTS = "it changes variables of whole numbers, and its states may depend on them"
 #: Signatures that are tried, at most.
 _MOST_SIGNATURES = 64
+_TOLD = "its other inputs may say what of a row is padding"
 _MISSING = {
     "last": "the states of all tokens but each row's last (or first, if read backward): no tensor has them",
     "but_last": "the states after each row's last step: the graph doesn't read it",
@@ -240,6 +241,8 @@ def _run(cut: Cut, stack: Stack, prefix: Path, expected: Expected, until: float)
     # The first step's state of a backward pass is its last.
     has_ends = all(any(not np.isnan(one[at]).any() for one in ends) for at in (0, 1)[-len(widths) :])
     doubt = _HIDDEN if about["hidden"] else _COUNTS if cut.counts else "" if has_ends else _ENDS
+    if others and is_padded and not expected.computes_padding:
+        doubt = doubt or _TOLD
     difference = expected.difference(states)
     return Seen(states, missing, difference, difference <= expected.limit, doubt)
 
