@@ -173,6 +173,6 @@ def _advice(plan: Plan) -> Iterator[str]:
     if _is_begun(plan):
         yield (
             f"{size_text(found.from_the_start)} can be read from their start only (compressed files, Arrow files, "
-            "large row groups): if later rows are of another kind, the error is larger"
+            "tables with line ends in fields, large row groups): if later rows are of another kind, the error is larger"
         )
     yield from found.notices

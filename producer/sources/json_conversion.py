@@ -95,7 +95,7 @@ def _of_beginning(array: str) -> tuple[str, str]:
         return _of_elements(found)
     if rest.startswith(('"', "{")):
         return ".[] | {text: .}" if rest.startswith('"') else ".[]", ""
-    return (".[] | {tokens: .}", "") if re.fullmatch(r"\[\s*(\d+\s*,\s*)+\d*", rest) else ("", "")
+    return (".[] | {tokens: .}", "") if re.fullmatch(r"\[\s*(\d+\s*,\s*)+\d*\s*", rest) else ("", "")
 
 
 def _of_arrays(arrays: list[list[Any]]) -> tuple[str, str]:

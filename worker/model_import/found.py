@@ -272,10 +272,12 @@ class SavedGraph:
     Attributes:
         path: of its directory.
         length: tokens in the rows that it takes; None if it takes rows of any length, or doesn't say.
+        is_sure: whether they have this length; False if another input may have the rows.
     """
 
     path: Path
     length: int | None = None
+    is_sure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,7 +272,8 @@ def _next(reader: "Reader") -> list[str] | Unreadable | None:
     except csv.Error as error:
         if "new-line character" in str(error):
             return Unreadable(_OTHER_LINE_ENDS)
-        return Unreadable(f"not CSV: {error}{_ABOUT_QUOTES if 'expected after' in str(error) else ''}")
+        name = "TSV" if reader.dialect.delimiter == "\t" else "CSV"
+        return Unreadable(f"not {name}: {error}{_ABOUT_QUOTES if 'expected after' in str(error) else ''}")
 
 
 def read_delimited(

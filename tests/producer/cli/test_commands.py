@@ -23,6 +23,7 @@ from support.bucket_server import client_environment
 from support.jobs import decide, finished_job, job_of, log_of, make_job, publish_shard, published, record_death, waiting
 from support.processes import make_model
 
+from producer.cli.commands.watch.status import _Looks
 from producer.cli.exit_status import ExitStatus
 from producer.cli.root import cli
 from producer.jobs import decisions, wait
@@ -223,6 +224,19 @@ def test_status_watches_until_the_job_is_complete(tmp_path):
     assert looks[0] is False
     assert looks[-1] is True
     assert looks.count(True) == 1
+
+
+def test_a_watched_job_whose_run_ends(tmp_path):
+    """The next look asks no broker that is gone with the run."""
+    job = make_job(tmp_path, shards=1)
+    with TemporaryDirectory(dir="/tmp") as folder, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{folder}/socket")
+        server.listen()
+        (tmp_path / BROKER_FILE).write_text(f"redis+socket://{folder}/socket\n")
+        looks = _Looks(job, None, NAMESPACE)
+        server.close()
+        found = looks.read()
+    assert (found.away, found.queue, found.has_run) == (None, None, False)
 
 
 def test_status_on_a_terminal_is_live(tmp_path):

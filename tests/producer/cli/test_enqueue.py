@@ -470,7 +470,7 @@ def test_the_broker_of_a_run_that_is_working_on_the_job(place, broker, models):
     assert result.exit_code == 2
     assert result.stderr.endswith("UNROLLED_BROKER (no `unrolled run` is working on out)\n")
     (place / "out" / BROKER_FILE).write_text(broker.url)
-    assert run(*command).stdout.endswith("; 1 is from an earlier run, and this run queued 0\n")
+    assert run(*command).stdout.endswith("; 1 is from another run, and this run queued 0\n")
     assert queued(broker, models) == 1
 
 
@@ -695,7 +695,7 @@ def test_shards_that_can_not_be_computed_are_named(place, broker):
     found = run(*command)
     assert found.exit_code == 1
     assert found.stdout == (
-        "2 rows with 2 tokens in 2 shards; 2 are from an earlier run, and this run queued 2\n"
+        "2 rows with 2 tokens in 2 shards; 2 are from another run, and this run queued 2\n"
         "1 shard had neither rows nor a part; the rows were made again\n"
         "neither the rows nor the part of 1 shard can be seen, so it can't be computed; to see what helps: unrolled "
         "status out\n"
@@ -715,7 +715,7 @@ def test_damaged_rows_that_are_made_again_are_told_of(place, broker):
     rows.write_bytes(rows.read_bytes()[:-1] + b"\xff")
     found = enqueue(broker, "rows.jsonl")
     assert found.stdout == (
-        "1 row with 1 token in 1 shard; 1 is from an earlier run, and this run queued 1\n"
+        "1 row with 1 token in 1 shard; 1 is from another run, and this run queued 1\n"
         "1 dead shard had damaged rows; the rows were made again, and are computed\n"
     )
     assert found.exit_code == 0
@@ -735,7 +735,7 @@ def test_rows_that_are_made_again_are_computed_at_once(place, broker):
     ledger.client.delete(f"{NAMESPACE}:{queue_name(job.job.offer)}")
     found = enqueue(broker, "rows.jsonl")
     assert (
-        found.stdout == "1 row with 1 token in 1 shard; 1 is from an earlier run, and this run queued 0\n"
+        found.stdout == "1 row with 1 token in 1 shard; 1 is from another run, and this run queued 0\n"
         "1 shard had neither rows nor a part; the rows were made again\n"
     )
     assert ledger.client.llen(f"{NAMESPACE}:{queue_name(job.job.offer)}") == 1
@@ -756,7 +756,7 @@ def test_an_output_directory_below_the_input_is_no_input(place, broker):
     again = enqueue(broker, "corpus", out="corpus/out")
     assert (again.exit_code, again.stdout) == (
         0,
-        "2 rows with 2 tokens in 1 shard; 1 is from an earlier run, and this run queued 0\n",
+        "2 rows with 2 tokens in 1 shard; 1 is from another run, and this run queued 0\n",
     )
     assert enqueue(broker, "corpus", out="other").exit_code == 0
     assert rows_in("other") == 2

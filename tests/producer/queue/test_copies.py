@@ -36,7 +36,7 @@ def test_a_copy_of_a_job_that_is_finished_meanwhile_goes_on_by_itself(tmp_path, 
             ledger.enter(original.key, original.address, ledger.mark(original.key), [], log_of(original).length)
             assert ledger.place_of(original.key) == original.address
         if command == "enqueue":
-            assert "4 shards; 4 are from an earlier run, and this run queued 4\n" in enqueue(tmp_path / "copy").stdout
+            assert "4 shards; 4 are from another run, and this run queued 4\n" in enqueue(tmp_path / "copy").stdout
         done = unrolled("wait", tmp_path / "copy", "--timeout", "60", broker=broker.url)
         assert done.returncode == 0, done.stderr
     for name in ("original", "copy"):

@@ -156,7 +156,7 @@ def test_other_states_of_rows_with_padding(tmp_path):
     saved = exported(tmp_path / "saved", Own(reverse), lstm(**LAST), shape=(21,))
     with pytest.raises(ImportRefusedError, match="imported nowhere") as refused:
         imported(saved, tmp_path / "model", padding=AskedPadding(21), parity=1e-5)
-    assert "masks the padding" not in str(refused.value), "it would change no state of a token"
+    assert "masks padding" not in str(refused.value), "it would change no state of a token"
 
 
 _AMPLIFYING = (("kernel_initializer", 0.8, 3), ("recurrent_initializer", 0.9, 4))
@@ -182,7 +182,10 @@ def test_padding_that_a_mask_hides(tmp_path):
         10, 4, mask_zero=True, embeddings_initializer=keras.initializers.RandomNormal(0, 1, seed=1)
     )
     saved = exported(tmp_path / "saved", layers.Bidirectional(lstm(**LAST)), shape=(21,), below=[masked])
-    with pytest.raises(ImportRefusedError, match=r"imported nowhere.* or masks the padding \(then leave out --pad;"):
+    with pytest.raises(
+        ImportRefusedError,
+        match=r"imported nowhere.* or masks padding, in some layers at least \(then leave out --pad,",
+    ):
         imported(saved, tmp_path / "model", padding=AskedPadding(21), parity=1e-5)
     done = imported(saved, tmp_path / "unpadded", parity=1e-5)
     assert done.parity.whole
@@ -193,7 +196,9 @@ def test_padding_that_a_mask_hides(tmp_path):
 def test_padding_of_rows_of_one_length(tmp_path):
     """The graph, run with padded rows, shows whether it computes padding; how rows are padded, only the user knows."""
     saved = exported(tmp_path / "saved", lstm(), shape=(21,))
-    with pytest.raises(ImportRefusedError, match=r"reads rows of 21 tokens and doesn't mask padding.* --pad 21:pre"):
+    with pytest.raises(
+        ImportRefusedError, match=r"rows of 21 tokens, and its graph computes id 0 like a token.* --pad 21:pre"
+    ):
         imported(saved, tmp_path / "model", parity=1e-5)
     with pytest.raises(ImportRefusedError, match=r"--pad 20: the source reads rows of 21 tokens"):
         imported(saved, tmp_path / "model", padding=AskedPadding(20, "before"), parity=1e-5)
@@ -201,6 +206,41 @@ def test_padding_of_rows_of_one_length(tmp_path):
     done = imported(saved, tmp_path / "model", unpadded=True, parity=1e-5)
     assert done.parity.whole
     assert done.made.config.max_length == 21
+
+
+@pytest.mark.parametrize("length", [pytest.param(3, marks=MORE), 4])
+def test_padding_of_short_rows(length, tmp_path):
+    saved = exported(tmp_path / "saved", layers.Bidirectional(lstm()), shape=(length,))
+    with pytest.raises(ImportRefusedError, match=f"reads rows of {length} tokens, and its graph computes id 0"):
+        imported(saved, tmp_path / "model", parity=1e-5)
+
+
+def test_padding_after_the_tokens_that_lengths_hide(tmp_path):
+    """A graph that counts a row's ids masks no padding before them."""
+    ids = keras.Input((9,), dtype="int32")
+    mask = layers.Lambda(lambda given: tf.sequence_mask(tf.math.count_nonzero(given, axis=1), 9))(ids)
+    saved = save(
+        keras.Model(ids, layers.Bidirectional(lstm())(layers.Embedding(10, 4)(ids), mask=mask)), tmp_path / "saved"
+    )
+    done = imported(saved, tmp_path / "model", parity=1e-5)
+    assert len(done.parity.padded.rows) == 2
+    assert done.parity.missing[-1].startswith("rows with padding before their tokens: the graph computes that (--pad 9")
+
+
+@MORE
+def test_a_number_of_each_row_is_no_length(tmp_path):
+    """Neither is a text, of which the graph makes ids."""
+    ids, other = keras.Input((None,)), keras.Input((1,), dtype="int32")
+    states = lstm()(layers.Embedding(10, 4)(ids))
+    made = layers.Concatenate()(
+        [layers.GlobalMaxPooling1D()(states), layers.Lambda(tf.cast, arguments={"dtype": "float32"})(other)]
+    )
+    saved = save(keras.Model([ids, other], made), tmp_path / "saved")
+    assert imported(saved, tmp_path / "model", parity=1e-5).made.config.max_length == 512
+    texts = layers.TextVectorization(output_sequence_length=20, vocabulary=["a", "b"])
+    words = keras.Sequential([layers.Input((1,), dtype="string"), texts, layers.Embedding(10, 4), lstm()])
+    done = imported(save(words, tmp_path / "texts"), tmp_path / "of-texts", padding=AskedPadding(20, "before"))
+    assert done.made.config.max_length == 20
 
 
 def test_padding_that_a_mask_hides_from_all_tokens_but_the_last(tmp_path):
@@ -212,7 +252,9 @@ def test_padding_that_a_mask_hides_from_all_tokens_but_the_last(tmp_path):
         ids = keras.Input((21,), dtype="int32")
         saved = save(keras.Model(ids, lstm()(below(layers.Lambda(lambda given: given[:, :-1])(ids)))), tmp_path / name)
         if masks:
-            with pytest.raises(ImportRefusedError, match=r"or masks the padding \(then leave out --pad;"):
+            with pytest.raises(
+                ImportRefusedError, match=r"or masks padding, in some layers at least \(then leave out --pad,"
+            ):
                 imported(saved, tmp_path / "model", padding=AskedPadding(21, "before"), parity=1e-5)
         else:
             done = imported(saved, tmp_path / "model", padding=AskedPadding(21, "before"), parity=1e-5)

@@ -13,7 +13,7 @@ Rows in which rounding can change a large share of the outputs aren't compared: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,11 +29,19 @@ from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import SavedGraph
 from worker.model_import.parity.frameworks.saved_model_graph import Expected, Seen, run_saved_graph
 from worker.model_import.parity.original import find_original, run_stack
-from worker.model_import.parity.own_graph import MASKED_PADDING, NO_GRAPH, NO_PADDING, NO_RUN, OTHER_STATES, run_own
+from worker.model_import.parity.own_graph import (
+    MASKED_PADDING,
+    NO_GRAPH,
+    NO_PADDING,
+    NO_RUN,
+    OTHER_STATES,
+    PADDING_BEFORE,
+    run_own,
+)
 from worker.model_import.parity.padded_rows import padded_rows
 from worker.model_import.parity.plain_arithmetic import last_states
 from worker.model_import.selection.initial_states import ZEROS, starts_of
-from worker.model_import.selection.padding import WHY_OF_IDS
+from worker.model_import.selection.padding import WHY_OF_RUN
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -149,7 +157,7 @@ def compare(
     # Over 40 lines: half of it is the description of its arguments.
     config, weights = model.config, model.weights()
     saved = found.own if isinstance(found.own, SavedGraph) else None
-    rows, source_rows, real = _rows(config, stack, ids_from, padding)
+    rows, source_rows, real = _rows(config, stack, ids_from, padding, None if saved is None else saved.length)
     begun = _begun(config, stack, len(rows))
     padded = [] if unpadded or padding is not None else padded_rows(found, stack, source_rows)
     exact = _plain(config, weights, rows, begun, np.float64)
@@ -371,30 +379,34 @@ def _hidden(own: SavedGraph, stack: Stack, expected: Expected, padded: Sequence[
     Raises:
         ImportRefusedError: it computes padding.
     """
-    rows = {at: row for at, row in enumerate(padded) if row.number in expected.states}
+    seen = _of_padded(own, stack, expected, dict(enumerate(padded)))
+    if seen is None or seen.is_same:
+        return seen
+    # Padding after the tokens changes no state of a token that is read before it.
+    if any(layer.reversed or len(layer.passes) > 1 for layer in stack.layers):
+        behind = {at: row for at, row in enumerate(padded) if row.real[0]}
+        seen = _of_padded(own, stack, expected, behind)
+        if seen is not None and seen.is_same:
+            return replace(seen, missing=[*seen.missing, PADDING_BEFORE.replace("LENGTH", f"{stack.length}")])
+    raise ImportRefusedError(WHY_OF_RUN.format(length=stack.length))
+
+
+def _of_padded(own: SavedGraph, stack: Stack, expected: Expected, padded: Mapping[int, PaddedRow]) -> Seen | None:
+    """What a graph computes of the tokens of padded rows, by their numbers; None if nothing shows it."""
+    rows = {at: row for at, row in padded.items() if row.number in expected.states}
     states = {at: expected.states[row.number] for at, row in rows.items()}
+    wanted = Expected(
+        rows={at: row.ids for at, row in rows.items()},
+        real={at: row.real for at, row in rows.items()},
+        states=states,
+        ends={at: made[[0, -1]] for at, made in states.items()},  # a mask leaves a state as it is
+        limit=expected.limit,
+        computes_padding=False,
+    )
     try:
-        seen = (
-            run_saved_graph(
-                own,
-                stack,
-                Expected(
-                    rows={at: row.ids for at, row in rows.items()},
-                    real={at: row.real for at, row in rows.items()},
-                    states=states,
-                    ends={at: made[[0, -1]] for at, made in states.items()},  # a mask leaves a state as it is
-                    limit=expected.limit,
-                    computes_padding=False,
-                ),
-            )
-            if rows
-            else None
-        )
+        return run_saved_graph(own, stack, wanted) if rows else None
     except ImportRefusedError:
         return None
-    if seen is not None and not seen.is_same:
-        raise ImportRefusedError(WHY_OF_IDS.format(length=stack.length))
-    return seen
 
 
 def _run_layers(stack: Stack, rows: Sequence[NDArray[Any]], begun: Float32 | None, made: _Original) -> None:
@@ -544,13 +556,13 @@ def run_engine(
 
 
 def _rows(
-    config: ModelConfig, stack: Stack, ids_from: int, padding: Padding | None
+    config: ModelConfig, stack: Stack, ids_from: int, padding: Padding | None, length: int | None
 ) -> tuple[list[NDArray[Any]], list[NDArray[Any]], list[NDArray[np.bool_]]]:
     """Random rows for the model, the same rows for the source, and where these have the model's tokens.
 
-    There is one row more if the source has a fixed length.
+    There is one row more if the source has a fixed length: that of the stack, or `length`.
     """
-    random, length = np.random.default_rng(0), stack.length
+    random, length = np.random.default_rng(0), stack.length or length
     lengths: tuple[int, ...] = LENGTHS
     if padding is not None:
         length, lengths = padding.length, tuple(one for one in LENGTHS if one < padding.length)

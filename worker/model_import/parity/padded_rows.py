@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from worker.model_import.found import Found
     from worker.model_import.selection.stack import Stack
 
-#: The lengths of the rows that are padded, each on other sides, and the length that they get if any is allowed.
-_LENGTHS, _WHOLE = (5, 8), 13
+#: The lengths of rows that may be padded, the longest two that fit, and the length that they get if any is allowed.
+_LENGTHS, _WHOLE = (1, 2, 3, 5, 8), 13
 
 
 class PaddedRow(NamedTuple):
@@ -51,9 +51,10 @@ def padded_rows(found: Found, stack: Stack, rows: Sequence[NDArray[Any]]) -> lis
     if number is None:
         return []
     sides = ("after",) if isinstance(found.own, OnnxGraph) else ("after", "before")
+    lengths = [length for length in _LENGTHS if length < whole][-2:]
     made = []
     for place, row in enumerate(rows):
-        if len(row) not in _LENGTHS or len(row) >= whole:
+        if len(row) not in lengths or number in row:
             continue
         for side in sides:
             real = np.arange(whole) < len(row) if side == "after" else np.arange(whole) >= whole - len(row)

@@ -26,7 +26,7 @@ def choose_by_widths(found: Found, asked: Asked) -> Stack:
     """
     if asked.top is not None:
         raise ImportRefusedError(f"--top {asked.top}: weights alone don't show what is above a layer; leave it out")
-    length = found.own.length if isinstance(found.own, SavedGraph) else None
+    length = found.own.length if isinstance(found.own, SavedGraph) and found.own.is_sure else None
     check_length(asked.padding, length)
     layers = [found.layers[name] for name in asked.layers] or list(found.layers.values())
     for layer in layers:

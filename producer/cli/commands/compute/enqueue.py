@@ -114,7 +114,7 @@ def as_text(summary: Summary, out: str) -> str:
         queued += f", and {more:,} of earlier runs" if summary.continued else _AGAIN.format(more)
     if summary.known:
         # Those that were cancelled since are queued once more.
-        queued = f"{counted(summary.known, 'is', 'are')} from an earlier run, and this run queued {summary.sent:,}"
+        queued = f"{counted(summary.known, 'is', 'are')} from another run, and this run queued {summary.sent:,}"
     if summary.elsewhere:
         queued += f"; another process queued {summary.elsewhere:,}"
     lines = [f"{rows} with {tokens} in {shards}; {queued}"]

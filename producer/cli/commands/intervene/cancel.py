@@ -34,9 +34,9 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
     """Take a job's waiting shards out of the queue.
 
     Published parts stay, and shards that are in a worker's engine are still published. An `unrolled enqueue` that
-    is running for the job stops. To resume the job, run the same `unrolled enqueue` or `unrolled run` again. A
-    finished job stays as it is; shards of it that still wait, because workers of another broker have
-    computed them, are taken out.
+    is running for the job stops; one that waits for a broker stops once that works again. To resume the job, run
+    the same `unrolled enqueue` or `unrolled run` again. A finished job stays as it is; shards of it that still
+    wait, because workers of another broker have computed them, are taken out.
 
     \b
     Examples:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from producer.jobs.status import JobStatus
+    from unrolled.protocol.opening import OpenJob
 
 
 #: Seconds between the looks that one status may need.
@@ -60,9 +61,7 @@ def status(
       unrolled status out --broker redis://localhost:6379/0 --once
       unrolled status out --json | jq .tokens_done
     """
-    job = job_at(out)
-    broker = find_broker(broker, job.place)
-    reader = StatusReader(job, Broker(broker) if broker else None, namespace, partial(own_run, job.place, broker))
+    reader = _Looks(job_at(out), broker, namespace)
     live = sys.stdout.isatty() and not as_json
     if not (live if watch is None else watch):
         found = _look(reader)
@@ -73,7 +72,28 @@ def status(
         _watch(reader, every_seconds, lambda found: click.echo(as_line(found) if as_json else report(found) + "\n"))
 
 
-def _look(reader: StatusReader) -> JobStatus:
+class _Looks:
+    """Looks at a job: if no broker is named, each at that of the run which is at work then."""
+
+    def __init__(self, job: OpenJob, named: str | None, namespace: str) -> None:
+        self._job, self._named, self._namespace = job, named, namespace
+        self._broker = find_broker(named, job.place)
+        self._reader = self._made()
+
+    def read(self) -> JobStatus:
+        """The status now; errors are those of `StatusReader` and `find_broker`."""
+        broker = find_broker(self._named, self._job.place)
+        if broker != self._broker:
+            self._broker = broker
+            self._reader = self._made()
+        return self._reader.read()
+
+    def _made(self) -> StatusReader:
+        asked = Broker(self._broker) if self._broker else None
+        return StatusReader(self._job, asked, self._namespace, partial(own_run, self._job.place, self._broker))
+
+
+def _look(reader: _Looks) -> JobStatus:
     """The status now; or a few seconds later, where the first look can't tell whether Redis has lost shards."""
     found, until = reader.read(), time.monotonic() + WAY_SECONDS + LOOK_PAUSE
     while found.may_be_lost and time.monotonic() < until:
@@ -82,7 +102,7 @@ def _look(reader: StatusReader) -> JobStatus:
     return found
 
 
-def _watch(reader: StatusReader, every_seconds: float, show: Callable[[JobStatus], None]) -> JobStatus:
+def _watch(reader: _Looks, every_seconds: float, show: Callable[[JobStatus], None]) -> JobStatus:
     while True:
         began = time.monotonic()
         found = reader.read()
@@ -93,7 +113,7 @@ def _watch(reader: StatusReader, every_seconds: float, show: Callable[[JobStatus
         time.sleep(max(every_seconds, time.monotonic() - began))
 
 
-def _watch_live(reader: StatusReader, every_seconds: float, out: str) -> JobStatus:
+def _watch_live(reader: _Looks, every_seconds: float, out: str) -> JobStatus:
     from rich.console import Console  # noqa: PLC0415 - a single report needs no rich
 
     from producer.jobs.screen import JobScreen  # noqa: PLC0415 - it needs rich

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 #: Tokens in a row that is compared, at most: a step of the plain arithmetic takes a tenth of a millisecond and more.
 _LONGEST = 4096
-#: The types of ids, int32 and int64, by TensorFlow's numbers.
-_IDS = (3, 9)
+#: The types of ids, int32 and int64, and that of texts, by TensorFlow's numbers.
+_IDS, _STRING = (3, 9), 7
 _MOST_GRAPH_BYTES = 32 * MOST_JSON_BYTES
 #: The variables of Keras's layers, in the order in which a layer makes its own.
 _ORDER = (
@@ -57,7 +57,7 @@ def read_saved_model(path: Path, gates: str | None, forget_bias: float | None) -
     found = find_by_names(stored, "TensorFlow SavedModel", forget_bias)
     model = read_graph(path / "saved_model.pb")
     judge_steps(model, found, gates)
-    found.own = SavedGraph(path, _length(model))
+    found.own = SavedGraph(path, *_length(model))
     return found
 
 
@@ -87,18 +87,24 @@ def _in_keras_order(arrays: list[Array]) -> list[Array]:
     return sorted(arrays, key=place)
 
 
-def _length(model: Any) -> int | None:
-    """The number of tokens in a row, if all signatures say the same, and it isn't too large for a comparison."""
+def _length(model: Any) -> tuple[int | None, bool]:
+    """The number of tokens in a row, if all signatures say the same, and it isn't too large for a comparison.
+
+    Returns:
+        The number, and whether no other input can have the rows.
+    """
     inputs = [
         one
         for graph in model.meta_graphs
         for signature in graph.signature_def.values()
         for one in signature.inputs.values()
-        if len(one.tensor_shape.dim) > 1
+        if len(one.tensor_shape.dim) > 1 and one.dtype != _STRING
     ]
     ids = [one for one in inputs if one.dtype in _IDS]  # beside other features
     found = {one.tensor_shape.dim[1].size for one in ids or inputs}
-    return length if len(found) == 1 and 0 < (length := found.pop()) <= _LONGEST else None
+    if len(found) != 1 or not 1 < (length := found.pop()) <= _LONGEST:  # 1: a step, or another number of each row
+        return None, False
+    return length, all(one.tensor_shape.dim[1].size == length for one in inputs)
 
 
 def read_graph(path: Path) -> Any:
