@@ -8,18 +8,18 @@ from worker.model_import.errors import ImportRefusedError
 from worker.model_import.selection.stack import Asked, AskedPadding, Stack
 
 _HOW = (
-    "so the vectors of shorter rows depend on it. Say how the source's program pads rows: --pad {length} if after "
+    "the vectors of shorter rows depend on it. Say how the source's program pads rows: --pad {length} if after "
     "their tokens, --pad {length}:pre if before them (as Keras's pad_sequences does by default). If all rows have "
     "this length, "
 )
 _WHY_OF_IDS = (
     "the source reads rows of {length} tokens and doesn't mask padding, so it computes padding like a token, and "
-    f"{_HOW.removeprefix('so ')}or you want vectors without padding: --unpadded"
+    f"{_HOW}or you want vectors without padding: --unpadded"
 )
 #: Of a graph that doesn't show what it masks, but what it computes.
 WHY_OF_RUN = (
     "the source reads rows of {length} tokens, and its graph computes id 0 like a token where rows are padded with it, "
-    f"{_HOW}it masks another padding, or you want vectors without padding: --unpadded"
+    f"so {_HOW}it masks another padding, or you want vectors without padding: --unpadded"
 )
 _WHY_OF_VECTORS = (
     "the source reads rows of {length} vectors and doesn't mask padding. If all rows have this length, or you want "
