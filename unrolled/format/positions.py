@@ -33,7 +33,7 @@ FORWARD, BACKWARD, BOTH = "forward", "backward", "bidirectional"
 _MOST_BLANKS = 64
 _LARGEST = 2**31 - 1
 _COUNTED = re.compile(r"(every|last):([1-9][0-9]{0,9})")
-_ALLOWED = "all, word-ends, every:N or last:K, with a number from 1 up"
+_ALLOWED = f"all, word-ends, every:N or last:K, with a number from 1 to {_LARGEST:,}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ def test_rules_as_users_name_them(text, named):
 )
 def test_another_text_is_refused(text):
     """The error lists the rules."""
-    with pytest.raises(OptionError, match="give all, word-ends, every:N or last:K"):
+    with pytest.raises(OptionError, match="every:N or last:K, with a number from 1 to 2,147,483,647"):
         parse_positions(text)
 
 
