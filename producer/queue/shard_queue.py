@@ -268,7 +268,9 @@ class JobQueue(JobLedger):
         self._pending_tokens += tokens
 
     def while_full(self) -> Iterator[None]:
-        """Yield, with pauses, for as long as the queue has no room for more token ids; if that is long, say why.
+        """Yield, with pauses, for as long as the queue has no room for more token ids.
+
+        If that is long, it is said why, and again when the workers have gone or come since.
 
         A job of which nothing is in the queue doesn't wait, so that other jobs can't keep it from its turn. Nothing
         waits after a stop if the broker can't be asked: rows that were read, and not yet cut, still have to be kept.
@@ -283,11 +285,12 @@ class JobQueue(JobLedger):
         self._queue.on_wait(time.monotonic() - waited)
 
     def _while_there_is_no_room(self, began: float) -> Iterator[None]:
-        said = False
+        said: bool | None = None  # whether no worker was alive when it was said why
         while not self._asking(self._has_room):
+            has_none = self._asking(self._has_no_worker)
             is_long = time.monotonic() - began >= FULL_PATIENCE
-            if not said and (is_long or self._asking(self._has_no_worker)):
-                said = True
+            if (is_long or has_none) if said is None else has_none != said:
+                said = has_none
                 self._queue.say(self._asking(self._why_full))
             yield
             time.sleep(FULL_PAUSE)

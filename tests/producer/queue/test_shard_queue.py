@@ -347,6 +347,26 @@ def test_a_worker_that_has_just_come_is_one(broker, job, monkeypatch):
     ]
 
 
+def test_a_full_queue_says_when_the_workers_have_gone_and_come(broker, job, monkeypatch):
+    """Whoever waits isn't left with a reason that holds no more."""
+    monkeypatch.setattr("producer.queue.shard_queue.WORKERS_PAUSE", 0.1)
+    said = []
+    queue, waits = full_queue(broker, job, monkeypatch, said)
+    with closing(queue):
+        for count in (1, 2, 3):
+            while len(said) < count:
+                next(waits)
+            if count == 1:
+                queue.ledger.beat("host", {"concurrency": 1})
+            else:
+                queue.ledger.leave("host")
+        for _ in range(5):
+            next(waits)
+    full = "the queue is full: 2 shards of 12 token ids wait or run"
+    none = f"{full}, and no worker offers {OFFER.describe()}; start one, or make room with `unrolled cancel`"
+    assert said == [none, f"{full}; going on as soon as workers have made room", none]
+
+
 def test_a_run_starts_its_own_workers(broker, job, monkeypatch):
     """Nobody has to start one, nor to cancel the job."""
     said = []
