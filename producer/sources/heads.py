@@ -38,12 +38,14 @@ class Head(NamedTuple):
         is_empty: whether it is known that there is no row.
         looks_like: the format that it seems to have, if that isn't text, as which it is read.
         has_arrived: of standard input, whether its first bytes are in its buffer.
+        other_id: see `SourceOptions.other_id`.
     """
 
     holds_text: bool
     is_empty: bool = False
     looks_like: str | None = None
     has_arrived: bool = False
+    other_id: str | None = None
 
 
 def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head:
@@ -69,13 +71,13 @@ def check_head(source: SourceFile, place: Place, options: SourceOptions) -> Head
             raise DamagedInputError(f"is {source.format}; --id-first-word is for plain text, {instead}")
         if source.format not in ("parquet", "arrow"):
             with _advised(head, source, options):
-                holds_text = _lines_hold_text(head, source, options)
+                found = _head_of_lines(head, source, options)
                 looks_like = look_of_text(head, source, options)
                 batches = read_rows(source, chain([head], chunks), options)
                 first = check_rows(source, batches, options.kind, is_json=looks_like == "jsonl")
             if isinstance(first.usable, SourceRow):  # the line before it may be too long, or bad
-                holds_text = first.usable.text is not None
-            return Head(holds_text, first.is_empty, looks_like)
+                found = found._replace(holds_text=first.usable.text is not None)
+            return found._replace(is_empty=first.is_empty, looks_like=looks_like)
         if source.compression != "none":
             if place.is_distant or (place.size_bytes or 0) > MOST_LOOK_BYTES:
                 return Head(options.kind == "text")  # it is unpacked once, and checked when it is read
@@ -88,7 +90,7 @@ def _head_of_table(place: Place, source: SourceFile, options: SourceOptions) -> 
     from producer.sources.formats.tables import check_table  # noqa: PLC0415 - pyarrow is slow to import
 
     columns, rows = check_table(place, source.format, options, at_once)
-    return Head(columns.is_text, rows == 0)
+    return Head(columns.is_text, rows == 0, other_id=columns.other_id)
 
 
 @contextmanager
@@ -149,31 +151,33 @@ def look_of_text(head: bytes, source: SourceFile, options: SourceOptions) -> str
     return next((name for name, look in looks.items() if look(head)), None)
 
 
-def _lines_hold_text(head: bytes, source: SourceFile, options: SourceOptions) -> bool:
+def _head_of_lines(head: bytes, source: SourceFile, options: SourceOptions) -> Head:
     if source.format == "text":
-        return options.kind != "tokens"
+        return Head(options.kind != "tokens")
     lines = next(split_lines([head], options.max_row_bytes), [])
     if source.format == "fasta":
         check_fasta(lines)
-        return True
+        return Head(holds_text=True)
     if source.format == "jsonl":
-        return _json_holds_text(lines, source, options)
+        return _head_of_json(lines, source, options)
     records = Records(DELIMITERS[source.format], options.max_row_bytes, quotes=options.quotes)
     header = next(records.push(lines), None)
     if isinstance(header, list) and tuple(header) == options.column_names:
         raise DamagedInputError("has the names that --columns gives in its first line; leave --columns out")
     if header is not None and (has_header(options) or not isinstance(header, Unreadable)):
-        return header_columns(header, options).is_text
+        columns = header_columns(header, options)
+        return Head(columns.is_text, other_id=columns.other_id)
     if not head and has_header(options):
         raise DamagedInputError("is empty; the first line must name the columns")
-    return options.kind == "text"
+    return Head(options.kind == "text")
 
 
-def _json_holds_text(lines: list[bytes | LongLine], source: SourceFile, options: SourceOptions) -> bool:
+def _head_of_json(lines: list[bytes | LongLine], source: SourceFile, options: SourceOptions) -> Head:
     if not lines or isinstance(lines[0], LongLine):
-        return options.kind == "text"
+        return Head(options.kind == "text")
     try:
-        return row_field(json_object(lines[0]), options) != options.numbers_field
+        fields = json_object(lines[0])
+        return Head(row_field(fields, options) != options.numbers_field, other_id=options.other_id(fields))
     except RowError as error:
         if lines[0].lstrip().startswith(b"[") and str(error).startswith("not JSON"):
             raise DamagedInputError("begins with '['") from error  # its last line alone could be an object
@@ -184,4 +188,4 @@ def _json_holds_text(lines: list[bytes | LongLine], source: SourceFile, options:
                 f"is not JSON lines (first line: {error}); write one object on each line, as `jq -c .` does, or give "
                 "--format"
             ) from error
-        return options.kind == "text"
+        return Head(options.kind == "text")

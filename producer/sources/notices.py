@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from unrolled.errors import counted
+from unrolled.errors import as_argument, counted, printable
 from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from unrolled.training.plan import HEAD_FILE, RECORD_FILE
 
@@ -69,6 +69,23 @@ def notices_of_looks(looks: Iterable[tuple[str, str | None]]) -> list[str]:
             which = counted(len(labels), "input looks", "inputs look")
             lines.append(f"{which} like {name}, but each whole line is read as text: {named(labels)}; {advice}")
     return lines
+
+
+def notices_of_ids(others: Iterable[tuple[str, str | None]]) -> list[str]:
+    """A line for each name of a field that may have the ids, though it isn't read as that.
+
+    Args:
+        others: the label of each input, and the name of that field, if there is one.
+    """
+    labels: dict[str, list[str]] = {}
+    for label, name in others:
+        if name is not None:
+            labels.setdefault(name, []).append(label)
+    return [
+        f"{named(some)}: the field {printable(name)!r} isn't read as the ids, which are made of file and row; if it "
+        f"has them, give --id-field {as_argument(name)}"
+        for name, some in labels.items()
+    ]
 
 
 def notices_of_words(files: Iterable[tuple[str, str]]) -> list[str]:

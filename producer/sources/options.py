@@ -1,6 +1,6 @@
 """How inputs are read."""
 
-from collections.abc import Container
+from collections.abc import Collection, Container
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -114,6 +114,12 @@ class SourceOptions:
     def about_vectors(self, names: Container[str]) -> str:
         """Something to say of an input with these fields, if it has vectors and the model doesn't read them."""
         return "; the model reads text or token ids, not vectors" if self.vectors_field in names else ""
+
+    def other_id(self, names: Collection[str]) -> str | None:
+        """The name of a field that may have the ids, such as `ID`, where none has the name that is looked for."""
+        if not self.reads_ids or self.id_field is not None or self.id_column in names:
+            return None
+        return next((name for name in names if name.strip().casefold() == self.id_column), None)
 
     @property
     def id_column(self) -> str:

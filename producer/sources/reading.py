@@ -21,7 +21,7 @@ from producer.sources.errors import DamagedInputError, SourceError
 from producer.sources.first_rows import read_rows
 from producer.sources.fitting import check_options
 from producer.sources.heads import Head, check_head
-from producer.sources.notices import notice_of_line_ends, notices_of_empty, notices_of_looks
+from producer.sources.notices import notice_of_line_ends, notices_of_empty, notices_of_ids, notices_of_looks
 from producer.sources.options import SourceOptions
 from producer.sources.pipes import LiveInput, StandardInput, checked, look_at, take_beginning
 from producer.sources.places.local_file import LocalFile
@@ -87,7 +87,8 @@ def check_inputs(inputs: Sequence[str], options: SourceOptions, named: Collectio
     empty = [label for label, head in heads if head.is_empty]
     json = [label for label, head in heads if head.looks_like == "jsonl"]
     looks = notices_of_looks((label, head.looks_like) for label, head in heads)
-    notices = (*found.notices, *notices_of_empty(empty), *looks)
+    ids = notices_of_ids((label, head.other_id) for label, head in heads)
+    notices = (*found.notices, *notices_of_empty(empty), *looks, *ids)
     stdin: StandardInput | None = None
     if any(head.has_arrived for _, head in heads):
         stdin = StandardInput(sys.stdin.buffer)  # type: ignore[arg-type]  # it was seen to be one with a buffer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from producer.plan.sampling.pieces import spread
 from producer.sources.errors import DamagedInputError
 from producer.sources.heads import Head, check_head
-from producer.sources.notices import notices_of_empty, notices_of_looks
+from producer.sources.notices import notices_of_empty, notices_of_ids, notices_of_looks
 from unrolled.errors import RequestError
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def readable(files: Sequence[SourceFile], options: SourceOptions, seconds: float
     found.notices = [
         *notices_of_empty([label for label, head in seen if head.is_empty]),
         *notices_of_looks((label, head.looks_like) for label, head in seen),
+        *notices_of_ids((label, head.other_id) for label, head in seen),
     ]
     found.seconds = (time.monotonic() - began) * len(files) / max(1, len(files) - found.unchecked)
     found.files = [source for number, source in enumerate(files) if number not in bad]

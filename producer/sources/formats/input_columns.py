@@ -26,6 +26,7 @@ class InputColumns:
         id: the column with the ids; None if there is none.
         state: the column with the initial states; None if none are read.
         count: number of columns in the table.
+        other_id: see `SourceOptions.other_id`.
     """
 
     content: int
@@ -33,6 +34,7 @@ class InputColumns:
     id: int | None
     count: int
     state: int | None = None
+    other_id: str | None = None
 
     @property
     def read(self) -> tuple[int, ...]:
@@ -87,6 +89,7 @@ def find_columns(names: Sequence[str], options: SourceOptions) -> InputColumns:
         id=None if id_name is None else list(names).index(id_name),
         count=len(names),
         state=None if state is None else list(names).index(state),
+        other_id=options.other_id(names),
     )
 
 

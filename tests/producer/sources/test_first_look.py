@@ -45,6 +45,29 @@ def test_a_field_that_is_named_must_be_there(tmp_path, content, options, message
     assert message in refusal(write(tmp_path / "a.csv", content), **options)
 
 
+@pytest.mark.parametrize(("name", "content", "field"), [
+    ("a.csv", b"ID,text\n7,x\n", "ID"),
+    ("a.csv.gz", gzip.compress(b" id,text\n7,x\n", mtime=0), "' id'"),
+    ("a.jsonl", b'{"Id": 7, "tokens": [1]}\n', "Id"),
+    ("a.parquet", table_bytes(pa.table({"ID ": ["7"], "text": ["x"]}), "parquet"), "'ID '"),
+])  # fmt: skip
+def test_a_field_that_may_have_the_ids_is_told(tmp_path, name, content, field):
+    """Without the line, a user would find out at the end, by rows that their own ids don't name."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    (line,) = check_inputs([str(path)], SourceOptions()).notices
+    assert line.startswith(f"{path}: the field ")
+    assert line.endswith(f"give --id-field {field}")
+    for told in (SourceOptions(id_field=field.strip("'")), SourceOptions(reads_ids=False)):
+        assert check_inputs([str(path)], told).notices == ()
+
+
+@pytest.mark.parametrize("content", ["id,ID,text\n1,2,x\n", "key,text\n1,x\n"])
+def test_a_field_with_another_name_is_no_id(tmp_path, content):
+    """Where the ids are found, or nothing says that a field has them, there is nothing to tell."""
+    assert check_inputs([str(write(tmp_path / "a.csv", content))], SourceOptions()).notices == ()
+
+
 def test_a_named_field_of_json_lines(tmp_path):
     """Each row must have it; a row with another field is bad."""
     path = write(tmp_path / "a.jsonl", '{"ids": [1]}\n{"text": "x"}\n')
