@@ -27,7 +27,7 @@ from worker.engines.fused.library import why_unavailable
 from worker.engines.padded import make_padded
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import SavedGraph
-from worker.model_import.parity.frameworks.saved_model_graph import Expected, Seen, run_saved_graph
+from worker.model_import.parity.frameworks.saved_model_graph import ENDED, Expected, Seen, run_saved_graph
 from worker.model_import.parity.original import find_original, run_stack
 from worker.model_import.parity.own_graph import (
     MASKED_PADDING,
@@ -382,12 +382,12 @@ def _hidden(own: SavedGraph, stack: Stack, expected: Expected, padded: Sequence[
     seen = _of_padded(own, stack, expected, dict(enumerate(padded)))
     if seen is None or seen.is_same:
         return seen
-    # Padding after the tokens changes no state of a token that is read before it.
-    if any(layer.reversed or len(layer.passes) > 1 for layer in stack.layers):
-        behind = {at: row for at, row in enumerate(padded) if row.real[0]}
-        seen = _of_padded(own, stack, expected, behind)
-        if seen is not None and seen.is_same:
-            return replace(seen, missing=[*seen.missing, PADDING_BEFORE.replace("LENGTH", f"{stack.length}")])
+    behind = {at: row for at, row in enumerate(padded) if row.real[0]}
+    seen = _of_padded(own, stack, expected, behind)
+    # Padding after the tokens changes no state of a token that is read before it, but the state in which the row ends.
+    shows = any(layer.reversed or len(layer.passes) > 1 for layer in stack.layers)
+    if seen is not None and seen.is_same and (shows or ENDED in seen.missing):
+        return replace(seen, missing=[*seen.missing, PADDING_BEFORE])
     raise ImportRefusedError(WHY_OF_RUN.format(length=stack.length))
 
 

@@ -36,10 +36,11 @@ OTHER_STATES = (
     "(model.save('model.keras')), and import that file. Nothing was written; if only its ids are others than the "
     "layers', --no-parity imports the layers, and unrolled model compare compares them with rows of your program"
 )
-MASKED_PADDING = ", or masks padding, in some layers at least (then leave out --pad, or give --unpadded)"
+MASKED_PADDING = ", or masks padding, in some layers at least (then leave out --pad, or give --unpadded instead)"
 #: What a graph computes that hides padding after the tokens alone, as one does that counts the lengths of rows.
 PADDING_BEFORE = (
-    "rows with padding before their tokens: the graph computes that (--pad LENGTH:pre, if your program does so)"
+    "rows with padding before their tokens: the graph has other states for these (if your program makes such rows, "
+    "compare a few: unrolled model compare)"
 )
 
 

@@ -26,8 +26,9 @@ def choose_by_widths(found: Found, asked: Asked) -> Stack:
     """
     if asked.top is not None:
         raise ImportRefusedError(f"--top {asked.top}: weights alone don't show what is above a layer; leave it out")
-    length = found.own.length if isinstance(found.own, SavedGraph) and found.own.is_sure else None
-    check_length(asked.padding, length)
+    lengths = found.own.lengths if isinstance(found.own, SavedGraph) else ()
+    check_length(asked.padding, lengths)
+    length = found.own.length if isinstance(found.own, SavedGraph) and len(lengths) == 1 else None
     layers = [found.layers[name] for name in asked.layers] or list(found.layers.values())
     for layer in layers:
         if layer.problem:

@@ -56,7 +56,7 @@ _MISSING = {
 #: What inputs get that aren't the rows.
 _GIVEN = {"ones": "ones", "zeros": "False", "lengths": "the rows' lengths"}
 _PADDED = "rows with padding: no tensor has the states of their tokens, and those in which they end can't be judged"
-_ENDED = "rows with padding: only the states in which they end, padding included, were seen"
+ENDED = "rows with padding: only the states in which they end, padding included, were seen"
 _ROUNDED = "what rounding to {} makes, where the graph has such numbers: TensorFlow computed it in float32"
 _APART = "whether the graph joins the directions side by side, as here (merge_mode concat): it has no such tensor"
 
@@ -232,7 +232,7 @@ def _run(cut: Cut, stack: Stack, prefix: Path, expected: Expected, until: float)
     is_padded = any(not expected.real[number].all() for number in states)
     if "last" in ways and expected.computes_padding and not is_padded:
         raise ImportRefusedError(_ENDS)
-    missing += [_ENDED] * ("last" in ways and is_padded)
+    missing += [ENDED] * ("last" in ways and is_padded)
     if any(number not in states and not expected.real[number].all() for number in about["computed"]):
         missing.append(f"{'some ' * is_padded}{_PADDED}")
     missing += [_ROUNDED.format(one) for one in about["types"]]
