@@ -239,6 +239,34 @@ def test_a_watched_job_whose_run_ends(tmp_path):
     assert (found.away, found.queue, found.has_run) == (None, None, False)
 
 
+def test_a_run_that_ends_while_doctor_looks(tmp_path):
+    """Nobody can start its broker again, and nothing is wrong."""
+    make_job(tmp_path, shards=1)
+
+    def ends_at_first_word(server):
+        word = b""
+        while not word:  # who only looks whether it is there says nothing
+            with server.accept()[0] as client:
+                word = client.recv(1)
+                if word:
+                    Path(server.getsockname()).unlink()
+                    server.close()
+
+    with TemporaryDirectory(dir="/tmp") as folder, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{folder}/socket")
+        server.listen()
+        (tmp_path / BROKER_FILE).write_text(f"redis+socket://{folder}/socket\n")
+        run_ends = threading.Thread(target=ends_at_first_word, args=(server,), daemon=True)
+        run_ends.start()
+        result = run("doctor", tmp_path, "--json")
+        run_ends.join(60)
+        assert not run_ends.is_alive()
+    checks = {check["name"]: check for check in json.loads(result.output)["checks"]}
+    assert checks["broker"]["outcome"] == "unknown"
+    assert checks["broker"]["found"] == f"that of the `unrolled run` of {tmp_path} has ended meanwhile"
+    assert [name for name, check in checks.items() if check["outcome"] == "fail"] == []
+
+
 def test_status_on_a_terminal_is_live(tmp_path):
     """One screen is redrawn until the job is finished; the report is what stays."""
     finished_job(tmp_path, shards=1)

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 #: How long workers have to answer Celery's remote control.
 REMOTE_CONTROL_SECONDS = 1.5
+_NAME_IT = "name it with --broker redis://HOST:6379/0 or in the variable UNROLLED_BROKER"
 _SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "unknown": ("?", "cyan")}
 
 
@@ -104,8 +105,6 @@ def doctor(
     if out is not None and not is_url(out):
         refuse_impossible(out)
     job, in_the_way = _job_in(out)
-    if job is not None:
-        broker = find_broker(broker, job.place)
     checks = []
     machine = WorkerOptions(
         threads=threads, memory_budget=memory_budget, metrics_port=metrics_port, metrics_address=metrics_address
@@ -150,7 +149,7 @@ def _job_in(out: str | None) -> tuple[OpenJob | None, list[Check]]:
 
 
 def examine(
-    broker: str | None,
+    named: str | None,
     namespace: str,
     model: Path | None,
     out: str | None,
@@ -159,7 +158,7 @@ def examine(
 ) -> Iterator[Check]:
     """All checks on what is named, and on this machine for a worker with these settings."""
     yield from check_software()
-    yield from check_engine(alone=broker is None)
+    yield from check_engine(alone=_broker(named, job) is None)
     opened = None
     if model:
         opened, checks = check_model(model)
@@ -172,10 +171,23 @@ def examine(
         yield from check_metrics_port(worker.metrics_port, worker.metrics_address)
     if out:
         yield from check_bucket(out) if is_url(out) else check_output(Path(out), opened)
+    broker = _broker(named, job)
     if not broker:
-        advice = "name it with --broker redis://HOST:6379/0 or in the variable UNROLLED_BROKER"
-        yield Check("broker", "unknown", "none is named", advice)
+        yield Check("broker", "unknown", "none is named", _NAME_IT)
         return
+    for check in _examine_broker(broker, namespace, job, opened.fingerprint if opened else None):
+        if check.outcome == "fail" and _broker(named, job) != broker:
+            yield Check("broker", "unknown", f"that of the `unrolled run` of {out} has ended meanwhile", _NAME_IT)
+            return
+        yield check
+
+
+def _broker(named: str | None, job: OpenJob | None) -> str | None:
+    """The URL of the broker that is looked at; that of a run, which isn't named, may end at any time."""
+    return named if job is None else find_broker(named, job.place)
+
+
+def _examine_broker(broker: str, namespace: str, job: OpenJob | None, fingerprint: str | None) -> Iterator[Check]:
     server = Broker(broker, SOCKET_SECONDS)
     reached = True
     for check in check_broker(server):
@@ -184,7 +196,7 @@ def examine(
     if reached:
         yield from check_keys(server, namespace)
         yield from check_writes(server, namespace)
-        offer: Offer | str | None = opened.fingerprint if opened else None
+        offer: Offer | str | None = fingerprint
         if job:
             offer = job.job.offer
             yield from check_place(server, namespace, job)
