@@ -24,12 +24,14 @@ class Beside(NamedTuple):
         planned: what the plan said.
         error: how far it said that may be off; None where it didn't know.
         fact: what it was.
+        at_least: whether the error may be larger, because only the beginnings of some inputs were read.
     """
 
     name: str
     planned: float
     error: float | None
     fact: float
+    at_least: bool = False
 
     @property
     def off(self) -> float | None:
@@ -79,8 +81,15 @@ def beside(plan: Mapping[str, Any], facts: Mapping[str, float]) -> list[Beside]:
     if times := plan["times"]:
         total = times["total"]
         planned["seconds"] = {**total, "value": max(0.0, total["value"] - times["start"])}
+    is_begun = bool(plan.get("input", {}).get("from_the_start"))
     return [
-        Beside(name, float(found["value"]), None if found["error"] is None else float(found["error"]), facts[name])
+        Beside(
+            name,
+            float(found["value"]),
+            None if found["error"] is None else float(found["error"]),
+            facts[name],
+            at_least=is_begun and name != "seconds",
+        )
         for name, found in planned.items()
         if name in facts and found["value"] is not None
     ]

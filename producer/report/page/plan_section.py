@@ -27,7 +27,7 @@ def plan_section(found: Sequence[Beside], note: str = "") -> str:
         (
             one.name,
             shown(one.planned),
-            "not known" if one.error is None else f"±{shown(one.error)}",
+            "not known" if one.error is None else f"±{shown(one.error)}{' or more' * one.at_least}",
             shown(one.fact),
             "" if one.off is None else f"{100 * one.off:+.1f} %",
         )

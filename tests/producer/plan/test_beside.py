@@ -27,6 +27,8 @@ def test_figures_stand_beside_their_facts():
     timed = PLAN | {"times": {"start": 2, "total": {"value": 8, "error": 1}}}
     assert beside(timed, {"seconds": 4, "tokens": 0}) == [Beside("tokens", 900, None, 0), Beside("seconds", 6, 1, 4)]
     assert beside(timed, {"tokens": 0})[0].off is None
+    begun = timed | {"input": {"from_the_start": 1000}}
+    assert [one.at_least for one in beside(begun, {"rows": 80, "bytes": 5000, "seconds": 3})] == [True, True, False]
 
 
 def test_a_plan_is_read_again(tmp_path):

@@ -178,6 +178,13 @@ def test_a_plan_of_a_short_job_beside_the_fact():
     assert "80.0" not in section
 
 
+def test_an_error_that_may_be_larger_says_so():
+    """Of inputs that can be read from their start only, a plan knows the beginning."""
+    section = plan_section([Beside("rows", 70, 5, 72, at_least=True), Beside("tokens", 70, 6, 72)])
+    assert ">±5 or more<" in section
+    assert ">±6<" in section
+
+
 @pytest.mark.parametrize("options", [{}, {"of_tokens": True}, {"method": "none"}])
 def test_one_is_no_plural(tmp_path, options):
     """A job of one row of one token; only the figures have their names before them."""
