@@ -122,14 +122,15 @@ def left_behind(parts: int) -> str:
 def _in_the_queue(status: JobStatus, queue: QueueStatus) -> dict[str, str]:
     """The lines about what the broker knows."""
     found = {}
-    if status.lost and not queue.declines:  # it may have been asked to take them, and didn't
+    hindered = obstacles(status.offer, status.job, queue)
+    if status.lost and not {"full", "declined"} & hindered.keys():  # it may have been asked to take them, and didn't
         them = "it" if status.lost == 1 else "them"
         found["lost"] = (
             f"{counted(status.lost, 'waiting shard is', 'waiting shards are')} not in Redis: it lost {them}, or "
             f"this isn't the job's broker and namespace; this queues {them} again, with the broker named: "
             f"unrolled wait {as_argument(status.out)}"
         )
-    found |= obstacles(status.offer, status.job, queue)
+    found |= hindered
     if status.has_run and found.pop("worker", ""):
         found["starting"] = "no worker is ready yet: the `unrolled run` that is at work on it starts its own"
     if status.gone:

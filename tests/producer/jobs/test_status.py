@@ -564,6 +564,18 @@ def test_a_full_broker_is_named_instead_of_missing_workers(job, server, ledger):
     assert ("full" in found, "none is alive" in found["worker"]) == (False, True)
 
 
+def test_a_full_broker_has_not_lost_what_it_could_not_take(tmp_path, server):
+    """Its producer can't queue that, and neither could `wait`; once there is room, what is missing may be lost."""
+    job = make_job(tmp_path)
+    server.client.config_set("maxmemory", int(server.client.info("memory")["used_memory"] / 1.001))
+    try:
+        full = diagnose(StatusReader(job, server, "test").read())
+    finally:
+        server.client.config_set("maxmemory", 0)
+    found = diagnose(StatusReader(job, server, "test").read())
+    assert (set(full), set(found)) == ({"full"}, {"lost", "worker"})
+
+
 def test_a_broker_that_takes_no_writes_is_named_instead_of_missing_workers(tmp_path, server):
     """Nor has it lost what it never had: who wants to queue that is told why it doesn't take it."""
     job = make_job(tmp_path)
