@@ -9,8 +9,9 @@ import numpy as np
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Found, Layer, SavedGraph, Table
 from worker.model_import.readers.order import natural
+from worker.model_import.readers.passes import why_unread
 from worker.model_import.selection.linear import take_maps
-from worker.model_import.selection.names import advised, family, names_of
+from worker.model_import.selection.names import advised, family, may_be_table, names_of
 from worker.model_import.selection.one_hot import table_of_product
 from worker.model_import.selection.padding import check_length
 from worker.model_import.selection.stack import ONE_HOT, Asked, Stack
@@ -132,6 +133,14 @@ def _table_for(found: Found, reader: str, width: int, asked: Asked) -> Table | N
         raise ImportRefusedError(
             f"it has the embeddings {names}, all of the width that {reader} reads; say which: --embedding NAME"
         )
+    for array in found.rest:
+        rows, columns = array.shape if array.dtype and len(array.shape) == 2 else (0, 0)
+        if rows > 1 and (columns == width or may_be_table(array.name, array.shape)):
+            raise ImportRefusedError(
+                f"{reader} reads vectors {width} wide, and {array.name} {array.shape} may be its embedding, but "
+                f"{why_unread([array])}. Only if it isn't the embedding, and the vectors are ids as one-hot vectors: "
+                "--one-hot; or if rows contain the vectors: --vectors"
+            )
     wide = ", ".join(f"{table.name} ({table.array.shape[1]} wide)" for table in found.tables.values() if table.named)
     if wide and asked.maps:
         raise ImportRefusedError(

@@ -8,7 +8,7 @@ name; any other is a refusal, until the user says `--leave`. `way` judges which 
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def check_leftovers(found: Found, stack: Stack, leave: Iterable[str], named: Ite
         ImportRefusedError: some array could be, or `leave` names nothing that is left over.
     """
     rest = [*found.rest, *(table.array for table in found.tables.values() if table is not stack.table)]
-    is_left = _named(leave, rest)
+    is_left = _named(leave, rest, {name: table.array.name for name, table in found.tables.items()})
     table = None if stack.table is None else stack.table.array
     known = table.read() if table is not None and any(one.shape == table.shape for one in rest) else None
     unclear = []
@@ -153,7 +153,10 @@ def _leavable(
 def _refusal(
     suspicious: list[tuple[Array, str]], stack: Stack, unclear: list[Array], rest: list[Array], axes: str
 ) -> str:
-    shown = "; ".join(f"{array.name} {array.shape} {why}" for array, why in suspicious[:_SHOWN])
+    shown = "; ".join(
+        f"{array.name} {array.shape}{f', {array.dtype},' * bool(array.dtype)} {why}"
+        for array, why in suspicious[:_SHOWN]
+    )
     more = f"; and {len(suspicious) - _SHOWN} more" if len(suspicious) > _SHOWN else ""
     named = [array.name for array, _ in suspicious]
     leavable = dict.fromkeys(_leavable(name, named, unclear, rest, stack, axes) for name in named[:_ADVISED])
@@ -192,15 +195,15 @@ def has_shape_of_states(array: Array, stack: Stack) -> bool:
     return bool(array.shape) and array.shape[-1] in widths and math.prod(array.shape[:-1]) <= most
 
 
-def _named(leave: Iterable[str], rest: list[Array]) -> set[str]:
-    """The names of the arrays that --leave names.
+def _named(leave: Iterable[str], rest: list[Array], tables: Mapping[str, str]) -> set[str]:
+    """The names of the arrays that --leave names, by their own names or those of embeddings.
 
     Raises:
         ImportRefusedError: an option names none.
     """
     found = set()
     for name in leave:
-        inside = _within(name, rest)
+        inside = _within(name, rest) or _within(tables.get(name, name), rest)
         if not inside:
             names = ", ".join(array.name for array in rest[:20]) or "nothing"
             raise ImportRefusedError(f"--leave {name}: no array that is left over has this name; left over: {names}")

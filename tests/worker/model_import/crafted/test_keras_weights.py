@@ -7,6 +7,7 @@ from support.crafted import RIGHT, Cases, check
 from support.imported import assert_same, imported, states_of
 
 from unrolled.errors import ModelError
+from worker.model_import.errors import ImportRefusedError
 
 keras = pytest.importorskip("keras")
 layers = keras.layers
@@ -85,6 +86,19 @@ def two_layers_that_fit_in_one_order():
 @case(r"nothing in the file says what they are.*--one-hot", suffix=".weights.h5")
 def features_of_audio():
     return [lstm()], 1
+
+
+def test_an_embedding_is_left_out_by_the_name_that_it_is_named_by(tmp_path):
+    """The refusal names it so."""
+    one, other = keras.Input((None,)), keras.Input((None,))
+    first = lstm()(layers.Embedding(10, 4, name="first")(one))
+    second = layers.LSTM(3, return_sequences=True, name="above")(layers.Embedding(10, 4, name="second")(other))
+    path = tmp_path / "model.weights.h5"
+    keras.Model([one, other], [first, second]).save_weights(path)
+    with pytest.raises(ImportRefusedError, match="and the others with --leave NAME"):
+        imported(path, tmp_path / "none")
+    found = imported(path, tmp_path / "model", layers=("lstm",), embedding="embedding", leave=("embedding_1",))
+    assert "layers/embedding_1/vars/0 (--leave)" in found.made.left
 
 
 def write(case, directory):

@@ -613,6 +613,18 @@ def quantized_weights():
     return tensors, own
 
 
+@case(r"embedding\.weight \(10, 4\) may be its embedding, but its weights are i8, so the file is quantized")
+def quantized_embedding():
+    tensors, own, *_ = plain()
+    tensors["embedding.weight"] = (tensors["embedding.weight"] * 50).astype(np.int8)
+    return tensors, own
+
+
+@case(r"embedding\.weight \(10, 4\), i8, can turn", one_hot=True)
+def quantized_embedding_beside_one_hot_vectors():
+    return quantized_embedding()
+
+
 @case(r"plain nn\.RNN")
 def plain_rnn_above_the_lstm():
     tensors, own, *_ = plain()
