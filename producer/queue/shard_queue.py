@@ -290,8 +290,8 @@ class JobQueue(JobLedger):
             has_none = self._asking(self._has_no_worker)
             is_long = time.monotonic() - began >= FULL_PATIENCE
             if (is_long or has_none) if said is None else has_none != said:
-                said = has_none
                 self._queue.say(self._asking(self._why_full))
+                said = self._asking(self._has_no_worker)  # as it was found for the line, which counts them anew
             yield
             time.sleep(FULL_PAUSE)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from unrolled.errors import as_argument, counted, printable
+from unrolled.errors import as_argument, counted
 from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from unrolled.training.plan import HEAD_FILE, RECORD_FILE
 
@@ -82,7 +82,7 @@ def notices_of_ids(others: Iterable[tuple[str, str | None]]) -> list[str]:
         if name is not None:
             labels.setdefault(name, []).append(label)
     return [
-        f"{named(some)}: the field {printable(name)!r} isn't read as the ids, which are made of file and row; if it "
+        f"{named(some)}: the field {name!r} isn't read as the ids, which are made of file and row; if it "
         f"has them, give --id-field {as_argument(name)}"
         for name, some in labels.items()
     ]

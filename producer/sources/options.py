@@ -119,7 +119,9 @@ class SourceOptions:
         """The name of a field that may have the ids, such as `ID`, where none has the name that is looked for."""
         if not self.reads_ids or self.id_field is not None or self.id_column in names:
             return None
-        return next((name for name in names if name.strip().casefold() == self.id_column), None)
+        read = (*self.content_fields, self.initial_state_field)
+        may = [name for name in names if name.strip().casefold() == self.id_column and name not in read]
+        return may[0] if may and may.count(may[0]) == 1 else None
 
     @property
     def id_column(self) -> str:

@@ -271,13 +271,13 @@ class SavedGraph:
 
     Attributes:
         path: of its directory.
-        length: tokens in the rows with which it is run; None if it takes rows of any length, or doesn't say.
-        lengths: the lengths of all inputs that may have the rows; empty if one takes rows of any length.
+        length: tokens in the rows that it takes; None if it takes rows of any length, or doesn't say.
+        is_sure: whether they have this length; False if another input may have the rows.
     """
 
     path: Path
     length: int | None = None
-    lengths: tuple[int, ...] = ()
+    is_sure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

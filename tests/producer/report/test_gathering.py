@@ -414,4 +414,4 @@ def test_the_time_of_the_plan_is_beside_the_whole_time(tmp_path):
     record_time(job, tokens // 2, 1, 64, workers=1)
     assert [one.name for one in shown(job, plan=tmp_path / "plan.json").plan] == ["rows", "tokens", "bytes"]
     record_time(job, tokens - tokens // 2, 1, 64, workers=1, later=1.0)
-    assert shown(job, plan=tmp_path / "plan.json").plan[3] == ("seconds", 90.0, None, 91.0)
+    assert shown(job, plan=tmp_path / "plan.json").plan[3] == ("seconds", 90.0, None, 91.0, False)

@@ -62,10 +62,15 @@ def test_a_field_that_may_have_the_ids_is_told(tmp_path, name, content, field):
         assert check_inputs([str(path)], told).notices == ()
 
 
-@pytest.mark.parametrize("content", ["id,ID,text\n1,2,x\n", "key,text\n1,x\n"])
-def test_a_field_with_another_name_is_no_id(tmp_path, content):
-    """Where the ids are found, or nothing says that a field has them, there is nothing to tell."""
-    assert check_inputs([str(write(tmp_path / "a.csv", content))], SourceOptions()).notices == ()
+@pytest.mark.parametrize(("content", "options"), [
+    ("id,ID,text\n1,2,x\n", {}),
+    ("key,text\n1,x\n", {}),
+    ("text,ID,ID\nx,1,2\n", {}),
+    ("ID,key\nx,1\n", {"text_field": "ID"}),
+])  # fmt: skip
+def test_a_field_with_another_name_is_no_id(tmp_path, content, options):
+    """Where the ids are found, or nothing says that one field has them, there is nothing to tell."""
+    assert check_inputs([str(write(tmp_path / "a.csv", content))], SourceOptions(**options)).notices == ()
 
 
 def test_a_named_field_of_json_lines(tmp_path):

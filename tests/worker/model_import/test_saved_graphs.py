@@ -227,30 +227,6 @@ def test_padding_after_the_tokens_that_lengths_hide(states, tmp_path):
     assert done.parity.missing[-1].startswith("rows with padding before their tokens: the graph has other states")
 
 
-def test_lengths_of_several_inputs(tmp_path):
-    """Padding to a length that no input has can't be right, whichever has the rows."""
-    ids, other = keras.Input((20,), dtype="int32"), keras.Input((3,))
-    states = lstm()(layers.Embedding(10, 4)(ids))
-    made = layers.Concatenate()([layers.GlobalMaxPooling1D()(states), other])
-    saved = save(keras.Model([ids, other], made), tmp_path / "saved")
-    with pytest.raises(ImportRefusedError, match="--pad 30: the source reads rows of 3 or 20 tokens"):
-        imported(saved, tmp_path / "model", padding=AskedPadding(30, "before"), parity=1e-5)
-    done = imported(saved, tmp_path / "model", padding=AskedPadding(20, "before"), parity=1e-5)
-    assert done.parity.whole
-    assert done.made.config.max_length == 20
-
-
-@MORE
-def test_ids_with_three_axes_show_no_length(tmp_path):
-    """Of words of characters, the file doesn't show which axis the layers read."""
-    words = keras.Sequential(
-        [layers.Input((10, 20), dtype="int32"), layers.Embedding(10, 4), layers.TimeDistributed(layers.LSTM(5))]
-    )
-    saved = save(words, tmp_path / "saved")
-    assert imported(saved, tmp_path / "model", padding=AskedPadding(20, "before")).made.config.max_length == 20
-    assert imported(saved, tmp_path / "unpadded", parity=1e-5).made.config.max_length == 512
-
-
 @MORE
 def test_a_number_of_each_row_is_no_length(tmp_path):
     """Neither is a text, of which the graph makes ids."""

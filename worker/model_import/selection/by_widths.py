@@ -7,7 +7,7 @@ from itertools import pairwise, permutations
 import numpy as np
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.found import Found, Layer, SavedGraph, Table
+from worker.model_import.found import UNKNOWN, Found, Layer, SavedGraph, Table
 from worker.model_import.readers.order import natural
 from worker.model_import.readers.passes import why_unread
 from worker.model_import.selection.linear import take_maps
@@ -18,6 +18,8 @@ from worker.model_import.selection.stack import ONE_HOT, Asked, Stack
 
 #: The most layers of which every order is tried.
 _MOST_ORDERED = 5
+#: The types of quantized weights, in the words of the formats; and numbers that aren't known.
+_EIGHT_BITS = ("int8", "uint8", "i8", "u8", "I8", "U8", UNKNOWN)
 
 
 def choose_by_widths(found: Found, asked: Asked) -> Stack:
@@ -27,9 +29,8 @@ def choose_by_widths(found: Found, asked: Asked) -> Stack:
     """
     if asked.top is not None:
         raise ImportRefusedError(f"--top {asked.top}: weights alone don't show what is above a layer; leave it out")
-    lengths = found.own.lengths if isinstance(found.own, SavedGraph) else ()
-    check_length(asked.padding, lengths)
-    length = found.own.length if isinstance(found.own, SavedGraph) and len(lengths) == 1 else None
+    length = found.own.length if isinstance(found.own, SavedGraph) and found.own.is_sure else None
+    check_length(asked.padding, length)
     layers = [found.layers[name] for name in asked.layers] or list(found.layers.values())
     for layer in layers:
         if layer.problem:
@@ -133,14 +134,6 @@ def _table_for(found: Found, reader: str, width: int, asked: Asked) -> Table | N
         raise ImportRefusedError(
             f"it has the embeddings {names}, all of the width that {reader} reads; say which: --embedding NAME"
         )
-    for array in found.rest:
-        rows, columns = array.shape if array.dtype and len(array.shape) == 2 else (0, 0)
-        if rows > 1 and (columns == width or may_be_table(array.name, array.shape)):
-            raise ImportRefusedError(
-                f"{reader} reads vectors {width} wide, and {array.name} {array.shape} may be its embedding, but "
-                f"{why_unread([array])}. Only if it isn't the embedding, and the vectors are ids as one-hot vectors: "
-                "--one-hot; or if rows contain the vectors: --vectors"
-            )
     wide = ", ".join(f"{table.name} ({table.array.shape[1]} wide)" for table in found.tables.values() if table.named)
     if wide and asked.maps:
         raise ImportRefusedError(
@@ -153,10 +146,29 @@ def _table_for(found: Found, reader: str, width: int, asked: Asked) -> Table | N
             "--fold NAME, or --fold NAME:tanh if a function follows it. If the program joins several vectors of a "
             "token, such as of its word and its place, give rows of the joined vectors: --vectors"
         )
+    if not fitting:
+        _refuse_quantized(found, reader, width)
     hint = f" If {names} is its embedding: {advised('--embedding', fitting[0].name)}." if fitting else ""
     raise ImportRefusedError(
         f"{reader} reads vectors {width} wide, and nothing in the file says what they are.{hint} {ONE_HOT}"
     )
+
+
+def _refuse_quantized(found: Found, reader: str, width: int) -> None:
+    """Name a matrix of 8-bit numbers that may be the embedding, first one whose name says that it is.
+
+    Raises:
+        ImportRefusedError: there is one.
+    """
+    small = [one for one in found.rest if one.dtype in _EIGHT_BITS and len(one.shape) == 2 and one.shape[0] > 1]
+    called = [one for one in small if may_be_table(one.name, one.shape)]
+    array = next(iter([*called, *(one for one in small if one.shape[1] == width)]), None)
+    if array is not None:
+        raise ImportRefusedError(
+            f"{reader} reads vectors {width} wide, and {array.name} {array.shape} may be its embedding, but "
+            f"{why_unread([array])}. Only if it isn't the embedding, and the vectors are ids as one-hot vectors: "
+            "--one-hot; or if rows contain the vectors: --vectors"
+        )
 
 
 def _named_tables(found: Found, reader: str, width: int) -> list[Table]:

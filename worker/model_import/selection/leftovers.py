@@ -153,10 +153,7 @@ def _leavable(
 def _refusal(
     suspicious: list[tuple[Array, str]], stack: Stack, unclear: list[Array], rest: list[Array], axes: str
 ) -> str:
-    shown = "; ".join(
-        f"{array.name} {array.shape}{f', {array.dtype},' * bool(array.dtype)} {why}"
-        for array, why in suspicious[:_SHOWN]
-    )
+    shown = "; ".join(f"{array.name} {array.shape} {why}" for array, why in suspicious[:_SHOWN])
     more = f"; and {len(suspicious) - _SHOWN} more" if len(suspicious) > _SHOWN else ""
     named = [array.name for array, _ in suspicious]
     leavable = dict.fromkeys(_leavable(name, named, unclear, rest, stack, axes) for name in named[:_ADVISED])

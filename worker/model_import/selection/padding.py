@@ -1,6 +1,6 @@
 """Padding that the source's program puts into rows: what the user says, compared with what the file shows."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from unrolled.model.config import ModelConfig
 from unrolled.model.padding import Padding
@@ -52,21 +52,20 @@ def check_padding(asked: Asked, length: int | None, masked: Mapping[str, bool]) 
         raise ImportRefusedError(
             f"--pad {pad.length}: the source masks padding, so its vectors don't depend on it; leave --pad out"
         )
-    check_length(pad, () if length is None else (length,))
+    check_length(pad, length)
     if not hides and length is not None and pad is None and not asked.unpadded:
         raise ImportRefusedError((_WHY_OF_VECTORS if asked.vectors else _WHY_OF_IDS).format(length=length))
 
 
-def check_length(pad: AskedPadding | None, lengths: Collection[int]) -> None:
-    """Check that rows are padded to a length that the source reads, if that is fixed.
+def check_length(pad: AskedPadding | None, length: int | None) -> None:
+    """Check that rows are padded to the length that the source reads, if it is fixed.
 
     Raises:
         ImportRefusedError: the user says that they are padded to another one.
     """
-    if pad is not None and lengths and pad.length not in lengths:
-        those = " or ".join(map(str, lengths))
+    if pad is not None and length not in (None, pad.length):
         raise ImportRefusedError(
-            f"--pad {pad.length}: the source reads rows of {those} tokens, so its rows are padded to {those}"
+            f"--pad {pad.length}: the source reads rows of {length} tokens, so its rows are padded to {length}"
         )
 
 

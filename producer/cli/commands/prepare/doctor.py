@@ -176,7 +176,7 @@ def examine(
         yield Check("broker", "unknown", "none is named", _NAME_IT)
         return
     for check in _examine_broker(broker, namespace, job, opened.fingerprint if opened else None):
-        if check.outcome == "fail" and _broker(named, job) != broker:
+        if check.outcome != "ok" and _broker(named, job) != broker:
             yield Check("broker", "unknown", f"that of the `unrolled run` of {out} has ended meanwhile", _NAME_IT)
             return
         yield check

@@ -620,9 +620,12 @@ def quantized_embedding():
     return tensors, own
 
 
-@case(r"embedding\.weight \(10, 4\), i8, can turn", one_hot=True)
-def quantized_embedding_beside_one_hot_vectors():
-    return quantized_embedding()
+@case(r"the embeddings are embedding \(4 wide\).*--fold")
+def mask_as_wide_as_what_a_layer_reads():
+    tensors, own, *_ = plain()
+    tensors["rnn.weight_ih_l0"] = np.ones((20, 20), np.float32)
+    tensors["tgt_mask"] = np.ones((20, 20), np.bool_)
+    return tensors, own
 
 
 @case(r"plain nn\.RNN")

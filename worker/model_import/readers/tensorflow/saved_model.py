@@ -57,7 +57,7 @@ def read_saved_model(path: Path, gates: str | None, forget_bias: float | None) -
     found = find_by_names(stored, "TensorFlow SavedModel", forget_bias)
     model = read_graph(path / "saved_model.pb")
     judge_steps(model, found, gates)
-    found.own = SavedGraph(path, *_lengths(model))
+    found.own = SavedGraph(path, *_length(model))
     return found
 
 
@@ -87,28 +87,24 @@ def _in_keras_order(arrays: list[Array]) -> list[Array]:
     return sorted(arrays, key=place)
 
 
-def _lengths(model: Any) -> tuple[int | None, tuple[int, ...]]:
+def _length(model: Any) -> tuple[int | None, bool]:
     """The number of tokens in a row, if all signatures say the same, and it isn't too large for a comparison.
 
     Returns:
-        The number, and those of all inputs that may have the rows; none if one of them may have any.
+        The number, and whether no other input can have the rows.
     """
     inputs = [
         one
         for graph in model.meta_graphs
         for signature in graph.signature_def.values()
         for one in signature.inputs.values()
-        if (len(one.tensor_shape.dim) > 1 or one.tensor_shape.unknown_rank) and one.dtype != _STRING
+        if len(one.tensor_shape.dim) > 1 and one.dtype != _STRING
     ]
     ids = [one for one in inputs if one.dtype in _IDS]  # beside other features
-    if any(one.tensor_shape.unknown_rank for one in inputs) or any(len(one.tensor_shape.dim) > 2 for one in ids):
-        return None, ()  # of ids with three axes, such as words of characters, either may be that of the tokens
-    sizes = {one.tensor_shape.dim[1].size for one in inputs}
-    lengths = tuple(sorted(sizes)) if min(sizes, default=-1) > 0 else ()
     found = {one.tensor_shape.dim[1].size for one in ids or inputs}
     if len(found) != 1 or not 1 < (length := found.pop()) <= _LONGEST:  # 1: a step, or another number of each row
-        return None, lengths
-    return length, lengths
+        return None, False
+    return length, all(one.tensor_shape.dim[1].size == length for one in inputs)
 
 
 def read_graph(path: Path) -> Any:
