@@ -291,7 +291,7 @@ class JobQueue(JobLedger):
             is_long = time.monotonic() - began >= FULL_PATIENCE
             if (is_long or has_none) if said is None else has_none != said:
                 self._queue.say(self._asking(self._why_full))
-                said = self._asking(self._has_no_worker)  # as it was found for the line, which counts them anew
+                said = self._asking(self._has_no_worker)  # for the line, they were counted again
             yield
             time.sleep(FULL_PAUSE)
 
