@@ -161,7 +161,7 @@ def _refuse_quantized(found: Found, reader: str, width: int) -> None:
         ImportRefusedError: there is one.
     """
     small = [one for one in found.rest if one.dtype in _EIGHT_BITS and len(one.shape) == 2 and one.shape[0] > 1]
-    called = [one for one in small if may_be_table(one.name, one.shape)]
+    called = [one for one in small if may_be_table(one.name, one.shape) or "embedding" in one.name]
     array = next(iter([*called, *(one for one in small if one.shape[1] == width)]), None)
     if array is not None:
         raise ImportRefusedError(

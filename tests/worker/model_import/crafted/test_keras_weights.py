@@ -101,6 +101,18 @@ def test_an_embedding_is_left_out_by_the_name_that_it_is_named_by(tmp_path):
     assert "layers/embedding_1/vars/0 (--leave)" in found.made.left
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_an_embedding_of_8_bits_is_named_and_not_the_head(tmp_path):
+    """Even if that comes first in the file, and is as wide."""
+    model = keras.Sequential([keras.Input((None,)), layers.Embedding(10, 4), lstm(), layers.Dense(4)])
+    model.quantize("int8")
+    model.save_weights(tmp_path / "model.weights.h5")
+    with pytest.raises(
+        ImportRefusedError, match=r"layers/embedding/vars/0 \(10, 4\) may be its embedding, but .* int8"
+    ):
+        imported(tmp_path / "model.weights.h5", tmp_path / "none")
+
+
 def write(case, directory):
     keras.utils.set_random_seed(1)
     parts, end = case.make()
