@@ -181,7 +181,7 @@ def read_batches(
                 yield batch
                 position += len(batch)
         except DamagedInputError as error:
-            raise SourceError(source.label, position, str(error)) from error
+            raise SourceError(source.label, position, error) from error
 
 
 def _read(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Protocol
 
-from producer.sources.errors import DamagedInputError, TruncatedInputError
+from producer.sources.errors import CorruptInputError, DamagedInputError, TruncatedInputError
 from producer.sources.options import Compression
 
 CHUNK_BYTES = 256 * 1024
@@ -47,7 +47,7 @@ def read_chunks(
 
     Raises:
         DamagedInputError: the file can't be read, or the compressed data is truncated or corrupt. It is raised after
-            all intact content has been yielded.
+            all intact content has been yielded, and what corrupt data became before its checksum.
     """
     raw = raw_chunks(file, on_bytes)
     first = next(raw, b"")
@@ -120,7 +120,7 @@ def _gunzip(raw: Iterator[bytes]) -> Iterator[bytes]:
         while not member.eof and (piece := member.decompress(b"", CHUNK_BYTES)):
             yield piece
     except zlib.error as error:
-        raise DamagedInputError(f"the gzip data is corrupt ({error})") from error
+        raise CorruptInputError(f"the gzip data is corrupt ({error})") from error
     if not member.eof:
         raise TruncatedInputError("the gzip data is truncated")
 
@@ -145,6 +145,6 @@ def _unzstd(raw: Iterator[bytes]) -> Iterator[bytes]:
                     if piece:
                         yield piece
     except zstandard.ZstdError as error:
-        raise DamagedInputError(f"the zstd data is corrupt or needs too much memory ({error})") from error
+        raise CorruptInputError(f"the zstd data is corrupt or needs too much memory ({error})") from error
     if begun:
         raise TruncatedInputError("the zstd data is truncated")

@@ -10,7 +10,8 @@ import shutil
 import socket
 import tempfile
 import threading
-from contextlib import closing
+import zlib
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import redis
+import zstandard
 from click.testing import CliRunner
 from support.broker import RestartableBroker
 from support.jobs import decide, log_of, publish_shard, record_death, waiting
@@ -824,6 +826,47 @@ def test_a_truncated_file_is_reported_midway_and_mended(place, broker, models):
     assert (rows_in(place / "out"), sum(entry.tokens for entry in after)) == (8000, 160_000)
     assert after[: len(before)] == before
     assert queued(broker, models) == len(after)
+
+
+def corrupt(whole, plain, decompressor):
+    """Compressed data with a changed byte that shows only after other content than `plain`."""
+    for at in range(len(whole) // 2, len(whole)):
+        changed = bytes([*whole[:at], whole[at] ^ 0xFF, *whole[at + 1 :]])
+        one, content = decompressor(), b""
+        with suppress(zlib.error, zstandard.ZstdError):
+            for begin in range(0, len(changed), 512):
+                content += one.decompress(changed[begin : begin + 512])
+        if not plain.startswith(content) and len(content) > 0.9 * len(plain):
+            return changed
+    raise AssertionError("any change shows at once")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "compress", "decompressor"),
+    [
+        ("gz", gzip.compress, lambda: zlib.decompressobj(31)),
+        ("zst", zstandard.ZstdCompressor(write_checksum=True).compress, zstandard.ZstdDecompressor().decompressobj),
+    ],
+    ids=["gz", "zst"],
+)
+def test_corrupt_data_that_shows_at_its_end(suffix, compress, decompressor, place, broker):
+    """Wrong rows were read before the checksum: the error says so, and the repaired file isn't mixed with them."""
+    chance = random.Random(1)
+    rows = {f"row-{number}": [chance.randrange(1, 51) for _ in range(20)] for number in range(8000)}
+    write_rows(place / "plain.jsonl", rows)
+    plain = (place / "plain.jsonl").read_bytes()
+    whole = compress(plain)
+    (place / f"rows.jsonl.{suffix}").write_bytes(corrupt(whole, plain, decompressor))
+    result = enqueue(broker, f"rows.jsonl.{suffix}")
+    assert result.exit_code == 1
+    assert re.search(r"data is corrupt.*; \d+ rows before that were read, some of which may be wrong\.", result.stderr)
+    assert result.stderr.strip().endswith("it says that the input has changed: then use another --out")
+    assert not log_of(open_job(place / "out")).ended
+    (place / f"rows.jsonl.{suffix}").write_bytes(whole)
+    result = enqueue(broker, f"rows.jsonl.{suffix}")
+    assert result.exit_code == 1
+    assert "the input has changed since this job began: in shard" in result.stderr
+    assert "If its compressed data was corrupt then, the job has wrong rows: use another --out." in result.stderr
 
 
 def test_a_parquet_file_that_is_damaged_inside(place, broker):
