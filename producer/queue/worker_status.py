@@ -38,8 +38,8 @@ class WorkerStatus:
         busy_share: the share of its time in which the engine computes, with the time of its present pool.
         computed_share: computed steps over real tokens: below 1 where rows share prefixes, above 1 where the
             TensorFlow engine pads batches. 0 before the first.
-        room_wait_seconds, engine_wait_seconds: how long shards have waited since its start for memory and for the
-            engine, summed over shards.
+        room_wait_seconds, engine_wait_seconds: how long shards have waited since its start for memory (or while one ran
+            alone) and for the engine, summed over shards.
         read_seconds, plan_seconds, compute_seconds, write_seconds: since its start, summed over its threads.
         tokens: real tokens that it has computed since its start.
         up_seconds: since its start.

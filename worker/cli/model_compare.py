@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: The status of a check that failed; it is a part of `producer.cli.exit_status`.
 EXIT_DIFFERENT = 1
+#: Larger differences than this aren't those of two programs that round otherwise.
+_ROUNDING = 1e-5
 
 
 @click.command("compare")
@@ -97,6 +99,11 @@ def _hint(found: Difference, place: Place, padding: Padding | None) -> str:
         other = (
             "look for what your program does before the first layer, for an initial state, for other ids, or for rows "
             "in reverse (go_backwards)"
+        )
+    elif place.before > _ROUNDING:
+        other = (
+            f"the tokens before differ, too, by up to {place.before:.1e}: look for another activation, or for other "
+            "numbers in a layer"
         )
     else:
         other = "the tokens before are the same: look for padding, a mask, or what depends on the position"

@@ -281,7 +281,7 @@ def _workers(found: Timeline) -> str:
         more = f'<p class="caption">{counted(left, "more worker")} with {counted(tokens, "token")}.</p>'
     meanings = {
         "read": "reading and checking rows",
-        "wait": "waiting for memory or for the engine",
+        "wait": "waiting for memory, for the engine, or while a shard was computed alone",
         "compute": "computing",
         "write": "encoding and writing parts",
     }

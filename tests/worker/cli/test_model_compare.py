@@ -86,6 +86,22 @@ def test_the_first_difference_is_named(name, write, model, tmp_path):
     assert run(model.path, tmp_path / name, "--bound", "0.3").exit_code == ExitStatus.DONE
 
 
+@pytest.mark.parametrize(
+    ("before", "hint"),
+    [
+        (1e-6, "the tokens before are the same: look for padding"),
+        (5e-5, "the tokens before differ, too, by up to 5.0e-05"),
+    ],
+)
+def test_tokens_that_differ_by_less_than_the_bound(before, hint, model, tmp_path):
+    """They are only called the same if rounding explains their difference."""
+    states = states_of(model)
+    states[2][1, 1] += before
+    states[2][3:, 1] += 0.25
+    ragged_file(tmp_path / "rows.npz", ROWS, states)
+    assert hint in run(model.path, tmp_path / "rows.npz").output
+
+
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 def test_states_that_are_no_numbers(number, model, tmp_path):
     """They are the program's own, and no padding or mask explains them."""

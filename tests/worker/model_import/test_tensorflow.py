@@ -100,6 +100,54 @@ def test_a_class_of_ones_own(of_its_own, kind, left, tmp_path):
     assert_same([one[: len(row)] for one, row in zip(states, ROWS, strict=True)], states_of(done))
 
 
+class WithItsOwnTable(keras.Model):
+    """A model that looks its vectors up itself, in a variable that isn't called an embedding."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = self.add_weight(name="word_vectors", shape=(10, 4), initializer="uniform")
+        self.lstm = layers.LSTM(5, return_sequences=True)
+        self.head = layers.Dense(3)
+
+    def call(self, ids):
+        return self.head(self.lstm(tf.gather(self.table, tf.cast(ids, "int32"))))
+
+
+@pytest.mark.parametrize("kind", ["saved model", "checkpoint", "weights"])
+def test_a_table_that_is_not_called_an_embedding(kind, tmp_path):
+    """It is named, with the option that takes it."""
+    keras.utils.set_random_seed(5)
+    made = WithItsOwnTable()
+    made(np.array([ROWS[1]]))
+    saved = tmp_path / ("saved.weights.h5" if kind == "weights" else "saved")
+    if kind == "saved model":
+        tf.saved_model.save(made, str(saved))
+    elif kind == "checkpoint":
+        tf.train.Checkpoint(model=made).write(str(saved))
+    else:
+        made.save_weights(saved)
+    with pytest.raises(
+        ImportRefusedError, match=r"nothing in the file says what they are\. If .* its embedding"
+    ) as said:
+        imported(saved, tmp_path / "none")
+    name, shape, option = re.search(
+        r"If (\S+) (\(.*?\)) is its embedding: --embedding (\S+)\.", str(said.value)
+    ).groups()
+    assert (shape, option) == ("(10, 4)", name)
+    done = imported(saved, tmp_path / "model", embedding=name)
+    assert_same([np.asarray(made.lstm(tf.gather(made.table, [row])))[0] for row in ROWS], states_of(done))
+
+
+def test_a_layer_without_a_name(tmp_path):
+    """Its kind is its name, and takes it."""
+    cell, whole = tf.Module(), tf.Module()
+    cell.a = tf.Variable(np.ones((4, 20), np.float32), name="kernel")
+    cell.b = tf.Variable(np.ones((5, 20), np.float32), name="recurrent_kernel")
+    whole.cell, whole.table = cell, tf.Variable(np.ones((10, 4), np.float32), name="embedding")
+    tf.train.Checkpoint(model=whole).write(str(tmp_path / "saved"))
+    assert imported(tmp_path / "saved", tmp_path / "model", layers=("lstm",)).made.config.output_dim == 5
+
+
 class OfParts(tf.Module):
     """Layers of one name, whose paths in a dictionary differ in what a slash is part of."""
 

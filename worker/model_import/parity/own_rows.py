@@ -75,6 +75,7 @@ class Place:
         number: number of the output, from 0.
         own: the user's value.
         model: the model's value.
+        before: the largest difference of the row's tokens before it; 0 if there is none.
     """
 
     row: int
@@ -84,6 +85,7 @@ class Place:
     number: int
     own: float
     model: float
+    before: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,9 +299,9 @@ def _difference(program: str, rows: list[Row], made: list[NDArray[Any]], bound: 
             token, output = (int(one) for one in np.argwhere(wrong)[0])
             values = float(row.states[token, output]), float(states[token, output])
             place = token if row.places is None else int(row.places[token])
-            first = Place(
-                number, place, token == 0, int(row.ids[token]) if row.ids.ndim == 1 else None, output, *values
-            )
+            named = int(row.ids[token]) if row.ids.ndim == 1 else None
+            before = float(differences[:token].max(initial=0.0))
+            first = Place(number, place, token == 0, named, output, *values, before)
     tokens = sum(len(row.ids) for row in rows)
     return Difference(
         program,

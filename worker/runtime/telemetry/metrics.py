@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from worker.engines.engine import PoolStats
     from worker.runtime.outcome import Outcome
 
-#: The stages of a shard in their order: it waits for room on board, its rows are read and decoded, it waits for the
+#: The stages of a shard in their order: it waits for room on board (in memory, and
+#: for the end of a shard that runs alone), its rows are read and decoded, it waits for the
 #: engine, its pool is computed, and its part is written and published.
 ShardStage = Literal["room_wait", "read", "decode", "engine_wait", "compute", "write"]
 SHARD_STAGES: tuple[ShardStage, ...] = get_args(ShardStage)
@@ -187,7 +188,7 @@ def progress_line(before: Mapping[str, float], now: Mapping[str, float]) -> str 
         f"{counted(span['shards'], 'shard')}, {counted(span['tokens'], 'token')} in {span['up_seconds']:.0f} s: "
         f"engine busy {rates['busy_share']:.0%}, {_rate(rates['tokens_per_second'])} tokens/s, "
         f"{_computed(rates['computed_share'])}; seconds in {seconds}; "
-        f"shards waited {span['room_wait_seconds']:.1f} s for memory, "
+        f"shards waited {span['room_wait_seconds']:.1f} s for memory or while one ran alone, "
         f"{span['engine_wait_seconds']:.1f} s for the engine"
     )
 

@@ -40,6 +40,8 @@ _UNTOLD = "2 or 3"
 _NAMELESS = ("mean:0", "variance:0", "count:0")
 #: The name of an embedding that has none of the user's.
 _CLASS = re.compile(r"embedding(_\d+)?")
+#: A variable of the model itself, not of a layer.
+_OF_MODEL = re.compile(r"vars/\d+")
 #: Names of an embedding's array: Keras 2's, Keras 1's, and Keras 3's numbered variables.
 _TABLE = re.compile(r"(^|/)(embeddings(:\d+)?|[^/]*_W)$|embedding(_\d+)?/vars/0$")
 
@@ -162,6 +164,8 @@ def _single_variables(weights: h5py.Group, stored: list[Array]) -> dict[str, str
 
 def _table_of(array: Array, single: dict[str, str]) -> Table | None:
     """The embedding that a matrix is, or that the user can name as one; None if it is something else."""
+    if _OF_MODEL.fullmatch(array.name):
+        return Table(array.name, array, named=False)
     known = _TABLE.search(array.name) is not None
     if not known and array.name not in single:
         return None

@@ -179,7 +179,7 @@ def find_by_names(variables: Variables, format_: str, forget_bias: float | None)
     layers = layers_of(find_cells(variables.arrays))
     above = _common_length([layer.name for layer in layers])
     for layer in layers:
-        layer.name = layer.name[above:]
+        layer.name = layer.name[above:] or layer.any_pass.kind  # variables without a scope have no layer's name
         layer.forward = layer.forward and _with_forget_bias(layer.forward, forget_bias)
         layer.backward = layer.backward and _with_forget_bias(layer.backward, forget_bias)
         layer.notes += [
@@ -190,9 +190,8 @@ def find_by_names(variables: Variables, format_: str, forget_bias: float | None)
     added = any(_adds_forget_bias(one) for layer in layers for one in layer.passes)
     leaves_open = frozenset({"--recurrent-activation", *(["--forget-bias"] if added else [])})
     found = Found(format_, zero_is_padding=True, leaves_open=leaves_open)
-    sort_weights(
-        found, layers, variables.arrays, lambda array: Table(array.name, array) if _TABLE.search(array.name) else None
-    )
+    biases = {(_scope(one.name), one.shape[0]) for one in variables.arrays if len(one.shape) == 1}
+    sort_weights(found, layers, variables.arrays, lambda array: _table_of(array, biases))
     _note_copies(found, variables)
     if variables.unclear:
         found.why_empty = (
@@ -201,6 +200,21 @@ def find_by_names(variables: Variables, format_: str, forget_bias: float | None)
             "(`model.save_weights`), or the model alone with `tf.saved_model.save(model, ...)`, and import that"
         )
     return found
+
+
+def _table_of(array: Array, biases: Collection[tuple[str, int]]) -> Table | None:
+    """The embedding that a matrix is, or that the user can name as one; None if it is a layer's.
+
+    Args:
+        array: the matrix.
+        biases: the scope and the length of each variable with one axis.
+    """
+    if _TABLE.search(array.name):
+        return Table(array.name, array)
+    scope = _scope(array.name)
+    if "kernel" in array.name.rpartition("/")[2] or any((scope, size) in biases for size in array.shape):
+        return None
+    return Table(array.name, array, named=False)
 
 
 def _note_copies(found: Found, variables: Variables) -> None:
