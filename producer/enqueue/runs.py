@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 #: What may have changed the last row, and what may have brought an earlier one to quarantine, although no input did.
 _LENGTHENED = "If text was added: it lengthens a last line without a line end, and a last record of FASTA. "
-_CORRUPT = "If its compressed data was corrupt then, the job has wrong rows: use another --out. "
+_CORRUPT = "If it is compressed and was corrupt then, the job may have wrong rows: use another --out. "
 _TAKEN = "If a row's own id is one that a row of an added input gets, such as new.txt#0, give that input another name. "
 
 
@@ -289,7 +289,7 @@ class FileRun(Run):
             what = f"in shard {place} ({counted(was, 'row')} from {began} on), at least one row differs or is missing"
             is_taken = entry.quarantined > before.quarantined and self._growth.adds_inputs(self.log)
             hint = _LENGTHENED * is_last + _TAKEN * is_taken
-        hint += _CORRUPT * (not self.log.ended and before.file.casefold().endswith((".gz", ".zst")))
+        hint += _CORRUPT * (not self.log.ended)
         return JobError(
             f"{self._objects.store}: the input has changed since this job began: {what}. {hint}Restore the input, or "
             "use another --out"

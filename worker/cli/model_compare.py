@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: The status of a check that failed; it is a part of `producer.cli.exit_status`.
 EXIT_DIFFERENT = 1
-#: Larger differences than this aren't those of two programs that round otherwise.
+#: Two programs that compute with float32 seldom differ by more.
 _ROUNDING = 1e-5
 
 
@@ -102,8 +102,8 @@ def _hint(found: Difference, place: Place, padding: Padding | None) -> str:
         )
     elif place.before > _ROUNDING:
         other = (
-            f"the tokens before differ, too, by up to {place.before:.1e}: look for another activation, or for other "
-            "numbers in a layer"
+            f"the tokens before differ by up to {place.before:.1e}. If that is rounding: look for padding, a mask, or "
+            "what depends on the position; otherwise for another activation, or for other numbers in a layer"
         )
     else:
         other = "the tokens before are the same: look for padding, a mask, or what depends on the position"

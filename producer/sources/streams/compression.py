@@ -1,5 +1,7 @@
 """Byte chunks of an input, decompressed as they are read; memory is bounded for any compression ratio."""
 
+# Over 150 lines: two compressions, and what each shows of damage.
+
 import zlib
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -101,7 +103,7 @@ def _gathered(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _gunzip(raw: Iterator[bytes]) -> Iterator[bytes]:
-    member = zlib.decompressobj(_GZIP_WBITS)
+    member, given = zlib.decompressobj(_GZIP_WBITS), False
     try:
         for chunk in raw:
             rest = chunk
@@ -111,16 +113,18 @@ def _gunzip(raw: Iterator[bytes]) -> Iterator[bytes]:
                     rest = rest.lstrip(b"\0")
                     if not rest:
                         break
-                    member = zlib.decompressobj(_GZIP_WBITS)
+                    member, given = zlib.decompressobj(_GZIP_WBITS), False
                 piece = member.decompress(rest, CHUNK_BYTES)
                 rest = member.unused_data if member.eof else member.unconsumed_tail
                 if piece:
+                    given = True
                     yield piece
         # zlib keeps output that didn't fit into a full chunk.
         while not member.eof and (piece := member.decompress(b"", CHUNK_BYTES)):
             yield piece
     except zlib.error as error:
-        raise CorruptInputError(f"the gzip data is corrupt ({error})") from error
+        kind = CorruptInputError if given else DamagedInputError
+        raise kind(f"the gzip data is corrupt ({error})") from error
     if not member.eof:
         raise TruncatedInputError("the gzip data is truncated")
 
@@ -130,7 +134,7 @@ def _unzstd(raw: Iterator[bytes]) -> Iterator[bytes]:
 
     decompressor = zstandard.ZstdDecompressor()
     frame = decompressor.decompressobj()
-    begun = False  # whether the frame has a byte: an empty one isn't truncated
+    begun = given = False  # whether the frame has a byte: an empty one isn't truncated; and has given content
     try:
         for chunk in raw:
             for start in range(0, len(chunk), _ZSTD_INPUT_BYTES):
@@ -141,10 +145,13 @@ def _unzstd(raw: Iterator[bytes]) -> Iterator[bytes]:
                     rest = b""
                     if frame.eof:
                         rest = frame.unused_data
-                        frame, begun = decompressor.decompressobj(), False
+                        frame, begun, given = decompressor.decompressobj(), False, False
+                    elif piece:
+                        given = True
                     if piece:
                         yield piece
     except zstandard.ZstdError as error:
-        raise CorruptInputError(f"the zstd data is corrupt or needs too much memory ({error})") from error
+        kind = CorruptInputError if given else DamagedInputError
+        raise kind(f"the zstd data is corrupt or needs too much memory ({error})") from error
     if begun:
         raise TruncatedInputError("the zstd data is truncated")

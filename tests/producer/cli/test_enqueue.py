@@ -866,7 +866,7 @@ def test_corrupt_data_that_shows_at_its_end(suffix, compress, decompressor, plac
     result = enqueue(broker, f"rows.jsonl.{suffix}")
     assert result.exit_code == 1
     assert "the input has changed since this job began: in shard" in result.stderr
-    assert "If its compressed data was corrupt then, the job has wrong rows: use another --out." in result.stderr
+    assert "If it is compressed and was corrupt then, the job may have wrong rows: use another --out." in result.stderr
 
 
 def test_a_parquet_file_that_is_damaged_inside(place, broker):

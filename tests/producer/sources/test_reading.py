@@ -30,6 +30,7 @@ from support.inputs import (
     write,
 )
 
+from producer.sources.errors import SourceError
 from producer.sources.formats.delimited import Records, Unreadable
 from producer.sources.formats.lines import LongLine, split_lines
 from producer.sources.options import SourceOptions
@@ -79,6 +80,17 @@ def test_members_one_after_another(tmp_path):
         zstandard.compress(b"4\n") + b"\x50\x2a\x4d\x18\x02\0\0\0xx" + zstandard.compress(b"5"),
     )
     assert [row.text for row in rows_of(tmp_path)] == ["1", "2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize(
+    ("name", "compress"),
+    [("a.txt.gz", gzip.compress), ("a.txt.zst", zstandard.ZstdCompressor(write_checksum=True).compress)],
+    ids=["gz", "zst"],
+)
+def test_what_is_behind_a_checksum_says_nothing_of_what_is_before_it(name, compress, tmp_path):
+    write(tmp_path / name, compress(b"1\n2\n") + b"and some text")
+    with pytest.raises(SourceError, match=r"is corrupt .*; 2 rows before that were read\. Repair"):
+        rows_of(tmp_path)
 
 
 def test_bytes_are_counted(tmp_path):

@@ -90,7 +90,7 @@ def test_the_first_difference_is_named(name, write, model, tmp_path):
     ("before", "hint"),
     [
         (1e-6, "the tokens before are the same: look for padding"),
-        (5e-5, "the tokens before differ, too, by up to 5.0e-05"),
+        (5e-5, "the tokens before differ by up to 5.0e-05. If that is rounding"),
     ],
 )
 def test_tokens_that_differ_by_less_than_the_bound(before, hint, model, tmp_path):

@@ -107,10 +107,11 @@ class WithItsOwnTable(keras.Model):
         super().__init__()
         self.table = self.add_weight(name="word_vectors", shape=(10, 4), initializer="uniform")
         self.lstm = layers.LSTM(5, return_sequences=True)
+        self.tied = self.add_weight(name="tied_bias", shape=(10,), initializer="uniform")
         self.head = layers.Dense(3)
 
     def call(self, ids):
-        return self.head(self.lstm(tf.gather(self.table, tf.cast(ids, "int32"))))
+        return self.head(self.lstm(tf.gather(self.table, tf.cast(ids, "int32")))) + tf.reduce_sum(self.tied)
 
 
 @pytest.mark.parametrize("kind", ["saved model", "checkpoint", "weights"])
@@ -134,18 +135,25 @@ def test_a_table_that_is_not_called_an_embedding(kind, tmp_path):
         r"If (\S+) (\(.*?\)) is its embedding: --embedding (\S+)\.", str(said.value)
     ).groups()
     assert (shape, option) == ("(10, 4)", name)
-    done = imported(saved, tmp_path / "model", embedding=name)
+    tied = "vars/1" if kind == "weights" else name.replace("table", "tied")
+    done = imported(saved, tmp_path / "model", embedding=name, leave=(tied,))
     assert_same([np.asarray(made.lstm(tf.gather(made.table, [row])))[0] for row in ROWS], states_of(done))
 
 
 def test_a_layer_without_a_name(tmp_path):
     """Its kind is its name, and takes it."""
-    cell, whole = tf.Module(), tf.Module()
+    cell, other, whole = tf.Module(), tf.Module(), tf.Module()
     cell.a = tf.Variable(np.ones((4, 20), np.float32), name="kernel")
     cell.b = tf.Variable(np.ones((5, 20), np.float32), name="recurrent_kernel")
     whole.cell, whole.table = cell, tf.Variable(np.ones((10, 4), np.float32), name="embedding")
     tf.train.Checkpoint(model=whole).write(str(tmp_path / "saved"))
     assert imported(tmp_path / "saved", tmp_path / "model", layers=("lstm",)).made.config.output_dim == 5
+    other.a = tf.Variable(np.ones((4, 24), np.float32), name="lstm/kernel")
+    other.b = tf.Variable(np.ones((6, 24), np.float32), name="lstm/recurrent_kernel")
+    whole.other = other
+    tf.train.Checkpoint(model=whole).write(str(tmp_path / "two"))
+    with pytest.raises(ImportRefusedError, match="it has the recurrent layers lstm_1, lstm, and weights alone"):
+        imported(tmp_path / "two", tmp_path / "none")
 
 
 class OfParts(tf.Module):

@@ -146,23 +146,29 @@ def _table_for(found: Found, reader: str, width: int, asked: Asked) -> Table | N
             "--fold NAME, or --fold NAME:tanh if a function follows it. If the program joins several vectors of a "
             "token, such as of its word and its place, give rows of the joined vectors: --vectors"
         )
-    if not fitting:
-        _refuse_quantized(found, reader, width)
+    _refuse_quantized(found, reader, width, has_others=bool(fitting))
     hint = f" If {names} is its embedding: {advised('--embedding', fitting[0].name)}." if fitting else ""
     raise ImportRefusedError(
         f"{reader} reads vectors {width} wide, and nothing in the file says what they are.{hint} {ONE_HOT}"
     )
 
 
-def _refuse_quantized(found: Found, reader: str, width: int) -> None:
+def _refuse_quantized(found: Found, reader: str, width: int, *, has_others: bool) -> None:
     """Name a matrix of 8-bit numbers that may be the embedding, first one whose name says that it is.
+
+    Args:
+        found: a file with only weights.
+        reader: the layer that reads the embedding's vectors.
+        width: of these.
+        has_others: whether a matrix of floats may be that embedding; then width and name must both speak for 8 bits.
 
     Raises:
         ImportRefusedError: there is one.
     """
     small = [one for one in found.rest if one.dtype in _EIGHT_BITS and len(one.shape) == 2 and one.shape[0] > 1]
     called = [one for one in small if may_be_table(one.name, one.shape) or "embedding" in one.name]
-    array = next(iter([*called, *(one for one in small if one.shape[1] == width)]), None)
+    wide = [one for one in small if one.shape[1] == width]
+    array = next((one for one in called if one in wide), None) if has_others else next(iter([*called, *wide]), None)
     if array is not None:
         raise ImportRefusedError(
             f"{reader} reads vectors {width} wide, and {array.name} {array.shape} may be its embedding, but "

@@ -99,7 +99,8 @@ def _compared_if(uses: str) -> str:
 
 def _is_of_ids(array: Array) -> bool:
     """Whether a matrix is called as embeddings are or, if it isn't as heads are, as a module's only array."""
-    is_only = module_of(array.name)[1] in ("weight", "0", "embeddings", "embeddings:0")
+    module, last = module_of(array.name)
+    is_only = last in ("weight", "0", "embeddings", "embeddings:0") and module != "vars"  # of a Keras model itself
     return may_be_table(array.name, array.shape) or (is_only and not ends_with_head(array.name))
 
 

@@ -620,6 +620,13 @@ def quantized_embedding():
     return tensors, own
 
 
+@case(r"embedding\.weight \(10, 4\) may be its embedding, but its weights are i8, so the file is quantized")
+def quantized_embedding_beside_another_matrix():
+    tensors, own = quantized_embedding()
+    tensors.add("attention.weight", 6, WIDTH)
+    return tensors, own
+
+
 @case(r"the embeddings are embedding \(4 wide\).*--fold")
 def mask_as_wide_as_what_a_layer_reads():
     tensors, own, *_ = plain()

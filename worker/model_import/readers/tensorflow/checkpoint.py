@@ -7,14 +7,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import replace
-from itertools import takewhile
+from itertools import chain, count, takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from unrolled.errors import counted
 from worker.model_import.errors import ImportRefusedError, refuse_missing
-from worker.model_import.found import UNKNOWN, Array, Found, Pass, Table, as_float32
+from worker.model_import.found import UNKNOWN, Array, Found, Layer, Pass, Table, as_float32
 from worker.model_import.limits import check_array, check_count
 from worker.model_import.readers.activations import set_gates
 from worker.model_import.readers.cells import find_cells, layers_of, sort_weights
@@ -179,7 +179,7 @@ def find_by_names(variables: Variables, format_: str, forget_bias: float | None)
     layers = layers_of(find_cells(variables.arrays))
     above = _common_length([layer.name for layer in layers])
     for layer in layers:
-        layer.name = layer.name[above:] or layer.any_pass.kind  # variables without a scope have no layer's name
+        layer.name = layer.name[above:]
         layer.forward = layer.forward and _with_forget_bias(layer.forward, forget_bias)
         layer.backward = layer.backward and _with_forget_bias(layer.backward, forget_bias)
         layer.notes += [
@@ -187,10 +187,13 @@ def find_by_names(variables: Variables, format_: str, forget_bias: float | None)
             for one in layer.passes
             if _adds_forget_bias(one)
         ]
+    _name_the_nameless(layers)
     added = any(_adds_forget_bias(one) for layer in layers for one in layer.passes)
     leaves_open = frozenset({"--recurrent-activation", *(["--forget-bias"] if added else [])})
     found = Found(format_, zero_is_padding=True, leaves_open=leaves_open)
-    biases = {(_scope(one.name), one.shape[0]) for one in variables.arrays if len(one.shape) == 1}
+    used = {part.name for layer in layers for one in layer.passes for part in one.parts.values()}
+    beside = [one for one in variables.arrays if len(one.shape) == 1 and one.name not in used]
+    biases = {(_scope(one.name), one.shape[0]) for one in beside}
     sort_weights(found, layers, variables.arrays, lambda array: _table_of(array, biases))
     _note_copies(found, variables)
     if variables.unclear:
@@ -202,17 +205,27 @@ def find_by_names(variables: Variables, format_: str, forget_bias: float | None)
     return found
 
 
+def _name_the_nameless(layers: list[Layer]) -> None:
+    """Call a layer whose variables have no scope, and so no layer's name, by its kind."""
+    taken = {layer.name for layer in layers}
+    for layer in layers:
+        if not layer.name:
+            kind = layer.any_pass.kind
+            layer.name = next(name for name in chain([kind], (f"{kind}_{at}" for at in count(1))) if name not in taken)
+
+
 def _table_of(array: Array, biases: Collection[tuple[str, int]]) -> Table | None:
     """The embedding that a matrix is, or that the user can name as one; None if it is a layer's.
 
     Args:
         array: the matrix.
-        biases: the scope and the length of each variable with one axis.
+        biases: the scope and the length of each variable with one axis that isn't a recurrent layer's.
     """
     if _TABLE.search(array.name):
         return Table(array.name, array)
     scope = _scope(array.name)
-    if "kernel" in array.name.rpartition("/")[2] or any((scope, size) in biases for size in array.shape):
+    # One number for each row would be the bias of a head that is tied to the embedding.
+    if "kernel" in array.name.rpartition("/")[2] or (scope, array.shape[-1]) in biases:
         return None
     return Table(array.name, array, named=False)
 
