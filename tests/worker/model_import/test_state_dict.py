@@ -325,6 +325,28 @@ class Bare(NamedTuple):
     size: int
 
 
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (
+            ("lstm/lstm_cell/kernel", "lstm/lstm_cell/recurrent_kernel"),
+            r"Keras's names \(lstm/lstm_cell/recurrent_kernel\)",
+        ),
+        (("cell.hi.kernel", "cell.hh.kernel"), "no LSTM and no GRU under PyTorch's names"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["safetensors", "npz"])
+def test_arrays_under_other_names(kind, names, reason, tmp_path):
+    """It isn't said that there is no LSTM."""
+    arrays = {name: np.ones((4, 16), np.float32) for name in names}
+    if kind == "npz":
+        np.savez(tmp_path / "model.npz", **arrays)
+    else:
+        save_file(arrays, tmp_path / "model.safetensors")
+    with pytest.raises(ImportRefusedError, match=reason):
+        imported(tmp_path / f"model.{kind}", tmp_path / "model")
+
+
 def test_a_checkpoint_with_a_pickled_module(tmp_path):
     """It is named where nothing else has layers."""
     module = Program(_modules={"lstm": None}, _parameters={}, training=False)

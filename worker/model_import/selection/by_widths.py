@@ -160,7 +160,7 @@ def _refuse_quantized(found: Found, reader: str, width: int, *, has_others: bool
         found: a file with only weights.
         reader: the layer that reads the embedding's vectors.
         width: of these.
-        has_others: whether a matrix of floats may be that embedding; then width and name must both speak for 8 bits.
+        has_others: whether a matrix of floats may be that embedding; then both name and width must say it.
 
     Raises:
         ImportRefusedError: there is one.

@@ -42,6 +42,11 @@ _PARAMETRIZED = (
     "its weights are computed by a parametrization (torch.nn.utils.parametrize); save the model after "
     "torch.nn.utils.parametrize.remove_parametrizations"
 )
+_OF_KERAS = re.compile(r"(^|[./])recurrent_kernel(:0)?$")
+_NONE = (
+    "it contains no LSTM and no GRU under PyTorch's names (such as lstm.weight_ih_l0 and lstm.weight_hh_l0); other "
+    "models, and other names, can't be imported"
+)
 #: Weights that the program computes from other arrays, by their names, and how to save them.
 _MADE = (
     (re.compile(r"weight_(ih|hh)(_l\d+)?(_reverse)?_orig$"), _SPECTRAL),
@@ -77,10 +82,21 @@ def find_modules(stored: Iterable[Array], format_: str) -> Found:
         _add_module(found, module, scopes[module], passes, hidden)
     for module in cells & found.layers.keys():
         found.layers[module].is_cell = True
-    if made and not modules:
-        found.why_empty = made[0][1]
+    if not modules:
+        found.why_empty = made[0][1] if made else _why_none(rest)
     _add_tables(found, rest)
     return found
+
+
+def _why_none(rest: list[Array]) -> str | None:
+    """Why no array is a recurrent module's, of which a file of other names may have some."""
+    keras = next((array.name for array in rest if _OF_KERAS.search(array.name)), None)
+    if keras is not None:
+        return (
+            f"its arrays have Keras's names ({keras}), which are read from Keras's and TensorFlow's own files alone: "
+            "save the model as .keras, or its weights with model.save_weights('model.weights.h5'), and import that"
+        )
+    return _NONE if rest else None
 
 
 #: The arrays of each module, by layer and direction.
