@@ -216,5 +216,5 @@ def has_damaged_rows(objects: Objects, shard: ShardId) -> bool:
 
 def _refuse_stopped(log: Log, objects: Objects) -> None:
     if log.stopped:
-        how = "discarded" if log.discarded else "cancelled; `unrolled enqueue` with the same options resumes it"
+        how = "discarded" if log.discarded else "cancelled; the same `unrolled run` or `unrolled enqueue` resumes it"
         raise JobError(f"{objects.store}: the job is {how}; nothing can be retried")
