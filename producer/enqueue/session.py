@@ -118,7 +118,6 @@ def enqueue(
             try:
                 with suppress(*deferred):
                     jobs.claim_place()
-                    jobs.explain_priority()
                 with (
                     sole_reader(job, queue.ledger, bar.warn, read) if is_live else nullcontext(),
                     present(queue.ledger, job.key, writing),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     #: Returns the ids of the rows that a shard's part names as failed; None where no part can be seen.
     FailedIds = Callable[[Objects, ShardId], Sequence[str] | None]
 
+_UNTIL_RESUMED = " before the same `unrolled run` or `unrolled enqueue` resumes it"
 _NO_PART = (
     "{} isn't there, so the rows in {} aren't retried: first make it again, with the same `unrolled run` or `unrolled "
     "enqueue`, or restore it from a copy"
@@ -216,5 +217,5 @@ def has_damaged_rows(objects: Objects, shard: ShardId) -> bool:
 
 def _refuse_stopped(log: Log, objects: Objects) -> None:
     if log.stopped:
-        how = "discarded" if log.discarded else "cancelled; the same `unrolled run` or `unrolled enqueue` resumes it"
-        raise JobError(f"{objects.store}: the job is {how}; nothing can be retried")
+        what, until = ("discarded", "") if log.discarded else ("cancelled", _UNTIL_RESUMED)
+        raise JobError(f"{objects.store}: the job is {what}; nothing can be retried{until}")

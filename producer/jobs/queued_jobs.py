@@ -11,7 +11,7 @@ from unrolled.errors import PayloadError
 from unrolled.job.offer import Offer
 from unrolled.queue.ledger import MARKS, as_text
 from unrolled.queue.member import JOB_KEY, Member
-from unrolled.queue.priority import priority_of
+from unrolled.queue.priority import HIGHEST_PRIORITY, NORMAL_PRIORITY
 
 if TYPE_CHECKING:
     from producer.jobs.status import JobStatus
@@ -96,8 +96,7 @@ def _of_offer(ledger: Ledger, stores: JobStores) -> list[QueuedJob]:
         if score >= MARKS and (of := _job_of(raw)):
             found.setdefault(of, _Shards()).add(score, is_held=raw in held)
     jobs = [
-        _job(ledger, stores, key, found[key], now, priority_of(priorities.get(key)))
-        for key in sorted(found)[:_MOST_JOBS]
+        _job(ledger, stores, key, found[key], now, _priority(priorities.get(key))) for key in sorted(found)[:_MOST_JOBS]
     ]
     return [job for job in jobs if not job.is_over]
 
@@ -127,6 +126,13 @@ def _job(ledger: Ledger, stores: JobStores, key: str, shards: _Shards, now: floa
         status = replace(status, fed=ledger.fed(key) is not None)
     waited = None if shards.since is None else max(0.0, now - shards.since)
     return QueuedJob(key, place, ledger.offer, shards.waiting, shards.running, shards.since, waited, priority, status)
+
+
+def _priority(raw: bytes | None) -> int:
+    """A job's priority; the normal one if the ledger has none, or one that no producer gives."""
+    text = "" if raw is None else as_text(raw)
+    given = int(text) if text.isdecimal() and len(text) <= len(str(HIGHEST_PRIORITY)) else 0
+    return given if 1 <= given <= HIGHEST_PRIORITY else NORMAL_PRIORITY
 
 
 def _job_of(raw: bytes) -> str | None:

@@ -16,7 +16,7 @@ from kombu.entity import Queue
 from producer.queue.copies import explain_copy, find_original, is_finished_elsewhere, was_moved
 from producer.queue.obstacles import no_worker, obstacles, other_offer
 from producer.queue.queue_status import QueueStatus, ask
-from unrolled.errors import JobError, UnrolledError, as_argument, counted, printable
+from unrolled.errors import JobError, UnrolledError, counted, printable
 from unrolled.job.offer import Offer
 from unrolled.protocol.log import Log
 from unrolled.protocol.restored import replace_longer
@@ -242,18 +242,6 @@ class JobQueue(JobLedger):
         if mark is not None and place is not None and was_moved(self._job, place):
             self._moved_from = place
             self.enter(mark, (), mark)
-
-    def explain_priority(self) -> None:
-        """Say so if shards are queued with another priority than the job has from now on: they keep theirs."""
-        left = self._asking(lambda: self._ledger.known([self._job_key]))[0].left
-        if self._priority is None or not left:
-            return
-        was = self._asking(lambda: self._ledger.priority_of(self._job_key))
-        if was != self._priority:
-            self.say(
-                f"{counted(left, 'shard in the queue keeps', 'shards in the queue keep')} the priority {was}; for "
-                f"{self._priority}: unrolled cancel {as_argument(self._job.place)}, then this command again"
-            )
 
     def leave(self) -> None:
         """Take out what the broker still knows of a job whose mark it has lost; else nothing would, once it is stopped.

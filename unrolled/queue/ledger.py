@@ -26,7 +26,7 @@ from unrolled.errors import PayloadError
 from unrolled.job.offer import Offer
 from unrolled.queue.keys import Keys
 from unrolled.queue.member import Member
-from unrolled.queue.priority import NORMAL_PRIORITY, priority_of
+from unrolled.queue.priority import NORMAL_PRIORITY
 from unrolled.queue.scripts import Scripts
 
 if TYPE_CHECKING:
@@ -454,10 +454,6 @@ class Ledger:
             pass  # forged
         self.say_unfed(job_key)
         return None
-
-    def priority_of(self, job_key: str) -> int:
-        """The priority with which shards of a job were entered last."""
-        return priority_of(cast("bytes | None", self.client.hget(self.keys.priorities, job_key)))
 
     def place_of(self, job_key: str) -> str | None:
         """The path or URL that was registered for a job, unchecked: anybody with access to Redis can write it."""

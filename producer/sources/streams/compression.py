@@ -94,7 +94,7 @@ def _gathered(chunks: Iterator[bytes]) -> Iterator[bytes]:
                 yield b"".join(pieces)
                 pieces, size = [], 0
     except DamagedInputError:
-        # The content before the damage is intact.
+        # The content before the damage may be intact.
         if pieces:
             yield b"".join(pieces)
         raise
@@ -134,7 +134,8 @@ def _unzstd(raw: Iterator[bytes]) -> Iterator[bytes]:
 
     decompressor = zstandard.ZstdDecompressor()
     frame = decompressor.decompressobj()
-    begun = given = False  # whether the frame has a byte: an empty one isn't truncated; and has given content
+    begun = False  # whether the frame has a byte: an empty one isn't truncated
+    given = False  # whether there was content: a frame without a checksum may have given a wrong one
     try:
         for chunk in raw:
             for start in range(0, len(chunk), _ZSTD_INPUT_BYTES):
@@ -145,10 +146,9 @@ def _unzstd(raw: Iterator[bytes]) -> Iterator[bytes]:
                     rest = b""
                     if frame.eof:
                         rest = frame.unused_data
-                        frame, begun, given = decompressor.decompressobj(), False, False
-                    elif piece:
-                        given = True
+                        frame, begun = decompressor.decompressobj(), False
                     if piece:
+                        given = True
                         yield piece
     except zstandard.ZstdError as error:
         kind = CorruptInputError if given else DamagedInputError

@@ -1257,8 +1257,8 @@ def test_retry_of_a_job_that_was_stopped_is_refused(tmp_path, broker, command):
     result = run("retry", tmp_path)
     assert result.exit_code == 1
     assert result.stderr.startswith(f"Error: {tmp_path}: the job is {command.rstrip('l')}")
-    how = {"cancel": "led; the same `unrolled run` or `unrolled enqueue` resumes it", "discard": "discarded"}[command]
-    assert result.stderr.endswith(f"{how}; nothing can be retried\n")
+    until = " before the same `unrolled run` or `unrolled enqueue` resumes it" * (command == "cancel")
+    assert result.stderr.endswith(f"ed; nothing can be retried{until}\n")
 
 
 # ---------------------------------------------------------------- cancel and discard

@@ -269,7 +269,7 @@ def test_cancel_takes_what_waits_out(tmp_path, make_queue):
     assert cancel(job.objects, queue.of_job(job))
     assert (lives(job, queue), queue.ledger.mark(job.key)) == (set(), None)
     assert not cancel(job.objects, queue.of_job(job))
-    with pytest.raises(JobError, match="cancelled; the same `unrolled run` or `unrolled enqueue` resumes it"):
+    with pytest.raises(JobError, match="cancelled; nothing can be retried before the same"):
         again(job, queue)
 
 

@@ -402,26 +402,6 @@ def test_a_jobs_priority(queue, job):
     assert queue.ledger.client.hget(queue.ledger.keys.priorities, job.key) == b"30"
 
 
-def test_shards_keep_the_priority_with_which_they_were_queued(broker, job):
-    """A producer that gives another one says so, and how they get it."""
-    said = []
-    with closing(ShardQueue(broker.url, "unrolled", OFFER, Patience(said.append))) as queue:
-        jobs = queue.of_job(job, 30)
-        jobs.explain_priority()
-        run = FileRun(job.objects, jobs, lambda *_: None, Growth(job))
-        run.begin()
-        run.run(cuts(1))
-        jobs.explain_priority()
-        queue.of_job(job).explain_priority()
-        assert said == []
-        queue.of_job(job, 90).explain_priority()
-        queue.ledger.cancel(job.key)
-        queue.of_job(job, 90).explain_priority()
-    assert said == [
-        f"1 shard in the queue keeps the priority 30; for 90: unrolled cancel {job.place}, then this command again"
-    ]
-
-
 @pytest.mark.parametrize("keep_data", [True, False])
 def test_broker_away(broker, job, keep_data):
     """The producer waits for a broker that is killed midway; once it is back, even empty, no shard is missing."""

@@ -332,7 +332,7 @@ class Bare(NamedTuple):
             ("lstm/lstm_cell/kernel", "lstm/lstm_cell/recurrent_kernel"),
             r"Keras's names \(lstm/lstm_cell/recurrent_kernel\)",
         ),
-        (("cell.hi.kernel", "cell.hh.kernel"), "no LSTM and no GRU under PyTorch's names"),
+        (("cell.hi.kernel", "cell.hh.kernel"), "no LSTM and no GRU under names that are read here"),
     ],
 )
 @pytest.mark.parametrize("kind", ["safetensors", "npz"])

@@ -11,7 +11,7 @@ import numpy as np
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import UNKNOWN, Array, Found, as_float32
 from worker.model_import.limits import check_array, check_count, most_unpacked
-from worker.model_import.readers.torch.modules import find_modules
+from worker.model_import.readers.torch.modules import find_modules, is_of_keras
 from worker.model_import.readers.unirep import read_unirep
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def read_npz(path: Path) -> Found:
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, ValueError) as error:
         raise ImportRefusedError(f"it can't be read as a NumPy archive ({error}); get a fresh copy") from error
     found = _found(stored, "NumPy archive")
-    if objects and not found.layers:
+    if objects and not found.layers and not any(map(is_of_keras, stored)):
         found.why_empty = (
             f"its {objects[0]:.80} contains objects or texts, which aren't loaded, and no array of numbers is an "
             "LSTM's or a GRU's. If it is a dictionary of arrays, save those: np.savez('model.npz', **dictionary)"

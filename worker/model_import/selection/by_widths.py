@@ -146,21 +146,22 @@ def _table_for(found: Found, reader: str, width: int, asked: Asked) -> Table | N
             "--fold NAME, or --fold NAME:tanh if a function follows it. If the program joins several vectors of a "
             "token, such as of its word and its place, give rows of the joined vectors: --vectors"
         )
-    _refuse_quantized(found, reader, width, has_others=bool(fitting))
     hint = f" If {names} is its embedding: {advised('--embedding', fitting[0].name)}." if fitting else ""
+    _refuse_quantized(found, reader, width, hint)
     raise ImportRefusedError(
         f"{reader} reads vectors {width} wide, and nothing in the file says what they are.{hint} {ONE_HOT}"
     )
 
 
-def _refuse_quantized(found: Found, reader: str, width: int, *, has_others: bool) -> None:
+def _refuse_quantized(found: Found, reader: str, width: int, hint: str) -> None:
     """Name a matrix of 8-bit numbers that may be the embedding, first one whose name says that it is.
 
     Args:
         found: a file with only weights.
         reader: the layer that reads the embedding's vectors.
         width: of these.
-        has_others: whether a matrix of floats may be that embedding; then both name and width must say it.
+        hint: what to do if a matrix of floats is that embedding; where there is none, an 8-bit one needs no fitting
+            width, or no fitting name.
 
     Raises:
         ImportRefusedError: there is one.
@@ -168,11 +169,11 @@ def _refuse_quantized(found: Found, reader: str, width: int, *, has_others: bool
     small = [one for one in found.rest if one.dtype in _EIGHT_BITS and len(one.shape) == 2 and one.shape[0] > 1]
     called = [one for one in small if may_be_table(one.name, one.shape) or "embedding" in one.name]
     wide = [one for one in small if one.shape[1] == width]
-    array = next((one for one in called if one in wide), None) if has_others else next(iter([*called, *wide]), None)
+    array = next((one for one in called if one in wide), None) if hint else next(iter([*called, *wide]), None)
     if array is not None:
         raise ImportRefusedError(
             f"{reader} reads vectors {width} wide, and {array.name} {array.shape} may be its embedding, but "
-            f"{why_unread([array])}. Only if it isn't the embedding, and the vectors are ids as one-hot vectors: "
+            f"{why_unread([array])}.{hint} Only if it isn't the embedding, and the vectors are ids as one-hot vectors: "
             "--one-hot; or if rows contain the vectors: --vectors"
         )
 

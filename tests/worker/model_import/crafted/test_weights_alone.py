@@ -620,7 +620,10 @@ def quantized_embedding():
     return tensors, own
 
 
-@case(r"embedding\.weight \(10, 4\) may be its embedding, but its weights are i8, so the file is quantized")
+@case(
+    r"embedding\.weight \(10, 4\) may be its embedding, but its weights are i8, so the file is quantized; .* "
+    r"If attention \(6, 4\) is its embedding: --embedding attention\. Only if"
+)
 def quantized_embedding_beside_another_matrix():
     tensors, own = quantized_embedding()
     tensors.add("attention.weight", 6, WIDTH)

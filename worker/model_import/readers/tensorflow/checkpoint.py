@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _TABLE = re.compile(r"(^|/)[^/]*embedding[^/]*$|(^|/)embeddings?(/|$)", re.IGNORECASE)
+_KERNEL = re.compile(r"(^|[/_])kernel$")
 #: The names of an optimizer's variables.
 _OPTIMIZER = re.compile(
     r"(^|/)_?optimizers?(_\d+)?/|optimizer[^/]*/_(?!operations/|layers/|functional/)|OPTIMIZER_SLOT|^_all_variables/"
@@ -193,7 +194,12 @@ def find_by_names(variables: Variables, format_: str, forget_bias: float | None)
     found = Found(format_, zero_is_padding=True, leaves_open=leaves_open)
     used = {part.name for layer in layers for one in layer.passes for part in one.parts.values()}
     beside = [one for one in variables.arrays if len(one.shape) == 1 and one.name not in used]
-    biases = {(_scope(one.name), one.shape[0]) for one in beside}
+    inside = [f"{_scope(name)}/" for name in used]  # the scope of the model itself has its layers', and no biases
+    biases = {
+        (scope, one.shape[0])
+        for one in beside
+        if (scope := _scope(one.name)) and not all(name.startswith(f"{scope}/") for name in inside)
+    }
     sort_weights(found, layers, variables.arrays, lambda array: _table_of(array, biases))
     _note_copies(found, variables)
     if variables.unclear:
@@ -219,13 +225,12 @@ def _table_of(array: Array, biases: Collection[tuple[str, int]]) -> Table | None
 
     Args:
         array: the matrix.
-        biases: the scope and the length of each variable with one axis that isn't a recurrent layer's.
+        biases: the scope and the length of each variable with one axis that is a layer's, of another kind.
     """
     if _TABLE.search(array.name):
         return Table(array.name, array)
     scope = _scope(array.name)
-    # One number for each row would be the bias of a head that is tied to the embedding.
-    if "kernel" in array.name.rpartition("/")[2] or (scope, array.shape[-1]) in biases:
+    if _KERNEL.search(array.name) or any((scope, size) in biases for size in array.shape):
         return None
     return Table(array.name, array, named=False)
 

@@ -44,8 +44,8 @@ _PARAMETRIZED = (
 )
 _OF_KERAS = re.compile(r"(^|[./])recurrent_kernel(:0)?$")
 _NONE = (
-    "it contains no LSTM and no GRU under PyTorch's names (such as lstm.weight_ih_l0 and lstm.weight_hh_l0); other "
-    "models, and other names, can't be imported"
+    "it contains no LSTM and no GRU under names that are read here (such as PyTorch's lstm.weight_ih_l0 and "
+    "lstm.weight_hh_l0); other models can't be imported"
 )
 #: Weights that the program computes from other arrays, by their names, and how to save them.
 _MADE = (
@@ -88,9 +88,15 @@ def find_modules(stored: Iterable[Array], format_: str) -> Found:
     return found
 
 
+def is_of_keras(array: Array) -> bool:
+    """Whether an array is called as the state's matrix of Keras's LSTM or GRU, and has its shape."""
+    shape = array.shape
+    return _OF_KERAS.search(array.name) is not None and len(shape) == 2 and shape[1] in (3 * shape[0], 4 * shape[0])
+
+
 def _why_none(rest: list[Array]) -> str | None:
     """Why no array is a recurrent module's, of which a file of other names may have some."""
-    keras = next((array.name for array in rest if _OF_KERAS.search(array.name)), None)
+    keras = next((array.name for array in rest if is_of_keras(array)), None)
     if keras is not None:
         return (
             f"its arrays have Keras's names ({keras}), which are read from Keras's and TensorFlow's own files alone: "
