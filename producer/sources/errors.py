@@ -2,7 +2,7 @@
 
 from unrolled.errors import RequestError
 
-_IF_WRONG = ". If wrong ones are among them, it says that the input has changed: then use another --out"
+_IF_WRONG = ". If wrong ones are among them, the command says that the input has changed: then use another --out"
 
 
 class DamagedInputError(RequestError):

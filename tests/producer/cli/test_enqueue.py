@@ -860,7 +860,7 @@ def test_corrupt_data_that_shows_at_its_end(suffix, compress, decompressor, plac
     result = enqueue(broker, f"rows.jsonl.{suffix}")
     assert result.exit_code == 1
     assert re.search(r"data is corrupt.*; \d+ rows before that were read, some of which may be wrong\.", result.stderr)
-    assert result.stderr.strip().endswith("it says that the input has changed: then use another --out")
+    assert result.stderr.strip().endswith("the command says that the input has changed: then use another --out")
     assert not log_of(open_job(place / "out")).ended
     (place / f"rows.jsonl.{suffix}").write_bytes(whole)
     result = enqueue(broker, f"rows.jsonl.{suffix}")

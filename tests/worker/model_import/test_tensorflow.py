@@ -140,6 +140,19 @@ def test_a_table_that_is_not_called_an_embedding(kind, tmp_path):
     assert_same([np.asarray(made.lstm(tf.gather(made.table, [row])))[0] for row in ROWS], states_of(done))
 
 
+def test_a_matrix_with_a_bias_beside_it_is_no_table(tmp_path):
+    """Neither a head's nor a table of transitions, whose bias has one number for each row."""
+    arrays = {"lstm/kernel": (4, 20), "lstm/recurrent_kernel": (5, 20), "words/matrix": (10, 4)}
+    arrays |= {"crf/transitions": (7, 4), "crf/start": (7,), "out/w": (9, 4), "out/b": (4,)}
+    whole = tf.Module()
+    whole.all = [tf.Variable(np.ones(shape, np.float32), name=name) for name, shape in arrays.items()]
+    tf.train.Checkpoint(model=whole).write(str(tmp_path / "saved"))
+    with pytest.raises(
+        ImportRefusedError, match=r" If words/matrix \(10, 4\) is its embedding: --embedding words/matrix\."
+    ):
+        imported(tmp_path / "saved", tmp_path / "none")
+
+
 def test_a_layer_without_a_name(tmp_path):
     """Its kind is its name, and takes it."""
     cell, other, whole = tf.Module(), tf.Module(), tf.Module()

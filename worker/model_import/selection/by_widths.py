@@ -160,8 +160,8 @@ def _refuse_quantized(found: Found, reader: str, width: int, hint: str) -> None:
         found: a file with only weights.
         reader: the layer that reads the embedding's vectors.
         width: of these.
-        hint: what to do if a matrix of floats is that embedding; where there is none, an 8-bit one needs no fitting
-            width, or no fitting name.
+        hint: what to do if a matrix of floats is that embedding; empty if none can be. Beside such a one, a matrix of 8
+            bits is named only if both its name and its width are right.
 
     Raises:
         ImportRefusedError: there is one.

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from worker.engines.engine import PoolStats
     from worker.runtime.outcome import Outcome
 
-#: The stages of a shard in their order: it waits for room on board (in memory, and
-#: for the end of a shard that runs alone), its rows are read and decoded, it waits for the
-#: engine, its pool is computed, and its part is written and published.
+#: The stages of a shard in their order: it waits for room on board (in memory, and for the end of a shard that runs
+#: alone), its rows are read and decoded, it waits for the engine, its pool is computed, and its part is written and
+#: published.
 ShardStage = Literal["room_wait", "read", "decode", "engine_wait", "compute", "write"]
 SHARD_STAGES: tuple[ShardStage, ...] = get_args(ShardStage)
 #: The stages of a pool: the engine looks for shared beginnings, and computes.

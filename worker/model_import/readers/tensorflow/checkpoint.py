@@ -192,14 +192,7 @@ def find_by_names(variables: Variables, format_: str, forget_bias: float | None)
     added = any(_adds_forget_bias(one) for layer in layers for one in layer.passes)
     leaves_open = frozenset({"--recurrent-activation", *(["--forget-bias"] if added else [])})
     found = Found(format_, zero_is_padding=True, leaves_open=leaves_open)
-    used = {part.name for layer in layers for one in layer.passes for part in one.parts.values()}
-    beside = [one for one in variables.arrays if len(one.shape) == 1 and one.name not in used]
-    inside = [f"{_scope(name)}/" for name in used]  # the scope of the model itself has its layers', and no biases
-    biases = {
-        (scope, one.shape[0])
-        for one in beside
-        if (scope := _scope(one.name)) and not all(name.startswith(f"{scope}/") for name in inside)
-    }
+    biases = _biases(layers, variables.arrays)
     sort_weights(found, layers, variables.arrays, lambda array: _table_of(array, biases))
     _note_copies(found, variables)
     if variables.unclear:
@@ -220,12 +213,24 @@ def _name_the_nameless(layers: list[Layer]) -> None:
             layer.name = next(name for name in chain([kind], (f"{kind}_{at}" for at in count(1))) if name not in taken)
 
 
+def _biases(layers: list[Layer], arrays: list[Array]) -> set[tuple[str, int]]:
+    """The scope and the length of each variable with one axis that is of a module, but of no recurrent layer.
+
+    Those of the model itself, whose scope its recurrent layers are in, say nothing of the matrices beside them.
+    """
+    used = {part.name for layer in layers for one in layer.passes for part in one.parts.values()}
+    beside = [(_scope(one.name), one.shape[0]) for one in arrays if len(one.shape) == 1 and one.name not in used]
+    return {
+        (scope, length) for scope, length in beside if scope and not all(name.startswith(f"{scope}/") for name in used)
+    }
+
+
 def _table_of(array: Array, biases: Collection[tuple[str, int]]) -> Table | None:
     """The embedding that a matrix is, or that the user can name as one; None if it is a layer's.
 
     Args:
         array: the matrix.
-        biases: the scope and the length of each variable with one axis that is a layer's, of another kind.
+        biases: from `_biases`.
     """
     if _TABLE.search(array.name):
         return Table(array.name, array)
