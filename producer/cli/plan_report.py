@@ -87,7 +87,7 @@ def _row_lines(plan: Plan) -> Iterator[str]:
     if rows.empty.value >= _ONE_ROW:
         yield f"empty     {about(rows.empty)} {_rows_have(rows.empty)} no token, and so no state"
     if rows.padding_share:
-        yield f"padding   {percent(rows.padding_share)} of the tokens are padding (0, or masked), and have no vector"
+        yield f"padding   {percent(rows.padding_share)} of the ids are padding (0, or masked), and have no vector"
     if rows.quarantined.value >= _ONE_ROW:
         go = "row goes" if round(rows.quarantined.value) == 1 else "rows go"
         yield f"unusable  {about(rows.quarantined)} {go} to quarantine, for example:"

@@ -14,7 +14,7 @@ class TruncatedInputError(DamagedInputError):
 
 
 class CorruptInputError(DamagedInputError):
-    """Compressed content that is wrong from some place on: a checksum shows it when more has been decompressed."""
+    """Compressed content that may be wrong from some place on, which shows only when more has been decompressed."""
 
 
 class SourceError(RequestError):

@@ -193,7 +193,12 @@ def import_model(
 
 def _refuse_other_model(directory: Path, config: ModelConfig) -> None:
     """Refuse a directory with another model, before the comparison takes a minute; weights are compared at the end."""
-    there = config_there(directory)
+    try:
+        there = config_there(directory)
+    except ModelError as error:
+        raise ImportRefusedError(
+            f"{directory}: contains another {CONFIG_FILE}, which isn't that of a model here; choose another directory"
+        ) from error
     if there is not None and there != config:
         raise ImportRefusedError(f"{directory}: contains another model ({CONFIG_FILE}); choose another directory")
 

@@ -77,7 +77,7 @@ def test_ids_that_are_padding_are_named(tmp_path, model):
     rows = tmp_path / "ids.jsonl"
     rows.write_text('{"tokens": [1, 0, 2]}\n{"tokens": [3]}\n')
     result = run("plan", rows, "--model", model, "--no-measure")
-    assert "padding   25.0 % of the tokens are padding (0, or masked), and have no vector" in result.output.splitlines()
+    assert "padding   25.0 % of the ids are padding (0, or masked), and have no vector" in result.output.splitlines()
     rows.write_text('{"tokens": [1, 3, 2]}\n')
     assert "padding" not in run("plan", rows, "--model", model, "--no-measure").output
 

@@ -141,9 +141,9 @@ def test_a_table_that_is_not_called_an_embedding(kind, tmp_path):
 
 
 def test_a_matrix_with_a_bias_beside_it_is_no_table(tmp_path):
-    """Neither a head's nor a table of transitions, whose bias has one number for each row."""
-    arrays = {"lstm/kernel": (4, 20), "lstm/recurrent_kernel": (5, 20), "words/matrix": (10, 4)}
-    arrays |= {"crf/transitions": (7, 4), "crf/start": (7,), "out/w": (9, 4), "out/b": (4,)}
+    """Nor are other layers' kernels. The embedding that a head is tied to, with a bias for each row, is one."""
+    arrays = {"lstm/kernel": (4, 20), "lstm/recurrent_kernel": (5, 20), "words/matrix": (10, 4), "words/bias": (10,)}
+    arrays |= {"out/w": (9, 4), "out/b": (4,), "lstm/proj": (8, 4), "lstm/proj_b": (4,), "d/lora_kernel_a": (7, 4)}
     whole = tf.Module()
     whole.all = [tf.Variable(np.ones(shape, np.float32), name=name) for name, shape in arrays.items()]
     tf.train.Checkpoint(model=whole).write(str(tmp_path / "saved"))
@@ -151,6 +151,12 @@ def test_a_matrix_with_a_bias_beside_it_is_no_table(tmp_path):
         ImportRefusedError, match=r" If words/matrix \(10, 4\) is its embedding: --embedding words/matrix\."
     ):
         imported(tmp_path / "saved", tmp_path / "none")
+    assert (
+        imported(
+            tmp_path / "saved", tmp_path / "made", embedding="words/matrix", leave=("out", "lstm", "d")
+        ).made.config.vocab_size
+        == 9
+    )
 
 
 def test_a_layer_without_a_name(tmp_path):

@@ -28,6 +28,9 @@ _HDF5, _ZIP, _PICKLE, _SAFETENSORS = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80
 _LIST_BYTES = 1 << 20
 #: How the names of a model's parts end.
 _PART = re.compile(r"-(?P<number>\d{5})-of-(?P<count>\d{5})\.\w+$")
+#: Keras's list of weights that it saved in several files, and how the names of these end.
+_KERAS_LIST = ".weights.json"
+_KERAS_PART = re.compile(r"_\d{5,}\.weights\.h5$")
 #: The graph in a file of torch.export, since PyTorch 2.7 and before.
 _EXPORTED = re.compile(r"(^|/)(models/[^/]+\.json|serialized_exported_program\.json)$")
 #: Formats that no first bytes show.
@@ -185,6 +188,20 @@ def _refuse_stand_in(source: Path, head: bytes) -> None:
     part = _PART.search(source.name)
     if part is not None and int(part["count"]) > 1:
         raise ImportRefusedError(f"it is part {int(part['number'])} of {int(part['count'])}. {_how_to_join(part)}")
+    if source.name.endswith(_KERAS_LIST):
+        raise ImportRefusedError(f"it is the list of a model's weights. {_how_to_join_keras(source)}")
+    listed = source.with_name(_KERAS_PART.sub(_KERAS_LIST, source.name))
+    if listed != source and listed.is_file():
+        raise ImportRefusedError(f"{listed.name} lists it as a part of a model. {_how_to_join_keras(listed)}")
+
+
+def _how_to_join_keras(listed: Path) -> str:
+    """What to do with weights in several files, of which Keras made this list."""
+    name = listed.name.removesuffix(_KERAS_LIST)
+    return (
+        f'Load all parts with model.load_weights("{listed.name}"), save them in one file with '
+        f'model.save_weights("{name}.weights.h5"), and import that'
+    )
 
 
 def _how_to_join(part: re.Match[str]) -> str:
@@ -206,7 +223,12 @@ def _format_of_directory(source: Path) -> str:
     suffixes = {*_BY_NAME, ".keras", ".h5", ".hdf5", ".npz", ".index"}
     names = sorted(one.name for one in source.iterdir() if one.suffix.lower() in suffixes and one.is_file())
     check_count(source.name, len(names))
+    lists = sorted(one for one in source.glob(f"*{_KERAS_LIST}") if one.is_file())
     whole = [name for name in names if not _PART.search(name)]
+    if lists and all(_KERAS_PART.search(name) for name in whole):
+        raise ImportRefusedError(
+            f"is a directory with a model's weights in several files. {_how_to_join_keras(lists[0])}"
+        )
     if whole:
         files = ", ".join(str(source / name) for name in whole[:5]) + (", …" if len(whole) > 5 else "")
         raise ImportRefusedError(f"is a directory; give the file in it that contains the model: {files}")

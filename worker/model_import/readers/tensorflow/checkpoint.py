@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _TABLE = re.compile(r"(^|/)[^/]*embedding[^/]*$|(^|/)embeddings?(/|$)", re.IGNORECASE)
-_KERNEL = re.compile(r"(^|[/_])kernel$")
+_KERNEL = re.compile(r"(^|[/_])kernel([_:]|$)")
 #: The names of an optimizer's variables.
 _OPTIMIZER = re.compile(
     r"(^|/)_?optimizers?(_\d+)?/|optimizer[^/]*/_(?!operations/|layers/|functional/)|OPTIMIZER_SLOT|^_all_variables/"
@@ -214,14 +214,18 @@ def _name_the_nameless(layers: list[Layer]) -> None:
 
 
 def _biases(layers: list[Layer], arrays: list[Array]) -> set[tuple[str, int]]:
-    """The scope and the length of each variable with one axis that is of a module, but of no recurrent layer.
+    """The scope and the length of each variable with one axis of floats that is of a module, but of no recurrent layer.
 
-    Those of the model itself, whose scope its recurrent layers are in, say nothing of the matrices beside them.
+    Those of the model itself, in whose scope its recurrent layers have theirs, say nothing of the matrices beside them.
     """
     used = {part.name for layer in layers for one in layer.passes for part in one.parts.values()}
-    beside = [(_scope(one.name), one.shape[0]) for one in arrays if len(one.shape) == 1 and one.name not in used]
+    own = {_scope(name) for name in used}
+    vectors = [one for one in arrays if len(one.shape) == 1 and not one.dtype and one.name not in used]
+    beside = [(_scope(one.name), one.shape[0]) for one in vectors]
     return {
-        (scope, length) for scope, length in beside if scope and not all(name.startswith(f"{scope}/") for name in used)
+        (scope, length)
+        for scope, length in beside
+        if scope and (scope in own or not all(name.startswith(f"{scope}/") for name in used))
     }
 
 
@@ -234,8 +238,8 @@ def _table_of(array: Array, biases: Collection[tuple[str, int]]) -> Table | None
     """
     if _TABLE.search(array.name):
         return Table(array.name, array)
-    scope = _scope(array.name)
-    if _KERNEL.search(array.name) or any((scope, size) in biases for size in array.shape):
+    # One number for each row would be the bias of a head that is tied to the embedding.
+    if _KERNEL.search(array.name) or (_scope(array.name), array.shape[-1]) in biases:
         return None
     return Table(array.name, array, named=False)
 
