@@ -45,8 +45,12 @@ class Farewell:
 
     def begin(self) -> None:
         """Begin to watch, in a thread that ends with the process; further calls change nothing."""
-        if self._begun.acquire(blocking=False):
+        if not self._begun.acquire(blocking=False):
+            return
+        try:
             threading.Thread(target=self._watch, name="farewell", daemon=True).start()
+        except RuntimeError as error:  # no more threads or memory; what this worker gives back doesn't need one
+            log.warning("can't see whether the broker answers while this worker ends: %s", error)
 
     def _watch(self) -> None:
         try:
