@@ -197,7 +197,7 @@ def _refuse_other_model(directory: Path, config: ModelConfig) -> None:
         there = config_there(directory)
     except ModelError as error:
         raise ImportRefusedError(
-            f"{directory}: contains another {CONFIG_FILE}, which isn't that of a model here; choose another directory"
+            f"{directory}: contains a {CONFIG_FILE} that can't be read as a model's; choose another directory"
         ) from error
     if there is not None and there != config:
         raise ImportRefusedError(f"{directory}: contains another model ({CONFIG_FILE}); choose another directory")

@@ -166,7 +166,7 @@ class Assembly:
             self.begin_stopping()
         if not self._stopping:
             self._stop_service()
-        if held := len(self.service.board.held()):
+        elif held := len(self.service.board.held()):
             log.info(
                 "stopping: %s on board may finish within %g s; a second signal gives back what is left at once",
                 counted(held, "shard"),

@@ -167,16 +167,17 @@ def _format_of(source: Path) -> str:
     kind = "safetensors" if is_safetensors else by_name
     if kind is None and source.name == "saved_model.pb":
         raise ImportRefusedError("it is the graph of a SavedModel; give the directory, which has its weights too")
-    if kind is None and suffix == ".json" and _lists_parts(source):
+    if kind is None and suffix == ".json" and _names(source, "weight_map"):
         raise ImportRefusedError("it is the list of a model's parts; to learn what to do with them, give the directory")
     if kind is None:
         raise ImportRefusedError(f"has none of the formats that can be imported; give {_ALLOWED}")
     return kind
 
 
-def _lists_parts(source: Path) -> bool:
-    with source.open("rb") as file:
-        return b'"weight_map"' in file.read(_LIST_BYTES)
+def _names(listing: Path, name: str) -> bool:
+    """Whether a JSON file has this string."""
+    with listing.open("rb") as file:
+        return f'"{name}"'.encode() in file.read(_LIST_BYTES)
 
 
 def _refuse_stand_in(source: Path, head: bytes) -> None:
@@ -191,7 +192,7 @@ def _refuse_stand_in(source: Path, head: bytes) -> None:
     if source.name.endswith(_KERAS_LIST):
         raise ImportRefusedError(f"it is the list of a model's weights. {_how_to_join_keras(source)}")
     listed = source.with_name(_KERAS_PART.sub(_KERAS_LIST, source.name))
-    if listed != source and listed.is_file():
+    if listed != source and listed.is_file() and _names(listed, source.name):
         raise ImportRefusedError(f"{listed.name} lists it as a part of a model. {_how_to_join_keras(listed)}")
 
 

@@ -171,10 +171,10 @@ def _refuse_quantized(found: Found, reader: str, width: int, hint: str) -> None:
     wide = [one for one in small if one.shape[1] == width]
     array = next((one for one in called if one in wide), None) if hint else next(iter([*called, *wide]), None)
     if array is not None:
-        neither = "neither is" if hint else "it isn't"
+        unless = "none of these is" if hint else "it isn't"
         raise ImportRefusedError(
             f"{reader} reads vectors {width} wide, and {array.name} {array.shape} may be its embedding, but "
-            f"{why_unread([array])}.{hint} Only if {neither} the embedding, and "
+            f"{why_unread([array])}.{hint} Only if {unless} the embedding, and "
             "the vectors are ids as one-hot vectors: --one-hot; or if rows contain the vectors: --vectors"
         )
 

@@ -622,7 +622,7 @@ def quantized_embedding():
 
 @case(
     r"embedding\.weight \(10, 4\) may be its embedding, but its weights are i8, so the file is quantized; .* "
-    r"If attention \(6, 4\) is its embedding: --embedding attention\. Only if"
+    r"If attention \(6, 4\) is its embedding: --embedding attention\. Only if none of these is the embedding"
 )
 def quantized_embedding_beside_another_matrix():
     tensors, own = quantized_embedding()
