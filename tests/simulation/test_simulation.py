@@ -18,7 +18,7 @@ from unrolled.protocol import completion
 
 HERE = Path(__file__).parent
 #: Seeds of every run of the tests, and of one test.
-SEEDS, AT_ONCE = 1_000, 100
+SEEDS, AT_ONCE = 500, 100
 #: Seeds of the long runs: new ones each time.
 MANY = 100_000
 #: Seeds among which a mutation must be found; most are found among the first hundred.

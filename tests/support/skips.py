@@ -18,6 +18,21 @@ def long(reason):
     return pytest.mark.skipif(LONG not in os.environ, reason=f"long: {reason}; set {LONG}=1 to run it")
 
 
+_ONE_MORE = long("one more of many alike")
+
+
+def one_in(share, values):
+    """Parameters of a test with many that are alike: one in so many is tried always, and all in the long runs."""
+    return [
+        given if number % share == 0 else pytest.param(*given.values, marks=[*given.marks, _ONE_MORE], id=given.id)
+        for number, given in enumerate(map(_as_parameter, values))
+    ]
+
+
+def _as_parameter(value):
+    return value if hasattr(value, "marks") else pytest.param(value)
+
+
 def unless(holds, reason):
     """Mark a test for machines of one kind alone."""
     return pytest.mark.skipif(not holds, reason=f"machine: {reason}")

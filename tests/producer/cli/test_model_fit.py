@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from support.languages import CHOICES, write_corpus
 from support.processes import eventually, let_echoes_end
 from support.shell import ENGINE, Crew, children, gone, unrolled
+from support.skips import one_in
 from tokenizers import Tokenizer
 
 import unrolled as reader
@@ -212,7 +213,7 @@ def test_kill_at_any_moment_costs_nothing(place):
     assert not [each for each in psutil.Process().children() if "worker.training" in each.cmdline()]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", one_in(2, [signal.SIGINT, signal.SIGTERM]))
 def test_a_signal_after_the_last_epoch_does_not_deny_the_model(place, number):
     """It is complete then, and the command says so; one that comes earlier leaves no whole model."""
     name = f"late-{number.name}"

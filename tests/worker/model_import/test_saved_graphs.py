@@ -73,7 +73,7 @@ def reverse(vectors):
             [lambda: Own(lambda vectors: tf.transpose(vectors, [1, 0, 2])), lambda: lstm(4), lambda: lstm(4)],
             marks=MORE,
         ),
-        [lambda: Own(reverse), lambda: Own(reverse), lstm],
+        pytest.param([lambda: Own(reverse), lambda: Own(reverse), lstm], marks=MORE),
         pytest.param([lambda: lstm(4, unroll=True), lambda: lstm(4)], marks=MORE),
     ],
 )
@@ -98,7 +98,7 @@ def test_states_that_the_graph_computes(given, tmp_path):
         [lambda: Own(reverse), lstm],
         pytest.param([lambda: Own(lambda vectors: 2 * vectors), lstm], marks=MORE),
         pytest.param([lstm, lambda: Own(tf.nn.relu), lstm], marks=MORE),
-        [lambda: lstm(activation="relu", unroll=True)],
+        pytest.param([lambda: lstm(activation="relu", unroll=True)], marks=MORE),
         pytest.param([lambda: lstm(go_backwards=True, unroll=True)], marks=MORE),
     ],
 )
@@ -131,7 +131,7 @@ def test_the_last_states_alone(given, merge_mode, tmp_path):
 @pytest.mark.parametrize(
     ("given", "side", "rows"),
     [
-        (lstm, "before", 7),
+        pytest.param(lstm, "before", 7, marks=MORE),
         pytest.param(lstm, "after", 7, marks=MORE),
         pytest.param(lambda: lstm(**LAST), "before", 7, marks=MORE),
         (lambda: lstm(**LAST), "after", 1),
@@ -152,6 +152,7 @@ def test_rows_with_padding(given, side, rows, tmp_path):
     assert NO_PADDING not in missing
 
 
+@MORE
 def test_other_states_of_rows_with_padding(tmp_path):
     saved = exported(tmp_path / "saved", Own(reverse), lstm(**LAST), shape=(21,))
     with pytest.raises(ImportRefusedError, match="imported nowhere") as refused:
@@ -208,14 +209,16 @@ def test_padding_of_rows_of_one_length(tmp_path):
     assert done.made.config.max_length == 21
 
 
-@pytest.mark.parametrize("length", [pytest.param(3, marks=MORE), 4])
+@MORE
+@pytest.mark.parametrize("length", [3, 4])
 def test_padding_of_short_rows(length, tmp_path):
     saved = exported(tmp_path / "saved", layers.Bidirectional(lstm()), shape=(length,))
     with pytest.raises(ImportRefusedError, match=f"reads rows of {length} tokens, and its graph computes id 0"):
         imported(saved, tmp_path / "model", parity=1e-5)
 
 
-@pytest.mark.parametrize("states", ["all", pytest.param("last", marks=MORE)])
+@MORE
+@pytest.mark.parametrize("states", ["all", "last"])
 def test_padding_after_the_tokens_that_lengths_hide(states, tmp_path):
     """A graph that counts a row's ids masks no padding before them."""
     ids = keras.Input((9,), dtype="int32")
@@ -243,6 +246,7 @@ def test_a_number_of_each_row_is_no_length(tmp_path):
     assert done.made.config.max_length == 20
 
 
+@MORE
 def test_padding_that_a_mask_hides_from_all_tokens_but_the_last(tmp_path):
     """Padded rows of language models are compared, too."""
     for name, masks in (("computed", False), ("masked", True)):
@@ -304,7 +308,7 @@ def test_a_model_that_reads_all_tokens_but_the_last(tmp_path):
     [
         pytest.param((1,), "rows of one token alone", marks=MORE),
         ((3, 4), "reads something else than these rows"),
-        ((10**7,), "takes none of"),
+        pytest.param((10**7,), "takes none of", marks=MORE),
     ],
 )
 def test_rows_that_show_nothing(shape, reason, tmp_path):
@@ -363,6 +367,7 @@ class Counting(layers.Layer):
         return tf.math.floormod(ids + tf.cast(self.count, ids.dtype), 10)
 
 
+@MORE
 def test_whole_numbers_that_states_depend_on(tmp_path):
     """They aren't taken for seeds."""
     ids = keras.Input((None,), dtype="int32")
@@ -419,6 +424,7 @@ def test_another_signature_may_have_the_states(tmp_path):
     assert not imported(two, tmp_path / "model", parity=1e-5).parity.whole
 
 
+@MORE
 def test_another_signature_has_the_states(tmp_path):
     """It is told if the one that programs run first hasn't."""
     other = with_signatures(tmp_path / "other", serving_default="shifted", plain="plain")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from support.crafted import RIGHT, Cases, check, pad
 from support.imported import imported
+from support.skips import one_in
 
 from unrolled.errors import ModelError
 
@@ -1312,7 +1313,7 @@ def write(case, directory):
     return source, case.padded(own)
 
 
-@pytest.mark.parametrize("case", CASES.parameters)
+@pytest.mark.parametrize("case", one_in(2, CASES.parameters))
 def test_keras_graphs(case, tmp_path):
     """Each model's outcome."""
     source, own = write(case, tmp_path)

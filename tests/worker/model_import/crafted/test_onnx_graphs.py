@@ -5,6 +5,7 @@ import pytest
 from support.crafted import RIGHT, Cases, assert_right, check, pad
 from support.imported import imported
 from support.reference import begun, layer_states
+from support.skips import one_in
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -1224,7 +1225,7 @@ def write(case, directory):
     return source, case.padded(own)
 
 
-@pytest.mark.parametrize("case", CASES.parameters)
+@pytest.mark.parametrize("case", one_in(2, CASES.parameters))
 def test_onnx_graphs(case, tmp_path):
     """Each model's outcome."""
     source, own = write(case, tmp_path)
