@@ -196,8 +196,9 @@ def _refuse_other_model(directory: Path, config: ModelConfig) -> None:
     try:
         there = config_there(directory)
     except ModelError as error:
+        why = str(error).removeprefix(f"{directory}: ").removeprefix("model: ").partition("; ")[0]
         raise ImportRefusedError(
-            f"{directory}: contains a {CONFIG_FILE} that can't be read as a model's; choose another directory"
+            f"{directory}: contains a {CONFIG_FILE} that isn't read as a model's ({why}); choose another directory"
         ) from error
     if there is not None and there != config:
         raise ImportRefusedError(f"{directory}: contains another model ({CONFIG_FILE}); choose another directory")

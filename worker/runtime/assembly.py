@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from unrolled.errors import BrokenWorkerError, BrokerAwayError, BrokerRefusesError, TransientError, counted
@@ -151,14 +152,14 @@ class Assembly:
         Called in a signal handler, so it takes no lock: a timer's thread does the work.
         """
         grace = 0.0 if self._stopping else self._settings.grace_seconds
-        if self._stopping:
-            self._stopping.cancel()
-        self._stopping = threading.Timer(grace, self._stop_service)
-        self._stopping.daemon = True
-        try:
-            self._stopping.start()
-        except RuntimeError:  # a limit of memory or of threads leaves no room for one: `stop` does without
-            self._stopping = None
+        timer = threading.Timer(grace, self._stop_service)
+        timer.daemon = True
+        # A limit of memory or of threads may leave no room for one: the one before it goes on, or `stop` does without.
+        with suppress(RuntimeError):
+            timer.start()
+            if self._stopping:
+                self._stopping.cancel()
+            self._stopping = timer
 
     def stop(self) -> None:
         """Wait until nothing is on board, at most for the grace period, and end all threads."""

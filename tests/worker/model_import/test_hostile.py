@@ -490,7 +490,7 @@ def test_keras_weights_in_several_files(tmp_path):
     (tmp_path / "m.weights.json").write_text(
         '{"weight_map": {"/a/vars": "m_00000.weights.h5", "/b/vars": ["m_00001.weights.h5"]}}'
     )
-    for name in ("m_00000.weights.h5", "m_00001.weights.h5", "m_00002.weights.h5", "n_00000.weights.h5"):
+    for name in ("m_00000.weights.h5", "m_00001.weights.h5"):
         h5py.File(tmp_path / name, "w").close()
     for source, reason in (
         (tmp_path / "m.weights.json", "it is the list of a model's weights"),
@@ -500,16 +500,59 @@ def test_keras_weights_in_several_files(tmp_path):
         with pytest.raises(ImportRefusedError, match=reason + how):
             imported(source, tmp_path / "made")
     for name in ("m_00002.weights.h5", "n_00000.weights.h5"):
+        h5py.File(tmp_path / name, "w").close()
         with pytest.raises(ImportRefusedError, match="no LSTM"):
             imported(tmp_path / name, tmp_path / "made")
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's variables, with NumPy 2
+@pytest.mark.parametrize("name", ["é", "a.weights.b"])
+def test_keras_weights_in_several_files_of_other_names(name, tmp_path):
+    """As Keras writes them, whatever they are called."""
+    keras = pytest.importorskip("keras")
+    layers = [keras.layers.Embedding(10, 4), keras.layers.LSTM(16, return_sequences=True), keras.layers.LSTM(16)]
+    keras.Sequential([keras.Input((None,)), *layers]).save_weights(
+        tmp_path / f"{name}.weights.json", max_shard_size=6000 / 1024**3
+    )
+    parts = sorted(tmp_path.glob("*.h5"))
+    assert len(parts) > 1
+    for source in parts:
+        with pytest.raises(ImportRefusedError, match=rf"{name}\.weights\.json lists it as a part of a model"):
+            imported(source, tmp_path / "made")
+
+
+def test_lists_that_say_nothing_of_parts(tmp_path):
+    """Of one file, of none, and of something else: the model beside them is taken, and other parts keep their error."""
+    (tmp_path / "m.weights.json").write_text('{"weight_map": {"/a/vars": "m_00000.weights.h5"}}')
+    (tmp_path / "n.weights.json").write_text('{"a": 0.5, "b": "\\x_00001.weights.h5"}')
+    (tmp_path / "o.weights.json").touch()
+    h5py.File(tmp_path / "m_00000.weights.h5", "w").close()
+    for name, reason in (
+        ("m_00000.weights.h5", "no LSTM"),
+        (".", "give the file in it that contains the model: .*m_00000"),
+        ("n.weights.json", "none of the formats"),
+        ("o.weights.json", "it is empty"),
+    ):
+        with pytest.raises(ImportRefusedError, match=reason):
+            imported(tmp_path / name, tmp_path / "made")
+    (tmp_path / "m_00000.weights.h5").unlink()
+    (tmp_path / "model-00001-of-00002.safetensors").touch()
+    with pytest.raises(ImportRefusedError, match="a model in 2 parts"):
+        imported(tmp_path, tmp_path / "made")
+
+
 def test_a_config_of_another_program_is_kept(tmp_path):
     (tmp_path / "made").mkdir()
-    (tmp_path / "made" / "config.json").write_text('{"mine": 1}')
-    with pytest.raises(ImportRefusedError, match=r"a config\.json that can't be read .*; choose another directory"):
-        imported(MODELS / "lstm1.safetensors", tmp_path / "made")
-    assert (tmp_path / "made" / "config.json").read_text() == '{"mine": 1}'
+    for text, why in (
+        ('{"mine": 1}', "has no format_version, so it is damaged, or of another program"),
+        ('{"format_version": 99}', "has format_version 99, but this program reads 1"),
+    ):
+        (tmp_path / "made" / "config.json").write_text(text)
+        with pytest.raises(
+            ImportRefusedError, match=rf"a config\.json that isn't .* \(config\.json {why}\); choose another"
+        ):
+            imported(MODELS / "lstm1.safetensors", tmp_path / "made")
+        assert (tmp_path / "made" / "config.json").read_text() == text
 
 
 def test_the_list_of_a_models_parts_is_no_model(tmp_path):

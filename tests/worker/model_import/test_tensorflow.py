@@ -156,6 +156,27 @@ def test_a_matrix_with_a_bias_beside_it_is_no_table(tmp_path):
     assert done.made.config.vocab_size == 9, "ids from 1 on; 0 is padding"
 
 
+@pytest.mark.parametrize(
+    ("scope", "others", "advised", "leave"),
+    [
+        ("lstm", {"kernel_net/words": (10, 4)}, "kernel_net/words", ()),
+        ("m", {"m/words": (10, 4), "m/gamma": (4,)}, "m/words", ("m/gamma",)),
+        ("lstm", {"decoder/w": (9, 4), "decoder/b": (9,), "words/matrix": (10, 4)}, "words/matrix", ("decoder",)),
+    ],
+    ids=["a scope called a kernel", "one scope of all", "a head turned around"],
+)
+def test_the_matrix_that_is_advised(scope, others, advised, leave, tmp_path):
+    """Whatever its scope is called, and whatever the model has besides."""
+    arrays = {f"{scope}/kernel": (4, 20), f"{scope}/recurrent_kernel": (5, 20), **others}
+    whole = tf.Module()
+    whole.all = [tf.Variable(np.ones(shape, np.float32), name=name) for name, shape in arrays.items()]
+    tf.train.Checkpoint(model=whole).write(str(tmp_path / "saved"))
+    with pytest.raises(ImportRefusedError, match=rf" If .* is its embedding: --embedding {advised}\."):
+        imported(tmp_path / "saved", tmp_path / "none")
+    done = imported(tmp_path / "saved", tmp_path / "made", embedding=advised, leave=leave)
+    assert done.made.config.vocab_size == 9
+
+
 def test_a_layer_without_a_name(tmp_path):
     """Its kind is its name, and takes it."""
     cell, other, whole = tf.Module(), tf.Module(), tf.Module()

@@ -665,6 +665,24 @@ def test_a_worker_stops_where_no_thread_can_be_started(site, monkeypatch):
         stopping.join(60)
 
 
+def test_a_second_signal_without_a_thread_leaves_the_grace_of_the_first(site, monkeypatch):
+    job = site.enqueue(make_rows(2))
+    shard = only_shard(job)
+    plan = site.with_plan(gate=str(site.gate))
+    with ThreadPoolExecutor(1) as threads, worker_parts(site, plan, grace_seconds=1) as parts:
+        future = in_background(threads, parts, job, shard)
+        eventually(site.calls, "the engine at work")
+        parts.begin_stopping()
+
+        def refuse(_):
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Timer, "start", refuse)
+        parts.begin_stopping()
+        assert future.result(60) == Outcome.GIVEN_BACK
+        site.gate.touch()
+
+
 def test_stopping_ends_the_wait_for_the_broker(site, broker, caplog):
     """A message that can't be looked up is left where it is: in the ledger."""
     job = site.enqueue(make_rows(2))

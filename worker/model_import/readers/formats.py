@@ -16,6 +16,7 @@ from unrolled.store.disk.git_lfs import IS_POINTER, is_lfs_pointer
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Found
 from worker.model_import.limits import check_count
+from worker.model_import.readers.parts import has_string, refuse_part, whole_of
 from worker.model_import.readers.resets import settle_resets
 
 _ALLOWED = (
@@ -24,13 +25,6 @@ _ALLOWED = (
     "a directory of .npy files), ONNX (.onnx), or an ELMo (weights.hdf5 with options.json, or the directory of both)"
 )
 _HDF5, _ZIP, _PICKLE, _SAFETENSORS = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80", b'{"'
-#: Bytes of a list of a model's parts that are looked at.
-_LIST_BYTES = 1 << 20
-#: How the names of a model's parts end.
-_PART = re.compile(r"-(?P<number>\d{5})-of-(?P<count>\d{5})\.\w+$")
-#: Keras's list of weights that it saved in several files, and how the names of these end.
-_KERAS_LIST = ".weights.json"
-_KERAS_PART = re.compile(r"_\d{5,}\.weights\.h5$")
 #: The graph in a file of torch.export, since PyTorch 2.7 and before.
 _EXPORTED = re.compile(r"(^|/)(models/[^/]+\.json|serialized_exported_program\.json)$")
 #: Formats that no first bytes show.
@@ -167,17 +161,11 @@ def _format_of(source: Path) -> str:
     kind = "safetensors" if is_safetensors else by_name
     if kind is None and source.name == "saved_model.pb":
         raise ImportRefusedError("it is the graph of a SavedModel; give the directory, which has its weights too")
-    if kind is None and suffix == ".json" and _names(source, "weight_map"):
+    if kind is None and suffix == ".json" and has_string(source, "weight_map"):
         raise ImportRefusedError("it is the list of a model's parts; to learn what to do with them, give the directory")
     if kind is None:
         raise ImportRefusedError(f"has none of the formats that can be imported; give {_ALLOWED}")
     return kind
-
-
-def _names(listing: Path, name: str) -> bool:
-    """Whether a JSON file has this string."""
-    with listing.open("rb") as file:
-        return f'"{name}"'.encode() in file.read(_LIST_BYTES)
 
 
 def _refuse_stand_in(source: Path, head: bytes) -> None:
@@ -186,34 +174,7 @@ def _refuse_stand_in(source: Path, head: bytes) -> None:
         raise ImportRefusedError(f"{IS_POINTER}, and import it then")
     if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
         raise ImportRefusedError("it is a web page, not a model; download the file itself")
-    part = _PART.search(source.name)
-    if part is not None and int(part["count"]) > 1:
-        raise ImportRefusedError(f"it is part {int(part['number'])} of {int(part['count'])}. {_how_to_join(part)}")
-    if source.name.endswith(_KERAS_LIST):
-        raise ImportRefusedError(f"it is the list of a model's weights. {_how_to_join_keras(source)}")
-    listed = source.with_name(_KERAS_PART.sub(_KERAS_LIST, source.name))
-    if listed != source and listed.is_file() and _names(listed, source.name):
-        raise ImportRefusedError(f"{listed.name} lists it as a part of a model. {_how_to_join_keras(listed)}")
-
-
-def _how_to_join_keras(listed: Path) -> str:
-    """What to do with weights in several files, of which Keras made this list."""
-    name = listed.name.removesuffix(_KERAS_LIST)
-    return (
-        f'Load all parts with model.load_weights("{listed.name}"), save them in one file with '
-        f'model.save_weights("{name}.weights.h5"), and import that'
-    )
-
-
-def _how_to_join(part: re.Match[str]) -> str:
-    """What to do with a model in several parts, of which one has this name."""
-    name = part.string
-    names = f"{name[: part.start()]}-{{number}}-of-{part['count']}{Path(name).suffix}"
-    first, last = (names.format(number=f"{one:05}") for one in (1, int(part["count"])))
-    return (
-        f"Load the parts {first} to {last}, put their arrays into one dictionary, save that "
-        "(safetensors.numpy.save_file), and import it"
-    )
+    refuse_part(source)
 
 
 def _format_of_directory(source: Path) -> str:
@@ -224,18 +185,9 @@ def _format_of_directory(source: Path) -> str:
     suffixes = {*_BY_NAME, ".keras", ".h5", ".hdf5", ".npz", ".index"}
     names = sorted(one.name for one in source.iterdir() if one.suffix.lower() in suffixes and one.is_file())
     check_count(source.name, len(names))
-    lists = sorted(one for one in source.glob(f"*{_KERAS_LIST}") if one.is_file())
-    whole = [name for name in names if not _PART.search(name)]
-    if lists and all(_KERAS_PART.search(name) for name in whole):
-        raise ImportRefusedError(
-            f"is a directory with a model's weights in several files. {_how_to_join_keras(lists[0])}"
-        )
-    if whole:
+    if whole := whole_of(source, names):
         files = ", ".join(str(source / name) for name in whole[:5]) + (", …" if len(whole) > 5 else "")
         raise ImportRefusedError(f"is a directory; give the file in it that contains the model: {files}")
-    part = _PART.search(names[0]) if names else None
-    if part is not None:
-        raise ImportRefusedError(f"is a directory with a model in {int(part['count'])} parts. {_how_to_join(part)}")
     if is_job(str(source)):
         raise ImportRefusedError("is a job's directory, not a model's")
     raise ImportRefusedError(f"is a directory without saved_model.pb and without .npy files; give {_ALLOWED}")

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _TABLE = re.compile(r"(^|/)[^/]*embedding[^/]*$|(^|/)embeddings?(/|$)", re.IGNORECASE)
-_KERNEL = re.compile(r"(^|[/_])kernel([_:]|$)")
+#: The names of matrices by which a layer multiplies, adapters' too.
+_KERNEL = re.compile(r"(^|[/_])kernel(_\w|_?\d+)?(:\d+)?$")
 #: The names of an optimizer's variables.
 _OPTIMIZER = re.compile(
     r"(^|/)_?optimizers?(_\d+)?/|optimizer[^/]*/_(?!operations/|layers/|functional/)|OPTIMIZER_SLOT|^_all_variables/"
@@ -194,6 +195,8 @@ def find_by_names(variables: Variables, format_: str, forget_bias: float | None)
     found = Found(format_, zero_is_padding=True, leaves_open=leaves_open)
     biases = _biases(layers, variables.arrays)
     sort_weights(found, layers, variables.arrays, lambda array: _table_of(array, biases))
+    # A bias for each row may be that of a head, which is tied to the embedding or apart: others are advised first.
+    found.tables = dict(sorted(found.tables.items(), key=lambda one: _has_bias_of_rows(one[1].array, biases)))
     _note_copies(found, variables)
     if variables.unclear:
         found.why_empty = (
@@ -217,16 +220,18 @@ def _biases(layers: list[Layer], arrays: list[Array]) -> set[tuple[str, int]]:
     """The scope and the length of each variable with one axis of floats that is of a module, but of no recurrent layer.
 
     Those of the model itself, in whose scope its recurrent layers have theirs, say nothing of the matrices beside them.
+    A recurrent layer's own scope is the model's, too, if all matrices are in it.
     """
     used = {part.name for layer in layers for one in layer.passes for part in one.parts.values()}
     own = {_scope(name) for name in used}
-    vectors = [one for one in arrays if len(one.shape) == 1 and not one.dtype and one.name not in used]
-    beside = [(_scope(one.name), one.shape[0]) for one in vectors]
-    return {
-        (scope, length)
-        for scope, length in beside
-        if scope and (scope in own or not all(name.startswith(f"{scope}/") for name in used))
-    }
+    others = [one for one in arrays if not one.dtype and one.name not in used]
+    matrices = [one.name for one in others if len(one.shape) == 2]
+    beside = {(_scope(one.name), one.shape[0]) for one in others if len(one.shape) == 1}
+
+    def is_models(scope: str) -> bool:
+        return all(name.startswith(f"{scope}/") for name in (*used, *(matrices if scope in own else ())))
+
+    return {(scope, length) for scope, length in beside if scope and not is_models(scope)}
 
 
 def _table_of(array: Array, biases: Collection[tuple[str, int]]) -> Table | None:
@@ -242,6 +247,10 @@ def _table_of(array: Array, biases: Collection[tuple[str, int]]) -> Table | None
     if _KERNEL.search(array.name) or (_scope(array.name), array.shape[-1]) in biases:
         return None
     return Table(array.name, array, named=False)
+
+
+def _has_bias_of_rows(array: Array, biases: Collection[tuple[str, int]]) -> bool:
+    return (_scope(array.name), array.shape[0]) in biases
 
 
 def _note_copies(found: Found, variables: Variables) -> None:
