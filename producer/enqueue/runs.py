@@ -279,16 +279,17 @@ class FileRun(Run):
         before = self._entry_at(place)
         was, found = before.rows + before.quarantined, entry.rows + entry.quarantined
         began, begins = (f"{each.file} row {each.position}" for each in (before, entry))
-        is_last = place + 1 in self.log.growths + [len(self.log.inputs)] * self.log.ended
+        is_end = self.log.ended and place + 1 == len(self.log.inputs)
+        is_last = is_end or place + 1 in self.log.growths
         hint = ""
         if begins != began:
             what = f"shard {place} began at {began}, now at {begins}"
-        elif is_last and found < was:
-            what = f"from {began} on it had {counted(was, 'row')}, now {found}"
+        elif is_end and found < was:
+            what = f"the last shard, from {began} on, had {counted(was, 'row')}, now {found}"
         else:
             what = f"in shard {place} ({counted(was, 'row')} from {began} on), at least one row differs or is missing"
             is_taken = entry.quarantined > before.quarantined and self._growth.adds_inputs(self.log)
-            hint = _LENGTHENED * is_last + _TAKEN * is_taken
+            hint = _LENGTHENED * (is_last and found >= was) + _TAKEN * is_taken
         hint += _CORRUPT * (not self.log.ended)
         return JobError(
             f"{self._objects.store}: the input has changed since this job began: {what}. {hint}Restore the input, or "

@@ -233,10 +233,22 @@ def test_an_earlier_row_that_differs(place, broker):
     assert "Restore the input, or use another --out" in said
     (place / "rows.jsonl").write_text("\n".join(lines[:-1]) + "\n")
     said = refused(broker, "--append")
-    assert re.search(r"since this job began: from rows\.jsonl row \d+ on it had \d+ rows?, now \d+", said)
+    assert re.search(r"since this job began: the last shard, from rows\.jsonl row \d+ on, had \d+ rows?, now \d+", said)
     assert "line end" not in said
     (place / "rows.jsonl").write_text("\n".join(lines[:8]) + "\n")
     assert re.search(r"ends \d+ shards earlier, before rows\.jsonl row 8\.", refused(broker, "--append"))
+
+
+def test_an_input_that_is_shorter_before_an_added_one(place, broker):
+    """Its rows and the other's, which are in one shard then, aren't counted together."""
+    enqueue(broker)
+    write_rows(place / "more.jsonl", {"more": [1]})
+    assert appended(broker, "rows.jsonl", "more.jsonl", "--append") == "1 row was appended"
+    lines = (place / "rows.jsonl").read_text().splitlines()
+    (place / "rows.jsonl").write_text("\n".join(lines[:-3]) + "\n")
+    said = refused(broker, "rows.jsonl", "more.jsonl")
+    assert re.search(r"in shard \d+ \(\d+ rows from rows\.jsonl row \d+ on\), at least one row differs or is mis", said)
+    assert ("line end" in said, ", now " in said) == (False, False)
 
 
 def test_a_row_between_two_inputs(place, broker):
