@@ -69,7 +69,7 @@ class ShardQueue:
         offer: the offer.
         patience: waits for a broker that is away, and says so.
         max_queued_tokens: token ids that may wait or be computed at once, over all jobs of the offer; None for what
-            keeps the workers that are alive busy. A job of which nothing waits may always queue a shard.
+            keeps the workers that are alive busy. A job beside others may queue some shards all the same.
         on_wait: called again and again during each wait for room, with the seconds that it took since.
         starts_workers: whether the user's command starts workers itself, so that none has to be asked for.
 
@@ -185,7 +185,7 @@ class JobQueue(JobLedger):
         self._queue = queue
         self._job = job
         self._segment_at = 0.0
-        self._pending_tokens = 0  # of shards that are about to be entered
+        self._pending_tokens = self._pending_shards = 0  # of shards that are about to be entered
         self._again: list[Life] = []  # entered again, because their rows were lost
         self._moved_from = ""
 
@@ -266,14 +266,17 @@ class JobQueue(JobLedger):
         for _ in self.while_full():
             pass
         self._pending_tokens += tokens
+        self._pending_shards += 1
 
     def while_full(self) -> Iterator[None]:
         """Yield, with pauses, for as long as the queue has no room for more token ids.
 
         If that is long, it is said why, and again when the workers have gone or come since.
 
-        A job of which nothing is in the queue doesn't wait, so that other jobs can't keep it from its turn. Nothing
-        waits after a stop if the broker can't be asked: rows that were read, and not yet cut, still have to be kept.
+        A job of which nothing is in the queue doesn't wait, so that other jobs can't keep it from its turn. Nor does
+        one beside others of which little is there, so that its priority, and not its room, decides its turns.
+        Nothing waits after a stop if the broker can't be asked: rows that were read, and not yet cut, still have to be
+        kept.
         """
         began = waited = time.monotonic()
         with suppress(StoppedWaitingError):
@@ -325,7 +328,7 @@ class JobQueue(JobLedger):
         due = now >= self._segment_at
         if due:
             self._segment_at = now + SEGMENT_SECONDS
-            self._pending_tokens = 0
+            self._pending_tokens = self._pending_shards = 0
         return due
 
     def _has_room(self) -> bool:
@@ -334,8 +337,11 @@ class JobQueue(JobLedger):
             if self._pending_tokens >= room:
                 self._segment_at = 0.0  # they are entered before the next look, and counted then
             return True
-        has_turn = not self._ledger.known([self._job_key])[0].left
-        if has_turn:
+        left = self._ledger.known([self._job_key])[0].left
+        own, has_others = left + self._pending_shards, self._queue.ledger.counts().shards > left
+        most = SHARDS_PER_THREAD * self._queue.threads() if has_others else 1
+        has_turn = not left or own < most
+        if has_turn and own + 1 >= most:
             self._segment_at = 0.0  # the shard is entered before there is room for another
         return has_turn
 

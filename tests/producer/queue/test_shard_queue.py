@@ -18,7 +18,7 @@ from support.processes import make_rows, open_site
 from producer.enqueue.growth import Growth
 from producer.enqueue.runs import FileRun
 from producer.enqueue.shard import make_shard
-from producer.queue.shard_queue import ShardQueue
+from producer.queue.shard_queue import SHARDS_PER_THREAD, ShardQueue
 from producer.sources.rows import Row
 from unrolled.errors import RequestError, UnrolledError
 from unrolled.job.names import Life
@@ -270,6 +270,25 @@ def test_a_full_queue_is_waited_for(broker, job):
     assert len(log_of(job).inputs) == 5
 
 
+def test_a_job_beside_others_has_room_for_its_turns(broker, job):
+    """Three shards for each thread of the workers, whatever other jobs have queued; a job alone keeps to the limit."""
+    with closing(ShardQueue(broker.url, "unrolled", OFFER, Patience(print), max_queued_tokens=2 * TOKENS)) as queue:
+        queue.ledger.beat("host", {"concurrency": 2})
+        producer = beside(fill, queue, job, 20)
+        eventually(lambda: len(held(queue, job)) >= 2)
+        producer.join(0.4)
+        assert len(held(queue, job)) <= 3
+        other = Member("0" * 16, Life(ShardId(0, "0123456789ab"), 0))
+        queue.ledger.enter(other.job_key, "/other", None, [(other, 2 * TOKENS)], 1)
+        eventually(lambda: len(held(queue, job)) == 2 * SHARDS_PER_THREAD)
+        producer.join(0.4)
+        assert len(held(queue, job)) == 2 * SHARDS_PER_THREAD
+        while producer.is_alive():
+            for shard in held(queue, job):
+                queue.ledger.remove(Member(job.key, Life(shard, 0)))
+    assert len(log_of(job).inputs) == 20
+
+
 def test_the_time_of_a_wait_is_told_while_it_lasts(broker, job):
     """A figure that stood still for hours, and then jumped, would show nothing of what the producer waits for."""
     waits = []
@@ -324,12 +343,12 @@ def test_a_full_queue_says_why(broker, job, monkeypatch):
 
 
 def full_queue(broker, job, monkeypatch, said, **options):
-    """A queue whose room another job has, and the view of a job that has one shard in it."""
+    """A queue whose room another job has, and the view of a job that has as many shards as it may in any case."""
     monkeypatch.setattr("producer.queue.shard_queue.FULL_PATIENCE", 0.3)
     queue = ShardQueue(broker.url, "unrolled", OFFER, Patience(said.append), max_queued_tokens=1, **options)
     queue.ledger.enter("0" * 16, "/other", None, [(Member("0" * 16, Life(ShardId(0, "0123456789ab"), 0)), 7)], 1)
     view = queue.of_job(job)
-    view.enter(None, [(Life(ShardId(0, "ba9876543210"), 0), 5)], 1)
+    view.enter(None, [(Life(ShardId(number, "ba9876543210"), 0), 5) for number in range(SHARDS_PER_THREAD)], 1)
     return queue, view.while_full()
 
 
@@ -343,7 +362,7 @@ def test_a_worker_that_has_just_come_is_one(broker, job, monkeypatch):
         while not said:
             next(waits)
     assert said == [
-        "the queue is full: 2 shards of 12 token ids wait or run; going on as soon as workers have made room"
+        "the queue is full: 4 shards of 22 token ids wait or run; going on as soon as workers have made room"
     ]
 
 
@@ -362,7 +381,7 @@ def test_a_full_queue_says_when_the_workers_have_gone_and_come(broker, job, monk
                 queue.ledger.leave("host")
         for _ in range(5):
             next(waits)
-    full = "the queue is full: 2 shards of 12 token ids wait or run"
+    full = "the queue is full: 4 shards of 22 token ids wait or run"
     none = f"{full}, and no worker offers {OFFER.describe()}; start one, or make room with `unrolled cancel`"
     assert said == [none, f"{full}; going on as soon as workers have made room", none]
 
