@@ -13,6 +13,8 @@ _ROWS_WITHOUT_FIELDS = {
 }
 #: The same for rows whose ids aren't read.
 _ROWS_WITHOUT_IDS = {"fasta": "in FASTA, the text is the sequence", "text": "in text, a row is a line"}
+#: Endings of files that aren't read as what is in them.
+_PACKED = (".bz2", ".xz", ".lz4", ".sz", ".snappy", ".br", ".lzma", ".zip", ".7z", ".rar", ".tar", ".tgz", ".tar.gz")
 #: Options that name a field of a row, by their names in `SourceOptions`.
 FIELD_OPTIONS = ("id_field", "text_field", "tokens_field")
 
@@ -68,6 +70,12 @@ def _need_fields(files: Sequence[SourceFile], named: Collection[str], rows: Mapp
     flags = [f"--{name.replace('_', '-')}" for name in FIELD_OPTIONS if name in named]
     if not flags or not formats or any(one not in rows for one in formats):
         return
+    packed = next((file.label for file in files if file.label.lower().endswith(_PACKED)), None)
+    if packed is not None:
+        raise OptionError(
+            f"{packed}: by its name, it is compressed in another way than by gzip or zstd, or an archive; unpack it, "
+            "or compress its file with one of these"
+        )
     be, leave = ("is", "leave it out") if len(flags) == 1 else ("are", "leave them out")
     raise OptionError(
         f"{' and '.join(flags)} {be} for formats with fields, and the input is {', '.join(formats)}: "

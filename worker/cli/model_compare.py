@@ -106,7 +106,8 @@ def _hint(found: Difference, place: Place, padding: Padding | None) -> str:
             "what depends on the position; otherwise for another activation, or for other numbers in a layer"
         )
     else:
-        other = "the tokens before are the same: look for padding, a mask, or what depends on the position"
+        own = "what a layer does with its own state (--reset of a GRU), " if place.token == 1 else ""
+        other = f"the tokens before are the same: look for {own}padding, a mask, or what depends on the position"
     if not found.padded_differ:
         return other
     if padding is not None:

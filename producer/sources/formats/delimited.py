@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 _ABOUT_QUOTES = "; if quotation marks are characters of the texts, give --no-quotes"
-_OTHER_LINE_ENDS = "not CSV: a carriage return inside a line; end lines with a line feed, as `tr '\\r' '\\n'` does"
+_OTHER_LINE_ENDS = "a carriage return inside a line; end lines with a line feed, as `tr '\\r' '\\n'` does"
+#: What bytes that aren't UTF-8 become while records are found.
+_ESCAPED = re.compile("[\udc80-\udcff]")
 #: Lines of a record that must all look like rows before it is bad: of a few lines of prose, each may have one comma.
 _LEAST_ROWS = 5
 #: A text of so many lines that all look like rows is none, even if it has quotation marks, doubled as they must be.
@@ -106,6 +108,7 @@ class Records:
         self._quoting: Literal[0, 3] = csv.QUOTE_NONE if quotes is False else csv.QUOTE_MINIMAL
         self._is_checked = quotes is None
         self._max_row_bytes = max_row_bytes
+        self._has_escaped = False  # whether a line had bytes that aren't UTF-8
         self._open: list[str] = []  # the lines of a record whose closing quote hasn't been read yet
         self._line = 1  # the number of the first one of them, or of the next line
         # The csv module has one limit for the whole process; a field may be as long as a row.
@@ -115,17 +118,39 @@ class Records:
         """Yield the records that these lines complete; blank lines are skipped."""
         run: list[str] = []
         for line in lines:
-            try:
-                if isinstance(line, LongLine):
-                    raise RowError(line.reason)  # noqa: TRY301 - both kinds of unreadable line end a run
-                run.append(decoded(line) + "\n")
-            except RowError as error:
+            if isinstance(line, LongLine):
                 yield from self._parsed(run)
                 run = []
                 yield from self._left_open()
                 self._line += 1
-                yield Unreadable(str(error))
+                yield Unreadable(line.reason)
+            else:
+                run.append(self._as_text(line) + "\n")
         yield from self._parsed(run)
+
+    def _as_text(self, line: bytes) -> str:
+        """A line, in which bytes that aren't UTF-8 are escaped: its record ends where it would without them."""
+        try:
+            return line.decode()
+        except UnicodeDecodeError:
+            self._has_escaped = True
+            return line.decode(errors="surrogateescape")
+
+    def _why_undecoded(self, lines: list[str]) -> str:
+        """Why some lines aren't UTF-8; empty if they are."""
+        text = "".join(lines) if self._has_escaped else ""
+        if not _ESCAPED.search(text):
+            return ""
+        try:
+            decoded(text.encode(errors="surrogateescape"))
+        except RowError as error:
+            return str(error)
+        return ""
+
+    def _or_undecoded(self, record: list[str] | Unreadable, lines: list[str]) -> list[str] | Unreadable:
+        """A record of some lines; unreadable if they aren't UTF-8."""
+        why = self._why_undecoded(lines)
+        return Unreadable(why) if why else record
 
     def end(self) -> Iterator[list[str] | Unreadable]:
         """Yield an unreadable record if the input ended within one, and the records in its lines after the first."""
@@ -148,7 +173,7 @@ class Records:
                     reader, first = self._reader(run, start), start
                 continue
             if record:
-                yield record
+                yield self._or_undecoded(record, run[start:end])
             self._line += 1
             start = end
         self._open += run[start:]
@@ -194,11 +219,11 @@ class Records:
                 if found is None:
                     return place
                 if not isinstance(found, Unreadable):
-                    yield found
+                    yield self._or_undecoded(found, lines[place:])
                     self._line += len(lines) - place
                     return len(lines)
             if found:
-                yield found
+                yield self._or_undecoded(found, [line])
             self._line += 1
             size -= len(line)
         return count
@@ -210,12 +235,12 @@ class Records:
             lines: of a record.
             record: how that ended: with an error, which those that begin later have, too, or with a field's end.
         """
-        is_whole = isinstance(record, Unreadable) and record.reason == _OTHER_LINE_ENDS and self._is_whole(lines)
+        is_whole = isinstance(record, Unreadable) and record.reason.endswith(_OTHER_LINE_ENDS) and self._is_whole(lines)
         rows_from, marked = (0, 0) if isinstance(record, Unreadable) else self._likeness(lines)
 
         def judge(place: int) -> list[str] | Unreadable:
             if isinstance(record, Unreadable):
-                has_own = record.reason == _OTHER_LINE_ENDS and "\r" in lines[place].rstrip("\r\n")
+                has_own = record.reason.endswith(_OTHER_LINE_ENDS) and "\r" in lines[place].rstrip("\r\n")
                 return record if has_own or is_whole else self._misquoted()
             count = len(lines) - place
             has_marks = marked > place and count < _MANY_LINES
@@ -223,7 +248,8 @@ class Records:
             whole = None if looks_like_rows else _next(self._reader(lines, place))
             if whole is None or isinstance(whole, Unreadable):
                 return self._misquoted()
-            self.line_ends.add(count, self._line)
+            if not self._why_undecoded(lines[place:]):
+                self.line_ends.add(count, self._line)
             return whole
 
         return judge
@@ -270,9 +296,9 @@ def _next(reader: "Reader") -> list[str] | Unreadable | None:
     except _OutOfLinesError:
         return None
     except csv.Error as error:
-        if "new-line character" in str(error):
-            return Unreadable(_OTHER_LINE_ENDS)
         name = "TSV" if reader.dialect.delimiter == "\t" else "CSV"
+        if "new-line character" in str(error):
+            return Unreadable(f"not {name}: {_OTHER_LINE_ENDS}")
         return Unreadable(f"not {name}: {error}{_ABOUT_QUOTES if 'expected after' in str(error) else ''}")
 
 

@@ -532,6 +532,14 @@ def test_names_of_fields_need_an_input_with_fields(tmp_path, name, content, inst
     check_inputs([str(plain)], options)  # of a variable, which may be meant for other inputs
 
 
+@pytest.mark.parametrize("name", ["b.csv.bz2", "b.jsonl.XZ"])
+def test_names_of_fields_of_a_packed_input(tmp_path, name):
+    """It has fields, but isn't read; another format's name wouldn't help."""
+    packed = write(tmp_path / name, "text,key\nx,1\n")
+    with pytest.raises(OptionError, match=f"{name}: by its name, it is compressed .* unpack it"):
+        check_inputs([str(packed)], SourceOptions(), ("text_field",))
+
+
 BINARY = [
     (table_bytes(pa.table({"text": ["x"]}), "parquet"), "is parquet by its content"),
     (table_bytes(pa.table({"text": ["x"]}), "arrow"), "is arrow by its content"),

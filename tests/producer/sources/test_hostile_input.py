@@ -146,10 +146,29 @@ def test_csv(tmp_path):
     assert [(row.position, row.reason[:24]) for row in rows if isinstance(row, BadRow)] == [
         (1, "has 2 columns; 3 are nam"),
         (3, "not UTF-8: byte 0xff at "),
-        (4, "the record that begins i"),
-        (5, "not UTF-8: byte 0xff at "),
-        (8, "the record that begins i"),
+        (4, "not UTF-8: byte 0xff at "),
+        (7, "the record that begins i"),
     ]
+
+
+@pytest.mark.parametrize("quotes", [None, True])
+def test_a_record_on_several_lines_that_is_not_utf8(tmp_path, quotes):
+    """It is one bad row, and none of its lines is another."""
+    letter = b'"Dear list,\nthe file, the caf\xe9 list\nname, the value"'
+    rows = rows_of(write(tmp_path / "a.csv", b"id,text\na," + letter + b"\nb,fine\n"), quotes=quotes)
+    assert [(row.position, getattr(row, "reason", row.id)) for row in rows] == [
+        (0, "not UTF-8: byte 0xe9 at byte 31 of the row"),
+        (1, "b"),
+    ]
+    records = Records(",", 10**6, quotes=quotes)
+    by_line = [record for line in (b"a," + letter).split(b"\n") for record in records.push([line])]
+    assert by_line == [Unreadable("not UTF-8: byte 0xe9 at byte 31 of the row")]
+    assert not records.line_ends.rows
+    rows = rows_of(write(tmp_path / "one.csv", b"text\n" + letter + b"\ngood\n"), quotes=quotes)
+    assert [isinstance(row, BadRow) for row in rows] == [True, False]
+    split = b'a,"' + b"x,y\n" * 8 + b'x,y\xe9"\nb,"\xe9\nc,d\n'
+    rows = rows_of(write(tmp_path / "two.csv", b"id,text\n" + split), quotes=quotes)
+    assert [row.text for row in rows if isinstance(row, SourceRow)] == ([] if quotes else ["y"] * 7) + ["d"]
 
 
 def test_csv_whose_lines_end_with_carriage_returns(tmp_path):

@@ -102,6 +102,15 @@ def test_tokens_that_differ_by_less_than_the_bound(before, hint, model, tmp_path
     assert hint in run(model.path, tmp_path / "rows.npz").output
 
 
+def test_states_that_differ_from_the_second_token_on(model, tmp_path):
+    """There, a layer has read its own state for the first time."""
+    states = states_of(model)
+    states[2][1:, 1] += 0.25
+    ragged_file(tmp_path / "rows.npz", ROWS, states)
+    hint = "the tokens before are the same: look for what a layer does with its own state (--reset of a GRU), padding,"
+    assert hint in run(model.path, tmp_path / "rows.npz").output
+
+
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 def test_states_that_are_no_numbers(number, model, tmp_path):
     """They are the program's own, and no padding or mask explains them."""
