@@ -340,7 +340,7 @@ class JobQueue(JobLedger):
         left = self._ledger.known([self._job_key])[0].left
         own, has_others = left + self._pending_shards, self._queue.ledger.counts().shards > left
         most = SHARDS_PER_THREAD * self._queue.threads() if has_others else 1
-        has_turn = not left or own < most
+        has_turn = left < max(1, most)
         if has_turn and own + 1 >= most:
             self._segment_at = 0.0  # the shard is entered before there is room for another
         return has_turn

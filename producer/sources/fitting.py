@@ -1,5 +1,6 @@
 """Options that don't fit the formats of the inputs: they would change nothing, or another thing than was meant."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 
 from producer.sources.discovery import SourceFile
@@ -13,8 +14,12 @@ _ROWS_WITHOUT_FIELDS = {
 }
 #: The same for rows whose ids aren't read.
 _ROWS_WITHOUT_IDS = {"fasta": "in FASTA, the text is the sequence", "text": "in text, a row is a line"}
-#: Endings of files that aren't read as what is in them.
-_PACKED = (".bz2", ".xz", ".lz4", ".sz", ".snappy", ".br", ".lzma", ".zip", ".7z", ".rar", ".tar", ".tgz", ".tar.gz")
+#: How files of formats with fields are called that are packed, so that they aren't read as these.
+_PACKED = re.compile(
+    r"\.(jsonl|ndjson|json|csv|tsv|parquet|pq|arrows?|ipc|feather)"
+    r"\.(bz2|xz|lz4|sz|snappy|br|lzma|lz|z|zip|7z|rar|tar(\.gz|\.zst)?)$",
+    re.IGNORECASE,
+)
 #: Options that name a field of a row, by their names in `SourceOptions`.
 FIELD_OPTIONS = ("id_field", "text_field", "tokens_field")
 
@@ -70,7 +75,7 @@ def _need_fields(files: Sequence[SourceFile], named: Collection[str], rows: Mapp
     flags = [f"--{name.replace('_', '-')}" for name in FIELD_OPTIONS if name in named]
     if not flags or not formats or any(one not in rows for one in formats):
         return
-    packed = next((file.label for file in files if file.label.lower().endswith(_PACKED)), None)
+    packed = next((file.label for file in files if _PACKED.search(file.label)), None)
     if packed is not None:
         raise OptionError(
             f"{packed}: by its name, it is compressed in another way than by gzip or zstd, or an archive; unpack it, "

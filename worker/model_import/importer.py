@@ -196,7 +196,8 @@ def _refuse_other_model(directory: Path, config: ModelConfig) -> None:
     try:
         there = config_there(directory)
     except ModelError as error:
-        why = str(error).removeprefix(f"{directory}: ").removeprefix("model: ").partition("; ")[0]
+        found = str(error).removeprefix(f"{directory}: ").removeprefix("model: ")
+        why = found.rpartition("; ")[0] or found  # without what to do with a model's
         raise ImportRefusedError(
             f"{directory}: contains a {CONFIG_FILE} that isn't read as a model's ({why}); choose another directory"
         ) from error

@@ -9,7 +9,6 @@ import os
 import secrets
 import socket
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from unrolled.errors import BrokenWorkerError, BrokerAwayError, BrokerRefusesError, TransientError, counted
@@ -155,11 +154,14 @@ class Assembly:
         timer = threading.Timer(grace, self._stop_service)
         timer.daemon = True
         # A limit of memory or of threads may leave no room for one: the one before it goes on, or `stop` does without.
-        with suppress(RuntimeError):
+        before, self._stopping = self._stopping, timer  # at once: another signal may interrupt what follows
+        try:
             timer.start()
-            if self._stopping:
-                self._stopping.cancel()
-            self._stopping = timer
+        except RuntimeError:
+            self._stopping = before
+        else:
+            if before:
+                before.cancel()
 
     def stop(self) -> None:
         """Wait until nothing is on board, at most for the grace period, and end all threads."""

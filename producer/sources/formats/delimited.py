@@ -97,7 +97,7 @@ class Records:
 
     Attributes:
         columns: how many a row has, for the check of records on several lines; None while it isn't known.
-        line_ends: the records on several lines that were good.
+        line_ends: the records on several lines whose quotation marks are as they must be.
     """
 
     def __init__(self, delimiter: str, max_row_bytes: int, *, quotes: bool | None = None) -> None:
@@ -248,8 +248,7 @@ class Records:
             whole = None if looks_like_rows else _next(self._reader(lines, place))
             if whole is None or isinstance(whole, Unreadable):
                 return self._misquoted()
-            if not self._why_undecoded(lines[place:]):
-                self.line_ends.add(count, self._line)
+            self.line_ends.add(count, self._line)
             return whole
 
         return judge

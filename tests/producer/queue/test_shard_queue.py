@@ -289,6 +289,32 @@ def test_a_job_beside_others_has_room_for_its_turns(broker, job):
     assert len(log_of(job).inputs) == 20
 
 
+def test_shards_that_were_cut_take_no_room_from_turns(broker, job, monkeypatch):
+    """They are entered once another job has filled the queue, and not when it has room again."""
+    monkeypatch.setattr("producer.queue.shard_queue.SEGMENT_SECONDS", 3600.0)
+    cut, filled = threading.Event(), threading.Event()
+
+    def some_cuts():
+        yield from cuts(9)
+        cut.set()
+        filled.wait(60)
+        yield from list(cuts(11))[9:]
+
+    with closing(ShardQueue(broker.url, "unrolled", OFFER, Patience(print), max_queued_tokens=20 * TOKENS)) as queue:
+        queue.ledger.beat("host", {"concurrency": 2})
+        producer = beside(fill, queue, job, some_cuts())
+        assert cut.wait(60)
+        other = Member("0" * 16, Life(ShardId(0, "0123456789ab"), 0))
+        queue.ledger.enter(other.job_key, "/other", None, [(other, 20 * TOKENS)], 1)
+        assert len(held(queue, job)) < 2 * SHARDS_PER_THREAD
+        filled.set()
+        eventually(lambda: len(held(queue, job)) >= 2 * SHARDS_PER_THREAD)
+        while producer.is_alive():
+            for shard in held(queue, job):
+                queue.ledger.remove(Member(job.key, Life(shard, 0)))
+    assert len(log_of(job).inputs) == 11
+
+
 def test_the_time_of_a_wait_is_told_while_it_lasts(broker, job):
     """A figure that stood still for hours, and then jumped, would show nothing of what the producer waits for."""
     waits = []

@@ -538,6 +538,9 @@ def test_names_of_fields_of_a_packed_input(tmp_path, name):
     packed = write(tmp_path / name, "text,key\nx,1\n")
     with pytest.raises(OptionError, match=f"{name}: by its name, it is compressed .* unpack it"):
         check_inputs([str(packed)], SourceOptions(), ("text_field",))
+    plain = write(tmp_path / "corpus.br", "x\n")  # in Breton
+    with pytest.raises(OptionError, match="--text-field is for formats with fields"):
+        check_inputs([str(plain)], SourceOptions(), ("text_field",))
 
 
 BINARY = [

@@ -506,7 +506,7 @@ def test_keras_weights_in_several_files(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's variables, with NumPy 2
-@pytest.mark.parametrize("name", ["é", "a.weights.b"])
+@pytest.mark.parametrize("name", ["é", "a.weights.b", 'a"b'])
 def test_keras_weights_in_several_files_of_other_names(name, tmp_path):
     """As Keras writes them, whatever they are called."""
     keras = pytest.importorskip("keras")
@@ -536,6 +536,9 @@ def test_lists_that_say_nothing_of_parts(tmp_path):
         with pytest.raises(ImportRefusedError, match=reason):
             imported(tmp_path / name, tmp_path / "made")
     (tmp_path / "m_00000.weights.h5").unlink()
+    (tmp_path / "p.weights.json").write_text('{"weight_map": {"/a": "p_00000.weights.h5", "/b": "p_00001.weights.h5"}}')
+    with pytest.raises(ImportRefusedError, match=r"several files\. Load all parts with .*p\.weights\.json"):
+        imported(tmp_path, tmp_path / "made")
     (tmp_path / "model-00001-of-00002.safetensors").touch()
     with pytest.raises(ImportRefusedError, match="a model in 2 parts"):
         imported(tmp_path, tmp_path / "made")

@@ -683,6 +683,27 @@ def test_a_second_signal_without_a_thread_leaves_the_grace_of_the_first(site, mo
         site.gate.touch()
 
 
+def test_a_second_signal_while_the_first_is_answered_gives_back_at_once(site, monkeypatch):
+    """A signal's handler may be interrupted by another's."""
+    job = site.enqueue(make_rows(2))
+    shard = only_shard(job)
+    plan = site.with_plan(gate=str(site.gate))
+    with ThreadPoolExecutor(1) as threads, worker_parts(site, plan, grace_seconds=600) as parts:
+        future = in_background(threads, parts, job, shard)
+        eventually(site.calls, "the engine at work")
+        start = threading.Timer.start
+
+        def interrupted(timer):
+            monkeypatch.setattr(threading.Timer, "start", start)
+            start(timer)
+            parts.begin_stopping()
+
+        monkeypatch.setattr(threading.Timer, "start", interrupted)
+        parts.begin_stopping()
+        assert future.result(60) == Outcome.GIVEN_BACK
+        site.gate.touch()
+
+
 def test_stopping_ends_the_wait_for_the_broker(site, broker, caplog):
     """A message that can't be looked up is left where it is: in the ledger."""
     job = site.enqueue(make_rows(2))

@@ -13,7 +13,7 @@ _LIST_BYTES = 1 << 24
 _PART = re.compile(r"-(?P<number>\d{5})-of-(?P<count>\d{5})\.\w+$")
 #: Keras's list of weights that it saved in several files, and their names in it.
 _KERAS_LIST = ".weights.json"
-_KERAS_PART = re.compile(rb'"[^"\n]{0,2000}_\d{5,}\.weights\.h5"')
+_KERAS_PART = re.compile(rb'"(?:[^"\\\n]|\\.){0,2000}_\d{5,}\.weights\.h5"')
 
 
 def has_string(listing: Path, text: str) -> bool:
@@ -39,11 +39,12 @@ def whole_of(directory: Path, files: list[str]) -> list[str]:
     Raises:
         ImportRefusedError: there are only parts.
     """
-    listed = {part: name for name, parts in _keras_lists(directory).items() for part in parts}
+    lists = _keras_lists(directory)
+    listed = {part: name for name, parts in lists.items() for part in parts}
     whole = [name for name in files if not _PART.search(name) and name not in listed]
     if whole:
         return whole
-    if of_keras := [listed[name] for name in files if name in listed]:
+    if of_keras := [listed[name] for name in files if name in listed] or ([] if files else [*lists]):
         raise ImportRefusedError(
             f"is a directory with a model's weights in several files. {_how_to_join_keras(of_keras[0])}"
         )

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _TABLE = re.compile(r"(^|/)[^/]*embedding[^/]*$|(^|/)embeddings?(/|$)", re.IGNORECASE)
 #: The names of matrices by which a layer multiplies, adapters' too.
-_KERNEL = re.compile(r"(^|[/_])kernel(_\w|_?\d+)?(:\d+)?$")
+_KERNEL = re.compile(r"(^|[/_])kernel\d*([_:][^/]*)?$")
 #: The names of an optimizer's variables.
 _OPTIMIZER = re.compile(
     r"(^|/)_?optimizers?(_\d+)?/|optimizer[^/]*/_(?!operations/|layers/|functional/)|OPTIMIZER_SLOT|^_all_variables/"
