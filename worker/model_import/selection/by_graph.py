@@ -71,8 +71,10 @@ def choose_by_graph(found: Found, asked: Asked) -> Stack:
         raise ImportRefusedError(f"it has {len(good)} stacks of recurrent layers; say which one: {choices}{more}")
     if not named:
         if usable and asked.top is None:
-            _check_beside(found, [layer.name for stack in stacks for layer in stack.layers], good[0])
-            _check_stopped(found, {way: str(ways[way]) for way in stopped}, good[0])
+            beside = [layer.name for stack in stacks for layer in stack.layers] + [
+                one for way in stopped for one in way
+            ]
+            _check_beside(found, beside, good[0])
         paths.check_top(good[0])
     if not any(layer.problem for layer in good[0].layers):
         paths.complete(good[0])
@@ -98,17 +100,6 @@ def _check_beside(found: Found, names: list[str], good: Stack) -> None:
         layer = found.layers.get(name)
         if layer is not None and layer.problem:
             raise ImportRefusedError(f"{layer.name}: {layer.problem}. {_FOR_THE_OTHERS}{_options(good)}")
-
-
-def _check_stopped(found: Found, stopped: Mapping[tuple[str, ...], str], good: Stack) -> None:
-    """The same for layers that are no stack, of which the reason is what they read.
-
-    Raises:
-        ImportRefusedError: one of them has a problem.
-    """
-    for names, why in stopped.items():
-        if any(found.layers[name].problem for name in names if name in found.layers):
-            raise ImportRefusedError(f"{why}. {_FOR_THE_OTHERS}{_options(good)}")
 
 
 def _reads(stacks: list[Stack]) -> str:
