@@ -143,7 +143,7 @@ class FileRun(Run):
             for make in cuts:
                 # The last shard is added to the log together with the end of the input, at which it is cut. Once the
                 # input has grown, only the log shows where it ended before.
-                if new and (self._ledger.is_time() or len(new) >= MOST_ENTRIES):
+                if new and (len(new) >= MOST_ENTRIES or self._ledger.is_time()):
                     self._add(count - len(new), new)
                     new = []
                 spooled, known = self._compared(count, make)
