@@ -147,7 +147,7 @@ _ALL: tuple[Decorator, ...] = (
     click.option(
         "--max-queued-tokens", type=click.IntRange(1), show_default="as many as keep all workers busy",
         help="Size of the queue, in tokens that wait or are being computed; reading pauses while it is full. A few "
-        "shards that were cut before come on top, and a job beside others may have three for each unit of their "
+        "shards that were cut before come on top, and a job beside others may have three for each unit of the "
         "workers' --concurrency.",
     ),
     click.option(

@@ -643,19 +643,26 @@ def test_stopping_gives_back_what_is_on_board(site):
     assert not site.ledger.claim(member_of(job, shard), "next").suspect
 
 
+@contextlib.contextmanager
+def at_work(site, **options):
+    """A worker whose engine computes a shard until the end of the block, and what becomes of the shard."""
+    job = site.enqueue(make_rows(2))
+    plan = site.with_plan(gate=str(site.gate))
+    with ThreadPoolExecutor(1) as threads, worker_parts(site, plan, **options) as parts:
+        future = in_background(threads, parts, job, only_shard(job))
+        eventually(site.calls, "the engine at work")
+        yield parts, future
+        site.gate.touch()
+
+
+def no_thread(_):
+    raise RuntimeError("can't start new thread")
+
+
 def test_a_worker_stops_where_no_thread_can_be_started(site, monkeypatch):
     """As under a limit of memory: it gives back what it holds, without a grace."""
-    job = site.enqueue(make_rows(2))
-    shard = only_shard(job)
-    plan = site.with_plan(gate=str(site.gate))
-    with ThreadPoolExecutor(1) as threads, worker_parts(site, plan, grace_seconds=600) as parts:
-        future = in_background(threads, parts, job, shard)
-        eventually(site.calls, "the engine at work")
-
-        def refuse(_):
-            raise RuntimeError("can't start new thread")
-
-        monkeypatch.setattr(threading.Timer, "start", refuse)
+    with at_work(site, grace_seconds=600) as (parts, future):
+        monkeypatch.setattr(threading.Timer, "start", no_thread)
         parts.begin_stopping()  # as a signal does
         assert parts.service.board.held()
         stopping = threading.Thread(target=parts.stop)
@@ -666,31 +673,16 @@ def test_a_worker_stops_where_no_thread_can_be_started(site, monkeypatch):
 
 
 def test_a_second_signal_without_a_thread_leaves_the_grace_of_the_first(site, monkeypatch):
-    job = site.enqueue(make_rows(2))
-    shard = only_shard(job)
-    plan = site.with_plan(gate=str(site.gate))
-    with ThreadPoolExecutor(1) as threads, worker_parts(site, plan, grace_seconds=1) as parts:
-        future = in_background(threads, parts, job, shard)
-        eventually(site.calls, "the engine at work")
+    with at_work(site, grace_seconds=1) as (parts, future):
         parts.begin_stopping()
-
-        def refuse(_):
-            raise RuntimeError("can't start new thread")
-
-        monkeypatch.setattr(threading.Timer, "start", refuse)
+        monkeypatch.setattr(threading.Timer, "start", no_thread)
         parts.begin_stopping()
         assert future.result(60) == Outcome.GIVEN_BACK
-        site.gate.touch()
 
 
 def test_a_second_signal_while_the_first_is_answered_gives_back_at_once(site, monkeypatch):
     """A signal's handler may be interrupted by another's."""
-    job = site.enqueue(make_rows(2))
-    shard = only_shard(job)
-    plan = site.with_plan(gate=str(site.gate))
-    with ThreadPoolExecutor(1) as threads, worker_parts(site, plan, grace_seconds=600) as parts:
-        future = in_background(threads, parts, job, shard)
-        eventually(site.calls, "the engine at work")
+    with at_work(site, grace_seconds=600) as (parts, future):
         start = threading.Timer.start
 
         def interrupted(timer):
@@ -701,7 +693,6 @@ def test_a_second_signal_while_the_first_is_answered_gives_back_at_once(site, mo
         monkeypatch.setattr(threading.Timer, "start", interrupted)
         parts.begin_stopping()
         assert future.result(60) == Outcome.GIVEN_BACK
-        site.gate.touch()
 
 
 def test_stopping_ends_the_wait_for_the_broker(site, broker, caplog):

@@ -26,9 +26,10 @@ def refuse_part(source: Path) -> None:
     part = _PART.search(source.name)
     if part is not None and int(part["count"]) > 1:
         raise ImportRefusedError(f"it is part {int(part['number'])} of {int(part['count'])}. {_how_to_join(part)}")
-    if source.name in _keras_lists(source.parent):
+    lists = _keras_lists(source.parent)
+    if source.name in lists:
         raise ImportRefusedError(f"it is the list of a model's weights. {_how_to_join_keras(source.name)}")
-    for name, parts in _keras_lists(source.parent).items():
+    for name, parts in lists.items():
         if source.name in parts:
             raise ImportRefusedError(f"{name} lists it as a part of a model. {_how_to_join_keras(name)}")
 
