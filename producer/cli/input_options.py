@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _SOURCE: dict[str, Decorator] = {
     "format": click.option(
-        "--format", type=click.Choice(FORMATS), show_default="by the file's name; text for -",
+        "--format", type=click.Choice(FORMATS), show_default="by the file's name; else text",
         help="Format of the inputs.",
     ),
     "kind": click.option(
@@ -73,7 +73,7 @@ _SOURCE: dict[str, Decorator] = {
     ),
     "max_row_bytes": click.option(
         "--max-row-bytes", type=click.IntRange(1), default=16 * 2**20, show_default=True,
-        help="Size of the longest row that is read; longer rows go to quarantine.",
+        help="Size of the longest row that is read; a longer one is a bad row.",
     ),
     "follow": click.option("--follow", is_flag=True, help="Read standard input as it arrives; INPUTS is then -."),
 }  # fmt: skip
@@ -147,7 +147,7 @@ _ALL: tuple[Decorator, ...] = (
     click.option(
         "--max-queued-tokens", type=click.IntRange(1), show_default="as many as keep all workers busy",
         help="Size of the queue, in tokens that wait or are being computed; reading pauses while it is full. A few "
-        "shards that were cut before come on top, and a job beside others may have three for each unit of the "
+        "shards that were cut before come on top, and a job beside others may have one, or three for each unit of the "
         "workers' --concurrency.",
     ),
     click.option(

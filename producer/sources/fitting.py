@@ -14,10 +14,11 @@ _ROWS_WITHOUT_FIELDS = {
 }
 #: The same for rows whose ids aren't read.
 _ROWS_WITHOUT_IDS = {"fasta": "in FASTA, the text is the sequence", "text": "in text, a row is a line"}
-#: How files of formats with fields are called that are packed, so that they aren't read as these.
+#: Endings of files that are packed, so that they aren't read as what is in them. Those of one or two letters, which
+#: may mean a language, count behind a format's alone.
 _PACKED = re.compile(
-    r"\.(jsonl|ndjson|json|csv|tsv|parquet|pq|arrows?|ipc|feather)"
-    r"\.(bz2|xz|lz4|sz|snappy|br|lzma|lz|z|zip|7z|rar|tar(\.gz|\.zst)?)$",
+    r"\.(bz2|xz|lz4|snappy|lzma|zip|7z|rar|tgz|tbz2?|txz|tar(\.\w+)?)$"
+    r"|\.(jsonl|ndjson|json|csv|tsv|parquet|pq|arrows?|ipc|feather)\.(sz|br|lz|z)$",
     re.IGNORECASE,
 )
 #: Options that name a field of a row, by their names in `SourceOptions`.

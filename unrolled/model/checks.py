@@ -18,8 +18,8 @@ def check_names(kind: type, found: Mapping[str, object], where: str, optional: f
         missing, unknown = sorted(names - found.keys()), sorted(found.keys() - names)
         wrong = [f"lacks the fields {missing}"] * bool(missing)
         wrong += [f"has the unknown fields {unknown!s:.200}"] * bool(unknown)
-        null = "; projection and reset are null where they don't apply" * bool({"projection", "reset"} & {*missing})
-        raise ModelError(f"model: {where} {' and '.join(wrong)}; correct it{null}")
+        null = " (projection and reset are null where they don't apply)" * bool({"projection", "reset"} & {*missing})
+        raise ModelError(f"model: {where} {' and '.join(wrong)}{null}; correct it")
 
 
 def check_number(whose: str, name: str, value: object, largest: int) -> None:

@@ -8,6 +8,7 @@ from operator import xor
 
 import numpy as np
 
+from unrolled.errors import counted
 from unrolled.model.config import ModelConfig
 from unrolled.model.layer import LayerConfig
 from unrolled.model.padding import Padding
@@ -266,7 +267,9 @@ def _describe(made: Assembled, found: Found, stack: Stack, parts: list[Part]) ->
     if stack.vectors:
         hidden = made.config.mask_value
         masked = "" if hidden is None else f"; a vector that has only {hidden:g} is padding"
-        made.taken.append(f"no embedding: rows contain vectors of {made.config.vector_dim:,} numbers{masked}")
+        made.taken.append(
+            f"no embedding: rows contain vectors of {counted(made.config.vector_dim or 0, 'number')}{masked}"
+        )
     elif stack.table is None:
         made.taken.append(f"no embedding: ids are read as one-hot vectors of {stack.layers[0].inputs}")
     else:

@@ -71,6 +71,7 @@ class Assembly:
         self.refused: BrokerRefusesError | None = None
         self._breaking = threading.Lock()
         self._stopping: threading.Timer | None = None
+        self._asked_to_stop = False
         self._stop_worker = stop_worker
         self._on_stopping = on_stopping
         self._settings = settings
@@ -150,17 +151,18 @@ class Assembly:
 
         Called in a signal handler, so it takes no lock: a timer's thread does the work.
         """
-        grace = 0.0 if self._stopping else self._settings.grace_seconds
+        asked, self._asked_to_stop = self._asked_to_stop, True  # at once: another signal may interrupt what follows
+        grace = 0.0 if asked else self._settings.grace_seconds
         timer = threading.Timer(grace, self._stop_service)
         timer.daemon = True
         # A limit of memory or of threads may leave no room for one: the one before it goes on, or `stop` does without.
-        before, self._stopping = self._stopping, timer  # at once: another signal may interrupt what follows
+        before, self._stopping = self._stopping, timer
         try:
             timer.start()
-        except RuntimeError:
-            self._stopping = before
+        except (RuntimeError, MemoryError):
+            self._stopping, self._asked_to_stop = before, asked
         else:
-            if before:
+            if asked and before:
                 before.cancel()
 
     def stop(self) -> None:

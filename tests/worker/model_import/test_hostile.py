@@ -526,6 +526,7 @@ def test_lists_that_say_nothing_of_parts(tmp_path):
     (tmp_path / "m.weights.json").write_text('{"weight_map": {"/a/vars": "m_00000.weights.h5"}}')
     (tmp_path / "n.weights.json").write_text('{"a": 0.5, "b": "\\x_00001.weights.h5"}')
     (tmp_path / "o.weights.json").touch()
+    (tmp_path / "q.weights.json").write_text(json.dumps('"' * 2**21))  # minutes, if each mark were taken for a string's
     h5py.File(tmp_path / "m_00000.weights.h5", "w").close()
     for name, reason in (
         ("m_00000.weights.h5", "no LSTM"),
@@ -547,13 +548,15 @@ def test_lists_that_say_nothing_of_parts(tmp_path):
 def test_a_config_of_another_program_is_kept(tmp_path):
     (tmp_path / "made").mkdir()
     for text, why in (
-        ('{"mine": 1}', "has no format_version, so it is damaged, or of another program"),
-        ('{"format_version": 99}', "has format_version 99, but this program reads 1"),
+        ('{"mine": 1}', r"config\.json has no format_version, so it is damaged, or of another program"),
+        ('{"format_version": 99}', r"config\.json has format_version 99, but this program reads 1"),
+        (
+            '{"format_version": 1, "vocab_size": 9, "embedding_dim": 4, "max_length": null, "layers": [{"units": 5}]}',
+            r"layers\[0\] lacks the fields [^;]* \(projection and reset are null where they don't apply\)",
+        ),
     ):
         (tmp_path / "made" / "config.json").write_text(text)
-        with pytest.raises(
-            ImportRefusedError, match=rf"a config\.json that isn't .* \(config\.json {why}\); choose another"
-        ):
+        with pytest.raises(ImportRefusedError, match=rf"a config\.json that isn't .* \({why}\); choose another"):
             imported(MODELS / "lstm1.safetensors", tmp_path / "made")
         assert (tmp_path / "made" / "config.json").read_text() == text
 

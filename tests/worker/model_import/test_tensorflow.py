@@ -162,9 +162,16 @@ def test_a_matrix_with_a_bias_beside_it_is_no_table(tmp_path):
         ("lstm", {"kernel_net/words": (10, 4)}, "kernel_net/words", ()),
         ("m", {"m/words": (10, 4), "m/gamma": (4,)}, "m/words", ("m/gamma",)),
         ("lstm", {"d/kernel_posterior_loc": (7, 4), "words/table": (10, 4)}, "words/table", ("d",)),
+        ("lstm", {"words/kernel_table": (10, 4)}, "words/kernel_table", ()),
         ("lstm", {"decoder/w": (9, 4), "decoder/b": (9,), "words/matrix": (10, 4)}, "words/matrix", ("decoder",)),
     ],
-    ids=["a scope called a kernel", "one scope of all", "another kernel", "a head turned around"],
+    ids=[
+        "a scope called a kernel",
+        "one scope of all",
+        "another kernel",
+        "a table of a kernel",
+        "a head turned around",
+    ],
 )
 def test_the_matrix_that_is_advised(scope, others, advised, leave, tmp_path):
     """Whatever its scope is called, and whatever the model has besides."""

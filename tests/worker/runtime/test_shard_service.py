@@ -659,10 +659,15 @@ def no_thread(_):
     raise RuntimeError("can't start new thread")
 
 
-def test_a_worker_stops_where_no_thread_can_be_started(site, monkeypatch):
+def no_memory(_):
+    raise MemoryError
+
+
+@pytest.mark.parametrize("refused", [no_thread, no_memory])
+def test_a_worker_stops_where_no_thread_can_be_started(refused, site, monkeypatch):
     """As under a limit of memory: it gives back what it holds, without a grace."""
     with at_work(site, grace_seconds=600) as (parts, future):
-        monkeypatch.setattr(threading.Timer, "start", no_thread)
+        monkeypatch.setattr(threading.Timer, "start", refused)
         parts.begin_stopping()  # as a signal does
         assert parts.service.board.held()
         stopping = threading.Thread(target=parts.stop)
@@ -680,17 +685,18 @@ def test_a_second_signal_without_a_thread_leaves_the_grace_of_the_first(site, mo
         assert future.result(60) == Outcome.GIVEN_BACK
 
 
-def test_a_second_signal_while_the_first_is_answered_gives_back_at_once(site, monkeypatch):
+@pytest.mark.parametrize("moment", ["__init__", "start"])
+def test_a_second_signal_while_the_first_is_answered_gives_back_at_once(moment, site, monkeypatch):
     """A signal's handler may be interrupted by another's."""
     with at_work(site, grace_seconds=600) as (parts, future):
-        start = threading.Timer.start
+        whole = getattr(threading.Timer, moment)
 
-        def interrupted(timer):
-            monkeypatch.setattr(threading.Timer, "start", start)
-            start(timer)
+        def interrupted(*given):
+            monkeypatch.setattr(threading.Timer, moment, whole)
+            whole(*given)
             parts.begin_stopping()
 
-        monkeypatch.setattr(threading.Timer, "start", interrupted)
+        monkeypatch.setattr(threading.Timer, moment, interrupted)
         parts.begin_stopping()
         assert future.result(60) == Outcome.GIVEN_BACK
 

@@ -71,10 +71,8 @@ def choose_by_graph(found: Found, asked: Asked) -> Stack:
         raise ImportRefusedError(f"it has {len(good)} stacks of recurrent layers; say which one: {choices}{more}")
     if not named:
         if usable and asked.top is None:
-            beside = [layer.name for stack in stacks for layer in stack.layers] + [
-                one for way in stopped for one in way
-            ]
-            _check_beside(found, beside, good[0])
+            _check_beside(found, {layer.name: "" for stack in stacks for layer in stack.layers}, good[0])
+            _check_beside(found, {name: f". Besides, {ways[way]}" for way in stopped for name in way}, good[0])
         paths.check_top(good[0])
     if not any(layer.problem for layer in good[0].layers):
         paths.complete(good[0])
@@ -90,16 +88,21 @@ def _stopped(ways: dict[tuple[str, ...], Stack | str], asked: Asked) -> list[tup
     return [names for names, way in ways.items() if isinstance(way, str) and not isinstance(way, _OfIds)]
 
 
-def _check_beside(found: Found, names: list[str], good: Stack) -> None:
+def _check_beside(found: Found, more_of: Mapping[str, str], good: Stack) -> None:
     """Check that no layer has a problem: the states of one that can't be imported, as a decoder's, may be those wanted.
+
+    Args:
+        found: what the file contains.
+        more_of: the layers' names, and what else is to be said of each.
+        good: the stack that can be imported.
 
     Raises:
         ImportRefusedError: one has; the error says how to take the stack that can be imported.
     """
-    for name in names:
+    for name, more in more_of.items():
         layer = found.layers.get(name)
         if layer is not None and layer.problem:
-            raise ImportRefusedError(f"{layer.name}: {layer.problem}. {_FOR_THE_OTHERS}{_options(good)}")
+            raise ImportRefusedError(f"{layer.name}: {layer.problem}{more}. {_FOR_THE_OTHERS}{_options(good)}")
 
 
 def _reads(stacks: list[Stack]) -> str:

@@ -53,6 +53,13 @@ def masked_embedding_in_hdf5():
     return ids, lstm()(words(**MASKED)(ids))
 
 
+@case(r"top: the model computes its mask .* Besides, top reads .*\(Attention\)", suffix=".keras")
+def attention_between_two_layers_with_a_mask():
+    ids = text()
+    states = lstm(name="low")(words(**MASKED)(ids))
+    return ids, lstm(name="top")(layers.Attention()([states, states]))
+
+
 @case(suffix=".keras")
 def attention_and_head_on_top():
     ids = text()

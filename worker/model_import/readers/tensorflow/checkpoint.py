@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _TABLE = re.compile(r"(^|/)[^/]*embedding[^/]*$|(^|/)embeddings?(/|$)", re.IGNORECASE)
-#: The names of matrices by which a layer multiplies, adapters' too.
-_KERNEL = re.compile(r"(^|[/_])kernel\d*([_:][^/]*)?$")
+#: The names of matrices by which a layer multiplies, adapters' too; and names that may be others'.
+_KERNEL = re.compile(r"(^|[/_])kernel(_\w|_?\d+)?(:\d+)?$")
+_MAYBE_KERNEL = re.compile(r"(^|[/_])kernel_[^/]*$")
 #: The names of an optimizer's variables.
 _OPTIMIZER = re.compile(
     r"(^|/)_?optimizers?(_\d+)?/|optimizer[^/]*/_(?!operations/|layers/|functional/)|OPTIMIZER_SLOT|^_all_variables/"
@@ -195,8 +196,7 @@ def find_by_names(variables: Variables, format_: str, forget_bias: float | None)
     found = Found(format_, zero_is_padding=True, leaves_open=leaves_open)
     biases = _biases(layers, variables.arrays)
     sort_weights(found, layers, variables.arrays, lambda array: _table_of(array, biases))
-    # A bias for each row may be that of a head, which is tied to the embedding or apart: others are advised first.
-    found.tables = dict(sorted(found.tables.items(), key=lambda one: _has_bias_of_rows(one[1].array, biases)))
+    found.tables = dict(sorted(found.tables.items(), key=lambda one: _is_doubtful(one[1].array, biases)))
     _note_copies(found, variables)
     if variables.unclear:
         found.why_empty = (
@@ -249,8 +249,12 @@ def _table_of(array: Array, biases: Collection[tuple[str, int]]) -> Table | None
     return Table(array.name, array, named=False)
 
 
-def _has_bias_of_rows(array: Array, biases: Collection[tuple[str, int]]) -> bool:
-    return (_scope(array.name), array.shape[0]) in biases
+def _is_doubtful(array: Array, biases: Collection[tuple[str, int]]) -> bool:
+    """Whether a matrix may be no embedding, so that others are advised first.
+
+    A bias for each row may be that of a head, which is tied to the embedding or apart.
+    """
+    return bool(_MAYBE_KERNEL.search(array.name)) or (_scope(array.name), array.shape[0]) in biases
 
 
 def _note_copies(found: Found, variables: Variables) -> None:
