@@ -56,10 +56,6 @@ class Map(ABC):
         """Whether a map computes the function."""
         return True
 
-    def layers(self, inputs: int) -> tuple[MapLayer, ...]:
-        """The maps of a model that compute it one after the other."""
-        return (self.layer(inputs),)
-
     @abstractmethod
     def layer(self, inputs: int) -> MapLayer:
         """The map for vectors of this width, of a function that is computable."""
@@ -174,14 +170,6 @@ class Normalization(Map):
         mean, deviation = _exact(self.mean), np.maximum(np.sqrt(_exact(self.variance)), 1e-7)
         return np.asarray(vectors * deviation + mean if self.turned else (vectors - mean) / deviation)
 
-    def layers(self, inputs: int) -> tuple[MapLayer, ...]:
-        """A difference and a quotient, which `merged` keeps apart; turned, a scale."""
-        if self.turned:
-            return (self.layer(inputs),)
-        mean = with_constant("sub", _exact(self.mean))
-        deviation = with_constant("div", np.maximum(np.sqrt(_exact(self.variance)), 1e-7))
-        return mean.layer(inputs), deviation.layer(inputs)
-
     def layer(self, inputs: int) -> MapLayer:
         """A scale."""
         return _scale(inputs, self)
@@ -223,11 +211,8 @@ class WithConstant(Map):
         return self.operator != "div" or not (self.constant_first or (self.numbers == 0).any())
 
     def layer(self, inputs: int) -> MapLayer:
-        """A scale; the gain of a sum or a difference is exact beside large numbers, too."""
-        made = _scale(inputs, self)
-        if self.operator in {"add", "sub"}:
-            made.tensors["gain"] = np.full(inputs, -1.0 if self.operator == "sub" and self.constant_first else 1.0)
-        return made
+        """A scale."""
+        return _scale(inputs, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,24 +249,14 @@ def _scale(inputs: int, function: Map) -> MapLayer:
 
 
 def merged(below: MapLayer, above: MapLayer) -> MapLayer | None:
-    """One map that computes two, or None: a scale can be a part of the map below it, if that has no function.
-
-    A difference that is multiplied stays apart. Of numbers near the mean that it subtracts, it loses no digits, but
-    their products would differ from the mean's by little more than float32's rounding.
-    """
+    """One map that computes two, or None: a scale can be a part of the map below it, if that has no function."""
     if above.config.kind != "scale" or below.config.activation != "linear":
-        return None
-    if _only_adds(below) and (above.tensors["gain"] != 1).any():
         return None
     gain, shift = above.tensors["gain"], above.tensors["bias"]
     factor = "kernel" if below.config.kind == "dense" else "gain"
     tensors = {factor: below.tensors[factor] * gain, "bias": below.tensors["bias"] * gain + shift}
     config = MapConfig(below.config.units, below.config.kind, above.config.activation, below.config.epsilon)
     return MapLayer(config, tensors)
-
-
-def _only_adds(one: MapLayer) -> bool:
-    return one.config.kind == "scale" and bool((one.tensors["gain"] == 1).all() and one.tensors["bias"].any())
 
 
 def _exact(array: Array) -> Vectors:

@@ -87,35 +87,6 @@ def test_functions_that_follow_each_other_become_one_map():
     assert str(parts[1].map.config) == "dense 3 (tanh)"
 
 
-FAR = np.full(6, 2.46e6, np.float32)  # as days are counted from year -4712 on
-HUNDRED = np.full(6, 100, np.float32)
-
-
-@pytest.mark.parametrize(
-    "functions",
-    [
-        [
-            token_maps.Normalization(
-                Array("mean", (6,), lambda: FAR), Array("variance", (6,), lambda: HUNDRED), turned=False
-            )
-        ],
-        [token_maps.with_constant("sub", FAR), token_maps.with_constant("div", np.array(10.0))],
-        [token_maps.with_constant("add", -FAR), token_maps.with_constant("mul", np.array(0.1))],
-    ],
-    ids=["a normalization", "a quotient", "a product"],
-)
-def test_numbers_near_a_large_mean_keep_their_digits(functions):
-    """In float32 their products would lose what the difference keeps."""
-    steps = [*(Step(None, node("one", function)) for function in functions), Step(lstm("above", 6))]
-    made = vectors = (FAR + RANDOM.normal(0, 10, (5, 6))).astype(np.float32)
-    exact = vectors.astype(np.float64)
-    for function in functions:
-        exact = function(exact)
-    for part in parts_of(steps)[:-1]:
-        made = made * part.map.tensors["gain"].astype(np.float32) + part.map.tensors["bias"].astype(np.float32)
-    np.testing.assert_allclose(made, exact, rtol=0, atol=1e-6)
-
-
 def test_what_is_added_elsewhere_stays_a_layer():
     """Spans count the layers of the new model."""
     steps = [

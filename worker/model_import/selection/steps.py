@@ -1,7 +1,5 @@
 """The layers of an imported model in the order in which the source computes them, and their maps as layers."""
 
-# Over 150 lines: the steps of the source, and the layers that are made of them.
-
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -73,6 +71,8 @@ def parts_of(steps: Sequence[Step]) -> list[Part]:
     numbers = {FIRST_INPUT: -1}  # from a step to the number of its layer
     width = input_dim_of(steps)
     for number, step in enumerate(steps):
+        one: MapLayer | None = None
+        nodes: tuple[Node, ...] = ()
         if step.layer is not None:
             if step.layer.inputs != width:
                 raise ImportRefusedError(
@@ -80,39 +80,22 @@ def parts_of(steps: Sequence[Step]) -> list[Part]:
                     "fresh copy of the file"
                 )
             width = step.layer.outputs
-            parts.append(Part(step.layer, None))
         elif step.node is not None:
-            # A map whose result is added somewhere must stay.
-            width = _add_maps(parts, step.node, width, stays=number - 1 in sources)
+            one, nodes = _map_of(step.node, width), (step.node,)
+            width = one.config.units
+        below = parts[-1] if parts else None
+        # A map whose result is added somewhere must stay.
+        joined = None
+        if one is not None and below is not None and below.map is not None and not below.span:
+            joined = None if number - 1 in sources else merged(below.map, one)
+        if joined is not None and below is not None:
+            parts[-1] = replace(below, map=joined, nodes=(*below.nodes, *nodes))
+        else:
+            parts.append(Part(step.layer, one, nodes))
         numbers[number] = len(parts) - 1
         if step.source is not None:
             parts[-1] = replace(parts[-1], span=len(parts) - 1 - numbers[step.source])
     return parts
-
-
-def _add_maps(parts: list[Part], node: Node, width: int, *, stays: bool) -> int:
-    """Add the maps of a function.
-
-    Args:
-        parts: the layers of the new model so far.
-        node: the function.
-        width: of the vectors that it reads.
-        stays: whether the last layer stays as it is.
-
-    Returns:
-        Width of the vectors that it gives.
-    """
-    for one in _maps_of(node, width):
-        below = parts[-1] if parts else None
-        joined = None
-        if below is not None and below.map is not None and not below.span and not stays:
-            joined = merged(below.map, one)
-        if joined is not None and below is not None:
-            parts[-1] = replace(below, map=joined, nodes=(*below.nodes, *([] if node in below.nodes else [node])))
-        else:
-            parts.append(Part(None, one, (node,)))
-        width, stays = one.config.units, False
-    return width
 
 
 def chain_of(
@@ -136,18 +119,15 @@ def input_dim_of(steps: Sequence[Step]) -> int:
     return 0
 
 
-def _maps_of(node: Node, width: int) -> tuple[MapLayer, ...]:
+def _map_of(node: Node, width: int) -> MapLayer:
     if not isinstance(node.map, Map) or not node.map.computable:
         raise ImportRefusedError(f"{node}: no layer of Unrolled computes it")
     try:
-        maps = node.map.layers(width)
+        one = node.map.layer(width)
     except ValueError as error:  # NumPy's, of arrays that don't fit vectors of this width
         raise ImportRefusedError(f"{node}: its arrays don't fit vectors {width} wide ({error})") from error
-    reads = width
-    for one in maps:
-        first, shape = next((name, array.shape) for name, array in one.tensors.items())
-        expected = (reads, one.config.units) if first == "kernel" else (reads,)
-        if shape != expected:
-            raise ImportRefusedError(f"{node}: its array has the shape {shape}, but it reads vectors {reads} wide")
-        reads = one.config.units
-    return maps
+    first, shape = next((name, array.shape) for name, array in one.tensors.items())
+    expected = (width, one.config.units) if first == "kernel" else (width,)
+    if shape != expected:
+        raise ImportRefusedError(f"{node}: its array has the shape {shape}, but it reads vectors {width} wide")
+    return one
