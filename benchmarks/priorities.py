@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def measure(place: Workplace, name: str, arguments: argparse.Namespace) -> list[int]:
-    """The parts that both jobs get while they compete."""
+    """How many parts each of the two jobs gets while they compete."""
     producers: list[subprocess.Popen[bytes]] = []
     outs = [f"{name}-first", f"{name}-second"]
     try:

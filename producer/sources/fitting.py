@@ -17,7 +17,7 @@ _ROWS_WITHOUT_IDS = {"fasta": "in FASTA, the text is the sequence", "text": "in 
 #: Endings of files that are packed, so that they aren't read as what is in them. Those of one or two letters, which
 #: may mean a language, count behind a format's alone.
 _PACKED = re.compile(
-    r"\.(bz2|xz|lz4|snappy|lzma|zip|7z|rar|tgz|tbz2?|txz|tar(\.\w+)?)$"
+    r"\.(bz2|xz|lz4|snappy|lzma|zip|7z|rar|tgz|tbz2?|txz|tar(\.(gz|zst|sz|br|lz|z))?)$"
     r"|\.(jsonl|ndjson|json|csv|tsv|parquet|pq|arrows?|ipc|feather)\.(sz|br|lz|z)$",
     re.IGNORECASE,
 )

@@ -153,11 +153,12 @@ class Assembly:
         """
         asked, self._asked_to_stop = self._asked_to_stop, True  # at once: another signal may interrupt what follows
         grace = 0.0 if asked else self._settings.grace_seconds
-        timer = threading.Timer(grace, self._stop_service)
-        timer.daemon = True
+        before = self._stopping
         # A limit of memory or of threads may leave no room for one: the one before it goes on, or `stop` does without.
-        before, self._stopping = self._stopping, timer
         try:
+            timer = threading.Timer(grace, self._stop_service)
+            timer.daemon = True
+            before, self._stopping = self._stopping, timer
             timer.start()
         except (RuntimeError, MemoryError):
             self._stopping, self._asked_to_stop = before, asked

@@ -663,6 +663,19 @@ def no_memory(_):
     raise MemoryError
 
 
+def test_a_timer_that_can_not_be_made_leaves_the_grace(site, monkeypatch):
+    """The shards have it from the moment at which there is memory again."""
+    with at_work(site, grace_seconds=600) as (parts, future):
+        with monkeypatch.context() as short:
+            short.setattr(threading.Timer, "__init__", lambda *_: no_memory(None))
+            parts.begin_stopping()
+        stopping = threading.Thread(target=parts.stop)
+        stopping.start()
+        site.gate.touch()
+        assert future.result(60) == Outcome.PUBLISHED
+        stopping.join(60)
+
+
 @pytest.mark.parametrize("refused", [no_thread, no_memory])
 def test_a_worker_stops_where_no_thread_can_be_started(refused, site, monkeypatch):
     """As under a limit of memory: it gives back what it holds, without a grace."""

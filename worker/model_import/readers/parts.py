@@ -11,8 +11,8 @@ from worker.model_import.errors import ImportRefusedError
 _LIST_BYTES = 1 << 24
 #: How the names of a model's parts end.
 _PART = re.compile(r"-(?P<number>\d{5})-of-(?P<count>\d{5})\.\w+$")
-#: Keras's list of weights that it saved in several files, and their names in it. No string of JSON begins behind a
-#: backslash: tried at each of very many, the search would take minutes.
+#: Keras's list of weights that it saved in several files, and their names in it. No string of JSON begins after a
+#: backslash; if the search began there, a list with many escaped quotation marks would take minutes.
 _KERAS_LIST = ".weights.json"
 _KERAS_PART = re.compile(rb'(?<!\\)"(?:[^"\\\n]|\\.){0,2000}_\d{5,}\.weights\.h5"')
 

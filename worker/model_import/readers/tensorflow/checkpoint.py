@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _TABLE = re.compile(r"(^|/)[^/]*embedding[^/]*$|(^|/)embeddings?(/|$)", re.IGNORECASE)
-#: The names of matrices by which a layer multiplies, adapters' too; and names that may be others'.
+#: The names of matrices by which a layer multiplies, adapters' too.
 _KERNEL = re.compile(r"(^|[/_])kernel(_\w|_?\d+)?(:\d+)?$")
+#: Names that may be such a matrix's, or an embedding's.
 _MAYBE_KERNEL = re.compile(r"(^|[/_])kernel_[^/]*$")
 #: The names of an optimizer's variables.
 _OPTIMIZER = re.compile(
