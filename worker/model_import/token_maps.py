@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float64]
 
 
+#: What one scale may subtract from numbers whose difference is about 1: it costs two of float32's 24 digits.
+MOST_SUBTRACTED = 4
+
+
 @dataclass(frozen=True, slots=True)
 class MapLayer:
     """A map of a model.
@@ -38,10 +42,12 @@ class MapLayer:
     Attributes:
         config: its configuration.
         tensors: its tensors in float64, by the last part of their names.
+        what: which part of a function it is, for people; empty if it is all of it.
     """
 
     config: MapConfig
     tensors: dict[str, Vectors]
+    what: str = ""
 
 
 class Map(ABC):
@@ -55,6 +61,10 @@ class Map(ABC):
     def computable(self) -> bool:
         """Whether a map computes the function."""
         return True
+
+    def layers(self, inputs: int) -> tuple[MapLayer, ...]:
+        """The maps that compute it one after the other; `merged` joins them where one alone loses no digits."""
+        return (self.layer(inputs),)
 
     @abstractmethod
     def layer(self, inputs: int) -> MapLayer:
@@ -170,6 +180,14 @@ class Normalization(Map):
         mean, deviation = _exact(self.mean), np.maximum(np.sqrt(_exact(self.variance)), 1e-7)
         return np.asarray(vectors * deviation + mean if self.turned else (vectors - mean) / deviation)
 
+    def layers(self, inputs: int) -> tuple[MapLayer, ...]:
+        """A difference and a quotient; turned, a scale."""
+        if self.turned:
+            return (self.layer(inputs),)
+        deviation = np.maximum(np.sqrt(_exact(self.variance)), 1e-7)
+        parts = {"its mean": WithConstant("sub", _exact(self.mean)), "its deviation": WithConstant("div", deviation)}
+        return tuple(replace(one.layer(inputs), what=what) for what, one in parts.items())
+
     def layer(self, inputs: int) -> MapLayer:
         """A scale."""
         return _scale(inputs, self)
@@ -211,8 +229,12 @@ class WithConstant(Map):
         return self.operator != "div" or not (self.constant_first or (self.numbers == 0).any())
 
     def layer(self, inputs: int) -> MapLayer:
-        """A scale."""
-        return _scale(inputs, self)
+        """A scale; that of a sum or a difference has a gain of exactly 1 or -1, however large the numbers are."""
+        made = _scale(inputs, self)
+        if self.operator in {"add", "sub"}:
+            gain = -1.0 if self.operator == "sub" and self.constant_first else 1.0
+            made.tensors["gain"] = np.full_like(made.tensors["gain"], gain)
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,14 +271,37 @@ def _scale(inputs: int, function: Map) -> MapLayer:
 
 
 def merged(below: MapLayer, above: MapLayer) -> MapLayer | None:
-    """One map that computes two, or None: a scale can be a part of the map below it, if that has no function."""
+    """One map that computes two, or None: a scale can be a part of the map below it, if that has no function.
+
+    Two scales stay apart where one would lose digits.
+    """
     if above.config.kind != "scale" or below.config.activation != "linear":
+        return None
+    if below.config.kind == "scale" and _loses_digits(below, above):
         return None
     gain, shift = above.tensors["gain"], above.tensors["bias"]
     factor = "kernel" if below.config.kind == "dense" else "gain"
     tensors = {factor: below.tensors[factor] * gain, "bias": below.tensors["bias"] * gain + shift}
     config = MapConfig(below.config.units, below.config.kind, above.config.activation, below.config.epsilon)
     return MapLayer(config, tensors)
+
+
+def _loses_digits(below: MapLayer, above: MapLayer) -> bool:
+    """Whether one scale would make small numbers as a difference of large ones that float32 rounds, and two wouldn't.
+
+    x - 20,000 is exact for numbers near 20,000, and so is the sum of a constant and a product with a power of two. But
+    x / 5 is rounded before 4,000 is subtracted.
+    """
+    gain, shift = above.tensors["gain"], above.tensors["bias"]
+    subtracted = np.abs(below.tensors["bias"] * gain)
+    rounded = ~is_power_of_two(gain) | (shift != 0)
+    large = subtracted > MOST_SUBTRACTED * np.maximum(1, np.abs(shift))
+    return bool((is_power_of_two(below.tensors["gain"]) & rounded & large).any())
+
+
+def is_power_of_two(numbers: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Whether a product with each number is exact: it is a power of two, or its negative."""
+    return np.asarray(np.abs(np.frexp(numbers)[0]) == 0.5)
 
 
 def _exact(array: Array) -> Vectors:

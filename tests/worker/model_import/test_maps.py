@@ -87,6 +87,69 @@ def test_functions_that_follow_each_other_become_one_map():
     assert str(parts[1].map.config) == "dense 3 (tanh)"
 
 
+FAR, TEN = np.full(6, 2.46e6), np.full(6, 10.0)  # as days are counted from year -4712 on
+
+
+def stored(numbers):
+    return Array("numbers", numbers.shape, lambda: numbers.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("functions", "layers"),
+    [
+        ([token_maps.Normalization(stored(FAR), stored(TEN**2), turned=False)], 2),
+        ([token_maps.with_constant("sub", FAR), token_maps.with_constant("div", TEN)], 2),
+        ([token_maps.with_constant("add", -FAR), token_maps.with_constant("mul", 1 / TEN)], 2),
+        ([token_maps.with_constant("sub", FAR, constant_first=True), token_maps.with_constant("div", TEN)], 2),
+        ([token_maps.with_constant("sub", FAR), token_maps.with_constant("add", TEN / 30)], 2),
+        (
+            [
+                token_maps.with_constant("mul", np.full(6, 2.0)),
+                token_maps.with_constant("sub", 2 * FAR),
+                token_maps.with_constant("div", 2 * TEN),
+            ],
+            2,
+        ),
+        ([token_maps.with_constant("sub", FAR), token_maps.Activation("tanh")], 1),
+        ([token_maps.with_constant("sub", FAR), token_maps.with_constant("mul", np.full(6, 0.25))], 1),
+        ([token_maps.with_constant("sub", FAR), token_maps.with_constant("sub", -FAR)], 1),
+    ],
+    ids=[
+        "a normalization",
+        "a quotient",
+        "a product",
+        "a turned difference",
+        "a sum",
+        "after an exact product",
+        "a function",
+        "an exact product",
+        "another difference",
+    ],
+)
+def test_numbers_near_a_large_mean_keep_their_digits(functions, layers):
+    """In float32, one layer would round before it subtracts."""
+    steps = [*(Step(None, node("one", function)) for function in functions), Step(lstm("above", 6))]
+    vectors = (FAR + RANDOM.normal(0, 10, (50, 6))).astype(np.float32)
+    made, exact = vectors, vectors.astype(np.float64)
+    for function in functions:
+        exact = function(exact)
+    maps = [part.map for part in parts_of(steps)[:-1]]
+    for one in maps:
+        single = {name: tensor.astype(np.float32) for name, tensor in one.tensors.items()}
+        made = map_outputs(one.config, made, **single)
+    assert len(maps) == layers
+    np.testing.assert_allclose(made, exact, rtol=3e-7, atol=1e-6)
+
+
+@pytest.mark.parametrize("mean", [3.0, 5.0])
+def test_a_normalization_is_one_layer_where_that_loses_no_digits(mean):
+    """Two of float32's digits may be lost; the names of two layers tell which part each computes."""
+    function = token_maps.Normalization(stored(np.full(6, mean)), stored(np.ones(6) * 1.1), turned=False)
+    parts = parts_of([Step(None, node("norm", function)), Step(None, node("tanh")), Step(lstm("top", 6))])
+    expected = ["norm (norm), tanh (tanh)"] if mean == 3.0 else ["norm (norm): its mean", "norm (norm), tanh (tanh)"]
+    assert [part.name for part in parts[:-1]] == expected
+
+
 def test_what_is_added_elsewhere_stays_a_layer():
     """Spans count the layers of the new model."""
     steps = [

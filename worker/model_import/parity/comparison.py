@@ -27,6 +27,7 @@ from worker.engines.fused.library import why_unavailable
 from worker.engines.padded import make_padded
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import SavedGraph
+from worker.model_import.parity.drawn_vectors import draw_vectors
 from worker.model_import.parity.frameworks.saved_model_graph import ENDED, Expected, Seen, run_saved_graph
 from worker.model_import.parity.original import find_original, run_stack
 from worker.model_import.parity.own_graph import (
@@ -157,7 +158,7 @@ def compare(
     # Over 40 lines: half of it is the description of its arguments.
     config, weights = model.config, model.weights()
     saved = found.own if isinstance(found.own, SavedGraph) else None
-    rows, source_rows, real = _rows(config, stack, ids_from, padding, None if saved is None else saved.length)
+    rows, source_rows, real = _rows(config, weights, stack, ids_from, padding, None if saved is None else saved.length)
     begun = _begun(config, stack, len(rows))
     padded = [] if unpadded or padding is not None else padded_rows(found, stack, source_rows)
     exact = _plain(config, weights, rows, begun, np.float64)
@@ -556,7 +557,12 @@ def run_engine(
 
 
 def _rows(
-    config: ModelConfig, stack: Stack, ids_from: int, padding: Padding | None, length: int | None
+    config: ModelConfig,
+    weights: Mapping[str, Float32],
+    stack: Stack,
+    ids_from: int,
+    padding: Padding | None,
+    length: int | None,
 ) -> tuple[list[NDArray[Any]], list[NDArray[Any]], list[NDArray[np.bool_]]]:
     """Random rows for the model, the same rows for the source, and where these have the model's tokens.
 
@@ -568,7 +574,8 @@ def _rows(
         length, lengths = padding.length, tuple(one for one in LENGTHS if one < padding.length)
     lengths = lengths if length is None or length in lengths else (*lengths, length)
     if config.vector_dim is not None:
-        given = [random.standard_normal((length, config.vector_dim), np.float32) for length in lengths]
+        known = {} if stack.precision else weights  # with fewer digits, the source rounds before it subtracts
+        given = [draw_vectors(config, known, length, random) for length in lengths]
         real = [np.ones(length, np.bool_) for length in lengths]
         if config.mask_value is not None:
             for row, is_real in zip(given, real, strict=True):

@@ -1,5 +1,7 @@
 """The layers of an imported model in the order in which the source computes them, and their maps as layers."""
 
+# Over 150 lines: the steps of the source, and the layers that are made of them.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -56,11 +58,14 @@ class Part:
     @property
     def name(self) -> str:
         """Its name in the source, for people."""
-        return self.layer.name if self.layer is not None else ", ".join(map(str, self.nodes))
+        if self.layer is not None:
+            return self.layer.name
+        name = ", ".join(map(str, self.nodes))
+        return f"{name}: {self.map.what}" if self.map is not None and self.map.what else name
 
 
 def parts_of(steps: Sequence[Step]) -> list[Part]:
-    """The layers of the new model. Functions that follow each other become one map where one map computes them.
+    """The layers of the new model. Functions that follow each other become one map where one computes them as exactly.
 
     Raises:
         ImportRefusedError: the widths of functions don't fit together.
@@ -71,8 +76,6 @@ def parts_of(steps: Sequence[Step]) -> list[Part]:
     numbers = {FIRST_INPUT: -1}  # from a step to the number of its layer
     width = input_dim_of(steps)
     for number, step in enumerate(steps):
-        one: MapLayer | None = None
-        nodes: tuple[Node, ...] = ()
         if step.layer is not None:
             if step.layer.inputs != width:
                 raise ImportRefusedError(
@@ -80,22 +83,40 @@ def parts_of(steps: Sequence[Step]) -> list[Part]:
                     "fresh copy of the file"
                 )
             width = step.layer.outputs
+            parts.append(Part(step.layer, None))
         elif step.node is not None:
-            one, nodes = _map_of(step.node, width), (step.node,)
-            width = one.config.units
-        below = parts[-1] if parts else None
-        # A map whose result is added somewhere must stay.
-        joined = None
-        if one is not None and below is not None and below.map is not None and not below.span:
-            joined = None if number - 1 in sources else merged(below.map, one)
-        if joined is not None and below is not None:
-            parts[-1] = replace(below, map=joined, nodes=(*below.nodes, *nodes))
-        else:
-            parts.append(Part(step.layer, one, nodes))
+            # A map whose result is added somewhere must stay.
+            width = _add_maps(parts, step.node, width, stays=number - 1 in sources)
         numbers[number] = len(parts) - 1
         if step.source is not None:
             parts[-1] = replace(parts[-1], span=len(parts) - 1 - numbers[step.source])
     return parts
+
+
+def _add_maps(parts: list[Part], node: Node, width: int, *, stays: bool) -> int:
+    """Add the maps of a function.
+
+    Args:
+        parts: the layers of the new model so far.
+        node: the function.
+        width: of the vectors that it reads.
+        stays: whether the last layer so far must stay as it is.
+
+    Returns:
+        Width of the vectors that it gives.
+    """
+    for one in _maps_of(node, width):
+        below = parts[-1] if parts else None
+        joined = None
+        if below is not None and below.map is not None and not (below.span or stays):
+            joined = merged(below.map, one)
+        if joined is not None and below is not None:
+            nodes = below.nodes if below.nodes[-1] is node else (*below.nodes, node)
+            parts[-1] = replace(below, map=joined, nodes=nodes)
+        else:
+            parts.append(Part(None, one, (node,)))
+        width, stays = one.config.units, False
+    return width
 
 
 def chain_of(
@@ -119,15 +140,18 @@ def input_dim_of(steps: Sequence[Step]) -> int:
     return 0
 
 
-def _map_of(node: Node, width: int) -> MapLayer:
+def _maps_of(node: Node, width: int) -> tuple[MapLayer, ...]:
     if not isinstance(node.map, Map) or not node.map.computable:
         raise ImportRefusedError(f"{node}: no layer of Unrolled computes it")
     try:
-        one = node.map.layer(width)
+        maps = node.map.layers(width)
     except ValueError as error:  # NumPy's, of arrays that don't fit vectors of this width
         raise ImportRefusedError(f"{node}: its arrays don't fit vectors {width} wide ({error})") from error
-    first, shape = next((name, array.shape) for name, array in one.tensors.items())
-    expected = (width, one.config.units) if first == "kernel" else (width,)
-    if shape != expected:
-        raise ImportRefusedError(f"{node}: its array has the shape {shape}, but it reads vectors {width} wide")
-    return one
+    reads = width
+    for one in maps:
+        first, shape = next((name, array.shape) for name, array in one.tensors.items())
+        expected = (reads, one.config.units) if first == "kernel" else (reads,)
+        if shape != expected:
+            raise ImportRefusedError(f"{node}: its array has the shape {shape}, but it reads vectors {reads} wide")
+        reads = one.config.units
+    return maps
