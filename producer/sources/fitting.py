@@ -15,9 +15,9 @@ _ROWS_WITHOUT_FIELDS = {
 #: The same for rows whose ids aren't read.
 _ROWS_WITHOUT_IDS = {"fasta": "in FASTA, the text is the sequence", "text": "in text, a row is a line"}
 #: Endings of files that are packed, so that they aren't read as what is in them. Those of one or two letters, which
-#: may mean a language, count behind a format's alone.
+#: may mean a language, count behind a format's or `.tar` alone.
 _PACKED = re.compile(
-    r"\.(bz2|xz|lz4|snappy|lzma|zip|7z|rar|tgz|tbz2?|txz|tar(\.(gz|zst|sz|br|lz|z))?)$"
+    r"\.(bz2|xz|lz4|snappy|lzma|zip|7z|rar|tgz|tbz2?|txz|tar(\.(gz|gzip|zstd?|sz|br|lzo?|bz|z|\d{3}))?)$"
     r"|\.(jsonl|ndjson|json|csv|tsv|parquet|pq|arrows?|ipc|feather)\.(sz|br|lz|z)$",
     re.IGNORECASE,
 )

@@ -179,8 +179,12 @@ class Assembly:
                 self._settings.grace_seconds,
             )
         self.service.board.wait_until_empty()
-        if self._stopping:
-            self._stopping.cancel()
+        timer, self._stopping = (
+            self._stopping,
+            None,
+        )  # `begin_stopping` may interrupt its cancelling, and cancel it, too
+        if timer:
+            timer.cancel()
         self._stop_service()
         self._heartbeat.stop()
         if self._server:

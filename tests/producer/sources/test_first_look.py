@@ -532,7 +532,9 @@ def test_names_of_fields_need_an_input_with_fields(tmp_path, name, content, inst
     check_inputs([str(plain)], options)  # of a variable, which may be meant for other inputs
 
 
-@pytest.mark.parametrize("name", ["b.csv.bz2", "b.jsonl.XZ", "b.csv.tgz", "b.tar.xz", "b.tar.br", "b.zip", "b.tsv.br"])
+@pytest.mark.parametrize(
+    "name", ["b.csv.bz2", "b.jsonl.XZ", "b.csv.tgz", "b.tar.xz", "b.tar.zstd", "b.tar.br", "b.zip", "b.tsv.br"]
+)
 def test_names_of_fields_of_a_packed_input(tmp_path, name):
     """It has fields, but isn't read; another format's name wouldn't help."""
     packed = write(tmp_path / name, "text,key\nx,1\n")

@@ -714,6 +714,27 @@ def test_a_second_signal_while_the_first_is_answered_gives_back_at_once(moment, 
         assert future.result(60) == Outcome.GIVEN_BACK
 
 
+def test_a_second_signal_while_the_timer_is_cancelled_blocks_nothing(site, monkeypatch):
+    """The lock that the timer is cancelled with isn't taken twice by one thread."""
+    with at_work(site, grace_seconds=600) as (parts, future):
+        whole = threading.Timer.cancel
+
+        def interrupted(timer):
+            monkeypatch.setattr(threading.Timer, "cancel", whole)
+            with timer.finished._cond:
+                parts.begin_stopping()
+            whole(timer)
+
+        monkeypatch.setattr(threading.Timer, "cancel", interrupted)
+        parts.begin_stopping()
+        stopping = threading.Thread(target=parts.stop, daemon=True)
+        stopping.start()
+        site.gate.touch()
+        assert future.result(60) == Outcome.PUBLISHED
+        stopping.join(20)
+        assert not stopping.is_alive()
+
+
 def test_stopping_ends_the_wait_for_the_broker(site, broker, caplog):
     """A message that can't be looked up is left where it is: in the ledger."""
     job = site.enqueue(make_rows(2))
