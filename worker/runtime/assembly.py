@@ -179,10 +179,8 @@ class Assembly:
                 self._settings.grace_seconds,
             )
         self.service.board.wait_until_empty()
-        timer, self._stopping = (
-            self._stopping,
-            None,
-        )  # `begin_stopping` may interrupt its cancelling, and cancel it, too
+        # A signal may interrupt the cancelling: `begin_stopping` must find no timer that it would cancel, too.
+        timer, self._stopping = self._stopping, None
         if timer:
             timer.cancel()
         self._stop_service()
