@@ -228,6 +228,21 @@ class WithConstant(Map):
         """Whether it is not a quotient whose divisor is the vector, or zero."""
         return self.operator != "div" or not (self.constant_first or (self.numbers == 0).any())
 
+    def layers(self, inputs: int) -> tuple[MapLayer, ...]:
+        """A scale; two, if what is added or subtracted has more digits than float32, as in a graph of float64."""
+        made = self.layer(inputs)
+        bias = made.tensors["bias"]
+        with np.errstate(over="ignore", invalid="ignore"):  # what float32 can't hold is refused when it is stored
+            rest = bias - bias.astype(np.float32)
+        if self.operator not in {"add", "sub"} or not (np.isfinite(rest).all() and rest.any()):
+            return (made,)
+        first = {"gain": made.tensors["gain"], "bias": bias - rest}
+        second = {"gain": np.ones_like(rest), "bias": rest}
+        return (
+            MapLayer(made.config, first, "its constant in float32"),
+            MapLayer(made.config, second, "the rest of its constant"),
+        )
+
     def layer(self, inputs: int) -> MapLayer:
         """A scale; that of a sum or a difference has a gain of exactly 1 or -1, however large the numbers are."""
         made = _scale(inputs, self)

@@ -33,10 +33,25 @@ def drawn(layers, weights, mask=None):
             DEVIATIONS,
         ),
         ((SCALE, LSTM), {"scale_0_gain": [0.2, 1], "scale_0_bias": [-4000, 0]}, 0, 1),
+        (
+            (SCALE, SCALE, LSTM),
+            DIFFERENCE | {"scale_1_gain": [0.2, 1], "scale_1_bias": [-2000, 0]},
+            0,
+            1,
+        ),
         ((MapConfig(2, "scale", residual=True), LSTM), DIFFERENCE, 0, 1),
         ((LSTM, MapConfig(4, "scale")), {}, 0, 1),
     ],
-    ids=["no scale", "no weights", "a mean", "a mean and a deviation", "a product first", "a sum", "a scale above"],
+    ids=[
+        "no scale",
+        "no weights",
+        "a mean",
+        "a mean and a deviation",
+        "a product first",
+        "a product second",
+        "a sum",
+        "a scale above",
+    ],
 )
 def test_what_the_first_layer_reads_is_of_a_usual_size(layers, weights, means, deviations):
     """If the vectors are far from 0, the first scale makes an exact difference of them."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unrolled.model.token_map import MapConfig
-from worker.model_import.token_maps import is_power_of_two
+from worker.model_import.token_maps import MOST_SUBTRACTED, is_power_of_two
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +38,8 @@ def draw_vectors(
     gain, bias = np.ones(wanted.shape[1]), np.zeros(wanted.shape[1])
     for factor, shift in scales:
         gain, bias = gain * factor, bias * factor + shift
+        if (~is_power_of_two(gain) & (np.abs(shift) > MOST_SUBTRACTED)).any():
+            return wanted
     with np.errstate(all="ignore"):
         mean, deviation = -bias / gain, 1 / np.abs(gain)
         # No less than float32's steps there, or they would all be the mean.

@@ -9,6 +9,7 @@ from support.imported import imported
 from support.skips import one_in
 
 from unrolled.errors import ModelError
+from worker.model_import.parity.plain_arithmetic import last_states
 
 keras = pytest.importorskip("keras")
 layers, ops = keras.layers, keras.ops
@@ -1362,6 +1363,31 @@ def test_a_graph_in_float16_is_run_in_float16(tmp_path, name):
     assert 1e-5 < rounded.largest < 1e-2
     assert not any("the file's graph" in one.left for one in done.parity.comparisons)
     assert any("the source computes in mixed_float16" in note for note in done.made.notes)
+
+
+def test_dropout_that_rounds_vectors_below_a_large_mean(tmp_path):
+    """Keras gives each layer its input in the layer's type; the mean is subtracted from what that has left."""
+    frames = keras.Input((None, 3))
+    far = layers.Normalization(mean=[20_000.0] * 3, variance=[25.0] * 3)
+    keras.Model(frames, lstm()(far(layers.Dropout(0.1, dtype="mixed_float16")(frames)))).save(tmp_path / "model.keras")
+    done = imported(tmp_path / "model.keras", tmp_path / "model", vectors=True, parity=1e-5)
+    assert done.parity.rounded.left == "the file's graph in Keras, which computes in mixed_float16,"
+
+
+def test_a_normalization_far_from_zero(tmp_path):
+    """States of numbers near its mean are Keras's; the comparison draws such numbers, and the lines tell its parts."""
+    frames = keras.Input((None, 2))
+    norm = layers.Normalization(mean=[2_460_000.0, 0.5], variance=[100.0, 4.0], name="norm")
+    model = keras.Model(frames, lstm(name="states")(norm(frames)))
+    model.save(tmp_path / "model.keras")
+    done = imported(tmp_path / "model.keras", tmp_path / "model", vectors=True, parity=1e-5)
+    assert done.made.taken[1:3] == [
+        "norm (Normalization): its mean: scale 2",
+        "norm (Normalization): its deviation: scale 2",
+    ]
+    vectors = np.random.default_rng(1).normal([2_460_000, 0.5], [10, 2], (30, 2)).astype(np.float32)
+    made = last_states(done.made.config, done.made.weights, vectors, np.float32)
+    np.testing.assert_allclose(made, model.predict(vectors[None], verbose=0)[0], rtol=0, atol=1e-6)
 
 
 def test_a_sum_of_layers_is_noted(tmp_path):

@@ -134,7 +134,7 @@ def _other_node(call: Call, weights: Weights, version: str) -> Node:
         drops_mask=call.is_operation or drops_mask(call.kind, version),
         map=function,
         why=why,
-        precision=precision_of(call.config) if function else "",
+        precision=precision_of(call.config) if function or role == "through" else "",  # dropout rounds, too
     )
 
 

@@ -128,7 +128,8 @@ def operation_map(kind: str, operands: Sequence[NDArray[np.float64] | None]) -> 
     # Numbers along another axis are different ones for each place in a row.
     if not numbers.size or (numbers.size > 1 and numbers.shape[-1] != numbers.size):
         return None
-    return token_maps.with_constant(_WITH_CONSTANT[kind], numbers, constant_first=operands[0] is not None)
+    single = numbers.astype(np.float32)  # as Keras computes
+    return token_maps.with_constant(_WITH_CONSTANT[kind], single, constant_first=operands[0] is not None)
 
 
 def _product(matrix: NDArray[np.float64]) -> TokenMap:
