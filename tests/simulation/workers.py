@@ -147,8 +147,8 @@ class Worker:
     def note_put_off(self, member: Member, error: Exception) -> None:
         self._actor.say(f"puts {member} off: {error}")
 
-    def note_published(self, member: Member) -> None:
-        del member
+    def note_ended(self, member: Member, outcome: Outcome) -> None:
+        del member, outcome
 
     def note_broken(self, error: Exception) -> None:
         del error

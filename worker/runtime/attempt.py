@@ -135,8 +135,8 @@ class Host(Protocol):
         """Say why a shard waits."""
         ...
 
-    def note_published(self, member: Member) -> None:
-        """Say that a job which was refused or put off can be used again."""
+    def note_ended(self, member: Member, outcome: Outcome) -> None:
+        """Say that a shard is published, and that its job can be used again if it was refused or put off."""
         ...
 
     def note_broken(self, error: BrokenWorkerError) -> None:
@@ -219,8 +219,8 @@ class Attempts:
             with self._host.admit(job, member.shard, alone=lease.suspect):
                 if lease.suspect:
                     start = self._start_alone(member)
-                done = self._host.a_few_times(f"compute {member}", lambda: self._bring_to_part(job, member.shard))
-            if not done:
+                outcome = self._host.a_few_times(f"compute {member}", lambda: self._bring_to_part(job, member.shard))
+            if outcome is None:
                 return self._leave_unseen(job, member, start)
             self._leases.remove(member)
         except GivenBackError:
@@ -235,8 +235,8 @@ class Attempts:
         except Exception as error:
             log.exception("%s: unexpected failure", member)
             return self._give_up(job, member, start, reason_of(error))
-        self._host.note_published(member)
-        return Ending(Outcome.PUBLISHED)
+        self._host.note_ended(member, outcome)
+        return Ending(outcome)
 
     def _find(self, member: Member) -> OpenJob:
         """The job of a shard; what isn't foreseen is a reason, too, to leave it to other workers."""
@@ -257,21 +257,27 @@ class Attempts:
         log.warning("%s was on board when a worker died or stood still; it runs alone, start %d", member, starts)
         return "alone"
 
-    def _bring_to_part(self, job: OpenJob, shard: ShardId) -> bool:
-        """Make sure that a shard has its part; False where neither the part nor the rows can be seen."""
+    def _bring_to_part(self, job: OpenJob, shard: ShardId) -> Outcome | None:
+        """Make sure that a shard has its part; None where neither the part nor the rows can be seen.
+
+        Returns:
+            PUBLISHED, also of a part that another worker left without removing the shard from the ledger, as one that
+            was killed; GONE if another attempt published it while this one computed it, and so counts it.
+        """
         with self._host.timed("read"):
             found = look(job.objects, shard, self._failed_rows)
         if found.failed is not None:
             finish(job.objects, shard, found.failed)
-            return True
+            return Outcome.PUBLISHED
         if found.rows is None:
-            return False
+            return None
         with self._host.compute(job, shard, found.rows) as computed, self._host.timed("write"):
             if computed.failed:
                 log.warning("%s: %s can't be computed; see its part", shard, counted(len(computed.failed), "row"))
             if not publish(job.objects, shard, computed.part, computed.failed, found.rows, self._failed_rows):
                 log.info("%s: another attempt was first; its part is the outcome", shard)
-        return True
+                return Outcome.GONE
+        return Outcome.PUBLISHED
 
     def _leave_unseen(self, job: OpenJob, member: Member, start: Start) -> Ending:
         """Record no death for rows that can't be seen: caches lag, and a discarded job has no rows."""

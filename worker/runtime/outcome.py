@@ -8,7 +8,7 @@ class Outcome(StrEnum):
 
     Attributes:
         PUBLISHED: the part is durable, and the shard was removed from the ledger.
-        GONE: the shard isn't in the ledger: it is published, dead or cancelled.
+        GONE: the shard is published by another attempt, dead or cancelled.
         HELD: another worker, or another thread of this worker, computes the shard.
         LEFT: the ledger didn't answer before this worker had to stop; the shard is still in the ledger.
         PUT_OFF: the shard can't be computed now. A sweep sends the message again, a lease from now.

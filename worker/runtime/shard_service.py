@@ -244,9 +244,10 @@ class ShardService:
         self._away.add(member, error)
         self.jobs.doubt(member.job_key)
 
-    def note_published(self, member: Member) -> None:
+    def note_ended(self, member: Member, outcome: Outcome) -> None:
         """See `Host`."""
-        log.info("%s is published", member)
+        if outcome == Outcome.PUBLISHED:
+            log.info("%s is published", member)
         self._away.remove(member)
 
     def note_broken(self, error: BrokenWorkerError) -> None:
