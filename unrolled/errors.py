@@ -22,9 +22,12 @@ status, and only the Celery task turns one into an acknowledgement. The function
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
+from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,7 +126,36 @@ def from_extra(purpose: str, extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         package = (error.name or "a package").partition(".")[0]
-        raise RequestError(f"{purpose} needs {package}, which is missing: pip install 'unrolled[{extra}]'") from error
+        raise RequestError(f"{purpose} needs {package}, which is missing: {install_command(extra)}") from error
+
+
+def install_command(extras: str) -> str:
+    """The command that installs extras, such as `pip install '.[import]'` in a clone.
+
+    An index may not have the package, or may have another one of its name, so the clone or the wheel that it was
+    installed from is named while that is there. Installers record it in `direct_url.json`:
+    https://packaging.python.org/en/latest/specifications/direct-url/.
+
+    Args:
+        extras: their names, with commas between them.
+    """
+    source, editable = _source()
+    return f"pip install {'--editable ' if editable else ''}{as_argument(f'{source}[{extras}]')}"
+
+
+def _source() -> tuple[str, bool]:
+    """What to name to an installer, and whether it was installed as an editable one."""
+    from importlib.metadata import PackageNotFoundError, distribution  # noqa: PLC0415 - slow, and seldom needed
+
+    try:
+        record = json.loads(distribution("unrolled").read_text("direct_url.json") or "{}")
+        url = urlsplit(record.get("url", ""))
+        path = Path(unquote(url.path))
+        if url.scheme == "file" and path.exists():
+            return "." if path == Path.cwd() else str(path), record.get("dir_info", {}).get("editable") is True
+    except (PackageNotFoundError, ValueError, AttributeError, TypeError, OSError):
+        pass  # it runs from its files, or the record is of another kind
+    return "unrolled", False
 
 
 def counted(number: float, one: str, more: str | None = None) -> str:

@@ -13,6 +13,7 @@ import click
 
 from producer.cli.exit_status import ExitStatus, exit_help
 from producer.cli.values import checked
+from unrolled.errors import install_command
 from unrolled.settings.declaration import variable_of
 from unrolled.telemetry import json_log
 
@@ -110,7 +111,7 @@ def load_command(name: str) -> click.Command:
         if (error.name or "").partition(".")[0] in ("unrolled", "producer", "worker"):
             raise
         raise CommandFailedError(
-            f"`unrolled {name}` needs {error.name}, which is missing: pip install 'unrolled[{lazy.extra}]'"
+            f"`unrolled {name}` needs {error.name}, which is missing: {install_command(lazy.extra)}"
         ) from error
     command.epilog = exit_help(name)
     return completed(command)

@@ -15,7 +15,9 @@ try:
     import click
     from click.shell_completion import CompletionItem
 except ModuleNotFoundError:
-    raise SystemExit("unrolled: this is the reader alone; for the commands: pip install 'unrolled[producer]'") from None
+    from unrolled.errors import install_command
+
+    raise SystemExit(f"unrolled: this is the reader alone; for the commands: {install_command('producer')}") from None
 
 from producer.cli.catalogue import (
     COMMANDS,

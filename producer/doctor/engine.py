@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from producer.doctor.check import Check
 from producer.local.engine import ask_engine, has_tensorflow, why_no_tensorflow
+from unrolled.errors import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ def check_engine(*, alone: bool = False) -> Iterator[Check]:
         neither = why_no_tensorflow()
         if neither:
             problem = f"{problem}; and {neither}"
-            other = "install TensorFlow again" if has_tensorflow() else "pip install 'unrolled[tensorflow]'"
+            other = "install TensorFlow again" if has_tensorflow() else install_command("tensorflow")
             needing = "`unrolled run`, `unrolled worker` and unrolled.load on this machine"
             advice = f"{needing} need an engine: this one, or {other}"
         yield Check("fused engine", "fail" if neither and alone else "warn", problem, advice)

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from producer.doctor.check import Check
+from unrolled.errors import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ def check_metrics_port(port: int, address: str) -> Iterator[Check]:
         address: on which.
     """
     if find_spec("prometheus_client") is None:
-        yield Check("metrics", "fail", "prometheus_client is missing", "pip install 'unrolled[metrics]'")
+        yield Check("metrics", "fail", "prometheus_client is missing", install_command("metrics"))
         return
     try:
         with socket.create_server(

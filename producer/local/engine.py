@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from producer.terminal.last_words import last_words
-from unrolled.errors import OptionError
+from unrolled.errors import OptionError, install_command
 
 if TYPE_CHECKING:
     from unrolled.job.offer import Arithmetic, EngineName
@@ -90,12 +90,10 @@ def choose_engine(engine: EngineName | None, arithmetic: Arithmetic) -> EngineNa
     has_fused = local_engine() == "fused"
     if not has_fused and not has_tensorflow():
         why = why_not_built()
-        raise OptionError(
-            f"no engine is installed here. The fused engine: {why}, or pip install 'unrolled[tensorflow]'"
-        )
+        raise OptionError(f"no engine is installed here. The fused engine: {why}, or {install_command('tensorflow')}")
     if engine == "tensorflow" and not has_tensorflow():
         raise OptionError(
-            "--engine tensorflow: TensorFlow is not installed here; pip install 'unrolled[tensorflow]', or use"
+            f"--engine tensorflow: TensorFlow is not installed here; {install_command('tensorflow')}, or use"
             " --engine fused"
         )
     if not has_fused and engine == "fused":

@@ -11,7 +11,7 @@ from producer.report.page.sections import title_of
 from producer.report.states.colours import Groups
 from producer.report.states.texts import shown_ends
 from producer.terminal.text import duration, figure
-from unrolled.errors import OptionError, counted
+from unrolled.errors import OptionError, counted, install_command
 
 if TYPE_CHECKING:
     from producer.report.facts import Facts, Shown
@@ -34,7 +34,7 @@ def check_drawable() -> None:
     from importlib.util import find_spec  # noqa: PLC0415 - most reports draw nothing
 
     if find_spec("matplotlib") is None:
-        raise OptionError("--png needs matplotlib; install it: pip install 'unrolled[report]'")
+        raise OptionError(f"--png needs matplotlib; install it: {install_command('report')}")
 
 
 def pictures(shown: Shown) -> dict[str, bytes]:

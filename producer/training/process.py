@@ -22,7 +22,15 @@ from producer.training.corpus import inputs_of, prepare
 from producer.training.display import FitDisplay
 from producer.training.place import clear, held
 from producer.training.request import differences
-from unrolled.errors import JobError, OptionError, RequestError, TransientError, UnrolledError, as_argument
+from unrolled.errors import (
+    JobError,
+    OptionError,
+    RequestError,
+    TransientError,
+    UnrolledError,
+    as_argument,
+    install_command,
+)
 from unrolled.job.directories import refuse_job
 from unrolled.model.directory import open_model
 from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
@@ -107,7 +115,7 @@ def _need_tensorflow(out: Path, device: str) -> None:
     """Refuse a machine that can't train."""
     if importlib.util.find_spec("tensorflow") is None:
         raise RequestError(
-            "training needs TensorFlow, which is missing: pip install 'unrolled[producer,worker,tensorflow]'"
+            f"training needs TensorFlow, which is missing: {install_command('producer,worker,tensorflow')}"
         )
     if device == "gpu" and FitPlan.read(out / SCRATCH) is None:
         _need_gpu(out)

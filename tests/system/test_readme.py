@@ -163,13 +163,16 @@ def test_every_variable_that_is_named_is_an_option():
 
 
 def test_the_extras_that_are_named_exist():
-    """`pip install 'unrolled[…]'`, in the pages and in what commands say."""
+    """`pip install '.[…]'`, in the pages and in what commands say."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     extras = set(project["optional-dependencies"])
     code = [path for package in ("unrolled", "producer", "worker") for path in (REPOSITORY / package).rglob("*.py")]
-    for path in [*PAGES, *code]:
-        for named in re.findall(r"pip install '?unrolled\[([\w,]+)\]", path.read_text()):
-            assert set(named.split(",")) <= extras, path
+    in_pages = [name for page in PAGES for name in re.findall(r"pip install '\.\[([\w,]+)\]'", page.read_text())]
+    said = re.compile(r"(?:install_command\(|(?:from_extra|refuse_missing)\([^()]*, )[\"']([\w,]+)[\"']\)")
+    in_code = [name for path in code for name in said.findall(path.read_text())]
+    assert len(in_pages) > 5
+    assert len(in_code) > 15
+    assert {name for names in [*in_pages, *in_code] for name in names.split(",")} <= extras
     assert {lazy.extra for lazy in COMMANDS.values()} <= extras
 
 

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import OptionError
+from unrolled.errors import OptionError, install_command
 from unrolled.telemetry.distribution import Buckets
 from unrolled.telemetry.family import Family
 
@@ -33,7 +33,7 @@ def check_installed() -> None:
         OptionError: `prometheus_client` is missing; the text says how to install it.
     """
     if find_spec("prometheus_client") is None:
-        raise OptionError("figures for Prometheus need prometheus_client: pip install 'unrolled[metrics]'")
+        raise OptionError(f"figures for Prometheus need prometheus_client: {install_command('metrics')}")
 
 
 class MetricsServer:

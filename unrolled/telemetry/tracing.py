@@ -14,7 +14,7 @@ import threading
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
-from unrolled.errors import OptionError
+from unrolled.errors import OptionError, install_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -117,7 +117,7 @@ def check_installed(tracing: str) -> None:
         except ModuleNotFoundError:
             missing = True
         if missing:
-            raise OptionError(f"--tracing needs {package}, which is missing: pip install 'unrolled[tracing]'")
+            raise OptionError(f"--tracing needs {package}, which is missing: {install_command('tracing')}")
 
 
 def start_tracing(tracing: str, service: str) -> Spans:

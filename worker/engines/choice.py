@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import BrokenWorkerError, UnrolledError
+from unrolled.errors import BrokenWorkerError, UnrolledError, install_command
 from unrolled.job.offer import Offer
 from worker.engines.fused.engine import FusedEngine
 from worker.engines.fused.library import forced_isa, kernel_isa, why_no_tiles, why_unavailable
@@ -109,5 +109,5 @@ def _has_gpu() -> bool:
 def _why_no_tensorflow() -> str | None:
     """Why the TensorFlow engine can't run here, or None if it can."""
     if find_spec("tensorflow") is None:
-        return "the tensorflow engine needs TensorFlow: pip install 'unrolled[tensorflow]'"
+        return f"the tensorflow engine needs TensorFlow: {install_command('tensorflow')}"
     return None

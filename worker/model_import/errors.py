@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from unrolled.errors import ModelError, printable
+from unrolled.errors import ModelError, install_command, printable
 
 
 class ImportRefusedError(ModelError):
@@ -24,8 +24,8 @@ class ContradictionError(ImportRefusedError):
 
 
 def refuse_missing(package: str, extra: str) -> ImportRefusedError:
-    """The error for a format whose package isn't installed; `extra` says how to install it."""
-    return ImportRefusedError(f"this format needs {package}, which isn't installed: {extra}")
+    """The error for a format whose package isn't installed; an extra of this name brings it."""
+    return ImportRefusedError(f"this format needs {package}, which isn't installed: {install_command(extra)}")
 
 
 @contextmanager

@@ -283,7 +283,7 @@ def _of_characters(forward: _Characters, backward: _Characters) -> _Vocabulary:
     try:
         tokenizer = build(index, unknown, before=texts[0], after=texts[1])
     except ModuleNotFoundError as error:
-        raise refuse_missing("tokenizers", "pip install 'unrolled[import]'") from error
+        raise refuse_missing("tokenizers", "import") from error
     both = np.array(pairs, np.int64).T
     return _Vocabulary((both[0], both[1]), tokenizer.to_str())
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from tokenizers import Tokenizer
 
-_INSTALL = "pip install 'unrolled[import]'"
 _MOST_BYTES = 16 * MOST_JSON_BYTES
 _SAVED = (
     "give the tokenizer.json that `save_pretrained` of a Hugging Face fast tokenizer writes, or one of `tokenizers`"
@@ -42,7 +41,7 @@ def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> tuple[str,
     try:
         from tokenizers import Tokenizer  # noqa: PLC0415 - in the extra [import]; most imports bring no tokenizer
     except ModuleNotFoundError as error:
-        raise refuse_missing("tokenizers", _INSTALL) from error
+        raise refuse_missing("tokenizers", "import") from error
     try:
         size_bytes = path.stat().st_size
     except OSError as error:
@@ -130,5 +129,5 @@ def own_tokenizer(found: Found) -> str | None:
         else:
             made = characters.build(index, known.unknown + shift, before=known.before, after=known.after)
     except ModuleNotFoundError as error:
-        raise refuse_missing("tokenizers", _INSTALL) from error
+        raise refuse_missing("tokenizers", "import") from error
     return made.to_str()

@@ -22,7 +22,7 @@ from producer.cli.catalogue import COMMANDS, Lazy, load_command
 from producer.cli.root import cli
 from producer.enqueue.shard import make_shard
 from producer.sources.rows import BadRow
-from unrolled.errors import JobError, OptionError
+from unrolled.errors import JobError, OptionError, install_command
 from unrolled.format.file_info import release
 from unrolled.job.segment import Segment
 from unrolled.protocol.spooling import spool
@@ -484,7 +484,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
     result = run("worker")
     assert result.exit_code == 1
     assert result.stderr == (
-        "Error: `unrolled worker` needs no_such_package, which is missing: pip install 'unrolled[worker]'\n"
+        f"Error: `unrolled worker` needs no_such_package, which is missing: {install_command('worker')}\n"
     )
 
 
@@ -493,7 +493,7 @@ def test_without_click_the_command_says_what_to_install():
     code = "import sys; sys.modules['click'] = None; import producer.cli.root"
     done = python(code)
     assert done.returncode == 1
-    assert done.stderr == ("unrolled: this is the reader alone; for the commands: pip install 'unrolled[producer]'\n")
+    assert done.stderr == f"unrolled: this is the reader alone; for the commands: {install_command('producer')}\n"
 
 
 def test_wrong_usage_ends_with_2():

@@ -7,6 +7,7 @@ import pytest
 
 from producer.doctor import metrics_port
 from producer.doctor.metrics_port import check_metrics_port
+from unrolled.errors import install_command
 from unrolled.telemetry.server import MetricsServer
 
 
@@ -39,4 +40,4 @@ def test_without_the_package_it_fails(monkeypatch):
     """The extra is named."""
     monkeypatch.setattr(metrics_port, "find_spec", lambda _: None)
     (check,) = check_metrics_port(0, "127.0.0.1")
-    assert (check.outcome, check.advice) == ("fail", "pip install 'unrolled[metrics]'")
+    assert (check.outcome, check.advice) == ("fail", install_command("metrics"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from unrolled.errors import RequestError, TransientError
+from unrolled.errors import RequestError, TransientError, install_command
 from unrolled.store.bucket import BucketStore
 from unrolled.store.bucket_url import BucketUrl
 from unrolled.store.place import open_store
@@ -101,6 +101,5 @@ def test_without_obstore_the_extra_is_named():
         "except Exception as error:\n    print(type(error).__name__, error)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert (
-        done.stdout == "RequestError s3://bucket/out needs obstore, which is missing: pip install 'unrolled[cloud]'\n"
-    )
+    missing = "RequestError s3://bucket/out needs obstore, which is missing"
+    assert done.stdout == f"{missing}: {install_command('cloud')}\n"

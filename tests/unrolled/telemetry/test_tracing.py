@@ -28,14 +28,14 @@ def test_without_the_packages_the_error_says_how_to_install_them(monkeypatch):
     """The extra is named; if spans are off, nothing is missing."""
     monkeypatch.setattr(tracing, "_PACKAGES", ("no_such_package.sdk",))
     tracing.check_installed("off")
-    with pytest.raises(OptionError, match=r"--tracing needs no_such_package.sdk, .*pip install 'unrolled\[tracing\]'"):
+    with pytest.raises(OptionError, match=r"--tracing needs no_such_package.sdk, .*pip install .*\[tracing\]"):
         start_tracing("otlp", "unrolled-test")
 
 
 @pytest.fixture
 def closed(monkeypatch):
     """Where no collector listens; what is sent there is given up soon."""
-    pytest.importorskip("opentelemetry.sdk", reason="OpenTelemetry is missing: pip install 'unrolled[tracing]'")
+    pytest.importorskip("opentelemetry.sdk", reason="OpenTelemetry is missing: pip install '.[tracing]'")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")

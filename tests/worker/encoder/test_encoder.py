@@ -26,7 +26,7 @@ from support.shell import write_rows
 from support.skips import long, unless
 
 import unrolled
-from unrolled.errors import ModelError, RequestError, RowError
+from unrolled.errors import ModelError, RequestError, RowError, install_command
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import open_model, save_model
 from unrolled.model.layer import LayerConfig
@@ -308,7 +308,7 @@ def test_a_missing_package_is_named_with_its_extra(encoder, directory, monkeypat
     for name in [package, *(name for name in sys.modules if name.startswith(f"{package}."))]:
         monkeypatch.setitem(sys.modules, name, None)
     extra = "tensorflow" if package == "tensorflow" else "encode"
-    with pytest.raises(RequestError, match=re.escape(f"{text}, which is missing: pip install 'unrolled[{extra}]'")):
+    with pytest.raises(RequestError, match=re.escape(f"{text}, which is missing: {install_command(extra)}")):
         (encoder if options else unrolled.load(directory)).encode(["a"], **options)
 
 

@@ -10,7 +10,7 @@ from support.processes import make_rows, open_site, worker_parts
 from unrolled.telemetry import tracing
 from worker.runtime import assembly
 
-pytest.importorskip("opentelemetry.sdk", reason="OpenTelemetry is missing: pip install 'unrolled[tracing]'")
+pytest.importorskip("opentelemetry.sdk", reason="OpenTelemetry is missing: pip install '.[tracing]'")
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider

@@ -22,7 +22,7 @@ from producer.sources.errors import SourceError
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
 from unrolled import patience
-from unrolled.errors import RequestError, TransientError
+from unrolled.errors import RequestError, TransientError, install_command
 from unrolled.patience import Patience
 from unrolled.store import read_ahead
 
@@ -175,7 +175,8 @@ def test_without_obstore_the_extra_is_named():
         "except Exception as error:\n    print(type(error).__name__, error)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "RequestError s3://bucket needs obstore, which is missing: pip install 'unrolled[cloud]'\n"
+    missing = "RequestError s3://bucket needs obstore, which is missing"
+    assert done.stdout == f"{missing}: {install_command('cloud')}\n"
 
 
 def texts_of(folder, name, rows=40_000):

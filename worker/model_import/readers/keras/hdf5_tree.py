@@ -36,7 +36,7 @@ def open_file(source: Path | bytes) -> h5py.File:
     try:
         import h5py  # noqa: PLC0415 - in the extra [import]
     except ModuleNotFoundError as error:
-        raise refuse_missing("h5py", "pip install 'unrolled[import]'") from error
+        raise refuse_missing("h5py", "import") from error
     try:
         return h5py.File.in_memory(source) if isinstance(source, bytes) else h5py.File(source, "r")
     except OSError as error:

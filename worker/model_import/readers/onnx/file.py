@@ -74,7 +74,7 @@ def load(path: Path) -> Any:
     try:
         import onnx  # noqa: PLC0415 - in the extra [import]
     except ModuleNotFoundError as error:
-        raise refuse_missing("onnx", "pip install 'unrolled[import]'") from error
+        raise refuse_missing("onnx", "import") from error
     if path.stat().st_size > MOST_BYTES:
         raise ImportRefusedError(f"it has more than {MOST_BYTES:,} bytes; no ONNX file can have")
     try:

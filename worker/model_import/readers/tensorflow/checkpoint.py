@@ -115,7 +115,7 @@ def read_variables(prefix: Path) -> Variables:
     try:
         from worker.models.tensorflow import tf  # noqa: PLC0415 - TensorFlow takes seconds to import
     except ModuleNotFoundError as error:
-        raise refuse_missing("TensorFlow", "pip install 'unrolled[tensorflow]'") from error
+        raise refuse_missing("TensorFlow", "tensorflow") from error
     if not prefix.with_name(f"{prefix.name}.index").exists():
         raise ImportRefusedError("can't be read (No such file or directory)")
     try:
