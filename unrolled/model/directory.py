@@ -262,7 +262,7 @@ def save_model(
 
 def _why_no_model(directory: Path, missing: str) -> str:
     if (directory / TRAINING_FOLDER).is_dir():
-        return "its training isn't finished; run the same `unrolled model fit` again, and it resumes"
+        return "its training isn't finished; if it has stopped, the same `unrolled model fit` resumes it"
     if (directory / JOB_FILE).is_file():
         return (
             f"is a job's directory, not a model's; its model{_fingerprint_in(directory / JOB_FILE)} is elsewhere: name "

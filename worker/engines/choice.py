@@ -88,7 +88,7 @@ def _check_tiles() -> None:
     if isa != "amx":
         reason = why_no_tiles() or f"UNROLLED_ISA is {isa}"
         raise BrokenWorkerError(
-            f"--arithmetic bfloat16x3 needs matrix units to be faster than float32, and there are none here: {reason}; "
+            f"bfloat16x3 needs matrix units to be faster than float32, and there are none here: {reason}; "
             "take another machine, or give --emulate (in Python: emulate=True) to compute without them, more slowly "
             "than in float32"
         )

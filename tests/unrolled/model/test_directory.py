@@ -43,7 +43,9 @@ def test_round_trip(model):
 def test_a_training_that_is_not_finished(tmp_path):
     """It says so, rather than which file it lacks."""
     (tmp_path / SCRATCH).mkdir()
-    with pytest.raises(ModelError, match="its training isn't finished; run the same `unrolled model fit` again"):
+    with pytest.raises(
+        ModelError, match="its training isn't finished; if it has stopped, the same `unrolled model fit`"
+    ):
         open_model(tmp_path)
     (tmp_path / SCRATCH).rmdir()
     with pytest.raises(ModelError, match=r"has no file config.json"):
