@@ -82,9 +82,9 @@ def _cancel(out: str, broker: str | None, namespace: str, *, as_json: bool) -> N
     if count or not before:
         none = f"{out}: the job is cancelled; no shard of it waited in this broker and namespace"
         click.echo(_taken(out, count) if count else none)
-    if (running := min(running, count)) and not before:
-        those = counted(running, "of them is", "of them are")
-        click.echo(f"{those} on board of workers, which still publish what is in their engines")
+    if running and count and not before:
+        had = counted(running, "shard")
+        click.echo(f"workers had {had} on board just before, and still publish what is in their engines")
     if log.discarded:
         click.echo(f"{out}: the job was discarded before; use another --out")
     else:
