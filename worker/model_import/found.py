@@ -34,12 +34,18 @@ class Array:
         shape: as the file says, checked against the stored bytes.
         read: reads it, as float32.
         dtype: the file's word for its numbers if they aren't floats (int8), or UNKNOWN; else "".
+        read_wide: reads it as float64; None if the file has no more digits than float32, or they aren't needed.
     """
 
     name: str
     shape: tuple[int, ...]
     read: Callable[[], Float32]
     dtype: str = ""
+    read_wide: Callable[[], NDArray[np.float64]] | None = None
+
+    def widest(self) -> NDArray[np.floating]:
+        """Its numbers with all their digits."""
+        return self.read() if self.read_wide is None else self.read_wide()
 
 
 def as_float32(name: str, numbers: NDArray[Any]) -> Float32:

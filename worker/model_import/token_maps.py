@@ -177,7 +177,7 @@ class Normalization(Map):
 
     def __call__(self, vectors: Vectors) -> Vectors:
         """The results."""
-        mean, deviation = _exact(self.mean), np.maximum(np.sqrt(_exact(self.variance)), 1e-7)
+        mean, deviation = self._mean(), np.maximum(np.sqrt(_exact(self.variance)), 1e-7)
         return np.asarray(vectors * deviation + mean if self.turned else (vectors - mean) / deviation)
 
     def layers(self, inputs: int) -> tuple[MapLayer, ...]:
@@ -185,12 +185,15 @@ class Normalization(Map):
         if self.turned:
             return (self.layer(inputs),)
         deviation = np.maximum(np.sqrt(_exact(self.variance)), 1e-7)
-        parts = {"its mean": WithConstant("sub", _exact(self.mean)), "its deviation": WithConstant("div", deviation)}
+        parts = {"its mean": WithConstant("sub", self._mean()), "its deviation": WithConstant("div", deviation)}
         return tuple(replace(one.layer(inputs), what=what) for what, one in parts.items())
 
     def layer(self, inputs: int) -> MapLayer:
         """A scale."""
         return _scale(inputs, self)
+
+    def _mean(self) -> Vectors:
+        return self.mean.widest().astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,21 +230,6 @@ class WithConstant(Map):
     def computable(self) -> bool:
         """Whether it is not a quotient whose divisor is the vector, or zero."""
         return self.operator != "div" or not (self.constant_first or (self.numbers == 0).any())
-
-    def layers(self, inputs: int) -> tuple[MapLayer, ...]:
-        """A scale; two, if what is added or subtracted has more digits than float32, as in a graph of float64."""
-        made = self.layer(inputs)
-        bias = made.tensors["bias"]
-        with np.errstate(over="ignore", invalid="ignore"):  # what float32 can't hold is refused when it is stored
-            rest = bias - bias.astype(np.float32)
-        if self.operator not in {"add", "sub"} or not (np.isfinite(rest).all() and rest.any()):
-            return (made,)
-        first = {"gain": made.tensors["gain"], "bias": bias - rest}
-        second = {"gain": np.ones_like(rest), "bias": rest}
-        return (
-            MapLayer(made.config, first, "its constant in float32"),
-            MapLayer(made.config, second, "the rest of its constant"),
-        )
 
     def layer(self, inputs: int) -> MapLayer:
         """A scale; that of a sum or a difference has a gain of exactly 1 or -1, however large the numbers are."""
@@ -301,6 +289,24 @@ def merged(below: MapLayer, above: MapLayer) -> MapLayer | None:
     return MapLayer(config, tensors)
 
 
+def split(whole: MapLayer) -> tuple[MapLayer, ...]:
+    """A scale as two if what it adds to an exact product is large, and has more digits than float32.
+
+    So has a constant of float64, or the sum of two constants.
+    """
+    if whole.config.kind != "scale":
+        return (whole,)
+    gain, bias = whole.tensors["gain"], whole.tensors["bias"]
+    with np.errstate(over="ignore", invalid="ignore"):  # what float32 can't hold is refused when it is stored
+        rest = np.where(is_power_of_two(gain) & (np.abs(bias) > MOST_SUBTRACTED), bias - bias.astype(np.float32), 0)
+    if not (np.isfinite(rest).all() and rest.any()):
+        return (whole,)
+    return (
+        MapLayer(replace(whole.config, activation="linear"), {"gain": gain, "bias": bias - rest}, "but for a rest"),
+        MapLayer(whole.config, {"gain": np.ones_like(rest), "bias": rest}, "the rest that float32 leaves"),
+    )
+
+
 def _loses_digits(below: MapLayer, above: MapLayer) -> bool:
     """Whether one scale would make small numbers as a difference of large ones that float32 rounds, and two wouldn't.
 
@@ -308,10 +314,8 @@ def _loses_digits(below: MapLayer, above: MapLayer) -> bool:
     x / 5 is rounded before 4,000 is subtracted.
     """
     gain, shift = above.tensors["gain"], above.tensors["bias"]
-    subtracted = np.abs(below.tensors["bias"] * gain)
-    rounded = ~is_power_of_two(gain) | (shift != 0)
-    large = subtracted > MOST_SUBTRACTED * np.maximum(1, np.abs(shift))
-    return bool((is_power_of_two(below.tensors["gain"]) & rounded & large).any())
+    large = np.abs(below.tensors["bias"] * gain) > MOST_SUBTRACTED * np.maximum(1, np.abs(shift))
+    return bool((is_power_of_two(below.tensors["gain"]) & ~is_power_of_two(gain) & large).any())
 
 
 def is_power_of_two(numbers: NDArray[np.floating]) -> NDArray[np.bool_]:

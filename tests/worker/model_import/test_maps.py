@@ -102,6 +102,7 @@ def stored(numbers):
         ([token_maps.with_constant("add", -FAR), token_maps.with_constant("mul", 1 / TEN)], 2),
         ([token_maps.with_constant("sub", FAR, constant_first=True), token_maps.with_constant("div", TEN)], 2),
         ([token_maps.with_constant("sub", FAR), token_maps.with_constant("add", TEN / 30)], 2),
+        ([token_maps.with_constant("sub", FAR), token_maps.with_constant("add", TEN)], 1),
         (
             [
                 token_maps.with_constant("mul", np.full(6, 2.0)),
@@ -121,6 +122,7 @@ def stored(numbers):
         "a quotient",
         "a product",
         "a turned difference",
+        "a sum with more digits",
         "a sum",
         "after an exact product",
         "a quotient of float64",

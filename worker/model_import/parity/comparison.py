@@ -574,8 +574,7 @@ def _rows(
         length, lengths = padding.length, tuple(one for one in LENGTHS if one < padding.length)
     lengths = lengths if length is None or length in lengths else (*lengths, length)
     if config.vector_dim is not None:
-        known = {} if stack.precision else weights  # with fewer digits, the source rounds before it subtracts
-        given = [draw_vectors(config, known, length, random) for length in lengths]
+        given = [draw_vectors(config, weights, length, random) for length in lengths]
         real = [np.ones(length, np.bool_) for length in lengths]
         if config.mask_value is not None:
             for row, is_real in zip(given, real, strict=True):

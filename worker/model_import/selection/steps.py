@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.token_maps import Dense, Map, MapLayer, merged
+from worker.model_import.token_maps import Dense, Map, MapLayer, merged, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -107,14 +107,16 @@ def _add_maps(parts: list[Part], node: Node, width: int, *, stays: bool) -> int:
     """
     for one in _maps_of(node, width):
         below = parts[-1] if parts else None
+        nodes: tuple[Node, ...] = (node,)
         joined = None
         if below is not None and below.map is not None and not (below.span or stays):
             joined = merged(below.map, one)
         if joined is not None and below is not None:
             nodes = below.nodes if below.nodes[-1] is node else (*below.nodes, node)
-            parts[-1] = replace(below, map=joined, nodes=nodes)
-        else:
-            parts.append(Part(None, one, (node,)))
+            parts.pop()
+        first, *rest = split(joined or one)
+        parts.append(Part(None, first, nodes))
+        parts += [Part(None, each, (node,)) for each in rest]
         width, stays = one.config.units, False
     return width
 

@@ -19,6 +19,7 @@ from worker.model_import.errors import ImportRefusedError
 from worker.model_import.readers.keras.configuration import (
     MODELS,
     config_of,
+    is_of_float64,
     is_operation,
     kind_of,
     layer_configs,
@@ -182,15 +183,22 @@ def _plain(layer: Mapping[str, Any], last: str) -> dict[str, Any]:
             config[name] = [_plain(one, "") for one in value if isinstance(one, Mapping)]
         elif not inner:
             config[name] = value
-    low = precision_of({"dtype": given.get("dtype")})
-    if kind == "Cast" or low:
-        config["dtype"] = low or str(given.get("dtype"))
+    if dtype := _dtype_kept(kind, given):
+        config["dtype"] = dtype
     if all_outputs and "return_sequences" in config:
         config |= {"return_sequences": True, "return_state": False}
     kept = {name: layer[name] for name in ("class_name", "name", "inbound_nodes") if name in layer} | _module_of(layer)
     if "module" in kept:
         kept |= {"registered_name": None}
     return {**kept, "config": config}
+
+
+def _dtype_kept(kind: str, config: Mapping[str, Any]) -> str:
+    """The type that a layer is rebuilt with; empty for float32."""
+    if is_of_float64(config):
+        return "float64"
+    low = precision_of({"dtype": config.get("dtype")})
+    return low or (str(config.get("dtype")) if kind == "Cast" else "")
 
 
 def _check_class(layer: Mapping[str, Any]) -> None:
@@ -245,7 +253,7 @@ def _set_weights(model: Any, own: KerasGraph, above: tuple[str, ...]) -> None:
         if isinstance(layer, keras.Model):
             _set_weights(layer, own, (*above, layer.name))
         elif layer.weights:
-            weights = [array.read() for array in own.weights((*above, layer.name))]
+            weights = [array.widest() for array in own.weights((*above, layer.name))]
             if isinstance(_within(layer), keras.layers.Normalization):
                 weights.append(np.zeros((), np.float32))  # how much data it has seen, which no output depends on
             layer.set_weights(weights)

@@ -50,9 +50,19 @@ def inner_of(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def precision_of(config: Mapping[str, Any]) -> str:
     """The type that a layer, or one within it, computes in, if it has fewer digits than float32; else ""."""
-    given = config_of(inner_of(config, "dtype")).get("name") or config.get("dtype")
+    given = _dtype_of(config)
     inner = (config_of(inner_of(config, name)) for name in ("layer", "cell"))
     return str(given) if given in _LOW else next((found for one in inner if one and (found := precision_of(one))), "")
+
+
+def is_of_float64(config: Mapping[str, Any]) -> bool:
+    """Whether a layer computes in float64."""
+    return bool(_dtype_of(config) == "float64")
+
+
+def _dtype_of(config: Mapping[str, Any]) -> Any:
+    """The type, or the name of the policy, of a layer's arguments; None if they have none."""
+    return config_of(inner_of(config, "dtype")).get("name") or config.get("dtype")
 
 
 def quantization_of(config: Mapping[str, Any]) -> str:

@@ -125,7 +125,8 @@ def array_of(dataset: h5py.Dataset, name: str) -> Array:
     if kind not in "fiub":
         return Array(name, shape, lambda: np.zeros(shape, np.float32), UNKNOWN)
     other = "" if kind == "f" else dataset.dtype.name
-    return Array(name, shape, lambda: as_float32(name, np.asarray(dataset[()])), other)
+    wide = (lambda: np.asarray(dataset[()], np.float64)) if kind == "f" and dataset.dtype.itemsize == 8 else None
+    return Array(name, shape, lambda: as_float32(name, np.asarray(dataset[()])), other, wide)
 
 
 def _widened(numbers: NDArray[np.void]) -> Float32:

@@ -134,7 +134,7 @@ def _other_node(call: Call, weights: Weights, version: str) -> Node:
         drops_mask=call.is_operation or drops_mask(call.kind, version),
         map=function,
         why=why,
-        precision=precision_of(call.config) if function or role == "through" else "",  # dropout rounds, too
+        precision=_precision(call, role) if function or role == "through" else "",
     )
 
 
@@ -156,6 +156,11 @@ def _finish(found: Found, graph: dict[str, Node], calls: list[Call]) -> set[str]
             f"({inside[0].what}). Only LSTM and GRU that are layers of the model can be"
         )
     return calls_of_masks(calls, masks)
+
+
+def _precision(call: Call, role: str) -> str:
+    """The type that a call rounds to. Dropout rounds, too, but not within another layer."""
+    return precision_of({"dtype": call.config.get("dtype")} if role == "through" else call.config)
 
 
 def _function(call: Call, weights: Weights) -> TokenMap | None:

@@ -128,8 +128,7 @@ def operation_map(kind: str, operands: Sequence[NDArray[np.float64] | None]) -> 
     # Numbers along another axis are different ones for each place in a row.
     if not numbers.size or (numbers.size > 1 and numbers.shape[-1] != numbers.size):
         return None
-    single = numbers.astype(np.float32)  # as Keras computes
-    return token_maps.with_constant(_WITH_CONSTANT[kind], single, constant_first=operands[0] is not None)
+    return token_maps.with_constant(_WITH_CONSTANT[kind], numbers, constant_first=operands[0] is not None)
 
 
 def _product(matrix: NDArray[np.float64]) -> TokenMap:
@@ -209,7 +208,7 @@ def _convolution(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap
         only: Float32 = kernel.read()[0]
         return only
 
-    return _dense(config, [replace(kernel, shape=kernel.shape[1:], read=read), *arrays[1:]])
+    return _dense(config, [replace(kernel, shape=kernel.shape[1:], read=read, read_wide=None), *arrays[1:]])
 
 
 def _activation(config: Mapping[str, Any], default: str | None) -> TokenMap | None:

@@ -78,7 +78,10 @@ def operands_in(node: Any) -> Iterator[NDArray[np.float64] | None]:
 
 
 def constant(value: Any) -> NDArray[np.float64] | None:
-    """A constant array or number that float32 can hold; None if it is something else."""
+    """A constant array or number that float32 can hold, with the digits that Keras computes with; else None.
+
+    Beside vectors of float32, an array of float64 makes Keras compute in float64, and a number of Python doesn't.
+    """
     is_array = isinstance(value, dict) and value.get("class_name") in _ARRAYS
     try:
         array = np.asarray(config_of(value).get("value") if is_array else value)
@@ -87,7 +90,10 @@ def constant(value: Any) -> NDArray[np.float64] | None:
     except (TypeError, ValueError, OverflowError):
         return None
     is_sound = array.dtype.kind in "fiub" and (np.abs(array.astype(np.float64)) <= np.finfo(np.float32).max).all()
-    return array.astype(np.float64) if is_sound else None  # nothing becomes infinite or NaN
+    if not is_sound:
+        return None  # nothing becomes infinite or NaN
+    exact = array.astype(np.float64)
+    return exact if is_array and config_of(value).get("dtype") == "float64" else exact.astype(np.float32).astype(float)
 
 
 def arguments_of(node: Any) -> dict[str, Any]:
