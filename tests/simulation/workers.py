@@ -147,7 +147,7 @@ class Worker:
     def note_put_off(self, member: Member, error: Exception) -> None:
         self._actor.say(f"puts {member} off: {error}")
 
-    def note_ended(self, member: Member, outcome: Outcome) -> None:
+    def note_done(self, member: Member, outcome: Outcome) -> None:
         del member, outcome
 
     def note_broken(self, error: Exception) -> None:

@@ -87,8 +87,8 @@ class Leases(Protocol):
         """Record that a suspect starts with nothing else on board; returns how many workers have started it so."""
         ...
 
-    def remove(self, member: Member) -> None:
-        """Take a shard out of the ledger. Raises GivenBackError while the worker stops."""
+    def remove(self, member: Member) -> bool:
+        """Take a shard out of the ledger; whether it was there. Raises GivenBackError while the worker stops."""
         ...
 
     def give_back(self, member: Member, start: Start, *, send: bool) -> None:
@@ -135,8 +135,8 @@ class Host(Protocol):
         """Say why a shard waits."""
         ...
 
-    def note_ended(self, member: Member, outcome: Outcome) -> None:
-        """Say that a shard is published, and that its job can be used again if it was refused or put off."""
+    def note_done(self, member: Member, outcome: Outcome) -> None:
+        """Say that a shard has its part, unless another attempt says it, and that its job can be used again."""
         ...
 
     def note_broken(self, error: BrokenWorkerError) -> None:
@@ -219,10 +219,10 @@ class Attempts:
             with self._host.admit(job, member.shard, alone=lease.suspect):
                 if lease.suspect:
                     start = self._start_alone(member)
-                outcome = self._host.a_few_times(f"compute {member}", lambda: self._bring_to_part(job, member.shard))
-            if outcome is None:
+                created = self._host.a_few_times(f"compute {member}", lambda: self._bring_to_part(job, member.shard))
+            if created is None:
                 return self._leave_unseen(job, member, start)
-            self._leases.remove(member)
+            removed = self._leases.remove(member)
         except GivenBackError:
             return Ending(Outcome.GIVEN_BACK, start)
         except (AwayError, FileFormatError) as error:  # a damaged part is no outcome; `verify` names it
@@ -235,7 +235,9 @@ class Attempts:
         except Exception as error:
             log.exception("%s: unexpected failure", member)
             return self._give_up(job, member, start, reason_of(error))
-        self._host.note_ended(member, outcome)
+        # A part that was there can be one that this attempt made and heard no answer about, or that a dead worker left.
+        outcome = Outcome.PUBLISHED if created or removed else Outcome.GONE
+        self._host.note_done(member, outcome)
         return Ending(outcome)
 
     def _find(self, member: Member) -> OpenJob:
@@ -257,27 +259,26 @@ class Attempts:
         log.warning("%s was on board when a worker died or stood still; it runs alone, start %d", member, starts)
         return "alone"
 
-    def _bring_to_part(self, job: OpenJob, shard: ShardId) -> Outcome | None:
-        """Make sure that a shard has its part; None where neither the part nor the rows can be seen.
+    def _bring_to_part(self, job: OpenJob, shard: ShardId) -> bool | None:
+        """Make sure that a shard has its part.
 
         Returns:
-            PUBLISHED, also of a part that another worker left without removing the shard from the ledger, as one that
-            was killed; GONE if another attempt published it while this one computed it, and so counts it.
+            Whether it was created now; None where neither the part nor the rows can be seen.
         """
         with self._host.timed("read"):
             found = look(job.objects, shard, self._failed_rows)
         if found.failed is not None:
             finish(job.objects, shard, found.failed)
-            return Outcome.PUBLISHED
+            return False
         if found.rows is None:
             return None
         with self._host.compute(job, shard, found.rows) as computed, self._host.timed("write"):
             if computed.failed:
                 log.warning("%s: %s can't be computed; see its part", shard, counted(len(computed.failed), "row"))
-            if not publish(job.objects, shard, computed.part, computed.failed, found.rows, self._failed_rows):
-                log.info("%s: another attempt was first; its part is the outcome", shard)
-                return Outcome.GONE
-        return Outcome.PUBLISHED
+            created = publish(job.objects, shard, computed.part, computed.failed, found.rows, self._failed_rows)
+            if not created:
+                log.info("%s: an earlier attempt's part is there; it is the outcome", shard)
+        return created
 
     def _leave_unseen(self, job: OpenJob, member: Member, start: Start) -> Ending:
         """Record no death for rows that can't be seen: caches lag, and a discarded job has no rows."""

@@ -195,7 +195,7 @@ class ShardService:
         with self._spans.span(stage):
             yield
         seconds = time.perf_counter() - began
-        count = self._metrics.read if stage == "read" else self._metrics.published
+        count = self._metrics.read if stage == "read" else self._metrics.written
         count(seconds)
         self._times.add(stage, seconds)
 
@@ -244,7 +244,7 @@ class ShardService:
         self._away.add(member, error)
         self.jobs.doubt(member.job_key)
 
-    def note_ended(self, member: Member, outcome: Outcome) -> None:
+    def note_done(self, member: Member, outcome: Outcome) -> None:
         """See `Host`."""
         if outcome == Outcome.PUBLISHED:
             log.info("%s is published", member)

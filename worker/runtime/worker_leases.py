@@ -63,9 +63,9 @@ class WorkerLeases:
         """See `Leases`."""
         return self._steadily("reach the broker", lambda: self._ledger.start_alone(member))
 
-    def remove(self, member: Member) -> None:
+    def remove(self, member: Member) -> bool:
         """See `Leases`."""
-        self._steadily("reach the broker", lambda: self._ledger.remove(member))
+        return self._steadily("reach the broker", lambda: self._ledger.remove(member))
 
     def give_back(self, member: Member, start: Start, *, send: bool) -> None:
         """See `Leases`."""

@@ -221,7 +221,7 @@ def test_what_a_worker_counts_is_what_status_shows(job, server, ledger):
     metrics.admitted(8.0)
     metrics.read(0.5)
     metrics.computed(rows=2, seconds=3.0, stats=PoolStats(10, 8, 1.0), waits=[16.0, 16.0])
-    metrics.published(4.0)
+    metrics.written(4.0)
     ledger.beat("host-1", metrics.snapshot())
     (worker,) = StatusReader(job, server, "test").read().queue.workers
     assert (worker.read_seconds, worker.plan_seconds, worker.compute_seconds, worker.write_seconds) == (0.5, 1, 2, 4)

@@ -46,9 +46,10 @@ from unrolled.queue.ledger import Ledger
 from unrolled.queue.member import Member
 from unrolled.reading.dataset import open_dataset
 from unrolled.reading.outcome import read_outcome
+from unrolled.store import posix
 from worker.errors import AwayError
 from worker.pool.buffers import Buffers
-from worker.runtime import job_place
+from worker.runtime import attempt, job_place
 from worker.runtime.job_place import patience_of
 from worker.runtime.outcome import Outcome
 
@@ -889,6 +890,55 @@ def test_two_deliveries_at_once_are_computed_once(site):
     assert left(job) == set()
 
 
+def published_lines(caplog, job, shard):
+    return caplog.messages.count(f"{member_of(job, shard)} is published")
+
+
+def test_a_part_whose_creation_seemed_to_fail_is_counted(site, parts, caplog, monkeypatch):
+    """The next try finds it; no other attempt will count it."""
+    caplog.set_level(logging.INFO)
+    job = site.enqueue(make_rows(2))
+    shard = only_shard(job)
+    sync, failures = posix.sync_directory, []
+
+    def sync_once_failing(directory):
+        if not failures and job.objects.exists(part_object(shard)):
+            failures.append(directory)
+            raise TransientError("Input/output error")
+        sync(directory)
+
+    monkeypatch.setattr(posix, "sync_directory", sync_once_failing)
+    assert handle(parts, job, shard) == Outcome.PUBLISHED
+    assert len(failures) == published_lines(caplog, job, shard) == 1
+    assert parts._metrics.snapshot()["shards"] == 1
+    assert (left(job), entered(site, job)) == (set(), (set(), set()))
+
+
+def test_a_worker_that_stood_still_does_not_count_what_another_published(site, caplog, monkeypatch):
+    """Neither where it looks for the part later, nor where it has computed the shard too, as below."""
+    caplog.set_level(logging.INFO)
+    job = site.enqueue(make_rows(2))
+    shard = only_shard(job)
+    still, goes_on, look = threading.Event(), threading.Event(), attempt.look
+
+    def look_late(*arguments):
+        if not still.is_set():
+            still.set()
+            assert goes_on.wait(60)
+        return look(*arguments)
+
+    monkeypatch.setattr(attempt, "look", look_late)
+    with ThreadPoolExecutor(1) as threads, worker_parts(site) as one, worker_parts(site) as other:
+        late = in_background(threads, one, job, shard)
+        assert still.wait(60)
+        site.ledger.client.delete(site.ledger.keys.leases)  # as if its lease had run out under it
+        assert handle(other, job, shard) == Outcome.PUBLISHED
+        goes_on.set()
+        assert late.result(60) == Outcome.GONE
+        assert [parts._metrics.snapshot()["shards"] for parts in (one, other)] == [0, 1]
+    assert published_lines(caplog, job, shard) == 1
+
+
 @pytest.mark.parametrize("first", ["the one that fails on a row", "the one that fails on none"])
 def test_two_workers_that_disagree_on_a_shard(site, caplog, first):
     """Both live, both think that they have it, and their engines fail on other rows: each row has one outcome."""
@@ -918,7 +968,7 @@ def test_two_workers_that_disagree_on_a_shard(site, caplog, first):
         gates.popitem()[1].touch()
         (loser,) = (future for future in futures if future is not winner)
         assert loser.result(60) == Outcome.GONE, "it is counted once"
-    assert caplog.messages.count(f"{member_of(job, shard)} is published") == 1
+    assert published_lines(caplog, job, shard) == 1
     assert job.objects.read(part_object(shard)) == before
     failed = {1} if first == "the one that fails on a row" else set()
     check_outputs(job, rows, without=failed)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from unrolled.errors import counted
 from unrolled.telemetry.distribution import SECONDS, TOKENS, Buckets, Distribution
+from worker.runtime.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from worker.engines.engine import PoolStats
-    from worker.runtime.outcome import Outcome
 
 #: The stages of a shard in their order: it waits for room on board (in memory, and for the end of a shard that runs
 #: alone), its rows are read and decoded, it waits for the engine, its pool is computed, and its part is written and
@@ -124,10 +124,10 @@ class Metrics:
             self._add(read_seconds=seconds)
             self._shards["decode"].add(seconds)
 
-    def published(self, seconds: float) -> None:
-        """Count one published part."""
+    def written(self, seconds: float) -> None:
+        """Count the writing of one shard's part, even if another one is published."""
         with self._lock:
-            self._add(shards=1, write_seconds=seconds)
+            self._add(write_seconds=seconds)
             self._shards["write"].add(seconds)
 
     def failed(self, rows: int) -> None:
@@ -139,6 +139,8 @@ class Metrics:
         """Count one message by what became of it."""
         with self._lock:
             self._outcomes[outcome] = self._outcomes.get(outcome, 0) + 1
+            if outcome == Outcome.PUBLISHED:
+                self._add(shards=1)
 
     def snapshot(self, pool_seconds: float = 0.0) -> dict[str, float]:
         """All counters, and the rates that follow from them.

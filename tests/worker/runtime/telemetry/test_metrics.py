@@ -18,7 +18,8 @@ def test_what_is_counted_adds_up():
             metrics.admitted(2.0)
             metrics.read(0.375)
             metrics.decoded(0.125)
-            metrics.published(0.25)
+            metrics.written(0.25)
+            metrics.ended(Outcome.PUBLISHED)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -73,7 +74,8 @@ def test_a_line_for_the_log_tells_of_the_time_between():
     metrics.read(0.25)
     metrics.admitted(2.0)
     metrics.computed(rows=1, seconds=2.0, stats=PoolStats(2000, 1500, 0.1), waits=[0.5])
-    metrics.published(0.75)
+    metrics.written(0.75)
+    metrics.ended(Outcome.PUBLISHED)
     now = metrics.snapshot() | {"up_seconds": before["up_seconds"] + 4}
     assert progress_line(before, now) == (
         "1 shard, 2,000 tokens in 4 s: engine busy 50%, 1,000 tokens/s, 75% of them computed; "
@@ -104,7 +106,7 @@ def test_each_stage_of_a_shard_and_of_a_pool_has_its_distribution():
     metrics.admitted(0.0)
     metrics.read(0.002)
     metrics.decoded(0.001)
-    metrics.published(0.3)
+    metrics.written(0.3)
     metrics.failed(2)
     metrics.ended(Outcome.PUBLISHED)
     metrics.ended(Outcome.PUBLISHED)
