@@ -1,6 +1,7 @@
 """Duplicate ids, found exactly and in constant memory."""
 
 import contextlib
+import resource
 import sqlite3
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
@@ -129,6 +130,14 @@ class SeenIds:
 
     def _unwritable(self, error: Exception) -> TransientError:
         disk = self._disk or gettempdir()
-        return TransientError(
-            f"ids can't be kept in {disk} ({error}); make room there, then run the same command again"
-        )
+        remedy = "make room there"
+        # SQLite has one error for all that fails while it writes, but for a full disk.
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_WRITE and _largest_file() is not None:
+            remedy = f"raise the limit of the size of files (`ulimit -f`), {_largest_file():,} bytes here"
+        return TransientError(f"ids can't be kept in {disk} ({error}); {remedy}, then run the same command again")
+
+
+def _largest_file() -> int | None:
+    """How many bytes a file of this process may have; None for no limit."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return None if limit == resource.RLIM_INFINITY else limit

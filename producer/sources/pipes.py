@@ -114,9 +114,11 @@ def look_at(source: SourceFile, options: SourceOptions) -> Head:
         options: as in `check_head`.
 
     Raises:
-        DamagedInputError: the content doesn't match the format.
+        DamagedInputError: the content doesn't match the format, or standard input is closed.
     """
     head = b""
+    if source.place is None and sys.stdin is None:
+        raise DamagedInputError("is closed; send it rows through a pipe or a redirection, or name files")
     if source.place is None and not options.follow:  # what is taken from a live input is gone if it isn't used
         head = _beginning(sys.stdin.buffer if sys.stdin else None)
     if head:

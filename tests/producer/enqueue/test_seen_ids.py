@@ -1,5 +1,8 @@
 """Duplicate ids."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -92,6 +95,23 @@ def test_directory_that_cannot_be_used(tmp_path):
     """A directory that can't be written to is an error that may pass."""
     with pytest.raises(TransientError, match="ids can't be kept"):
         SeenIds(["a"], str(tmp_path / "missing"))
+
+
+def test_a_limit_of_the_size_of_files_is_named():
+    """No room on the disk helps against it."""
+    code = """if True:
+        import resource
+        from producer.enqueue.seen_ids import SeenIds
+        from producer.sources.rows import Row
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, -1))
+        with SeenIds(["a"]) as seen:
+            for first in range(0, 100_000, 1000):
+                list(seen.unique([[Row("a", at, f"id {at}", None) for at in range(first, first + 1000)]]))
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    advice = "raise the limit of the size of files (`ulimit -f`), 100,000 bytes here, then run the same command again"
+    assert done.stderr.endswith(f"; {advice}\n")
 
 
 def test_a_full_disk_is_waited_for(tmp_path):

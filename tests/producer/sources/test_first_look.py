@@ -560,6 +560,16 @@ BINARY = [
 ]
 
 
+@pytest.mark.parametrize("options", [SourceOptions(), SourceOptions(follow=True), SourceOptions(format="jsonl")])
+def test_a_closed_standard_input_is_refused_at_once(monkeypatch, options):
+    """Python has None for one that the shell has closed (`<&-`)."""
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(
+        RequestError, match=r"-: is closed; send it rows through a pipe or a redirection, or name files"
+    ):
+        check_inputs(["-"], options)
+
+
 @pytest.mark.parametrize(("content", "message"), BINARY, ids=[message for _, message in BINARY])
 def test_standard_input_is_checked_as_files_are(tmp_path, monkeypatch, content, message):
     """Before anything is read, if the bytes are there soon; else, of a pipe, before the first row."""
