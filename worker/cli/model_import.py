@@ -298,6 +298,14 @@ def _parity_facts(parity: Parity) -> dict[str, Any]:
     return asdict(parity) | {"comparisons": made, "rounded": facts(parity.rounded), "padded": facts(parity.padded)}
 
 
+def _compared(parity: Parity) -> str:
+    """The rows that were compared; others may show what these don't."""
+    shorter = f"{parity.shortest} to " if parity.shortest < parity.longest else ""
+    return f"in rows of {shorter}{counted(parity.longest, 'token')}" + (
+        f" with {counted(parity.ids, 'id')}" if parity.ids else ""
+    )
+
+
 def _parity_lines(parity: Parity | None) -> list[str]:
     if parity is None:
         return []
@@ -310,5 +318,5 @@ def _parity_lines(parity: Parity | None) -> list[str]:
     missing = [f"not compared: {text}" for text in parity.missing]
     return [
         *(lines + missing if parity.whole else missing + lines),
-        f"      float32's rounding alone makes up to {parity.rounding:.1e}",
+        f"      {_compared(parity)}; float32's rounding alone makes up to {parity.rounding:.1e}",
     ]

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -75,6 +76,13 @@ def test_layers_alone_are_not_called_the_same_model(tmp_path):
     same = [line for line in lines if "same" in line]
     assert same
     assert all(line.startswith("layers alone, same  ") for line in same)
+
+
+def test_the_rows_that_were_compared_are_told(tmp_path):
+    """An id or a length that isn't among them may show more."""
+    lines = run(MODELS / "gru2.safetensors", tmp_path / "model").stdout.splitlines()
+    (line,) = [line for line in lines if "rounding alone" in line]
+    assert re.fullmatch(r"      in rows of 1 to 34 tokens with \d+ ids; float32's rounding alone makes up to \S+", line)
 
 
 def test_a_difference_above_the_bound_writes_nothing(tmp_path, monkeypatch):

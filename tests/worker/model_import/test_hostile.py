@@ -163,6 +163,44 @@ def test_groups_without_end(tmp_path):
         read_source(tmp_path / "model.h5")
 
 
+@pytest.mark.parametrize("name", ["model.h5", "model.keras"])
+def test_free_space_of_no_size(tmp_path, name):
+    """The library HDF5 would look for its end for ever, and no signal ends that."""
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file.attrs["names"] = ["text"]
+    content = bytearray((tmp_path / "model.h5").read_bytes())
+    place = content.index(b"GCOL") + 16
+    assert content[place + 16 : place + 20] == b"text"
+    content[place : place + 16] = bytes(16)
+    (tmp_path / "model.h5").write_bytes(content)
+    if name == "model.keras":
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("config.json", "{}")
+            archive.write(tmp_path / "model.h5", "model.weights.h5")
+    with pytest.raises(
+        ImportRefusedError, match=rf"can't be read as HDF5 \(a list at {place:,} has no end\); get a fresh"
+    ):
+        read_source(tmp_path / name)
+
+
+def test_damaged_hdf5_is_told(tmp_path):
+    """The library raises errors of many kinds."""
+    with h5py.File(tmp_path / "whole.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {"layers": []}})
+        for name in ("lstm", "embedding"):
+            file.create_group(f"model_weights/{name}").attrs["weight_names"] = ["kernel", "bias"]
+    content, random = (tmp_path / "whole.h5").read_bytes(), np.random.default_rng(1)
+    told = set()
+    for _ in range(200):
+        damaged, place = bytearray(content), random.integers(len(content))
+        damaged[place : place + 8] = random.bytes(8)
+        (tmp_path / "model.h5").write_bytes(damaged)
+        with pytest.raises(ImportRefusedError) as caught:  # whole, it has no layer
+            imported(tmp_path / "model.h5", tmp_path / "made")
+        told.add("can't be read as HDF5 (" in str(caught.value))
+    assert told == {True, False}
+
+
 def test_objects_in_npz(tmp_path):
     """Pickled objects in NumPy archives are never loaded."""
     np.savez(tmp_path / "model.npz", weights=np.array(Bomb(), object), allow_pickle=True)

@@ -174,6 +174,13 @@ def test_what_is_added_elsewhere_stays_a_layer():
     ]
 
 
+def test_a_sum_of_two_widths():
+    """Keras adds a number to each place of a vector."""
+    steps = [Step(lstm("low", 6)), Step(None, node("one", token_maps.Dense(array(6, 1), None, "linear")), source=0)]
+    with pytest.raises(ImportRefusedError, match=r"one \(one\) makes vectors 1 wide, which are added to others 6 wide"):
+        parts_of([*steps, Step(lstm("top", 6))])
+
+
 @pytest.mark.parametrize(
     ("function", "reason"),
     [

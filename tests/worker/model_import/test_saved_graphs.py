@@ -11,7 +11,7 @@ from support.skips import long
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.parity.frameworks import saved_model_graph
-from worker.model_import.parity.own_graph import NO_PADDING
+from worker.model_import.parity.own_graph import NO_MASK, NO_PADDING
 from worker.model_import.readers.tensorflow.saved_model import read_saved_model
 from worker.model_import.selection.stack import AskedPadding
 
@@ -456,6 +456,7 @@ def test_rows_of_vectors(tmp_path):
         saved = exported(tmp_path / name, lstm(), shape=(None, 3), dtype="float32", below=below)
         done = imported(saved, tmp_path / f"{name}-model", vectors=True, parity=1e-5)
         assert done.parity.whole == (name == "plain")
+        assert done.parity.missing[-1] == NO_MASK
         assert (name == "plain") != ("it makes other states of these vectors" in " ".join(done.parity.missing))
 
 

@@ -33,6 +33,7 @@ from worker.model_import.parity.original import find_original, run_stack
 from worker.model_import.parity.own_graph import (
     MASKED_PADDING,
     NO_GRAPH,
+    NO_MASK,
     NO_PADDING,
     NO_RUN,
     OTHER_STATES,
@@ -118,6 +119,9 @@ class Parity:
         rounded_share: the differences of that comparison in relation to the outputs, as root mean squares.
         whole: whether the file's own computation was run; otherwise the comparisons are of its layers alone.
         padded: the comparison of padded rows with the graph of a file that masks padding; None if there is none.
+        shortest: number of tokens of the shortest row that was compared.
+        longest: of the longest one.
+        ids: how many different ids the rows that were compared have; 0 if rows contain vectors.
     """
 
     comparisons: list[Comparison]
@@ -127,6 +131,9 @@ class Parity:
     rounded_share: float = 0.0
     whole: bool = False
     padded: Comparison | None = None
+    shortest: int = 0
+    longest: int = 0
+    ids: int = 0
 
 
 def compare(
@@ -193,6 +200,9 @@ def compare(
     comparisons = [_comparison((left, made[left]), (right, made[right]), roundings) for left, right in pairs]
     rounding = float(np.max([roundings[number] for number in kept]))
     parity = Parity(comparisons, missing, rounding, whole=original.whole)
+    used = [rows[number] for number in made[first] or kept]
+    parity.shortest, parity.longest = min(map(len, used)), max(map(len, used))
+    parity.ids = 0 if stack.vectors else np.unique(np.concatenate(used)).size
     for name, states in original.rounded.items():
         rounded = _real(states, real)
         rounded = _of(rounded, kept) or rounded
@@ -360,6 +370,7 @@ def _sought(
             ) from error
         made = _Original({}, {}, {}, [NO_RUN.format(name, error)], whole=False)
         _run_layers(stack, unmasked, begun, made)
+        made.missing.extend([NO_MASK] if stack.vectors else [])
         return made
     if not seen.is_same:
         masks = MASKED_PADDING if expected.computes_padding and not stack.vectors else ""
@@ -369,7 +380,9 @@ def _sought(
     if hidden is not None:
         made.padded[name] = hidden.states
         made.missing.extend(one for one in hidden.missing if one not in seen.missing)
-    elif not (told or stack.vectors):
+    elif stack.vectors:
+        made.missing.append(NO_MASK)
+    elif not told:
         made.missing.append(NO_PADDING if stack.length is None else NO_PADDING.replace("LENGTH", f"{stack.length}"))
     return made
 

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from worker.model_import.selection.stack import Stack
 
 NO_GRAPH = "how data flows through the model: the file has no graph; compare a few rows: unrolled model compare"
+#: What a run of vectors doesn't show.
+NO_MASK = (
+    "rows with vectors of padding: the file doesn't show whether its program masks these, as Masking does. If it does, "
+    "leave them out of your rows, or save the model with its configuration (model.save('model.keras')), and import that"
+)
 #: Why the graph of a file that shows no layers shows nothing when it is run, or isn't run.
 NO_RUN = "how data flows through the model: {0} doesn't show it ({1}); compare a few rows: unrolled model compare"
 #: What a run of rows without padding doesn't show.

@@ -2,6 +2,7 @@
 
 # Over 150 lines: one choice, and for each way in which it is open, what to name.
 
+import re
 from itertools import pairwise, permutations
 
 import numpy as np
@@ -10,6 +11,7 @@ from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import UNKNOWN, Found, Layer, SavedGraph, Table
 from worker.model_import.readers.order import natural
 from worker.model_import.readers.passes import why_unread
+from worker.model_import.readers.torch.modules import IN_TWO_PARTS
 from worker.model_import.selection.linear import take_maps
 from worker.model_import.selection.names import advised, family, may_be_table, names_of
 from worker.model_import.selection.one_hot import table_of_product
@@ -20,6 +22,8 @@ from worker.model_import.selection.stack import ONE_HOT, Asked, Stack
 _MOST_ORDERED = 5
 #: The types of quantized weights, in the words of the formats; and numbers that aren't known.
 _EIGHT_BITS = ("int8", "uint8", "i8", "u8", "I8", "U8", UNKNOWN)
+#: The matrix of the two arrays that weight norm makes of a module's weight, before and after PyTorch 2.
+_OF_TWO_PARTS = re.compile(r"\.(weight_v|parametrizations\.weight\.original1)$")
 
 
 def choose_by_widths(found: Found, asked: Asked) -> Stack:
@@ -148,6 +152,12 @@ def _table_for(found: Found, reader: str, width: int, asked: Asked) -> Table | N
         )
     hint = f" If {names} is its embedding: {advised('--embedding', fitting[0].name)}." if fitting else ""
     _refuse_quantized(found, reader, width, hint)
+    parts = [one.name for one in found.rest if _OF_TWO_PARTS.search(one.name) and one.shape[1:] == (width,)]
+    if parts and not hint:
+        name = _OF_TWO_PARTS.sub("", parts[0])
+        raise ImportRefusedError(
+            f"{reader} reads vectors {width} wide, and {name} may be its embedding, but {IN_TWO_PARTS}"
+        )
     raise ImportRefusedError(
         f"{reader} reads vectors {width} wide, and nothing in the file says what they are.{hint} {ONE_HOT}"
     )

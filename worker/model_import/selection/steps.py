@@ -75,6 +75,7 @@ def parts_of(steps: Sequence[Step]) -> list[Part]:
     parts: list[Part] = []
     numbers = {FIRST_INPUT: -1}  # from a step to the number of its layer
     width = input_dim_of(steps)
+    widths = {FIRST_INPUT: width}  # of what the steps give
     for number, step in enumerate(steps):
         if step.layer is not None:
             if step.layer.inputs != width:
@@ -87,10 +88,19 @@ def parts_of(steps: Sequence[Step]) -> list[Part]:
         elif step.node is not None:
             # A map whose result is added somewhere must stay.
             width = _add_maps(parts, step.node, width, stays=number - 1 in sources)
-        numbers[number] = len(parts) - 1
+        numbers[number], widths[number] = len(parts) - 1, width
         if step.source is not None:
+            _check_sum(step, width, widths[step.source])
             parts[-1] = replace(parts[-1], span=len(parts) - 1 - numbers[step.source])
     return parts
+
+
+def _check_sum(step: Step, width: int, other: int) -> None:
+    if width != other:
+        raise ImportRefusedError(
+            f"{step.name} makes vectors {width} wide, which are added to others {other} wide; only those of one width "
+            "can be"
+        )
 
 
 def _add_maps(parts: list[Part], node: Node, width: int, *, stays: bool) -> int:

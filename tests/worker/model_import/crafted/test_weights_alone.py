@@ -89,6 +89,15 @@ def layer_normalized_lstm_without_a_part():
     return tensors, lambda row: rows[row]
 
 
+@case(r"rnn reads vectors 4 wide, and words may be its embedding, but its weights are in two parts.*weight_norm")
+def embedding_in_two_parts():
+    tensors = Tensors()
+    tensors.add("words.weight_v", VOCABULARY, WIDTH)
+    tensors.add("words.weight_g", VOCABULARY, 1)
+    torch_lstm(tensors, "rnn.", WIDTH)
+    return tensors, lambda row: row
+
+
 MAPPED = {"maps": ("bridge:tanh", "narrow")}
 
 

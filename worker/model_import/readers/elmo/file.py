@@ -26,7 +26,7 @@ from worker.model_import.readers.elmo.equations import Program
 from worker.model_import.readers.elmo.first_states import first_states
 from worker.model_import.readers.elmo.options import DIRECTIONS, ElmoOptions, cell_name, read_options
 from worker.model_import.readers.elmo.word_file import BEGIN, END, UNKNOWN, read_words
-from worker.model_import.readers.keras.hdf5_tree import arrays, group_at, open_file
+from worker.model_import.readers.keras.hdf5_tree import arrays, damage_told, group_at, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,6 +41,7 @@ _WORDS = "words"
 _SHOWN = 5
 
 
+@damage_told()
 def is_elmo(path: Path) -> bool:
     """Whether an HDF5 file has the layers of an ELMo.
 
@@ -51,6 +52,7 @@ def is_elmo(path: Path) -> bool:
         return group_at(root, cell_name(0, 0)) is not None
 
 
+@damage_told()
 def read_elmo(path: Path, options_path: Path | None, words_path: Path | None) -> Found:
     """Read an ELMo.
 

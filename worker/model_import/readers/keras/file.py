@@ -19,13 +19,14 @@ from worker.model_import.readers.keras.configuration import (
     layer_configs,
     name_of,
 )
-from worker.model_import.readers.keras.hdf5_tree import arrays, open_file
+from worker.model_import.readers.keras.hdf5_tree import arrays, damage_told, open_file
 from worker.model_import.readers.keras.layers import find_model
 
 _CONFIG, _WEIGHTS, _ABOUT = "config.json", "model.weights.h5", "metadata.json"
 _DEPTH = 16
 
 
+@damage_told()
 def read_keras_file(path: Path) -> Found:
     """Read a `.keras` file.
 

@@ -18,6 +18,7 @@ from worker.model_import.readers.cells import find_cells, layers_of, sort_weight
 from worker.model_import.readers.keras.configuration import config_of, kind_of
 from worker.model_import.readers.keras.hdf5_tree import (
     arrays,
+    damage_told,
     group_at,
     json_attribute,
     names_attribute,
@@ -46,6 +47,7 @@ _OF_MODEL = re.compile(r"vars/\d+")
 _TABLE = re.compile(r"(^|/)(embeddings(:\d+)?|[^/]*_W)$|embedding(_\d+)?/vars/0$")
 
 
+@damage_told()
 def read_keras_hdf5(path: Path, gates: str | None) -> Found:
     """Read a `.h5`, `.hdf5` or `.weights.h5` file.
 

@@ -5,10 +5,14 @@ HDF5 can refer to other files (external links, external storage, virtual dataset
 
 from __future__ import annotations
 
+import mmap
+import traceback
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unrolled.errors import UnrolledError
 from worker.model_import.errors import ImportRefusedError, refuse_missing
 from worker.model_import.found import UNKNOWN, Array, Float32, as_float32
 from worker.model_import.limits import MOST_JSON_BYTES, check_array, check_count
@@ -22,6 +26,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DEPTH = 32
+#: A collection of texts and lists begins with this, and its size in 8 bytes; each object in it with its number, in 2 of
+#: 8 bytes, and its size in 8 bytes (the format's specification, III.E). Free space has the number 0.
+_COLLECTION = b"GCOL\1\0\0\0"
+_DAMAGED = "it can't be read as HDF5 ({}); get a fresh copy"
 
 
 def open_file(source: Path | bytes) -> h5py.File:
@@ -31,16 +39,61 @@ def open_file(source: Path | bytes) -> h5py.File:
     is closed after Python has ended, and a call into Python would crash.
 
     Raises:
-        ImportRefusedError: h5py isn't installed, or the file isn't HDF5.
+        ImportRefusedError: h5py isn't installed, or the file isn't HDF5, or reading it would never end.
     """
     try:
         import h5py  # noqa: PLC0415 - in the extra [import]
     except ModuleNotFoundError as error:
         raise refuse_missing("h5py", "import") from error
     try:
+        _check_collections(source)
         return h5py.File.in_memory(source) if isinstance(source, bytes) else h5py.File(source, "r")
-    except OSError as error:
-        raise ImportRefusedError(f"it can't be read as HDF5 ({error}); get a fresh copy") from error
+    except (OSError, ValueError) as error:
+        raise ImportRefusedError(_DAMAGED.format(error)) from error
+
+
+def _check_collections(source: Path | bytes) -> None:
+    """Refuse free space of size 0: the library HDF5 goes on by that size for ever, and no signal ends it.
+
+    Raises:
+        OSError, ValueError: the file can't be read, or is empty.
+        ImportRefusedError: there is such space.
+    """
+    if isinstance(source, bytes):
+        _check_collections_in(source)
+        return
+    with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        _check_collections_in(content)
+
+
+def _check_collections_in(content: bytes | mmap.mmap) -> None:
+    start = content.find(_COLLECTION)
+    while start >= 0:
+        place = start + 16
+        end = min(start + int.from_bytes(content[start + 8 : place], "little"), len(content))
+        while place + 16 <= end:
+            number, size = (int.from_bytes(content[place + a : place + b], "little") for a, b in ((0, 2), (8, 16)))
+            if not number and not size:
+                raise ImportRefusedError(_DAMAGED.format(f"a list at {place:,} has no end"))
+            place += 16 + -(-size // 8) * 8 if number else size
+        start = content.find(_COLLECTION, start + len(_COLLECTION))
+
+
+@contextmanager
+def damage_told() -> Iterator[None]:
+    """Tell that a file is damaged where h5py raises an error of any kind, as it does of what it can't read.
+
+    Raises:
+        ImportRefusedError: in place of such an error.
+    """
+    try:
+        yield
+    except UnrolledError:
+        raise
+    except Exception as error:
+        if any("h5py" in frame.filename for frame in traceback.extract_tb(error.__traceback__)):
+            raise ImportRefusedError(_DAMAGED.format(str(error).strip("'\""))) from error
+        raise
 
 
 def members(group: h5py.Group) -> Iterator[tuple[str, Any]]:

@@ -34,7 +34,8 @@ _SPECTRAL = (
     "its weights are computed from weight_orig and other vectors, as spectral norm stores them; save the model after "
     "torch.nn.utils.remove_spectral_norm"
 )
-_IN_TWO_PARTS = (
+#: Of a module.
+IN_TWO_PARTS = (
     "its weights are in two parts, as weight norm stores them (weight_g and weight_v); save the model after "
     "torch.nn.utils.remove_weight_norm or remove_parametrizations"
 )
@@ -52,7 +53,7 @@ _MADE = (
     (re.compile(r"weight_(ih|hh)(_l\d+)?(_reverse)?_orig$"), _SPECTRAL),
     (
         re.compile(r"(weight_(ih|hh)_l\d+(_reverse)?_[gv]|parametrizations\.weight_(ih|hh)_l\d+.*original[01])$"),
-        _IN_TWO_PARTS,
+        IN_TWO_PARTS,
     ),
     (re.compile(r"parametrizations\.weight_(ih|hh).*original$"), _PARAMETRIZED),
 )
