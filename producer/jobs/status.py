@@ -153,11 +153,17 @@ class JobStatus:
         return max(0, self.queue.missing - self.stuck) if self.queue and not self.queue.original else 0
 
     @property
+    def stands_still(self) -> bool:
+        """Whether nothing is computed, as far as can be seen: no worker has a shard of it, or the broker is away.
+
+        Workers that give no sign of life may be dead, and their leases have to expire first.
+        """
+        holders = [one for one in self.queue.workers if one.offer == self.offer and one.on_board] if self.queue else []
+        return self.away is not None or not self.at_work or (bool(holders) and all(one.is_late for one in holders))
+
+    @property
     def seconds_left(self) -> float | None:
         """For what is cut so far, at the speed of the last files; None where that isn't known, or nothing runs."""
-        if not self.tokens_per_second or not self.waiting or not self.at_work:
+        if not self.tokens_per_second or not self.waiting or self.stands_still:
             return None
-        holders = [one for one in self.queue.workers if one.offer == self.offer and one.on_board] if self.queue else []
-        if holders and all(one.is_late for one in holders):
-            return None  # they may be dead, and their leases have to expire first
         return (self.tokens - self.tokens_done - self.dead_tokens) / self.tokens_per_second
