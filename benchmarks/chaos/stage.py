@@ -271,7 +271,7 @@ class Stage:
 
     def overtaken(self) -> int:
         """How many attempts found that another one's part was there before theirs."""
-        return sum(command.text().count("another attempt was first") for command in self.commands)
+        return sum(command.text().count("an earlier attempt's part is there") for command in self.commands)
 
     def storm(self, *, begins: bool) -> None:
         """Have the bucket server go wrong from now on, or no more."""

@@ -132,8 +132,11 @@ class SeenIds:
         disk = self._disk or gettempdir()
         remedy = "make room there"
         # SQLite has one error for all that fails while it writes, but for a full disk.
-        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_WRITE and _largest_file() is not None:
-            remedy = f"raise the limit of the size of files (`ulimit -f`), {_largest_file():,} bytes here"
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_WRITE:
+            limit = _largest_file()
+            remedy = (
+                "check the disk" if limit is None else f"check the disk and the limit `ulimit -f` ({limit:,} bytes)"
+            )
         return TransientError(f"ids can't be kept in {disk} ({error}); {remedy}, then run the same command again")
 
 

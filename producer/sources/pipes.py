@@ -106,6 +106,17 @@ def take_beginning(source: SourceFile, options: SourceOptions) -> LiveInput | No
     return live
 
 
+def standard_input() -> BinaryIO:
+    """The bytes of standard input.
+
+    Raises:
+        DamagedInputError: it is closed.
+    """
+    if sys.stdin is None:
+        raise DamagedInputError("is closed; send it rows through a pipe or a redirection, or name files")
+    return sys.stdin.buffer
+
+
 def look_at(source: SourceFile, options: SourceOptions) -> Head:
     """Check the first bytes of an input, if they can be seen without taking them from it and arrive soon.
 
@@ -117,10 +128,9 @@ def look_at(source: SourceFile, options: SourceOptions) -> Head:
         DamagedInputError: the content doesn't match the format, or standard input is closed.
     """
     head = b""
-    if source.place is None and sys.stdin is None:
-        raise DamagedInputError("is closed; send it rows through a pipe or a redirection, or name files")
-    if source.place is None and not options.follow:  # what is taken from a live input is gone if it isn't used
-        head = _beginning(sys.stdin.buffer if sys.stdin else None)
+    file = standard_input() if source.place is None else None
+    if not options.follow:  # what is taken from a live input is gone if it isn't used
+        head = _beginning(file)
     if head:
         check_content(head, source.format, is_named=options.format is not None, has_name=False)
     holds_text = options.kind == "text" or (options.kind == "auto" and source.format in ("text", "fasta"))

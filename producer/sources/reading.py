@@ -23,7 +23,7 @@ from producer.sources.fitting import check_options
 from producer.sources.heads import Head, check_head
 from producer.sources.notices import notice_of_line_ends, notices_of_empty, notices_of_ids, notices_of_looks
 from producer.sources.options import SourceOptions
-from producer.sources.pipes import LiveInput, StandardInput, checked, look_at, take_beginning
+from producer.sources.pipes import LiveInput, StandardInput, checked, look_at, standard_input, take_beginning
 from producer.sources.places.local_file import LocalFile
 from producer.sources.rows import SourceBatch
 from producer.sources.streams.compression import ByteStream, read_chunks
@@ -242,9 +242,7 @@ def _opened(
 ) -> AbstractContextManager[ByteStream | LiveInput]:
     if source.place is not None:
         return source.place.open(steadily)
-    if stdin is None and sys.stdin is None:
-        raise DamagedInputError("is closed")
-    return nullcontext(stdin or sys.stdin.buffer)
+    return nullcontext(stdin or standard_input())
 
 
 def _chunks(

@@ -164,7 +164,8 @@ class BatchNorm(Map):
 
     def layer(self, inputs: int) -> MapLayer:
         """A scale."""
-        return _scale(inputs, self)
+        gain = (1 if self.scale is None else _exact(self.scale)) / np.sqrt(_exact(self.variance) + self.epsilon)
+        return _scale(inputs, gain, (0 if self.shift is None else _exact(self.shift)) - _exact(self.mean) * gain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,8 @@ class Normalization(Map):
 
     def layer(self, inputs: int) -> MapLayer:
         """A scale."""
-        return _scale(inputs, self)
+        mean, deviation = self._mean(), np.maximum(np.sqrt(_exact(self.variance)), 1e-7)
+        return _scale(inputs, deviation, mean) if self.turned else _scale(inputs, 1 / deviation, -mean / deviation)
 
     def _mean(self) -> Vectors:
         return self.mean.widest().astype(np.float64)
@@ -209,7 +211,7 @@ class Rescaling(Map):
 
     def layer(self, inputs: int) -> MapLayer:
         """A scale."""
-        return _scale(inputs, self)
+        return _scale(inputs, _exact(self.scale), _exact(self.offset))
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,12 +234,13 @@ class WithConstant(Map):
         return self.operator != "div" or not (self.constant_first or (self.numbers == 0).any())
 
     def layer(self, inputs: int) -> MapLayer:
-        """A scale; that of a sum or a difference has a gain of exactly 1 or -1, however large the numbers are."""
-        made = _scale(inputs, self)
-        if self.operator in {"add", "sub"}:
-            gain = -1.0 if self.operator == "sub" and self.constant_first else 1.0
-            made.tensors["gain"] = np.full_like(made.tensors["gain"], gain)
-        return made
+        """A scale."""
+        numbers, sign = self.numbers, -1.0 if self.constant_first else 1.0
+        if self.operator == "mul":
+            return _scale(inputs, numbers, 0)
+        if self.operator == "div":
+            return _scale(inputs, 1 / numbers, 0)
+        return _scale(inputs, 1, numbers) if self.operator == "add" else _scale(inputs, sign, -sign * numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,11 +269,10 @@ def with_constant(operator: str, constant: NDArray[Any], *, constant_first: bool
     return WithConstant(operator, np.ravel(constant).astype(np.float64), constant_first)
 
 
-def _scale(inputs: int, function: Map) -> MapLayer:
-    """The scale that gives the results of a function of the form gain x + bias."""
-    bias = function(np.zeros(inputs))
-    gain = function(np.ones(inputs)) - bias
-    return MapLayer(MapConfig(inputs, "scale"), {"gain": gain, "bias": bias})
+def _scale(inputs: int, gain: Vectors | float, bias: Vectors | float) -> MapLayer:
+    """The scale that gives gain x + bias."""
+    tensors = {"gain": np.broadcast_to(gain, inputs), "bias": np.broadcast_to(bias, inputs)}
+    return MapLayer(MapConfig(inputs, "scale"), {name: one + 0.0 for name, one in tensors.items()})
 
 
 def merged(below: MapLayer, above: MapLayer) -> MapLayer | None:
@@ -301,9 +303,10 @@ def split(whole: MapLayer) -> tuple[MapLayer, ...]:
         rest = np.where(is_power_of_two(gain) & (np.abs(bias) > MOST_SUBTRACTED), bias - bias.astype(np.float32), 0)
     if not (np.isfinite(rest).all() and rest.any()):
         return (whole,)
+    linear = replace(whole.config, activation="linear")
     return (
-        MapLayer(replace(whole.config, activation="linear"), {"gain": gain, "bias": bias - rest}, "but for a rest"),
-        MapLayer(whole.config, {"gain": np.ones_like(rest), "bias": rest}, "the rest that float32 leaves"),
+        MapLayer(linear, {"gain": gain, "bias": bias - rest}, "its constant in float32"),
+        MapLayer(whole.config, {"gain": np.ones_like(rest), "bias": rest}, "the rest of its constant"),
     )
 
 

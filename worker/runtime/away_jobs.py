@@ -105,7 +105,7 @@ class AwayJobs:
             return {job_key: away.why for job_key, away in self._away.items() if away.met_at >= old}
 
     def remove(self, member: Member) -> None:
-        """Note that a shard was published. If its job was refused, report that the job can be used again."""
+        """Note that a shard has its part. If its job was refused, report that the job can be used again."""
         with self._lock:
             away = self._away.get(member.job_key)
             if away is None or not (away.pause or away.member == member):

@@ -8,9 +8,9 @@ class Outcome(StrEnum):
 
     Attributes:
         PUBLISHED: the part is durable, and the shard was removed from the ledger.
-        GONE: the shard is published by another attempt, dead or cancelled.
+        GONE: the shard isn't in the ledger, and this attempt made no part: it is published, dead or cancelled.
         HELD: another worker, or another thread of this worker, computes the shard.
-        LEFT: the ledger didn't answer before this worker had to stop; the shard is still in the ledger.
+        LEFT: the ledger didn't answer before this worker had to stop, or its answer can't be read.
         PUT_OFF: the shard can't be computed now. A sweep sends the message again, a lease from now.
         REFUSED: this worker can't use the job's directory; the message was sent again for another worker.
         PASSED_ON: only shards of jobs that this worker has refused wait; the message was sent again for another worker.

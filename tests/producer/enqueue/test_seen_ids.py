@@ -110,7 +110,7 @@ def test_a_limit_of_the_size_of_files_is_named():
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
-    advice = "raise the limit of the size of files (`ulimit -f`), 100,000 bytes here, then run the same command again"
+    advice = "check the disk and the limit `ulimit -f` (100,000 bytes), then run the same command again"
     assert done.stderr.endswith(f"; {advice}\n")
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def draw_vectors(
     config: ModelConfig, weights: Mapping[str, Float32], length: int, random: np.random.Generator
 ) -> Float32:
-    """Vectors (length, D) that are standard normal numbers after the scales that the model begins with.
+    """Vectors (length, D) that are standard normal numbers after the scales that the model begins with, if any can be.
 
     It was trained on such numbers, far from 0 as they may be. Others saturate its gates, where an error of the import
     makes no difference, and they don't show the digits that are lost where large numbers cancel.

@@ -118,13 +118,14 @@ def _add_maps(parts: list[Part], node: Node, width: int, *, stays: bool) -> int:
     for one in _maps_of(node, width):
         below = parts[-1] if parts else None
         nodes: tuple[Node, ...] = (node,)
-        joined = None
+        whole = one
         if below is not None and below.map is not None and not (below.span or stays):
             joined = merged(below.map, one)
-        if joined is not None and below is not None:
-            nodes = below.nodes if below.nodes[-1] is node else (*below.nodes, node)
-            parts.pop()
-        first, *rest = split(joined or one)
+            if joined is not None:
+                nodes = below.nodes if below.nodes[-1] is node else (*below.nodes, node)
+                whole = joined
+                parts.pop()
+        first, *rest = split(whole)
         parts.append(Part(None, first, nodes))
         parts += [Part(None, each, (node,)) for each in rest]
         width, stays = one.config.units, False

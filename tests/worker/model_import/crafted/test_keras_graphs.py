@@ -1416,6 +1416,12 @@ FAR = {
     ),
     "a number of Python": (lambda vectors: keras.ops.subtract(vectors, 2_460_000.12), 2_460_000, 1),
     "a mean of float64": (adapted_in_float64, 2_460_000, 1),
+    "a tiny factor": (layers.Rescaling(1e-18, -1.7), 1.7e18, 1e18),
+    "a dead channel": (
+        layers.BatchNormalization(gamma_initializer=keras.initializers.Constant(1e-14), moving_mean_initializer="ones"),
+        1,
+        1,
+    ),
     "a float16 layer above": (
         lambda vectors: layers.TimeDistributed(layers.Dropout(0.1, dtype="mixed_float16"))(two_differences(vectors)),
         30_000.3,
