@@ -52,11 +52,9 @@ def found_id(value: object, options: SourceOptions, none: str = "null") -> str |
     Raises:
         RowError: the id can't be used, or is missing.
     """
-    if value is not None:
-        return checked_id(value)
-    if options.id_field is not None:
-        raise RowError(f"{NO_ID}: {options.id_field!r} is {none}")
-    return None
+    if options.id_field is not None and value in (None, ""):
+        raise RowError(f"{NO_ID}: {options.id_field!r} is {none if value is None else 'empty'}")
+    return None if value is None else checked_id(value)
 
 
 def checked_text(value: object, field: str) -> str:

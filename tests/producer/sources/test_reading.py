@@ -112,12 +112,14 @@ def test_named_fields(tmp_path):
     """Fields have the names that the user gives; a named id must exist."""
     options = {"text_field": "body", "id_field": "key", "kind": "text"}
     lines = '{"body": "b", "key": 1, "tokens": [1]}\n{"body": "b"}\n{"body": "b", "key": null}\n{"text": "a", "key": 2}'
+    lines += '\n{"body": "b", "key": ""}'
     good, *bad = rows_of(write(tmp_path / "a.jsonl", lines), **options)
     assert plain(good) == ("b", None, "1")
     assert [row.reason for row in bad] == [
         "has no id: 'key' is missing; fields found: 'body'",
         "has no id: 'key' is null",
         "has no 'body'; fields found: 'text', 'key'",
+        "has no id: 'key' is empty",
     ]
     with pytest.raises(RequestError, match="has no column 'key' for the ids"):
         rows_of(write(tmp_path / "a.csv", "body,id\n"), **options)
