@@ -34,7 +34,7 @@ def report(found: JobStatus, width: int | None = None) -> str:
     if found.discarded:
         return "\n".join([head, *advice])
     more = "" if found.ended else " read so far"
-    moving = found.tokens_per_second and found.waiting and found.at_work
+    moving = found.tokens_per_second and found.waiting and not found.stands_still
     speed = f", {figure(found.tokens_per_second or 0)} tokens/s" if moving else ""
     left = f", {duration(found.seconds_left)} left" if found.seconds_left is not None else ""
     bad = found.quarantined + found.failed

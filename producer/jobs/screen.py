@@ -200,14 +200,14 @@ class JobScreen:
     def _left(self, status: JobStatus, total: int) -> str:
         """The time left, while somebody works on it and its end is known or guessed."""
         speed = status.tokens_per_second
-        if not speed or not status.at_work or not status.waiting:
+        if not speed or status.stands_still or not status.waiting:
             return ""
         if not status.ended and not self._guessed:
             return ""
         return f", {duration((total - status.tokens_done - status.dead_tokens) / speed)} left"
 
     def _speed_lines(self, status: JobStatus, width: int) -> Iterator[Text]:
-        moving = status.tokens_per_second if status.at_work and status.waiting else None
+        moving = status.tokens_per_second if not status.stands_still and status.waiting else None
         text = f"{figure(moving)} tokens/s" if moving else "no speed yet" if status.waiting else "done"
         bars = self._speeds.bars(max(1, min(_WIDEST_SPEEDS, width - cell_len(text) - 2)))
         line = Text(text)

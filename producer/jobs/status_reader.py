@@ -148,8 +148,6 @@ class StatusReader:
             away=asked.away if asked else None,
             death=self._death(),
         )
-        if status.stands_still:
-            self._looks = deque(list(self._looks)[-1:])
         if log.discarded:  # the log still counts them, and nothing of them is kept or will be computed
             queue = status.queue and replace(status.queue, running=0, queued=0, missing=0)
             status = replace(status, quarantined=0, failed=0, dead=0, damaged=False, death=None, queue=queue)
@@ -235,10 +233,7 @@ class StatusReader:
         return self._damaged[life]
 
     def _speed(self, tokens_done: int, *, over: bool) -> float | None:
-        """Real tokens per second since the oldest look of the last minute; None where there is one look alone.
-
-        What was seen before a standstill doesn't count.
-        """
+        """Real tokens per second since the oldest look of the last minute; None where there is one look alone."""
         now = time.monotonic()
         if not over:
             self._looks.append((now, tokens_done))

@@ -44,8 +44,6 @@ class Speed:
         places = self._places
         if places and tokens == places[-1].tokens:
             return
-        if len(places) > 1 and second - places[-1].second >= self._standstill:
-            places.clear()  # nothing was computed meanwhile
         if len(places) > 1 and second - places[-2].second < _STEP_SECONDS:
             places.pop()
         places.append(_Place(second, tokens))
@@ -64,14 +62,9 @@ class Speed:
             return None
         first, last = self._places[0], self._places[-1]
         seconds = last.second - first.second
-        if seconds < _SPEED_SECONDS or second - last.second >= self._standstill:
+        if seconds < _SPEED_SECONDS or second - last.second >= max(WINDOW_SECONDS, 2 * self._pause):
             return None
         return (last.tokens - first.tokens) / seconds
-
-    @property
-    def _standstill(self) -> float:
-        """How long nothing was done if something is in the way: much longer than a pause takes."""
-        return max(WINDOW_SECONDS, 2 * self._pause)
 
     def is_overdue(self, left: int, second: float) -> bool:
         """Whether all that is left should have been done by now, and a pause more: something is in the way.

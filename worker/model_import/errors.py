@@ -33,6 +33,5 @@ def damage_named(name: str) -> Iterator[None]:
     """Name the layer or table in the errors that libraries raise for damaged arrays."""
     try:
         yield
-    # h5py raises the last two.
-    except (OSError, ValueError, IndexError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, IndexError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise ImportRefusedError(f"{name}: its arrays can't be read ({error}); get a fresh copy") from error

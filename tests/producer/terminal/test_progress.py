@@ -88,13 +88,6 @@ def test_a_standstill_has_no_speed():
         assert ("tokens/s" in shown._shown, "left" in shown._shown) == (has_speed, has_speed)
 
 
-def test_a_standstill_does_not_count_for_the_speed_after_it():
-    """As of an outage of the broker; a job of long pools has a speed after the first two."""
-    assert list(speeds_of([(1, 100), (1, 100), (600, 100), (2, 200)])) == [100, 100, None, 100]
-    assert list(speeds_of([(60, 600), (60, 600)])) == [10, 10]
-    assert list(speeds_of([(1, 100), (1, 100), (600, 100), (60, 600), (60, 600)]))[-2:] == [10, 10]
-
-
 def test_what_should_have_been_done_long_ago_has_no_time_left():
     """As when the only worker was killed, and its shards wait for the end of its lease."""
     clock = Clock()

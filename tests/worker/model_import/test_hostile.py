@@ -164,23 +164,37 @@ def test_groups_without_end(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.h5", "model.keras"])
-def test_free_space_of_no_size(tmp_path, name):
-    """The library HDF5 would look for its end for ever, and no signal ends that."""
+@pytest.mark.parametrize(
+    ("damage", "reserved"),
+    [(bytes(16), 0), (bytes(16), 1), (b"\1" + bytes(7) + (2**64 - 16).to_bytes(8, "little"), 0)],
+    ids=["free space", "reserved bytes", "an object"],
+)
+def test_texts_without_an_end(tmp_path, name, damage, reserved):
+    """The library HDF5 would look for it for ever, and no signal ends that."""
     with h5py.File(tmp_path / "model.h5", "w") as file:
         file.attrs["names"] = ["text"]
     content = bytearray((tmp_path / "model.h5").read_bytes())
     place = content.index(b"GCOL") + 16
     assert content[place + 16 : place + 20] == b"text"
-    content[place : place + 16] = bytes(16)
+    content[place : place + 16] = damage
+    content[place - 11] = reserved
     (tmp_path / "model.h5").write_bytes(content)
     if name == "model.keras":
         with zipfile.ZipFile(tmp_path / name, "w") as archive:
             archive.writestr("config.json", "{}")
             archive.write(tmp_path / "model.h5", "model.weights.h5")
     with pytest.raises(
-        ImportRefusedError, match=rf"can't be read as HDF5 \(a list at {place:,} has no end\); get a fresh"
+        ImportRefusedError, match=rf"can't be read as HDF5 \(what begins at {place:,} has no end\); get a fresh"
     ):
         read_source(tmp_path / name)
+
+
+def test_numbers_that_look_like_texts_are_passed(tmp_path):
+    """Each of many would be followed to the end of the file."""
+    block = b"GCOL\1\0\0\0" + (2**40).to_bytes(8, "little") + b"\1\0" + bytes(6) + (16).to_bytes(8, "little")
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file["numbers"] = np.frombuffer(block * 50_000, np.uint8)
+    assert not read_source(tmp_path / "model.h5").layers
 
 
 def test_damaged_hdf5_is_told(tmp_path):

@@ -156,7 +156,7 @@ def _table_for(found: Found, reader: str, width: int, asked: Asked) -> Table | N
     if parts and not hint:
         name = _OF_TWO_PARTS.sub("", parts[0])
         raise ImportRefusedError(
-            f"{reader} reads vectors {width} wide, and {name} may be its embedding, but {IN_TWO_PARTS}"
+            f"{reader} reads vectors {width} wide, and {name} may be its embedding, but {IN_TWO_PARTS}. {ONE_HOT}"
         )
     raise ImportRefusedError(
         f"{reader} reads vectors {width} wide, and nothing in the file says what they are.{hint} {ONE_HOT}"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _DEPTH = 32
 #: A collection of texts and lists begins with this, and its size in 8 bytes; each object in it with its number, in 2 of
 #: 8 bytes, and its size in 8 bytes (the format's specification, III.E). Free space has the number 0.
-_COLLECTION = b"GCOL\1\0\0\0"
+_COLLECTION, _WRAPS = b"GCOL\1", 2**64
 _DAMAGED = "it can't be read as HDF5 ({}); get a fresh copy"
 
 
@@ -53,7 +53,9 @@ def open_file(source: Path | bytes) -> h5py.File:
 
 
 def _check_collections(source: Path | bytes) -> None:
-    """Refuse free space of size 0: the library HDF5 goes on by that size for ever, and no signal ends it.
+    """Refuse objects and free space that end where they begin: the library HDF5 would go on from there for ever.
+
+    No signal would end that.
 
     Raises:
         OSError, ValueError: the file can't be read, or is empty.
@@ -69,14 +71,15 @@ def _check_collections(source: Path | bytes) -> None:
 def _check_collections_in(content: bytes | mmap.mmap) -> None:
     start = content.find(_COLLECTION)
     while start >= 0:
-        place = start + 16
+        place = start + 16  # three bytes that are ignored, and the size
         end = min(start + int.from_bytes(content[start + 8 : place], "little"), len(content))
         while place + 16 <= end:
             number, size = (int.from_bytes(content[place + a : place + b], "little") for a, b in ((0, 2), (8, 16)))
-            if not number and not size:
-                raise ImportRefusedError(_DAMAGED.format(f"a list at {place:,} has no end"))
-            place += 16 + -(-size // 8) * 8 if number else size
-        start = content.find(_COLLECTION, start + len(_COLLECTION))
+            step = (16 + -(-size // 8) * 8 if number else size) % _WRAPS
+            if not step:
+                raise ImportRefusedError(_DAMAGED.format(f"what begins at {place:,} has no end"))
+            place += step
+        start = content.find(_COLLECTION, min(max(place, start + 16), len(content)))
 
 
 @contextmanager
@@ -91,7 +94,8 @@ def damage_told() -> Iterator[None]:
     except UnrolledError:
         raise
     except Exception as error:
-        if any("h5py" in frame.filename for frame in traceback.extract_tb(error.__traceback__)):
+        where = traceback.extract_tb(error.__traceback__)[-1].filename
+        if "h5py" in where.replace("\\", "/").split("/") and not isinstance(error, MemoryError):
             raise ImportRefusedError(_DAMAGED.format(str(error).strip("'\""))) from error
         raise
 
@@ -174,12 +178,13 @@ def array_of(dataset: h5py.Dataset, name: str) -> Array:
     kind = dataset.dtype.kind
     # NumPy has no bfloat16; its bits are a float32's upper half. Only .weights.h5 of Keras 3 names it.
     if dataset.dtype == "V2" and text_attribute(dataset, "dtype") in (None, "bfloat16"):
-        return Array(name, shape, lambda: _widened(np.asarray(dataset[()])))
+        return Array(name, shape, damage_told()(lambda: _widened(np.asarray(dataset[()]))))
     if kind not in "fiub":
         return Array(name, shape, lambda: np.zeros(shape, np.float32), UNKNOWN)
     other = "" if kind == "f" else dataset.dtype.name
-    wide = (lambda: np.asarray(dataset[()], np.float64)) if kind == "f" and dataset.dtype.itemsize == 8 else None
-    return Array(name, shape, lambda: as_float32(name, np.asarray(dataset[()])), other, wide)
+    is_wide = kind == "f" and dataset.dtype.itemsize == 8
+    wide = damage_told()(lambda: np.asarray(dataset[()], np.float64)) if is_wide else None
+    return Array(name, shape, damage_told()(lambda: as_float32(name, np.asarray(dataset[()]))), other, wide)
 
 
 def _widened(numbers: NDArray[np.void]) -> Float32:
