@@ -33,7 +33,7 @@ def present(ledger: Ledger, job_key: str, patience: Patience) -> Iterator[None]:
 
     def show() -> None:
         while not over.is_set():
-            with suppress(*AWAY, OSError):
+            with suppress(*AWAY, OSError, MemoryError):
                 troubles = patience.troubles()
                 ledger.say_fed(job_key, SECONDS, troubles[-1][1] if troubles else "")
             over.wait(PAUSE)

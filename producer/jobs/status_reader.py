@@ -72,6 +72,8 @@ class StatusReader:
         self._damaged: dict[Life, bool] = {}
         self._lacked: dict[Life, float] = {}  # since when, on the monotonic clock
         self._looks: deque[tuple[float, int]] = deque([since] if since else [])
+        self._looked_at = time.monotonic()
+        self._away_seconds = 0.0  # in which workers get no shard
 
     def read(self) -> JobStatus:
         """The status now; where the broker is away, as far as the store shows it.
@@ -233,8 +235,16 @@ class StatusReader:
         return self._damaged[life]
 
     def _speed(self, tokens_done: int, *, over: bool) -> float | None:
-        """Real tokens per second since the oldest look of the last minute; None where there is one look alone."""
+        """Real tokens per second since the oldest look of the last minute; None where there is one look alone.
+
+        The time in which the broker was away doesn't count.
+        """
         now = time.monotonic()
+        before, self._looked_at = self._looked_at, now
+        if self.away is not None:
+            self._away_seconds += now - before
+            return None
+        now -= self._away_seconds
         if not over:
             self._looks.append((now, tokens_done))
         while len(self._looks) > 2 and now - self._looks[0][0] > SPEED_SECONDS:  # noqa: PLR2004 - both ends of a span

@@ -282,7 +282,7 @@ def _look_at(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone: str
 
 
 def _problem(job: OpenJob, name: str, error: UnrolledError) -> Problem:
-    return Problem(name, str(error).removeprefix(f"{job.place}/{name}: ").replace(f"{job.place}/", ""))
+    return Problem(name, str(error).removeprefix(f"{job.place}/{name}: ").replace(f"{job.place}/{name}", name))
 
 
 def _why_missing(job: OpenJob, log: Log, entry: Entry, gone: str | None) -> str:

@@ -190,7 +190,8 @@ def _show(bar: Progress | JobScreen, figures: ProducerFigures | None, status: Jo
             done_tokens=status.tokens_done,
             done_rows=status.rows_done,
             total_tokens=status.tokens - status.dead_tokens,
-            working=status.at_work,
+            working=not status.stands_still,
+            counts=status.away is None,
             more=", ".join(filter(None, [dead, status.long_pool])),
         )
     else:

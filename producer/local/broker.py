@@ -147,6 +147,11 @@ class EmbeddedBroker:
             return b""
 
     def _ended(self, status: int, more: str = "") -> UnrolledError:
+        if status == -signal.SIGXFSZ:
+            return UnrolledError(
+                "the embedded broker may write no more, by the limit of the size of files: raise it, with "
+                "`ulimit -f unlimited`; the same command then goes on from here"
+            )
         said = f"the embedded broker ended with status {status}; "
         try:
             parent = self._folder.parent

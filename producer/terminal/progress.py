@@ -56,7 +56,8 @@ class Progress:
         self._drawn = console is not None or (sys.stderr.isatty() and not json_log.is_active())
         self._transient, self._unit = transient, unit
         self._said = self._shown = ""
-        self._shown_at = clock()
+        self._shown_at = self._updated_at = clock()
+        self._uncounted_seconds = 0.0
         self._speed = Speed()  # rich forgets that of a task whose total changes, as a guessed one does all the time
         self._bar = RichProgress(
             TextColumn("{task.description}"),
@@ -94,6 +95,7 @@ class Progress:
         of: str = "",
         more: str | Callable[[float | None], str] = "",
         working: bool = True,
+        counts: bool = True,
     ) -> None:
         """Show how far the phase is; may be called at any rate.
 
@@ -104,8 +106,12 @@ class Progress:
             of: what the time left belongs to, such as "in this epoch"; empty for the phase, if it is clear.
             more: a fact to add, or what makes it of the tokens per second, None where they aren't shown.
             working: whether something works on it now; else neither speed nor time left is shown.
+            counts: whether the time since the last call counts for the speed: not that of an outage.
         """
         now = self._clock()
+        self._uncounted_seconds += 0.0 if counts else now - self._updated_at
+        self._updated_at = now
+        now -= self._uncounted_seconds
         self._speed.see(done_tokens, now)
         self._bar.update(self._task, completed=done_tokens, total=total_tokens)
         (task,) = self._bar.tasks

@@ -105,6 +105,14 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
     assert {path: path.stat().st_mtime_ns for path in (place / "out").glob("*.parquet")} == files
 
 
+def test_too_few_open_files_are_refused_before_anything_is_made(place):
+    """Neither the broker nor a worker could say as well what they lack."""
+    limited = f"ulimit -n 40; exec {shlex.join(words(*command()))}"
+    done = subprocess.run(["sh", "-c", limited], cwd=place, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr.startswith("Error: this process may have 40 files open, and a worker needs 48: raise the limit")
+    assert not (place / "out").exists()
+
+
 def test_the_line_of_json_says_what_the_verification_found(place):
     """A program reads no other output; the problems are those of `verify --json`."""
     began = time.monotonic()

@@ -282,6 +282,36 @@ def test_a_broker_that_is_away_leaves_what_the_directory_tells(job, broker, serv
     assert status.shards == 4
 
 
+def test_the_time_of_an_outage_does_not_count_for_the_speed(tmp_path, broker, server, ledger, monkeypatch):
+    """Else the time left would be hours where it is minutes."""
+    now = [1000.0]
+    monkeypatch.setattr("producer.jobs.status_reader.time.monotonic", lambda: now[0])
+    job = make_job(tmp_path, shards=3)
+    first, second, _ = waiting(job)
+    enter(ledger, job, waiting(job))
+    reader = StatusReader(job, server, "test")
+
+    def look(seconds):
+        now[0] += seconds
+        return reader.read()
+
+    def publish(shard):
+        publish_shard(job, shard)
+        ledger.remove(Member(job.key, Life(shard, 0)))
+
+    look(0)
+    publish(first)
+    before = look(2)
+    broker.kill()
+    assert look(3600).away
+    assert look(3600).tokens_per_second is None
+    broker.start()
+    publish(second)
+    after = look(2)
+    assert before.tokens_per_second == before.tokens_done / 2
+    assert after.tokens_per_second == after.tokens_done / 4
+
+
 def test_a_broker_that_refuses_the_login_is_not_away(job, broker):
     """Waiting wouldn't help, so the error goes through."""
     Broker(broker.url).client.execute_command("ACL", "SETUSER", "weak", "on", ">pw", "~*", "+ping")

@@ -28,6 +28,7 @@ from unrolled.protocol import chapters
 from unrolled.protocol.finishing import sweep_discarded
 from unrolled.protocol.gaps import LOST_SEGMENT, refuse_gap
 from unrolled.protocol.log import Log, append
+from unrolled.protocol.opening import open_job
 from unrolled.protocol.spooling import select_rows, spool
 from unrolled.reading.dataset import open_dataset
 from unrolled.reading.outcome import failed_rows
@@ -246,6 +247,28 @@ def test_a_link_to_nothing_in_the_place_of_a_part(job):
     path.unlink()
     path.symlink_to("/gone/part.parquet")
     said = "it is a symbolic link to /gone/part.parquet, which doesn't exist; bring that back, or remove the link"
+    assert problems(job)[path.name].endswith(said)
+
+
+@pytest.mark.parametrize("spelling", ["absolute", "relative"])
+def test_a_relative_link_to_nothing_names_where_it_leads(job, spelling, monkeypatch):
+    """Which is beside the link, however the directory is spelt."""
+    path = part(job, 2)
+    path.unlink()
+    path.symlink_to("nowhere.parquet")
+    directory = path.parent
+    if spelling == "relative":
+        monkeypatch.chdir(directory.parent)
+        job = open_job(directory.name)
+    assert f"it is a symbolic link to {directory}/nowhere.parquet, which" in problems(job)[path.name]
+
+
+def test_a_link_to_itself_in_the_place_of_a_part(job):
+    """Nothing will ever be read there."""
+    path = part(job, 2)
+    path.unlink()
+    path.symlink_to(path.name)
+    said = "Too many levels of symbolic links; remove the symbolic link in it that leads round in a circle"
     assert problems(job)[path.name].endswith(said)
 
 

@@ -1,6 +1,7 @@
 """The embedded broker: a real server each time, and real kills."""
 
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -86,6 +87,23 @@ def test_a_server_that_ends_by_itself_is_reported():
         eventually(lambda: ended, "the report")
     [error] = ended
     assert "the embedded broker ended with status -9; " in str(error)
+
+
+def test_a_limit_of_the_size_of_files_is_named():
+    """Which ends a server by a signal; free space has nothing to do with it."""
+    ended = []
+    with EmbeddedBroker() as broker:
+        broker.watch(ended.append)
+        with client_of(broker) as client:
+            resource.prlimit(client.info()["process_id"], resource.RLIMIT_FSIZE, (4096, 4096))
+            with pytest.raises(redis.ConnectionError):
+                client.set("name", b"x" * 10_000)
+        eventually(lambda: ended, "the report")
+    [error] = ended
+    assert str(error) == (
+        "the embedded broker may write no more, by the limit of the size of files: raise it, with `ulimit -f "
+        "unlimited`; the same command then goes on from here"
+    )
 
 
 def test_restart(broker):

@@ -88,6 +88,17 @@ def test_a_standstill_has_no_speed():
         assert ("tokens/s" in shown._shown, "left" in shown._shown) == (has_speed, has_speed)
 
 
+def test_the_time_of_an_outage_does_not_count():
+    """The speed after it is that of before, however long it took."""
+    clock = Clock()
+    shown = Progress("waiting", clock=clock)
+    for seconds, tokens, counts in ((0, 100, True), (10, 200, True), (3600, 200, False), (10, 300, True)):
+        clock.now += seconds
+        shown.update(done_tokens=tokens, total_tokens=1000, counts=counts)
+    assert shown._speed.per_second(clock.now - 3600) == 10
+    assert shown._shown.endswith("10 tokens/s, 1 min 10 s left")
+
+
 def test_what_should_have_been_done_long_ago_has_no_time_left():
     """As when the only worker was killed, and its shards wait for the end of its lease."""
     clock = Clock()

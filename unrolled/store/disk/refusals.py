@@ -29,7 +29,11 @@ _ADVICE = {
     errno.ENFILE: "raise the machine's limit of open files",
 }
 #: What helps where something can't be read, by the error's number.
-READING = {errno.EACCES: "let this user read it", errno.EPERM: "let this user read it"}
+READING = {
+    errno.EACCES: "let this user read it",
+    errno.EPERM: "let this user read it",
+    errno.ELOOP: "remove the symbolic link in it that leads round in a circle",
+}
 #: The name belongs to something of another kind, which no waiting changes.
 _MISPLACED = {errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.EISDIR}
 

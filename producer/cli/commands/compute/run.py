@@ -17,6 +17,7 @@ from producer.terminal.figures import ProducerFigures
 from producer.terminal.lines import tell
 from unrolled.errors import OptionError, as_argument, counted
 from unrolled.job.output_root import OutputRoot
+from unrolled.process.open_files import allow_open_files
 from unrolled.queue.broker_url import without_secret
 from unrolled.settings.declaration import to_environ
 from unrolled.settings.flags import check_companion, flags
@@ -84,6 +85,7 @@ def run(
     check_companion("emulate", "--arithmetic bfloat16x3", given=options.arithmetic == "bfloat16x3")
     check_arithmetic(options)
     _refuse_sharing(options, workers)
+    allow_open_files()  # which the broker and the workers inherit
     start_log(options.log_format)
     root = OutputRoot(options.output_root) if options.output_root else None
     if root and not root.contains(submission.out):
