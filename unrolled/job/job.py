@@ -26,6 +26,7 @@ _LONGEST_SHOWN = 80
 _UNSAID = {"layers": "last", "positions": "all"}
 #: Options that have their values by the others, where the user doesn't give them.
 _BY_OTHERS = {"shard_tokens", "shard_rows"}
+_REMEDY = "restore it from a copy, or begin the job again with a new --out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +131,10 @@ class Job:
                 )
             job = cls.from_json(found)
             if found["id"] != job.id:
-                raise JobError(f"{name}: was changed since it was written; restore it, or use a new --out")
+                raise JobError(f"{name}: was changed since it was written; {_REMEDY}")
             return job, _text(found["key"], _KEY)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise JobError(f"{name}: describes no job ({_why(error):.200}); restore it, or use a new --out") from error
+            raise JobError(f"{name}: describes no job ({_why(error):.200}); {_REMEDY}") from error
 
     def differences(self, other: Job, by: str = "this command asks for") -> str:
         """The differences to another job, for people; empty if the jobs are equal.

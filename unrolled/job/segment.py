@@ -142,7 +142,7 @@ class Segment:
         if len(content) > MOST_BYTES:
             raise JobError(
                 f"{name}: {len(content):,} bytes; at most {MOST_BYTES:,} are a segment's: restore it from a copy, or "
-                "use a new --out"
+                "begin the job again with a new --out"
             )
         try:
             head, *lines = [json.loads(line) for line in content.decode().splitlines() or ["{}"]]
@@ -159,7 +159,8 @@ class Segment:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, PayloadError) as error:
             why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise JobError(
-                f"{name}: not a segment of a job's log: {why:.200}; restore it from a copy, or use a new --out"
+                f"{name}: not a segment of a job's log: {why:.200}; restore it from a copy, or begin the job again "
+                "with a new --out"
             ) from error
         return segment
 

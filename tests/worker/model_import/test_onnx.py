@@ -90,6 +90,14 @@ def test_outputs_are_onnx_runtimes(kinds, settings, tmp_path):
     assert done.made.left == ["classifier (MatMul)"]
 
 
+@pytest.mark.parametrize("name", ["model", "model.bin", "model.pb", "model.keras"])
+def test_a_file_with_another_name(name, tmp_path):
+    """Its first bytes say what it is."""
+    build(tmp_path / "model.onnx", [("LSTM", 5, "forward")])
+    (tmp_path / "model.onnx").rename(tmp_path / name)
+    assert_same(own_states(tmp_path / name), states_of(imported(tmp_path / name, tmp_path / "imported", ids_from=1)))
+
+
 def test_what_pytorch_exports(tmp_path):
     """torch.onnx.export computes initial states from the batch size, and joins layers by Squeeze and Reshape."""
     done = imported(MODELS / "exported.onnx", tmp_path / "model")

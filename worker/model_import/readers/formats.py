@@ -25,6 +25,8 @@ _ALLOWED = (
     "a directory of .npy files), ONNX (.onnx), or an ELMo (weights.hdf5 with options.json, or the directory of both)"
 )
 _HDF5, _ZIP, _PICKLE, _SAFETENSORS = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80", b'{"'
+#: The version of the format, from 3 on, and the next field of an ONNX model.
+_ONNX = re.compile(rb"\x08[\x03-\x1f][\x12\x1a\x22\x28\x32\x3a\x42\x72]")
 #: The graph in a file of torch.export, since PyTorch 2.7 and before.
 _EXPORTED = re.compile(r"(^|/)(models/[^/]+\.json|serialized_exported_program\.json)$")
 #: Formats that no first bytes show.
@@ -154,7 +156,7 @@ def _format_of(source: Path) -> str:
         return _format_of_zip(source)
     # Safetensors begins with the length of a JSON object, in eight bytes, which may look like a pickle's first; some
     # tools name it .bin.
-    by_name = _BY_NAME.get(suffix)
+    by_name = _by_name(suffix, head)
     is_safetensors = head[8:10] == _SAFETENSORS and by_name in (None, "torch")
     if head.startswith(_PICKLE) and by_name not in ("onnx", "safetensors") and not is_safetensors:
         return "torch"  # as PyTorch wrote before it wrote zips, or another pickle
@@ -166,6 +168,12 @@ def _format_of(source: Path) -> str:
     if kind is None:
         raise ImportRefusedError(f"has none of the formats that can be imported; give {_ALLOWED}")
     return kind
+
+
+def _by_name(suffix: str, head: bytes) -> str | None:
+    """The format of a name, unless the first bytes are those of an ONNX model."""
+    kind = _BY_NAME.get(suffix)
+    return "onnx" if kind in (None, "torch") and _ONNX.match(head) else kind
 
 
 def _refuse_stand_in(source: Path, head: bytes) -> None:

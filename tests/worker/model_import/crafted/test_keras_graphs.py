@@ -786,6 +786,21 @@ def layers_of_functions_on_the_embedding_in_hdf5():
     return ids, lstm()(layers.TimeDistributed(layers.Dense(5, activation="leaky_relu"))(low))
 
 
+@case(suffix=".keras", parity=1e-5)
+def layers_as_activations():
+    ids = text()
+    low = layers.Dense(6, activation=layers.LeakyReLU(negative_slope=0.1))(words(**MASKED)(ids))
+    low = layers.Dense(5, activation=layers.ReLU())(layers.Dense(6, activation=layers.ELU(alpha=0.3))(low))
+    low = layers.Activation(layers.ReLU(max_value=0.6, negative_slope=0.2, threshold=0.1))(low)
+    return ids, lstm()(low)
+
+
+@case(r"\(Dense\): its activation is a layer, Softmax; put that layer after this one", suffix=".keras")
+def softmax_as_activation():
+    ids = text()
+    return ids, lstm()(layers.Dense(6, activation=layers.Softmax())(words()(ids)))
+
+
 @case(r"reads p_re_lu \(PReLU\)", suffix=".keras")
 def slopes_that_depend_on_the_position():
     ids = text(9)

@@ -93,7 +93,12 @@ def why_no_map(kind: str, config: Mapping[str, Any]) -> str:
             return f"it has {name}={config[name]!r:.60}; only {name}={plain[0]!r} can be imported"
     if kind not in ("Activation", "Conv1D", "Dense") or _activation(config, "linear") is not None:
         return _why_no_numbers(kind, config)
-    named = config.get("activation")
+    return _why_no_activation(config.get("activation"))
+
+
+def _why_no_activation(named: object) -> str:
+    if isinstance(named, dict) and kind_of(named) in _FOUND_BY:
+        return f"its activation is a layer, {kind_of(named)}; put that layer after this one"
     return (
         f"its activation is {named!r:.60}" if isinstance(named, str) else "its activation is the model's own function"
     )
@@ -212,8 +217,11 @@ def _convolution(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap
 
 
 def _activation(config: Mapping[str, Any], default: str | None) -> TokenMap | None:
-    """The function that a layer names; a function of the model's own has a configuration in place of a name."""
+    """The function that a layer names; a layer or a function of the model's own has a configuration for a name."""
     name = config.get("activation") or default
+    if isinstance(name, dict):
+        find = _AS_ACTIVATION.get(kind_of(name))
+        return find(config_of(name), []) if find else None
     if name == "leaky_relu":
         return partial(token_maps.leaky, slope=_LEAKY_SLOPE)
     return token_maps.Activation(name) if isinstance(name, str) and name in token_maps.ACTIVATIONS else None
@@ -294,3 +302,5 @@ _FOUND_BY: dict[str, Callable[[Mapping[str, Any], Sequence[Array]], TokenMap | N
     "Softmax": lambda config, _: token_maps.Activation("softmax") if config.get("axis", -1) in _LAST else None,
     "UnitNormalization": _unit,
 }
+#: Layers without weights, axes and masks, which may stand for the function of another one.
+_AS_ACTIVATION = {kind: _FOUND_BY[kind] for kind in ("ELU", "LeakyReLU", "ReLU")}
