@@ -153,6 +153,13 @@ class JobStatus:
         return max(0, self.queue.missing - self.stuck) if self.queue and not self.queue.original else 0
 
     @property
+    def unattended(self) -> bool:
+        """Whether it can't go on: the broker is away, or no worker is there for it."""
+        if self.queue is None:
+            return self.away is not None
+        return not self.queue.running and not any(one.offer == self.offer for one in self.queue.workers)
+
+    @property
     def stands_still(self) -> bool:
         """Whether nothing is computed, as far as can be seen: no worker has a shard of it, or the broker is away.
 

@@ -72,8 +72,8 @@ class StatusReader:
         self._damaged: dict[Life, bool] = {}
         self._lacked: dict[Life, float] = {}  # since when, on the monotonic clock
         self._looks: deque[tuple[float, int]] = deque([since] if since else [])
-        self._looked_at = time.monotonic()
-        self._away_seconds = 0.0  # in which workers get no shard
+        self._last_look = since or (time.monotonic(), 0)
+        self._uncounted_seconds, self._uncounted_tokens = 0.0, 0  # those of times without a broker or a worker
 
     def read(self) -> JobStatus:
         """The status now; where the broker is away, as far as the store shows it.
@@ -145,11 +145,11 @@ class StatusReader:
             hindered=printable((asked.fed or "")[:500]) if asked and not log.ended else "",
             has_run=has_run,
             run_elsewhere=run is OwnRun.ELSEWHERE,
-            tokens_per_second=self._speed(tokens_done, over=tally.finished),
             queue=self._queue(asked) if asked and asked.away is None else None,
             away=asked.away if asked else None,
             death=self._death(),
         )
+        status = replace(status, tokens_per_second=self._speed(status))
         if log.discarded:  # the log still counts them, and nothing of them is kept or will be computed
             queue = status.queue and replace(status.queue, running=0, queued=0, missing=0)
             status = replace(status, quarantined=0, failed=0, dead=0, damaged=False, death=None, queue=queue)
@@ -234,21 +234,21 @@ class StatusReader:
                 return False
         return self._damaged[life]
 
-    def _speed(self, tokens_done: int, *, over: bool) -> float | None:
-        """Real tokens per second since the oldest look of the last minute; None where there is one look alone.
+    def _speed(self, status: JobStatus) -> float | None:
+        """Real tokens per second since the oldest look of the last minute; None after one look, or if unattended.
 
-        The time in which the broker was away doesn't count.
+        Neither the time without a broker or a worker counts, nor the tokens that were done then.
         """
-        now = time.monotonic()
-        before, self._looked_at = self._looked_at, now
-        if self.away is not None:
-            self._away_seconds += now - before
-            return None
-        now -= self._away_seconds
-        if not over:
+        now, tokens_done = time.monotonic(), status.tokens_done
+        if status.unattended and not status.finished:
+            self._uncounted_seconds += now - self._last_look[0]
+            self._uncounted_tokens += tokens_done - self._last_look[1]
+        self._last_look = now, tokens_done
+        now, tokens_done = now - self._uncounted_seconds, tokens_done - self._uncounted_tokens
+        if not status.finished and not (status.unattended and self._looks):
             self._looks.append((now, tokens_done))
         while len(self._looks) > 2 and now - self._looks[0][0] > SPEED_SECONDS:  # noqa: PLR2004 - both ends of a span
             self._looks.popleft()
-        if not self._looks or now - self._looks[0][0] <= 0 or tokens_done <= self._looks[0][1]:
+        if status.unattended or not self._looks or now - self._looks[0][0] <= 0 or tokens_done <= self._looks[0][1]:
             return None
         return (tokens_done - self._looks[0][1]) / (now - self._looks[0][0])

@@ -282,7 +282,9 @@ def _look_at(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone: str
 
 
 def _problem(job: OpenJob, name: str, error: UnrolledError) -> Problem:
-    return Problem(name, str(error).removeprefix(f"{job.place}/{name}: ").replace(f"{job.place}/{name}", name))
+    what, where = str(error), f"{job.place}/{name}"
+    # Once: what follows may be where a link leads.
+    return Problem(name, what.removeprefix(f"{where}: ") if what.startswith(where) else what.replace(where, name, 1))
 
 
 def _why_missing(job: OpenJob, log: Log, entry: Entry, gone: str | None) -> str:

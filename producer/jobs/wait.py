@@ -191,7 +191,7 @@ def _show(bar: Progress | JobScreen, figures: ProducerFigures | None, status: Jo
             done_rows=status.rows_done,
             total_tokens=status.tokens - status.dead_tokens,
             working=not status.stands_still,
-            counts=status.away is None,
+            counts=not status.unattended,
             more=", ".join(filter(None, [dead, status.long_pool])),
         )
     else:

@@ -56,8 +56,9 @@ class Progress:
         self._drawn = console is not None or (sys.stderr.isatty() and not json_log.is_active())
         self._transient, self._unit = transient, unit
         self._said = self._shown = ""
-        self._shown_at = self._updated_at = clock()
-        self._uncounted_seconds = 0.0
+        self._shown_at = clock()
+        self._last = self._shown_at, 0
+        self._uncounted_seconds, self._uncounted_tokens = 0.0, 0
         self._speed = Speed()  # rich forgets that of a task whose total changes, as a guessed one does all the time
         self._bar = RichProgress(
             TextColumn("{task.description}"),
@@ -106,13 +107,10 @@ class Progress:
             of: what the time left belongs to, such as "in this epoch"; empty for the phase, if it is clear.
             more: a fact to add, or what makes it of the tokens per second, None where they aren't shown.
             working: whether something works on it now; else neither speed nor time left is shown.
-            counts: whether the time since the last call counts for the speed: not that of an outage.
+            counts: whether the time since the last call, and the tokens in it, count for the speed: not those of an
+                outage.
         """
-        now = self._clock()
-        self._uncounted_seconds += 0.0 if counts else now - self._updated_at
-        self._updated_at = now
-        now -= self._uncounted_seconds
-        self._speed.see(done_tokens, now)
+        now = self._count(done_tokens, counts=counts)
         self._bar.update(self._task, completed=done_tokens, total=total_tokens)
         (task,) = self._bar.tasks
         total = None if task.total is None else int(task.total)
@@ -126,6 +124,17 @@ class Progress:
         every = PLAIN_EVERY_SECONDS if self._shown != self._said else STILL_SECONDS
         if not self._drawn and self._clock() - self._shown_at >= every:
             self._print()
+
+    def _count(self, done_tokens: int, *, counts: bool) -> float:
+        """Let the speed see how many tokens are done; the time as it counts for the speed."""
+        now = self._clock()
+        if not counts:
+            self._uncounted_seconds += now - self._last[0]
+            self._uncounted_tokens += done_tokens - self._last[1]
+        self._last = now, done_tokens
+        now -= self._uncounted_seconds
+        self._speed.see(done_tokens - self._uncounted_tokens, now)
+        return now
 
     def say(self, line: str) -> None:
         """Print a line, above the bar."""

@@ -33,5 +33,6 @@ def damage_named(name: str) -> Iterator[None]:
     """Name the layer or table in the errors that libraries raise for damaged arrays."""
     try:
         yield
-    except (OSError, ValueError, IndexError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    # zipfile raises a RuntimeError of what it can't decode.
+    except (OSError, ValueError, IndexError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
         raise ImportRefusedError(f"{name}: its arrays can't be read ({error}); get a fresh copy") from error

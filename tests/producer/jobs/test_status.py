@@ -286,8 +286,8 @@ def test_the_time_of_an_outage_does_not_count_for_the_speed(tmp_path, broker, se
     """Else the time left would be hours where it is minutes."""
     now = [1000.0]
     monkeypatch.setattr("producer.jobs.status_reader.time.monotonic", lambda: now[0])
-    job = make_job(tmp_path, shards=3)
-    first, second, _ = waiting(job)
+    job = make_job(tmp_path, shards=4)
+    first, second, third, last = waiting(job)
     enter(ledger, job, waiting(job))
     reader = StatusReader(job, server, "test")
 
@@ -299,17 +299,46 @@ def test_the_time_of_an_outage_does_not_count_for_the_speed(tmp_path, broker, se
         publish_shard(job, shard)
         ledger.remove(Member(job.key, Life(shard, 0)))
 
+    ledger.claim(Member(job.key, Life(third, 0)), "host-1")
     look(0)
     publish(first)
     before = look(2)
     broker.kill()
     assert look(3600).away
-    assert look(3600).tokens_per_second is None
+    publish_shard(job, second)
+    during = look(3600)
+    assert during.tokens_per_second is None
+    assert during.tokens_done > before.tokens_done
     broker.start()
-    publish(second)
+    publish(third)
+    ledger.claim(Member(job.key, Life(last, 0)), "host-1")
     after = look(2)
     assert before.tokens_per_second == before.tokens_done / 2
-    assert after.tokens_per_second == after.tokens_done / 4
+    assert after.tokens_per_second == (after.tokens_done - during.tokens_done + before.tokens_done) / 4
+
+
+def test_the_time_without_a_worker_does_not_count_for_the_speed(tmp_path, server, ledger, monkeypatch):
+    """No one knows how long it takes; the speed after it is that of the workers."""
+    now = [1000.0]
+    monkeypatch.setattr("producer.jobs.status_reader.time.monotonic", lambda: now[0])
+    job = make_job(tmp_path, shards=3)
+    first, second, third = waiting(job)
+    enter(ledger, job, waiting(job))
+    reader = StatusReader(job, server, "test")
+
+    def look(seconds):
+        now[0] += seconds
+        return reader.read()
+
+    ledger.claim(Member(job.key, Life(second, 0)), "host-1")
+    look(0)
+    publish_shard(job, first)
+    ledger.remove(Member(job.key, Life(first, 0)))
+    before = look(2)
+    ledger.give_back(Member(job.key, Life(second, 0)), "host-1", "first")
+    assert look(3600).tokens_per_second is None
+    ledger.claim(Member(job.key, Life(third, 0)), "host-1")
+    assert look(1).tokens_per_second == before.tokens_done / 3
 
 
 def test_a_broker_that_refuses_the_login_is_not_away(job, broker):

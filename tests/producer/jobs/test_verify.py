@@ -250,17 +250,20 @@ def test_a_link_to_nothing_in_the_place_of_a_part(job):
     assert problems(job)[path.name].endswith(said)
 
 
+@pytest.mark.parametrize("name", ["beside", "like", "deeper"])
 @pytest.mark.parametrize("spelling", ["absolute", "relative"])
-def test_a_relative_link_to_nothing_names_where_it_leads(job, spelling, monkeypatch):
+def test_a_relative_link_to_nothing_names_where_it_leads(job, spelling, name, monkeypatch):
     """Which is beside the link, however the directory is spelt."""
     path = part(job, 2)
     path.unlink()
-    path.symlink_to("nowhere.parquet")
     directory = path.parent
+    targets = {"beside": "nowhere.parquet", "like": f"{path.name}.old", "deeper": f"x/{directory.name}/{path.name}"}
+    target = targets[name]
+    path.symlink_to(target)
     if spelling == "relative":
         monkeypatch.chdir(directory.parent)
         job = open_job(directory.name)
-    assert f"it is a symbolic link to {directory}/nowhere.parquet, which" in problems(job)[path.name]
+    assert f"it is a symbolic link to {directory}/{target}, which" in problems(job)[path.name]
 
 
 def test_a_link_to_itself_in_the_place_of_a_part(job):
@@ -268,8 +271,8 @@ def test_a_link_to_itself_in_the_place_of_a_part(job):
     path = part(job, 2)
     path.unlink()
     path.symlink_to(path.name)
-    said = "Too many levels of symbolic links; remove the symbolic link in it that leads round in a circle"
-    assert problems(job)[path.name].endswith(said)
+    said = "Too many levels of symbolic links; remove the symbolic link in it that leads round in a circle, or through"
+    assert said in problems(job)[path.name]
 
 
 def test_a_missing_file_of_a_stream_whose_rows_wait(tmp_path):

@@ -92,11 +92,11 @@ def test_the_time_of_an_outage_does_not_count():
     """The speed after it is that of before, however long it took."""
     clock = Clock()
     shown = Progress("waiting", clock=clock)
-    for seconds, tokens, counts in ((0, 100, True), (10, 200, True), (3600, 200, False), (10, 300, True)):
+    for seconds, tokens, counts in ((0, 100, True), (10, 200, True), (3600, 300, False), (10, 400, True)):
         clock.now += seconds
         shown.update(done_tokens=tokens, total_tokens=1000, counts=counts)
     assert shown._speed.per_second(clock.now - 3600) == 10
-    assert shown._shown.endswith("10 tokens/s, 1 min 10 s left")
+    assert shown._shown.endswith("10 tokens/s, 1 min 00 s left")
 
 
 def test_what_should_have_been_done_long_ago_has_no_time_left():

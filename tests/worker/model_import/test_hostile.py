@@ -189,12 +189,42 @@ def test_texts_without_an_end(tmp_path, name, damage, reserved):
         read_source(tmp_path / name)
 
 
-def test_numbers_that_look_like_texts_are_passed(tmp_path):
+def test_a_text_without_an_end_behind_one_that_seems_to_contain_it(tmp_path):
+    """What looks like a list in another list's place hides nothing."""
+    decoy = b"GCOL\1\0\0\0" + (2**40).to_bytes(8, "little") + b"\1\0" + bytes(6) + (2**40).to_bytes(8, "little")
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file.attrs["decoy"] = np.frombuffer(decoy, np.uint8)
+        file.attrs["names"] = ["text"]
+    content = bytearray((tmp_path / "model.h5").read_bytes())
+    place = content.rindex(b"GCOL") + 16
+    assert content.index(b"GCOL") < place - 16
+    content[place : place + 16] = bytes(16)
+    (tmp_path / "model.h5").write_bytes(content)
+    with pytest.raises(ImportRefusedError, match=rf"what begins at {place:,} has no end"):
+        read_source(tmp_path / "model.h5")
+
+
+def test_lists_that_overlap_are_refused(tmp_path):
     """Each of many would be followed to the end of the file."""
     block = b"GCOL\1\0\0\0" + (2**40).to_bytes(8, "little") + b"\1\0" + bytes(6) + (16).to_bytes(8, "little")
     with h5py.File(tmp_path / "model.h5", "w") as file:
         file["numbers"] = np.frombuffer(block * 50_000, np.uint8)
-    assert not read_source(tmp_path / "model.h5").layers
+    with pytest.raises(ImportRefusedError, match="its lists lie one over another"):
+        read_source(tmp_path / "model.h5")
+
+
+@pytest.mark.parametrize("name", ["model.npz", "model.keras", "model.pt"])
+def test_a_zip_whose_files_are_called_encrypted(name, tmp_path):
+    """One wrong bit in its directory is enough."""
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+        for member in ("lstm.weight_ih_l0.npy", "config.json", "model.weights.h5", "model/data.pkl"):
+            archive.writestr(member, b"{}")
+    content = bytearray((tmp_path / name).read_bytes())
+    for member in (b"lstm.weight", b"config.json", b"model.weights", b"model/data"):
+        content[content.rindex(member) - 46 + 8] |= 1
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ImportRefusedError, match=r"can't be read .*is encrypted"):
+        imported(tmp_path / name, tmp_path / "made")
 
 
 def test_damaged_hdf5_is_told(tmp_path):

@@ -32,7 +32,7 @@ _ADVICE = {
 READING = {
     errno.EACCES: "let this user read it",
     errno.EPERM: "let this user read it",
-    errno.ELOOP: "remove the symbolic link in it that leads round in a circle",
+    errno.ELOOP: "remove the symbolic link in it that leads round in a circle, or through too many others",
 }
 #: The name belongs to something of another kind, which no waiting changes.
 _MISPLACED = {errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.EISDIR}

@@ -41,7 +41,7 @@ def read_npz(path: Path) -> Found:
                     stored.append(Array(name, shape, _npz_reading(path, name), other))
                 if array is None or array[2] == UNKNOWN:
                     objects.append(info.filename.removesuffix(".npy"))
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError, ValueError) as error:
         raise ImportRefusedError(f"it can't be read as a NumPy archive ({error}); get a fresh copy") from error
     found = _found(stored, "NumPy archive")
     if objects and not found.layers and not any(map(is_of_keras, stored)):

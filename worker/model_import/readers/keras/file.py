@@ -40,7 +40,7 @@ def read_keras_file(path: Path) -> Found:
                 json_object(_member(archive, _ABOUT, MOST_JSON_BYTES), _ABOUT) if _ABOUT in archive.namelist() else {}
             )
             weights = _member(archive, _WEIGHTS, MOST_BYTES)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError) as error:
         raise ImportRefusedError(f"it can't be read as a zip ({error}); get a fresh copy") from error
     groups: dict[tuple[str, ...], str] = {}
     cells: dict[tuple[str, ...], dict[str, int]] = {}

@@ -69,7 +69,8 @@ def _check_collections(source: Path | bytes) -> None:
 
 
 def _check_collections_in(content: bytes | mmap.mmap) -> None:
-    start = content.find(_COLLECTION)
+    # What looks like a collection may be part of a text, and hide one that is none, so each is looked at.
+    start, left = content.find(_COLLECTION), len(content) // 16
     while start >= 0:
         place = start + 16  # three bytes that are ignored, and the size
         end = min(start + int.from_bytes(content[start + 8 : place], "little"), len(content))
@@ -79,7 +80,10 @@ def _check_collections_in(content: bytes | mmap.mmap) -> None:
             if not step:
                 raise ImportRefusedError(_DAMAGED.format(f"what begins at {place:,} has no end"))
             place += step
-        start = content.find(_COLLECTION, min(max(place, start + 16), len(content)))
+            left -= 1
+            if left < 0:
+                raise ImportRefusedError(_DAMAGED.format("its lists lie one over another"))
+        start = content.find(_COLLECTION, start + len(_COLLECTION))
 
 
 @contextmanager

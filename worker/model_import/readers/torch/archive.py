@@ -60,7 +60,7 @@ def load(path: Path) -> Loaded:
                 return _load_zip(path, archive)
         with path.open("rb") as file:
             return _load_before(path, file)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, KeyError, UnicodeDecodeError) as error:
+    except (zipfile.BadZipFile, RuntimeError, EOFError, KeyError, UnicodeDecodeError) as error:
         raise ImportRefusedError(f"it can't be read as a file of torch.save ({error}); get a fresh copy") from error
 
 
