@@ -15,6 +15,7 @@ from producer.jobs.status import WAY_SECONDS, JobStatus, OwnRun
 from producer.jobs.tally import Tally
 from producer.queue.copies import MOST_PLACE_CHARACTERS, find_original, was_moved
 from producer.queue.queue_status import Asked, QueueStatus, ask
+from producer.terminal.speed import Counted
 from unrolled.errors import BrokerAwayError, BrokerError, FileFormatError, TransientError, printable
 from unrolled.job.names import dead_object
 from unrolled.protocol.log import Log
@@ -72,8 +73,8 @@ class StatusReader:
         self._damaged: dict[Life, bool] = {}
         self._lacked: dict[Life, float] = {}  # since when, on the monotonic clock
         self._looks: deque[tuple[float, int]] = deque([since] if since else [])
-        self._last_look = since or (time.monotonic(), 0)
-        self._uncounted_seconds, self._uncounted_tokens = 0.0, 0  # those of times without a broker or a worker
+        second, tokens = since or (time.monotonic(), 0)
+        self._counted = Counted(tokens, second)
 
     def read(self) -> JobStatus:
         """The status now; where the broker is away, as far as the store shows it.
@@ -239,12 +240,8 @@ class StatusReader:
 
         Neither the time without a broker or a worker counts, nor the tokens that were done then.
         """
-        now, tokens_done = time.monotonic(), status.tokens_done
-        if status.unattended and not status.finished:
-            self._uncounted_seconds += now - self._last_look[0]
-            self._uncounted_tokens += tokens_done - self._last_look[1]
-        self._last_look = now, tokens_done
-        now, tokens_done = now - self._uncounted_seconds, tokens_done - self._uncounted_tokens
+        counts = status.finished or not status.unattended
+        tokens_done, now = self._counted.see(status.tokens_done, time.monotonic(), counts=counts)
         if not status.finished and not (status.unattended and self._looks):
             self._looks.append((now, tokens_done))
         while len(self._looks) > 2 and now - self._looks[0][0] > SPEED_SECONDS:  # noqa: PLR2004 - both ends of a span

@@ -283,8 +283,9 @@ def _look_at(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone: str
 
 def _problem(job: OpenJob, name: str, error: UnrolledError) -> Problem:
     what, where = str(error), f"{job.place}/{name}"
-    # Once: what follows may be where a link leads.
-    return Problem(name, what.removeprefix(f"{where}: ") if what.startswith(where) else what.replace(where, name, 1))
+    if what.startswith(f"{where}: "):
+        return Problem(name, what.removeprefix(f"{where}: "))
+    return Problem(name, what.replace(where, name, 1))  # once, since a link may lead to a path that looks the same
 
 
 def _why_missing(job: OpenJob, log: Log, entry: Entry, gone: str | None) -> str:

@@ -149,8 +149,8 @@ class EmbeddedBroker:
     def _ended(self, status: int, more: str = "") -> UnrolledError:
         if status == -signal.SIGXFSZ:
             return UnrolledError(
-                "the embedded broker may write no more, by the limit of the size of files: raise it, with "
-                "`ulimit -f unlimited`; the same command then goes on from here"
+                "the limit of the size of files ended the embedded broker: raise it, with `ulimit -f unlimited`; the "
+                "same command then goes on from here"
             )
         said = f"the embedded broker ended with status {status}; "
         try:

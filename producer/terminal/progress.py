@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from producer.terminal.lines import tell, warn
-from producer.terminal.speed import Speed
+from producer.terminal.speed import Counted, Speed
 from producer.terminal.text import duration, figure, figure_of
 from unrolled.telemetry import json_log
 
@@ -57,8 +57,7 @@ class Progress:
         self._transient, self._unit = transient, unit
         self._said = self._shown = ""
         self._shown_at = clock()
-        self._last = self._shown_at, 0
-        self._uncounted_seconds, self._uncounted_tokens = 0.0, 0
+        self._counted = Counted(0, self._shown_at)
         self._speed = Speed()  # rich forgets that of a task whose total changes, as a guessed one does all the time
         self._bar = RichProgress(
             TextColumn("{task.description}"),
@@ -110,7 +109,8 @@ class Progress:
             counts: whether the time since the last call, and the tokens in it, count for the speed: not those of an
                 outage.
         """
-        now = self._count(done_tokens, counts=counts)
+        counted, now = self._counted.see(done_tokens, self._clock(), counts=counts)
+        self._speed.see(counted, now)
         self._bar.update(self._task, completed=done_tokens, total=total_tokens)
         (task,) = self._bar.tasks
         total = None if task.total is None else int(task.total)
@@ -124,17 +124,6 @@ class Progress:
         every = PLAIN_EVERY_SECONDS if self._shown != self._said else STILL_SECONDS
         if not self._drawn and self._clock() - self._shown_at >= every:
             self._print()
-
-    def _count(self, done_tokens: int, *, counts: bool) -> float:
-        """Let the speed see how many tokens are done; the time as it counts for the speed."""
-        now = self._clock()
-        if not counts:
-            self._uncounted_seconds += now - self._last[0]
-            self._uncounted_tokens += done_tokens - self._last[1]
-        self._last = now, done_tokens
-        now -= self._uncounted_seconds
-        self._speed.see(done_tokens - self._uncounted_tokens, now)
-        return now
 
     def say(self, line: str) -> None:
         """Print a line, above the bar."""

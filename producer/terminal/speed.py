@@ -22,6 +22,33 @@ class _Place(NamedTuple):
     tokens: int
 
 
+class Counted:
+    """Tokens, and the time that they take, without the stretches that don't count, such as outages.
+
+    Args:
+        tokens: done at the beginning.
+        second: of the beginning.
+    """
+
+    def __init__(self, tokens: int, second: float) -> None:
+        self._last = _Place(second, tokens)
+        self._left_out = _Place(0.0, 0)
+
+    def see(self, tokens: int, second: float, *, counts: bool) -> tuple[int, float]:
+        """How many tokens are done at which second, of those that count.
+
+        Args:
+            tokens: done.
+            second: now.
+            counts: whether the stretch since the last call does.
+        """
+        out = self._left_out
+        if not counts:
+            out = _Place(out.second + second - self._last.second, out.tokens + tokens - self._last.tokens)
+        self._last, self._left_out = _Place(second, tokens), out
+        return tokens - out.tokens, second - out.second
+
+
 class Speed:
     """The speed, from the moments at which the number of tokens has grown."""
 

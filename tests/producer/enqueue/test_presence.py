@@ -56,6 +56,23 @@ def test_it_shows_what_is_in_the_way(ledger):
         eventually(lambda: ledger.fed(KEY) == "", "its end")
 
 
+@pytest.mark.usefixtures("quick")
+def test_it_goes_on_after_a_lack_of_memory(ledger):
+    """It misses one sign, and doesn't end."""
+
+    class Poor(Patience):
+        looks = 0
+
+        def troubles(self):
+            self.looks += 1
+            if self.looks == 1:
+                raise MemoryError
+            return super().troubles()
+
+    with present(ledger, KEY, Poor(str)):
+        eventually(lambda: ledger.fed(KEY) == "", "the second sign")
+
+
 def test_that_of_a_killed_producer_runs_out(ledger, broker):
     """A producer that can't remove its sign is forgotten soon."""
     code = f"""

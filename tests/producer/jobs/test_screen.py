@@ -118,6 +118,9 @@ def test_the_time_left_is_shown_while_somebody_works():
     assert not any(" left" in line for line in idle)
     assert idle[0].startswith("vectors: waiting")
     assert not any(" left" in line for line in shown(replace(STATUS, ended=False, queue=queue(worker(1)))))
+    away = "\n".join(shown(replace(STATUS, queue=None, away="the broker gives no answer")))
+    assert " left" not in away
+    assert "no speed yet" in away
 
 
 def test_nothing_is_left_to_do_of_dead_shards():

@@ -16,7 +16,9 @@ from producer.jobs.decisions import retry
 from producer.jobs.diagnosis import diagnose
 from producer.jobs.status import WAY_SECONDS, OwnRun
 from producer.jobs.status_reader import StatusReader
+from producer.jobs.wait import _show
 from producer.queue.worker_status import WorkerStatus
+from producer.terminal.progress import Progress
 from unrolled.errors import BrokerRefusesError, JobError, TransientError
 from unrolled.job import names
 from unrolled.job.names import Life
@@ -54,6 +56,26 @@ def server(broker_url):
 def ledger(server):
     """The ledger of what the jobs ask for."""
     return server.ledger("test", OFFER)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still until it is set."""
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr("producer.jobs.status_reader.time.monotonic", lambda: clock.now)
+    return clock
+
+
+def look(reader, clock, seconds):
+    """The status after so many seconds more."""
+    clock.now += seconds
+    return reader.read()
+
+
+def compute(ledger, job, shard):
+    """Publish a shard as a worker does, which takes it out of Redis."""
+    publish_shard(job, shard)
+    ledger.remove(Member(job.key, Life(shard, 0)))
 
 
 def enter(ledger, job, shards):
@@ -282,63 +304,52 @@ def test_a_broker_that_is_away_leaves_what_the_directory_tells(job, broker, serv
     assert status.shards == 4
 
 
-def test_the_time_of_an_outage_does_not_count_for_the_speed(tmp_path, broker, server, ledger, monkeypatch):
+def test_the_time_of_an_outage_does_not_count_for_the_speed(tmp_path, broker, server, ledger, clock):
     """Else the time left would be hours where it is minutes."""
-    now = [1000.0]
-    monkeypatch.setattr("producer.jobs.status_reader.time.monotonic", lambda: now[0])
     job = make_job(tmp_path, shards=4)
     first, second, third, last = waiting(job)
     enter(ledger, job, waiting(job))
     reader = StatusReader(job, server, "test")
-
-    def look(seconds):
-        now[0] += seconds
-        return reader.read()
-
-    def publish(shard):
-        publish_shard(job, shard)
-        ledger.remove(Member(job.key, Life(shard, 0)))
-
     ledger.claim(Member(job.key, Life(third, 0)), "host-1")
-    look(0)
-    publish(first)
-    before = look(2)
+    reader.read()
+    compute(ledger, job, first)
+    before = look(reader, clock, 2)
     broker.kill()
-    assert look(3600).away
+    assert look(reader, clock, 3600).away
     publish_shard(job, second)
-    during = look(3600)
+    during = look(reader, clock, 3600)
     assert during.tokens_per_second is None
     assert during.tokens_done > before.tokens_done
     broker.start()
-    publish(third)
+    compute(ledger, job, third)
     ledger.claim(Member(job.key, Life(last, 0)), "host-1")
-    after = look(2)
+    after = look(reader, clock, 2)
     assert before.tokens_per_second == before.tokens_done / 2
     assert after.tokens_per_second == (after.tokens_done - during.tokens_done + before.tokens_done) / 4
 
 
-def test_the_time_without_a_worker_does_not_count_for_the_speed(tmp_path, server, ledger, monkeypatch):
+def test_the_time_without_a_worker_does_not_count_for_the_speed(tmp_path, server, ledger, clock):
     """No one knows how long it takes; the speed after it is that of the workers."""
-    now = [1000.0]
-    monkeypatch.setattr("producer.jobs.status_reader.time.monotonic", lambda: now[0])
     job = make_job(tmp_path, shards=3)
     first, second, third = waiting(job)
     enter(ledger, job, waiting(job))
     reader = StatusReader(job, server, "test")
-
-    def look(seconds):
-        now[0] += seconds
-        return reader.read()
-
     ledger.claim(Member(job.key, Life(second, 0)), "host-1")
-    look(0)
-    publish_shard(job, first)
-    ledger.remove(Member(job.key, Life(first, 0)))
-    before = look(2)
+    reader.read()
+    compute(ledger, job, first)
+    before = look(reader, clock, 2)
     ledger.give_back(Member(job.key, Life(second, 0)), "host-1", "first")
-    assert look(3600).tokens_per_second is None
+    without = look(reader, clock, 3600)
+    assert without.tokens_per_second is None
     ledger.claim(Member(job.key, Life(third, 0)), "host-1")
-    assert look(1).tokens_per_second == before.tokens_done / 3
+    after = look(reader, clock, 1)
+    assert after.tokens_per_second == before.tokens_done / 3
+    shown = Progress("waiting", clock=lambda: clock.now)
+    begun = replace(before, tokens_done=0)
+    for seconds, status, moves in ((0, begun, False), (2, before, True), (3600, without, False), (1, after, True)):
+        clock.now += seconds
+        _show(shown, None, status)
+        assert ("tokens/s" in shown._shown, "left" in shown._shown) == (moves, moves), "in `wait`, too"
 
 
 def test_a_broker_that_refuses_the_login_is_not_away(job, broker):
@@ -361,30 +372,22 @@ def test_a_segment_is_read_once(job):
         StatusReader(job).read()
 
 
-def test_the_speed_is_that_between_two_looks(tmp_path, monkeypatch):
+def test_the_speed_is_that_between_two_looks(tmp_path, clock):
     """One look alone has none; while shards wait, a standstill shows."""
-    now = [1000.0]
-    monkeypatch.setattr("producer.jobs.status_reader.time.monotonic", lambda: now[0])
     job = make_job(tmp_path, shards=3)
     first, second, _ = waiting(job)
     reader = StatusReader(job)
     assert reader.read().tokens_per_second is None
     publish_shard(job, first)
-    now[0] += 2
-    assert reader.read().tokens_per_second == 7 / 2
+    assert look(reader, clock, 2).tokens_per_second == 7 / 2
     publish_shard(job, second)
-    now[0] += 2
-    assert reader.read().tokens_per_second == 14 / 4
-    now[0] += 50
-    assert reader.read().tokens_per_second == 14 / 54
-    now[0] += 1000
-    assert reader.read().tokens_per_second is None
+    assert look(reader, clock, 2).tokens_per_second == 14 / 4
+    assert look(reader, clock, 50).tokens_per_second == 14 / 54
+    assert look(reader, clock, 1000).tokens_per_second is None
 
 
-def test_the_time_left_is_for_what_will_be_computed(tmp_path, monkeypatch):
+def test_the_time_left_is_for_what_will_be_computed(tmp_path, clock):
     """Not for a dead shard, nor for a failed row whose retry has died too."""
-    now = [1000.0]
-    monkeypatch.setattr("producer.jobs.status_reader.time.monotonic", lambda: now[0])
     job = make_job(tmp_path, shards=4)
     first, second, third, _ = waiting(job)
     publish_shard(job, first, failed={3: "ValueError: no"})
@@ -395,8 +398,7 @@ def test_the_time_left_is_for_what_will_be_computed(tmp_path, monkeypatch):
     reader = StatusReader(job)
     reader.read()
     publish_shard(job, third)
-    now[0] += 2
-    status = reader.read()
+    status = look(reader, clock, 2)
     assert (status.dead, status.waiting, status.dead_tokens) == (2, 1, 7 + 3)
     assert status.seconds_left == 2  # a shard has 7 tokens, and one was computed
 
@@ -676,20 +678,16 @@ def test_another_job_is_computed_first(tmp_path, server, ledger):
     assert diagnose(StatusReader(first, server, "test").read()) == {}
 
 
-def test_no_time_is_left_where_no_one_works(tmp_path, server, ledger, monkeypatch):
+def test_no_time_is_left_where_no_one_works(tmp_path, server, ledger, clock):
     """A speed of the past says nothing of a job that no worker computes."""
-    now = [1000.0]
-    monkeypatch.setattr("producer.jobs.status_reader.time.monotonic", lambda: now[0])
     job = make_job(tmp_path, shards=3)
     first, second, _ = waiting(job)
     enter(ledger, job, waiting(job))
     ledger.claim(Member(job.key, Life(second, 0)), "host-1")
     reader = StatusReader(job, server, "test")
     reader.read()
-    publish_shard(job, first)
-    ledger.remove(Member(job.key, Life(first, 0)))
-    now[0] += 2
-    status = reader.read()
+    compute(ledger, job, first)
+    status = look(reader, clock, 2)
     assert status.at_work
     assert status.seconds_left > 0
     beat = WorkerStatus("host-1", status.offer, 1, 1.0, 100.0, 1.0, lease_seconds=30.0, silent_seconds=2.0)
@@ -700,6 +698,8 @@ def test_no_time_is_left_where_no_one_works(tmp_path, server, ledger, monkeypatc
     away = replace(status, queue=None, away="the broker gives no answer")
     assert away.at_work, "as far as can be seen"
     assert away.seconds_left is None
+    assert "tokens/s" in report(status)
+    assert "tokens/s" not in report(away)
     ledger.give_back(Member(job.key, Life(second, 0)), "host-1", "first")
     status = reader.read()
     assert not status.at_work

@@ -101,8 +101,8 @@ def test_a_limit_of_the_size_of_files_is_named():
         eventually(lambda: ended, "the report")
     [error] = ended
     assert str(error) == (
-        "the embedded broker may write no more, by the limit of the size of files: raise it, with `ulimit -f "
-        "unlimited`; the same command then goes on from here"
+        "the limit of the size of files ended the embedded broker: raise it, with `ulimit -f unlimited`; the same "
+        "command then goes on from here"
     )
 
 

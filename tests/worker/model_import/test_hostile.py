@@ -209,7 +209,7 @@ def test_lists_that_overlap_are_refused(tmp_path):
     block = b"GCOL\1\0\0\0" + (2**40).to_bytes(8, "little") + b"\1\0" + bytes(6) + (16).to_bytes(8, "little")
     with h5py.File(tmp_path / "model.h5", "w") as file:
         file["numbers"] = np.frombuffer(block * 50_000, np.uint8)
-    with pytest.raises(ImportRefusedError, match="its lists lie one over another"):
+    with pytest.raises(ImportRefusedError, match="its lists overlap"):
         read_source(tmp_path / "model.h5")
 
 
@@ -225,6 +225,16 @@ def test_a_zip_whose_files_are_called_encrypted(name, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ImportRefusedError, match=r"can't be read .*is encrypted"):
         imported(tmp_path / name, tmp_path / "made")
+
+
+def test_a_zip_whose_numbers_are_called_encrypted(tmp_path):
+    """They are read last, when the rest was found to be sound."""
+    content = bytearray((Path(__file__).parents[2] / "character_models" / "flair_forward.pt").read_bytes())
+    for member in (b"flair_forward/data/0", b"flair_forward/data/1"):
+        content[content.rindex(member) - 46 + 8] |= 1
+    (tmp_path / "model.pt").write_bytes(content)
+    with pytest.raises(ImportRefusedError, match=r"its arrays can't be read .*is encrypted"):
+        imported(tmp_path / "model.pt", tmp_path / "made")
 
 
 def test_damaged_hdf5_is_told(tmp_path):

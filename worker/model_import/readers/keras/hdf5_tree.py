@@ -69,7 +69,8 @@ def _check_collections(source: Path | bytes) -> None:
 
 
 def _check_collections_in(content: bytes | mmap.mmap) -> None:
-    # What looks like a collection may be part of a text, and hide one that is none, so each is looked at.
+    # Each mark is followed, also within a collection: a forged one could hide a real one. As real ones don't overlap,
+    # there are no more steps than objects have room.
     start, left = content.find(_COLLECTION), len(content) // 16
     while start >= 0:
         place = start + 16  # three bytes that are ignored, and the size
@@ -82,7 +83,7 @@ def _check_collections_in(content: bytes | mmap.mmap) -> None:
             place += step
             left -= 1
             if left < 0:
-                raise ImportRefusedError(_DAMAGED.format("its lists lie one over another"))
+                raise ImportRefusedError(_DAMAGED.format("its lists overlap"))
         start = content.find(_COLLECTION, start + len(_COLLECTION))
 
 
