@@ -22,7 +22,8 @@ class NamedPath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Refuse an empty name, such as that of a variable of the shell that isn't set."""
         if not os.fspath(value):
-            self.fail("the name is empty; is a variable missing? For the working directory, give a dot", param, ctx)
+            dot = " For the working directory, give a dot" if self.dir_okay else ""
+            self.fail(f"the name is empty; is a variable missing?{dot}", param, ctx)
         return super().convert(value, param, ctx)
 
 

@@ -64,6 +64,7 @@ def submit(
     each: Callable[[Summary], None],
     on_bytes: Callable[[int], None] | None = None,
     stopped: threading.Event | None = None,
+    cancels: int | None = None,
 ) -> Summary:
     """Queue every row, except those that earlier runs of the same command have queued.
 
@@ -73,6 +74,7 @@ def submit(
         each: called after each shard with the summary so far.
         on_bytes: called with the number of input bytes read since its last call.
         stopped: when it is set, a live input ends; a row of which only the beginning was read then is a bad one.
+        cancels: see `producer.enqueue.runs.Run`.
 
     Raises:
         UnrolledError: an input broke off, has changed since the job began, or the job was cancelled. What was queued
@@ -99,7 +101,7 @@ def submit(
     undone: AbstractContextManager[None] = nullcontext()
     read, coverage, ends = _Read(), Coverage(prepared.tokenizer), list[int]()
     if source.follow:
-        run = LiveRun(prepared.job.objects, queue, count, ending.leave)
+        run = LiveRun(prepared.job.objects, queue, count, ending.leave, cancels)
         _begin(run, ending, has_taken=prepared.plan.live is not None)
         summary.continued = run.number > 0
         if summary.continued:
@@ -112,7 +114,7 @@ def submit(
     else:
         growth = Growth(prepared.job, prepared.inputs, append=prepared.submission.append)
         summary.added = 0 if prepared.submission.append else None
-        run = FileRun(prepared.job.objects, queue, count, growth)
+        run = FileRun(prepared.job.objects, queue, count, growth, cancels)
         undone = _undone_if_refused(run.log, prepared.job.objects, queue)
         ends = _begin_files(run, prepared)
     with SeenIds(labels, disk_directory(), steadily) as seen:

@@ -67,18 +67,28 @@ class Run:
         objects: the job's objects.
         ledger: the ledger of the job's offer.
         each: called with each shard's entry, and whether the shard is new.
+        cancels: how many cancels of the job the user knew of who started this run; it revokes no later one. None for
+            all that the run meets when it begins.
 
     Attributes:
         log: the job's log.
         mended: how many dead shards' damaged rows were replaced.
     """
 
-    def __init__(self, objects: Objects, ledger: QueueLedger, each: Callable[[Entry, bool], None]) -> None:
+    def __init__(
+        self, objects: Objects, ledger: QueueLedger, each: Callable[[Entry, bool], None], cancels: int | None = None
+    ) -> None:
         self.log = Log()
         self.mended = 0
         self._objects = objects
         self._ledger = ledger
         self._each = each
+        self._cancels = cancels
+
+    def _is_unwanted(self, log: Log) -> bool:
+        """Whether the job was cancelled since the user started this run, such as while the broker was away."""
+        is_later = self._cancels is not None and log.cancels > self._cancels
+        return log.cancelled and is_later and not log.discarded
 
     def _update_ledger(self) -> None:
         update_ledger(self.log, self._objects, self._ledger)
@@ -96,12 +106,18 @@ class FileRun(Run):
         ledger: the ledger of the job's offer.
         each: called with each shard's entry, and whether the shard is new.
         growth: the growth of the input in which the run cuts shards.
+        cancels: see `Run`.
     """
 
     def __init__(
-        self, objects: Objects, ledger: QueueLedger, each: Callable[[Entry, bool], None], growth: Growth
+        self,
+        objects: Objects,
+        ledger: QueueLedger,
+        each: Callable[[Entry, bool], None],
+        growth: Growth,
+        cancels: int | None = None,
     ) -> None:
-        super().__init__(objects, ledger, each)
+        super().__init__(objects, ledger, each, cancels)
         self._growth = growth
         self._found = 0  # number of shards of the input that the log had when this run began
         self.appended_from = 0
@@ -113,11 +129,11 @@ class FileRun(Run):
             The numbers of rows at which the input must be cut, because it once ended there.
 
         Raises:
-            JobError: the job was discarded, or has other inputs by now.
+            JobError: the job was discarded, was cancelled after the run was started, or has other inputs by now.
         """
         catch_up(self.log, self._objects)
         self._growth.begin(self.log)
-        append(self.log, self._objects, _resumed)
+        append(self.log, self._objects, self._resumed)
         refuse_another(str(self._objects.store), self.log)
         self._found = len(self.log.inputs)
         # Of an append that was interrupted, or that another process has begun, this run takes part in the rest.
@@ -168,6 +184,17 @@ class FileRun(Run):
             append(self.log, self._objects, lambda log, some=some: _revived(log, some))  # type: ignore[misc]
         append(self.log, self._objects, lambda log: self._ended(log, count - len(new), new))
         self._update_ledger()
+        catch_up(self.log, self._objects)  # the ledger may have been away for long
+        if self.log.stopped:
+            raise self._stopped()
+
+    def _resumed(self, log: Log) -> Segment | None:
+        if self._is_unwanted(log):
+            raise JobError(
+                f"{self._objects.store}: the job was cancelled while this command waited; nothing is queued. The same "
+                "command resumes the job"
+            )
+        return Segment("resume") if log.cancelled and not log.discarded else None
 
     def _compared(self, place: int, make: Make) -> tuple[Spooled, bool]:
         """Make the shard at a place, and compare it with the log; the first one after the end begins a growth.
@@ -322,10 +349,16 @@ class LiveRun(Run):
     """
 
     def __init__(
-        self, objects: Objects, ledger: QueueLedger, each: Callable[[Entry, bool], None], stop: Callable[[], object]
+        self,
+        objects: Objects,
+        ledger: QueueLedger,
+        each: Callable[[Entry, bool], None],
+        stop: Callable[[], object],
+        cancels: int | None = None,
     ) -> None:
-        super().__init__(objects, ledger, each)
+        super().__init__(objects, ledger, each, cancels)
         self.number = -1
+        self._is_cancelled = False
         self._stop = stop
         self._name = secrets.token_hex(8)
 
@@ -337,6 +370,8 @@ class LiveRun(Run):
         """
         append(self.log, self._objects, self._begun)
         refuse_another(str(self._objects.store), self.log)
+        if self._is_cancelled:  # rows that were taken from the stream reach the disk all the same
+            append(self.log, self._objects, lambda log: None if log.stopped else Segment("cancel"))
         self._adopt()
 
     def run(self, cuts: Iterable[Make]) -> None:
@@ -399,6 +434,7 @@ class LiveRun(Run):
         if log.discarded or self.number >= 0 or log.run == self._name:
             self.number = self.number if self.number >= 0 else log.length - 1
             return None
+        self._is_cancelled = self._is_unwanted(log)
         return Segment("begin", run=self._name)
 
     def _has_turn(self, log: Log) -> bool:
@@ -411,10 +447,6 @@ class LiveRun(Run):
             f"{self._objects.store}: the job was cancelled while its input was read; the rows that were read are kept, "
             "and the same command reads on"
         )
-
-
-def _resumed(log: Log) -> Segment | None:
-    return Segment("resume") if log.cancelled and not log.discarded else None
 
 
 def _revived(log: Log, dead: list[Life]) -> Segment | None:

@@ -1,5 +1,7 @@
 """Duplicate ids, found exactly and in constant memory."""
 
+# Over 150 lines: one database, and what it says where it can't be written.
+
 import contextlib
 import resource
 import sqlite3
@@ -129,7 +131,13 @@ class SeenIds:
         return bool(mark) and is_number and label in self._numbers
 
     def _unwritable(self, error: Exception) -> TransientError:
-        disk = self._disk or gettempdir()
+        try:
+            disk = self._disk or gettempdir()
+        except OSError:  # which `error` tells, too
+            return TransientError(
+                f"ids can't be kept ({error}); set TMPDIR to a directory that can be written to and has room, or raise "
+                "the limit of the size of files (`ulimit -f`), then run the same command again"
+            )
         remedy = "make room there"
         # SQLite has one error for all that fails while it writes, but for a full disk.
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_WRITE:

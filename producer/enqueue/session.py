@@ -122,7 +122,8 @@ def enqueue(
                     sole_reader(job, queue.ledger, bar.warn, read) if is_live else nullcontext(),
                     present(queue.ledger, job.key, writing),
                 ):
-                    summary = submit(replace(prepared, job=job), jobs, shown.each, shown.on_bytes, stopped)
+                    prepared = replace(prepared, job=job)
+                    summary = submit(prepared, jobs, shown.each, shown.on_bytes, stopped, log.cancels)
             except StoppedWaitingError as error:
                 raise JobError(f"{job.place}: {_stopped_text(shown.rows)}") from error
             if not is_live:

@@ -46,7 +46,9 @@ def remove_key(job_key: str, broker: str, namespace: str, patience: Patience) ->
         BrokerRefusesError: the broker doesn't let this user in or do this.
     """
     if not JOB_KEY.fullmatch(job_key):
-        raise OptionError(f"job key {job_key[:80]!r}: 16 hexadecimal digits are expected, as in the worker's log")
+        raise OptionError(
+            f"job key {job_key[:80]!r}: 16 hexadecimal digits in lower case are expected, as in the worker's log"
+        )
     removed, is_known, place = 0, False, None
     with closing(Broker(broker)) as server:
 

@@ -40,7 +40,7 @@ BEGINNINGS = {
     "failed-from-own": 126,
     "finish-unsynced": 175,
     "job-unsynced": 163,
-    "no-last-look": 895,
+    "no-last-look": 9240,
     "strays-ignored": 2030,
     "told-unsynced": 40,
 }

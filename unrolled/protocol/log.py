@@ -51,6 +51,7 @@ class Log:
             end between them, belong to what that one added.
         grown_to: the inputs since the last `append`; None before the first, while those of `job.json` count.
         cancelled: whether the waiting shards must not be computed.
+        cancels: how many times the job was cancelled.
         discarded: whether the job was discarded, so that none of its objects counts any more.
         run: in a live job, the run whose turn it is to read; empty before the first run.
         chapters: number of chapters, counted from the first one, that are known to exist.
@@ -62,7 +63,7 @@ class Log:
         self.retried: dict[ShardId, ShardId] = {}
         self.ended = self.cancelled = self.discarded = False
         self.growths: list[int] = []
-        self.grown_from = 0
+        self.grown_from = self.cancels = 0
         self.grown_to: Inputs | None = None
         self.run = ""
         self._lives: dict[ShardId, int] = {}
@@ -114,6 +115,7 @@ class Log:
                 self.ended = True
             case "cancel" | "resume":
                 self.cancelled = segment.kind == "cancel"
+                self.cancels += self.cancelled
             case "discard":
                 self.discarded = True
 

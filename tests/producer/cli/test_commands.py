@@ -1410,7 +1410,7 @@ def test_cancel_by_key_works_where_the_directory_is_gone(tmp_path, broker, ledge
     result = run_with(broker, "cancel", "--key", "0" * 16)
     assert (result.exit_code, "`unrolled jobs` lists its jobs" in result.stderr) == (1, True)
     result = run_with(broker, "cancel", "--key", "nonsense")
-    assert (result.exit_code, "16 hexadecimal digits are expected" in result.stderr) == (2, True)
+    assert (result.exit_code, "16 hexadecimal digits in lower case are expected" in result.stderr) == (2, True)
     assert run_with(broker, "cancel").exit_code == 2
     result = run_with(broker, "cancel", tmp_path, "--key", job.key)
     assert (result.exit_code, "and not by both" in result.stderr) == (2, True)

@@ -334,6 +334,9 @@ def test_an_empty_path_is_not_the_working_directory(monkeypatch, tmp_path):
     for option in paths:
         with pytest.raises(click.BadParameter, match="the name is empty"):
             option.type.convert("", option, None)
+    assert "give a dot" in result.stderr
+    assert "give a dot" not in run("report", tmp_path, "--to", "").stderr, "a file is expected"
+    assert run("doctor", "").exit_code == 2
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

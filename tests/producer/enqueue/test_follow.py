@@ -21,6 +21,7 @@ from support.shell import ENGINE, Crew, end, environment, make_model, unrolled, 
 from producer.enqueue import session
 from producer.enqueue.sole_reader import sole_reader
 from producer.enqueue.submission import Submission, prepare
+from producer.jobs.decisions import cancel
 from producer.jobs.verify import verify_job
 from producer.sources.options import SourceOptions
 from producer.tokenization.word_level import fit
@@ -754,3 +755,26 @@ def test_a_silent_pipe_costs_next_to_nothing(live, crew):
 def cpu_seconds(pid):
     times = psutil.Process(pid).cpu_times()
     return times.user + times.system
+
+
+@pytest.mark.parametrize("follow", [False, True], ids=["files", "a stream"])
+def test_a_cancel_while_the_broker_is_away_before_the_first_row(tmp_path, model, crew, follow):
+    """The command was given before the cancel, so it doesn't resume the job; given again, it does."""
+    out, source = tmp_path / "out", tmp_path / "in.txt"
+    source.write_text("one two\n")
+    options = {"model": model, "engine": ENGINE, "out": out, **({"flush_seconds": FLUSH_SECONDS} if follow else {})}
+    inputs = ("--follow", "-") if follow else (source,)
+    with RestartableBroker() as server:
+        server.kill()
+        producer = crew.start("enqueue", *inputs, stdin=subprocess.PIPE, broker=server.url, **options)
+        assert any("can't reach the broker" in line for line in producer.stderr)
+        cancel(open_job(out).objects, None)
+        server.restart()
+        said = producer.communicate("three\n" if follow else None, timeout=60)[1]
+        assert (producer.returncode, "was cancelled while" in said) == (1, True), said
+        assert log_of(open_job(out)).cancelled
+        again = unrolled("enqueue", *inputs, stdin="four\n", broker=server.url, **options)
+        assert again.returncode == 0, again.stderr
+        crew.worker(tmp_path / "worker.log", broker=server.url, model=model, engine=ENGINE, lease_seconds=2)
+        published(out, 2 if follow else 1)
+    check(out)

@@ -309,6 +309,57 @@ def test_a_cancelled_job_goes_on(job, queue):
     assert not log_of(job).cancelled
 
 
+def test_a_cancel_since_the_run_was_started_holds(job, queue):
+    """The run may have waited for the broker meanwhile; the same command, given again, resumes the job."""
+    enqueue(job, queue)
+    cancel(job.objects, queue.of_job(job))
+    run = FileRun(job.objects, queue.of_job(job), lambda *_: None, Growth(job), cancels=0)
+    with pytest.raises(JobError, match="was cancelled while this command waited; nothing is queued"):
+        run.begin()
+    assert log_of(job).cancelled
+    assert in_ledger(queue, job) == set()
+    run = FileRun(job.objects, queue.of_job(job), lambda *_: None, Growth(job), cancels=1)
+    run.begin()
+    run.run(shards_of(cuts(), job.job.id))
+    check_enqueued(job, queue)
+    decide(job, Segment("cancel"))
+    decide(job, Segment("discard"))
+    run = FileRun(job.objects, queue.of_job(job), lambda *_: None, Growth(job), cancels=1)
+    with pytest.raises(JobError, match="discarded"):
+        run.begin()
+
+
+def test_a_cancel_of_a_stream_since_the_run_was_started_holds(live_job, queue):
+    """What was taken from the stream before is kept."""
+    follow(live_job, queue, lambda number: cuts(1, file=f"-#{number}"))
+    cancel(live_job.objects, queue.of_job(live_job))
+    for cancels, text in ((0, "was cancelled while its input was read"), (2, None)):  # a stream is cancelled again
+        run = LiveRun(live_job.objects, queue.of_job(live_job), lambda *_: None, lambda: None, cancels)
+        run.begin()
+        with pytest.raises(JobError, match=text) if text else contextlib.nullcontext():
+            run.run(shards_of(cuts(1, len(log_of(live_job).inputs), file=f"-#{run.number}"), live_job.job.id))
+        assert log_of(live_job).cancelled == (text is not None)
+        assert (in_ledger(queue, live_job) == set()) == (text is not None)
+    assert len(log_of(live_job).inputs) == 3
+
+
+def test_a_cancel_while_the_last_shards_are_queued(job, queue, monkeypatch):
+    """The broker may be away just then; a producer that ended as if all were queued would mislead."""
+    ledger = queue.of_job(job)
+    mark = ledger.mark
+
+    def mark_after_a_cancel():
+        if log_of(job).ended and not log_of(job).cancelled:
+            decide(job, Segment("cancel"))
+        return mark()
+
+    monkeypatch.setattr(ledger, "mark", mark_after_a_cancel)
+    run = FileRun(job.objects, ledger, lambda *_: None, Growth(job))
+    run.begin()
+    with pytest.raises(JobError, match="was cancelled while its input was read"):
+        run.run(shards_of(cuts(), job.job.id))
+
+
 def test_a_discarded_job_does_not_go_on(job, queue):
     """The run says that it was discarded, not that this has happened just now, and what to do."""
     decide(job, Segment("discard"))

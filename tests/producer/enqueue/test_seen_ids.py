@@ -114,6 +114,20 @@ def test_a_limit_of_the_size_of_files_is_named():
     assert done.stderr.endswith(f"; {advice}\n")
 
 
+def test_no_directory_for_temporary_files():
+    """Python finds none in which it can write; what to do is told all the same."""
+    code = """if True:
+        import resource
+        from producer.enqueue.seen_ids import SeenIds
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        SeenIds(["a"])
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "TransientError: ids can't be kept ([Errno 2] No usable temporary directory found in [" in done.stderr
+    assert done.stderr.endswith("(`ulimit -f`), then run the same command again\n")
+
+
 def test_a_full_disk_is_waited_for(tmp_path):
     """Where rows can't be read again: every id that was kept before is known afterwards, and no row is turned away."""
     failures = []

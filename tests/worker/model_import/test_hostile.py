@@ -213,6 +213,17 @@ def test_lists_that_overlap_are_refused(tmp_path):
         read_source(tmp_path / "model.h5")
 
 
+@pytest.mark.parametrize("sizes", [(8, 4), (4, 8)])
+def test_short_lengths_are_refused(tmp_path, sizes):
+    """Texts without an end aren't looked for in such a file, which no writer of models makes."""
+    made_with = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    made_with.set_sizes(*sizes)
+    with h5py.File(h5py.h5f.create(str(tmp_path / "model.h5").encode(), fcpl=made_with)) as file:
+        file.attrs["names"] = ["text"]
+    with pytest.raises(ImportRefusedError, match="addresses of {} bytes and lengths of {}, not of 8".format(*sizes)):
+        read_source(tmp_path / "model.h5")
+
+
 @pytest.mark.parametrize("name", ["model.npz", "model.keras", "model.pt"])
 def test_a_zip_whose_files_are_called_encrypted(name, tmp_path):
     """One wrong bit in its directory is enough."""

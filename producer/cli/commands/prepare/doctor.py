@@ -15,6 +15,7 @@ from celery import Celery
 
 from producer.cli.exit_status import ExitStatus
 from producer.cli.options import broker_option, json_option, namespace_option
+from producer.cli.values import NonEmptyText
 from producer.doctor.broker import SOCKET_SECONDS, check_broker, check_keys, check_writes
 from producer.doctor.bucket import check_bucket
 from producer.doctor.check import Check
@@ -65,8 +66,8 @@ _SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
     metavar="DIR",
     help="A model directory, or URL of one in a bucket.",
 )
-@click.option("--out", metavar="DIR", help="Same as PLACE.")
-@click.argument("place", required=False)
+@click.option("--out", type=NonEmptyText(), metavar="DIR", help="Same as PLACE.")
+@click.argument("place", type=NonEmptyText(), required=False)
 @flags(WorkerOptions, ("threads", "memory_budget", "metrics_port", "metrics_address"))
 @json_option
 @click.pass_context

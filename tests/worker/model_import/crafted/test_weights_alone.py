@@ -89,7 +89,7 @@ def layer_normalized_lstm_without_a_part():
     return tensors, lambda row: rows[row]
 
 
-@case(r"rnn reads vectors 4 wide, and words may be its embedding, but its weights are in two parts.*weight_norm")
+@case(r"rnn reads vectors 4 wide, and words may be its embedding, but its weights are in two.*weight_norm.*--one-hot")
 def embedding_in_two_parts():
     tensors = Tensors()
     tensors.add("words.weight_v", VOCABULARY, WIDTH)

@@ -47,9 +47,17 @@ def open_file(source: Path | bytes) -> h5py.File:
         raise refuse_missing("h5py", "import") from error
     try:
         _check_collections(source)
-        return h5py.File.in_memory(source) if isinstance(source, bytes) else h5py.File(source, "r")
+        file = h5py.File.in_memory(source) if isinstance(source, bytes) else h5py.File(source, "r")
     except (OSError, ValueError) as error:
         raise ImportRefusedError(_DAMAGED.format(error)) from error
+    # `_check_collections` looks for sizes of 8 bytes, which every writer of models has. Opening reads no list.
+    if (sizes := file.id.get_create_plist().get_sizes()) != (8, 8):
+        file.close()
+        raise ImportRefusedError(
+            f"this HDF5 file has addresses of {sizes[0]} bytes and lengths of {sizes[1]}, not of 8 each; save the "
+            "model again with Keras or h5py"
+        )
+    return file
 
 
 def _check_collections(source: Path | bytes) -> None:
